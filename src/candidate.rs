@@ -1,0 +1,117 @@
+//! Candidates: the agent implementations under comparison. What is true of a valid one.
+//!
+//! Promises: every file of a candidate has been found inside `candidates/`, and is a regular file; its
+//! name is unique. Loading is in [`load`].
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use sha2::{Digest, Sha256};
+
+use crate::name::{CandidateName, RelativePath};
+use crate::objective::LimitOverrides;
+use crate::sandbox::Trust;
+
+pub mod load;
+
+/// One file of a candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Its path below the working directory.
+    pub path: RelativePath,
+    /// Where it is here.
+    pub from: PathBuf,
+    /// Whether it may be executed.
+    pub executable: bool,
+}
+
+/// What a candidate's setup phase installs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dependencies {
+    /// Nothing.
+    None,
+    /// A virtual environment with the packages of this requirements file.
+    PythonFile(RelativePath),
+    /// A virtual environment with these packages, from the PEP 723 block of the script.
+    PythonInline(Vec<String>),
+    /// `npm ci` with a lock file, else `npm install`.
+    Node {
+        /// The folder with the `package.json`; `None` for the working directory itself.
+        folder: Option<RelativePath>,
+        /// Whether there is a lock file.
+        locked: bool,
+    },
+}
+
+/// A variable that is passed from forge's own environment.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PassEnv {
+    /// What the candidate calls it.
+    pub name: String,
+    /// What it is called here.
+    pub host_name: String,
+}
+
+/// How the run phase starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// Alternatives, each a program with its leading arguments; the first whose program exists is taken.
+    pub programs: Vec<Vec<String>>,
+    /// What comes between those and the two arguments of the contract: the entry file, or nothing.
+    pub entry: Vec<String>,
+    /// Whether [`Start::programs`] is a Python interpreter, which a virtual environment replaces.
+    pub python: bool,
+}
+
+/// One agent implementation.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// Its name.
+    pub name: CandidateName,
+    /// What its author says of it.
+    pub description: Option<String>,
+    /// The script or folder that it is.
+    pub source: PathBuf,
+    /// What is uploaded.
+    pub files: Vec<SourceFile>,
+    /// How it starts.
+    pub start: Start,
+    /// What is installed first.
+    pub dependencies: Dependencies,
+    /// Commands that are run after that, each a shell line.
+    pub setup: Vec<String>,
+    /// Variables it wants.
+    pub env: BTreeMap<String, String>,
+    /// Variables it wants passed.
+    pub pass_env: Vec<PassEnv>,
+    /// Limits of its own.
+    pub limits: LimitOverrides,
+    /// How far its author is trusted.
+    pub trust: Trust,
+    /// The SHA-256 of its files and settings, in hex.
+    pub digest: String,
+}
+
+/// The SHA-256 of parts, in hex, each part told apart from the next by its length.
+#[must_use]
+pub fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hex(&hasher.finalize())
+}
+
+/// Bytes as lowercase hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _: Result<(), _> = write!(text, "{byte:02x}");
+            text
+        })
+}

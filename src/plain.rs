@@ -1,0 +1,152 @@
+//! Hostile text made harmless for a terminal or a log: what a candidate or a file says may be shown, but
+//! it cannot move the cursor, hide itself, or start a line of its own.
+
+/// Whether a character could steer a terminal or disguise the text around it.
+fn is_hostile(c: char) -> bool {
+    matches!(c,
+        '\u{0}'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{7f}'..='\u{9f}'
+        // Invisible: soft hyphen, zero-width, directional marks, embeddings, overrides and isolates.
+        | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Removes escape sequences and control characters; keeps line breaks and tabs.
+#[must_use]
+pub fn text(hostile: &str) -> String {
+    if !hostile.contains(is_hostile) {
+        return hostile.to_owned();
+    }
+    let mut clean = String::with_capacity(hostile.len());
+    let mut chars = hostile.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => skip_escape(&mut chars),
+            '\u{9b}' => skip_csi(&mut chars),
+            '\u{90}' | '\u{98}' | '\u{9d}' | '\u{9e}' | '\u{9f}' => skip_string(&mut chars),
+            '\r' if chars.peek() == Some(&'\n') => {}
+            '\r' => clean.push('\n'),
+            c if is_hostile(c) => {}
+            c => clean.push(c),
+        }
+    }
+    clean
+}
+
+/// The same on one line: line breaks become `⏎`, tabs a blank.
+#[must_use]
+pub fn line(hostile: &str) -> String {
+    let clean = text(hostile);
+    if !clean.contains(['\n', '\t']) {
+        return clean;
+    }
+    clean
+        .trim_end_matches('\n')
+        .replace('\n', "⏎")
+        .replace('\t', " ")
+}
+
+/// The same on one line of at most `max` characters.
+#[must_use]
+pub fn short(hostile: &str, max: usize) -> String {
+    // Four bytes a character, and some to spare for what is removed: never the whole of a flood.
+    let head = hostile
+        .char_indices()
+        .nth(max.saturating_mul(8))
+        .map_or(hostile, |(at, _)| &hostile[..at]);
+    let clean = line(head);
+    match clean.char_indices().nth(max) {
+        None if head.len() == hostile.len() => clean,
+        None => format!("{clean}…"),
+        Some((at, _)) => format!("{}…", &clean[..at]),
+    }
+}
+
+type Chars<'a> = std::iter::Peekable<std::str::Chars<'a>>;
+
+fn skip_escape(chars: &mut Chars<'_>) {
+    match chars.peek() {
+        Some('[') => {
+            chars.next();
+            skip_csi(chars);
+        }
+        Some(']' | 'P' | 'X' | '^' | '_') => {
+            chars.next();
+            skip_string(chars);
+        }
+        Some(' '..='/') => {
+            while chars.next_if(|c| (' '..='/').contains(c)).is_some() {}
+            chars.next_if(|c| ('0'..='~').contains(c));
+        }
+        Some('0'..='~') => {
+            chars.next();
+        }
+        Some(_) | None => {}
+    }
+}
+
+/// Control sequence: parameters, then one final byte.
+fn skip_csi(chars: &mut Chars<'_>) {
+    while chars.next_if(|c| (' '..='?').contains(c)).is_some() {}
+    chars.next_if(|c| ('@'..='~').contains(c));
+}
+
+/// Control string, for example a window title: up to BEL or ST, but never past the line.
+fn skip_string(chars: &mut Chars<'_>) {
+    while let Some(c) = chars.next_if(|c| *c != '\n') {
+        match c {
+            '\u{7}' | '\u{9c}' => return,
+            '\u{1b}' => {
+                chars.next_if_eq(&'\\');
+                return;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn escape_sequences_are_removed_whole() {
+        for (hostile, clean) in [
+            ("plain", "plain"),
+            ("\u{1b}[31mred\u{1b}[0m", "red"),
+            ("\u{1b}]0;title\u{7}x", "x"),
+            (
+                "\u{1b}]8;;http://evil\u{1b}\\link\u{1b}]8;;\u{1b}\\",
+                "link",
+            ),
+            ("\u{9b}2Jx", "x"),
+            ("a\u{202e}b\u{200b}c", "abc"),
+            ("\u{1b}]never ended\nnext", "\nnext"),
+            ("a\r\nb\rc", "a\nb\nc"),
+            ("\u{1b}", ""),
+            ("\u{1b}(Bx", "x"),
+        ] {
+            assert_eq!(text(hostile), clean, "{hostile:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_stays_a_line() {
+        assert_eq!(
+            line("::error::x\n::set-output::\n"),
+            "::error::x⏎::set-output::"
+        );
+        assert_eq!(short("abcdef", 3), "abc…");
+        assert_eq!(short("abc", 3), "abc");
+        assert_eq!(short(&"\u{1b}[0m".repeat(100), 3), "…");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_hostile_survives(hostile in r"[\PC\x00-\x1f\x7f-\x9f]{0,80}") {
+            prop_assert!(!text(&hostile).contains(is_hostile));
+            prop_assert!(!line(&hostile).contains('\n'));
+        }
+    }
+}

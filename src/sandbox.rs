@@ -1,0 +1,489 @@
+//! The sandbox contract: what a trial may do in its disposable place, and what a provider owes forge.
+//!
+//! Promises, checked for every provider by `tests/forge/conformance.rs`:
+//! - a new sandbox is empty, and nobody else's;
+//! - a command gets exactly its argument vector, byte for byte, and exactly its environment besides
+//!   `PATH`, `HOME`, `LANG` and `TMPDIR`; its standard input is closed;
+//! - both output streams reach the sink apart, each byte at most once and in order, and never more than
+//!   the limit (what is over it is counted);
+//! - at the limit the whole process tree ends, and what was written until then can still be collected;
+//! - collecting follows no link, opens no special file and brings home no more than was asked for.
+//!
+//! Absent on purpose: there is no delete on [`Sandbox`]. Only [`reaper`] calls a [`Provider`]; everyone
+//! else holds a [`reaper::Lease`] and ends it by dropping it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::name::{RelativePath, RunId, SandboxId, SandboxName};
+use crate::quantity::ByteCount;
+
+pub mod ledger;
+pub mod local;
+pub mod reaper;
+
+/// What candidates may reach over the network.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// Whatever the provider lets through.
+    #[default]
+    Open,
+    /// Nothing.
+    Block,
+    /// Only these IPv4 networks, as `address/prefix`; one to ten of them.
+    Allow(Vec<String>),
+}
+
+/// How far the author of a candidate is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trust {
+    /// Like any script of the project.
+    #[default]
+    Trusted,
+    /// Never started where it could read this user's files.
+    Untrusted,
+}
+
+/// What a sandbox is to be like. Everything a provider needs to know to create one.
+#[derive(Debug, Clone)]
+pub struct SandboxSpec {
+    /// Unique; the key by which a sandbox is found again when the create reply was lost.
+    pub name: SandboxName,
+    /// The run it belongs to.
+    pub run: RunId,
+    /// Further labels for people who look at the provider's console.
+    pub labels: BTreeMap<String, String>,
+    /// The longest time it can be needed. The provider's own expiry must be later than this.
+    pub lifetime: Duration,
+    /// What it may reach.
+    pub network: Network,
+    /// Who wrote what will run in it.
+    pub trust: Trust,
+}
+
+/// The parts of a sandbox that files are put into and brought home from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Area {
+    /// The working directory of every command, and `HOME`.
+    Work,
+    /// `FORGE_ARTIFACTS`: more files for home.
+    Artifacts,
+    /// Forge's own files, for example the prompt as a file.
+    Forge,
+}
+
+/// Where the areas are, as absolute paths inside the sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// See [`Area::Work`].
+    pub work: String,
+    /// See [`Area::Artifacts`].
+    pub artifacts: String,
+    /// See [`Area::Forge`].
+    pub forge: String,
+    /// `TMPDIR` of every command.
+    pub tmp: String,
+}
+
+impl Layout {
+    /// The absolute path of a file of an area, inside the sandbox.
+    #[must_use]
+    pub fn path(&self, area: Area, path: &RelativePath) -> String {
+        let folder = match area {
+            Area::Work => &self.work,
+            Area::Artifacts => &self.artifacts,
+            Area::Forge => &self.forge,
+        };
+        format!("{folder}/{path}")
+    }
+}
+
+/// One file to put into a sandbox.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    /// Where it goes.
+    pub area: Area,
+    /// Its path below that; parents are made.
+    pub path: RelativePath,
+    /// What is in it.
+    pub content: Content,
+    /// Whether it may be executed.
+    pub executable: bool,
+}
+
+/// The bytes of an [`Upload`].
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// A regular file of this machine, read when it is uploaded.
+    File(PathBuf),
+    /// Bytes at hand.
+    Bytes(Arc<[u8]>),
+}
+
+/// Which of the two output streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// A program to run in a sandbox. Nothing of it is interpreted by a shell.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// Alternatives, each a program with its leading arguments; the first whose program exists is taken.
+    /// A program without `/` is looked for on the sandbox's `PATH`; one with `/` is relative to the
+    /// working directory or absolute.
+    pub programs: Vec<Vec<String>>,
+    /// What follows the leading arguments.
+    pub arguments: Vec<String>,
+    /// The variables besides `PATH`, `HOME`, `LANG` and `TMPDIR`.
+    pub env: BTreeMap<String, String>,
+    /// When the whole process tree is ended.
+    pub limit: Duration,
+    /// How much of each stream is kept at the most; the rest is read, counted and dropped.
+    pub output_limit: ByteCount,
+    /// What will be collected once the command has ended, so that a provider for which each call costs
+    /// can make the bundle in the same call. Purely an optimisation.
+    pub then_collect: Option<Collect>,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandEnd {
+    /// It exited by itself.
+    Exited(i32),
+    /// A signal that forge did not send ended it.
+    Signalled(i32),
+    /// It was ended at its time limit.
+    TimedOut,
+    /// It was ended because it passed a resource limit; the text says which, and the figure reached.
+    LimitReached(String),
+    /// None of the alternatives exists in the sandbox; these were looked for.
+    NotFound(Vec<String>),
+    /// The program exists but the system refused to start it, for this reason.
+    CannotStart(String),
+}
+
+/// What a command used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// The largest resident memory of any one of its processes, where the provider can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
+    /// User and system time of all its processes, where the provider can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_milliseconds: Option<u64>,
+}
+
+/// What is known of a command that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandResult {
+    /// How it ended.
+    pub end: CommandEnd,
+    /// From its start to its end, measured where it ran.
+    pub took: Duration,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// Where a command's output goes. Calls are short and cannot fail: the sink drops what is over its limit.
+pub trait OutputSink: Send {
+    /// Takes the next bytes of a stream.
+    fn write(&mut self, stream: Stream, bytes: &[u8]);
+    /// Learns that the provider itself dropped this many bytes of a stream at the limit.
+    fn dropped(&mut self, stream: Stream, bytes: u64);
+}
+
+/// What to bring home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collect {
+    /// The artifact itself, below [`Area::Work`].
+    pub output: RelativePath,
+    /// More files, as glob patterns below [`Area::Artifacts`] (`*` stays within a folder, `**` does not).
+    pub files: Vec<String>,
+    /// The most that all of it together may hold.
+    pub limit: ByteCount,
+    /// The most files.
+    pub max_files: usize,
+}
+
+/// Why something that was asked for did not come home.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// What it was, below its area.
+    pub path: String,
+    /// Why, as a sentence fragment: `is a symbolic link`, `is larger than 50 MiB`.
+    pub reason: String,
+}
+
+/// What [`Sandbox::collect`] found besides what it gave to the sink.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Collected {
+    /// What was there but was not brought home. An artifact that simply does not exist is not listed.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Where collected files go. The provider calls `begin`, `write` any number of times, and `end` for each.
+pub trait ArtifactSink: Send {
+    /// Starts a file. `path` is below `area`, with the size that the provider expects.
+    ///
+    /// # Errors
+    /// When it cannot be stored at home; collecting stops.
+    fn begin(&mut self, area: Area, path: &RelativePath, bytes: u64) -> io::Result<()>;
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// When they cannot be stored at home; collecting stops.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Ends the file. One that was begun and not ended is discarded.
+    ///
+    /// # Errors
+    /// When it cannot be stored at home; collecting stops.
+    fn end(&mut self) -> io::Result<()>;
+}
+
+/// A place in which one attempt happens.
+pub trait Sandbox: Send + Sync + fmt::Debug {
+    /// What the provider calls it.
+    fn id(&self) -> &SandboxId;
+
+    /// Where things are inside it.
+    fn layout(&self) -> &Layout;
+
+    /// The `isolation` field of results: what this sandbox does and does not promise, in a few words.
+    fn isolation(&self) -> &str;
+
+    /// Puts files into it. Existing files are replaced.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when it could not be done; some of the files may be there.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the sandbox with some of the files.
+    fn upload<'a>(&'a self, files: &'a [Upload]) -> BoxFuture<'a, Result<(), SandboxError>>;
+
+    /// Runs a command to its end, at the latest at its limit.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when the provider failed. A program that fails, is missing or overstays is a
+    /// [`CommandEnd`], not an error.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the command's whole process tree, now or when the sandbox is deleted.
+    fn run<'a>(
+        &'a self,
+        command: &'a Command,
+        output: &'a mut dyn OutputSink,
+    ) -> BoxFuture<'a, Result<CommandResult, SandboxError>>;
+
+    /// Brings files home.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when the provider failed or the sink did. What cannot be brought home because of
+    /// what it is, is in [`Collected::skipped`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the file that was being written unfinished in the sink.
+    fn collect<'a>(
+        &'a self,
+        what: &'a Collect,
+        home: &'a mut dyn ArtifactSink,
+    ) -> BoxFuture<'a, Result<Collected, SandboxError>>;
+}
+
+/// What a delete call achieved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// It is gone, or the provider has bound itself to destroying it.
+    Confirmed,
+    /// The provider took the request, but forge must look again.
+    Requested,
+}
+
+/// A sandbox as the provider lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its id.
+    pub id: SandboxId,
+    /// Its name.
+    pub name: SandboxName,
+}
+
+/// What creates and deletes sandboxes. Only [`reaper`] calls it.
+pub trait Provider: Send + Sync + fmt::Debug + 'static {
+    /// `local`, `daytona` or a name of one's own.
+    fn name(&self) -> &'static str;
+
+    /// Creates a sandbox that is ready for use.
+    ///
+    /// # Errors
+    /// [`SandboxError`]; a sandbox may exist all the same, and is then found by its name.
+    ///
+    /// # Cancel safety
+    /// None is needed: the reaper never drops this future.
+    fn create<'a>(
+        &'a self,
+        spec: &'a SandboxSpec,
+    ) -> BoxFuture<'a, Result<Box<dyn Sandbox>, SandboxError>>;
+
+    /// Tries once to delete a sandbox. One that is not there is [`Deletion::Confirmed`].
+    ///
+    /// # Errors
+    /// [`SandboxError`]; whether to try again is decided by [`SandboxError::remedy`].
+    fn delete<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Deletion, SandboxError>>;
+
+    /// Finds a live sandbox by the name that forge gave it. One whose destruction is under way is not
+    /// live.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when the provider could not tell.
+    fn find<'a>(
+        &'a self,
+        name: &'a SandboxName,
+    ) -> BoxFuture<'a, Result<Option<SandboxId>, SandboxError>>;
+
+    /// Lists the live sandboxes of a run, by label. May be stale: absence proves nothing.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when the provider could not tell.
+    fn list<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<Vec<Listed>, SandboxError>>;
+}
+
+/// What kind of infrastructure failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The key is wrong or has expired.
+    Unauthorized,
+    /// The key lacks a permission, or the account may not do this.
+    Forbidden,
+    /// The request can never succeed as it is: a snapshot that does not exist, a refused feature.
+    Invalid,
+    /// The account's pool is full; a slot will free.
+    Quota,
+    /// Too many requests.
+    Throttled,
+    /// The provider is busy with this very sandbox.
+    Busy,
+    /// No answer, or a broken one, from the network.
+    Unreachable,
+    /// The provider took too long.
+    TimedOut,
+    /// The provider failed.
+    Server,
+    /// The sandbox died or vanished.
+    Lost,
+    /// This machine's disk or process table failed.
+    Machine,
+    /// An answer that makes no sense.
+    Protocol,
+    /// Forge is stopping.
+    Stopped,
+}
+
+/// What to do about a [`SandboxError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Try again, in a fresh sandbox where a trial was lost; not before the time given.
+    Retry {
+        /// What the provider asked for.
+        after: Option<Duration>,
+    },
+    /// Wait until one of this run's sandboxes is gone; this is not a failed attempt.
+    WaitForSlot {
+        /// What the provider asked for.
+        after: Option<Duration>,
+    },
+    /// Nothing of this kind will succeed in this run.
+    GiveUp,
+}
+
+/// The world failed. Never the candidate's doing, and never ranked as a loss.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation}: {message}")]
+pub struct SandboxError {
+    /// What kind of failure.
+    pub kind: ErrorKind,
+    /// What was being done, as a verb phrase: `create a sandbox`.
+    pub operation: &'static str,
+    /// What the provider or the system said: lowercase, one line.
+    pub message: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// How long all of it took.
+    pub took: Duration,
+    /// What the provider asked to wait for.
+    pub retry_after: Option<Duration>,
+    /// What a user can do about it, if that is known.
+    pub hint: Option<String>,
+    /// The error below this one.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl SandboxError {
+    /// An error after one attempt; the other fields are set by struct update or the methods below.
+    #[must_use]
+    pub fn new(kind: ErrorKind, operation: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            operation,
+            message: message.into(),
+            attempts: 1,
+            took: Duration::ZERO,
+            retry_after: None,
+            hint: None,
+            source: None,
+        }
+    }
+
+    /// A failure of this machine.
+    #[must_use]
+    pub fn machine(operation: &'static str, error: io::Error) -> Self {
+        let mut this = Self::new(ErrorKind::Machine, operation, error.to_string());
+        this.source = Some(Box::new(error));
+        this
+    }
+
+    /// The same error with advice.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// What to do about it. The one place that decides which failures repeat.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self.kind {
+            ErrorKind::Unauthorized
+            | ErrorKind::Forbidden
+            | ErrorKind::Invalid
+            | ErrorKind::Stopped => Remedy::GiveUp,
+            ErrorKind::Quota | ErrorKind::Throttled => Remedy::WaitForSlot {
+                after: self.retry_after,
+            },
+            ErrorKind::Busy
+            | ErrorKind::Unreachable
+            | ErrorKind::TimedOut
+            | ErrorKind::Server
+            | ErrorKind::Lost
+            | ErrorKind::Machine
+            | ErrorKind::Protocol => Remedy::Retry {
+                after: self.retry_after,
+            },
+        }
+    }
+}

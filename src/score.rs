@@ -1,0 +1,355 @@
+//! Scores: points, what is judged, and how a trial's parts become one number.
+//!
+//! Promises: points are always 0..=100 and never NaN; a part without a value is left out and said, never
+//! counted as 0. No I/O but reading the evidence, no clock, no runtime.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{CandidateName, ObjectiveName};
+
+pub mod gate;
+pub mod quality;
+
+/// A score: 0 to 100, never NaN. Serialised as a number.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Points(f64);
+
+impl Points {
+    /// No points.
+    pub const ZERO: Self = Self(0.0);
+    /// All points.
+    pub const FULL: Self = Self(100.0);
+
+    /// A value that is in range already.
+    #[must_use]
+    pub fn new(value: f64) -> Option<Self> {
+        // `+ 0.0` turns the negative zero into the positive one: same input, same bytes.
+        (0.0..=100.0).contains(&value).then_some(Self(value + 0.0))
+    }
+
+    /// A value brought into range; NaN counts as 0.
+    #[must_use]
+    pub fn clamped(value: f64) -> Self {
+        if value.is_nan() {
+            Self::ZERO
+        } else {
+            Self(value.clamp(0.0, 100.0) + 0.0)
+        }
+    }
+
+    /// 100 for yes, 0 for no.
+    #[must_use]
+    pub const fn yes(condition: bool) -> Self {
+        if condition { Self::FULL } else { Self::ZERO }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn value(self) -> f64 {
+        self.0
+    }
+
+    /// The value in tenths: what is shown, and by which candidates are ranked and tied.
+    #[must_use]
+    pub fn tenths(self) -> u16 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "0..=1000"
+        )]
+        {
+            (self.0 * 10.0).round() as u16
+        }
+    }
+}
+
+impl Eq for Points {}
+
+#[expect(
+    clippy::derive_ord_xor_partial_ord,
+    reason = "never NaN, so both agree"
+)]
+impl Ord for Points {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl fmt::Display for Points {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenths = self.tenths();
+        f.pad(&format!("{}.{}", tenths / 10, tenths % 10))
+    }
+}
+
+impl TryFrom<f64> for Points {
+    type Error = String;
+    fn try_from(value: f64) -> Result<Self, String> {
+        Self::new(value).ok_or_else(|| format!("a score is between 0 and 100, not {value}"))
+    }
+}
+
+impl From<Points> for f64 {
+    fn from(points: Points) -> Self {
+        points.0
+    }
+}
+
+/// What a finished trial left, for those who judge it. Paths are at home; the sandbox is gone.
+#[derive(Debug)]
+pub struct Evidence {
+    /// Who did it.
+    pub candidate: CandidateName,
+    /// What was to be done.
+    pub objective: ObjectiveName,
+    /// The prompt, as the candidate got it.
+    pub prompt: Arc<str>,
+    /// The exit code, when the candidate exited by itself.
+    pub exit_code: Option<i32>,
+    /// Why there is no exit code, in words: `timed out after 2 s`.
+    pub ended: String,
+    /// How long the run phase took.
+    pub run_time: Duration,
+    /// The artifact, where one came home whole or in part.
+    pub artifact: Option<PathBuf>,
+    /// The folder with the other files that came home.
+    pub files: PathBuf,
+    /// What the candidate printed, as kept.
+    pub stdout: PathBuf,
+    /// What it printed on standard error, as kept.
+    pub stderr: PathBuf,
+    /// Its `metrics.json`.
+    pub metrics: BTreeMap<String, f64>,
+    /// The artifact's text, read once; see [`Evidence::text`].
+    pub text: OnceLock<Arc<str>>,
+}
+
+impl Evidence {
+    /// The artifact as text, invalid UTF-8 replaced; empty when there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn text(&self) -> io::Result<Arc<str>> {
+        if let Some(text) = self.text.get() {
+            return Ok(Arc::clone(text));
+        }
+        let mut bytes = Vec::new();
+        if let Some(path) = &self.artifact {
+            File::open(path)?.read_to_end(&mut bytes)?;
+        }
+        let text: Arc<str> = String::from_utf8_lossy(&bytes).into();
+        Ok(Arc::clone(self.text.get_or_init(|| text)))
+    }
+
+    /// The artifact's size in bytes; 0 when there is none.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let size = |path: &PathBuf| std::fs::metadata(path).map_or(0, |data| data.len());
+        self.artifact.as_ref().map_or(0, size)
+    }
+}
+
+/// What a scorer says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// A value, with the reason in words and numbers.
+    Scored {
+        /// The value.
+        points: Points,
+        /// Why: `12 of 15 links answer`.
+        explanation: String,
+    },
+    /// No value: the scorer itself failed or does not apply. Never counted as 0.
+    Unscored {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Verdict {
+    /// A value with its reason.
+    #[must_use]
+    pub fn scored(points: Points, explanation: impl Into<String>) -> Self {
+        Self::Scored {
+            points,
+            explanation: explanation.into(),
+        }
+    }
+
+    /// No value, for this reason.
+    #[must_use]
+    pub fn unscored(reason: impl Into<String>) -> Self {
+        Self::Unscored {
+            reason: reason.into(),
+        }
+    }
+}
+
+/// A judge of finished trials. Implement it to add your own; a panic in it is *unscored*.
+pub trait Scorer: Send + Sync {
+    /// What it is called in reports.
+    fn name(&self) -> String;
+    /// Judges one trial. Called off the runtime's threads, so it may block.
+    fn score(&self, evidence: &Evidence) -> Verdict;
+}
+
+/// What one gate said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GateResult {
+    /// The gate as written: `contains "https://"`.
+    pub gate: String,
+    /// Whether it held.
+    pub passed: bool,
+    /// Why, in words and numbers.
+    pub explanation: String,
+}
+
+/// What one quality scorer said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScorerResult {
+    /// The scorer as written: `regex /^#/ at_least 3`.
+    pub scorer: String,
+    /// Its weight among the quality scorers.
+    pub weight: f64,
+    /// Its value; absent when unscored.
+    pub points: Option<Points>,
+    /// Why, in words and numbers.
+    pub explanation: String,
+}
+
+/// The weights of the three parts of a score. Finite, not negative, not all 0.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Weights {
+    /// Of success.
+    pub success: f64,
+    /// Of quality.
+    pub quality: f64,
+    /// Of speed.
+    pub speed: f64,
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self {
+            success: 0.2,
+            quality: 0.6,
+            speed: 0.2,
+        }
+    }
+}
+
+/// The score of one trial, with all that explains it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrialScore {
+    /// The total. 0 when a gate failed.
+    pub total: Points,
+    /// 100, or 0 when a gate failed.
+    pub success: Points,
+    /// The weighted mean of the quality scorers that had a value.
+    pub quality: Option<Points>,
+    /// Linear between the objective's two times.
+    pub speed: Option<Points>,
+    /// The first gate that failed, with its explanation.
+    pub disqualified: Option<String>,
+    /// Every gate.
+    pub gates: Vec<GateResult>,
+    /// Every quality scorer; empty when a gate failed.
+    pub scorers: Vec<ScorerResult>,
+    /// How the total came about, in one line.
+    pub explanation: String,
+}
+
+/// The two times between which speed falls from 100 to 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpeedScale {
+    /// At or below this: 100.
+    pub full_marks: Duration,
+    /// At or above this: 0.
+    pub no_marks: Duration,
+}
+
+impl SpeedScale {
+    /// The points for a time.
+    #[must_use]
+    pub fn points(&self, took: Duration) -> Points {
+        let (full, none) = (self.full_marks.as_secs_f64(), self.no_marks.as_secs_f64());
+        if none <= full {
+            return Points::yes(took <= self.full_marks);
+        }
+        Points::clamped(100.0 * (none - took.as_secs_f64()) / (none - full))
+    }
+}
+
+/// The weighted mean of what has a value; `None` when nothing has.
+#[must_use]
+pub fn weighted_mean(parts: impl IntoIterator<Item = (f64, Option<Points>)>) -> Option<Points> {
+    let (sum, weight) = parts
+        .into_iter()
+        .filter_map(|(weight, points)| Some((weight, points?)))
+        .fold((0.0, 0.0), |(sum, total), (weight, points)| {
+            (sum + weight * points.value(), total + weight)
+        });
+    (weight > 0.0).then(|| Points::clamped(sum / weight))
+}
+
+/// Puts a trial's score together. Pure.
+///
+/// `speed` is the points for the run time. When a gate failed, the total is 0 and the scorers are left
+/// out, because nobody should act on the quality of a disqualified artifact.
+#[must_use]
+pub fn combine(
+    weights: Weights,
+    gates: Vec<GateResult>,
+    scorers: Vec<ScorerResult>,
+    speed: Points,
+) -> TrialScore {
+    if let Some(failed) = gates.iter().find(|gate| !gate.passed) {
+        let why = format!("{}: {}", failed.gate, failed.explanation);
+        return TrialScore {
+            total: Points::ZERO,
+            success: Points::ZERO,
+            quality: None,
+            speed: None,
+            explanation: format!("disqualified by {why}"),
+            disqualified: Some(why),
+            gates,
+            scorers: Vec::new(),
+        };
+    }
+    let quality = weighted_mean(scorers.iter().map(|scorer| (scorer.weight, scorer.points)));
+    let parts = [
+        ("success", weights.success, Some(Points::FULL)),
+        ("quality", weights.quality, quality),
+        ("speed", weights.speed, Some(speed)),
+    ];
+    // Where all the weight lies on a part without a value, the parts that have one count alike.
+    let total = weighted_mean(parts.map(|(_, weight, points)| (weight, points)))
+        .or_else(|| weighted_mean(parts.map(|(_, _, points)| (1.0, points))))
+        .unwrap_or(Points::ZERO);
+    let shown: Vec<String> = parts
+        .iter()
+        .map(|(name, weight, points)| match points {
+            Some(points) => format!("{name} {points} x {weight}"),
+            None => format!("{name} left out, no value"),
+        })
+        .collect();
+    TrialScore {
+        total,
+        success: Points::FULL,
+        quality,
+        speed: Some(speed),
+        disqualified: None,
+        explanation: format!("{total} = {}", shown.join(" + ")),
+        gates,
+        scorers,
+    }
+}
