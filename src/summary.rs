@@ -239,16 +239,11 @@ impl RunSummary {
         let Some(plan) = &self.plan else {
             return Standings::default();
         };
-        let mut cells: BTreeMap<(&str, &str), Vec<&TrialRow>> = BTreeMap::new();
+        let mut cells = Cells::new();
         for row in &self.trials {
             let key = (row.trial.objective.as_str(), row.trial.candidate.as_str());
             cells.entry(key).or_default().push(row);
         }
-        let cell = |objective: &ObjectiveName, candidate: &CandidateName| {
-            cells
-                .get(&(objective.as_str(), candidate.as_str()))
-                .map_or(&[][..], Vec::as_slice)
-        };
         let objectives: Vec<ObjectiveStandings> = plan
             .objectives
             .iter()
@@ -257,7 +252,7 @@ impl RunSummary {
                     .candidates
                     .iter()
                     .map(|candidate| {
-                        let rows = cell(&objective.name, &candidate.name);
+                        let rows = cell(&cells, &objective.name, &candidate.name);
                         standing(&candidate.name, &[rows])
                     })
                     .collect();
@@ -277,7 +272,7 @@ impl RunSummary {
                 let cells: Vec<&[&TrialRow]> = plan
                     .objectives
                     .iter()
-                    .map(|objective| cell(&objective.name, &candidate.name))
+                    .map(|objective| cell(&cells, &objective.name, &candidate.name))
                     .collect();
                 standing(&candidate.name, &cells)
             })
@@ -289,6 +284,19 @@ impl RunSummary {
             objectives,
         }
     }
+}
+
+/// The trials of every objective and candidate.
+type Cells<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a TrialRow>>;
+
+fn cell<'c, 'a>(
+    cells: &'c Cells<'a>,
+    objective: &ObjectiveName,
+    candidate: &CandidateName,
+) -> &'c [&'a TrialRow] {
+    cells
+        .get(&(objective.as_str(), candidate.as_str()))
+        .map_or(&[], Vec::as_slice)
 }
 
 fn mean(values: impl IntoIterator<Item = f64>) -> Option<Points> {
