@@ -289,10 +289,10 @@ impl RunSummary {
 /// The trials of every objective and candidate.
 type Cells<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a TrialRow>>;
 
-fn cell<'c, 'a>(
+fn cell<'c, 'a: 'c>(
     cells: &'c Cells<'a>,
-    objective: &ObjectiveName,
-    candidate: &CandidateName,
+    objective: &'c ObjectiveName,
+    candidate: &'c CandidateName,
 ) -> &'c [&'a TrialRow] {
     cells
         .get(&(objective.as_str(), candidate.as_str()))
