@@ -8,6 +8,7 @@ pub mod objective;
 pub mod plain;
 pub mod problem;
 pub mod quantity;
+pub mod run;
 pub mod sandbox;
 pub mod score;
 pub mod summary;

@@ -1,1 +1,208 @@
-//! To come.
+//! The ledger: an append-only log of what was created and deleted, for `forge sweep` after a crash.
+//!
+//! Promises: a sandbox's name is in the file before its create request leaves; a line that was cut by a
+//! crash is passed over when read.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{SandboxId, SandboxName};
+
+/// The ledger's file name in a run's folder.
+pub const FILE: &str = "sandboxes.jsonl";
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Entry {
+    /// A create request is about to leave.
+    Create {
+        /// The provider.
+        provider: String,
+        /// The name that it will have.
+        name: SandboxName,
+    },
+    /// It exists.
+    Created {
+        /// Its name.
+        name: SandboxName,
+        /// Its id.
+        id: SandboxId,
+    },
+    /// It was left on purpose.
+    Kept {
+        /// Its name.
+        name: SandboxName,
+    },
+    /// It is confirmed gone, or never came to be.
+    Deleted {
+        /// Its name.
+        name: SandboxName,
+    },
+}
+
+/// A sandbox that the ledger does not know to be gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// The provider.
+    pub provider: String,
+    /// Its name.
+    pub name: SandboxName,
+    /// Its id, where the create came to an end.
+    pub id: Option<SandboxId>,
+    /// Whether it was left on purpose.
+    pub kept: bool,
+}
+
+/// Appends to a run's ledger.
+#[derive(Debug)]
+pub struct Ledger {
+    file: Option<File>,
+    /// Whether a line must survive a power failure: where a lost name costs money.
+    durable: bool,
+}
+
+impl Ledger {
+    /// Opens, or begins, the ledger of a run's folder.
+    ///
+    /// # Errors
+    /// When the file cannot be opened for appending.
+    pub fn open(folder: &Path, durable: bool) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(folder.join(FILE))?;
+        Ok(Self {
+            file: Some(file),
+            durable,
+        })
+    }
+
+    /// A ledger that is not kept, for runs that leave no folder.
+    #[must_use]
+    pub const fn nowhere() -> Self {
+        Self {
+            file: None,
+            durable: false,
+        }
+    }
+
+    /// Appends a line.
+    ///
+    /// # Errors
+    /// When it could not be written: then nothing may be created, because nobody could sweep it.
+    pub fn append(&mut self, entry: &Entry) -> io::Result<()> {
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
+        let mut line = serde_json::to_vec(entry).map_err(io::Error::other)?;
+        line.push(b'\n');
+        // One write, so that lines of several writers cannot mix.
+        file.write_all(&line)?;
+        match entry {
+            Entry::Create { .. } if self.durable => file.sync_data(),
+            Entry::Create { .. }
+            | Entry::Created { .. }
+            | Entry::Kept { .. }
+            | Entry::Deleted { .. } => Ok(()),
+        }
+    }
+}
+
+/// Reads which sandboxes of a run are not known to be gone, in the order of their names.
+///
+/// # Errors
+/// When the file exists and cannot be read.
+pub fn open_sandboxes(folder: &Path) -> io::Result<Vec<Open>> {
+    let path: PathBuf = folder.join(FILE);
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut open: BTreeMap<SandboxName, Open> = BTreeMap::new();
+    for line in BufReader::new(file).split(b'\n') {
+        // A line that a crash has cut is not an entry: what it was about to say did not happen.
+        let Ok(entry) = serde_json::from_slice::<Entry>(&line?) else {
+            continue;
+        };
+        match entry {
+            Entry::Create { provider, name } => {
+                open.insert(
+                    name.clone(),
+                    Open {
+                        provider,
+                        name,
+                        id: None,
+                        kept: false,
+                    },
+                );
+            }
+            Entry::Created { name, id } => {
+                if let Some(sandbox) = open.get_mut(&name) {
+                    sandbox.id = Some(id);
+                }
+            }
+            Entry::Kept { name } => {
+                if let Some(sandbox) = open.get_mut(&name) {
+                    sandbox.kept = true;
+                }
+            }
+            Entry::Deleted { name } => {
+                open.remove(&name);
+            }
+        }
+    }
+    Ok(open.into_values().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::RunId;
+
+    #[test]
+    fn what_is_not_deleted_stays_open_and_a_cut_line_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunId::generate();
+        let name = |serial| SandboxName::new(&run, serial, "alpha");
+        let mut ledger = Ledger::open(folder.path(), true).unwrap();
+        for serial in 0..3 {
+            let create = Entry::Create {
+                provider: "local".to_owned(),
+                name: name(serial),
+            };
+            ledger.append(&create).unwrap();
+        }
+        ledger
+            .append(&Entry::Created {
+                name: name(1),
+                id: SandboxId::new("one"),
+            })
+            .unwrap();
+        ledger.append(&Entry::Kept { name: name(1) }).unwrap();
+        ledger.append(&Entry::Deleted { name: name(0) }).unwrap();
+        let mut file = OpenOptions::new()
+            .append(true)
+            .open(folder.path().join(FILE))
+            .unwrap();
+        file.write_all(b"{\"op\":\"deleted\",\"na").unwrap();
+        let open = open_sandboxes(folder.path()).unwrap();
+        let ids: Vec<_> = open
+            .iter()
+            .map(|it| (it.name.clone(), it.id.clone(), it.kept))
+            .collect();
+        assert_eq!(
+            ids,
+            [
+                (name(1), Some(SandboxId::new("one")), true),
+                (name(2), None, false)
+            ]
+        );
+        assert_eq!(open_sandboxes(&folder.path().join("none")).unwrap(), []);
+    }
+}
