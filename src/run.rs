@@ -1,2 +1,4 @@
 //! The dispatcher.
+pub mod order;
+pub mod state;
 pub mod stop;

@@ -1,0 +1,109 @@
+//! The order of trials: interleaved and seeded, so that no candidate is favoured by the machine's mood.
+
+/// `SplitMix64` (Steele, Lea & Flood 2014): tiny, and the same on every machine and in every version.
+#[derive(Debug, Clone)]
+pub struct Random(u64);
+
+impl Random {
+    /// A sequence that depends on the seed only.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number.
+    pub const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Shuffles in place (Fisher and Yates; the bias of the remainder is below 2^-50 for our sizes).
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for at in (1..items.len()).rev() {
+            let bound = u64::try_from(at).unwrap_or(u64::MAX).saturating_add(1);
+            let other = usize::try_from(self.next() % bound).unwrap_or(0);
+            items.swap(at, other);
+        }
+    }
+}
+
+/// One planned trial, by its indices; `repeat` counts from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot {
+    /// Which objective.
+    pub objective: usize,
+    /// Which candidate.
+    pub candidate: usize,
+    /// Which repeat.
+    pub repeat: u32,
+}
+
+/// All trials: round after round of repeats; in each, the objectives in a shuffled order; for each, all
+/// candidates in a shuffled order. At any moment every candidate has begun about as often as any other.
+#[must_use]
+pub fn interleaved(candidates: usize, repeats: &[u32], seed: u64) -> Vec<Slot> {
+    let mut random = Random::new(seed);
+    let mut order = Vec::new();
+    for repeat in 1..=repeats.iter().copied().max().unwrap_or(0) {
+        let mut objectives: Vec<usize> = (0..repeats.len())
+            .filter(|objective| repeats[*objective] >= repeat)
+            .collect();
+        random.shuffle(&mut objectives);
+        for objective in objectives {
+            let mut all: Vec<usize> = (0..candidates).collect();
+            random.shuffle(&mut all);
+            order.extend(all.into_iter().map(|candidate| Slot {
+                objective,
+                candidate,
+                repeat,
+            }));
+        }
+    }
+    order
+}
+
+/// The seed that a trial's candidate is given: the same for all candidates, so that they can be paired.
+#[must_use]
+pub fn trial_seed(seed: u64, objective: usize, repeat: u32) -> u64 {
+    let at = (objective as u64) << 32 | u64::from(repeat);
+    // 53 bits survive every language's numbers.
+    Random::new(seed ^ Random::new(at).next()).next() >> 11
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_trial_is_planned_once_and_candidates_take_turns() {
+        let order = interleaved(3, &[2, 5], 42);
+        assert_eq!(order.len(), 3 * 7);
+        assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), order.len());
+        for block in order.chunks(3) {
+            let candidates: BTreeSet<_> = block.iter().map(|slot| slot.candidate).collect();
+            assert_eq!(candidates.len(), 3, "{block:?}");
+        }
+    }
+
+    #[test]
+    fn the_seed_decides_the_order() {
+        assert_eq!(interleaved(8, &[3], 1), interleaved(8, &[3], 1));
+        assert_ne!(interleaved(8, &[3], 1), interleaved(8, &[3], 2));
+        assert_eq!(interleaved(0, &[3], 1), []);
+        assert_eq!(interleaved(3, &[], 1), []);
+    }
+
+    #[test]
+    fn trial_seeds_differ_by_objective_and_repeat_and_fit_a_double() {
+        let seeds: BTreeSet<u64> = (0..10)
+            .flat_map(|o| (1..10).map(move |r| trial_seed(7, o, r)))
+            .collect();
+        assert_eq!(seeds.len(), 90);
+        assert!(seeds.iter().all(|seed| *seed < 1 << 53));
+    }
+}

@@ -1,0 +1,575 @@
+//! What the dispatcher knows and decides. No I/O, no clock: the time is an argument, and what is to be
+//! done comes back as a list.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::stop::Stopping;
+use crate::event::{EventKind, Phase, StopCause, TrialEnd, TrialRecord};
+use crate::name::TrialId;
+use crate::sandbox::{ErrorKind, Remedy};
+
+/// How often a trial is begun at the most. Only failures of the infrastructure count.
+pub const MAX_ATTEMPTS: u32 = 3;
+/// How often in a row the provider may refuse a slot while nothing of ours holds one.
+const MAX_REFUSALS: u32 = 10;
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// A planned trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// Which one.
+    pub id: TrialId,
+    /// Trials of one class ask for the same kind of sandbox: what the provider refuses to one as invalid,
+    /// it would refuse to all.
+    pub class: usize,
+}
+
+/// The infrastructure lost a trial's attempt.
+#[derive(Debug)]
+pub struct Loss {
+    /// Where.
+    pub phase: Phase,
+    /// What kind of failure.
+    pub kind: ErrorKind,
+    /// What to do about it.
+    pub remedy: Remedy,
+    /// Why, in one line.
+    pub message: String,
+    /// What a user can do about it.
+    pub hint: Option<String>,
+    /// What is known of the attempt.
+    pub record: Box<TrialRecord>,
+}
+
+/// What happens to the dispatcher.
+#[derive(Debug)]
+pub enum Input {
+    /// Time to begin, or to look at what is due.
+    Tick,
+    /// A trial has its result, be it good or bad.
+    Finished(usize, Box<TrialRecord>),
+    /// The infrastructure lost an attempt.
+    Lost(usize, Loss),
+    /// The run is told to stop.
+    Stop(StopCause),
+    /// The run is told to hurry.
+    Hurry(StopCause),
+}
+
+/// What the dispatcher is to do.
+#[derive(Debug, PartialEq)]
+pub enum Effect {
+    /// Tell everybody.
+    Emit(EventKind),
+    /// Begin an attempt of this trial.
+    StartTrial(usize, u32),
+    /// Cancel every trial that is under way.
+    CancelTrials,
+    /// Send [`Input::Tick`] at this time.
+    WakeAt(Instant),
+    /// Everything has a result.
+    Finish,
+}
+
+/// The dispatcher's knowledge.
+#[derive(Debug)]
+pub struct State {
+    trials: Vec<Planned>,
+    /// Those that may begin at once, in order.
+    ready: VecDeque<usize>,
+    /// Those that may begin later, with the time from when.
+    delayed: Vec<(Instant, usize)>,
+    /// Those under way, with the attempt.
+    running: BTreeMap<usize, u32>,
+    attempts: Vec<u32>,
+    jobs: usize,
+    /// How many may be under way now: `jobs`, or fewer when the provider's pool is smaller.
+    window: usize,
+    /// Results since the window last grew or shrank.
+    since_change: usize,
+    refusals: u32,
+    unfinished: usize,
+    stopping: Stopping,
+    /// Whether a failure that every trial would meet has been told.
+    halted: bool,
+}
+
+impl State {
+    /// A run of these trials, in this order, at most `jobs` at once.
+    #[must_use]
+    pub fn new(trials: Vec<Planned>, jobs: usize) -> Self {
+        Self {
+            ready: (0..trials.len()).collect(),
+            delayed: Vec::new(),
+            running: BTreeMap::new(),
+            attempts: vec![0; trials.len()],
+            jobs,
+            window: jobs,
+            since_change: 0,
+            refusals: 0,
+            unfinished: trials.len(),
+            stopping: Stopping::No,
+            halted: false,
+            trials,
+        }
+    }
+
+    /// How urgently the run is to end.
+    #[must_use]
+    pub const fn stopping(&self) -> Stopping {
+        self.stopping
+    }
+
+    /// Takes what happened and says what is to be done, in this order.
+    pub fn handle(&mut self, input: Input, now: Instant) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Tick => {}
+            Input::Finished(trial, record) => {
+                self.end_attempt(trial);
+                self.refusals = 0;
+                self.widen();
+                self.finish(*record, &mut effects);
+            }
+            Input::Lost(trial, loss) => self.lose(trial, loss, now, &mut effects),
+            Input::Stop(cause) => self.stop(cause, &mut effects),
+            Input::Hurry(cause) => {
+                self.stop(cause, &mut effects);
+                if self.stopping < Stopping::Hurry {
+                    self.stopping = Stopping::Hurry;
+                    effects.push(Effect::Emit(EventKind::StopRequested {
+                        cause,
+                        hurry: true,
+                    }));
+                }
+            }
+        }
+        self.start_what_may(now, &mut effects);
+        if self.unfinished == 0 {
+            effects.push(Effect::Finish);
+        }
+        effects
+    }
+
+    fn end_attempt(&mut self, trial: usize) {
+        self.running.remove(&trial);
+    }
+
+    fn finish(&mut self, record: TrialRecord, effects: &mut Vec<Effect>) {
+        self.unfinished -= 1;
+        effects.push(Effect::Emit(EventKind::TrialFinished(Box::new(record))));
+    }
+
+    /// Grows the window by one for every windowful of results: the pool may have more room by now.
+    fn widen(&mut self) {
+        self.since_change += 1;
+        if self.window < self.jobs && self.since_change >= self.window {
+            self.window += 1;
+            self.since_change = 0;
+        }
+    }
+
+    fn lose(&mut self, trial: usize, loss: Loss, now: Instant, effects: &mut Vec<Effect>) {
+        self.end_attempt(trial);
+        if self.stopping > Stopping::No {
+            let end = TrialEnd::Cancelled;
+            return self.finish(
+                TrialRecord {
+                    end,
+                    ..*loss.record
+                },
+                effects,
+            );
+        }
+        match loss.remedy {
+            Remedy::WaitForSlot { after } => self.wait_for_slot(trial, loss, after, now, effects),
+            Remedy::Retry { after } if self.attempts[trial] < MAX_ATTEMPTS => {
+                effects.push(Effect::Emit(EventKind::AttemptFailed {
+                    trial: self.trials[trial].id.clone(),
+                    attempt: self.attempts[trial],
+                    phase: loss.phase,
+                    message: loss.message,
+                }));
+                let pause = after.unwrap_or(backoff(self.attempts[trial] - 1));
+                self.delayed.push((now + pause, trial));
+            }
+            Remedy::Retry { .. } => self.finish(lost_record(loss), effects),
+            Remedy::GiveUp => {
+                let (kind, phase) = (loss.kind, loss.phase);
+                let reason = format!("not begun: {}", loss.message);
+                self.finish(lost_record(loss), effects);
+                self.give_up(trial, kind, phase, &reason, effects);
+            }
+        }
+    }
+
+    /// One refusal is one error, not one for every trial that would meet it too.
+    fn give_up(
+        &mut self,
+        trial: usize,
+        kind: ErrorKind,
+        phase: Phase,
+        reason: &str,
+        effects: &mut Vec<Effect>,
+    ) {
+        match (kind, phase) {
+            (ErrorKind::Unauthorized | ErrorKind::Forbidden, _) => {
+                if !std::mem::replace(&mut self.halted, true) {
+                    let cause = StopCause::Infrastructure;
+                    effects.push(Effect::Emit(EventKind::StopRequested {
+                        cause,
+                        hurry: false,
+                    }));
+                }
+                self.drop_waiting(|_| true, reason, effects);
+            }
+            (ErrorKind::Invalid, Phase::Creating) => {
+                let class = self.trials[trial].class;
+                self.drop_waiting(|planned| planned.class == class, reason, effects);
+            }
+            (
+                ErrorKind::Invalid
+                | ErrorKind::Quota
+                | ErrorKind::Throttled
+                | ErrorKind::Busy
+                | ErrorKind::Unreachable
+                | ErrorKind::TimedOut
+                | ErrorKind::Server
+                | ErrorKind::Lost
+                | ErrorKind::Machine
+                | ErrorKind::Protocol
+                | ErrorKind::Stopped,
+                _,
+            ) => {}
+        }
+    }
+
+    /// Gives every waiting trial that `which` names its result: not run.
+    fn drop_waiting(
+        &mut self,
+        which: impl Fn(&Planned) -> bool,
+        reason: &str,
+        effects: &mut Vec<Effect>,
+    ) {
+        let waiting: Vec<usize> = self
+            .ready
+            .drain(..)
+            .chain(self.delayed.drain(..).map(|(_, trial)| trial))
+            .collect();
+        for trial in waiting {
+            let planned = &self.trials[trial];
+            if which(planned) {
+                let mut record = TrialRecord::not_run(planned.id.clone(), reason);
+                record.attempts = self.attempts[trial];
+                self.finish(record, effects);
+            } else {
+                self.ready.push_back(trial);
+            }
+        }
+    }
+
+    /// The pool is full. Not a failed attempt: the trial goes back to the front of the queue, and fewer
+    /// are tried at once.
+    fn wait_for_slot(
+        &mut self,
+        trial: usize,
+        loss: Loss,
+        after: Option<Duration>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.attempts[trial] -= 1;
+        self.window = self.running.len().max(1).min(self.window);
+        self.since_change = 0;
+        let pause = if self.running.is_empty() {
+            // Somebody else holds the pool, or our own deletes are still on their way.
+            self.refusals += 1;
+            if self.refusals > MAX_REFUSALS {
+                return self.finish(lost_record(loss), effects);
+            }
+            after.unwrap_or(backoff(self.refusals))
+        } else {
+            after.unwrap_or(FIRST_PAUSE)
+        };
+        effects.push(Effect::Emit(EventKind::SlotRefused {
+            trial: self.trials[trial].id.clone(),
+            message: loss.message,
+        }));
+        self.delayed.push((now + pause, trial));
+    }
+
+    fn stop(&mut self, cause: StopCause, effects: &mut Vec<Effect>) {
+        if self.stopping > Stopping::No {
+            return;
+        }
+        self.stopping = Stopping::Stop;
+        effects.push(Effect::Emit(EventKind::StopRequested {
+            cause,
+            hurry: false,
+        }));
+        let reason = format!("not begun: {}", cause.as_str());
+        self.drop_waiting(|_| true, &reason, effects);
+        effects.push(Effect::CancelTrials);
+    }
+
+    fn start_what_may(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.stopping > Stopping::No {
+            return;
+        }
+        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.delayed)
+            .into_iter()
+            .partition(|(at, _)| *at <= now);
+        self.delayed = later;
+        for (_, trial) in due {
+            self.ready.push_front(trial);
+        }
+        while self.running.len() < self.window {
+            let Some(trial) = self.ready.pop_front() else {
+                break;
+            };
+            self.attempts[trial] += 1;
+            let attempt = self.attempts[trial];
+            self.running.insert(trial, attempt);
+            effects.push(Effect::Emit(EventKind::TrialStarted {
+                trial: self.trials[trial].id.clone(),
+                attempt,
+            }));
+            effects.push(Effect::StartTrial(trial, attempt));
+        }
+        if let Some(at) = self.delayed.iter().map(|(at, _)| *at).min() {
+            effects.push(Effect::WakeAt(at));
+        }
+    }
+}
+
+/// Half a second, doubled `times` times, at most a minute.
+fn backoff(times: u32) -> Duration {
+    FIRST_PAUSE
+        .saturating_mul(1 << times.min(10))
+        .min(LONGEST_PAUSE)
+}
+
+fn lost_record(loss: Loss) -> TrialRecord {
+    let end = TrialEnd::SandboxFailed {
+        phase: loss.phase,
+        message: loss.message,
+        hint: loss.hint,
+    };
+    TrialRecord {
+        end,
+        ..*loss.record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::{CandidateName, ObjectiveName};
+
+    fn id(repeat: u32) -> TrialId {
+        TrialId {
+            objective: ObjectiveName::parse("o").unwrap(),
+            candidate: CandidateName::parse("c").unwrap(),
+            repeat,
+        }
+    }
+
+    fn state(trials: u32, jobs: usize) -> State {
+        State::new(
+            (1..=trials)
+                .map(|repeat| Planned {
+                    id: id(repeat),
+                    class: 0,
+                })
+                .collect(),
+            jobs,
+        )
+    }
+
+    fn finished(trial: usize) -> Input {
+        let repeat = u32::try_from(trial).unwrap() + 1;
+        Input::Finished(
+            trial,
+            Box::new(TrialRecord::ended(
+                id(repeat),
+                TrialEnd::Exited { code: 0 },
+                1,
+            )),
+        )
+    }
+
+    fn lost(trial: usize, kind: ErrorKind) -> Input {
+        let remedy = crate::sandbox::SandboxError::new(kind, "test", "x").remedy();
+        let repeat = u32::try_from(trial).unwrap() + 1;
+        Input::Lost(
+            trial,
+            Loss {
+                phase: Phase::Creating,
+                kind,
+                remedy,
+                message: "injected".to_owned(),
+                hint: None,
+                record: Box::new(TrialRecord::ended(id(repeat), TrialEnd::Cancelled, 1)),
+            },
+        )
+    }
+
+    fn started(effects: &[Effect]) -> Vec<(usize, u32)> {
+        let start = |effect: &Effect| match effect {
+            Effect::StartTrial(trial, attempt) => Some((*trial, *attempt)),
+            Effect::Emit(_) | Effect::CancelTrials | Effect::WakeAt(_) | Effect::Finish => None,
+        };
+        effects.iter().filter_map(start).collect()
+    }
+
+    fn ends(effects: &[Effect]) -> Vec<TrialEnd> {
+        let end = |effect: &Effect| match effect {
+            Effect::Emit(EventKind::TrialFinished(record)) => Some(record.end.clone()),
+            _ => None,
+        };
+        effects.iter().filter_map(end).collect()
+    }
+
+    #[test]
+    fn at_most_as_many_as_asked_for_are_under_way() {
+        let now = Instant::now();
+        let mut state = state(5, 2);
+        assert_eq!(started(&state.handle(Input::Tick, now)), [(0, 1), (1, 1)]);
+        assert_eq!(started(&state.handle(finished(1), now)), [(2, 1)]);
+        assert_eq!(started(&state.handle(Input::Tick, now)), []);
+        for trial in [0, 2, 3] {
+            state.handle(finished(trial), now);
+        }
+        assert!(state.handle(finished(4), now).contains(&Effect::Finish));
+    }
+
+    #[test]
+    fn an_empty_run_finishes_at_once() {
+        assert_eq!(
+            state(0, 2).handle(Input::Tick, Instant::now()),
+            [Effect::Finish]
+        );
+    }
+
+    #[test]
+    fn only_infrastructure_failures_are_tried_again_and_not_for_ever() {
+        let mut now = Instant::now();
+        let mut state = state(1, 1);
+        state.handle(Input::Tick, now);
+        for attempt in 2..=MAX_ATTEMPTS {
+            let effects = state.handle(lost(0, ErrorKind::Server), now);
+            assert_eq!(started(&effects), [], "not before the pause is over");
+            now += LONGEST_PAUSE;
+            assert_eq!(started(&state.handle(Input::Tick, now)), [(0, attempt)]);
+        }
+        let effects = state.handle(lost(0, ErrorKind::Server), now);
+        assert!(matches!(
+            ends(&effects)[..],
+            [TrialEnd::SandboxFailed { .. }]
+        ));
+        assert!(effects.contains(&Effect::Finish));
+    }
+
+    #[test]
+    fn a_full_pool_narrows_the_window_and_costs_no_attempt() {
+        let mut now = Instant::now();
+        let mut state = state(20, 8);
+        assert_eq!(started(&state.handle(Input::Tick, now)).len(), 8);
+        for trial in 4..8 {
+            assert_eq!(
+                started(&state.handle(lost(trial, ErrorKind::Quota), now)),
+                []
+            );
+        }
+        assert_eq!(state.window, 4);
+        now += FIRST_PAUSE;
+        let effects = state.handle(finished(0), now);
+        assert_eq!(started(&effects).len(), 1, "as many as fit");
+        let (trial, attempt) = started(&effects)[0];
+        assert!(
+            (4..8).contains(&trial) && attempt == 1,
+            "the refused ones first, attempt {attempt}"
+        );
+        for trial in 1..4 {
+            state.handle(finished(trial), now);
+        }
+        assert_eq!(state.window, 5, "and up again after a windowful of results");
+    }
+
+    #[test]
+    fn a_pool_that_stays_full_ends_as_a_failure_of_the_infrastructure() {
+        let mut now = Instant::now();
+        let mut state = state(1, 4);
+        state.handle(Input::Tick, now);
+        for _ in 0..MAX_REFUSALS {
+            assert_eq!(ends(&state.handle(lost(0, ErrorKind::Quota), now)), []);
+            now += LONGEST_PAUSE;
+            assert_eq!(started(&state.handle(Input::Tick, now)), [(0, 1)]);
+        }
+        let effects = state.handle(lost(0, ErrorKind::Quota), now);
+        assert!(matches!(
+            ends(&effects)[..],
+            [TrialEnd::SandboxFailed { .. }]
+        ));
+    }
+
+    #[test]
+    fn a_wrong_key_is_one_error_and_the_rest_is_not_begun() {
+        let now = Instant::now();
+        let mut state = state(10, 2);
+        state.handle(Input::Tick, now);
+        let effects = state.handle(lost(0, ErrorKind::Unauthorized), now);
+        let ends = ends(&effects);
+        assert!(matches!(ends[0], TrialEnd::SandboxFailed { .. }));
+        assert_eq!(ends.len(), 9);
+        assert!(
+            ends[1..]
+                .iter()
+                .all(|end| matches!(end, TrialEnd::NotRun { .. }))
+        );
+        assert_eq!(started(&effects), []);
+        assert!(
+            state
+                .handle(lost(1, ErrorKind::Unauthorized), now)
+                .contains(&Effect::Finish)
+        );
+    }
+
+    #[test]
+    fn a_refused_feature_ends_only_the_trials_that_ask_for_it() {
+        let now = Instant::now();
+        let planned = |repeat: u32| Planned {
+            id: id(repeat),
+            class: (repeat % 2) as usize,
+        };
+        let mut state = State::new((1..=6).map(planned).collect(), 1);
+        state.handle(Input::Tick, now);
+        let effects = state.handle(lost(0, ErrorKind::Invalid), now);
+        assert_eq!(ends(&effects).len(), 3);
+        assert_eq!(started(&effects), [(1, 1)]);
+    }
+
+    #[test]
+    fn stopping_gives_every_trial_a_row_and_starts_nothing() {
+        let now = Instant::now();
+        let mut state = state(5, 2);
+        state.handle(Input::Tick, now);
+        let effects = state.handle(Input::Stop(StopCause::Interrupt), now);
+        assert!(effects.contains(&Effect::CancelTrials));
+        assert_eq!(ends(&effects).len(), 3);
+        let effects = state.handle(lost(0, ErrorKind::Stopped), now);
+        assert_eq!(
+            (ends(&effects), started(&effects)),
+            (vec![TrialEnd::Cancelled], vec![])
+        );
+        state.handle(Input::Hurry(StopCause::Interrupt), now);
+        assert_eq!(state.stopping(), Stopping::Hurry);
+        assert!(
+            state
+                .handle(lost(1, ErrorKind::Server), now)
+                .contains(&Effect::Finish)
+        );
+    }
+}
