@@ -1,14 +1,86 @@
-//! forge: which of these agent implementations does this objective best, and is the difference real?
+//! forge answers: *of these agent implementations, which does this objective best, and is the difference
+//! real?*
+//!
+//! It runs every candidate × objective × repeat concurrently, each in a fresh sandbox, brings the artifacts
+//! home, scores and ranks them, reports, and always deletes the sandboxes. This page is the architecture;
+//! the README is for users.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let result = forge::run_forge("Generate weekly AI events").await?;
+//! println!("{} with {:.1} points", result.winner()?.candidate, result.winner()?.score);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Floors
+//!
+//! A module uses only its own floor and lower ones; `tests/forge/architecture.rs` reads the source and
+//! fails when one does not.
+//!
+//! ```text
+//! 5  main  cli                                             compose, print, exit
+//! 4  lib (run_forge)  settings                             put the parts together
+//! 3  run  trial        |  progress  report                 do        |  show
+//! 2  sandbox/*  store  journal  load                       touch the outside
+//! 1  candidate  objective  score  event  summary  exit     think
+//! 0  name  quantity  plain  problem  secret  redact        words
+//! ```
+//!
+//! On floor 3 the two halves meet only in [`event`] and [`summary`]: what runs cannot print, what prints
+//! cannot run. The library never prints, never installs a signal handler, never exits; only `settings`
+//! reads the environment.
+//!
+//! # Event flow
+//!
+//! ```text
+//!  signals ─┐
+//!  deadline ├─► run.rs: one select! ─► Input ─► State::handle(input, now) ─► Vec<Effect> ─► performed
+//!  trials  ─┘                                   (synchronous, no clock)
+//!                     Event ─► journal ─► subscribers (progress, yours) ─► summary
+//!                                             report = f(summary, trial.json files)
+//! ```
+//!
+//! # Invariants
+//!
+//! - Every sandbox has one owner, the [`sandbox::reaper`]; a trial holds a lease, and ends it by dropping
+//!   it. Nothing else deletes, and a result needs the reaper's report.
+//! - A candidate failing is a value ([`event::TrialEnd`]); the world failing is an error
+//!   ([`sandbox::SandboxError`]) that is never ranked as a loss; the user's mistakes are
+//!   [`problem::Problems`], all of them at once, before any sandbox exists.
+//! - Every planned trial has exactly one result. What was shown was written first.
+//! - Same events, same summary, same report: a run can be replayed from `events.jsonl`.
+//! - Scoring comes after the sandbox is gone; graders and expected answers never enter it.
+//! - Text from a candidate passes [`plain`] or an escaper on every way out, and [`redact`] before that.
 
 pub mod candidate;
 pub mod event;
 pub mod exit;
+pub mod journal;
 pub mod name;
 pub mod objective;
 pub mod plain;
 pub mod problem;
+pub mod progress;
+pub mod project;
 pub mod quantity;
+pub mod redact;
+pub mod report;
 pub mod run;
 pub mod sandbox;
 pub mod score;
+pub mod secret;
+pub mod settings;
+pub mod store;
 pub mod summary;
+pub mod trial;
+
+mod forge;
+mod suggest;
+mod yaml;
+
+pub use forge::{
+    Forge, ForgeBuilder, ForgeError, ForgeResult, NoWinner, ObjectiveSource, Place, blocking,
+    run_forge,
+};
+pub use settings::is_daytona_configured;

@@ -1,4 +1,420 @@
-//! The dispatcher.
+//! The dispatcher: plan, window of trials, one `select!`, effects.
+//!
+//! What to do is decided in [`state`]; this file waits for what happens and does what was decided. One task
+//! stamps every event, so that all subscribers see one order, the journal first.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::candidate::Candidate;
+use crate::event::{Event, EventKind, Phase, RunPlan, StopCause, Subscriber, TrialEnd, TrialRecord};
+use crate::journal::Journal;
+use crate::name::{RunId, TrialId};
+use crate::objective::{LimitOverrides, Limits, Objective};
+use crate::redact::Redactor;
+use crate::sandbox::ledger::Ledger;
+use crate::sandbox::reaper::{CleanupReport, Patience, Reaper};
+use crate::sandbox::{ErrorKind, Network, Provider, Remedy};
+use crate::store::RunFolder;
+use crate::summary::RunSummary;
+use crate::trial::{Job, Keep, Outcome, World};
+
 pub mod order;
 pub mod state;
 pub mod stop;
+
+use order::Slot;
+use state::{Effect, Input, Loss, Planned, State};
+use stop::Stopping;
+
+/// Events under way from the trials to the dispatcher; a trial waits when it is that far ahead.
+const EVENTS_UNDER_WAY: usize = 256;
+
+/// Everything that a run needs. Nothing in it is checked again.
+pub struct Run {
+    /// What is planned, as everybody will see it.
+    pub plan: RunPlan,
+    /// The candidates, in the plan's order.
+    pub candidates: Vec<Arc<Candidate>>,
+    /// Their declared variables, in the same order.
+    pub environments: Vec<Arc<BTreeMap<String, String>>>,
+    /// The objectives, in the plan's order.
+    pub objectives: Vec<Arc<Objective>>,
+    /// What flags and settings say about limits: above the candidates' own and the objectives'.
+    pub limits: LimitOverrides,
+    /// What flags and settings say about the network: above the objectives'.
+    pub network: Option<Network>,
+    /// What creates sandboxes.
+    pub provider: Arc<dyn Provider>,
+    /// Where the run's folder is made.
+    pub artifacts: PathBuf,
+    /// When the run is to stop by itself.
+    pub deadline: Option<Duration>,
+    /// Which sandboxes are left.
+    pub keep: Keep,
+    /// Takes secrets out of everything that leaves.
+    pub redactor: Arc<Redactor>,
+    /// Variables for the installers of the setup phase.
+    pub installer_env: BTreeMap<String, String>,
+    /// Labels for the provider's console.
+    pub labels: BTreeMap<String, String>,
+    /// Who hears of every event, after the journal.
+    pub subscribers: Vec<Box<dyn Subscriber>>,
+    /// Told to stop by this: the first cause stops, the second hurries.
+    pub stop: mpsc::Receiver<StopCause>,
+    /// Shown before the first trial, and kept in the journal.
+    pub warnings: Vec<String>,
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run").field("run", &self.plan.run).finish_non_exhaustive()
+    }
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Finished {
+    /// What its events add up to.
+    pub summary: RunSummary,
+    /// What became of the sandboxes: the proof that the reaper was closed.
+    pub report: CleanupReport,
+    /// Where its files are.
+    pub folder: RunFolder,
+}
+
+/// Runs everything that is planned.
+///
+/// # Errors
+/// When the run's folder, its journal or its ledger cannot be made, before any sandbox exists; or when the
+/// journal could not be written to the end, after all of them have been deleted.
+///
+/// # Cancel safety
+/// Safe: the trials are cancelled, and the reaper deletes every sandbox on a thread of its own.
+pub async fn run(run: Run) -> std::io::Result<Finished> {
+    let folder = RunFolder::create(&run.artifacts, &run.plan.run)?;
+    let journal = Journal::open(folder.path())?;
+    let ledger = Ledger::open(folder.path(), run.provider.name() != "local")?;
+    let (stopping, told) = watch::channel(Stopping::No);
+    let reaper =
+        Reaper::start(Arc::clone(&run.provider), run.plan.run, ledger, told, Patience::default())?;
+    // Nobody depends on the link, and not every file system has links.
+    folder.point_latest().unwrap_or_else(|error| tracing::debug!(%error, "no `latest` link"));
+    let (events, inbox) = mpsc::channel(EVENTS_UNDER_WAY);
+    let world = Arc::new(World {
+        run: run.plan.run,
+        leaser: reaper.leaser(),
+        folder: folder.clone(),
+        redactor: Arc::clone(&run.redactor),
+        keep: run.keep,
+        installer_env: run.installer_env.clone(),
+        labels: run.labels.clone(),
+        events,
+    });
+    let slots = order::interleaved(
+        run.plan.candidates.len(),
+        &run.plan.objectives.iter().map(|objective| objective.repeats).collect::<Vec<_>>(),
+        run.plan.seed,
+    );
+    let began = Instant::now();
+    let mut teller = Teller::new(journal, run.subscribers);
+    let plan = Plan {
+        run: run.plan.run,
+        seed: run.plan.seed,
+        candidates: run.candidates,
+        environments: run.environments,
+        objectives: run.objectives,
+        limits: run.limits,
+        network: run.network,
+        slots,
+    };
+    let state = State::new(plan.planned(), run.plan.jobs);
+    teller.tell(EventKind::RunStarted(run.plan));
+    for message in run.warnings {
+        teller.tell(EventKind::Warned { message });
+    }
+    let mut dispatcher = Dispatcher {
+        plan,
+        world,
+        state,
+        teller,
+        stopping,
+        stop: run.stop,
+        deadline: run.deadline.map(|after| (began + after).into()),
+        inbox,
+        trials: JoinSet::new(),
+        indices: HashMap::new(),
+        wake: None,
+    };
+    dispatcher.dispatch().await;
+    let report = dispatcher.close(reaper).await;
+    let mut teller = dispatcher.teller;
+    teller.tell(EventKind::CleanedUp(report.cleanup().clone()));
+    let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    teller.tell(EventKind::RunFinished { took_ms });
+    match teller.journal.take_error() {
+        Some(error) => Err(error),
+        None => Ok(Finished { summary: teller.summary, report, folder }),
+    }
+}
+
+/// Stamps events and tells everybody: the journal first, then the subscribers, then the summary.
+struct Teller {
+    journal: Journal,
+    subscribers: Vec<Box<dyn Subscriber>>,
+    summary: RunSummary,
+    seq: u64,
+    last: Timestamp,
+}
+
+impl Teller {
+    fn new(journal: Journal, subscribers: Vec<Box<dyn Subscriber>>) -> Self {
+        let last = Timestamp::now();
+        Self { journal, subscribers, summary: RunSummary::default(), seq: 0, last }
+    }
+
+    fn tell(&mut self, kind: EventKind) {
+        // The system's clock may be set back; the order of events is not.
+        self.last = self.last.max(Timestamp::now());
+        let event = Event { seq: self.seq, at: self.last, kind };
+        self.seq += 1;
+        self.journal.on_event(&event);
+        for subscriber in &mut self.subscribers {
+            subscriber.on_event(&event);
+        }
+        self.summary.apply(&event);
+    }
+}
+
+/// What trials are made of.
+struct Plan {
+    run: RunId,
+    seed: u64,
+    candidates: Vec<Arc<Candidate>>,
+    environments: Vec<Arc<BTreeMap<String, String>>>,
+    objectives: Vec<Arc<Objective>>,
+    limits: LimitOverrides,
+    network: Option<Network>,
+    slots: Vec<Slot>,
+}
+
+impl Plan {
+    fn id(&self, slot: Slot) -> TrialId {
+        TrialId {
+            objective: self.objectives[slot.objective].name.clone(),
+            candidate: self.candidates[slot.candidate].name.clone(),
+            repeat: slot.repeat,
+        }
+    }
+
+    fn network(&self, slot: Slot) -> Network {
+        let own = &self.objectives[slot.objective].network;
+        self.network.clone().or_else(|| own.clone()).unwrap_or_default()
+    }
+
+    /// The trials in their order, with the class of sandbox that each asks for.
+    fn planned(&self) -> Vec<Planned> {
+        let mut classes = Vec::new();
+        self.slots
+            .iter()
+            .map(|slot| {
+                let asks = (self.network(*slot), self.candidates[slot.candidate].trust);
+                let class = classes.iter().position(|known| *known == asks).unwrap_or_else(|| {
+                    classes.push(asks);
+                    classes.len() - 1
+                });
+                Planned { id: self.id(*slot), class }
+            })
+            .collect()
+    }
+
+    fn job(&self, trial: usize) -> Job {
+        let slot = self.slots[trial];
+        let candidate = Arc::clone(&self.candidates[slot.candidate]);
+        let objective = Arc::clone(&self.objectives[slot.objective]);
+        Job {
+            id: self.id(slot),
+            limits: Limits::resolve(self.limits.over(candidate.limits).over(objective.limits)),
+            env: Arc::clone(&self.environments[slot.candidate]),
+            network: self.network(slot),
+            seed: order::trial_seed(self.seed, slot.objective, slot.repeat),
+            candidate,
+            objective,
+        }
+    }
+}
+
+struct Dispatcher {
+    plan: Plan,
+    world: Arc<World>,
+    state: State,
+    teller: Teller,
+    stopping: watch::Sender<Stopping>,
+    stop: mpsc::Receiver<StopCause>,
+    deadline: Option<tokio::time::Instant>,
+    inbox: mpsc::Receiver<EventKind>,
+    trials: JoinSet<Outcome>,
+    indices: HashMap<tokio::task::Id, usize>,
+    wake: Option<tokio::time::Instant>,
+}
+
+impl Dispatcher {
+    /// Until every trial has its result.
+    async fn dispatch(&mut self) {
+        let mut input = Input::Tick;
+        loop {
+            let effects = self.state.handle(input, Instant::now());
+            if self.perform(effects) {
+                return;
+            }
+            input = self.next().await;
+        }
+    }
+
+    /// Waits for the next thing that there is something to decide about.
+    async fn next(&mut self) -> Input {
+        loop {
+            tokio::select! {
+                // Signals before everything; news before results, so that a trial's last words come first.
+                biased;
+                Some(cause) = self.stop.recv() => return self.told(cause),
+                () = at(self.deadline) => {
+                    self.deadline = None;
+                    return Input::Stop(StopCause::Deadline);
+                }
+                Some(kind) = self.inbox.recv() => self.teller.tell(kind),
+                Some(joined) = self.trials.join_next_with_id() => return self.ended(joined),
+                () = at(self.wake) => {
+                    self.wake = None;
+                    return Input::Tick;
+                }
+            }
+        }
+    }
+
+    fn told(&self, cause: StopCause) -> Input {
+        match self.state.stopping() {
+            Stopping::No => Input::Stop(cause),
+            Stopping::Stop | Stopping::Hurry => Input::Hurry(cause),
+        }
+    }
+
+    fn ended(
+        &mut self,
+        joined: Result<(tokio::task::Id, Outcome), tokio::task::JoinError>,
+    ) -> Input {
+        while let Ok(kind) = self.inbox.try_recv() {
+            self.teller.tell(kind);
+        }
+        let (id, outcome) = match joined {
+            Ok((id, outcome)) => (id, Some(outcome)),
+            Err(error) => (error.id(), None),
+        };
+        let Some(trial) = self.indices.remove(&id) else { return Input::Tick };
+        match outcome {
+            Some(Outcome::Finished(record)) => Input::Finished(trial, record),
+            Some(Outcome::Lost(loss)) => Input::Lost(trial, loss),
+            None => Input::Lost(trial, self.broken(trial)),
+        }
+    }
+
+    /// A panic in forge's own code: the trial is lost, the run goes on.
+    fn broken(&self, trial: usize) -> Loss {
+        let id = self.plan.id(self.plan.slots[trial]);
+        Loss {
+            phase: Phase::Scoring,
+            kind: ErrorKind::Protocol,
+            remedy: Remedy::GiveUp,
+            message: "forge itself failed; this is a bug".to_owned(),
+            hint: None,
+            record: Box::new(TrialRecord::ended(id, TrialEnd::Cancelled, 1)),
+        }
+    }
+
+    /// Does what was decided; says whether that was all.
+    fn perform(&mut self, effects: Vec<Effect>) -> bool {
+        let mut finished = false;
+        for effect in effects {
+            match effect {
+                Effect::Emit(EventKind::TrialFinished(record)) => self.keep(record),
+                Effect::Emit(kind) => self.teller.tell(kind),
+                Effect::StartTrial(trial, attempt) => self.start(trial, attempt),
+                Effect::Press(stopping) => drop(self.stopping.send_replace(stopping)),
+                Effect::WakeAt(at) => self.wake = Some(at.into()),
+                Effect::Finish => finished = true,
+            }
+        }
+        finished
+    }
+
+    /// Writes a result down, then tells it. What cannot be written has no verdict: nobody could look at it.
+    fn keep(&mut self, mut record: Box<TrialRecord>) {
+        let folder = self.world.folder.trial(&record.trial);
+        if record.end == TrialEnd::Cancelled {
+            (record.stdout, record.stderr) = folder.streams_so_far();
+        }
+        if let Err(error) = folder.write_record(&record) {
+            let message = format!("cannot write trial.json: {error}");
+            record.end = TrialEnd::SandboxFailed { phase: Phase::Collecting, message, hint: None };
+            record.score = None;
+        }
+        self.teller.tell(EventKind::TrialFinished(record));
+    }
+
+    fn start(&mut self, trial: usize, attempt: u32) {
+        let job = Arc::new(self.plan.job(trial));
+        let world = Arc::clone(&self.world);
+        let mut stopping = self.stopping.subscribe();
+        let task = async move {
+            let id = job.id.clone();
+            tokio::select! {
+                biased;
+                _ = stopping.wait_for(|it| *it > Stopping::No) => Outcome::Lost(cancelled(id, attempt)),
+                outcome = crate::trial::run(job, world, attempt) => outcome,
+            }
+        };
+        let handle = self.trials.spawn(task);
+        self.indices.insert(handle.id(), trial);
+    }
+
+    /// Closes the reaper; a second signal meanwhile makes it hurry.
+    async fn close(&mut self, reaper: Reaper) -> CleanupReport {
+        let close = reaper.close();
+        tokio::pin!(close);
+        loop {
+            tokio::select! {
+                report = &mut close => return report,
+                Some(cause) = self.stop.recv() => {
+                    let input = self.told(cause);
+                    let effects = self.state.handle(input, Instant::now());
+                    self.perform(effects);
+                }
+            }
+        }
+    }
+}
+
+fn cancelled(id: TrialId, attempt: u32) -> Loss {
+    Loss {
+        phase: Phase::Running,
+        kind: ErrorKind::Stopped,
+        remedy: Remedy::GiveUp,
+        message: "the run was stopped".to_owned(),
+        hint: None,
+        record: Box::new(TrialRecord::ended(id, TrialEnd::Cancelled, attempt)),
+    }
+}
+
+/// Ends at this time; never, without one.
+async fn at(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

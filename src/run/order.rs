@@ -11,6 +11,16 @@ impl Random {
         Self(seed)
     }
 
+    /// A seed made of a run's id, for runs that were given none.
+    #[must_use]
+    pub fn of_run(run: &crate::name::RunId) -> u64 {
+        let seed = run.to_string().bytes().fold(0, |seed: u64, byte| {
+            Self::new(seed ^ u64::from(byte)).next()
+        });
+        // 53 bits survive every language's numbers.
+        seed >> 11
+    }
+
     /// The next number.
     pub const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

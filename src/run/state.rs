@@ -65,8 +65,8 @@ pub enum Effect {
     Emit(EventKind),
     /// Begin an attempt of this trial.
     StartTrial(usize, u32),
-    /// Cancel every trial that is under way.
-    CancelTrials,
+    /// Tell the trials and the reaper how urgently to end.
+    Press(Stopping),
     /// Send [`Input::Tick`] at this time.
     WakeAt(Instant),
     /// Everything has a result.
@@ -311,7 +311,7 @@ impl State {
         }));
         let reason = format!("not begun: {}", cause.as_str());
         self.drop_waiting(|_| true, &reason, effects);
-        effects.push(Effect::CancelTrials);
+        effects.push(Effect::Press(Stopping::Stop));
     }
 
     fn start_what_may(&mut self, now: Instant, effects: &mut Vec<Effect>) {
@@ -419,7 +419,7 @@ mod tests {
     fn started(effects: &[Effect]) -> Vec<(usize, u32)> {
         let start = |effect: &Effect| match effect {
             Effect::StartTrial(trial, attempt) => Some((*trial, *attempt)),
-            Effect::Emit(_) | Effect::CancelTrials | Effect::WakeAt(_) | Effect::Finish => None,
+            Effect::Emit(_) | Effect::Press(_) | Effect::WakeAt(_) | Effect::Finish => None,
         };
         effects.iter().filter_map(start).collect()
     }
@@ -557,7 +557,7 @@ mod tests {
         let mut state = state(5, 2);
         state.handle(Input::Tick, now);
         let effects = state.handle(Input::Stop(StopCause::Interrupt), now);
-        assert!(effects.contains(&Effect::CancelTrials));
+        assert!(effects.contains(&Effect::Press(Stopping::Stop)));
         assert_eq!(ends(&effects).len(), 3);
         let effects = state.handle(lost(0, ErrorKind::Stopped), now);
         assert_eq!(

@@ -1,0 +1,264 @@
+//! The command line: what was typed. What it means is decided in `forge::settings`.
+//!
+//! With `main`, the only place that prints or ends the process.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use forge::exit::ExitCode as End;
+use forge::quantity::ByteCount;
+
+mod check;
+mod list;
+mod log;
+mod print;
+mod rerun;
+mod run;
+mod signals;
+
+use print::Printer;
+
+/// Which of these agent implementations does this objective best, and is the difference real?
+///
+/// Runs every candidate on every objective, each trial in a fresh sandbox; scores and ranks them; writes a
+/// report; and always deletes the sandboxes.
+#[derive(Debug, Parser)]
+#[command(
+    name = "forge",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Exit codes: 0 ok; 1 nobody passed, or an asked-for gate was missed; 2 usage; 3 infrastructure \
+                  left trials without a verdict; 4 a sandbox could not be confirmed deleted; 130 / 143 interrupted."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run candidates on objectives (the same as giving no subcommand)
+    Run(Box<RunArgs>),
+    /// Show candidates, objectives and past runs
+    List(Folders),
+    /// Validate candidates, objectives and settings; run nothing
+    Check(Box<RunArgs>),
+    /// Score a run's saved artifacts again; no candidate runs
+    Score(rerun::ScoreArgs),
+    /// Render a run's reports again
+    Report(rerun::ReportArgs),
+}
+
+/// Where things are.
+#[derive(Debug, Args)]
+struct Folders {
+    /// Folder with the candidates [default: candidates]
+    #[arg(long, value_name = "DIR", env = "FORGE_CANDIDATES")]
+    candidates: Option<PathBuf>,
+    /// Folder with the objectives [default: objectives]
+    #[arg(long, value_name = "DIR", env = "FORGE_OBJECTIVES")]
+    objectives: Option<PathBuf>,
+    /// Folder for results [default: artifacts]
+    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS")]
+    artifacts: Option<PathBuf>,
+}
+
+/// How much is printed.
+#[derive(Debug, Args)]
+struct Noise {
+    /// Print the result only
+    #[arg(short, long)]
+    quiet: bool,
+    /// Print every phase of every trial
+    #[arg(short, long, conflicts_with = "quiet")]
+    verbose: bool,
+    /// Colours
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+    /// Plain lines instead of live progress
+    #[arg(long)]
+    no_progress: bool,
+    /// Write forge's own debug log to a file (what is in it: RUST_LOG)
+    #[arg(long, value_name = "FILE")]
+    log_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Color {
+    /// When the output is a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// Results beside `artifacts/<run>/`.
+#[derive(Debug, Args)]
+struct Outputs {
+    /// Print the result as JSON on stdout, and nothing else there
+    #[arg(long)]
+    json: bool,
+    /// Also write JUnit XML here
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Also write the Markdown report here
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Also write the HTML report here
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Also write the table of trials here
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// A name in the objectives folder, else a file, else literal text; none: every file in the folder
+    #[arg(value_name = "OBJECTIVE")]
+    objectives_given: Vec<String>,
+    /// An objective that is not to be mistaken for a subcommand; may be repeated
+    #[arg(short = 'o', long = "objective", value_name = "OBJECTIVE")]
+    more_objectives: Vec<String>,
+    /// Only candidates that match; may be repeated
+    #[arg(short, long = "candidate", value_name = "GLOB")]
+    candidate: Vec<String>,
+    #[command(flatten)]
+    folders: Folders,
+    /// Run in Daytona sandboxes when configured, else locally
+    #[arg(short, long)]
+    daytona: bool,
+    /// Refuse to run anywhere else; nothing is executed locally
+    #[arg(long, env = "FORGE_REQUIRE_DAYTONA", value_parser = clap::builder::BoolishValueParser::new(),
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL",
+          hide_possible_values = true)]
+    require_daytona: Option<bool>,
+    /// Trials per candidate and objective [default: the objective's, else 1]
+    #[arg(short = 'k', long, value_name = "N", env = "FORGE_REPEAT",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repeat: Option<u32>,
+    /// Sandboxes at once [default: the machine's cores; 10 on Daytona]
+    #[arg(short, long, value_name = "N", env = "FORGE_JOBS",
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    jobs: Option<u16>,
+    /// Limit of every run phase, for example 90s
+    #[arg(long, value_name = "DURATION", env = "FORGE_TIMEOUT", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// Limit of every setup phase
+    #[arg(long, value_name = "DURATION", env = "FORGE_SETUP_TIMEOUT", value_parser = duration)]
+    setup_timeout: Option<Duration>,
+    /// Stop the whole run after this time; what is finished is kept
+    #[arg(long, value_name = "DURATION", env = "FORGE_DEADLINE", value_parser = duration)]
+    deadline: Option<Duration>,
+    /// Seed of the trials' order and of FORGE_SEED [default: from the run's id; recorded]
+    #[arg(long, value_name = "N", env = "FORGE_SEED_ORDER")]
+    seed: Option<u64>,
+    /// Exit 1 when the winner has fewer points than this
+    #[arg(long, value_name = "POINTS", value_parser = points)]
+    fail_under: Option<f64>,
+    /// Exit 1 unless this candidate passes its gates in every trial; may be repeated
+    #[arg(long, value_name = "CANDIDATE")]
+    require: Vec<String>,
+    /// Leave sandboxes for debugging
+    #[arg(long, value_enum, value_name = "WHICH")]
+    keep: Option<KeepArg>,
+    /// A variable for every candidate; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// Pass a variable of this environment to every candidate, redacted everywhere; may be repeated
+    #[arg(long, value_name = "NAME[=HOSTNAME]")]
+    pass_env: Vec<String>,
+    /// What candidates may reach: `open`, `block` or IPv4 networks [default: the objective's, else open]
+    #[arg(long, value_name = "POLICY")]
+    network: Option<String>,
+    /// The least isolation that a local run must have
+    #[arg(long, value_enum, value_name = "RUNG")]
+    isolation: Option<IsolationArg>,
+    /// Daytona: the snapshot to start from
+    #[arg(long, value_name = "NAME", conflicts_with = "image")]
+    snapshot: Option<String>,
+    /// Daytona: the image to build from
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+    /// Daytona: CPU cores (needs --image)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    cpu: Option<u32>,
+    /// Daytona: memory (needs --image)
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<ByteCount>,
+    /// Daytona: disk (needs --image)
+    #[arg(long, value_name = "SIZE")]
+    disk: Option<ByteCount>,
+    /// Daytona: the region
+    #[arg(long, value_name = "REGION")]
+    target: Option<String>,
+    #[command(flatten)]
+    outputs: Outputs,
+    #[command(flatten)]
+    noise: Noise,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum KeepArg {
+    /// Those of trials that did not end well
+    Failed,
+    /// All
+    All,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum IsolationArg {
+    /// The best that this machine offers
+    Auto,
+    /// Fresh directory and environment, limits, process tree; no file isolation
+    Process,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    forge::quantity::parse_duration(text)
+}
+
+fn points(text: &str) -> Result<f64, String> {
+    let value = text.parse::<f64>().ok().filter(|value| (0.0..=100.0).contains(value));
+    value.ok_or_else(|| "expected points between 0 and 100".to_owned())
+}
+
+/// Does what the command line says.
+pub(crate) fn main() -> ExitCode {
+    let end = match Cli::command().try_get_matches() {
+        Ok(matches) => dispatch(&matches),
+        Err(error) => {
+            // Help and version are no errors; a broken pipe below them is none either.
+            drop(error.print());
+            if error.use_stderr() { End::Usage } else { End::Ok }
+        }
+    };
+    ExitCode::from(end.code())
+}
+
+fn dispatch(matches: &ArgMatches) -> End {
+    let cli = match Cli::from_arg_matches(matches) {
+        Ok(cli) => cli,
+        Err(error) => {
+            drop(error.print());
+            return End::Usage;
+        }
+    };
+    match cli.command {
+        None => run::run(&cli.run, matches),
+        Some(Command::Run(args)) => {
+            run::run(&args, matches.subcommand_matches("run").unwrap_or(matches))
+        }
+        Some(Command::Check(args)) => {
+            check::check(&args, matches.subcommand_matches("check").unwrap_or(matches))
+        }
+        Some(Command::List(folders)) => list::list(&folders, &Printer::new()),
+        Some(Command::Score(args)) => rerun::score(&args, &Printer::new()),
+        Some(Command::Report(args)) => rerun::report(&args, &Printer::new()),
+    }
+}

@@ -1,0 +1,89 @@
+//! Signals: the first asks the run to stop, the second to hurry, the third ends the process at once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use forge::event::{Event, EventKind, StopCause, Subscriber};
+use forge::exit::ExitCode as End;
+use futures::StreamExt as _;
+use futures::stream::SelectAll;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::print::Printer;
+
+/// The run's folder, once it is known: where the third signal finds what is still alive.
+static FOLDER: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Learns the run's folder from its first event.
+pub(super) struct RemembersFolder(pub(super) PathBuf);
+
+impl Subscriber for RemembersFolder {
+    fn on_event(&mut self, event: &Event) {
+        if let EventKind::RunStarted(plan) = &event.kind
+            && let Ok(mut folder) = FOLDER.lock()
+        {
+            *folder = Some(self.0.join(plan.run.to_string()));
+        }
+    }
+}
+
+/// Turns signals into causes, as long as the returned future is polled.
+///
+/// # Errors
+/// When the system refuses a handler.
+pub(super) fn listen() -> std::io::Result<(mpsc::Receiver<StopCause>, impl Future<Output = End>)> {
+    let (tell, causes) = mpsc::channel(2);
+    let mut signals = SelectAll::new();
+    for (kind, cause) in [
+        (SignalKind::interrupt(), StopCause::Interrupt),
+        (SignalKind::terminate(), StopCause::Terminate),
+        (SignalKind::hangup(), StopCause::HangUp),
+    ] {
+        let handler: Signal = signal(kind)?;
+        let stream = futures::stream::unfold(handler, move |mut handler| async move {
+            handler.recv().await.map(|()| (cause, handler))
+        });
+        signals.push(stream.boxed());
+    }
+    let listen = async move {
+        let mut count = 0;
+        while let Some(cause) = signals.next().await {
+            count += 1;
+            if count > 2 {
+                return give_up(cause);
+            }
+            let what = if count == 1 { "stopping" } else { "hurrying" };
+            Printer::new().note(&format!("forge: {}: {what}, deleting sandboxes", cause.as_str()));
+            // A run that is over does not listen any more.
+            drop(tell.try_send(cause));
+        }
+        std::future::pending().await
+    };
+    Ok((causes, listen))
+}
+
+/// The third signal: says what may still be alive.
+fn give_up(cause: StopCause) -> End {
+    let folder = FOLDER.lock().ok().and_then(|folder| folder.clone());
+    let printer = Printer::new();
+    printer.note("forge: ended without waiting for clean-up");
+    if let Some(folder) = folder {
+        print_open(&printer, &folder);
+    }
+    match cause {
+        StopCause::Interrupt => End::Interrupted,
+        StopCause::Terminate
+        | StopCause::HangUp
+        | StopCause::Deadline
+        | StopCause::Infrastructure
+        | StopCause::Caller => End::Terminated,
+    }
+}
+
+fn print_open(printer: &Printer, folder: &Path) {
+    for open in forge::sandbox::ledger::open_sandboxes(folder).unwrap_or_default() {
+        let id = open.id.map_or_else(String::new, |id| format!(" (id {id})"));
+        printer.note(&format!("forge: may still be alive: {} sandbox {}{id}", open.provider, open.name));
+    }
+}

@@ -1,0 +1,107 @@
+//! The journal: every event on disk, before anybody else hears of it; and reading it back.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+
+use crate::event::{Event, Subscriber};
+
+/// The journal's file name in a run's folder.
+pub const FILE: &str = "events.jsonl";
+
+/// Writes events, one line each.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    line: Vec<u8>,
+    failed: Option<io::Error>,
+}
+
+impl Journal {
+    /// Begins, or goes on with, the journal of a run's folder.
+    ///
+    /// # Errors
+    /// When the file cannot be opened for appending.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(folder.join(FILE))?;
+        Ok(Self { file, line: Vec::new(), failed: None })
+    }
+
+    /// The first error, if any: from then on nothing was written.
+    pub fn take_error(&mut self) -> Option<io::Error> {
+        self.failed.take()
+    }
+}
+
+impl Subscriber for Journal {
+    fn on_event(&mut self, event: &Event) {
+        if self.failed.is_some() {
+            return;
+        }
+        self.line.clear();
+        let written = serde_json::to_writer(&mut self.line, event).map_err(io::Error::from);
+        self.line.push(b'\n');
+        // One write a line: a crash can cut the last line, never mix two.
+        self.failed = written.and_then(|()| self.file.write_all(&self.line)).err();
+    }
+}
+
+/// Reads a journal back, event by event.
+///
+/// A last line that a crash has cut is passed over.
+///
+/// # Errors
+/// When the file cannot be opened; each item, when it cannot be read or is not an event.
+pub fn read(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<Event>>> {
+    let mut reader = BufReader::new(File::open(folder.join(FILE))?);
+    let mut number = 0_u64;
+    Ok(std::iter::from_fn(move || {
+        let mut line = Vec::new();
+        number += 1;
+        match reader.read_until(b'\n', &mut line) {
+            Err(error) => Some(Err(error)),
+            Ok(0) => None,
+            Ok(_) if line.last() != Some(&b'\n') => None,
+            Ok(_) => Some(serde_json::from_slice(&line).map_err(|error| {
+                let text = format!("{FILE}:{number}: {error}");
+                io::Error::new(io::ErrorKind::InvalidData, text)
+            })),
+        }
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::EventKind;
+
+    fn event(seq: u64) -> Event {
+        Event {
+            seq,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            kind: EventKind::Warned { message: format!("number {seq}") },
+        }
+    }
+
+    #[test]
+    fn events_come_back_as_they_were_and_a_cut_line_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(folder.path()).unwrap();
+        for seq in 0..3 {
+            journal.on_event(&event(seq));
+        }
+        assert!(journal.take_error().is_none());
+        let path = folder.path().join(FILE);
+        OpenOptions::new().append(true).open(path).unwrap().write_all(b"{\"seq\":3,").unwrap();
+        let events: Vec<Event> = read(folder.path()).unwrap().map(Result::unwrap).collect();
+        assert_eq!(events, [event(0), event(1), event(2)]);
+    }
+
+    #[test]
+    fn a_line_that_is_no_event_is_an_error_with_its_number() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), "{}\n").unwrap();
+        let error = read(folder.path()).unwrap().next().unwrap().unwrap_err();
+        assert!(error.to_string().starts_with("events.jsonl:1:"), "{error}");
+    }
+}

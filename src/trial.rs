@@ -1,0 +1,545 @@
+//! One trial, from start to end, as straight-line code: acquire, upload, set up, run, collect; the lease
+//! ends; then score.
+//!
+//! Promises: there is no clean-up in here, because a dropped lease is all it takes; what the candidate does
+//! is a [`TrialEnd`], what the world does is a [`Loss`]; graders and expected answers never enter a
+//! candidate's sandbox, and run only after it is gone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::candidate::{Candidate, Dependencies};
+use crate::event::{EventKind, Phase, Timings, TrialEnd, TrialRecord};
+use crate::name::{RelativePath, RunId, TrialId};
+use crate::objective::{Limits, Objective};
+use crate::redact::Redactor;
+use crate::run::state::Loss;
+use crate::sandbox::reaper::{Lease, Leaser};
+use crate::sandbox::{
+    Area, Collect, Command, CommandEnd, CommandResult, Content, Layout, Network, Sandbox,
+    SandboxError, SandboxSpec, Upload,
+};
+use crate::store::{ArtifactFiles, OutputFiles, RunFolder, SetupLog, TrialFolder};
+
+pub mod judge;
+
+/// The most files that a trial may bring home.
+const MAX_FILES: usize = 1_000;
+/// What a sandbox must outlive its limits by: uploads, downloads and a slow network.
+const MARGIN: Duration = Duration::from_secs(300);
+/// Where the candidate's own metrics come from.
+const METRICS: &str = "metrics.json";
+/// The most metrics, and the longest name of one.
+const MAX_METRICS: usize = 64;
+
+/// Which sandboxes are left for debugging.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// None.
+    #[default]
+    None,
+    /// Those of trials that did not end well.
+    Failed,
+    /// All.
+    All,
+}
+
+/// What all trials of a run share.
+#[derive(Debug)]
+pub struct World {
+    /// The run.
+    pub run: RunId,
+    /// Gives out sandboxes.
+    pub leaser: Leaser,
+    /// Where files go.
+    pub folder: RunFolder,
+    /// Takes secrets out of what candidates print and write.
+    pub redactor: Arc<Redactor>,
+    /// Which sandboxes are left.
+    pub keep: Keep,
+    /// Variables for the installers of the setup phase: mirrors, proxies, certificates.
+    pub installer_env: BTreeMap<String, String>,
+    /// Labels for the provider's console.
+    pub labels: BTreeMap<String, String>,
+    /// Takes what happens.
+    pub events: mpsc::Sender<EventKind>,
+}
+
+/// One planned trial, with everything that it needs.
+#[derive(Debug)]
+pub struct Job {
+    /// Which one.
+    pub id: TrialId,
+    /// Who.
+    pub candidate: Arc<Candidate>,
+    /// What.
+    pub objective: Arc<Objective>,
+    /// The limits in force.
+    pub limits: Limits,
+    /// The declared variables, with their values.
+    pub env: Arc<BTreeMap<String, String>>,
+    /// What it may reach.
+    pub network: Network,
+    /// `FORGE_SEED`.
+    pub seed: u64,
+}
+
+/// What became of an attempt.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The trial has its result.
+    Finished(Box<TrialRecord>),
+    /// The infrastructure lost the attempt.
+    Lost(Loss),
+}
+
+/// Runs one attempt of a trial.
+///
+/// # Cancel safety
+/// Safe: the lease is dropped with the future, and what was written so far stays in the trial's folder.
+pub async fn run(job: Arc<Job>, world: Arc<World>, attempt: u32) -> Outcome {
+    let record = TrialRecord::ended(job.id.clone(), TrialEnd::Cancelled, attempt);
+    let mut attempt = Attempt { job: &job, world: &world, phase: Phase::Creating, record };
+    match attempt.go().await {
+        Ok(()) => Outcome::Finished(Box::new(attempt.record)),
+        Err(error) => {
+            let Attempt { phase, record, .. } = attempt;
+            tracing::debug!(trial = %job.id, phase = phase.as_str(), %error, "attempt lost");
+            Outcome::Lost(Loss {
+                phase,
+                kind: error.kind,
+                remedy: error.remedy(),
+                message: world.redactor.text(&describe(&error)).into_owned(),
+                hint: error.hint,
+                record: Box::new(record),
+            })
+        }
+    }
+}
+
+/// An infrastructure error in one line: operation, attempts, time, the provider's words.
+fn describe(error: &SandboxError) -> String {
+    let mut text = error.to_string();
+    if error.attempts > 1 {
+        let took = crate::quantity::show_duration(error.took);
+        text.push_str(&format!(" (tried {} times in {took})", error.attempts));
+    }
+    text
+}
+
+/// What a machine error of the store means for the trial.
+fn home(error: std::io::Error) -> SandboxError {
+    SandboxError::machine("write to the artifacts folder", error)
+}
+
+struct Attempt<'a> {
+    job: &'a Job,
+    world: &'a World,
+    phase: Phase,
+    record: TrialRecord,
+}
+
+impl Attempt<'_> {
+    async fn go(&mut self) -> Result<(), SandboxError> {
+        let folder = self.world.folder.trial(&self.job.id);
+        folder.begin().map_err(home)?;
+
+        let lease = self.timed(Phase::Creating, |it| &mut it.create_ms, acquire(self.job, self.world)).await?;
+        self.record.sandbox = Some(lease.id().clone());
+        self.record.isolation = lease.isolation().to_owned();
+        let place = Place::new(self.job, lease.layout());
+
+        let uploads = place.uploads(self.job);
+        self.timed(Phase::Uploading, |it| &mut it.upload_ms, lease.upload(&uploads)).await?;
+
+        let end = match self.set_up(&lease, &place, &folder).await? {
+            Err(message) => TrialEnd::SetupFailed { message },
+            Ok(()) => self.run_candidate(&lease, &place, &folder).await?,
+        };
+        self.record.end = end;
+        self.release(lease);
+
+        self.enter(Phase::Scoring).await;
+        let began = Instant::now();
+        judge::judge(self.job, self.world, &folder, &mut self.record).await;
+        self.record.timings.score_ms = Some(milliseconds(began.elapsed()));
+        Ok(())
+    }
+
+    async fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.tell(EventKind::PhaseStarted { trial: self.job.id.clone(), phase }).await;
+    }
+
+    async fn log(&self, message: impl Into<String>) {
+        let message = self.world.redactor.text(&message.into()).into_owned();
+        self.tell(EventKind::Logged { trial: self.job.id.clone(), message }).await;
+    }
+
+    async fn tell(&self, event: EventKind) {
+        // A dispatcher that has gone cancels this trial anyway.
+        drop(self.world.events.send(event).await);
+    }
+
+    async fn timed<T>(
+        &mut self,
+        phase: Phase,
+        slot: impl FnOnce(&mut Timings) -> &mut Option<u64>,
+        work: impl Future<Output = Result<T, SandboxError>>,
+    ) -> Result<T, SandboxError> {
+        self.enter(phase).await;
+        let began = Instant::now();
+        let result = work.await;
+        *slot(&mut self.record.timings) = Some(milliseconds(began.elapsed()));
+        result
+    }
+
+    /// Ends the lease, or leaves the sandbox for debugging.
+    fn release(&self, lease: Lease) {
+        let keep = match self.world.keep {
+            Keep::None => false,
+            Keep::Failed => self.record.end.error().is_some(),
+            Keep::All => true,
+        };
+        if keep { lease.keep() } else { drop(lease) }
+    }
+
+    /// Installs dependencies and runs the setup commands; a failure is a sentence, and the candidate's.
+    async fn set_up(
+        &mut self,
+        lease: &Lease,
+        place: &Place,
+        folder: &TrialFolder,
+    ) -> Result<Result<(), String>, SandboxError> {
+        let steps = place.setup_steps(self.job, self.world);
+        if steps.is_empty() {
+            return Ok(Ok(()));
+        }
+        self.enter(Phase::SettingUp).await;
+        self.log("[Setup] Installing...").await;
+        let limits = self.job.limits;
+        let began = Instant::now();
+        let mut log = SetupLog::create(folder, &self.world.redactor, limits.output).map_err(home)?;
+        for step in steps {
+            let left = limits.setup.saturating_sub(began.elapsed());
+            let command = Command { limit: left.max(Duration::from_millis(1)), ..step };
+            let shown = shown(&command);
+            let result = lease.run(&command, &mut log).await?;
+            self.record.timings.setup_ms = Some(milliseconds(began.elapsed()));
+            if let Some(why) = failure(&result.end, limits.setup) {
+                log.finish().map_err(home)?;
+                let last = crate::store::last_line(&folder.path().join("setup.log"));
+                let said = if last.is_empty() { String::new() } else { format!(": {last}") };
+                let text = format!("setup failed: `{shown}` {why}{said}");
+                return Ok(Err(self.world.redactor.text(&text).into_owned()));
+            }
+        }
+        log.finish().map_err(home)?;
+        Ok(Ok(()))
+    }
+
+    /// Runs the candidate and brings home what it left.
+    async fn run_candidate(
+        &mut self,
+        lease: &Lease,
+        place: &Place,
+        folder: &TrialFolder,
+    ) -> Result<TrialEnd, SandboxError> {
+        let (job, world) = (self.job, self.world);
+        let collect = collect(job, place);
+        let command = place.run_command(job, world, collect.clone());
+        let mut output =
+            OutputFiles::create(folder, &world.redactor, job.limits.output).map_err(home)?;
+        self.enter(Phase::Running).await;
+        self.log("[Run] Executing...").await;
+        let result = lease.run(&command, &mut output).await;
+        (self.record.stdout, self.record.stderr) = output.finish().map_err(home)?;
+        let result = result?;
+        self.record.usage = result.usage;
+        let end = trial_end(&result, &job.limits, &command);
+        if matches!(end, TrialEnd::SetupFailed { .. }) {
+            return Ok(end);
+        }
+        self.record.timings.run_ms = Some(milliseconds(result.took));
+        self.record.runtime_s = Some(result.took.as_secs_f64());
+        self.log_end(&end).await;
+
+        let partial = !matches!(end, TrialEnd::Exited { .. });
+        let mut arrivals = ArtifactFiles::new(folder, &job.objective.output, &world.redactor, partial);
+        let collecting = lease.collect(&collect, &mut arrivals);
+        let collected = self.timed(Phase::Collecting, |it| &mut it.collect_ms, collecting).await?;
+        self.record.artifact = arrivals.artifact.take();
+        self.record.files = std::mem::take(&mut arrivals.files);
+        self.record.skipped = collected.skipped;
+        for skipped in &mut self.record.skipped {
+            skipped.path = world.redactor.text(&crate::plain::short(&skipped.path, 200)).into_owned();
+        }
+        self.record.metrics = metrics(folder);
+        self.log_artifacts().await;
+        Ok(end)
+    }
+
+    async fn log_end(&self, end: &TrialEnd) {
+        match end.error() {
+            Some((_, why)) if end.exit_code().is_none() => self.log(format!("[Run] {why}")).await,
+            _ => self.log(format!("[Run] Exit code: {}", end.exit_code().unwrap_or(0))).await,
+        }
+        for stream in [&self.record.stdout, &self.record.stderr] {
+            if stream.dropped > 0 {
+                let kept = crate::quantity::ByteCount(stream.bytes - stream.dropped);
+                let all = crate::quantity::ByteCount(stream.bytes);
+                self.log(format!("[Warn] {} holds the first {kept} of {all}", stream.file)).await;
+            }
+        }
+    }
+
+    async fn log_artifacts(&self) {
+        match &self.record.artifact {
+            Some(artifact) if artifact.partial => self.log("[Done] Partial artifact retrieved").await,
+            Some(_) => self.log("[Done] Artifact retrieved").await,
+            // What `cat` would have said of a file that is not there or cannot be read.
+            None => self.log("[Warn] Could not read artifact: exit 1").await,
+        }
+        for skipped in &self.record.skipped {
+            self.log(format!("[Warn] Left behind: {} {}", skipped.path, skipped.reason)).await;
+        }
+    }
+}
+
+async fn acquire(job: &Job, world: &World) -> Result<Lease, SandboxError> {
+    let mut labels = world.labels.clone();
+    labels.insert("forge.objective".to_owned(), job.id.objective.to_string());
+    labels.insert("forge.candidate".to_owned(), job.id.candidate.to_string());
+    labels.insert("forge.trial".to_owned(), job.id.to_string());
+    world
+        .leaser
+        .acquire(SandboxSpec {
+            name: world.leaser.name(job.id.candidate.as_str()),
+            run: world.run,
+            labels,
+            lifetime: job.limits.setup + job.limits.run + MARGIN,
+            network: job.network.clone(),
+            trust: job.candidate.trust,
+        })
+        .await
+}
+
+/// Where things are in the sandbox of one trial.
+struct Place {
+    layout: Layout,
+    /// The artifact, below the working directory.
+    output: RelativePath,
+    /// The virtual environment, if one is made.
+    venv: String,
+}
+
+impl Place {
+    fn new(job: &Job, layout: &Layout) -> Self {
+        let output = RelativePath::parse(&format!("{}_output.md", job.id.candidate));
+        Self {
+            layout: layout.clone(),
+            // A candidate's name is a path component, so this is one too.
+            output: output.unwrap_or_else(|_| crate::objective::default_output()),
+            venv: format!("{}/venv", layout.forge),
+        }
+    }
+
+    fn output_path(&self) -> String {
+        self.layout.path(Area::Work, &self.output)
+    }
+
+    fn uploads(&self, job: &Job) -> Vec<Upload> {
+        let own = job.candidate.files.iter().map(|file| Upload {
+            area: Area::Work,
+            path: file.path.clone(),
+            content: Content::File(file.from.clone()),
+            executable: file.executable,
+        });
+        let inputs = job.objective.inputs.iter().filter_map(|input| {
+            let path = RelativePath::parse(&format!("inputs/{}", input.path)).ok()?;
+            let content = Content::File(input.from.clone());
+            Some(Upload { area: Area::Work, path, content, executable: false })
+        });
+        own.chain(inputs).chain(prompt_file(&job.objective.prompt)).collect()
+    }
+
+    fn env(&self, job: &Job, run: &RunId) -> BTreeMap<String, String> {
+        let mut env = BTreeMap::clone(&job.env);
+        let own = [
+            ("FORGE_OBJECTIVE", job.objective.prompt.to_string()),
+            ("FORGE_OBJECTIVE_FILE", format!("{}/{PROMPT_FILE}", self.layout.forge)),
+            ("FORGE_OUTPUT", self.output_path()),
+            ("FORGE_ARTIFACTS", self.layout.artifacts.clone()),
+            ("FORGE_INPUTS", format!("{}/inputs", self.layout.work)),
+            ("FORGE_CANDIDATE", job.id.candidate.to_string()),
+            ("FORGE_RUN", run.to_string()),
+            ("FORGE_TRIAL", job.id.to_string()),
+            ("FORGE_SEED", job.seed.to_string()),
+        ];
+        env.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        env
+    }
+
+    fn run_command(&self, job: &Job, world: &World, collect: Collect) -> Command {
+        let start = &job.candidate.start;
+        let in_venv = match &job.candidate.dependencies {
+            Dependencies::PythonFile(_) | Dependencies::PythonInline(_) => start.python,
+            Dependencies::None | Dependencies::Node { .. } => false,
+        };
+        let programs = if in_venv {
+            vec![vec![format!("{}/bin/python", self.venv), "-u".to_owned()]]
+        } else {
+            start.programs.clone()
+        };
+        let mut arguments = start.entry.clone();
+        arguments.extend([job.objective.prompt.to_string(), self.output_path()]);
+        Command {
+            programs,
+            arguments,
+            env: self.env(job, &world.run),
+            limit: job.limits.run,
+            output_limit: job.limits.output,
+            then_collect: Some(collect),
+        }
+    }
+
+    fn setup_steps(&self, job: &Job, world: &World) -> Vec<Command> {
+        let step = |argv: &[&str], env: BTreeMap<String, String>| Command {
+            programs: vec![vec![argv[0].to_owned()]],
+            arguments: argv[1..].iter().map(|&it| it.to_owned()).collect(),
+            env,
+            limit: job.limits.setup,
+            output_limit: job.limits.output,
+            then_collect: None,
+        };
+        let mut installer = BTreeMap::clone(&job.env);
+        for (name, value) in &world.installer_env {
+            installer.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        let python = format!("{}/bin/python", self.venv);
+        let pip = [python.as_str(), "-m", "pip", "install", "--no-input", "--quiet"];
+        let mut steps = Vec::new();
+        match &job.candidate.dependencies {
+            Dependencies::None => {}
+            Dependencies::PythonFile(file) => {
+                steps.push(step(&["python3", "-m", "venv", &self.venv], installer.clone()));
+                steps.push(step(&[&pip[..], &["-r", file.as_str()]].concat(), installer));
+            }
+            Dependencies::PythonInline(packages) => {
+                let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
+                steps.push(step(&["python3", "-m", "venv", &self.venv], installer.clone()));
+                steps.push(step(&[&pip[..], &["--"], &packages].concat(), installer));
+            }
+            Dependencies::Node { folder, locked } => {
+                let verb = if *locked { "ci" } else { "install" };
+                let folder = folder.as_ref().map_or(".", RelativePath::as_str);
+                let argv = ["npm", verb, "--prefix", folder, "--no-audit", "--no-fund"];
+                steps.push(step(&argv, installer));
+            }
+        }
+        let own = self.env(job, &world.run);
+        steps.extend(job.candidate.setup.iter().map(|line| step(&["sh", "-c", line], own.clone())));
+        steps
+    }
+}
+
+/// The prompt as a file, in [`Area::Forge`].
+const PROMPT_FILE: &str = "objective.txt";
+
+fn prompt_file(prompt: &str) -> Option<Upload> {
+    let path = RelativePath::parse(PROMPT_FILE).ok()?;
+    let content = Content::Bytes(prompt.as_bytes().into());
+    Some(Upload { area: Area::Forge, path, content, executable: false })
+}
+
+fn collect(job: &Job, place: &Place) -> Collect {
+    let mut files = job.objective.artifacts.clone();
+    if !files.iter().any(|pattern| pattern == METRICS) {
+        files.push(METRICS.to_owned());
+    }
+    Collect {
+        output: place.output.clone(),
+        files,
+        limit: job.limits.artifacts,
+        max_files: MAX_FILES,
+    }
+}
+
+/// A command as people would type it, short.
+fn shown(command: &Command) -> String {
+    let program = command.programs.first().into_iter().flatten();
+    let words: Vec<&str> =
+        program.chain(&command.arguments).map(|word| word.rsplit('/').next().unwrap_or(word)).collect();
+    crate::plain::short(&words.join(" "), 80)
+}
+
+/// Why a command did not do its job, if so: `exited with code 1`.
+fn failure(end: &CommandEnd, limit: Duration) -> Option<String> {
+    match end {
+        CommandEnd::Exited(0) => None,
+        CommandEnd::Exited(code) => Some(format!("exited with code {code}")),
+        CommandEnd::Signalled(signal) => Some(format!("was ended by signal {signal}")),
+        CommandEnd::TimedOut => {
+            Some(format!("was not done within {}", crate::quantity::show_duration(limit)))
+        }
+        CommandEnd::LimitReached(which) => Some(format!("reached a limit: {which}")),
+        CommandEnd::NotFound(programs) => Some(not_found(programs)),
+        CommandEnd::CannotStart(why) => Some(format!("cannot be started: {why}")),
+    }
+}
+
+fn not_found(programs: &[String]) -> String {
+    let all = programs.join("`, `");
+    match programs {
+        [_] => format!("`{all}` is not installed in the sandbox"),
+        _ => format!("none of `{all}` is installed in the sandbox"),
+    }
+}
+
+fn trial_end(result: &CommandResult, limits: &Limits, command: &Command) -> TrialEnd {
+    match &result.end {
+        CommandEnd::Exited(code) => TrialEnd::Exited { code: *code },
+        CommandEnd::Signalled(signal) => TrialEnd::Killed { signal: *signal },
+        CommandEnd::TimedOut => TrialEnd::TimedOut { limit_ms: milliseconds(limits.run) },
+        CommandEnd::LimitReached(message) => TrialEnd::LimitReached { message: message.clone() },
+        CommandEnd::NotFound(programs) => TrialEnd::SetupFailed { message: not_found(programs) },
+        CommandEnd::CannotStart(why) => {
+            let message = format!("`{}` cannot be started: {why}", shown_program(command));
+            TrialEnd::SetupFailed { message }
+        }
+    }
+}
+
+fn shown_program(command: &Command) -> String {
+    let words: Vec<&str> = command
+        .programs
+        .first()
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        // Not the two arguments of the contract: one of them is the whole prompt.
+        .chain(command.arguments.iter().rev().skip(2).rev().map(String::as_str))
+        .collect();
+    crate::plain::short(&words.join(" "), 80)
+}
+
+/// The numbers in the candidate's `metrics.json`; what is no finite number is passed over.
+fn metrics(folder: &TrialFolder) -> BTreeMap<String, f64> {
+    let path = folder.path().join("files").join(METRICS);
+    let small = std::fs::metadata(&path).is_ok_and(|data| data.len() <= 64 * 1024);
+    let text = if small { std::fs::read(path).unwrap_or_default() } else { Vec::new() };
+    let object: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&text).unwrap_or_default();
+    object
+        .into_iter()
+        .filter_map(|(name, value)| Some((crate::plain::short(&name, 64), value.as_f64()?)))
+        .take(MAX_METRICS)
+        .collect()
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

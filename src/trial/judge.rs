@@ -1,0 +1,272 @@
+//! Judging a finished trial: gates, scorers, and graders in a fresh sandbox of their own.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::{Job, MARGIN, PROMPT_FILE, World, prompt_file};
+use crate::event::{TrialEnd, TrialRecord};
+use crate::name::RelativePath;
+use crate::quantity::ByteCount;
+use crate::sandbox::reaper::Lease;
+use crate::sandbox::{
+    Area, Command, CommandEnd, Content, Layout, OutputSink, Sandbox, SandboxError, SandboxSpec,
+    Stream, Trust, Upload,
+};
+use crate::score::quality::{Grader, GraderEnd, Quality, grader_verdict};
+use crate::score::{Evidence, GateResult, ScorerResult, SpeedScale, Verdict, combine};
+use crate::store::TrialFolder;
+
+/// How much of each of a grader's streams is read.
+const GRADER_OUTPUT: ByteCount = ByteCount::mib(1);
+
+/// Scores a trial, and puts the score into its record.
+///
+/// A trial that says nothing about the candidate gets none.
+///
+/// # Cancel safety
+/// Safe: the graders' sandbox is a lease like any other.
+pub(super) async fn judge(
+    job: &Job,
+    world: &World,
+    folder: &TrialFolder,
+    record: &mut TrialRecord,
+) {
+    if !record.end.is_verdict() {
+        return;
+    }
+    let evidence = Arc::new(evidence(job, folder, record));
+    let (gates, mut verdicts) = builtin(job, &evidence).await;
+    let qualified = gates.iter().all(|gate| gate.passed);
+    if qualified {
+        grade(job, world, folder, record, &mut verdicts).await;
+    }
+    let scorers = job
+        .objective
+        .scoring
+        .quality
+        .iter()
+        .zip(verdicts)
+        .map(|(weighted, verdict)| {
+            let (points, explanation) = match verdict {
+                Some(Verdict::Scored { points, explanation }) => (Some(points), explanation),
+                Some(Verdict::Unscored { reason }) => (None, format!("unscored: {reason}")),
+                None => (None, "unscored: it was not run".to_owned()),
+            };
+            let explanation = world.redactor.text(&explanation).into_owned();
+            let scorer = weighted.scorer.name();
+            ScorerResult { scorer, weight: weighted.weight, points, explanation }
+        })
+        .collect();
+    let gates = gates
+        .into_iter()
+        .map(|gate| GateResult {
+            explanation: world.redactor.text(&gate.explanation).into_owned(),
+            ..gate
+        })
+        .collect();
+    let scale = job
+        .objective
+        .scoring
+        .speed
+        .unwrap_or(SpeedScale { full_marks: Duration::ZERO, no_marks: job.limits.run });
+    let took = Duration::from_secs_f64(record.runtime_s.unwrap_or(0.0).max(0.0));
+    record.score = Some(combine(job.objective.scoring.weights, gates, scorers, scale.points(took)));
+}
+
+fn evidence(job: &Job, folder: &TrialFolder, record: &TrialRecord) -> Evidence {
+    let at = |file: &str| folder.path().join(file);
+    Evidence {
+        candidate: job.id.candidate.clone(),
+        objective: job.id.objective.clone(),
+        prompt: Arc::clone(&job.objective.prompt),
+        exit_code: record.end.exit_code(),
+        ended: ended(&record.end),
+        run_time: Duration::from_secs_f64(record.runtime_s.unwrap_or(0.0).max(0.0)),
+        artifact: record.artifact.as_ref().map(|artifact| at(&artifact.path)),
+        files: at("files"),
+        stdout: at("stdout.log"),
+        stderr: at("stderr.log"),
+        metrics: record.metrics.clone(),
+        text: OnceLock::new(),
+    }
+}
+
+fn ended(end: &TrialEnd) -> String {
+    end.error().map_or_else(|| "exited with code 0".to_owned(), |(_, text)| text)
+}
+
+/// Runs the gates and everything that needs no sandbox, off the runtime's threads. A panic in a scorer of
+/// the caller's own is an unscored part, nothing more.
+async fn builtin(job: &Job, evidence: &Arc<Evidence>) -> (Vec<GateResult>, Vec<Option<Verdict>>) {
+    let (objective, shared) = (Arc::clone(&job.objective), Arc::clone(evidence));
+    let work = tokio::task::spawn_blocking(move || {
+        let gates: Vec<GateResult> = objective.gates.iter().map(|gate| gate.check(&shared)).collect();
+        let qualified = gates.iter().all(|gate| gate.passed);
+        let score = |quality: &Quality| {
+            let judge = std::panic::AssertUnwindSafe(|| quality.score(&shared));
+            std::panic::catch_unwind(judge)
+                .unwrap_or_else(|_| Some(Verdict::unscored("the scorer panicked")))
+        };
+        let quality = &objective.scoring.quality;
+        let verdicts = quality.iter().map(|it| if qualified { score(&it.scorer) } else { None });
+        (gates, verdicts.collect())
+    });
+    work.await.unwrap_or_else(|_| {
+        let explanation = "forge itself failed while checking the gates".to_owned();
+        (vec![GateResult { gate: "gates".to_owned(), passed: false, explanation }], Vec::new())
+    })
+}
+
+/// Runs the graders, one after the other, in one fresh sandbox with the artifacts and their own files only.
+async fn grade(
+    job: &Job,
+    world: &World,
+    folder: &TrialFolder,
+    record: &TrialRecord,
+    verdicts: &mut [Option<Verdict>],
+) {
+    let graders: Vec<(usize, &Grader)> = job
+        .objective
+        .scoring
+        .quality
+        .iter()
+        .enumerate()
+        .filter_map(|(at, weighted)| match &weighted.scorer {
+            Quality::Command(grader) => Some((at, grader)),
+            Quality::Contains(_)
+            | Quality::Regex(..)
+            | Quality::Length(..)
+            | Quality::JsonSchema(_)
+            | Quality::JsonPath(..)
+            | Quality::Equals(_)
+            | Quality::Golden { .. }
+            | Quality::Own(_) => None,
+        })
+        .collect();
+    if graders.is_empty() {
+        return;
+    }
+    let limit: Duration = graders.iter().map(|(_, grader)| grader.limit).sum();
+    let lease = prepare(job, world, folder, record, &graders, limit).await;
+    for (at, grader) in graders {
+        let verdict = match &lease {
+            Ok(lease) => run_grader(job, world, lease, grader).await,
+            Err(error) => Verdict::unscored(format!("no sandbox for the grader: {error}")),
+        };
+        if let Some(slot) = verdicts.get_mut(at) {
+            *slot = Some(verdict);
+        }
+    }
+}
+
+async fn prepare(
+    job: &Job,
+    world: &World,
+    folder: &TrialFolder,
+    record: &TrialRecord,
+    graders: &[(usize, &Grader)],
+    limit: Duration,
+) -> Result<Lease, SandboxError> {
+    let mut labels = world.labels.clone();
+    labels.insert("forge.grader".to_owned(), job.id.to_string());
+    let spec = SandboxSpec {
+        name: world.leaser.name("grader"),
+        run: world.run,
+        labels,
+        lifetime: limit + MARGIN,
+        network: crate::sandbox::Network::Open,
+        // The graders are the objective's author's.
+        trust: Trust::Trusted,
+    };
+    let lease = world.leaser.acquire(spec).await?;
+    let file = |area, path: &RelativePath, from: PathBuf| Upload {
+        area,
+        path: path.clone(),
+        content: Content::File(from),
+        executable: false,
+    };
+    let mut uploads: Vec<Upload> = prompt_file(&job.objective.prompt).into_iter().collect();
+    if let Some(artifact) = &record.artifact {
+        let from = folder.path().join(&artifact.path);
+        uploads.push(file(Area::Work, &job.objective.output, from));
+    }
+    for other in &record.files {
+        let below = other.path.strip_prefix("files/").and_then(|path| RelativePath::parse(path).ok());
+        if let Some(path) = below {
+            uploads.push(file(Area::Artifacts, &path, folder.path().join(&other.path)));
+        }
+    }
+    // Last, so that nothing a candidate left can stand in a grader's place.
+    let own: BTreeMap<&RelativePath, &PathBuf> = graders
+        .iter()
+        .flat_map(|(_, grader)| grader.files.iter().map(|(path, from)| (path, from)))
+        .collect();
+    for (path, from) in own {
+        uploads.retain(|upload| upload.area != Area::Work || upload.path != *path);
+        uploads.push(Upload { executable: true, ..file(Area::Work, path, from.clone()) });
+    }
+    lease.upload(&uploads).await?;
+    Ok(lease)
+}
+
+async fn run_grader(job: &Job, world: &World, lease: &Lease, grader: &Grader) -> Verdict {
+    let command = Command {
+        programs: vec![grader.argv.iter().take(1).cloned().collect()],
+        arguments: grader.argv.iter().skip(1).cloned().collect(),
+        env: grader_env(job, world, lease.layout()),
+        limit: grader.limit,
+        output_limit: GRADER_OUTPUT,
+        then_collect: None,
+    };
+    let mut output = Capture::default();
+    let end = match lease.run(&command, &mut output).await {
+        Ok(result) => match result.end {
+            CommandEnd::Exited(code) => GraderEnd::Exited(code),
+            CommandEnd::Signalled(_)
+            | CommandEnd::TimedOut
+            | CommandEnd::LimitReached(_)
+            | CommandEnd::NotFound(_)
+            | CommandEnd::CannotStart(_) => GraderEnd::Failed(
+                super::failure(&result.end, grader.limit).unwrap_or_default(),
+            ),
+        },
+        Err(error) => GraderEnd::Failed(error.to_string()),
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    grader_verdict(&end, &text(&output.stdout), &text(&output.stderr))
+}
+
+fn grader_env(job: &Job, world: &World, layout: &Layout) -> BTreeMap<String, String> {
+    [
+        ("FORGE_OBJECTIVE", job.objective.prompt.to_string()),
+        ("FORGE_OBJECTIVE_FILE", format!("{}/{PROMPT_FILE}", layout.forge)),
+        ("FORGE_OUTPUT", layout.path(Area::Work, &job.objective.output)),
+        ("FORGE_ARTIFACTS", layout.artifacts.clone()),
+        ("FORGE_CANDIDATE", job.id.candidate.to_string()),
+        ("FORGE_RUN", world.run.to_string()),
+        ("FORGE_TRIAL", job.id.to_string()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+/// A grader's output, up to [`GRADER_OUTPUT`] a stream.
+#[derive(Debug, Default)]
+struct Capture {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl OutputSink for Capture {
+    fn write(&mut self, stream: Stream, bytes: &[u8]) {
+        match stream {
+            Stream::Stdout => self.stdout.extend_from_slice(bytes),
+            Stream::Stderr => self.stderr.extend_from_slice(bytes),
+        }
+    }
+
+    fn dropped(&mut self, _: Stream, _: u64) {}
+}
