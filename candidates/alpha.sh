@@ -8,7 +8,7 @@ inputs=${FORGE_INPUTS:-inputs}
 
 # The path of an input file, or nothing.
 input() {
-    find "$inputs" -name "$1" 2>/dev/null
+    find "$inputs" -name "$1" 2>/dev/null || :
 }
 
 # Lines of time, venue, link and title, parted by tabs: one an event that looks right at a glance.
