@@ -8,6 +8,8 @@ pub mod objective;
 pub mod plain;
 pub mod problem;
 pub mod quantity;
+pub mod redact;
 pub mod sandbox;
 pub mod score;
+pub mod secret;
 pub mod summary;

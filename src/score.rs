@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{CandidateName, ObjectiveName};
 
+mod artifact;
 pub mod gate;
+pub mod grader;
 pub mod quality;
 
 /// A score: 0 to 100, never NaN. Serialised as a number.
