@@ -8,7 +8,8 @@
 //! A secret is also found JSON-escaped, percent-encoded and, from [`MIN_PART_BYTES`] on, as the Base64 of
 //! the whole of it. Of a secret of several lines, each line that long is a secret of its own, for keys
 //! that are printed line by line. Not found: a secret that was encrypted, compressed, spelled out, or
-//! encoded together with something else. Blank space and runs of `*` are no secrets: there is nothing
+//! encoded together with something else; nor one with escape sequences inside, so text that is to be made
+//! plain is redacted after that, or again. Blank space and runs of `*` are no secrets: there is nothing
 //! that `***` would hide.
 
 use std::borrow::Cow;

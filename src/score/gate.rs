@@ -154,10 +154,7 @@ fn has_bytes(size: u64) -> String {
 /// `found in line 3`, or `not found in 312 characters`.
 fn found(there: &str, nowhere: &str, at: Option<usize>, text: &str) -> String {
     if let Some(at) = at {
-        let line = 1 + text.as_bytes()[..at]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count();
+        let line = 1 + text[..at].matches('\n').count();
         format!("{there} in line {line}")
     } else {
         let length = counted(text.chars().count(), "character", "characters");
@@ -166,7 +163,7 @@ fn found(there: &str, nowhere: &str, at: Option<usize>, text: &str) -> String {
 }
 
 /// `1 byte`, `5 bytes`.
-pub(super) fn counted<N: std::fmt::Display + PartialEq + From<u8>>(
+pub(super) fn counted<N: std::fmt::Display + Copy + PartialEq + From<u8>>(
     count: N,
     one: &str,
     many: &str,

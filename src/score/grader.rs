@@ -86,11 +86,11 @@ fn printed_object(stdout: &str) -> Option<Result<Map<String, Value>, String>> {
 }
 
 fn object_verdict(object: &Map<String, Value>) -> Verdict {
-    let said = |keys: [&str; 2]| {
-        keys.into_iter()
-            .find_map(|key| object.get(key).filter(|value| !value.is_null()))
+    let said = |keys: &[&str]| {
+        keys.iter()
+            .find_map(|key| object.get(*key).filter(|value| !value.is_null()))
     };
-    let points = match (said(["score", "score"]), said(["pass", "passed"])) {
+    let points = match (said(&["score"]), said(&["pass", "passed"])) {
         (Some(score), _) => match score.as_f64().and_then(Points::new) {
             Some(points) => points,
             None => {
@@ -109,7 +109,7 @@ fn object_verdict(object: &Map<String, Value>) -> Verdict {
         }
         (None, None) => return failed("its verdict has neither `score` nor `pass`", None),
     };
-    let explanation = match said(["explanation", "reason"]) {
+    let explanation = match said(&["explanation", "reason"]) {
         Some(Value::String(words)) if !words.trim().is_empty() => plain::short(words.trim(), SHOWN),
         Some(_) | None => format!("the grader gave {points} points"),
     };

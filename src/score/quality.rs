@@ -5,7 +5,6 @@
 //! points; one that this machine cannot read is *unscored*. Same artifact, same verdict: what takes long
 //! is cut by counts, never by the clock.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +13,13 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::artifact::{self, Unfit};
+use super::compare::{equals, golden};
 use super::gate::{SHOWN, Schema, counted, quoted, slashed};
 use super::{Evidence, Points, Scorer, Verdict};
 use crate::name::RelativePath;
 use crate::plain;
 
 pub use super::grader::{GraderEnd, grader_verdict};
-
-/// Up to this many lines, [`Quality::Golden`] compares in order; above, it only counts equal lines.
-const MAX_LINES_IN_ORDER: usize = 20_000;
 
 /// The most missing texts that an explanation lists.
 const LISTED: usize = 3;
@@ -71,7 +68,7 @@ impl fmt::Display for Range {
 }
 
 /// A part of a whole, in points; all of nothing is everything.
-fn share(part: u64, whole: u64) -> Points {
+pub(super) fn share(part: u64, whole: u64) -> Points {
     if whole == 0 {
         Points::FULL
     } else {
@@ -278,10 +275,12 @@ fn contains(text: &str, wanted: &[String]) -> (Points, String) {
         .filter(|wanted| !text.contains(wanted.as_str()))
         .collect();
     let (there, total) = (wanted.len() - missing.len(), wanted.len());
-    let mut explanation = format!("{there} of {} found", counted(total, "text", "texts"));
-    if !missing.is_empty() {
-        explanation += &format!("; missing {}", listed(&missing));
-    }
+    let texts = counted(total, "text", "texts");
+    let explanation = if missing.is_empty() {
+        format!("{there} of {texts} found")
+    } else {
+        format!("{there} of {texts} found; missing {}", listed(&missing))
+    };
     (share(there as u64, total as u64), explanation)
 }
 
@@ -323,93 +322,8 @@ fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
-fn equals(text: &str, expected: &str) -> (Points, String) {
-    let (text, expected) = (text.trim_end(), expected.trim_end());
-    let mut ours = text.split('\n');
-    let mut theirs = expected.split('\n');
-    let mut line = 0;
-    let explanation = loop {
-        line += 1;
-        match (ours.next(), theirs.next()) {
-            (None, None) => return (Points::FULL, "equal".to_owned()),
-            (Some(ours), Some(theirs)) if ours == theirs => {}
-            (Some(ours), Some(theirs)) => {
-                break format!("line {line} {}", difference(ours, theirs));
-            }
-            (Some(ours), None) => break format!("line {line} is one too many: {}", quoted(ours)),
-            (None, Some(theirs)) => break format!("line {line} is missing: {}", quoted(theirs)),
-        }
-    };
-    (Points::ZERO, explanation)
-}
-
-/// How two lines differ, from the first character on in which they do.
-fn difference(ours: &str, theirs: &str) -> String {
-    if ours.trim_end() == theirs.trim_end() {
-        return "differs in the blank space at its end".to_owned();
-    }
-    let same = ours.chars().zip(theirs.chars());
-    let same: usize = same
-        .take_while(|(ours, theirs)| ours == theirs)
-        .map(|(c, _)| c.len_utf8())
-        .sum();
-    let column = ours[..same].chars().count() + 1;
-    let (ours, theirs) = (quoted(&ours[same..]), quoted(&theirs[same..]));
-    format!("differs from column {column} on: {ours} instead of {theirs}")
-}
-
-fn golden(text: &str, expected: &str) -> (Points, String) {
-    let lines = |text| str::lines(str::trim_end(text)).map(str::trim_end).collect();
-    let ours: Vec<&str> = lines(text);
-    let theirs: Vec<&str> = lines(expected);
-    if ours == theirs {
-        return (Points::FULL, "equal to the expected file".to_owned());
-    }
-    let total = ours.len() + theirs.len();
-    let (there, how) = if ours.len().max(theirs.len()) <= MAX_LINES_IN_ORDER {
-        (common_in_order(&theirs, &ours), "")
-    } else {
-        (common_anywhere(&theirs, &ours), " in any order")
-    };
-    let wanted = counted(theirs.len(), "expected line", "expected lines");
-    let explanation = format!("{there} of {wanted} there{how}, of {} in all", ours.len());
-    (share(2 * there as u64, total as u64), explanation)
-}
-
-/// How many lines two texts have in common, in the same order.
-fn common_in_order(old: &[&str], new: &[&str]) -> usize {
-    similar::capture_diff_slices(similar::Algorithm::Myers, old, new)
-        .iter()
-        .map(|step| match step {
-            similar::DiffOp::Equal { len, .. } => *len,
-            similar::DiffOp::Delete { .. }
-            | similar::DiffOp::Insert { .. }
-            | similar::DiffOp::Replace { .. } => 0,
-        })
-        .sum()
-}
-
-/// How many lines two texts have in common, wherever they stand.
-fn common_anywhere(old: &[&str], new: &[&str]) -> usize {
-    let mut left: HashMap<&str, usize> = HashMap::with_capacity(old.len());
-    for line in old {
-        *left.entry(line).or_default() += 1;
-    }
-    new.iter()
-        .filter(|line| match left.get_mut(**line) {
-            Some(count @ 1..) => {
-                *count -= 1;
-                true
-            }
-            Some(0) | None => false,
-        })
-        .count()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -575,106 +489,6 @@ mod tests {
     }
 
     #[test]
-    fn equals_names_the_first_line_that_differs() {
-        let scorer = expected("one\ntwo x\nthree\n");
-        for (content, tenths, words) in [
-            ("one\ntwo x\nthree \n\n", 1000, "equal"),
-            (
-                "one\ntwo y\nthree",
-                0,
-                "line 2 differs from column 5 on: \"y\" instead of \"x\"",
-            ),
-            (
-                "one\ntwo",
-                0,
-                "line 2 differs from column 4 on: \"\" instead of \" x\"",
-            ),
-            ("one\ntwo x", 0, "line 3 is missing: \"three\""),
-            (
-                "one\ntwo x\nthree\nfour",
-                0,
-                "line 4 is one too many: \"four\"",
-            ),
-            (
-                "one\r\ntwo x\nthree",
-                0,
-                "line 1 differs in the blank space at its end",
-            ),
-            (
-                "",
-                0,
-                "line 1 differs from column 1 on: \"\" instead of \"one\"",
-            ),
-        ] {
-            check(&scorer, content, tenths, words);
-        }
-    }
-
-    #[test]
-    fn golden_scores_the_similarity_of_lines() {
-        let scorer = file("a\nb\nc\nd\n");
-        for (content, tenths, words) in [
-            ("a\r\nb \nc\nd\n\n", 1000, "equal to the expected file"),
-            (
-                "a\nx\nc\nd",
-                750,
-                "3 of 4 expected lines there, of 4 in all",
-            ),
-            ("a", 400, "1 of 4 expected lines there, of 1 in all"),
-            (
-                "d\nc\nb\na",
-                250,
-                "1 of 4 expected lines there, of 4 in all",
-            ),
-            (
-                "a\nb\nc\nd\ne\ne\ne\ne",
-                667,
-                "4 of 4 expected lines there, of 8 in all",
-            ),
-            ("", 0, "0 of 4 expected lines there, of 0 in all"),
-        ] {
-            check(&scorer, content, tenths, words);
-        }
-        check(&file(""), "\n", 1000, "equal to the expected file");
-        check(
-            &file("\n"),
-            "x",
-            0,
-            "0 of 0 expected lines there, of 1 in all",
-        );
-    }
-
-    #[test]
-    fn very_long_files_are_compared_in_any_order() {
-        let numbers = |numbers: &mut dyn Iterator<Item = usize>| {
-            numbers.map(|n| format!("{n}\n")).collect::<String>()
-        };
-        let scorer = file(&numbers(&mut (0..30_000)));
-        let words = "20000 of 30000 expected lines there in any order, of 20001 in all";
-        let text = numbers(&mut (0..20_000).rev()) + "0\n";
-        check(&scorer, &text, 800, words);
-    }
-
-    #[test]
-    fn the_hardest_file_that_is_compared_in_order_still_comes_to_an_end() {
-        let lines: Vec<String> = (0..MAX_LINES_IN_ORDER).map(|n| n.to_string()).collect();
-        let old: Vec<&str> = lines.iter().map(String::as_str).collect();
-        let new: Vec<&str> = old.iter().rev().copied().collect();
-        let started = Instant::now();
-        assert_eq!(common_in_order(&old, &new), 1);
-        eprintln!("{:?}", started.elapsed());
-        let old: Vec<&str> = (0..MAX_LINES_IN_ORDER)
-            .map(|n| if n * n % 7919 % 2 == 0 { "a" } else { "b" })
-            .collect();
-        let new: Vec<&str> = (0..MAX_LINES_IN_ORDER)
-            .map(|n| if n * n * n % 7907 % 2 == 0 { "a" } else { "b" })
-            .collect();
-        let started = Instant::now();
-        eprintln!("{}", common_in_order(&old, &new));
-        eprintln!("{:?}", started.elapsed());
-    }
-
-    #[test]
     fn without_an_artifact_there_are_no_points_and_an_unreadable_one_is_unscored() {
         for scorer in [
             texts(&["x"]),
@@ -739,33 +553,7 @@ mod tests {
         }
     }
 
-    /// The textbook's table: the length of the longest common subsequence.
-    fn longest_common(old: &[&str], new: &[&str]) -> usize {
-        let mut row = vec![0; new.len() + 1];
-        for a in old {
-            let mut diagonal = 0;
-            for (at, b) in new.iter().enumerate() {
-                let above = row[at + 1];
-                row[at + 1] = if a == b {
-                    diagonal + 1
-                } else {
-                    above.max(row[at])
-                };
-                diagonal = above;
-            }
-        }
-        row[new.len()]
-    }
-
     proptest! {
-        #[test]
-        fn lines_in_common_are_counted_exactly(old in "([abc]\n){0,12}", new in "([abcd]\n){0,12}") {
-            let old: Vec<&str> = old.lines().collect();
-            let new: Vec<&str> = new.lines().collect();
-            prop_assert_eq!(common_in_order(&old, &new), longest_common(&old, &new));
-            prop_assert!(common_anywhere(&old, &new) >= common_in_order(&old, &new));
-        }
-
         #[test]
         fn points_of_counts_are_never_outside_their_range(
             count in any::<u64>(),
