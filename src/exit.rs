@@ -96,7 +96,8 @@ fn missed(standings: &Standings, demands: &Demands) -> Vec<String> {
     let mut missed = Vec::new();
     match (&standings.winner, demands.fail_under) {
         (None, _) => missed.push("no candidate passed its gates".to_owned()),
-        (Some(winner), Some(least)) if winner.score < least => {
+        // In tenths, as shown: a score that reads like the demand meets it.
+        (Some(winner), Some(least)) if winner.score.tenths() < least.tenths() => {
             missed.push(format!("the best score is {}, below {least}", winner.score));
         }
         (Some(_), _) => {}
@@ -121,4 +122,169 @@ fn missed(standings: &Standings, demands: &Demands) -> Vec<String> {
         }
     }
     missed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Cleanup, EventKind, Undeleted};
+    use crate::summary::tests::History;
+
+    #[track_caller]
+    fn check(history: &History, demands: &Demands, code: ExitCode, why: &[&str]) {
+        let summary = history.summary();
+        let (got, reasons) = decide(&summary, &summary.standings(), demands);
+        assert_eq!(
+            (got, reasons.iter().map(String::as_str).collect::<Vec<_>>()),
+            (code, why.to_vec())
+        );
+    }
+
+    fn fail_under(least: f64) -> Demands {
+        Demands {
+            fail_under: Points::new(least),
+            require: Vec::new(),
+        }
+    }
+
+    fn require(names: &[&str]) -> Demands {
+        Demands {
+            fail_under: None,
+            require: names
+                .iter()
+                .map(|name| CandidateName::parse(name).unwrap())
+                .collect(),
+        }
+    }
+
+    fn stop(cause: StopCause) -> EventKind {
+        EventKind::StopRequested {
+            cause,
+            hurry: false,
+        }
+    }
+
+    fn cleaned(unconfirmed: usize) -> EventKind {
+        let undeleted = Undeleted {
+            name: "forge-1-alpha".to_owned(),
+            id: None,
+            error: "unreachable".to_owned(),
+        };
+        EventKind::CleanedUp(Cleanup {
+            deleted: 2,
+            kept: Vec::new(),
+            unconfirmed: vec![undeleted; unconfirmed],
+        })
+    }
+
+    /// Two candidates with one trial each: one passes with 79.96 points, which reads 80.0; one fails.
+    fn finished() -> History {
+        History::of(&["alpha", "beta"], &["post"], 1)
+            .scored("post/alpha/1", 79.96)
+            .disqualified("post/beta/1")
+    }
+
+    #[test]
+    fn a_finished_run_is_judged_by_what_was_asked_for() {
+        let run = finished().then(cleaned(0));
+        check(&run, &Demands::default(), ExitCode::Ok, &[]);
+        check(&run, &fail_under(80.0), ExitCode::Ok, &[]);
+        let below = "the best score is 80.0, below 80.1";
+        check(&run, &fail_under(80.1), ExitCode::Below, &[below]);
+        check(&run, &require(&["alpha"]), ExitCode::Ok, &[]);
+        let beta = "`beta` is required, but passed 0 of 1 trials";
+        let gamma = "`gamma` is required, but was not among the candidates";
+        check(
+            &run,
+            &require(&["beta", "gamma"]),
+            ExitCode::Below,
+            &[beta, gamma],
+        );
+    }
+
+    #[test]
+    fn a_run_in_which_nobody_passed_is_below() {
+        let run = History::of(&["alpha"], &["post"], 1).disqualified("post/alpha/1");
+        let why = "no candidate passed its gates";
+        check(&run, &Demands::default(), ExitCode::Below, &[why]);
+        check(&run, &fail_under(0.0), ExitCode::Below, &[why]);
+    }
+
+    #[test]
+    fn a_trial_without_a_verdict_makes_the_run_incomplete_whatever_else_was_missed() {
+        let why = "1 of 2 trials have no verdict";
+        let never_finished =
+            History::of(&["alpha", "beta"], &["post"], 1).scored("post/alpha/1", 9.0);
+        check(
+            &never_finished,
+            &fail_under(50.0),
+            ExitCode::Incomplete,
+            &[why],
+        );
+        let lost = never_finished.lost("post/beta/1");
+        check(&lost, &Demands::default(), ExitCode::Incomplete, &[why]);
+        let deadline = lost.then(stop(StopCause::Deadline));
+        check(&deadline, &Demands::default(), ExitCode::Incomplete, &[why]);
+    }
+
+    #[test]
+    fn a_signal_beats_the_verdict_and_the_first_one_counts() {
+        let interrupted = "interrupted (SIGINT)";
+        let run = finished()
+            .then(stop(StopCause::Interrupt))
+            .then(stop(StopCause::Terminate));
+        check(
+            &run,
+            &fail_under(99.0),
+            ExitCode::Interrupted,
+            &[interrupted],
+        );
+        for (cause, why) in [
+            (StopCause::Terminate, "terminated (SIGTERM)"),
+            (StopCause::HangUp, "the terminal hung up (SIGHUP)"),
+        ] {
+            let run = finished().then(stop(cause));
+            check(&run, &Demands::default(), ExitCode::Terminated, &[why]);
+        }
+        for cause in [
+            StopCause::Deadline,
+            StopCause::Infrastructure,
+            StopCause::Caller,
+        ] {
+            check(
+                &finished().then(stop(cause)),
+                &Demands::default(),
+                ExitCode::Ok,
+                &[],
+            );
+        }
+    }
+
+    #[test]
+    fn an_undeleted_sandbox_beats_everything() {
+        let why = "2 sandbox(es) could not be confirmed deleted";
+        for run in [
+            finished(),
+            finished().lost("post/beta/1"),
+            finished().then(stop(StopCause::Interrupt)),
+        ] {
+            let run = run.then(cleaned(2));
+            check(&run, &fail_under(99.0), ExitCode::Undeleted, &[why]);
+        }
+    }
+
+    #[test]
+    fn the_numbers_are_as_documented() {
+        for (code, number) in [
+            (ExitCode::Ok, 0),
+            (ExitCode::Below, 1),
+            (ExitCode::Usage, 2),
+            (ExitCode::Incomplete, 3),
+            (ExitCode::Undeleted, 4),
+            (ExitCode::Interrupted, 130),
+            (ExitCode::Terminated, 143),
+        ] {
+            assert_eq!(code.code(), number);
+        }
+    }
 }

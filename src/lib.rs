@@ -65,6 +65,7 @@ pub mod progress;
 pub mod project;
 pub mod quantity;
 pub mod redact;
+<<<<<<< HEAD
 pub mod report;
 pub mod run;
 pub mod sandbox;
@@ -72,6 +73,11 @@ pub mod score;
 pub mod secret;
 pub mod settings;
 pub mod store;
+=======
+pub mod sandbox;
+pub mod score;
+pub mod secret;
+>>>>>>> cc7b8ab968f5aac6d22065de9608a010eabcc61d
 pub mod summary;
 pub mod trial;
 

@@ -15,7 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{CandidateName, ObjectiveName};
 
+mod artifact;
+mod compare;
 pub mod gate;
+pub mod grader;
 pub mod quality;
 
 /// A score: 0 to 100, never NaN. Serialised as a number.
@@ -331,25 +334,257 @@ pub fn combine(
         ("quality", weights.quality, quality),
         ("speed", weights.speed, Some(speed)),
     ];
+    let sum_of = |parts: &[(&str, f64, Option<Points>)]| -> f64 {
+        let valued = parts.iter().filter(|(_, _, points)| points.is_some());
+        valued.map(|(_, weight, _)| weight).sum()
+    };
     // Where all the weight lies on a part without a value, the parts that have one count alike.
-    let total = weighted_mean(parts.map(|(_, weight, points)| (weight, points)))
-        .or_else(|| weighted_mean(parts.map(|(_, _, points)| (1.0, points))))
-        .unwrap_or(Points::ZERO);
+    let parts = if sum_of(&parts) > 0.0 {
+        parts
+    } else {
+        parts.map(|(name, _, points)| (name, 1.0, points))
+    };
+    let sum = sum_of(&parts);
+    let total = weighted_mean(parts.map(|(_, weight, points)| (weight, points)));
+    let total = total.unwrap_or(Points::ZERO);
     let shown: Vec<String> = parts
         .iter()
-        .map(|(name, weight, points)| match points {
-            Some(points) => format!("{name} {points} x {weight}"),
-            None => format!("{name} left out, no value"),
+        .filter_map(|(name, weight, points)| {
+            let share = Points::clamped(100.0 * weight / sum);
+            points.map(|points| format!("{share}% of {name} {points}"))
         })
         .collect();
+    let left_out = if quality.is_none() {
+        ", quality left out: no value"
+    } else {
+        ""
+    };
     TrialScore {
         total,
         success: Points::FULL,
         quality,
         speed: Some(speed),
         disqualified: None,
-        explanation: format!("{total} = {}", shown.join(" + ")),
+        explanation: format!("{total} = {}{left_out}", shown.join(" + ")),
         gates,
         scorers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn points(value: f64) -> Points {
+        Points::new(value).unwrap()
+    }
+
+    fn gate(passed: bool) -> GateResult {
+        GateResult {
+            gate: "min_bytes 11".to_owned(),
+            passed,
+            explanation: "the artifact has 5 bytes".to_owned(),
+        }
+    }
+
+    fn scorer(weight: f64, value: Option<f64>) -> ScorerResult {
+        ScorerResult {
+            scorer: "contains \"x\"".to_owned(),
+            weight,
+            points: value.map(points),
+            explanation: String::new(),
+        }
+    }
+
+    fn weights(success: f64, quality: f64, speed: f64) -> Weights {
+        Weights {
+            success,
+            quality,
+            speed,
+        }
+    }
+
+    #[test]
+    fn points_are_in_range_or_do_not_exist() {
+        for bad in [-0.1, 100.1, f64::NAN, f64::INFINITY, -f64::INFINITY] {
+            assert_eq!(Points::new(bad), None, "{bad}");
+            assert!(serde_json::from_str::<Points>(&bad.to_string()).is_err());
+        }
+        for (value, brought) in [
+            (-1.0, 0.0),
+            (-0.0, 0.0),
+            (55.5, 55.5),
+            (1e300, 100.0),
+            (f64::NAN, 0.0),
+        ] {
+            let bits = Points::clamped(value).value().to_bits();
+            assert_eq!(bits, f64::to_bits(brought), "{value}");
+        }
+        assert_eq!(points(-0.0).value().to_bits(), 0);
+        assert_eq!(serde_json::to_string(&points(66.5)).unwrap(), "66.5");
+    }
+
+    #[test]
+    fn points_are_shown_in_tenths() {
+        for (value, shown, tenths) in [
+            (0.0, "0.0", 0),
+            (66.666, "66.7", 667),
+            (99.94, "99.9", 999),
+            (99.96, "100.0", 1000),
+            (100.0, "100.0", 1000),
+        ] {
+            assert_eq!(points(value).to_string(), shown);
+            assert_eq!(points(value).tenths(), tenths);
+        }
+        assert_eq!(format!("{:>6}", points(5.0)), "   5.0");
+    }
+
+    #[test]
+    fn speed_falls_linearly_between_its_two_times() {
+        let scale = |full, none| SpeedScale {
+            full_marks: Duration::from_secs(full),
+            no_marks: Duration::from_secs(none),
+        };
+        for (scale, took, tenths) in [
+            (scale(1, 61), 0, 1000),
+            (scale(1, 61), 1, 1000),
+            (scale(1, 61), 31, 500),
+            (scale(1, 61), 61, 0),
+            (scale(1, 61), u64::MAX, 0),
+            (scale(0, 600), 60, 900),
+            (scale(5, 5), 5, 1000),
+            (scale(5, 5), 6, 0),
+            (scale(0, 0), 0, 1000),
+        ] {
+            let got = scale.points(Duration::from_secs(took));
+            assert_eq!(got.tenths(), tenths, "{scale:?} {took}");
+        }
+    }
+
+    #[test]
+    fn a_failed_gate_takes_everything_and_is_named() {
+        let gates = vec![gate(true), gate(false), gate(false)];
+        let score = combine(
+            Weights::default(),
+            gates.clone(),
+            vec![scorer(1.0, Some(90.0))],
+            Points::FULL,
+        );
+        let why = "min_bytes 11: the artifact has 5 bytes";
+        assert_eq!(score.disqualified.as_deref(), Some(why));
+        assert_eq!(score.explanation, format!("disqualified by {why}"));
+        assert_eq!((score.total, score.success), (Points::ZERO, Points::ZERO));
+        assert_eq!((score.quality, score.speed), (None, None));
+        assert_eq!((score.gates, score.scorers), (gates, Vec::new()));
+    }
+
+    #[test]
+    fn the_total_is_the_weighted_mean_of_the_parts_that_have_a_value() {
+        let some = vec![
+            scorer(3.0, Some(100.0)),
+            scorer(1.0, Some(0.0)),
+            scorer(9.0, None),
+        ];
+        let none = vec![scorer(1.0, None)];
+        for (weights, scorers, tenths, words) in [
+            (
+                Weights::default(),
+                some.clone(),
+                750,
+                "75.0 = 20.0% of success 100.0 + 60.0% of quality 75.0 + 20.0% of speed 50.0",
+            ),
+            (
+                weights(0.0, 3.0, 0.0),
+                some,
+                750,
+                "75.0 = 0.0% of success 100.0 + 100.0% of quality 75.0 + 0.0% of speed 50.0",
+            ),
+            (
+                Weights::default(),
+                none.clone(),
+                750,
+                "75.0 = 50.0% of success 100.0 + 50.0% of speed 50.0, quality left out: no value",
+            ),
+            (
+                weights(3.0, 1.0, 1.0),
+                Vec::new(),
+                875,
+                "87.5 = 75.0% of success 100.0 + 25.0% of speed 50.0, quality left out: no value",
+            ),
+            (
+                weights(0.0, 1.0, 0.0),
+                none,
+                750,
+                "75.0 = 50.0% of success 100.0 + 50.0% of speed 50.0, quality left out: no value",
+            ),
+        ] {
+            let score = combine(weights, vec![gate(true)], scorers, points(50.0));
+            assert_eq!(
+                (score.total.tenths(), score.explanation.as_str()),
+                (tenths, words)
+            );
+            assert_eq!(score.success, Points::FULL);
+            assert_eq!(score.disqualified, None);
+        }
+    }
+
+    #[test]
+    fn the_weighted_mean_of_nothing_is_nothing() {
+        assert_eq!(weighted_mean([]), None);
+        assert_eq!(weighted_mean([(1.0, None)]), None);
+        assert_eq!(weighted_mean([(0.0, Some(Points::FULL))]), None);
+    }
+
+    #[test]
+    fn evidence_without_an_artifact_is_empty() {
+        let evidence = artifact::tests::nothing();
+        assert_eq!(&*evidence.text().unwrap(), "");
+        assert_eq!(evidence.bytes(), 0);
+        assert_eq!(artifact::tests::with("abc").0.bytes(), 3);
+    }
+
+    proptest! {
+        #[test]
+        fn points_are_never_out_of_range(value in any::<f64>(), other in any::<f64>()) {
+            let (a, b) = (Points::clamped(value), Points::clamped(other));
+            prop_assert!((0.0..=100.0).contains(&a.value()));
+            prop_assert!(a.tenths() <= 1000);
+            prop_assert_eq!(a.partial_cmp(&b), Some(a.cmp(&b)));
+            if a <= b {
+                prop_assert!(a.tenths() <= b.tenths());
+            }
+            let text = serde_json::to_string(&a).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Points>(&text).unwrap(), a);
+        }
+
+        #[test]
+        fn a_weighted_mean_lies_between_its_parts(
+            parts in proptest::collection::vec((0.0..1e6_f64, proptest::option::of(0.0..=100.0_f64)), 0..6),
+        ) {
+            let valued = || parts.iter().filter(|(weight, _)| *weight > 0.0);
+            let values = || valued().filter_map(|(_, value)| *value);
+            let mean = weighted_mean(parts.iter().map(|(weight, value)| (*weight, value.map(points))));
+            prop_assert_eq!(mean.is_some(), values().next().is_some());
+            if let Some(mean) = mean {
+                let least = values().fold(100.0, f64::min);
+                let most = values().fold(0.0, f64::max);
+                prop_assert!((least - 1e-6..=most + 1e-6).contains(&mean.value()));
+            }
+        }
+
+        #[test]
+        fn a_total_is_never_out_of_range(
+            given in (0.0..1e6_f64, 0.0..1e6_f64, 0.0..1e6_f64),
+            value in proptest::option::of(0.0..=100.0_f64),
+            speed in 0.0..=100.0_f64,
+            passed in any::<bool>(),
+        ) {
+            let weights = weights(given.0, given.1, given.2);
+            let score = combine(weights, vec![gate(passed)], vec![scorer(1.0, value)], points(speed));
+            prop_assert!((0.0..=100.0).contains(&score.total.value()));
+            prop_assert!(passed || score.total == Points::ZERO);
+        }
     }
 }

@@ -1,0 +1,494 @@
+//! Redaction: secrets out of every text and stream.
+//!
+//! Promises: every occurrence of a known secret becomes `***`, leftmost and longest first, however a
+//! stream was cut into chunks; a stream keeps back only what may be the beginning of a secret, so memory
+//! is bounded by the longest secret plus one chunk, and a line without the beginning of one is never
+//! delayed; without secrets nothing is copied.
+//!
+//! A secret is also found JSON-escaped, percent-encoded and, from [`MIN_PART_BYTES`] on, as the Base64 of
+//! the whole of it. Of a secret of several lines, each line that long is a secret of its own, for keys
+//! that are printed line by line. Not found: a secret that was encrypted, compressed, spelled out, or
+//! encoded together with something else; nor one with escape sequences inside, so text that is to be made
+//! plain is redacted after that, or again. Blank space and runs of `*` are no secrets: there is nothing
+//! that `***` would hide.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+use crate::secret::Secret;
+
+/// From this length on, in bytes, a line of a secret is a secret, and a secret is found as Base64.
+/// Shorter ones would be met by chance.
+pub const MIN_PART_BYTES: usize = 8;
+
+/// What stands where a secret was.
+const MASK: &str = "***";
+
+/// Replaces secrets. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Redactor(Option<Arc<Forms>>);
+
+/// All forms of all secrets.
+struct Forms {
+    finder: AhoCorasick,
+    /// In the order of their bytes: those with the same beginning are neighbours.
+    sorted: Vec<String>,
+    longest: usize,
+}
+
+impl Redactor {
+    /// A redactor for these secrets.
+    ///
+    /// # Panics
+    /// When they have more than two thousand million bytes together.
+    #[must_use]
+    pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
+        let mut forms = BTreeSet::new();
+        for secret in secrets {
+            add_parts(secret.expose(), &mut forms);
+        }
+        let sorted: Vec<String> = forms.into_iter().collect();
+        let Some(longest) = sorted.iter().map(String::len).max() else {
+            return Self(None);
+        };
+        #[expect(
+            clippy::expect_used,
+            reason = "fails only beyond two thousand million states, one a byte"
+        )]
+        let finder = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(&sorted)
+            .expect("the secrets fit into an automaton");
+        Self(Some(Arc::new(Forms {
+            finder,
+            sorted,
+            longest,
+        })))
+    }
+
+    /// A text without its secrets.
+    #[must_use]
+    pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match &self.0 {
+            Some(forms) if forms.finder.is_match(text) => {
+                let mut clean = String::with_capacity(text.len());
+                forms.finder.replace_all_with(text, &mut clean, |_, _, to| {
+                    to.push_str(MASK);
+                    true
+                });
+                Cow::Owned(clean)
+            }
+            Some(_) | None => Cow::Borrowed(text),
+        }
+    }
+
+    /// Bytes without their secrets.
+    #[must_use]
+    pub fn bytes<'t>(&self, bytes: &'t [u8]) -> Cow<'t, [u8]> {
+        match &self.0 {
+            Some(forms) if forms.finder.is_match(bytes) => {
+                let mut clean = Vec::with_capacity(bytes.len());
+                let replace = |_: &_, _: &[u8], to: &mut Vec<u8>| {
+                    to.extend_from_slice(MASK.as_bytes());
+                    true
+                };
+                forms
+                    .finder
+                    .replace_all_with_bytes(bytes, &mut clean, replace);
+                Cow::Owned(clean)
+            }
+            Some(_) | None => Cow::Borrowed(bytes),
+        }
+    }
+
+    /// The same for bytes that come in chunks.
+    #[must_use]
+    pub fn stream(&self) -> RedactStream {
+        RedactStream {
+            redactor: self.clone(),
+            held: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Debug for Redactor {
+    /// Never the automaton, which spells the secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let forms = self.0.as_ref().map_or(0, |forms| forms.sorted.len());
+        write!(f, "Redactor({forms} forms)")
+    }
+}
+
+/// Replaces secrets in bytes that come in chunks.
+pub struct RedactStream {
+    redactor: Redactor,
+    /// The beginning of what may become a secret: shorter than the longest one.
+    held: Vec<u8>,
+}
+
+impl RedactStream {
+    /// Takes the next chunk, and gives on what is certain by now.
+    pub fn push(&mut self, chunk: &[u8], out: &mut impl FnMut(&[u8])) {
+        let Some(forms) = &self.redactor.0 else {
+            return give(chunk, out);
+        };
+        if self.held.is_empty() {
+            let done = forms.settle(chunk, false, out);
+            self.held.extend_from_slice(&chunk[done..]);
+        } else {
+            self.held.extend_from_slice(chunk);
+            let done = forms.settle(&self.held, false, out);
+            self.held.drain(..done);
+        }
+    }
+
+    /// Gives on what was kept back: no more chunks will come.
+    pub fn finish(&mut self, out: &mut impl FnMut(&[u8])) {
+        let held = std::mem::take(&mut self.held);
+        match &self.redactor.0 {
+            Some(forms) => {
+                forms.settle(&held, true, out);
+            }
+            None => give(&held, out),
+        }
+    }
+}
+
+impl fmt::Debug for RedactStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedactStream({} bytes held)", self.held.len())
+    }
+}
+
+impl Forms {
+    /// Gives on as much of `data` as no further byte can change, and returns how much that was.
+    fn settle(&self, data: &[u8], last: bool, out: &mut impl FnMut(&[u8])) -> usize {
+        let mut at = 0;
+        loop {
+            let open = if last {
+                data.len()
+            } else {
+                self.open_end(data, at)
+            };
+            // At or after `open`, one that starts earlier or ends later may still come.
+            let certain = self
+                .finder
+                .find(&data[at..])
+                .map(|found| (at + found.start(), at + found.end()))
+                .filter(|(start, _)| *start < open);
+            let Some((start, end)) = certain else {
+                give(&data[at..open], out);
+                return open;
+            };
+            give(&data[at..start], out);
+            give(MASK.as_bytes(), out);
+            at = end;
+        }
+    }
+
+    /// Where, from `at` on, the first form begins that the end of `data` cuts off.
+    fn open_end(&self, data: &[u8], at: usize) -> usize {
+        let first = at.max((data.len() + 1).saturating_sub(self.longest));
+        (first..data.len())
+            .find(|start| self.is_beginning(&data[*start..]))
+            .unwrap_or(data.len())
+    }
+
+    /// Whether some form goes on after this.
+    fn is_beginning(&self, bytes: &[u8]) -> bool {
+        let next = self.sorted.partition_point(|form| form.as_bytes() <= bytes);
+        self.sorted
+            .get(next)
+            .is_some_and(|form| form.as_bytes().starts_with(bytes))
+    }
+}
+
+fn give(bytes: &[u8], out: &mut impl FnMut(&[u8])) {
+    if !bytes.is_empty() {
+        out(bytes);
+    }
+}
+
+/// Adds the forms of a secret, and of its longer lines when it has several.
+fn add_parts(secret: &str, forms: &mut BTreeSet<String>) {
+    add_forms(secret, forms);
+    // Files end in a line break that nobody prints with the secret.
+    add_forms(secret.trim(), forms);
+    if secret.contains(['\n', '\r']) {
+        secret
+            .split(['\n', '\r'])
+            .map(str::trim)
+            .filter(|line| line.len() >= MIN_PART_BYTES)
+            .for_each(|line| add_forms(line, forms));
+    }
+}
+
+/// Adds a secret as it is, and as programs commonly encode it on one line.
+fn add_forms(secret: &str, forms: &mut BTreeSet<String>) {
+    if secret.trim().is_empty() || secret.bytes().all(|byte| byte == b'*') {
+        return;
+    }
+    forms.insert(secret.to_owned());
+    let quoted = serde_json::Value::from(secret).to_string();
+    let escaped = &quoted[1..quoted.len() - 1];
+    forms.insert(escaped.to_owned());
+    forms.insert(ascii_escaped(escaped));
+    // RFC 3986, a path, JavaScript's `encodeURIComponent`.
+    for kept in ["", "/", "!'()*"] {
+        forms.insert(percent_encoded(secret, kept));
+    }
+    // A form field, after RFC 3986 and as JavaScript's `URLSearchParams` has it.
+    forms.insert(percent_encoded(secret, "").replace("%20", "+"));
+    forms.insert(
+        percent_encoded(secret, "*")
+            .replace('~', "%7E")
+            .replace("%20", "+"),
+    );
+    if secret.len() >= MIN_PART_BYTES {
+        for alphabet in [b"+/", b"-_"] {
+            let encoded = base64(secret.as_bytes(), *alphabet);
+            forms.insert(encoded.trim_end_matches('=').to_owned());
+            forms.insert(encoded);
+        }
+    }
+}
+
+/// JSON-escaped text with what is not ASCII as `\u` escapes of its UTF-16 units.
+fn ascii_escaped(escaped: &str) -> String {
+    let mut ascii = String::with_capacity(escaped.len());
+    for c in escaped.chars() {
+        if c.is_ascii() {
+            ascii.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _: fmt::Result = write!(ascii, "\\u{unit:04x}");
+            }
+        }
+    }
+    ascii
+}
+
+/// Percent-encoded text, but for RFC 3986's unreserved characters and these.
+fn percent_encoded(text: &str, kept: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        let c = char::from(byte);
+        if c.is_ascii_alphanumeric() || "-._~".contains(c) || kept.contains(c) {
+            encoded.push(c);
+        } else {
+            // Writing to a String cannot fail.
+            let _: fmt::Result = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+/// RFC 4648 Base64, padded, with the last two letters of its alphabet.
+fn base64(bytes: &[u8], last_two: [u8; 2]) -> String {
+    let letter = |sextet: u32| match u8::try_from(sextet & 63).unwrap_or(0) {
+        n @ 0..26 => char::from(b'A' + n),
+        n @ 26..52 => char::from(b'a' + n - 26),
+        n @ 52..62 => char::from(b'0' + n - 52),
+        62 => char::from(last_two[0]),
+        _ => char::from(last_two[1]),
+    };
+    let mut encoded = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let group = chunk
+            .iter()
+            .chain([&0; 2])
+            .take(3)
+            .fold(0, |group, byte| group << 8 | u32::from(*byte));
+        for at in 0..4 {
+            encoded.push(if at <= chunk.len() {
+                letter(group >> (18 - 6 * at))
+            } else {
+                '='
+            });
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn redactor(secrets: &[&str]) -> Redactor {
+        Redactor::new(secrets.iter().map(|secret| Secret::new(*secret)))
+    }
+
+    fn streamed<'a>(redactor: &Redactor, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut stream = redactor.stream();
+        for chunk in chunks {
+            stream.push(chunk, &mut |bytes| out.extend_from_slice(bytes));
+        }
+        stream.finish(&mut |bytes| out.extend_from_slice(bytes));
+        out
+    }
+
+    /// At once, as bytes, and in chunks of every size.
+    fn check(secrets: &[&str], text: &str, clean: &str) {
+        let redactor = redactor(secrets);
+        assert_eq!(redactor.text(text), clean, "{secrets:?} in {text:?}");
+        assert_eq!(redactor.bytes(text.as_bytes()), clean.as_bytes());
+        for size in 1..=text.len().max(1) {
+            let out = streamed(&redactor, text.as_bytes().chunks(size));
+            assert_eq!(String::from_utf8_lossy(&out), clean, "chunks of {size}");
+        }
+    }
+
+    #[test]
+    fn every_occurrence_is_replaced_leftmost_and_longest() {
+        for (secrets, text, clean) in [
+            (&["hunter2"][..], "hunter2, hunter2!", "***, ***!"),
+            (&["abc", "abcdef"], "abcdef abcde abc", "*** ***de ***"),
+            (&["abcd", "cdef"], "abcdef", "***ef"),
+            (&["bcd", "abcde"], "abcdx abcde", "a***x ***"),
+            (&["aab"], "aaab", "a***"),
+            (&["a*b"], "a*b", "***"),
+            (&["", "  ", "*", "****"], "a  * b", "a  * b"),
+            (&["pässwörd"], "x pässwörd", "x ***"),
+            (&[], "nothing", "nothing"),
+        ] {
+            check(secrets, text, clean);
+        }
+    }
+
+    #[test]
+    fn encoded_secrets_are_replaced() {
+        let check = |secret, shown: &str| check(&[secret], &format!("<{shown}>"), "<***>");
+        check("say \"hi\"", "say \\\"hi\\\"");
+        check("käse", "k\\u00e4se");
+        check("key🔑", "key\\ud83d\\udd11");
+        check("a/b c!", "a%2Fb%20c%21");
+        check("a/b c!", "a/b%20c%21");
+        check("a/b c!", "a%2Fb%20c!");
+        check("a/b c", "a%2Fb+c");
+        check("a~*b c", "a%7E*b+c");
+        check("secret?>", "c2VjcmV0Pz4=");
+        check("secret?>", "c2VjcmV0Pz4");
+        check("secret??", "c2VjcmV0Pz8=");
+        check("secr\u{7f}\u{7f}\u{7f}~", "c2Vjcn9/f34=");
+        check("secr\u{7f}\u{7f}\u{7f}~", "c2Vjcn9_f34=");
+    }
+
+    #[test]
+    fn base64_follows_the_test_vectors_of_rfc_4648() {
+        for (plain, encoded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(plain.as_bytes(), *b"+/"), encoded);
+        }
+        assert_eq!(base64(&[0xfb, 0xff, 0xbf], *b"+/"), "+/+/");
+        assert_eq!(base64(&[0xfb, 0xff, 0xbf], *b"-_"), "-_-_");
+    }
+
+    #[test]
+    fn a_key_is_replaced_whole_line_by_line_and_without_its_last_line_break() {
+        let pem = "-----BEGIN KEY-----\r\nMIIEvQIBADAN\r\nxyz=\r\n-----END KEY-----\r\n";
+        for (text, clean) in [
+            (pem, "***"),
+            (pem.trim_end(), "***"),
+            (" 1: MIIEvQIBADAN\n 2: xyz=\n", " 1: ***\n 2: xyz=\n"),
+            ("-----BEGIN KEY-----\nMIIEvQIBADAN\n", "***\n***\n"),
+        ] {
+            check(&[pem], text, clean);
+        }
+        check(&["short\n"], "short", "***");
+    }
+
+    #[test]
+    fn what_cannot_become_a_secret_is_given_on_at_once() {
+        let mut stream = redactor(&["sk-secret"]).stream();
+        let mut out = String::new();
+        let mut push = |stream: &mut RedactStream, chunk: &str| {
+            stream.push(chunk.as_bytes(), &mut |bytes| {
+                out.push_str(&String::from_utf8_lossy(bytes));
+            });
+            out.clone()
+        };
+        assert_eq!(push(&mut stream, "working\nsk"), "working\n");
+        assert_eq!(push(&mut stream, "-sec"), "working\n");
+        assert_eq!(push(&mut stream, "ond"), "working\nsk-second");
+        assert_eq!(push(&mut stream, " sk-secret"), "working\nsk-second ***");
+    }
+
+    #[test]
+    fn without_secrets_nothing_is_copied() {
+        let none = redactor(&[]);
+        assert!(matches!(none.text("x"), Cow::Borrowed("x")));
+        let chunk = b"chunk";
+        none.stream().push(chunk, &mut |bytes| {
+            assert!(std::ptr::eq(bytes.as_ptr(), chunk.as_ptr()));
+        });
+    }
+
+    #[test]
+    fn nothing_shows_the_secrets_when_debugged() {
+        let redactor = redactor(&["hunter22"]);
+        let mut stream = redactor.stream();
+        stream.push(b"hunter2", &mut |_| {});
+        assert_eq!(format!("{stream:?}"), "RedactStream(7 bytes held)");
+        assert!(!format!("{redactor:?}").contains("hunter"));
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_make_no_difference_and_no_secret_survives(
+            secrets in proptest::collection::vec("[ab\"ä/]{0,5}|[ab]{8,12}\n?[ab]{0,12}", 0..6),
+            pieces in proptest::collection::vec((0_usize..8, "[ab\"ä/\n]{0,6}"), 0..12),
+            cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
+        ) {
+            let text: String = pieces
+                .iter()
+                .flat_map(|(at, filler)| [secrets.get(*at).map_or("", |s| s), filler])
+                .collect();
+            let redactor = Redactor::new(secrets.iter().cloned().map(Secret::new));
+            let whole = redactor.bytes(text.as_bytes());
+
+            let mut cuts: Vec<usize> = cuts
+                .iter()
+                .map(|cut| cut.index(text.len() + 1))
+                .chain([0, text.len()])
+                .collect();
+            cuts.sort_unstable();
+            let chunks = cuts.windows(2).map(|cut| &text.as_bytes()[cut[0]..cut[1]]);
+            prop_assert_eq!(&streamed(&redactor, chunks), &*whole);
+
+            let text = redactor.text(&text);
+            prop_assert_eq!(text.as_bytes(), &*whole);
+            for secret in secrets.iter().filter(|secret| !secret.trim().is_empty()) {
+                prop_assert!(!text.contains(secret.as_str()), "{:?} in {:?}", secret, text);
+            }
+        }
+
+        #[test]
+        fn a_stream_holds_less_than_the_longest_form(
+            secret in "[ab]{1,12}",
+            chunks in proptest::collection::vec("[ab]{0,9}", 0..9),
+        ) {
+            let redactor = redactor(&[&secret]);
+            let longest = redactor.0.as_ref().map_or(0, |forms| forms.longest);
+            let mut stream = redactor.stream();
+            for chunk in chunks {
+                stream.push(chunk.as_bytes(), &mut |_| {});
+                prop_assert!(stream.held.len() < longest);
+            }
+        }
+    }
+}
