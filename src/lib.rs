@@ -60,12 +60,12 @@ pub mod journal;
 pub mod name;
 pub mod objective;
 pub mod plain;
+pub mod policy;
 pub mod problem;
 pub mod progress;
 pub mod project;
 pub mod quantity;
 pub mod redact;
-<<<<<<< HEAD
 pub mod report;
 pub mod run;
 pub mod sandbox;
@@ -73,17 +73,13 @@ pub mod score;
 pub mod secret;
 pub mod settings;
 pub mod store;
-=======
-pub mod sandbox;
-pub mod score;
-pub mod secret;
->>>>>>> cc7b8ab968f5aac6d22065de9608a010eabcc61d
+pub mod suggest;
 pub mod summary;
 pub mod trial;
+pub mod tree;
+pub mod yaml;
 
 mod forge;
-mod suggest;
-mod yaml;
 
 pub use forge::{
     Forge, ForgeBuilder, ForgeError, ForgeResult, NoWinner, ObjectiveSource, Place, blocking,

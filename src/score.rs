@@ -88,9 +88,10 @@ impl Ord for Points {
 }
 
 impl fmt::Display for Points {
+    /// One decimal place unless a precision is given, from the tenths by which candidates are ranked.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tenths = self.tenths();
-        f.pad(&format!("{}.{}", tenths / 10, tenths % 10))
+        let places = f.precision().unwrap_or(1);
+        f.pad_integral(true, "", &format!("{:.places$}", f64::from(self.tenths()) / 10.0))
     }
 }
 

@@ -1,1 +1,225 @@
-//! To come.
+//! Which objectives there are: the files of `objectives/`, and what was typed on the command line.
+//!
+//! Promises: one order on every machine, all problems of all files at once, and no typed path or
+//! misspelt name is ever taken for a prompt.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::Objective;
+use crate::name::{ObjectiveName, RelativePath};
+use crate::problem::{Problem, Problems};
+use crate::quantity::ByteCount;
+use crate::suggest;
+use crate::tree::{Folder, Located, read_text, reason};
+use crate::yaml::MAX_YAML_BYTES;
+
+const NONE_HINT: &str =
+    "add `objectives/NAME.yaml` with a `prompt`, or type the prompt: `forge \"Write a post\"`";
+
+/// Loads every `*.yaml` and `*.yml` of a folder, sorted by name; what begins with a dot, other files and
+/// folders are left out.
+///
+/// # Errors
+/// [`Problems`] of all files; when the folder is missing or has no objective; when two names differ in
+/// case only.
+pub fn load_dir(dir: &Path) -> Result<Vec<Objective>, Problems> {
+    let found = list(dir).map_err(|error| {
+        let message = format!("cannot read the objectives: {}", reason(&error));
+        Problem::file(dir, message).with_hint(NONE_HINT)
+    })?;
+    if found.is_empty() {
+        let problem = Problem::file(dir, "there are no objectives in this folder");
+        return Err(problem.with_hint(NONE_HINT).into());
+    }
+    let mut problems = Problems::default();
+    let mut seen: BTreeMap<String, PathBuf> = BTreeMap::new();
+    let mut objectives = Vec::new();
+    for path in found {
+        let stem = stem_of(&path).to_lowercase();
+        if let Some(other) = seen.insert(stem, path.clone()) {
+            problems.push(
+                Problem::file(
+                    &path,
+                    format!("`{}` has the same name", other.display()),
+                )
+                .with_hint("rename one of the two; upper and lower case do not tell names apart"),
+            );
+            continue;
+        }
+        match load_file(&path) {
+            Ok(objective) => objectives.push(objective),
+            Err(more) => problems.0.extend(more.0),
+        }
+    }
+    objectives.sort_by(|a, b| a.name.cmp(&b.name));
+    problems.or(objectives)
+}
+
+/// Loads one file; its stem is the objective's name.
+///
+/// # Errors
+/// [`Problems`]: all that is wrong with the file and the files that it names.
+pub fn load_file(path: &Path) -> Result<Objective, Problems> {
+    let Some(file_name) = path.file_name().and_then(|name| name.to_str()) else {
+        let problem = Problem::file(path, "the file's name is not UTF-8");
+        return Err(problem.with_hint("rename the file").into());
+    };
+    let name = ObjectiveName::parse(&stem_of(path)).map_err(|error| {
+        Problem::file(path, error.to_string())
+            .with_hint("rename the file: its name without `.yaml` is the objective's name")
+    })?;
+    let unusable = |why: &str| Problem::file(path, format!("cannot read this file: it {why}"));
+    let folder = Folder::open(path.parent().unwrap_or(Path::new(".")))
+        .map_err(|error| Problem::file(path, format!("cannot read this file: {}", reason(&error))))?;
+    let relative = RelativePath::parse(file_name)
+        .map_err(|error| Problem::file(path, error.to_string()))?;
+    folder
+        .file(&relative)
+        .map_err(|obstacle| unusable(&obstacle.message))?;
+    let text = read_text(path, ByteCount(MAX_YAML_BYTES))?;
+    super::yaml::load(name, path, &text, &folder)
+}
+
+/// Finds out what was typed: a stem in `dir`, else a path that exists, else the text of a prompt. What
+/// looks like a path but is not there, and a single word that is nearly a stem, are mistakes.
+///
+/// # Errors
+/// [`Problems`] of all arguments and their files.
+pub fn resolve(arguments: &[String], dir: &Path) -> Result<Vec<Objective>, Problems> {
+    // A folder that is missing has no stems; only literal texts and paths are left then.
+    let known: BTreeMap<String, PathBuf> = list(dir)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|path| (stem_of(&path), path))
+        .collect();
+    let mut problems = Problems::default();
+    let mut objectives: Vec<Objective> = Vec::new();
+    for argument in arguments {
+        match resolve_one(argument, &known) {
+            Err(more) => problems.0.extend(more.0),
+            Ok(objective) => match place_among(&mut objectives, objective) {
+                Ok(()) => {}
+                Err(problem) => problems.push(problem),
+            },
+        }
+    }
+    problems.or(objectives)
+}
+
+fn resolve_one(argument: &str, known: &BTreeMap<String, PathBuf>) -> Result<Objective, Problems> {
+    if let Some(path) = known.get(argument) {
+        return load_file(path);
+    }
+    let wrong = |message: String, hint: String| {
+        Err(Problem::setting("OBJECTIVE", message).with_hint(hint).into())
+    };
+    let shown = crate::plain::short(argument, 60);
+    let path = Path::new(argument);
+    if std::fs::symlink_metadata(path).is_ok() {
+        if path.is_dir() {
+            return wrong(
+                format!("`{shown}` is a folder"),
+                format!("`--objectives {shown}` runs every objective of a folder"),
+            );
+        }
+        if !is_yaml(path) {
+            return wrong(
+                format!("`{shown}` is a file, but not a `.yaml` file"),
+                format!("its text as a prompt is `forge \"$(cat {shown})\"`"),
+            );
+        }
+        return load_file(path);
+    }
+    let stem = stem_of(path);
+    let stems = known.keys().map(String::as_str);
+    let near = suggest::nearest(&stem, stems.clone());
+    let one_word = !argument.contains(char::is_whitespace);
+    if is_yaml(path) || (one_word && argument.contains('/')) {
+        let hint = match near {
+            Some(stem) => format!("did you mean `{stem}`?"),
+            None if known.is_empty() => NONE_HINT.to_owned(),
+            None => format!("known are {}", suggest::list(stems)),
+        };
+        return wrong(format!("there is no file `{shown}`"), hint);
+    }
+    if let (true, Some(stem)) = (one_word, near) {
+        return wrong(
+            format!("there is no objective `{shown}`"),
+            format!("did you mean `{stem}`? a prompt of one word needs a second one"),
+        );
+    }
+    Objective::literal(argument).or_else(|why| {
+        wrong(why, "type what is to be done: `forge \"Write a post\"`".to_owned())
+    })
+}
+
+/// Adds an objective under a name that none before it has.
+fn place_among(objectives: &mut Vec<Objective>, mut new: Objective) -> Result<(), Problem> {
+    let taken = |name: &str| {
+        objectives
+            .iter()
+            .find(|other| other.name.as_str().eq_ignore_ascii_case(name))
+    };
+    if let Some(other) = taken(new.name.as_str()) {
+        match (&new.source, &other.source) {
+            (Some(path), Some(first)) => {
+                let message = if path == first {
+                    format!("`{}` is given twice", new.name)
+                } else {
+                    format!("`{}` and `{}` have the same name", first.display(), path.display())
+                };
+                return Err(Problem::setting("OBJECTIVE", message)
+                    .with_hint("give each objective once, under a name of its own"));
+            }
+            // Files keep their names: a literal before one of the same name would have to give way,
+            // and then its name would depend on what follows it.
+            (Some(path), None) => {
+                let message = format!("`{}` has the same name as a prompt before it", path.display());
+                return Err(Problem::setting("OBJECTIVE", message)
+                    .with_hint("give the file before the prompt"));
+            }
+            (None, _) => {
+                let base = new.name.to_string();
+                let free = (2_u64..)
+                    .map(|number| format!("{base}-{number}"))
+                    .find(|name| taken(name).is_none());
+                if let Some(Ok(name)) = free.map(|name| ObjectiveName::parse(&name)) {
+                    new.name = name;
+                }
+            }
+        }
+    }
+    objectives.push(new);
+    Ok(())
+}
+
+/// The YAML files of a folder, sorted by name. A link that leads nowhere is listed, and fails later.
+fn list(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let folder = Folder::open(dir)?;
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let is_folder = name
+            .to_str()
+            .and_then(|name| RelativePath::parse(name).ok())
+            .is_some_and(|path| matches!(folder.locate(&path), Ok(Located::Folder)));
+        let hidden = name.as_encoded_bytes().starts_with(b".");
+        if !hidden && !is_folder && is_yaml(Path::new(&name)) {
+            found.push(dir.join(name));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| {
+        extension.eq_ignore_ascii_case("yaml") || extension.eq_ignore_ascii_case("yml")
+    })
+}
+
+fn stem_of(path: &Path) -> String {
+    path.file_stem()
+        .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+}

@@ -1,0 +1,300 @@
+//! The small texts of sandbox policy that flags, `forge.yaml`, objectives and candidates share: networks,
+//! variables, durations, sizes, limits, patterns. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::candidate::PassEnv;
+use crate::objective::LimitOverrides;
+use crate::quantity::{ByteCount, parse_duration};
+use crate::sandbox::Network;
+use crate::yaml::Tree;
+use crate::yaml::decode::Value;
+
+/// The most networks of [`Network::Allow`].
+pub const MAX_NETWORKS: usize = 10;
+
+const NETWORK_HINT: &str =
+    "`open`, `block`, or one to ten IPv4 networks such as `[10.0.0.0/8, 203.0.113.7/32]`";
+
+/// Parses `open`, `block`, or one to ten IPv4 networks with commas between them.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub fn parse_network(text: &str) -> Result<Network, String> {
+    match text.trim() {
+        "open" => Ok(Network::Open),
+        "block" => Ok(Network::Block),
+        networks => {
+            let networks: Result<Vec<String>, String> =
+                networks.split(',').map(|one| parse_cidr(one.trim())).collect();
+            allow(networks?)
+        }
+    }
+}
+
+fn allow(networks: Vec<String>) -> Result<Network, String> {
+    if (1..=MAX_NETWORKS).contains(&networks.len()) {
+        Ok(Network::Allow(networks))
+    } else {
+        Err(format!("expected 1 to {MAX_NETWORKS} networks, got {}", networks.len()))
+    }
+}
+
+fn parse_cidr(text: &str) -> Result<String, String> {
+    let expected = || format!("expected an IPv4 network such as `10.0.0.0/8`, got `{text}`");
+    let (address, prefix) = text.split_once('/').ok_or_else(expected)?;
+    let address: Ipv4Addr = address.parse().map_err(|_| expected())?;
+    if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(expected());
+    }
+    let prefix: u32 = prefix.parse().map_err(|_| expected())?;
+    if prefix > 32 {
+        return Err(format!("the prefix of `{text}` is above 32"));
+    }
+    let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
+    let network = Ipv4Addr::from(u32::from(address) & mask);
+    if network != address {
+        return Err(format!("`{text}` has bits below its prefix; the network is `{network}/{prefix}`"));
+    }
+    Ok(format!("{network}/{prefix}"))
+}
+
+/// Decodes a network policy.
+#[must_use]
+pub fn network(value: &Value<'_>) -> Option<Network> {
+    match value.tree() {
+        Tree::List(_) => {
+            let one = |value: &Value<'_>| {
+                let text = value.text(NETWORK_HINT)?;
+                parse_cidr(text).map_or_else(|why| value.problem(why, NETWORK_HINT), Some)
+            };
+            let networks = value.each(NETWORK_HINT, one)?;
+            allow(networks).map_or_else(|why| value.problem(why, NETWORK_HINT), Some)
+        }
+        Tree::Nothing
+        | Tree::Truth(_)
+        | Tree::Whole(_)
+        | Tree::Decimal(_)
+        | Tree::Text(_)
+        | Tree::Map(_) => {
+            let text = value.text(NETWORK_HINT)?;
+            parse_network(text).map_or_else(|why| value.problem(why, NETWORK_HINT), Some)
+        }
+    }
+}
+
+/// Decodes a duration.
+#[must_use]
+pub fn duration(value: &Value<'_>) -> Option<Duration> {
+    let hint = "durations have a unit, for example `90s`, `5m` or `250ms`";
+    match value.tree() {
+        Tree::Text(text) => {
+            parse_duration(text).map_or_else(|why| value.problem(why, hint), Some)
+        }
+        Tree::Nothing
+        | Tree::Truth(_)
+        | Tree::Whole(_)
+        | Tree::Decimal(_)
+        | Tree::List(_)
+        | Tree::Map(_) => value.wrong("a duration", hint),
+    }
+}
+
+/// Decodes a number of bytes above 0.
+#[must_use]
+pub fn byte_count(value: &Value<'_>) -> Option<ByteCount> {
+    let hint = "sizes are texts such as `10MiB`, or whole numbers of bytes";
+    let count = match value.tree() {
+        Tree::Text(text) => match text.parse::<ByteCount>() {
+            Ok(count) => count,
+            Err(error) => return value.problem(error.to_string(), hint),
+        },
+        Tree::Whole(bytes) => match u64::try_from(*bytes) {
+            Ok(bytes) => ByteCount(bytes),
+            Err(_) => return value.wrong("a size", hint),
+        },
+        Tree::Nothing | Tree::Truth(_) | Tree::Decimal(_) | Tree::List(_) | Tree::Map(_) => {
+            return value.wrong("a size", hint);
+        }
+    };
+    if count.0 == 0 {
+        return value.problem("a size of zero leaves no room at all", hint);
+    }
+    Some(count)
+}
+
+/// Decodes `limits`.
+#[must_use]
+pub fn limits(value: &Value<'_>) -> Option<LimitOverrides> {
+    let hint = "for example `limits: {run: 60s, setup: 5m, output: 10MiB, artifacts: 50MiB}`";
+    let fields = value.fields("limit", &["run", "setup", "output", "artifacts"], hint)?;
+    let run = fields.optional("run", duration);
+    let setup = fields.optional("setup", duration);
+    let output = fields.optional("output", byte_count);
+    let artifacts = fields.optional("artifacts", byte_count);
+    Some(LimitOverrides {
+        run: run?,
+        setup: setup?,
+        output: output?,
+        artifacts: artifacts?,
+    })
+}
+
+/// Says what is wrong with the name of a variable, if anything.
+///
+/// # Errors
+/// A sentence. It does not repeat the text, which could be a secret in the wrong place.
+pub fn check_variable(name: &str) -> Result<(), String> {
+    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if starts && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        Ok(())
+    } else {
+        Err("a variable's name has only letters, digits and `_`, and starts with no digit".to_owned())
+    }
+}
+
+/// Says whether a candidate's variable may have this name: valid, and not one that forge sets.
+///
+/// # Errors
+/// A sentence.
+pub fn check_own_variable(name: &str) -> Result<(), String> {
+    check_variable(name)?;
+    if name.starts_with("FORGE_") || ["PATH", "HOME", "LANG", "TMPDIR"].contains(&name) {
+        return Err(format!("`{name}` is set by forge for every candidate alike"));
+    }
+    Ok(())
+}
+
+/// Parses `NAME` or `NAME=HOSTNAME`: which variable of forge's own environment a candidate gets.
+///
+/// # Errors
+/// A sentence.
+pub fn parse_pass_env(text: &str) -> Result<PassEnv, String> {
+    let (name, host_name) = text.split_once('=').unwrap_or((text, text));
+    check_own_variable(name)?;
+    check_variable(host_name)?;
+    if host_name.starts_with("DAYTONA_") {
+        return Err(format!("`{host_name}` is for forge alone; no candidate gets it"));
+    }
+    Ok(PassEnv {
+        name: name.to_owned(),
+        host_name: host_name.to_owned(),
+    })
+}
+
+/// Decodes variables with their values.
+#[must_use]
+pub fn env(value: &Value<'_>) -> Option<BTreeMap<String, String>> {
+    let fields = value.map("for example `env: {MODE: fast}`")?;
+    let mut all = Some(BTreeMap::new());
+    for (name, value) in fields.iter() {
+        let checked = match check_own_variable(name) {
+            Ok(()) => value.text("the value of a variable is a text"),
+            Err(why) => fields.key_problem(name, why, "give the variable another name"),
+        };
+        match (checked, &mut all) {
+            (Some(text), Some(all)) => {
+                all.insert(name.to_owned(), text.to_owned());
+            }
+            (Some(_), None) => {}
+            (None, _) => all = None,
+        }
+    }
+    all
+}
+
+/// Decodes variables to pass from forge's own environment, no name twice.
+#[must_use]
+pub fn pass_env(value: &Value<'_>) -> Option<Vec<PassEnv>> {
+    let hint = "names, for example `pass_env: [OPENAI_API_KEY, TOKEN=MY_TOKEN]`";
+    let mut seen = BTreeSet::new();
+    value.each(hint, |item| {
+        let text = item.text(hint)?;
+        match parse_pass_env(text) {
+            Ok(pass) if !seen.insert(pass.name.clone()) => {
+                item.problem(format!("`{}` is there twice", pass.name), "keep one of the two")
+            }
+            Ok(pass) => Some(pass),
+            Err(why) => item.problem(why, hint),
+        }
+    })
+}
+
+/// Decodes a program with its arguments.
+#[must_use]
+pub fn argv(value: &Value<'_>) -> Option<Vec<String>> {
+    let hint = "a list of the program and its arguments, for example `[python3, main.py]`";
+    let argv = value.each(hint, |item| item.text(hint).map(str::to_owned))?;
+    if argv.first().is_none_or(|program| program.trim().is_empty()) {
+        return value.problem("the program is missing", hint);
+    }
+    Some(argv)
+}
+
+/// Decodes glob patterns of relative paths.
+#[must_use]
+pub fn globs(value: &Value<'_>) -> Option<Vec<String>> {
+    let hint = "patterns below `$FORGE_ARTIFACTS`, for example `[\"charts/*.png\"]`";
+    value.each(hint, |item| {
+        let text = item.filled_text(hint)?;
+        if text.starts_with('/') || text.split('/').any(|part| part == "..") {
+            return item.problem(format!("`{text}` leaves the folder"), hint);
+        }
+        match globset::GlobBuilder::new(text).literal_separator(true).build() {
+            Ok(_) => Some(text.to_owned()),
+            Err(error) => item.problem(format!("`{text}` is no pattern: {}", error.kind()), hint),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_words_or_cidr_blocks() {
+        let block = |text: &str| Network::Allow(vec![text.to_owned()]);
+        for (text, expected) in [
+            ("open", Ok(Network::Open)),
+            (" block ", Ok(Network::Block)),
+            ("10.0.0.0/8", Ok(block("10.0.0.0/8"))),
+            ("0.0.0.0/0", Ok(block("0.0.0.0/0"))),
+            ("203.0.113.7/32", Ok(block("203.0.113.7/32"))),
+            ("10.0.0.1/8", Err("the network is `10.0.0.0/8`")),
+            ("10.0.0.0/33", Err("above 32")),
+            ("10.0.0.0/+8", Err("expected an IPv4 network")),
+            ("10.0.0.0", Err("expected an IPv4 network")),
+            ("fd00::/8", Err("expected an IPv4 network")),
+            ("10.0.0.0/8,", Err("got ``")),
+            ("", Err("got ``")),
+            ("Open", Err("got `Open`")),
+        ] {
+            match (parse_network(text), expected) {
+                (Ok(got), Ok(expected)) => assert_eq!(got, expected, "{text}"),
+                (Err(got), Err(part)) => assert!(got.contains(part), "{text}: {got}"),
+                (got, expected) => panic!("{text}: {got:?}, not {expected:?}"),
+            }
+        }
+        assert!(parse_network(&["10.0.0.0/8"; 10].join(",")).is_ok());
+        assert!(parse_network(&["10.0.0.0/8"; 11].join(",")).is_err());
+    }
+
+    #[test]
+    fn a_candidate_cannot_take_the_variables_of_forge() {
+        for good in ["MODE", "_x", "FORGET", "PATHS"] {
+            assert_eq!(check_own_variable(good), Ok(()), "{good}");
+        }
+        for bad in ["", "1A", "A-B", "A=B", "É", "PATH", "HOME", "FORGE_RUN", "TMPDIR"] {
+            assert!(check_own_variable(bad).is_err(), "{bad}");
+        }
+        for bad in ["DAYTONA_API_KEY", "KEY=DAYTONA_API_KEY", "A=", "=A", "PATH=X", "A=B=C"] {
+            assert!(parse_pass_env(bad).is_err(), "{bad}");
+        }
+        assert_eq!(
+            parse_pass_env("TOKEN=MY_TOKEN").unwrap().host_name,
+            "MY_TOKEN"
+        );
+    }
+}

@@ -1,0 +1,288 @@
+//! `forge.yaml`: the defaults of a project, as far as somebody has said them.
+//!
+//! Promises: every field is optional and, when it is there, in range. Keys, tokens and URLs are refused:
+//! a project that was cloned from somewhere must not decide to whom a key is sent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::name::RelativePath;
+use crate::objective::yaml::MAX_REPEAT;
+use crate::policy;
+use crate::problem::{Problem, Problems};
+use crate::quantity::ByteCount;
+use crate::sandbox::Network;
+use crate::tree::{Folder, read_text, reason};
+use crate::yaml::MAX_YAML_BYTES;
+use crate::yaml::decode::{Value, document};
+
+/// The most sandboxes at once that may be asked for.
+pub const MAX_JOBS: u32 = 1000;
+
+const KEYS: [&str; 16] = [
+    "jobs", "repeat", "timeout", "setup_timeout", "deadline", "seed", "provider", "require",
+    "daytona", "local", "secrets", "candidates", "objectives", "artifacts", "env", "network",
+];
+const DAYTONA_KEYS: [&str; 8] = [
+    "snapshot", "image", "target", "network", "auto_stop", "cpu", "memory", "disk",
+];
+const LOCAL_KEYS: [&str; 5] = ["isolation", "memory", "disk", "processes", "network"];
+
+/// Where trials run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderChoice {
+    /// On this machine.
+    Local,
+    /// In Daytona sandboxes.
+    Daytona,
+}
+
+/// What keeps local candidates apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IsolationChoice {
+    /// The strongest that works here.
+    Auto,
+    /// Linux namespaces.
+    Namespaces,
+    /// Landlock rules.
+    Landlock,
+    /// A process group and a folder of its own.
+    Process,
+}
+
+/// `daytona:` of a project.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DaytonaDefaults {
+    /// The snapshot that sandboxes start from; excludes `image`.
+    pub snapshot: Option<String>,
+    /// The container image that they start from; excludes `snapshot`.
+    pub image: Option<String>,
+    /// The region.
+    pub target: Option<String>,
+    /// What candidates may reach.
+    pub network: Option<Network>,
+    /// After how long without use a sandbox stops by itself.
+    pub auto_stop: Option<Duration>,
+    /// Cores of a sandbox.
+    pub cpu: Option<u32>,
+    /// Memory of a sandbox.
+    pub memory: Option<ByteCount>,
+    /// Disk of a sandbox.
+    pub disk: Option<ByteCount>,
+}
+
+/// `local:` of a project.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LocalDefaults {
+    /// What keeps candidates apart.
+    pub isolation: Option<IsolationChoice>,
+    /// Memory of a candidate.
+    pub memory: Option<ByteCount>,
+    /// Disk of a candidate.
+    pub disk: Option<ByteCount>,
+    /// Processes of a candidate.
+    pub processes: Option<u32>,
+    /// What candidates may reach.
+    pub network: Option<Network>,
+}
+
+/// What a `forge.yaml` says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Project {
+    /// Sandboxes at once, 1 to [`MAX_JOBS`].
+    pub jobs: Option<u32>,
+    /// Trials per candidate and objective, 1 to [`MAX_REPEAT`].
+    pub repeat: Option<u32>,
+    /// Limit of a run phase.
+    pub timeout: Option<Duration>,
+    /// Limit of a setup phase.
+    pub setup_timeout: Option<Duration>,
+    /// Limit of the whole run.
+    pub deadline: Option<Duration>,
+    /// For the order of trials and for resampling.
+    pub seed: Option<u64>,
+    /// Where trials run.
+    pub provider: Option<ProviderChoice>,
+    /// Whether anywhere else is refused.
+    pub require: Option<bool>,
+    /// Daytona sandboxes.
+    pub daytona: DaytonaDefaults,
+    /// Local sandboxes.
+    pub local: LocalDefaults,
+    /// Names of variables whose values are always redacted.
+    pub secrets: Option<Vec<String>>,
+    /// The folder of candidates; like the next two, relative to the folder of `forge.yaml`.
+    pub candidates: Option<PathBuf>,
+    /// The folder of objectives.
+    pub objectives: Option<PathBuf>,
+    /// The folder of artifacts.
+    pub artifacts: Option<PathBuf>,
+    /// Variables of every candidate.
+    pub env: Option<BTreeMap<String, String>>,
+    /// What candidates may reach, wherever they run.
+    pub network: Option<Network>,
+}
+
+impl Project {
+    /// Loads a `forge.yaml`; one that is not there says nothing.
+    ///
+    /// # Errors
+    /// [`Problems`]: all that is wrong with it.
+    pub fn load(path: &Path) -> Result<Self, Problems> {
+        if std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+            return Ok(Self::default());
+        }
+        let cannot = |why: String| Problem::file(path, format!("cannot read this file: {why}"));
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let name = path.file_name().map(|name| name.to_string_lossy());
+        let name = RelativePath::parse(&name.unwrap_or_default())
+            .map_err(|error| cannot(error.to_string()))?;
+        Folder::open(folder)
+            .map_err(|error| cannot(reason(&error)))?
+            .file(&name)
+            .map_err(|obstacle| cannot(format!("it {}", obstacle.message)))?;
+        let text = read_text(path, ByteCount(MAX_YAML_BYTES))?;
+        if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+            return Ok(Self::default());
+        }
+        document(path, &text, "the settings of a project", |root| project(root, folder))
+    }
+}
+
+fn project(root: &Value<'_>, folder: &Path) -> Option<Project> {
+    let fields = root.map("")?;
+    let known: Vec<&str> = fields.iter().map(|(key, _)| key).filter(|key| refuse_key(&fields, key)).collect();
+    fields.refuse_others("key", &[KEYS.as_slice(), known.as_slice()].concat());
+    let folder_at = |value: &Value<'_>| {
+        value.filled_text("a folder").map(|text| folder.join(text))
+    };
+    let jobs = fields.optional("jobs", |value| value.whole(1..=MAX_JOBS, "for example `jobs: 20`"));
+    let repeat = fields.optional("repeat", |value| value.whole(1..=MAX_REPEAT, "for example `repeat: 3`"));
+    let timeout = fields.optional("timeout", policy::duration);
+    let setup_timeout = fields.optional("setup_timeout", policy::duration);
+    let deadline = fields.optional("deadline", policy::duration);
+    let seed = fields.optional("seed", |value| value.whole(0..=u64::MAX, "for example `seed: 7`"));
+    let provider = fields.optional("provider", |value| {
+        value.word(&[("local", ProviderChoice::Local), ("daytona", ProviderChoice::Daytona)])
+    });
+    let require = fields.optional("require", Value::truth);
+    let daytona = fields.optional("daytona", daytona);
+    let local = fields.optional("local", local);
+    let secrets = fields.optional("secrets", secrets);
+    let candidates = fields.optional("candidates", folder_at);
+    let objectives = fields.optional("objectives", folder_at);
+    let artifacts = fields.optional("artifacts", folder_at);
+    let env = fields.optional("env", policy::env);
+    let network = fields.optional("network", policy::network);
+    Some(Project {
+        jobs: jobs?,
+        repeat: repeat?,
+        timeout: timeout?,
+        setup_timeout: setup_timeout?,
+        deadline: deadline?,
+        seed: seed?,
+        provider: provider?,
+        require: require?,
+        daytona: daytona?.unwrap_or_default(),
+        local: local?.unwrap_or_default(),
+        secrets: secrets?,
+        candidates: candidates?,
+        objectives: objectives?,
+        artifacts: artifacts?,
+        env: env?,
+        network: network?,
+    })
+}
+
+/// Refuses a key that is known, but not for here; says whether it did.
+fn refuse_key(fields: &crate::yaml::decode::Fields<'_>, key: &str) -> bool {
+    let (message, hint) = match key {
+        "baseline" => (
+            "`baseline` is not supported by this version of forge",
+            "remove it",
+        ),
+        "url" | "api_url" | "server_url" | "base_url" => (
+            "a URL never comes from `forge.yaml`",
+            "set `DAYTONA_API_URL` in the environment, or in `.env` beside the key",
+        ),
+        "key" | "api_key" | "token" | "jwt_token" | "organization_id" => (
+            "a key never comes from `forge.yaml`",
+            "set `DAYTONA_API_KEY` in the environment or in `.env`, and replace the key if it was shared",
+        ),
+        _ => return false,
+    };
+    let _: Option<()> = fields.key_problem(key, message, hint);
+    true
+}
+
+fn daytona(value: &Value<'_>) -> Option<DaytonaDefaults> {
+    let fields = value.map("for example `daytona: {snapshot: daytona-small, target: eu}`")?;
+    let refused: Vec<&str> = fields.iter().map(|(key, _)| key).filter(|key| refuse_key(&fields, key)).collect();
+    fields.refuse_others("key", &[DAYTONA_KEYS.as_slice(), refused.as_slice()].concat());
+    let name = |value: &Value<'_>| value.filled_text("a name").map(|text| text.trim().to_owned());
+    let snapshot = fields.optional("snapshot", name);
+    let image = fields.optional("image", name);
+    let target = fields.optional("target", name);
+    let network = fields.optional("network", policy::network);
+    let auto_stop = fields.optional("auto_stop", policy::duration);
+    let cpu = fields.optional("cpu", |value| value.whole(1..=1024, "a number of cores, for example `cpu: 2`"));
+    let memory = fields.optional("memory", policy::byte_count);
+    let disk = fields.optional("disk", policy::byte_count);
+    if fields.get("snapshot").is_some() && fields.get("image").is_some() {
+        return fields.key_problem(
+            "image",
+            "`image` and `snapshot` exclude each other",
+            "a snapshot is an image that is ready to start; keep one of the two",
+        );
+    }
+    Some(DaytonaDefaults {
+        snapshot: snapshot?,
+        image: image?,
+        target: target?,
+        network: network?,
+        auto_stop: auto_stop?,
+        cpu: cpu?,
+        memory: memory?,
+        disk: disk?,
+    })
+}
+
+fn local(value: &Value<'_>) -> Option<LocalDefaults> {
+    let fields = value.fields("key", &LOCAL_KEYS, "for example `local: {memory: 2GiB, processes: 256}`")?;
+    let isolation = fields.optional("isolation", |value| {
+        value.word(&[
+            ("auto", IsolationChoice::Auto),
+            ("namespaces", IsolationChoice::Namespaces),
+            ("landlock", IsolationChoice::Landlock),
+            ("process", IsolationChoice::Process),
+        ])
+    });
+    let memory = fields.optional("memory", policy::byte_count);
+    let disk = fields.optional("disk", policy::byte_count);
+    let processes = fields.optional("processes", |value| {
+        value.whole(1..=1_000_000, "a number of processes, for example `processes: 256`")
+    });
+    let network = fields.optional("network", policy::network);
+    Some(LocalDefaults {
+        isolation: isolation?,
+        memory: memory?,
+        disk: disk?,
+        processes: processes?,
+        network: network?,
+    })
+}
+
+/// Names only. What is no name is not repeated: it could be the secret itself.
+fn secrets(value: &Value<'_>) -> Option<Vec<String>> {
+    let hint = "names of variables, for example `secrets: [OPENAI_API_KEY]`; never their values";
+    let mut seen = BTreeSet::new();
+    let names = value.each(hint, |item| {
+        let text = item.text(hint)?;
+        match policy::check_variable(text) {
+            Ok(()) => Some(text.to_owned()),
+            Err(why) => item.problem(why, hint),
+        }
+    })?;
+    Some(names.into_iter().filter(|name| seen.insert(name.clone())).collect())
+}

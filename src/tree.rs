@@ -1,0 +1,329 @@
+//! The user's files on disk: read whole but bounded, found inside a folder, walked in one order.
+//!
+//! Promises: only regular files are opened, so a FIFO or a device cannot hold forge up; no link that
+//! leaves the folder is followed; a walk ends, at the latest at its bounds. Nothing is written.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::name::RelativePath;
+use crate::problem::Problem;
+use crate::quantity::ByteCount;
+use crate::yaml::place_of_byte;
+
+/// The most files below one folder.
+pub const MAX_FILES: usize = 10_000;
+/// The most bytes of all files below one folder.
+pub const MAX_TREE_BYTES: ByteCount = ByteCount(1024 * 1024 * 1024);
+
+/// Opens a regular file for reading, without waiting for anybody.
+///
+/// # Errors
+/// When it is not there, is not a regular file, or may not be read.
+pub fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
+    let refuse = |data: &Metadata| Err(io::Error::other(format!("it is {}", kind_of(data))));
+    // Asked before opening, because opening a device can have effects; and after, because it may be
+    // another file by then.
+    let data = fs::metadata(path)?;
+    if !data.is_file() {
+        return refuse(&data);
+    }
+    let nonblock = rustix::fs::OFlags::NONBLOCK.bits();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nonblock.cast_signed())
+        .open(path)?;
+    let data = file.metadata()?;
+    if data.is_file() {
+        Ok((file, data))
+    } else {
+        refuse(&data)
+    }
+}
+
+fn kind_of(data: &Metadata) -> &'static str {
+    let kind = data.file_type();
+    if kind.is_dir() {
+        "a folder"
+    } else if kind.is_fifo() {
+        "a FIFO"
+    } else if kind.is_socket() {
+        "a socket"
+    } else if kind.is_file() {
+        "a file"
+    } else {
+        "a device"
+    }
+}
+
+/// Reads a text file of at most `limit` bytes.
+///
+/// # Errors
+/// [`Problem`] when it cannot be read, is not a regular file, is too large or is not UTF-8.
+pub fn read_text(path: &Path, limit: ByteCount) -> Result<String, Problem> {
+    let cannot = |error: io::Error| {
+        Problem::file(path, format!("cannot read this file: {}", reason(&error)))
+    };
+    let too_large = |bytes: u64| {
+        Problem::file(
+            path,
+            format!("the file has {} and may have {limit}", ByteCount(bytes)),
+        )
+    };
+    let (file, data) = open_regular(path).map_err(cannot)?;
+    if data.len() > limit.0 {
+        return Err(too_large(data.len()));
+    }
+    let mut bytes = Vec::new();
+    // One more than allowed, for a file that has grown meanwhile.
+    file.take(limit.0 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(cannot)?;
+    if bytes.len() as u64 > limit.0 {
+        return Err(too_large(bytes.len() as u64));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let mut problem = Problem::file(
+            path,
+            format!("the byte 0x{:02X} is not UTF-8", error.as_bytes()[at]),
+        )
+        .with_hint("save the file as UTF-8");
+        problem.at = Some(place_of_byte(error.as_bytes(), at));
+        problem
+    })
+}
+
+/// What the system said, without its number.
+#[must_use]
+pub fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "it is not there".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => {
+            let text = error.to_string();
+            let cut = text.find(" (os error").unwrap_or(text.len());
+            text[..cut].to_lowercase()
+        }
+    }
+}
+
+/// The SHA-256 of a regular file, in hex, read piece by piece.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn hash_file(path: &Path) -> io::Result<String> {
+    let (mut file, _) = open_regular(path)?;
+    let mut hasher = Sha256::new();
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(crate::candidate::hex(&hasher.finalize())),
+            n => hasher.update(&piece[..n]),
+        }
+    }
+}
+
+/// What a path of a folder leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Located {
+    /// A regular file, by its real path.
+    File(TreeFile),
+    /// A folder.
+    Folder,
+}
+
+/// A regular file below a folder.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TreeFile {
+    /// Its path below the folder.
+    pub path: RelativePath,
+    /// Where it really is.
+    pub from: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Whether anybody may execute it.
+    pub executable: bool,
+}
+
+/// Something in a folder that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Obstacle {
+    /// Its path below the folder, for people.
+    pub path: String,
+    /// What is wrong with it, to be read after the path: `leads out of the folder`.
+    pub message: String,
+    /// Whether it simply is not there.
+    pub missing: bool,
+}
+
+impl Obstacle {
+    fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            message: message.into(),
+            missing: false,
+        }
+    }
+}
+
+/// A folder that nothing leaves.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    real: PathBuf,
+}
+
+impl Folder {
+    /// Opens a folder.
+    ///
+    /// # Errors
+    /// When it is not there or is not a folder.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        // The parent of `a.yaml` is the empty path.
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let real = fs::canonicalize(path)?;
+        if !fs::metadata(&real)?.is_dir() {
+            return Err(io::Error::other("it is not a folder"));
+        }
+        Ok(Self { real })
+    }
+
+    /// Finds what a path leads to, links followed as long as they stay inside.
+    ///
+    /// # Errors
+    /// [`Obstacle`] when nothing is there, a link leads out, or it is neither a file nor a folder.
+    pub fn locate(&self, path: &RelativePath) -> Result<Located, Obstacle> {
+        let refuse = |message: String| Obstacle::new(path.as_str(), message);
+        let from = fs::canonicalize(self.real.join(path)).map_err(|error| Obstacle {
+            missing: error.kind() == io::ErrorKind::NotFound
+                && fs::symlink_metadata(self.real.join(path)).is_err(),
+            ..refuse(match fs::symlink_metadata(self.real.join(path)) {
+                Ok(data) if data.is_symlink() => "is a link that leads nowhere".to_owned(),
+                Ok(_) | Err(_) if error.kind() == io::ErrorKind::NotFound => {
+                    "is not there".to_owned()
+                }
+                Ok(_) | Err(_) => format!("cannot be read: {}", reason(&error)),
+            })
+        })?;
+        if !from.starts_with(&self.real) {
+            return Err(refuse("is a link that leads out of its folder".to_owned()));
+        }
+        let data = fs::metadata(&from)
+            .map_err(|error| refuse(format!("cannot be read: {}", reason(&error))))?;
+        if data.is_dir() {
+            return Ok(Located::Folder);
+        }
+        if !data.is_file() {
+            return Err(refuse(format!("is {}, not a regular file", kind_of(&data))));
+        }
+        Ok(Located::File(TreeFile {
+            path: path.clone(),
+            from,
+            bytes: data.len(),
+            executable: data.permissions().mode() & 0o111 != 0,
+        }))
+    }
+
+    /// Finds a regular file.
+    ///
+    /// # Errors
+    /// [`Obstacle`] as for [`Folder::locate`], and for a folder.
+    pub fn file(&self, path: &RelativePath) -> Result<TreeFile, Obstacle> {
+        match self.locate(path)? {
+            Located::File(file) => Ok(file),
+            Located::Folder => Err(Obstacle::new(path.as_str(), "is a folder, not a file")),
+        }
+    }
+
+    /// All files below a path of the folder (or below the folder itself), sorted by path. Folders whose
+    /// name is in `skip` are left out. Links to files inside are followed, links to folders are refused.
+    ///
+    /// # Errors
+    /// Every [`Obstacle`] on the way; one alone when a bound is passed.
+    pub fn walk(
+        &self,
+        below: Option<&RelativePath>,
+        skip: &[&str],
+    ) -> Result<Vec<TreeFile>, Vec<Obstacle>> {
+        let mut walk = Walk::default();
+        let mut folders = vec![below.cloned()];
+        while let Some(folder) = folders.pop() {
+            if let Err(obstacle) = self.walk_one(folder.as_ref(), skip, &mut folders, &mut walk) {
+                return Err(vec![obstacle]);
+            }
+        }
+        if walk.obstacles.is_empty() {
+            walk.files.sort();
+            Ok(walk.files)
+        } else {
+            walk.obstacles.sort_by(|a, b| a.path.cmp(&b.path));
+            Err(walk.obstacles)
+        }
+    }
+
+    fn walk_one(
+        &self,
+        folder: Option<&RelativePath>,
+        skip: &[&str],
+        folders: &mut Vec<Option<RelativePath>>,
+        walk: &mut Walk,
+    ) -> Result<(), Obstacle> {
+        let shown = folder.map_or(".", RelativePath::as_str);
+        let unreadable = |error: &io::Error| {
+            Obstacle::new(shown, format!("cannot be read: {}", reason(error)))
+        };
+        let real = folder.map_or_else(|| self.real.clone(), |path| self.real.join(path));
+        for entry in fs::read_dir(real).map_err(|error| unreadable(&error))? {
+            let entry = entry.map_err(|error| unreadable(&error))?;
+            walk.entries += 1;
+            if walk.entries > MAX_FILES {
+                return Err(Obstacle::new(shown, format!("holds more than {MAX_FILES} files")));
+            }
+            let name = entry.file_name();
+            let lossy = name.to_string_lossy();
+            let full = folder.map_or_else(|| lossy.to_string(), |path| format!("{path}/{lossy}"));
+            if name.to_str().is_none() {
+                walk.obstacles.push(Obstacle::new(full, "has a name that is not UTF-8"));
+                continue;
+            }
+            let path = match RelativePath::parse(&full) {
+                Ok(path) => path,
+                Err(error) => {
+                    walk.obstacles.push(Obstacle::new(full, format!("cannot be used: {error}")));
+                    continue;
+                }
+            };
+            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            match self.locate(&path) {
+                Ok(Located::Folder) if skip.contains(&lossy.as_ref()) => {}
+                Ok(Located::Folder) if is_link => walk.obstacles.push(Obstacle::new(
+                    full,
+                    "is a link to a folder; only links to files are followed",
+                )),
+                Ok(Located::Folder) => folders.push(Some(path)),
+                Ok(Located::File(file)) => {
+                    walk.bytes = walk.bytes.saturating_add(file.bytes);
+                    if walk.bytes > MAX_TREE_BYTES.0 {
+                        let message = format!("brings the folder over {MAX_TREE_BYTES}");
+                        return Err(Obstacle::new(full, message));
+                    }
+                    walk.files.push(file);
+                }
+                Err(obstacle) => walk.obstacles.push(obstacle),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Walk {
+    files: Vec<TreeFile>,
+    obstacles: Vec<Obstacle>,
+    entries: usize,
+    bytes: u64,
+}
