@@ -13,6 +13,7 @@ use forge::quantity::ByteCount;
 mod check;
 mod list;
 mod log;
+mod mode;
 mod print;
 mod rerun;
 mod run;
@@ -156,7 +157,7 @@ struct RunArgs {
     #[arg(long, value_name = "DURATION", env = "FORGE_DEADLINE", value_parser = duration)]
     deadline: Option<Duration>,
     /// Seed of the trials' order and of FORGE_SEED [default: from the run's id; recorded]
-    #[arg(long, value_name = "N", env = "FORGE_SEED_ORDER")]
+    #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Exit 1 when the winner has fewer points than this
     #[arg(long, value_name = "POINTS", value_parser = points)]

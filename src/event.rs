@@ -210,6 +210,9 @@ pub struct PlannedObjective {
     /// What people call it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// Its file's name in the objectives folder; absent for one given as text or from elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// What it is made of, in hex.
     pub digest: String,
     /// How often every candidate does it.

@@ -20,8 +20,8 @@ use crate::run::{Finished, Run};
 use crate::sandbox::local::{LocalOptions, LocalProvider};
 use crate::sandbox::reaper::CleanupReport;
 use crate::sandbox::{Network, Provider, SandboxError};
-use crate::score::quality::Quality;
 use crate::score::Scorer;
+use crate::score::quality::Quality;
 use crate::secret::Secret;
 use crate::store::RunFolder;
 use crate::summary::{RunSummary, Standings, Winner};
@@ -39,9 +39,7 @@ use crate::trial::Keep;
 ///
 /// # Cancel safety
 /// Safe: dropping the future still deletes every sandbox; the runtime's shutdown waits for it.
-pub async fn run_forge(
-    objective: impl Into<ObjectiveSource>,
-) -> Result<ForgeResult, ForgeError> {
+pub async fn run_forge(objective: impl Into<ObjectiveSource>) -> Result<ForgeResult, ForgeError> {
     Forge::builder().build().run([objective.into()]).await
 }
 
@@ -68,7 +66,10 @@ pub mod blocking {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
-            .map_err(|source| ForgeError::Io { doing: "start a runtime", source })?;
+            .map_err(|source| ForgeError::Io {
+                doing: "start a runtime",
+                source,
+            })?;
         runtime.block_on(forge.run(objectives))
     }
 }
@@ -148,9 +149,19 @@ pub struct ForgeResult {
 
 impl ForgeResult {
     fn new(run: RunId, finished: Finished) -> Self {
-        let Finished { summary, report, folder } = finished;
+        let Finished {
+            summary,
+            report,
+            folder,
+        } = finished;
         let standings = summary.standings();
-        Self { run, summary, standings, report, folder }
+        Self {
+            run,
+            summary,
+            standings,
+            report,
+            folder,
+        }
     }
 
     /// The run's id.
@@ -168,7 +179,10 @@ impl ForgeResult {
             let lost = self.summary.lost();
             let reason = match lost {
                 0 => "no candidate passed its gates".to_owned(),
-                _ => format!("{lost} of {} trials have no verdict", self.summary.trials.len()),
+                _ => format!(
+                    "{lost} of {} trials have no verdict",
+                    self.summary.trials.len()
+                ),
             };
             NoWinner { reason }
         })
@@ -230,37 +244,38 @@ impl Forge {
         let run_id = RunId::generate();
         let run = self.0.plan(run_id, objectives.into_iter().collect())?;
         let doing = "write to the artifacts folder";
-        let finished = crate::run::run(run).await.map_err(|source| ForgeError::Io { doing, source })?;
+        let finished = crate::run::run(run)
+            .await
+            .map_err(|source| ForgeError::Io { doing, source })?;
         Ok(ForgeResult::new(run_id, finished))
     }
 }
 
 /// Says how a run is to be. Every method replaces or adds to a default; see each.
 pub struct ForgeBuilder {
-    pub(crate) candidates: PathBuf,
-    pub(crate) only: Vec<String>,
-    pub(crate) own_candidates: Vec<Candidate>,
-    pub(crate) objectives: PathBuf,
-    pub(crate) artifacts: PathBuf,
-    pub(crate) place: Place,
-    pub(crate) mode_reason: String,
-    pub(crate) jobs: Option<usize>,
-    pub(crate) repeat: Option<u32>,
-    pub(crate) repeat_default: Option<u32>,
-    pub(crate) limits: LimitOverrides,
-    pub(crate) deadline: Option<Duration>,
-    pub(crate) seed: Option<u64>,
-    pub(crate) keep: Keep,
-    pub(crate) env: BTreeMap<String, String>,
-    pub(crate) host_env: BTreeMap<String, String>,
-    pub(crate) network: Option<Network>,
-    pub(crate) secrets: Vec<Secret>,
-    pub(crate) scorers: Vec<(f64, Arc<dyn Scorer>)>,
-    pub(crate) subscribers: Vec<Box<dyn Subscriber>>,
-    pub(crate) installer_env: BTreeMap<String, String>,
-    pub(crate) settings: BTreeMap<String, Setting>,
-    pub(crate) warnings: Vec<String>,
-    pub(crate) stop: Option<mpsc::Receiver<StopCause>>,
+    candidates: PathBuf,
+    only: Vec<String>,
+    own_candidates: Vec<Candidate>,
+    objectives: PathBuf,
+    artifacts: PathBuf,
+    place: Place,
+    mode_reason: String,
+    jobs: Option<usize>,
+    repeat: Option<u32>,
+    limits: LimitOverrides,
+    deadline: Option<Duration>,
+    seed: Option<u64>,
+    keep: Keep,
+    env: BTreeMap<String, String>,
+    host_env: BTreeMap<String, String>,
+    network: Option<Network>,
+    secrets: Vec<Secret>,
+    scorers: Vec<(f64, Arc<dyn Scorer>)>,
+    subscribers: Vec<Box<dyn Subscriber>>,
+    installer_env: BTreeMap<String, String>,
+    settings: BTreeMap<String, Setting>,
+    warnings: Vec<String>,
+    stop: Option<mpsc::Receiver<StopCause>>,
 }
 
 impl Default for ForgeBuilder {
@@ -275,7 +290,6 @@ impl Default for ForgeBuilder {
             mode_reason: "daytona was not asked for".to_owned(),
             jobs: None,
             repeat: None,
-            repeat_default: None,
             limits: LimitOverrides::default(),
             deadline: None,
             seed: None,
@@ -296,7 +310,9 @@ impl Default for ForgeBuilder {
 
 impl std::fmt::Debug for ForgeBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ForgeBuilder").field("place", &self.place).finish_non_exhaustive()
+        f.debug_struct("ForgeBuilder")
+            .field("place", &self.place)
+            .finish_non_exhaustive()
     }
 }
 
@@ -424,7 +440,11 @@ impl ForgeBuilder {
     /// is not above 0 and finite counts as 1.
     #[must_use]
     pub fn scorer(mut self, weight: f64, scorer: impl Scorer + 'static) -> Self {
-        let weight = if weight.is_finite() && weight > 0.0 { weight } else { 1.0 };
+        let weight = if weight.is_finite() && weight > 0.0 {
+            weight
+        } else {
+            1.0
+        };
         self.scorers.push((weight, Arc::new(scorer)));
         self
     }
@@ -449,6 +469,34 @@ impl ForgeBuilder {
         self
     }
 
+    /// What people should know about the run as a whole; several calls add up.
+    #[must_use]
+    pub fn warning(mut self, message: impl Into<String>) -> Self {
+        self.warnings.push(message.into());
+        self
+    }
+
+    /// Variables for the package installers of the setup phase: mirrors, proxies, certificates.
+    #[must_use]
+    pub fn installer_env(mut self, variables: BTreeMap<String, String>) -> Self {
+        self.installer_env = variables;
+        self
+    }
+
+    /// Why candidates run where they do, for the record.
+    #[must_use]
+    pub fn mode_reason(mut self, reason: impl Into<String>) -> Self {
+        self.mode_reason = reason.into();
+        self
+    }
+
+    /// The settings in force and where they came from, for the record.
+    #[must_use]
+    pub fn recorded_settings(mut self, settings: BTreeMap<String, Setting>) -> Self {
+        self.settings = settings;
+        self
+    }
+
     /// Ready.
     #[must_use]
     pub fn build(self) -> Forge {
@@ -469,7 +517,9 @@ impl ForgeBuilder {
         let jobs = self.jobs.unwrap_or_else(|| {
             std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
         });
-        let seed = self.seed.unwrap_or_else(|| crate::run::order::Random::of_run(&run));
+        let seed = self
+            .seed
+            .unwrap_or_else(|| crate::run::order::Random::of_run(&run));
         let plan = RunPlan {
             run,
             forge_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -478,15 +528,25 @@ impl ForgeBuilder {
             isolation,
             seed,
             jobs,
-            candidates: candidates.iter().map(|it| self.planned_candidate(it)).collect(),
-            objectives: objectives.iter().map(|it| self.planned_objective(it)).collect(),
+            candidates: candidates
+                .iter()
+                .map(|it| self.planned_candidate(it))
+                .collect(),
+            objectives: objectives
+                .iter()
+                .map(|it| self.planned_objective(it))
+                .collect(),
             settings: self.settings.clone(),
             host: host(),
         };
         let passed = candidates.iter().flat_map(|it| &it.pass_env);
         let passed = passed.filter_map(|it| self.host_env.get(&it.host_name));
-        let secrets: Vec<Secret> =
-            self.secrets.iter().cloned().chain(passed.map(|it| Secret::new(it.clone()))).collect();
+        let secrets: Vec<Secret> = self
+            .secrets
+            .iter()
+            .cloned()
+            .chain(passed.map(|it| Secret::new(it.clone())))
+            .collect();
         // Without a caller who stops it, the channel must stay open and silent.
         let stop = self.stop.take().unwrap_or_else(|| mpsc::channel(1).1);
         Ok(Run {
@@ -509,8 +569,12 @@ impl ForgeBuilder {
         })
     }
 
-    /// Loads both, so that the problems of both are told at once.
-    pub(crate) fn load(
+    /// Loads candidates and objectives, so that the problems of both are told at once. For callers who want
+    /// to look at them first; [`Forge::run`] does it by itself.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn load(
         &mut self,
         sources: Vec<ObjectiveSource>,
     ) -> Result<(Vec<Candidate>, Vec<Objective>), Problems> {
@@ -531,17 +595,26 @@ impl ForgeBuilder {
         candidates.sort_by(|a, b| a.name.cmp(&b.name));
         objectives.sort_by(|a, b| a.name.cmp(&b.name));
         for objective in &mut objectives {
-            let own = self.scorers.iter().map(|(weight, scorer)| crate::objective::Weighted {
-                weight: *weight,
-                scorer: Quality::Own(Arc::clone(scorer)),
-            });
+            let own = self
+                .scorers
+                .iter()
+                .map(|(weight, scorer)| crate::objective::Weighted {
+                    weight: *weight,
+                    scorer: Quality::Own(Arc::clone(scorer)),
+                });
             objective.scoring.quality.extend(own);
         }
         let twice = |name: &str| Problem::setting(name, "this name is there twice").into();
-        if let Some(pair) = candidates.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        if let Some(pair) = candidates
+            .windows(2)
+            .find(|pair| pair[0].name == pair[1].name)
+        {
             return Err(twice(pair[0].name.as_str()));
         }
-        if let Some(pair) = objectives.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        if let Some(pair) = objectives
+            .windows(2)
+            .find(|pair| pair[0].name == pair[1].name)
+        {
             return Err(twice(pair[0].name.as_str()));
         }
         Ok((candidates, objectives))
@@ -595,13 +668,31 @@ impl ForgeBuilder {
 
     fn planned_candidate(&self, candidate: &Candidate) -> PlannedCandidate {
         let own = candidate.limits;
-        let mut differs: Vec<String> = candidate.env.keys().map(|name| format!("env {name}")).collect();
-        differs.extend(candidate.pass_env.iter().map(|it| format!("pass_env {}", it.name)));
+        let mut differs: Vec<String> = candidate
+            .env
+            .keys()
+            .map(|name| format!("env {name}"))
+            .collect();
+        differs.extend(
+            candidate
+                .pass_env
+                .iter()
+                .map(|it| format!("pass_env {}", it.name)),
+        );
         let limits = [
             ("limits.run", own.run.is_some() && self.limits.run.is_none()),
-            ("limits.setup", own.setup.is_some() && self.limits.setup.is_none()),
-            ("limits.output", own.output.is_some() && self.limits.output.is_none()),
-            ("limits.artifacts", own.artifacts.is_some() && self.limits.artifacts.is_none()),
+            (
+                "limits.setup",
+                own.setup.is_some() && self.limits.setup.is_none(),
+            ),
+            (
+                "limits.output",
+                own.output.is_some() && self.limits.output.is_none(),
+            ),
+            (
+                "limits.artifacts",
+                own.artifacts.is_some() && self.limits.artifacts.is_none(),
+            ),
         ];
         differs.extend(limits.iter().filter(|it| it.1).map(|it| it.0.to_owned()));
         PlannedCandidate {
@@ -618,8 +709,12 @@ impl ForgeBuilder {
         PlannedObjective {
             name: objective.name.clone(),
             title: objective.title.clone(),
+            file: objective.source.as_ref().map(|source| {
+                // Below the objectives folder by its name, from elsewhere by its whole path.
+                source.strip_prefix(&self.objectives).unwrap_or(source).display().to_string()
+            }),
             digest: objective.digest.clone(),
-            repeats: self.repeat.or(self.repeat_default).or(objective.repeat).unwrap_or(1),
+            repeats: self.repeat.or(objective.repeat).unwrap_or(1),
             output: objective.output.to_string(),
             weights: objective.scoring.weights,
             run_limit_s: limits.run.as_secs_f64(),

@@ -23,8 +23,15 @@ impl Journal {
     /// # Errors
     /// When the file cannot be opened for appending.
     pub fn open(folder: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(folder.join(FILE))?;
-        Ok(Self { file, line: Vec::new(), failed: None })
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(folder.join(FILE))?;
+        Ok(Self {
+            file,
+            line: Vec::new(),
+            failed: None,
+        })
     }
 
     /// The first error, if any: from then on nothing was written.
@@ -79,7 +86,9 @@ mod tests {
         Event {
             seq,
             at: jiff::Timestamp::UNIX_EPOCH,
-            kind: EventKind::Warned { message: format!("number {seq}") },
+            kind: EventKind::Warned {
+                message: format!("number {seq}"),
+            },
         }
     }
 
@@ -92,7 +101,12 @@ mod tests {
         }
         assert!(journal.take_error().is_none());
         let path = folder.path().join(FILE);
-        OpenOptions::new().append(true).open(path).unwrap().write_all(b"{\"seq\":3,").unwrap();
+        OpenOptions::new()
+            .append(true)
+            .open(path)
+            .unwrap()
+            .write_all(b"{\"seq\":3,")
+            .unwrap();
         let events: Vec<Event> = read(folder.path()).unwrap().map(Result::unwrap).collect();
         assert_eq!(events, [event(0), event(1), event(2)]);
     }

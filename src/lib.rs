@@ -21,7 +21,7 @@
 //! ```text
 //! 5  main  cli                                             compose, print, exit
 //! 4  lib (run_forge)  settings                             put the parts together
-//! 3  run  trial        |  progress  report                 do        |  show
+//! 3  run  trial  rescore  |  progress  report                 do        |  show
 //! 2  sandbox/*  store  journal  load                       touch the outside
 //! 1  candidate  objective  score  event  summary  exit     think
 //! 0  name  quantity  plain  problem  secret  redact        words
@@ -67,6 +67,7 @@ pub mod project;
 pub mod quantity;
 pub mod redact;
 pub mod report;
+pub mod rescore;
 pub mod run;
 pub mod sandbox;
 pub mod score;
@@ -75,8 +76,8 @@ pub mod settings;
 pub mod store;
 pub mod suggest;
 pub mod summary;
-pub mod trial;
 pub mod tree;
+pub mod trial;
 pub mod yaml;
 
 mod forge;

@@ -13,9 +13,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::candidate::Candidate;
-use crate::event::{Event, EventKind, Phase, RunPlan, StopCause, Subscriber, TrialEnd, TrialRecord};
+use crate::event::{
+    Event, EventKind, Phase, RunPlan, StopCause, Subscriber, TrialEnd, TrialRecord,
+};
 use crate::journal::Journal;
-use crate::name::{RunId, TrialId};
+use crate::name::TrialId;
 use crate::objective::{LimitOverrides, Limits, Objective};
 use crate::redact::Redactor;
 use crate::sandbox::ledger::Ledger;
@@ -74,7 +76,9 @@ pub struct Run {
 
 impl std::fmt::Debug for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Run").field("run", &self.plan.run).finish_non_exhaustive()
+        f.debug_struct("Run")
+            .field("run", &self.plan.run)
+            .finish_non_exhaustive()
     }
 }
 
@@ -102,10 +106,17 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
     let journal = Journal::open(folder.path())?;
     let ledger = Ledger::open(folder.path(), run.provider.name() != "local")?;
     let (stopping, told) = watch::channel(Stopping::No);
-    let reaper =
-        Reaper::start(Arc::clone(&run.provider), run.plan.run, ledger, told, Patience::default())?;
+    let reaper = Reaper::start(
+        Arc::clone(&run.provider),
+        run.plan.run,
+        ledger,
+        told,
+        Patience::default(),
+    )?;
     // Nobody depends on the link, and not every file system has links.
-    folder.point_latest().unwrap_or_else(|error| tracing::debug!(%error, "no `latest` link"));
+    folder
+        .point_latest()
+        .unwrap_or_else(|error| tracing::debug!(%error, "no `latest` link"));
     let (events, inbox) = mpsc::channel(EVENTS_UNDER_WAY);
     let world = Arc::new(World {
         run: run.plan.run,
@@ -119,13 +130,16 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
     });
     let slots = order::interleaved(
         run.plan.candidates.len(),
-        &run.plan.objectives.iter().map(|objective| objective.repeats).collect::<Vec<_>>(),
+        &run.plan
+            .objectives
+            .iter()
+            .map(|objective| objective.repeats)
+            .collect::<Vec<_>>(),
         run.plan.seed,
     );
     let began = Instant::now();
     let mut teller = Teller::new(journal, run.subscribers);
     let plan = Plan {
-        run: run.plan.run,
         seed: run.plan.seed,
         candidates: run.candidates,
         environments: run.environments,
@@ -160,7 +174,11 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
     teller.tell(EventKind::RunFinished { took_ms });
     match teller.journal.take_error() {
         Some(error) => Err(error),
-        None => Ok(Finished { summary: teller.summary, report, folder }),
+        None => Ok(Finished {
+            summary: teller.summary,
+            report,
+            folder,
+        }),
     }
 }
 
@@ -176,13 +194,23 @@ struct Teller {
 impl Teller {
     fn new(journal: Journal, subscribers: Vec<Box<dyn Subscriber>>) -> Self {
         let last = Timestamp::now();
-        Self { journal, subscribers, summary: RunSummary::default(), seq: 0, last }
+        Self {
+            journal,
+            subscribers,
+            summary: RunSummary::default(),
+            seq: 0,
+            last,
+        }
     }
 
     fn tell(&mut self, kind: EventKind) {
         // The system's clock may be set back; the order of events is not.
         self.last = self.last.max(Timestamp::now());
-        let event = Event { seq: self.seq, at: self.last, kind };
+        let event = Event {
+            seq: self.seq,
+            at: self.last,
+            kind,
+        };
         self.seq += 1;
         self.journal.on_event(&event);
         for subscriber in &mut self.subscribers {
@@ -194,7 +222,6 @@ impl Teller {
 
 /// What trials are made of.
 struct Plan {
-    run: RunId,
     seed: u64,
     candidates: Vec<Arc<Candidate>>,
     environments: Vec<Arc<BTreeMap<String, String>>>,
@@ -215,7 +242,10 @@ impl Plan {
 
     fn network(&self, slot: Slot) -> Network {
         let own = &self.objectives[slot.objective].network;
-        self.network.clone().or_else(|| own.clone()).unwrap_or_default()
+        self.network
+            .clone()
+            .or_else(|| own.clone())
+            .unwrap_or_default()
     }
 
     /// The trials in their order, with the class of sandbox that each asks for.
@@ -225,11 +255,17 @@ impl Plan {
             .iter()
             .map(|slot| {
                 let asks = (self.network(*slot), self.candidates[slot.candidate].trust);
-                let class = classes.iter().position(|known| *known == asks).unwrap_or_else(|| {
-                    classes.push(asks);
-                    classes.len() - 1
-                });
-                Planned { id: self.id(*slot), class }
+                let class = classes
+                    .iter()
+                    .position(|known| *known == asks)
+                    .unwrap_or_else(|| {
+                        classes.push(asks);
+                        classes.len() - 1
+                    });
+                Planned {
+                    id: self.id(*slot),
+                    class,
+                }
             })
             .collect()
     }
@@ -316,7 +352,9 @@ impl Dispatcher {
             Ok((id, outcome)) => (id, Some(outcome)),
             Err(error) => (error.id(), None),
         };
-        let Some(trial) = self.indices.remove(&id) else { return Input::Tick };
+        let Some(trial) = self.indices.remove(&id) else {
+            return Input::Tick;
+        };
         match outcome {
             Some(Outcome::Finished(record)) => Input::Finished(trial, record),
             Some(Outcome::Lost(loss)) => Input::Lost(trial, loss),
@@ -361,7 +399,11 @@ impl Dispatcher {
         }
         if let Err(error) = folder.write_record(&record) {
             let message = format!("cannot write trial.json: {error}");
-            record.end = TrialEnd::SandboxFailed { phase: Phase::Collecting, message, hint: None };
+            record.end = TrialEnd::SandboxFailed {
+                phase: Phase::Collecting,
+                message,
+                hint: None,
+            };
             record.score = None;
         }
         self.teller.tell(EventKind::TrialFinished(record));

@@ -91,7 +91,11 @@ impl fmt::Display for Points {
     /// One decimal place unless a precision is given, from the tenths by which candidates are ranked.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let places = f.precision().unwrap_or(1);
-        f.pad_integral(true, "", &format!("{:.places$}", f64::from(self.tenths()) / 10.0))
+        f.pad_integral(
+            true,
+            "",
+            &format!("{:.places$}", f64::from(self.tenths()) / 10.0),
+        )
     }
 }
 

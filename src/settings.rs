@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::event::Setting;
 use crate::objective::LimitOverrides;
 use crate::problem::{Problem, Problems};
-use crate::project::Project;
+use crate::project::{Project, ProviderChoice};
 use crate::sandbox::Network;
 use crate::secret::Secret;
 use crate::trial::Keep;
@@ -19,7 +19,9 @@ use crate::trial::Keep;
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+    std::env::var(name)
+        .ok()
+        .filter(|value| !value.trim().is_empty())
 }
 
 /// Every variable of the process's environment that is Unicode.
@@ -70,7 +72,7 @@ pub struct Flags {
     /// `--repeat`
     pub repeat: Option<u32>,
     /// `--jobs`
-    pub jobs: Option<usize>,
+    pub jobs: Option<u32>,
     /// `--timeout`
     pub timeout: Option<Duration>,
     /// `--setup-timeout`
@@ -93,7 +95,11 @@ pub struct Flags {
 
 impl Flags {
     fn origin(&self, name: &str) -> Origin {
-        if self.from_environment.contains(&name) { Origin::Environment } else { Origin::Flag }
+        if self.from_environment.contains(&name) {
+            Origin::Environment
+        } else {
+            Origin::Flag
+        }
     }
 }
 
@@ -149,27 +155,71 @@ pub fn resolve(
     };
     macro_rules! pick {
         ($name:literal, $flag:expr, $project:expr, $show:expr) => {
-            pick(&mut record, $name, flags.origin($name), $flag, $project, $show)
+            pick(
+                &mut record,
+                $name,
+                flags.origin($name),
+                $flag,
+                $project,
+                $show,
+            )
         };
     }
     let path = |path: &PathBuf| path.display().to_string();
     let time = |time: &Duration| humantime::format_duration(*time).to_string();
     let number = |number: &u64| number.to_string();
-    let candidates = pick!("candidates", flags.candidates.clone(), project.candidates.clone(), path);
-    let objectives = pick!("objectives", flags.objectives.clone(), project.objectives.clone(), path);
-    let artifacts = pick!("artifacts", flags.artifacts.clone(), project.artifacts.clone(), path);
-    let repeat =
-        pick!("repeat", flags.repeat.map(u64::from), project.repeat.map(u64::from), number);
-    let jobs = pick!("jobs", flags.jobs.map(|it| it as u64), project.jobs.map(|it| it as u64), number);
+    let candidates = pick!(
+        "candidates",
+        flags.candidates.clone(),
+        project.candidates.clone(),
+        path
+    );
+    let objectives = pick!(
+        "objectives",
+        flags.objectives.clone(),
+        project.objectives.clone(),
+        path
+    );
+    let artifacts = pick!(
+        "artifacts",
+        flags.artifacts.clone(),
+        project.artifacts.clone(),
+        path
+    );
+    let repeat = pick!(
+        "repeat",
+        flags.repeat.map(u64::from),
+        project.repeat.map(u64::from),
+        number
+    );
+    let jobs = pick!(
+        "jobs",
+        flags.jobs.map(u64::from),
+        project.jobs.map(u64::from),
+        number
+    );
     let timeout = pick!("timeout", flags.timeout, project.timeout, time);
-    let setup = pick!("setup-timeout", flags.setup_timeout, project.setup_timeout, time);
+    let setup = pick!(
+        "setup-timeout",
+        flags.setup_timeout,
+        project.setup_timeout,
+        time
+    );
     let deadline = pick!("deadline", flags.deadline, project.deadline, time);
     let seed = pick!("seed", flags.seed, project.seed, number);
     let asked = flags.daytona.then_some(true);
-    let daytona = pick!("daytona", asked, project.daytona_asked(), bool::to_string).unwrap_or(false);
-    let require_daytona =
-        pick!("require-daytona", flags.require_daytona, project.require, bool::to_string)
-            .unwrap_or(false);
+    let written = project.provider.map(|provider| match provider {
+        ProviderChoice::Daytona => true,
+        ProviderChoice::Local => false,
+    });
+    let daytona = pick!("daytona", asked, written, bool::to_string).unwrap_or(false);
+    let require_daytona = pick!(
+        "require-daytona",
+        flags.require_daytona,
+        project.require,
+        bool::to_string
+    )
+    .unwrap_or(false);
 
     let network = match flags.network.as_deref().map(crate::policy::parse_network) {
         None => project.network.clone(),
@@ -182,10 +232,13 @@ pub fn resolve(
     if let Some(text) = &flags.network {
         record("network", text.clone(), Origin::Flag);
     }
-    let mut env = project.env.clone();
+    let mut env = project.env.clone().unwrap_or_default();
     let mut secrets = Vec::new();
     for given in &flags.env {
-        match given.split_once('=').map(|(name, value)| (crate::policy::check_own_variable(name), name, value)) {
+        match given
+            .split_once('=')
+            .map(|(name, value)| (crate::policy::check_own_variable(name), name, value))
+        {
             Some((Ok(()), name, value)) => drop(env.insert(name.to_owned(), value.to_owned())),
             Some((Err(message), ..)) => problems.push(Problem::setting("--env", message)),
             None => problems.push(
@@ -213,9 +266,18 @@ pub fn resolve(
         }
     }
     secrets.extend(
-        project.secrets.iter().chain(KEYS.map(str::to_owned).iter()).filter_map(|name| {
-            variables.get(name).filter(|value| !value.is_empty()).map(|value| Secret::new(value.clone()))
-        }),
+        project
+            .secrets
+            .iter()
+            .flatten()
+            .map(String::as_str)
+            .chain(KEYS)
+            .filter_map(|name| {
+                variables
+                    .get(name)
+                    .filter(|value| !value.is_empty())
+                    .map(|value| Secret::new(value.clone()))
+            }),
     );
     problems.or(Settings {
         candidates: candidates.unwrap_or_else(|| "candidates".into()),
@@ -225,7 +287,11 @@ pub fn resolve(
         require_daytona,
         repeat: repeat.and_then(|it| u32::try_from(it).ok()),
         jobs: jobs.and_then(|it| usize::try_from(it).ok()),
-        limits: LimitOverrides { run: timeout, setup, ..LimitOverrides::default() },
+        limits: LimitOverrides {
+            run: timeout,
+            setup,
+            ..LimitOverrides::default()
+        },
         deadline,
         seed,
         keep: flags.keep.unwrap_or_default(),
@@ -281,10 +347,14 @@ const INSTALLER_NAMES: [&str; 13] = [
 pub fn installer_env(variables: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let wanted = |name: &str| {
         INSTALLER_NAMES.contains(&name)
-            || INSTALLER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+            || INSTALLER_PREFIXES
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
     };
     let wanted = variables.iter().filter(|(name, _)| wanted(name));
-    wanted.map(|(name, value)| (name.clone(), value.clone())).collect()
+    wanted
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 /// Reads `forge.yaml` of a project's folder; everything is absent when there is none.

@@ -24,7 +24,13 @@ pub mod trial_json;
 pub const INLINE_LIMIT: u64 = 64 * 1024;
 
 /// Names in a trial's folder that an artifact cannot take.
-pub const RESERVED: [&str; 5] = ["trial.json", "stdout.log", "stderr.log", "setup.log", "files"];
+pub const RESERVED: [&str; 5] = [
+    "trial.json",
+    "stdout.log",
+    "stderr.log",
+    "setup.log",
+    "files",
+];
 
 /// One run's folder below `artifacts/`.
 #[derive(Debug, Clone)]
@@ -53,7 +59,9 @@ impl RunFolder {
         let is_run = |path: &Path| path.join(crate::journal::FILE).is_file();
         let direct = Path::new(which);
         if which.contains('/') && is_run(direct) {
-            return Ok(Self { path: direct.to_owned() });
+            return Ok(Self {
+                path: direct.to_owned(),
+            });
         }
         let named = artifacts.join(which);
         if RelativePath::parse(which).is_ok() && is_run(&named) {
@@ -67,10 +75,14 @@ impl RunFolder {
             .collect();
         match (matching.pop(), matching.len()) {
             (Some(path), 0) if is_run(&path) => Ok(Self { path }),
-            (Some(_), more @ 1..) => {
-                Err(format!("`{which}` is the beginning of {} runs; give more of it", more + 1))
-            }
-            _ => Err(format!("there is no run `{which}` in `{}`", artifacts.display())),
+            (Some(_), more @ 1..) => Err(format!(
+                "`{which}` is the beginning of {} runs; give more of it",
+                more + 1
+            )),
+            _ => Err(format!(
+                "there is no run `{which}` in `{}`",
+                artifacts.display()
+            )),
         }
     }
 
@@ -78,8 +90,9 @@ impl RunFolder {
     #[must_use]
     pub fn all(artifacts: &Path) -> Vec<RunId> {
         let entries = fs::read_dir(artifacts).into_iter().flatten().flatten();
-        let mut runs: Vec<RunId> =
-            entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        let mut runs: Vec<RunId> = entries
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect();
         runs.sort_unstable();
         runs
     }
@@ -139,7 +152,9 @@ impl RunFolder {
     /// When a link cannot be made; nobody depends on it.
     pub fn point_winners(&self, summary: &RunSummary, standings: &Standings) -> io::Result<()> {
         for objective in &standings.objectives {
-            let Some(winner) = &objective.winner else { continue };
+            let Some(winner) = &objective.winner else {
+                continue;
+            };
             let best = summary
                 .trials
                 .iter()
@@ -147,8 +162,12 @@ impl RunFolder {
                 .filter(|row| row.trial.candidate == winner.candidate && row.passed())
                 .max_by_key(|row| (row.score, std::cmp::Reverse(row.trial.repeat)));
             if let Some(best) = best {
-                let target = Path::new(best.trial.candidate.as_str()).join(best.trial.repeat.to_string());
-                point(&self.path.join(objective.objective.as_str()).join("winner"), &target)?;
+                let target =
+                    Path::new(best.trial.candidate.as_str()).join(best.trial.repeat.to_string());
+                point(
+                    &self.path.join(objective.objective.as_str()).join("winner"),
+                    &target,
+                )?;
             }
         }
         Ok(())
@@ -221,7 +240,11 @@ impl TrialFolder {
     #[must_use]
     pub fn streams_so_far(&self) -> (StreamRecord, StreamRecord) {
         let so_far = |name: &str| match fs::metadata(self.path.join(name)) {
-            Ok(data) => StreamRecord { file: name.to_owned(), bytes: data.len(), dropped: 0 },
+            Ok(data) => StreamRecord {
+                file: name.to_owned(),
+                bytes: data.len(),
+                dropped: 0,
+            },
             Err(_absent) => StreamRecord::default(),
         };
         (so_far("stdout.log"), so_far("stderr.log"))
@@ -233,9 +256,16 @@ impl TrialFolder {
     /// When it cannot be written.
     pub fn write_record(&self, record: &TrialRecord) -> io::Result<()> {
         fs::create_dir_all(&self.path)?;
-        let inline = |file: &str| (!file.is_empty()).then(|| short_text(&self.path.join(file))).flatten();
+        let inline = |file: &str| {
+            (!file.is_empty())
+                .then(|| short_text(&self.path.join(file)))
+                .flatten()
+        };
         let output = inline(&record.stdout.file);
-        let content = record.artifact.as_ref().and_then(|artifact| inline(&artifact.path));
+        let content = record
+            .artifact
+            .as_ref()
+            .and_then(|artifact| inline(&artifact.path));
         let json = trial_json::render(record, output.as_deref(), content.as_deref());
         write_whole(&self.path.join("trial.json"), |file| {
             serde_json::to_writer_pretty(&mut *file, &json)?;
@@ -268,10 +298,23 @@ struct StreamFile {
 }
 
 impl StreamFile {
-    fn create(folder: &Path, name: &'static str, redactor: &Arc<Redactor>, limit: ByteCount) -> io::Result<Self> {
+    fn create(
+        folder: &Path,
+        name: &'static str,
+        redactor: &Arc<Redactor>,
+        limit: ByteCount,
+    ) -> io::Result<Self> {
         let file = File::create(folder.join(name))?;
         let redact = redactor.stream();
-        Ok(Self { file, name, redact, limit: limit.0, bytes: 0, kept: 0, failed: None })
+        Ok(Self {
+            file,
+            name,
+            redact,
+            limit: limit.0,
+            bytes: 0,
+            kept: 0,
+            failed: None,
+        })
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -281,13 +324,15 @@ impl StreamFile {
         self.kept += kept.len() as u64;
         let (file, failed) = (&mut self.file, &mut self.failed);
         if !kept.is_empty() {
-            self.redact.push(kept, &mut |clean| write_once(file, failed, clean));
+            self.redact
+                .push(kept, &mut |clean| write_once(file, failed, clean));
         }
     }
 
     fn finish(&mut self) -> io::Result<StreamRecord> {
         let (file, failed) = (&mut self.file, &mut self.failed);
-        self.redact.finish(&mut |clean| write_once(file, failed, clean));
+        self.redact
+            .finish(&mut |clean| write_once(file, failed, clean));
         match self.failed.take() {
             Some(error) => Err(error),
             None => Ok(StreamRecord {
@@ -318,7 +363,11 @@ impl OutputFiles {
     ///
     /// # Errors
     /// When they cannot be made.
-    pub fn create(folder: &TrialFolder, redactor: &Arc<Redactor>, limit: ByteCount) -> io::Result<Self> {
+    pub fn create(
+        folder: &TrialFolder,
+        redactor: &Arc<Redactor>,
+        limit: ByteCount,
+    ) -> io::Result<Self> {
         Ok(Self {
             stdout: StreamFile::create(&folder.path, "stdout.log", redactor, limit)?,
             stderr: StreamFile::create(&folder.path, "stderr.log", redactor, limit)?,
@@ -360,7 +409,11 @@ impl SetupLog {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn create(folder: &TrialFolder, redactor: &Arc<Redactor>, limit: ByteCount) -> io::Result<Self> {
+    pub fn create(
+        folder: &TrialFolder,
+        redactor: &Arc<Redactor>,
+        limit: ByteCount,
+    ) -> io::Result<Self> {
         StreamFile::create(&folder.path, "setup.log", redactor, limit).map(Self)
     }
 

@@ -19,8 +19,8 @@ use crate::redact::Redactor;
 use crate::run::state::Loss;
 use crate::sandbox::reaper::{Lease, Leaser};
 use crate::sandbox::{
-    Area, Collect, Command, CommandEnd, CommandResult, Content, Layout, Network, Sandbox,
-    SandboxError, SandboxSpec, Upload,
+    Area, Collect, Command, CommandEnd, CommandResult, Content, Layout, Network, SandboxError,
+    SandboxSpec, Upload,
 };
 use crate::store::{ArtifactFiles, OutputFiles, RunFolder, SetupLog, TrialFolder};
 
@@ -102,7 +102,12 @@ pub enum Outcome {
 /// Safe: the lease is dropped with the future, and what was written so far stays in the trial's folder.
 pub async fn run(job: Arc<Job>, world: Arc<World>, attempt: u32) -> Outcome {
     let record = TrialRecord::ended(job.id.clone(), TrialEnd::Cancelled, attempt);
-    let mut attempt = Attempt { job: &job, world: &world, phase: Phase::Creating, record };
+    let mut attempt = Attempt {
+        job: &job,
+        world: &world,
+        phase: Phase::Creating,
+        record,
+    };
     match attempt.go().await {
         Ok(()) => Outcome::Finished(Box::new(attempt.record)),
         Err(error) => {
@@ -147,13 +152,24 @@ impl Attempt<'_> {
         let folder = self.world.folder.trial(&self.job.id);
         folder.begin().map_err(home)?;
 
-        let lease = self.timed(Phase::Creating, |it| &mut it.create_ms, acquire(self.job, self.world)).await?;
+        let lease = self
+            .timed(
+                Phase::Creating,
+                |it| &mut it.create_ms,
+                acquire(self.job, self.world),
+            )
+            .await?;
         self.record.sandbox = Some(lease.id().clone());
         self.record.isolation = lease.isolation().to_owned();
         let place = Place::new(self.job, lease.layout());
 
         let uploads = place.uploads(self.job);
-        self.timed(Phase::Uploading, |it| &mut it.upload_ms, lease.upload(&uploads)).await?;
+        self.timed(
+            Phase::Uploading,
+            |it| &mut it.upload_ms,
+            lease.upload(&uploads),
+        )
+        .await?;
 
         let end = match self.set_up(&lease, &place, &folder).await? {
             Err(message) => TrialEnd::SetupFailed { message },
@@ -164,19 +180,31 @@ impl Attempt<'_> {
 
         self.enter(Phase::Scoring).await;
         let began = Instant::now();
-        judge::judge(self.job, self.world, &folder, &mut self.record).await;
+        let case = judge::Case {
+            objective: &self.job.objective,
+            run_limit: self.job.limits.run,
+        };
+        judge::judge(&case, self.world, &folder, &mut self.record).await;
         self.record.timings.score_ms = Some(milliseconds(began.elapsed()));
         Ok(())
     }
 
     async fn enter(&mut self, phase: Phase) {
         self.phase = phase;
-        self.tell(EventKind::PhaseStarted { trial: self.job.id.clone(), phase }).await;
+        self.tell(EventKind::PhaseStarted {
+            trial: self.job.id.clone(),
+            phase,
+        })
+        .await;
     }
 
     async fn log(&self, message: impl Into<String>) {
         let message = self.world.redactor.text(&message.into()).into_owned();
-        self.tell(EventKind::Logged { trial: self.job.id.clone(), message }).await;
+        self.tell(EventKind::Logged {
+            trial: self.job.id.clone(),
+            message,
+        })
+        .await;
     }
 
     async fn tell(&self, event: EventKind) {
@@ -222,17 +250,25 @@ impl Attempt<'_> {
         self.log("[Setup] Installing...").await;
         let limits = self.job.limits;
         let began = Instant::now();
-        let mut log = SetupLog::create(folder, &self.world.redactor, limits.output).map_err(home)?;
+        let mut log =
+            SetupLog::create(folder, &self.world.redactor, limits.output).map_err(home)?;
         for step in steps {
             let left = limits.setup.saturating_sub(began.elapsed());
-            let command = Command { limit: left.max(Duration::from_millis(1)), ..step };
+            let command = Command {
+                limit: left.max(Duration::from_millis(1)),
+                ..step
+            };
             let shown = shown(&command);
             let result = lease.run(&command, &mut log).await?;
             self.record.timings.setup_ms = Some(milliseconds(began.elapsed()));
             if let Some(why) = failure(&result.end, limits.setup) {
                 log.finish().map_err(home)?;
                 let last = crate::store::last_line(&folder.path().join("setup.log"));
-                let said = if last.is_empty() { String::new() } else { format!(": {last}") };
+                let said = if last.is_empty() {
+                    String::new()
+                } else {
+                    format!(": {last}")
+                };
                 let text = format!("setup failed: `{shown}` {why}{said}");
                 return Ok(Err(self.world.redactor.text(&text).into_owned()));
             }
@@ -268,14 +304,20 @@ impl Attempt<'_> {
         self.log_end(&end).await;
 
         let partial = !matches!(end, TrialEnd::Exited { .. });
-        let mut arrivals = ArtifactFiles::new(folder, &job.objective.output, &world.redactor, partial);
+        let mut arrivals =
+            ArtifactFiles::new(folder, &job.objective.output, &world.redactor, partial);
         let collecting = lease.collect(&collect, &mut arrivals);
-        let collected = self.timed(Phase::Collecting, |it| &mut it.collect_ms, collecting).await?;
+        let collected = self
+            .timed(Phase::Collecting, |it| &mut it.collect_ms, collecting)
+            .await?;
         self.record.artifact = arrivals.artifact.take();
         self.record.files = std::mem::take(&mut arrivals.files);
         self.record.skipped = collected.skipped;
         for skipped in &mut self.record.skipped {
-            skipped.path = world.redactor.text(&crate::plain::short(&skipped.path, 200)).into_owned();
+            skipped.path = world
+                .redactor
+                .text(&crate::plain::short(&skipped.path, 200))
+                .into_owned();
         }
         self.record.metrics = metrics(folder);
         self.log_artifacts().await;
@@ -285,26 +327,39 @@ impl Attempt<'_> {
     async fn log_end(&self, end: &TrialEnd) {
         match end.error() {
             Some((_, why)) if end.exit_code().is_none() => self.log(format!("[Run] {why}")).await,
-            _ => self.log(format!("[Run] Exit code: {}", end.exit_code().unwrap_or(0))).await,
+            _ => {
+                self.log(format!("[Run] Exit code: {}", end.exit_code().unwrap_or(0)))
+                    .await
+            }
         }
         for stream in [&self.record.stdout, &self.record.stderr] {
             if stream.dropped > 0 {
                 let kept = crate::quantity::ByteCount(stream.bytes - stream.dropped);
                 let all = crate::quantity::ByteCount(stream.bytes);
-                self.log(format!("[Warn] {} holds the first {kept} of {all}", stream.file)).await;
+                self.log(format!(
+                    "[Warn] {} holds the first {kept} of {all}",
+                    stream.file
+                ))
+                .await;
             }
         }
     }
 
     async fn log_artifacts(&self) {
         match &self.record.artifact {
-            Some(artifact) if artifact.partial => self.log("[Done] Partial artifact retrieved").await,
+            Some(artifact) if artifact.partial => {
+                self.log("[Done] Partial artifact retrieved").await
+            }
             Some(_) => self.log("[Done] Artifact retrieved").await,
             // What `cat` would have said of a file that is not there or cannot be read.
             None => self.log("[Warn] Could not read artifact: exit 1").await,
         }
         for skipped in &self.record.skipped {
-            self.log(format!("[Warn] Left behind: {} {}", skipped.path, skipped.reason)).await;
+            self.log(format!(
+                "[Warn] Left behind: {} {}",
+                skipped.path, skipped.reason
+            ))
+            .await;
         }
     }
 }
@@ -361,16 +416,26 @@ impl Place {
         let inputs = job.objective.inputs.iter().filter_map(|input| {
             let path = RelativePath::parse(&format!("inputs/{}", input.path)).ok()?;
             let content = Content::File(input.from.clone());
-            Some(Upload { area: Area::Work, path, content, executable: false })
+            Some(Upload {
+                area: Area::Work,
+                path,
+                content,
+                executable: false,
+            })
         });
-        own.chain(inputs).chain(prompt_file(&job.objective.prompt)).collect()
+        own.chain(inputs)
+            .chain(prompt_file(&job.objective.prompt))
+            .collect()
     }
 
     fn env(&self, job: &Job, run: &RunId) -> BTreeMap<String, String> {
         let mut env = BTreeMap::clone(&job.env);
         let own = [
             ("FORGE_OBJECTIVE", job.objective.prompt.to_string()),
-            ("FORGE_OBJECTIVE_FILE", format!("{}/{PROMPT_FILE}", self.layout.forge)),
+            (
+                "FORGE_OBJECTIVE_FILE",
+                format!("{}/{PROMPT_FILE}", self.layout.forge),
+            ),
             ("FORGE_OUTPUT", self.output_path()),
             ("FORGE_ARTIFACTS", self.layout.artifacts.clone()),
             ("FORGE_INPUTS", format!("{}/inputs", self.layout.work)),
@@ -417,20 +482,38 @@ impl Place {
         };
         let mut installer = BTreeMap::clone(&job.env);
         for (name, value) in &world.installer_env {
-            installer.entry(name.clone()).or_insert_with(|| value.clone());
+            installer
+                .entry(name.clone())
+                .or_insert_with(|| value.clone());
         }
         let python = format!("{}/bin/python", self.venv);
-        let pip = [python.as_str(), "-m", "pip", "install", "--no-input", "--quiet"];
+        let pip = [
+            python.as_str(),
+            "-m",
+            "pip",
+            "install",
+            "--no-input",
+            "--quiet",
+        ];
         let mut steps = Vec::new();
         match &job.candidate.dependencies {
             Dependencies::None => {}
             Dependencies::PythonFile(file) => {
-                steps.push(step(&["python3", "-m", "venv", &self.venv], installer.clone()));
-                steps.push(step(&[&pip[..], &["-r", file.as_str()]].concat(), installer));
+                steps.push(step(
+                    &["python3", "-m", "venv", &self.venv],
+                    installer.clone(),
+                ));
+                steps.push(step(
+                    &[&pip[..], &["-r", file.as_str()]].concat(),
+                    installer,
+                ));
             }
             Dependencies::PythonInline(packages) => {
                 let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
-                steps.push(step(&["python3", "-m", "venv", &self.venv], installer.clone()));
+                steps.push(step(
+                    &["python3", "-m", "venv", &self.venv],
+                    installer.clone(),
+                ));
                 steps.push(step(&[&pip[..], &["--"], &packages].concat(), installer));
             }
             Dependencies::Node { folder, locked } => {
@@ -441,7 +524,12 @@ impl Place {
             }
         }
         let own = self.env(job, &world.run);
-        steps.extend(job.candidate.setup.iter().map(|line| step(&["sh", "-c", line], own.clone())));
+        steps.extend(
+            job.candidate
+                .setup
+                .iter()
+                .map(|line| step(&["sh", "-c", line], own.clone())),
+        );
         steps
     }
 }
@@ -452,7 +540,12 @@ const PROMPT_FILE: &str = "objective.txt";
 fn prompt_file(prompt: &str) -> Option<Upload> {
     let path = RelativePath::parse(PROMPT_FILE).ok()?;
     let content = Content::Bytes(prompt.as_bytes().into());
-    Some(Upload { area: Area::Forge, path, content, executable: false })
+    Some(Upload {
+        area: Area::Forge,
+        path,
+        content,
+        executable: false,
+    })
 }
 
 fn collect(job: &Job, place: &Place) -> Collect {
@@ -471,8 +564,10 @@ fn collect(job: &Job, place: &Place) -> Collect {
 /// A command as people would type it, short.
 fn shown(command: &Command) -> String {
     let program = command.programs.first().into_iter().flatten();
-    let words: Vec<&str> =
-        program.chain(&command.arguments).map(|word| word.rsplit('/').next().unwrap_or(word)).collect();
+    let words: Vec<&str> = program
+        .chain(&command.arguments)
+        .map(|word| word.rsplit('/').next().unwrap_or(word))
+        .collect();
     crate::plain::short(&words.join(" "), 80)
 }
 
@@ -482,9 +577,10 @@ fn failure(end: &CommandEnd, limit: Duration) -> Option<String> {
         CommandEnd::Exited(0) => None,
         CommandEnd::Exited(code) => Some(format!("exited with code {code}")),
         CommandEnd::Signalled(signal) => Some(format!("was ended by signal {signal}")),
-        CommandEnd::TimedOut => {
-            Some(format!("was not done within {}", crate::quantity::show_duration(limit)))
-        }
+        CommandEnd::TimedOut => Some(format!(
+            "was not done within {}",
+            crate::quantity::show_duration(limit)
+        )),
         CommandEnd::LimitReached(which) => Some(format!("reached a limit: {which}")),
         CommandEnd::NotFound(programs) => Some(not_found(programs)),
         CommandEnd::CannotStart(why) => Some(format!("cannot be started: {why}")),
@@ -503,9 +599,15 @@ fn trial_end(result: &CommandResult, limits: &Limits, command: &Command) -> Tria
     match &result.end {
         CommandEnd::Exited(code) => TrialEnd::Exited { code: *code },
         CommandEnd::Signalled(signal) => TrialEnd::Killed { signal: *signal },
-        CommandEnd::TimedOut => TrialEnd::TimedOut { limit_ms: milliseconds(limits.run) },
-        CommandEnd::LimitReached(message) => TrialEnd::LimitReached { message: message.clone() },
-        CommandEnd::NotFound(programs) => TrialEnd::SetupFailed { message: not_found(programs) },
+        CommandEnd::TimedOut => TrialEnd::TimedOut {
+            limit_ms: milliseconds(limits.run),
+        },
+        CommandEnd::LimitReached(message) => TrialEnd::LimitReached {
+            message: message.clone(),
+        },
+        CommandEnd::NotFound(programs) => TrialEnd::SetupFailed {
+            message: not_found(programs),
+        },
         CommandEnd::CannotStart(why) => {
             let message = format!("`{}` cannot be started: {why}", shown_program(command));
             TrialEnd::SetupFailed { message }
@@ -521,7 +623,15 @@ fn shown_program(command: &Command) -> String {
         .flatten()
         .map(String::as_str)
         // Not the two arguments of the contract: one of them is the whole prompt.
-        .chain(command.arguments.iter().rev().skip(2).rev().map(String::as_str))
+        .chain(
+            command
+                .arguments
+                .iter()
+                .rev()
+                .skip(2)
+                .rev()
+                .map(String::as_str),
+        )
         .collect();
     crate::plain::short(&words.join(" "), 80)
 }
@@ -530,7 +640,11 @@ fn shown_program(command: &Command) -> String {
 fn metrics(folder: &TrialFolder) -> BTreeMap<String, f64> {
     let path = folder.path().join("files").join(METRICS);
     let small = std::fs::metadata(&path).is_ok_and(|data| data.len() <= 64 * 1024);
-    let text = if small { std::fs::read(path).unwrap_or_default() } else { Vec::new() };
+    let text = if small {
+        std::fs::read(path).unwrap_or_default()
+    } else {
+        Vec::new()
+    };
     let object: serde_json::Map<String, serde_json::Value> =
         serde_json::from_slice(&text).unwrap_or_default();
     object

@@ -1,1 +1,6 @@
-//! To come.
+//! x
+use super::*;
+use crate::problem::Problems;
+pub fn load_dir(_: &std::path::Path, _: &[String]) -> Result<Vec<Candidate>, Problems> {
+    todo!()
+}

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::{Job, MARGIN, PROMPT_FILE, World, prompt_file};
+use super::{MARGIN, PROMPT_FILE, World, prompt_file};
 use crate::event::{TrialEnd, TrialRecord};
-use crate::name::RelativePath;
+use crate::name::{RelativePath, TrialId};
+use crate::objective::Objective;
 use crate::quantity::ByteCount;
 use crate::sandbox::reaper::Lease;
 use crate::sandbox::{
-    Area, Command, CommandEnd, Content, Layout, OutputSink, Sandbox, SandboxError, SandboxSpec,
-    Stream, Trust, Upload,
+    Area, Command, CommandEnd, Content, Layout, OutputSink, SandboxError, SandboxSpec, Stream,
+    Trust, Upload,
 };
 use crate::score::quality::{Grader, GraderEnd, Quality, grader_verdict};
 use crate::score::{Evidence, GateResult, ScorerResult, SpeedScale, Verdict, combine};
@@ -21,28 +22,32 @@ use crate::store::TrialFolder;
 /// How much of each of a grader's streams is read.
 const GRADER_OUTPUT: ByteCount = ByteCount::mib(1);
 
+/// What judging needs to know besides the trial's record.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    /// What was to be done.
+    pub objective: &'a Arc<Objective>,
+    /// Where speed is worth nothing, unless the objective says.
+    pub run_limit: Duration,
+}
+
 /// Scores a trial, and puts the score into its record.
 ///
 /// A trial that says nothing about the candidate gets none.
 ///
 /// # Cancel safety
 /// Safe: the graders' sandbox is a lease like any other.
-pub(super) async fn judge(
-    job: &Job,
-    world: &World,
-    folder: &TrialFolder,
-    record: &mut TrialRecord,
-) {
+pub async fn judge(case: &Case<'_>, world: &World, folder: &TrialFolder, record: &mut TrialRecord) {
     if !record.end.is_verdict() {
         return;
     }
-    let evidence = Arc::new(evidence(job, folder, record));
-    let (gates, mut verdicts) = builtin(job, &evidence).await;
+    let evidence = Arc::new(evidence(case, folder, record));
+    let (gates, mut verdicts) = builtin(case, &evidence).await;
     let qualified = gates.iter().all(|gate| gate.passed);
     if qualified {
-        grade(job, world, folder, record, &mut verdicts).await;
+        grade(case, world, folder, record, &mut verdicts).await;
     }
-    let scorers = job
+    let scorers = case
         .objective
         .scoring
         .quality
@@ -50,13 +55,21 @@ pub(super) async fn judge(
         .zip(verdicts)
         .map(|(weighted, verdict)| {
             let (points, explanation) = match verdict {
-                Some(Verdict::Scored { points, explanation }) => (Some(points), explanation),
+                Some(Verdict::Scored {
+                    points,
+                    explanation,
+                }) => (Some(points), explanation),
                 Some(Verdict::Unscored { reason }) => (None, format!("unscored: {reason}")),
                 None => (None, "unscored: it was not run".to_owned()),
             };
             let explanation = world.redactor.text(&explanation).into_owned();
             let scorer = weighted.scorer.name();
-            ScorerResult { scorer, weight: weighted.weight, points, explanation }
+            ScorerResult {
+                scorer,
+                weight: weighted.weight,
+                points,
+                explanation,
+            }
         })
         .collect();
     let gates = gates
@@ -66,21 +79,25 @@ pub(super) async fn judge(
             ..gate
         })
         .collect();
-    let scale = job
-        .objective
-        .scoring
-        .speed
-        .unwrap_or(SpeedScale { full_marks: Duration::ZERO, no_marks: job.limits.run });
+    let scale = case.objective.scoring.speed.unwrap_or(SpeedScale {
+        full_marks: Duration::ZERO,
+        no_marks: case.run_limit,
+    });
     let took = Duration::from_secs_f64(record.runtime_s.unwrap_or(0.0).max(0.0));
-    record.score = Some(combine(job.objective.scoring.weights, gates, scorers, scale.points(took)));
+    record.score = Some(combine(
+        case.objective.scoring.weights,
+        gates,
+        scorers,
+        scale.points(took),
+    ));
 }
 
-fn evidence(job: &Job, folder: &TrialFolder, record: &TrialRecord) -> Evidence {
+fn evidence(case: &Case<'_>, folder: &TrialFolder, record: &TrialRecord) -> Evidence {
     let at = |file: &str| folder.path().join(file);
     Evidence {
-        candidate: job.id.candidate.clone(),
-        objective: job.id.objective.clone(),
-        prompt: Arc::clone(&job.objective.prompt),
+        candidate: record.trial.candidate.clone(),
+        objective: record.trial.objective.clone(),
+        prompt: Arc::clone(&case.objective.prompt),
         exit_code: record.end.exit_code(),
         ended: ended(&record.end),
         run_time: Duration::from_secs_f64(record.runtime_s.unwrap_or(0.0).max(0.0)),
@@ -94,15 +111,23 @@ fn evidence(job: &Job, folder: &TrialFolder, record: &TrialRecord) -> Evidence {
 }
 
 fn ended(end: &TrialEnd) -> String {
-    end.error().map_or_else(|| "exited with code 0".to_owned(), |(_, text)| text)
+    end.error()
+        .map_or_else(|| "exited with code 0".to_owned(), |(_, text)| text)
 }
 
 /// Runs the gates and everything that needs no sandbox, off the runtime's threads. A panic in a scorer of
 /// the caller's own is an unscored part, nothing more.
-async fn builtin(job: &Job, evidence: &Arc<Evidence>) -> (Vec<GateResult>, Vec<Option<Verdict>>) {
-    let (objective, shared) = (Arc::clone(&job.objective), Arc::clone(evidence));
+async fn builtin(
+    case: &Case<'_>,
+    evidence: &Arc<Evidence>,
+) -> (Vec<GateResult>, Vec<Option<Verdict>>) {
+    let (objective, shared) = (Arc::clone(&case.objective), Arc::clone(evidence));
     let work = tokio::task::spawn_blocking(move || {
-        let gates: Vec<GateResult> = objective.gates.iter().map(|gate| gate.check(&shared)).collect();
+        let gates: Vec<GateResult> = objective
+            .gates
+            .iter()
+            .map(|gate| gate.check(&shared))
+            .collect();
         let qualified = gates.iter().all(|gate| gate.passed);
         let score = |quality: &Quality| {
             let judge = std::panic::AssertUnwindSafe(|| quality.score(&shared));
@@ -110,24 +135,33 @@ async fn builtin(job: &Job, evidence: &Arc<Evidence>) -> (Vec<GateResult>, Vec<O
                 .unwrap_or_else(|_| Some(Verdict::unscored("the scorer panicked")))
         };
         let quality = &objective.scoring.quality;
-        let verdicts = quality.iter().map(|it| if qualified { score(&it.scorer) } else { None });
+        let verdicts = quality
+            .iter()
+            .map(|it| if qualified { score(&it.scorer) } else { None });
         (gates, verdicts.collect())
     });
     work.await.unwrap_or_else(|_| {
         let explanation = "forge itself failed while checking the gates".to_owned();
-        (vec![GateResult { gate: "gates".to_owned(), passed: false, explanation }], Vec::new())
+        (
+            vec![GateResult {
+                gate: "gates".to_owned(),
+                passed: false,
+                explanation,
+            }],
+            Vec::new(),
+        )
     })
 }
 
 /// Runs the graders, one after the other, in one fresh sandbox with the artifacts and their own files only.
 async fn grade(
-    job: &Job,
+    case: &Case<'_>,
     world: &World,
     folder: &TrialFolder,
     record: &TrialRecord,
     verdicts: &mut [Option<Verdict>],
 ) {
-    let graders: Vec<(usize, &Grader)> = job
+    let graders: Vec<(usize, &Grader)> = case
         .objective
         .scoring
         .quality
@@ -149,10 +183,10 @@ async fn grade(
         return;
     }
     let limit: Duration = graders.iter().map(|(_, grader)| grader.limit).sum();
-    let lease = prepare(job, world, folder, record, &graders, limit).await;
+    let lease = prepare(case, world, folder, record, &graders, limit).await;
     for (at, grader) in graders {
         let verdict = match &lease {
-            Ok(lease) => run_grader(job, world, lease, grader).await,
+            Ok(lease) => run_grader(case, &record.trial, world, lease, grader).await,
             Err(error) => Verdict::unscored(format!("no sandbox for the grader: {error}")),
         };
         if let Some(slot) = verdicts.get_mut(at) {
@@ -162,7 +196,7 @@ async fn grade(
 }
 
 async fn prepare(
-    job: &Job,
+    case: &Case<'_>,
     world: &World,
     folder: &TrialFolder,
     record: &TrialRecord,
@@ -170,7 +204,7 @@ async fn prepare(
     limit: Duration,
 ) -> Result<Lease, SandboxError> {
     let mut labels = world.labels.clone();
-    labels.insert("forge.grader".to_owned(), job.id.to_string());
+    labels.insert("forge.grader".to_owned(), record.trial.to_string());
     let spec = SandboxSpec {
         name: world.leaser.name("grader"),
         run: world.run,
@@ -187,15 +221,22 @@ async fn prepare(
         content: Content::File(from),
         executable: false,
     };
-    let mut uploads: Vec<Upload> = prompt_file(&job.objective.prompt).into_iter().collect();
+    let mut uploads: Vec<Upload> = prompt_file(&case.objective.prompt).into_iter().collect();
     if let Some(artifact) = &record.artifact {
         let from = folder.path().join(&artifact.path);
-        uploads.push(file(Area::Work, &job.objective.output, from));
+        uploads.push(file(Area::Work, &case.objective.output, from));
     }
     for other in &record.files {
-        let below = other.path.strip_prefix("files/").and_then(|path| RelativePath::parse(path).ok());
+        let below = other
+            .path
+            .strip_prefix("files/")
+            .and_then(|path| RelativePath::parse(path).ok());
         if let Some(path) = below {
-            uploads.push(file(Area::Artifacts, &path, folder.path().join(&other.path)));
+            uploads.push(file(
+                Area::Artifacts,
+                &path,
+                folder.path().join(&other.path),
+            ));
         }
     }
     // Last, so that nothing a candidate left can stand in a grader's place.
@@ -205,17 +246,26 @@ async fn prepare(
         .collect();
     for (path, from) in own {
         uploads.retain(|upload| upload.area != Area::Work || upload.path != *path);
-        uploads.push(Upload { executable: true, ..file(Area::Work, path, from.clone()) });
+        uploads.push(Upload {
+            executable: true,
+            ..file(Area::Work, path, from.clone())
+        });
     }
     lease.upload(&uploads).await?;
     Ok(lease)
 }
 
-async fn run_grader(job: &Job, world: &World, lease: &Lease, grader: &Grader) -> Verdict {
+async fn run_grader(
+    case: &Case<'_>,
+    trial: &TrialId,
+    world: &World,
+    lease: &Lease,
+    grader: &Grader,
+) -> Verdict {
     let command = Command {
         programs: vec![grader.argv.iter().take(1).cloned().collect()],
         arguments: grader.argv.iter().skip(1).cloned().collect(),
-        env: grader_env(job, world, lease.layout()),
+        env: grader_env(case, trial, world, lease.layout()),
         limit: grader.limit,
         output_limit: GRADER_OUTPUT,
         then_collect: None,
@@ -228,9 +278,9 @@ async fn run_grader(job: &Job, world: &World, lease: &Lease, grader: &Grader) ->
             | CommandEnd::TimedOut
             | CommandEnd::LimitReached(_)
             | CommandEnd::NotFound(_)
-            | CommandEnd::CannotStart(_) => GraderEnd::Failed(
-                super::failure(&result.end, grader.limit).unwrap_or_default(),
-            ),
+            | CommandEnd::CannotStart(_) => {
+                GraderEnd::Failed(super::failure(&result.end, grader.limit).unwrap_or_default())
+            }
         },
         Err(error) => GraderEnd::Failed(error.to_string()),
     };
@@ -238,15 +288,26 @@ async fn run_grader(job: &Job, world: &World, lease: &Lease, grader: &Grader) ->
     grader_verdict(&end, &text(&output.stdout), &text(&output.stderr))
 }
 
-fn grader_env(job: &Job, world: &World, layout: &Layout) -> BTreeMap<String, String> {
+fn grader_env(
+    case: &Case<'_>,
+    trial: &TrialId,
+    world: &World,
+    layout: &Layout,
+) -> BTreeMap<String, String> {
     [
-        ("FORGE_OBJECTIVE", job.objective.prompt.to_string()),
-        ("FORGE_OBJECTIVE_FILE", format!("{}/{PROMPT_FILE}", layout.forge)),
-        ("FORGE_OUTPUT", layout.path(Area::Work, &job.objective.output)),
+        ("FORGE_OBJECTIVE", case.objective.prompt.to_string()),
+        (
+            "FORGE_OBJECTIVE_FILE",
+            format!("{}/{PROMPT_FILE}", layout.forge),
+        ),
+        (
+            "FORGE_OUTPUT",
+            layout.path(Area::Work, &case.objective.output),
+        ),
         ("FORGE_ARTIFACTS", layout.artifacts.clone()),
-        ("FORGE_CANDIDATE", job.id.candidate.to_string()),
+        ("FORGE_CANDIDATE", trial.candidate.to_string()),
         ("FORGE_RUN", world.run.to_string()),
-        ("FORGE_TRIAL", job.id.to_string()),
+        ("FORGE_TRIAL", trial.to_string()),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))

@@ -1,0 +1,129 @@
+//! `forge score` and `forge report`: an old run, judged or rendered again. No candidate runs.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use forge::exit::{Demands, ExitCode as End};
+use forge::rescore;
+use forge::report::Report;
+use forge::sandbox::local::LocalOptions;
+use forge::store::RunFolder;
+use forge::summary::RunSummary;
+
+use super::print::Printer;
+use super::run::{Extra, show};
+use super::{Folders, Noise, Outputs};
+
+#[derive(Debug, Args)]
+pub(super) struct ScoreArgs {
+    /// The run: `latest`, its id or the beginning of it, or its folder
+    run: String,
+    #[command(flatten)]
+    folders: Folders,
+    #[command(flatten)]
+    outputs: Outputs,
+    #[command(flatten)]
+    noise: Noise,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    /// The run: `latest`, its id or the beginning of it, or its folder
+    run: String,
+    /// Folder for results [default: artifacts]
+    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS")]
+    artifacts: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: Outputs,
+    #[command(flatten)]
+    noise: Noise,
+}
+
+pub(super) fn score(args: &ScoreArgs, printer: &Printer) -> End {
+    let folder = match find(args.folders.artifacts.as_deref(), &args.run, printer) {
+        Ok(folder) => folder,
+        Err(end) => return end,
+    };
+    let extra = match Extra::open(&args.outputs) {
+        Ok(extra) => extra,
+        Err(problem) => {
+            printer.note(&forge::problem::Problems::from(problem).to_string());
+            return End::Usage;
+        }
+    };
+    let objectives = args.folders.objectives.clone().unwrap_or_else(|| "objectives".into());
+    let variables = forge::settings::variables();
+    let place = LocalOptions::of(&variables);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            printer.error(&error, None);
+            return End::Incomplete;
+        }
+    };
+    match runtime.block_on(rescore::rescore(&folder, &objectives, place)) {
+        Ok(summary) => render(&folder, &summary, &args.outputs, &args.noise, &extra),
+        Err(forge::ForgeError::Problems(problems)) => {
+            printer.note(&problems.to_string());
+            End::Usage
+        }
+        Err(error) => {
+            printer.error(&error, None);
+            End::Incomplete
+        }
+    }
+}
+
+pub(super) fn report(args: &ReportArgs, printer: &Printer) -> End {
+    let folder = match find(args.artifacts.as_deref(), &args.run, printer) {
+        Ok(folder) => folder,
+        Err(end) => return end,
+    };
+    let extra = match Extra::open(&args.outputs) {
+        Ok(extra) => extra,
+        Err(problem) => {
+            printer.note(&forge::problem::Problems::from(problem).to_string());
+            return End::Usage;
+        }
+    };
+    match rescore::replay(&folder) {
+        Ok(summary) => render(&folder, &summary, &args.outputs, &args.noise, &extra),
+        Err(error) => {
+            printer.error(&error, Some("the run's events.jsonl is what its reports are made of"));
+            End::Usage
+        }
+    }
+}
+
+fn find(artifacts: Option<&Path>, run: &str, printer: &Printer) -> Result<RunFolder, End> {
+    let project = forge::settings::project(Path::new(".")).unwrap_or_default();
+    let artifacts =
+        artifacts.map(Path::to_owned).or(project.artifacts).unwrap_or_else(|| "artifacts".into());
+    RunFolder::find(&artifacts, run).map_err(|message| {
+        printer.note(&format!("error: {}", forge::plain::line(&message)));
+        printer.note("  hint: `forge list` shows the runs");
+        End::Usage
+    })
+}
+
+fn render(
+    folder: &RunFolder,
+    summary: &RunSummary,
+    outputs: &Outputs,
+    noise: &Noise,
+    extra: &Extra,
+) -> End {
+    let standings = summary.standings();
+    let (end, reasons) = forge::exit::decide(summary, &standings, &Demands::default());
+    let run = summary.plan.as_ref().map_or_else(String::new, |plan| plan.run.to_string());
+    let sweep = format!("forge sweep --run {run}");
+    let report = Report {
+        summary,
+        standings: &standings,
+        exit: end,
+        reasons: &reasons,
+        sweep: &sweep,
+        details: folder,
+    };
+    show(&report, folder, outputs, noise, extra)
+}

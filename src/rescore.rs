@@ -1,0 +1,130 @@
+//! Old runs: replayed from their journal, and judged again.
+//!
+//! Promises: nothing that a run left is lost: new scores are appended to its journal, so that replaying it
+//! gives the new ones; artifacts are not touched; no candidate runs. Graders run in fresh local sandboxes.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+
+use crate::ForgeError;
+use crate::event::{Event, EventKind, Subscriber as _};
+use crate::journal::{self, Journal};
+use crate::name::{ObjectiveName, RunId};
+use crate::objective::Objective;
+use crate::problem::{Problem, Problems};
+use crate::redact::Redactor;
+use crate::run::stop::Stopping;
+use crate::sandbox::ledger::Ledger;
+use crate::sandbox::local::{LocalOptions, LocalProvider};
+use crate::sandbox::reaper::{Patience, Reaper};
+use crate::store::RunFolder;
+use crate::summary::RunSummary;
+use crate::trial::judge::{Case, judge};
+use crate::trial::{Keep, World};
+
+/// Replays a run's journal.
+///
+/// # Errors
+/// When it cannot be read, or a line is not an event.
+pub fn replay(folder: &RunFolder) -> io::Result<RunSummary> {
+    let mut summary = RunSummary::default();
+    for event in journal::read(folder.path())? {
+        summary.apply(&event?);
+    }
+    Ok(summary)
+}
+
+/// Judges a run's saved artifacts again, by the objectives as they are now.
+///
+/// # Errors
+/// [`ForgeError::Problems`] when an objective is gone or wrong; [`ForgeError::Io`] when the run's folder
+/// fails; [`ForgeError::Sandbox`] when graders cannot run here.
+///
+/// # Cancel safety
+/// Safe: every trial's new score is written as a whole, or not at all.
+pub async fn rescore(
+    folder: &RunFolder,
+    objectives: &Path,
+    place: LocalOptions,
+) -> Result<RunSummary, ForgeError> {
+    let io = |doing| move |source| ForgeError::Io { doing, source };
+    let mut summary = replay(folder).map_err(io("read the run's events"))?;
+    let objectives = load(&summary, objectives)?;
+    let run = RunId::generate();
+    let provider = Arc::new(LocalProvider::start(place, run)?);
+    let (_stop, stopping) = watch::channel(Stopping::No);
+    let reaper = Reaper::start(provider, run, Ledger::nowhere(), stopping, Patience::default())
+        .map_err(io("start the reaper"))?;
+    let world = World {
+        run,
+        leaser: reaper.leaser(),
+        folder: folder.clone(),
+        // What came home was redacted then.
+        redactor: Arc::new(Redactor::default()),
+        keep: Keep::None,
+        installer_env: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        events: mpsc::channel(1).0,
+    };
+    let mut journal = Journal::open(folder.path()).map_err(io("open the run's journal"))?;
+    let mut seq = next_seq(folder).map_err(io("read the run's events"))?;
+    let trials: Vec<_> = summary.trials.iter().map(|row| row.trial.clone()).collect();
+    for trial in trials {
+        let Some(mut record) = folder.record(&trial) else { continue };
+        let Some((objective, run_limit)) = objectives.get(&trial.objective) else { continue };
+        let case = Case { objective, run_limit: *run_limit };
+        judge(&case, &world, &folder.trial(&trial), &mut record).await;
+        let Some(score) = record.score.clone() else { continue };
+        folder.trial(&trial).write_record(&record).map_err(io("write trial.json"))?;
+        let kind = EventKind::TrialRescored { trial, score };
+        let event = Event { seq, at: Timestamp::now(), kind };
+        journal.on_event(&event);
+        summary.apply(&event);
+        seq += 1;
+    }
+    let report = reaper.close().await;
+    for left in &report.cleanup().unconfirmed {
+        summary.warnings.push(format!("the grader's sandbox {} is left: {}", left.name, left.error));
+    }
+    match journal.take_error() {
+        Some(source) => Err(ForgeError::Io { doing: "write the run's journal", source }),
+        None => Ok(summary),
+    }
+}
+
+fn next_seq(folder: &RunFolder) -> io::Result<u64> {
+    journal::read(folder.path())?.try_fold(0, |_, event| Ok(event?.seq + 1))
+}
+
+type Judged = BTreeMap<ObjectiveName, (Arc<Objective>, Duration)>;
+
+/// The run's objectives as they are now, with the run limit that was in force.
+fn load(summary: &RunSummary, folder: &Path) -> Result<Judged, Problems> {
+    let mut problems = Problems::default();
+    let mut judged = Judged::new();
+    for planned in summary.plan.iter().flat_map(|plan| &plan.objectives) {
+        let loaded = match &planned.file {
+            Some(file) => {
+                let now = folder.join(file);
+                crate::objective::load::load_file(&now)
+            }
+            None => Objective::literal(planned.name.as_str())
+                .map(|literal| Objective { name: planned.name.clone(), ..literal })
+                .map_err(|message| Problem::setting(planned.name.as_str(), message).into()),
+        };
+        match loaded {
+            Ok(objective) => {
+                let limit = Duration::try_from_secs_f64(planned.run_limit_s).unwrap_or_default();
+                judged.insert(planned.name.clone(), (Arc::new(objective), limit));
+            }
+            Err(more) => problems.0.extend(more.0),
+        }
+    }
+    problems.or(judged)
+}
