@@ -27,8 +27,10 @@ pub fn parse_network(text: &str) -> Result<Network, String> {
         "open" => Ok(Network::Open),
         "block" => Ok(Network::Block),
         networks => {
-            let networks: Result<Vec<String>, String> =
-                networks.split(',').map(|one| parse_cidr(one.trim())).collect();
+            let networks: Result<Vec<String>, String> = networks
+                .split(',')
+                .map(|one| parse_cidr(one.trim()))
+                .collect();
             allow(networks?)
         }
     }
@@ -38,7 +40,10 @@ fn allow(networks: Vec<String>) -> Result<Network, String> {
     if (1..=MAX_NETWORKS).contains(&networks.len()) {
         Ok(Network::Allow(networks))
     } else {
-        Err(format!("expected 1 to {MAX_NETWORKS} networks, got {}", networks.len()))
+        Err(format!(
+            "expected 1 to {MAX_NETWORKS} networks, got {}",
+            networks.len()
+        ))
     }
 }
 
@@ -56,7 +61,9 @@ fn parse_cidr(text: &str) -> Result<String, String> {
     let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
     let network = Ipv4Addr::from(u32::from(address) & mask);
     if network != address {
-        return Err(format!("`{text}` has bits below its prefix; the network is `{network}/{prefix}`"));
+        return Err(format!(
+            "`{text}` has bits below its prefix; the network is `{network}/{prefix}`"
+        ));
     }
     Ok(format!("{network}/{prefix}"))
 }
@@ -90,9 +97,7 @@ pub fn network(value: &Value<'_>) -> Option<Network> {
 pub fn duration(value: &Value<'_>) -> Option<Duration> {
     let hint = "durations have a unit, for example `90s`, `5m` or `250ms`";
     match value.tree() {
-        Tree::Text(text) => {
-            parse_duration(text).map_or_else(|why| value.problem(why, hint), Some)
-        }
+        Tree::Text(text) => parse_duration(text).map_or_else(|why| value.problem(why, hint), Some),
         Tree::Nothing
         | Tree::Truth(_)
         | Tree::Whole(_)
@@ -148,10 +153,17 @@ pub fn limits(value: &Value<'_>) -> Option<LimitOverrides> {
 /// A sentence. It does not repeat the text, which could be a secret in the wrong place.
 pub fn check_variable(name: &str) -> Result<(), String> {
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    if starts && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+    if starts
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    {
         Ok(())
     } else {
-        Err("a variable's name has only letters, digits and `_`, and starts with no digit".to_owned())
+        Err(
+            "a variable's name has only letters, digits and `_`, and starts with no digit"
+                .to_owned(),
+        )
     }
 }
 
@@ -162,7 +174,9 @@ pub fn check_variable(name: &str) -> Result<(), String> {
 pub fn check_own_variable(name: &str) -> Result<(), String> {
     check_variable(name)?;
     if name.starts_with("FORGE_") || ["PATH", "HOME", "LANG", "TMPDIR"].contains(&name) {
-        return Err(format!("`{name}` is set by forge for every candidate alike"));
+        return Err(format!(
+            "`{name}` is set by forge for every candidate alike"
+        ));
     }
     Ok(())
 }
@@ -176,7 +190,9 @@ pub fn parse_pass_env(text: &str) -> Result<PassEnv, String> {
     check_own_variable(name)?;
     check_variable(host_name)?;
     if host_name.starts_with("DAYTONA_") {
-        return Err(format!("`{host_name}` is for forge alone; no candidate gets it"));
+        return Err(format!(
+            "`{host_name}` is for forge alone; no candidate gets it"
+        ));
     }
     Ok(PassEnv {
         name: name.to_owned(),
@@ -213,9 +229,10 @@ pub fn pass_env(value: &Value<'_>) -> Option<Vec<PassEnv>> {
     value.each(hint, |item| {
         let text = item.text(hint)?;
         match parse_pass_env(text) {
-            Ok(pass) if !seen.insert(pass.name.clone()) => {
-                item.problem(format!("`{}` is there twice", pass.name), "keep one of the two")
-            }
+            Ok(pass) if !seen.insert(pass.name.clone()) => item.problem(
+                format!("`{}` is there twice", pass.name),
+                "keep one of the two",
+            ),
             Ok(pass) => Some(pass),
             Err(why) => item.problem(why, hint),
         }
@@ -242,7 +259,10 @@ pub fn globs(value: &Value<'_>) -> Option<Vec<String>> {
         if text.starts_with('/') || text.split('/').any(|part| part == "..") {
             return item.problem(format!("`{text}` leaves the folder"), hint);
         }
-        match globset::GlobBuilder::new(text).literal_separator(true).build() {
+        match globset::GlobBuilder::new(text)
+            .literal_separator(true)
+            .build()
+        {
             Ok(_) => Some(text.to_owned()),
             Err(error) => item.problem(format!("`{text}` is no pattern: {}", error.kind()), hint),
         }
@@ -286,10 +306,27 @@ mod tests {
         for good in ["MODE", "_x", "FORGET", "PATHS"] {
             assert_eq!(check_own_variable(good), Ok(()), "{good}");
         }
-        for bad in ["", "1A", "A-B", "A=B", "É", "PATH", "HOME", "FORGE_RUN", "TMPDIR"] {
+        for bad in [
+            "",
+            "1A",
+            "A-B",
+            "A=B",
+            "É",
+            "PATH",
+            "HOME",
+            "FORGE_RUN",
+            "TMPDIR",
+        ] {
             assert!(check_own_variable(bad).is_err(), "{bad}");
         }
-        for bad in ["DAYTONA_API_KEY", "KEY=DAYTONA_API_KEY", "A=", "=A", "PATH=X", "A=B=C"] {
+        for bad in [
+            "DAYTONA_API_KEY",
+            "KEY=DAYTONA_API_KEY",
+            "A=",
+            "=A",
+            "PATH=X",
+            "A=B=C",
+        ] {
             assert!(parse_pass_env(bad).is_err(), "{bad}");
         }
         assert_eq!(

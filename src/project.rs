@@ -21,11 +21,32 @@ use crate::yaml::decode::{Value, document};
 pub const MAX_JOBS: u32 = 1000;
 
 const KEYS: [&str; 16] = [
-    "jobs", "repeat", "timeout", "setup_timeout", "deadline", "seed", "provider", "require",
-    "daytona", "local", "secrets", "candidates", "objectives", "artifacts", "env", "network",
+    "jobs",
+    "repeat",
+    "timeout",
+    "setup_timeout",
+    "deadline",
+    "seed",
+    "provider",
+    "require",
+    "daytona",
+    "local",
+    "secrets",
+    "candidates",
+    "objectives",
+    "artifacts",
+    "env",
+    "network",
 ];
 const DAYTONA_KEYS: [&str; 8] = [
-    "snapshot", "image", "target", "network", "auto_stop", "cpu", "memory", "disk",
+    "snapshot",
+    "image",
+    "target",
+    "network",
+    "auto_stop",
+    "cpu",
+    "memory",
+    "disk",
 ];
 const LOCAL_KEYS: [&str; 5] = ["isolation", "memory", "disk", "processes", "network"];
 
@@ -130,7 +151,9 @@ impl Project {
     /// # Errors
     /// [`Problems`]: all that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, Problems> {
-        if std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        if std::fs::symlink_metadata(path)
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        {
             return Ok(Self::default());
         }
         let cannot = |why: String| Problem::file(path, format!("cannot read this file: {why}"));
@@ -143,28 +166,44 @@ impl Project {
             .file(&name)
             .map_err(|obstacle| cannot(format!("it {}", obstacle.message)))?;
         let text = read_text(path, ByteCount(MAX_YAML_BYTES))?;
-        if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        if text
+            .lines()
+            .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+        {
             return Ok(Self::default());
         }
-        document(path, &text, "the settings of a project", |root| project(root, folder))
+        document(path, &text, "the settings of a project", |root| {
+            project(root, folder)
+        })
     }
 }
 
 fn project(root: &Value<'_>, folder: &Path) -> Option<Project> {
     let fields = root.map("")?;
-    let known: Vec<&str> = fields.iter().map(|(key, _)| key).filter(|key| refuse_key(&fields, key)).collect();
+    let known: Vec<&str> = fields
+        .iter()
+        .map(|(key, _)| key)
+        .filter(|key| refuse_key(&fields, key))
+        .collect();
     fields.refuse_others("key", &[KEYS.as_slice(), known.as_slice()].concat());
-    let folder_at = |value: &Value<'_>| {
-        value.filled_text("a folder").map(|text| folder.join(text))
-    };
-    let jobs = fields.optional("jobs", |value| value.whole(1..=MAX_JOBS, "for example `jobs: 20`"));
-    let repeat = fields.optional("repeat", |value| value.whole(1..=MAX_REPEAT, "for example `repeat: 3`"));
+    let folder_at = |value: &Value<'_>| value.filled_text("a folder").map(|text| folder.join(text));
+    let jobs = fields.optional("jobs", |value| {
+        value.whole(1..=MAX_JOBS, "for example `jobs: 20`")
+    });
+    let repeat = fields.optional("repeat", |value| {
+        value.whole(1..=MAX_REPEAT, "for example `repeat: 3`")
+    });
     let timeout = fields.optional("timeout", policy::duration);
     let setup_timeout = fields.optional("setup_timeout", policy::duration);
     let deadline = fields.optional("deadline", policy::duration);
-    let seed = fields.optional("seed", |value| value.whole(0..=u64::MAX, "for example `seed: 7`"));
+    let seed = fields.optional("seed", |value| {
+        value.whole(0..=u64::MAX, "for example `seed: 7`")
+    });
     let provider = fields.optional("provider", |value| {
-        value.word(&[("local", ProviderChoice::Local), ("daytona", ProviderChoice::Daytona)])
+        value.word(&[
+            ("local", ProviderChoice::Local),
+            ("daytona", ProviderChoice::Daytona),
+        ])
     });
     let require = fields.optional("require", Value::truth);
     let daytona = fields.optional("daytona", daytona);
@@ -218,15 +257,28 @@ fn refuse_key(fields: &crate::yaml::decode::Fields<'_>, key: &str) -> bool {
 
 fn daytona(value: &Value<'_>) -> Option<DaytonaDefaults> {
     let fields = value.map("for example `daytona: {snapshot: daytona-small, target: eu}`")?;
-    let refused: Vec<&str> = fields.iter().map(|(key, _)| key).filter(|key| refuse_key(&fields, key)).collect();
-    fields.refuse_others("key", &[DAYTONA_KEYS.as_slice(), refused.as_slice()].concat());
-    let name = |value: &Value<'_>| value.filled_text("a name").map(|text| text.trim().to_owned());
+    let refused: Vec<&str> = fields
+        .iter()
+        .map(|(key, _)| key)
+        .filter(|key| refuse_key(&fields, key))
+        .collect();
+    fields.refuse_others(
+        "key",
+        &[DAYTONA_KEYS.as_slice(), refused.as_slice()].concat(),
+    );
+    let name = |value: &Value<'_>| {
+        value
+            .filled_text("a name")
+            .map(|text| text.trim().to_owned())
+    };
     let snapshot = fields.optional("snapshot", name);
     let image = fields.optional("image", name);
     let target = fields.optional("target", name);
     let network = fields.optional("network", policy::network);
     let auto_stop = fields.optional("auto_stop", policy::duration);
-    let cpu = fields.optional("cpu", |value| value.whole(1..=1024, "a number of cores, for example `cpu: 2`"));
+    let cpu = fields.optional("cpu", |value| {
+        value.whole(1..=1024, "a number of cores, for example `cpu: 2`")
+    });
     let memory = fields.optional("memory", policy::byte_count);
     let disk = fields.optional("disk", policy::byte_count);
     if fields.get("snapshot").is_some() && fields.get("image").is_some() {
@@ -249,7 +301,11 @@ fn daytona(value: &Value<'_>) -> Option<DaytonaDefaults> {
 }
 
 fn local(value: &Value<'_>) -> Option<LocalDefaults> {
-    let fields = value.fields("key", &LOCAL_KEYS, "for example `local: {memory: 2GiB, processes: 256}`")?;
+    let fields = value.fields(
+        "key",
+        &LOCAL_KEYS,
+        "for example `local: {memory: 2GiB, processes: 256}`",
+    )?;
     let isolation = fields.optional("isolation", |value| {
         value.word(&[
             ("auto", IsolationChoice::Auto),
@@ -261,7 +317,10 @@ fn local(value: &Value<'_>) -> Option<LocalDefaults> {
     let memory = fields.optional("memory", policy::byte_count);
     let disk = fields.optional("disk", policy::byte_count);
     let processes = fields.optional("processes", |value| {
-        value.whole(1..=1_000_000, "a number of processes, for example `processes: 256`")
+        value.whole(
+            1..=1_000_000,
+            "a number of processes, for example `processes: 256`",
+        )
     });
     let network = fields.optional("network", policy::network);
     Some(LocalDefaults {
@@ -284,5 +343,10 @@ fn secrets(value: &Value<'_>) -> Option<Vec<String>> {
             Err(why) => item.problem(why, hint),
         }
     })?;
-    Some(names.into_iter().filter(|name| seen.insert(name.clone())).collect())
+    Some(
+        names
+            .into_iter()
+            .filter(|name| seen.insert(name.clone()))
+            .collect(),
+    )
 }

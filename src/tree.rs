@@ -184,12 +184,24 @@ impl Folder {
     /// When it is not there or is not a folder.
     pub fn open(path: &Path) -> io::Result<Self> {
         // The parent of `a.yaml` is the empty path.
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
         let real = fs::canonicalize(path)?;
         if !fs::metadata(&real)?.is_dir() {
             return Err(io::Error::other("it is not a folder"));
         }
         Ok(Self { real })
+    }
+
+    /// Opens a folder of this one as one of its own: nothing leaves that either.
+    ///
+    /// # Errors
+    /// When it is not there or is not a folder.
+    pub fn open_below(&self, path: &RelativePath) -> io::Result<Self> {
+        Self::open(&self.real.join(path))
     }
 
     /// Finds what a path leads to, links followed as long as they stay inside.
@@ -273,27 +285,31 @@ impl Folder {
         walk: &mut Walk,
     ) -> Result<(), Obstacle> {
         let shown = folder.map_or(".", RelativePath::as_str);
-        let unreadable = |error: &io::Error| {
-            Obstacle::new(shown, format!("cannot be read: {}", reason(error)))
-        };
+        let unreadable =
+            |error: &io::Error| Obstacle::new(shown, format!("cannot be read: {}", reason(error)));
         let real = folder.map_or_else(|| self.real.clone(), |path| self.real.join(path));
         for entry in fs::read_dir(real).map_err(|error| unreadable(&error))? {
             let entry = entry.map_err(|error| unreadable(&error))?;
             walk.entries += 1;
             if walk.entries > MAX_FILES {
-                return Err(Obstacle::new(shown, format!("holds more than {MAX_FILES} files")));
+                return Err(Obstacle::new(
+                    shown,
+                    format!("holds more than {MAX_FILES} files"),
+                ));
             }
             let name = entry.file_name();
             let lossy = name.to_string_lossy();
             let full = folder.map_or_else(|| lossy.to_string(), |path| format!("{path}/{lossy}"));
             if name.to_str().is_none() {
-                walk.obstacles.push(Obstacle::new(full, "has a name that is not UTF-8"));
+                walk.obstacles
+                    .push(Obstacle::new(full, "has a name that is not UTF-8"));
                 continue;
             }
             let path = match RelativePath::parse(&full) {
                 Ok(path) => path,
                 Err(error) => {
-                    walk.obstacles.push(Obstacle::new(full, format!("cannot be used: {error}")));
+                    walk.obstacles
+                        .push(Obstacle::new(full, format!("cannot be used: {error}")));
                     continue;
                 }
             };

@@ -11,10 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, MapAccess,
-    SeqAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Visitor};
 
 pub mod decode;
 
@@ -169,7 +166,10 @@ fn check_characters(text: &str) -> Result<(), Fault> {
         None => Ok(()),
         Some((at, c)) => Err(Fault::new(
             place_of_byte(text.as_bytes(), at),
-            format!("the character U+{:04X} cannot be in YAML as it is", u32::from(c)),
+            format!(
+                "the character U+{:04X} cannot be in YAML as it is",
+                u32::from(c)
+            ),
             format!(
                 "remove it, or write it as `\\u{:04X}` in a text in double quotes",
                 u32::from(c)
@@ -327,7 +327,9 @@ impl NodeSeed<'_> {
         self.visit.arrive(self.serial, 0)?;
         if self.depth == MAX_DEPTH {
             let fault = too_deep((1, 1));
-            return Err(self.visit.fail(fault.message, fault.hint.unwrap_or_default()));
+            return Err(self
+                .visit
+                .fail(fault.message, fault.hint.unwrap_or_default()));
         }
         Ok(self.depth + 1)
     }
@@ -380,7 +382,11 @@ impl<'de> Visitor<'de> for NodeSeed<'_> {
         let mut items = Vec::new();
         loop {
             let serial = self.visit.number();
-            let seed = NodeSeed { visit: self.visit, serial, depth };
+            let seed = NodeSeed {
+                visit: self.visit,
+                serial,
+                depth,
+            };
             match input.next_element_seed(seed)? {
                 Some(item) => items.push(item),
                 None => return Ok(self.node(Tree::List(items))),
@@ -395,9 +401,19 @@ impl<'de> Visitor<'de> for NodeSeed<'_> {
         let mut seen = HashSet::new();
         loop {
             let serial = self.visit.number();
-            let seed = KeySeed { visit: self.visit, serial, seen: &seen };
-            let Some(key) = input.next_key_seed(seed)? else { break };
-            let seed = NodeSeed { visit: self.visit, serial: self.visit.number(), depth };
+            let seed = KeySeed {
+                visit: self.visit,
+                serial,
+                seen: &seen,
+            };
+            let Some(key) = input.next_key_seed(seed)? else {
+                break;
+            };
+            let seed = NodeSeed {
+                visit: self.visit,
+                serial: self.visit.number(),
+                depth,
+            };
             let value = input.next_value_seed(seed)?;
             seen.insert(key.clone());
             if key == "<<" {
@@ -453,7 +469,10 @@ impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
             fn not_text<E: serde::de::Error>(&self) -> E {
                 match self.0.visit.arrive::<E>(self.0.serial, 0) {
                     Err(error) => error,
-                    Ok(()) => self.0.visit.fail("a key must be a text", "put it into quotes"),
+                    Ok(()) => self
+                        .0
+                        .visit
+                        .fail("a key must be a text", "put it into quotes"),
                 }
             }
         }
@@ -464,7 +483,11 @@ impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
                 f.write_str("a key")
             }
             fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<String, E> {
-                let KeySeed { visit, serial, seen } = self.0;
+                let KeySeed {
+                    visit,
+                    serial,
+                    seen,
+                } = self.0;
                 visit.arrive(serial, key.len())?;
                 if seen.contains(key) {
                     return Err(visit.fail(

@@ -39,11 +39,9 @@ pub fn load_dir(dir: &Path) -> Result<Vec<Objective>, Problems> {
         let stem = stem_of(&path).to_lowercase();
         if let Some(other) = seen.insert(stem, path.clone()) {
             problems.push(
-                Problem::file(
-                    &path,
-                    format!("`{}` has the same name", other.display()),
-                )
-                .with_hint("rename one of the two; upper and lower case do not tell names apart"),
+                Problem::file(&path, format!("`{}` has the same name", other.display())).with_hint(
+                    "rename one of the two; upper and lower case do not tell names apart",
+                ),
             );
             continue;
         }
@@ -70,10 +68,11 @@ pub fn load_file(path: &Path) -> Result<Objective, Problems> {
             .with_hint("rename the file: its name without `.yaml` is the objective's name")
     })?;
     let unusable = |why: &str| Problem::file(path, format!("cannot read this file: it {why}"));
-    let folder = Folder::open(path.parent().unwrap_or(Path::new(".")))
-        .map_err(|error| Problem::file(path, format!("cannot read this file: {}", reason(&error))))?;
-    let relative = RelativePath::parse(file_name)
-        .map_err(|error| Problem::file(path, error.to_string()))?;
+    let folder = Folder::open(path.parent().unwrap_or(Path::new("."))).map_err(|error| {
+        Problem::file(path, format!("cannot read this file: {}", reason(&error)))
+    })?;
+    let relative =
+        RelativePath::parse(file_name).map_err(|error| Problem::file(path, error.to_string()))?;
     folder
         .file(&relative)
         .map_err(|obstacle| unusable(&obstacle.message))?;
@@ -112,7 +111,9 @@ fn resolve_one(argument: &str, known: &BTreeMap<String, PathBuf>) -> Result<Obje
         return load_file(path);
     }
     let wrong = |message: String, hint: String| {
-        Err(Problem::setting("OBJECTIVE", message).with_hint(hint).into())
+        Err(Problem::setting("OBJECTIVE", message)
+            .with_hint(hint)
+            .into())
     };
     let shown = crate::plain::short(argument, 60);
     let path = Path::new(argument);
@@ -150,7 +151,10 @@ fn resolve_one(argument: &str, known: &BTreeMap<String, PathBuf>) -> Result<Obje
         );
     }
     Objective::literal(argument).or_else(|why| {
-        wrong(why, "type what is to be done: `forge \"Write a post\"`".to_owned())
+        wrong(
+            why,
+            "type what is to be done: `forge \"Write a post\"`".to_owned(),
+        )
     })
 }
 
@@ -167,7 +171,11 @@ fn place_among(objectives: &mut Vec<Objective>, mut new: Objective) -> Result<()
                 let message = if path == first {
                     format!("`{}` is given twice", new.name)
                 } else {
-                    format!("`{}` and `{}` have the same name", first.display(), path.display())
+                    format!(
+                        "`{}` and `{}` have the same name",
+                        first.display(),
+                        path.display()
+                    )
                 };
                 return Err(Problem::setting("OBJECTIVE", message)
                     .with_hint("give each objective once, under a name of its own"));
@@ -175,7 +183,10 @@ fn place_among(objectives: &mut Vec<Objective>, mut new: Objective) -> Result<()
             // Files keep their names: a literal before one of the same name would have to give way,
             // and then its name would depend on what follows it.
             (Some(path), None) => {
-                let message = format!("`{}` has the same name as a prompt before it", path.display());
+                let message = format!(
+                    "`{}` has the same name as a prompt before it",
+                    path.display()
+                );
                 return Err(Problem::setting("OBJECTIVE", message)
                     .with_hint("give the file before the prompt"));
             }

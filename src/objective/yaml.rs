@@ -22,15 +22,30 @@ pub mod scoring;
 pub const MAX_REPEAT: u32 = 1000;
 
 const KEYS: [&str; 10] = [
-    "title", "prompt", "inputs", "output", "artifacts", "limits", "repeat", "network", "gates",
+    "title",
+    "prompt",
+    "inputs",
+    "output",
+    "artifacts",
+    "limits",
+    "repeat",
+    "network",
+    "gates",
     "scoring",
 ];
 const GATES: [&str; 7] = [
-    "exit_code", "min_bytes", "max_bytes", "contains", "not_contains", "regex", "json_schema",
+    "exit_code",
+    "min_bytes",
+    "max_bytes",
+    "contains",
+    "not_contains",
+    "regex",
+    "json_schema",
 ];
 /// What forge itself writes into the folder of a trial.
 const TAKEN_OUTPUTS: [&str; 4] = ["trial.json", "stdout.log", "stderr.log", "files"];
-const PROMPT_HINT: &str = "say what is to be done, for example `prompt: Write a post about the week`";
+const PROMPT_HINT: &str =
+    "say what is to be done, for example `prompt: Write a post about the week`";
 
 /// Loads an objective from its text. `file` is how messages call it; the files that it names are looked
 /// for in `folder`, and read for the digest.
@@ -47,7 +62,10 @@ pub fn load(
         let mut sources = Sources::new(folder);
         let objective = objective(name, file, root, &mut sources)?;
         let digest = sources.digest(text, root)?;
-        Some(Objective { digest, ..objective })
+        Some(Objective {
+            digest,
+            ..objective
+        })
     })
 }
 
@@ -59,13 +77,18 @@ fn objective(
 ) -> Option<Objective> {
     let fields = root.fields("key", &KEYS, "")?;
     let title = fields.optional("title", title);
-    let prompt = fields.required("prompt", PROMPT_HINT).and_then(|value| prompt(&value));
+    let prompt = fields
+        .required("prompt", PROMPT_HINT)
+        .and_then(|value| prompt(&value));
     let inputs = fields.optional("inputs", |value| inputs(value, sources));
     let output = fields.optional("output", output);
     let artifacts = fields.optional("artifacts", policy::globs);
     let limits = fields.optional("limits", policy::limits);
     let repeat = fields.optional("repeat", |value| {
-        value.whole(1..=MAX_REPEAT, "how often every candidate does it, for example `repeat: 5`")
+        value.whole(
+            1..=MAX_REPEAT,
+            "how often every candidate does it, for example `repeat: 5`",
+        )
     });
     let network = fields.optional("network", policy::network);
     let gates = fields.optional("gates", |value| gates(value, sources));
@@ -115,7 +138,10 @@ fn output(value: &Value<'_>) -> Option<RelativePath> {
         return value.problem(format!("`{path}` is in a folder"), hint);
     }
     if TAKEN_OUTPUTS.contains(&path.as_str()) {
-        return value.problem(format!("`{path}` is a file that forge itself writes there"), hint);
+        return value.problem(
+            format!("`{path}` is a file that forge itself writes there"),
+            hint,
+        );
     }
     Some(path)
 }
@@ -137,10 +163,15 @@ fn inputs(value: &Value<'_>, sources: &mut Sources<'_>) -> Option<Vec<Input>> {
         let parent = path.as_str().len() - base.len();
         files
             .into_iter()
-            .map(|file| match RelativePath::parse(&file.path.as_str()[parent..]) {
-                Ok(path) => Some(Input { path, from: file.from }),
-                Err(error) => item.problem(error.to_string(), hint),
-            })
+            .map(
+                |file| match RelativePath::parse(&file.path.as_str()[parent..]) {
+                    Ok(path) => Some(Input {
+                        path,
+                        from: file.from,
+                    }),
+                    Err(error) => item.problem(error.to_string(), hint),
+                },
+            )
             .collect::<Option<Vec<Input>>>()
     })?;
     Some(listed.into_iter().flatten().collect())
@@ -152,8 +183,10 @@ fn gates(value: &Value<'_>, sources: &mut Sources<'_>) -> Option<Vec<Gate>> {
     let mut given: Vec<&str> = Vec::new();
     let listed = value.each(hint, |item| {
         let fields = item.fields("gate", &GATES, hint)?;
-        let known: Vec<(&str, Value<'_>)> =
-            fields.iter().filter(|(key, _)| GATES.contains(key)).collect();
+        let known: Vec<(&str, Value<'_>)> = fields
+            .iter()
+            .filter(|(key, _)| GATES.contains(key))
+            .collect();
         let [(kind, value)] = known.as_slice() else {
             if known.is_empty() && fields.iter().next().is_some() {
                 return None;
@@ -209,7 +242,10 @@ fn gate(kind: &str, value: &Value<'_>, sources: &mut Sources<'_>) -> Option<Gate
     let hint = "a text that the artifact must have, or must not have, in it";
     match kind {
         "exit_code" => value
-            .whole(0..=255, "the exit code that counts as success, for example `exit_code: 0`")
+            .whole(
+                0..=255,
+                "the exit code that counts as success, for example `exit_code: 0`",
+            )
             .map(Gate::ExitCode),
         "min_bytes" => gate_bytes(value).map(Gate::MinBytes),
         "max_bytes" => gate_bytes(value).map(Gate::MaxBytes),
@@ -237,7 +273,10 @@ pub(super) struct Sources<'f> {
 
 impl<'f> Sources<'f> {
     fn new(folder: &'f Folder) -> Self {
-        Self { folder, found: BTreeMap::new() }
+        Self {
+            folder,
+            found: BTreeMap::new(),
+        }
     }
 
     /// Decodes a path below the folder.
@@ -270,7 +309,8 @@ impl<'f> Sources<'f> {
         };
         match files {
             Ok(files) => {
-                self.found.extend(files.iter().map(|file| (file.path.clone(), file.clone())));
+                self.found
+                    .extend(files.iter().map(|file| (file.path.clone(), file.clone())));
                 self.check_bounds(value)?;
                 Some(files)
             }
@@ -303,7 +343,10 @@ impl<'f> Sources<'f> {
 
     /// Whether a path leads to anything.
     fn has(&self, path: &RelativePath) -> bool {
-        !self.folder.locate(path).is_err_and(|obstacle| obstacle.missing)
+        !self
+            .folder
+            .locate(path)
+            .is_err_and(|obstacle| obstacle.missing)
     }
 
     /// The text of a file of at most [`crate::yaml::MAX_YAML_BYTES`].
@@ -340,5 +383,9 @@ impl<'f> Sources<'f> {
 
 /// The keys that are in both lists, in the order of the text.
 fn present<'d>(fields: &Fields<'d>, known: &[&str]) -> Vec<&'d str> {
-    fields.iter().map(|(key, _)| key).filter(|key| known.contains(key)).collect()
+    fields
+        .iter()
+        .map(|(key, _)| key)
+        .filter(|key| known.contains(key))
+        .collect()
 }

@@ -137,7 +137,12 @@ impl<'d> Value<'d> {
 
     /// Reports a problem with it. Returns `None`, for a caller that gives up on it.
     pub fn problem<T>(&self, message: impl Into<String>, hint: impl Into<String>) -> Option<T> {
-        self.report(self.node.serial, self.path.clone(), message.into(), hint.into())
+        self.report(
+            self.node.serial,
+            self.path.clone(),
+            message.into(),
+            hint.into(),
+        )
     }
 
     /// Reports that something else was expected.
@@ -341,7 +346,11 @@ impl<'d> Value<'d> {
             Tree::Map(_) => {
                 let fields = self.map("")?;
                 let entry = |(key, value): (&str, Value<'_>)| Some((key.to_owned(), value.json()?));
-                fields.iter().map(entry).collect::<Option<_>>().map(Json::Object)
+                fields
+                    .iter()
+                    .map(entry)
+                    .collect::<Option<_>>()
+                    .map(Json::Object)
             }
         }
     }

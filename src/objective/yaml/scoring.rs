@@ -84,7 +84,10 @@ fn weights(value: &Value<'_>) -> Option<Weights> {
     };
     let sum = weights.success + weights.quality + weights.speed;
     if sum <= 0.0 {
-        return value.problem("all three weights are 0", "give at least one of them a weight");
+        return value.problem(
+            "all three weights are 0",
+            "give at least one of them a weight",
+        );
     }
     if !sum.is_finite() {
         return value.problem("the weights are too large to be added up", hint);
@@ -95,18 +98,20 @@ fn weights(value: &Value<'_>) -> Option<Weights> {
 fn speed(value: &Value<'_>) -> Option<SpeedScale> {
     let hint = "for example `speed: {full_marks: 1s, no_marks: 60s}`";
     let fields = value.fields("time", &["full_marks", "no_marks"], hint)?;
-    let full = fields.required("full_marks", hint).and_then(|value| match value.tree() {
-        // The one duration that may be zero: no time is too short.
-        Tree::Whole(0) => Some(Duration::ZERO),
-        Tree::Text(text) if text.trim() == "0s" => Some(Duration::ZERO),
-        Tree::Nothing
-        | Tree::Truth(_)
-        | Tree::Whole(_)
-        | Tree::Decimal(_)
-        | Tree::Text(_)
-        | Tree::List(_)
-        | Tree::Map(_) => policy::duration(&value),
-    });
+    let full = fields
+        .required("full_marks", hint)
+        .and_then(|value| match value.tree() {
+            // The one duration that may be zero: no time is too short.
+            Tree::Whole(0) => Some(Duration::ZERO),
+            Tree::Text(text) if text.trim() == "0s" => Some(Duration::ZERO),
+            Tree::Nothing
+            | Tree::Truth(_)
+            | Tree::Whole(_)
+            | Tree::Decimal(_)
+            | Tree::Text(_)
+            | Tree::List(_)
+            | Tree::Map(_) => policy::duration(&value),
+        });
     let none = fields
         .required("no_marks", hint)
         .and_then(|value| policy::duration(&value));
@@ -114,7 +119,10 @@ fn speed(value: &Value<'_>) -> Option<SpeedScale> {
     if full_marks >= no_marks {
         return value.problem("`full_marks` is not below `no_marks`", hint);
     }
-    Some(SpeedScale { full_marks, no_marks })
+    Some(SpeedScale {
+        full_marks,
+        no_marks,
+    })
 }
 
 fn scorer(item: &Value<'_>, sources: &mut Sources<'_>) -> Option<Weighted> {
@@ -160,19 +168,29 @@ fn scorer(item: &Value<'_>, sources: &mut Sources<'_>) -> Option<Weighted> {
             "use `command` with a program that judges, for example `command: [python3, judge.py]`",
         ),
     };
-    Some(Weighted { weight: weight?.unwrap_or(1.0), scorer: scorer? })
+    Some(Weighted {
+        weight: weight?.unwrap_or(1.0),
+        scorer: scorer?,
+    })
 }
 
 /// None or several kinds: says which word was probably meant.
 fn wrong_kinds<T>(fields: &Fields<'_>, kinds: &[&str], names: &[&str]) -> Option<T> {
     if !kinds.is_empty() {
         return fields.whole().problem(
-            format!("a scorer has one kind, this one has {}: {}", kinds.len(), suggest::list(kinds.iter().copied())),
+            format!(
+                "a scorer has one kind, this one has {}: {}",
+                kinds.len(),
+                suggest::list(kinds.iter().copied())
+            ),
             "start a new item with `-` for every scorer",
         );
     }
     let usable = names.iter().copied().filter(|name| *name != "judge");
-    let mut unknown = fields.iter().filter(|(key, _)| !OPTIONS.contains(key)).peekable();
+    let mut unknown = fields
+        .iter()
+        .filter(|(key, _)| !OPTIONS.contains(key))
+        .peekable();
     if unknown.peek().is_none() {
         let hint = format!("one of {}", suggest::list(usable));
         return fields.whole().problem("the scorer has no kind", hint);
@@ -196,7 +214,10 @@ fn refuse_options(fields: &Fields<'_>, kind: &str, options: &[&str]) {
             let may = format!("it may have {}", suggest::list(known));
             (format!("`{kind}` has no option `{shown}`"), may)
         } else {
-            (format!("unknown option `{shown}` of `{kind}`"), suggest::advice(key, known))
+            (
+                format!("unknown option `{shown}` of `{kind}`"),
+                suggest::advice(key, known),
+            )
         };
         let _: Option<()> = fields.key_problem(key, message, hint);
     }
@@ -208,7 +229,10 @@ fn range(fields: &Fields<'_>) -> Option<Range> {
     let at_least = fields.optional("at_least", count);
     let at_most = fields.optional("at_most", count);
     let range = match (at_least?, at_most?) {
-        (None, None) => Range { at_least: Some(1), at_most: None },
+        (None, None) => Range {
+            at_least: Some(1),
+            at_most: None,
+        },
         (at_least, at_most) => Range { at_least, at_most },
     };
     if let (Some(least), Some(most)) = (range.at_least, range.at_most)
@@ -241,7 +265,10 @@ fn json_path(fields: &Fields<'_>, value: &Value<'_>) -> Option<Quality> {
     let hint = "a JSON path of RFC 9535, for example `json_path: $.events[*].url`";
     let path = value.filled_text(hint).and_then(|text| {
         // The parser of these paths goes down the stack for each, and tries again on its way back.
-        let open = text.bytes().filter(|byte| matches!(byte, b'(' | b'[')).count();
+        let open = text
+            .bytes()
+            .filter(|byte| matches!(byte, b'(' | b'['))
+            .count();
         if text.len() > MAX_JSON_PATH_BYTES || open > MAX_JSON_PATH_BRACKETS {
             let message = format!(
                 "the path is too long: it may have {MAX_JSON_PATH_BYTES} bytes and \
@@ -271,14 +298,13 @@ fn golden(value: &Value<'_>, sources: &mut Sources<'_>) -> Option<Quality> {
     let hint = "a text file beside the objective, for example `golden: expected/post.md`";
     let expected = sources.read(value, hint)?;
     let name = sources.path(value, hint)?.to_string();
-    Some(Quality::Golden { name, expected: expected.into() })
+    Some(Quality::Golden {
+        name,
+        expected: expected.into(),
+    })
 }
 
-fn command(
-    fields: &Fields<'_>,
-    value: &Value<'_>,
-    sources: &mut Sources<'_>,
-) -> Option<Grader> {
+fn command(fields: &Fields<'_>, value: &Value<'_>, sources: &mut Sources<'_>) -> Option<Grader> {
     let argv = policy::argv(value);
     let limit = fields.optional("timeout", policy::duration);
     let mut found: BTreeMap<RelativePath, std::path::PathBuf> = BTreeMap::new();
@@ -403,10 +429,17 @@ pub(super) fn schema(value: &Value<'_>, sources: &mut Sources<'_>) -> Option<Sch
         }
     };
     match jsonschema::validator_for(&json) {
-        Ok(validator) => Some(Schema { name, validator: Arc::new(validator) }),
+        Ok(validator) => Some(Schema {
+            name,
+            validator: Arc::new(validator),
+        }),
         Err(error) => {
             let place = error.instance_path().to_string();
-            let place = if place.is_empty() { String::new() } else { format!(" at `{place}`") };
+            let place = if place.is_empty() {
+                String::new()
+            } else {
+                format!(" at `{place}`")
+            };
             let why = crate::plain::short(&error.to_string(), 200);
             value.problem(
                 format!("the schema `{name}` is not valid{place}: {why}"),
