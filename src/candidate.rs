@@ -12,7 +12,11 @@ use crate::name::{CandidateName, RelativePath};
 use crate::objective::LimitOverrides;
 use crate::sandbox::Trust;
 
+mod assemble;
 pub mod load;
+pub mod pep723;
+pub mod runtime;
+mod settings;
 
 /// One file of a candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -196,6 +196,14 @@ impl Folder {
         Ok(Self { real })
     }
 
+    /// Opens a folder of this one as one of its own: nothing leaves that either.
+    ///
+    /// # Errors
+    /// When it is not there or is not a folder.
+    pub fn open_below(&self, path: &RelativePath) -> io::Result<Self> {
+        Self::open(&self.real.join(path))
+    }
+
     /// Finds what a path leads to, links followed as long as they stay inside.
     ///
     /// # Errors

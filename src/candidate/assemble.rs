@@ -1,0 +1,440 @@
+//! One candidate, put together: its files, how it starts, what is installed for it, its digest.
+
+use std::path::Path;
+
+use super::pep723;
+use super::runtime::{Ecosystem, for_extension, for_program};
+use super::settings::Settings;
+use super::{Candidate, Dependencies, SourceFile, Start};
+use crate::name::{CandidateName, RelativePath};
+use crate::problem::{Problem, Problems};
+use crate::quantity::ByteCount;
+use crate::suggest;
+use crate::tree::{
+    Folder, MAX_TREE_BYTES, Obstacle, TreeFile, hash_file, open_regular, read_text, reason,
+};
+
+/// Folders of a candidate that are never uploaded.
+const SKIPPED: [&str; 4] = [".git", "__pycache__", "node_modules", ".venv"];
+/// How far into a script its dependency block is looked for.
+const MAX_BLOCK_BYTES: u64 = 1024 * 1024;
+/// The largest `package.json`.
+const MAX_PACKAGE_BYTES: ByteCount = ByteCount::mib(1);
+
+/// What a candidate is on disk.
+#[derive(Debug, Clone)]
+pub(super) enum Shape {
+    /// One script or program.
+    File(TreeFile),
+    /// A folder, by its path below `candidates/`.
+    Folder(RelativePath),
+}
+
+/// Puts a candidate together. `shown` is how messages call its script or folder; `folder` is
+/// `candidates/`.
+///
+/// # Errors
+/// [`Problems`]: what keeps it from being started or uploaded.
+pub(super) fn assemble(
+    name: CandidateName,
+    shown: &Path,
+    folder: &Folder,
+    shape: Shape,
+    settings: Option<Settings>,
+) -> Result<Candidate, Problems> {
+    let settings = settings.unwrap_or_default();
+    let (files, entry, beside) = match shape {
+        Shape::File(file) => {
+            if file.bytes > MAX_TREE_BYTES.0 {
+                let message = format!("the file has more than {MAX_TREE_BYTES}");
+                return Err(Problem::file(shown, message).into());
+            }
+            let beside = Beside::Shared(folder);
+            (vec![file.clone()], Some(file), beside)
+        }
+        Shape::Folder(path) => {
+            let files = inside(shown, folder, &path)?;
+            let entry = match &settings.run {
+                Some(_) => None,
+                None => Some(find_entry(shown, &path, &files)?),
+            };
+            (files, entry, Beside::Own)
+        }
+    };
+    let start = start(&settings, entry.as_ref());
+    check_program(shown, &settings, &files)?;
+    let found = dependencies(shown, &start, entry.as_ref(), &files, beside)?;
+    let mut files = files;
+    files.extend(found.files);
+    files.sort();
+    files.dedup();
+    let digest = digest(shown, &files, &settings.text)?;
+    Ok(Candidate {
+        name,
+        description: settings.description,
+        source: shown.to_owned(),
+        files: files
+            .into_iter()
+            .map(|file| SourceFile {
+                path: file.path,
+                from: file.from,
+                executable: file.executable,
+            })
+            .collect(),
+        start,
+        dependencies: found.dependencies,
+        setup: settings.setup,
+        env: settings.env,
+        pass_env: settings.pass_env,
+        limits: settings.limits,
+        trust: settings.trust,
+        digest,
+    })
+}
+
+/// The files of a candidate's folder, with paths below it.
+fn inside(shown: &Path, folder: &Folder, path: &RelativePath) -> Result<Vec<TreeFile>, Problems> {
+    // Opened anew, so that no link of the candidate reaches another one's files.
+    let own = folder.open_below(path).map_err(|error| {
+        Problem::file(
+            shown,
+            format!("cannot read this folder: {}", reason(&error)),
+        )
+    })?;
+    own.walk(None, &SKIPPED).map_err(|obstacles| {
+        let problem = |obstacle: Obstacle| {
+            let file = if obstacle.path == "." {
+                shown.to_owned()
+            } else {
+                shown.join(&obstacle.path)
+            };
+            Problem::file(file, format!("it {}", obstacle.message))
+                .with_hint("a candidate is uploaded whole: remove or replace it")
+        };
+        Problems(obstacles.into_iter().map(problem).collect())
+    })
+}
+
+fn extension(path: &RelativePath) -> &str {
+    path.file_name()
+        .rsplit_once('.')
+        .map_or("", |(_, extension)| extension)
+}
+
+fn startable(file: &TreeFile) -> bool {
+    file.executable || for_extension(extension(&file.path)).is_some()
+}
+
+/// `main.*`, else `agent.*`, else an executable of the folder's name.
+fn find_entry(
+    shown: &Path,
+    folder: &RelativePath,
+    files: &[TreeFile],
+) -> Result<TreeFile, Problem> {
+    let own = folder.file_name();
+    let own_short = own.strip_prefix("agent_").unwrap_or(own);
+    for stem in ["main", "agent", own, own_short] {
+        let found: Vec<&TreeFile> = files
+            .iter()
+            .filter(|file| {
+                let name = file.path.as_str();
+                let is_stem = name == stem
+                    || name
+                        .rsplit_once('.')
+                        .is_some_and(|(before, _)| before == stem);
+                is_stem && startable(file)
+            })
+            .collect();
+        match found.as_slice() {
+            [] => {}
+            [one] => return Ok((*one).clone()),
+            several => {
+                let names = suggest::list(several.iter().map(|file| file.path.as_str()));
+                let first = &several[0].path;
+                return Err(Problem::file(
+                    shown,
+                    format!("which file starts it? there are {names}"),
+                )
+                .with_hint(format!(
+                    "say it in `candidate.yaml`, for example `run: [./{first}]`"
+                )));
+            }
+        }
+    }
+    let message = if files.is_empty() {
+        "the folder is empty"
+    } else {
+        "nothing in this folder can be started"
+    };
+    Err(Problem::file(shown, message).with_hint(format!(
+        "add `main.py` or the like, an executable `{own}`, or a `candidate.yaml` with `run: [...]`"
+    )))
+}
+
+fn start(settings: &Settings, entry: Option<&TreeFile>) -> Start {
+    if let Some([program, arguments @ ..]) = settings.run.as_deref() {
+        return Start {
+            programs: vec![vec![program.clone()]],
+            entry: arguments.to_vec(),
+            python: matches!(program.as_str(), "python" | "python3"),
+        };
+    }
+    let path = entry.map_or("", |file| file.path.as_str());
+    match entry.and_then(|file| for_extension(extension(&file.path))) {
+        Some(runtime) => {
+            let words = |words: &&[&str]| words.iter().map(ToString::to_string).collect();
+            Start {
+                programs: runtime.programs.iter().map(words).collect(),
+                entry: vec![path.to_owned()],
+                python: runtime.ecosystem == Ecosystem::Python,
+            }
+        }
+        None => Start {
+            programs: vec![vec![format!("./{path}")]],
+            entry: Vec::new(),
+            python: false,
+        },
+    }
+}
+
+/// A program of the candidate's own must be there and executable, unless its setup makes it.
+fn check_program(shown: &Path, settings: &Settings, files: &[TreeFile]) -> Result<(), Problem> {
+    let Some(program) = settings.run.as_ref().and_then(|run| run.first()) else {
+        return Ok(());
+    };
+    if !program.contains('/') || program.starts_with('/') {
+        return Ok(());
+    }
+    let path = RelativePath::parse(program).map_err(|error| {
+        Problem::file(shown, format!("`run` starts `{program}`: {error}"))
+            .with_hint("programs are relative to the candidate's own files")
+    })?;
+    match files.iter().find(|file| file.path == path) {
+        Some(file) if file.executable => Ok(()),
+        Some(_) => Err(Problem::file(
+            shown,
+            format!("`run` starts `{program}`, which is not executable"),
+        )
+        .with_hint(format!("make it so: `chmod +x {program}`"))),
+        // `node_modules/.bin/x` and `target/x` come to be in the setup phase.
+        None if !settings.setup.is_empty() || path.as_str().starts_with("node_modules/") => Ok(()),
+        None => {
+            let known = files.iter().map(|file| file.path.as_str());
+            let hint = suggest::nearest(path.as_str(), known).map_or_else(
+                || "it must be one of the candidate's files, or be made by `setup`".to_owned(),
+                |near| format!("did you mean `./{near}`?"),
+            );
+            Err(Problem::file(
+                shown,
+                format!("`run` starts `{program}`, which is not there"),
+            )
+            .with_hint(hint))
+        }
+    }
+}
+
+/// Where the files that name packages are.
+#[derive(Debug)]
+enum Beside<'f> {
+    /// Among the candidate's own files.
+    Own,
+    /// In `candidates/`, for all single scripts there.
+    Shared(&'f Folder),
+}
+
+#[derive(Debug)]
+struct Installation {
+    dependencies: Dependencies,
+    /// What must be uploaded for it besides the candidate's own files.
+    files: Vec<TreeFile>,
+}
+
+fn dependencies(
+    shown: &Path,
+    start: &Start,
+    entry: Option<&TreeFile>,
+    own: &[TreeFile],
+    beside: Beside<'_>,
+) -> Result<Installation, Problems> {
+    let none = Installation {
+        dependencies: Dependencies::None,
+        files: Vec::new(),
+    };
+    // With `run`, the first argument that is a file is what starts.
+    let entry = entry.or_else(|| {
+        let named = |word: &String| {
+            let path = RelativePath::parse(word).ok()?;
+            own.iter().find(|file| file.path == path)
+        };
+        start
+            .entry
+            .iter()
+            .chain(start.programs.iter().flatten())
+            .find_map(named)
+    });
+    let program = start.programs.first().and_then(|words| words.first());
+    let ecosystem = match program.map(|program| for_program(program)) {
+        Some(Ecosystem::Other) | None => entry
+            .and_then(|file| for_extension(extension(&file.path)))
+            .map_or(Ecosystem::Other, |runtime| runtime.ecosystem),
+        Some(known @ (Ecosystem::Python | Ecosystem::Node)) => known,
+    };
+    let look = |name: &str| find_beside(shown, name, entry, own, &beside);
+    let shared = matches!(beside, Beside::Shared(_));
+    if ecosystem == Ecosystem::Python
+        && let Some(file) = entry
+    {
+        let inline = inline_dependencies(shown, file, shared)?;
+        if !inline.is_empty() {
+            return Ok(Installation {
+                dependencies: Dependencies::PythonInline(inline),
+                ..none
+            });
+        }
+    }
+    if ecosystem == Ecosystem::Python || (ecosystem == Ecosystem::Other && !shared) {
+        if let Some(file) = look("requirements.txt")? {
+            let dependencies = Dependencies::PythonFile(file.path.clone());
+            return Ok(Installation {
+                dependencies,
+                files: vec![file],
+            });
+        }
+    }
+    if ecosystem == Ecosystem::Node || (ecosystem == Ecosystem::Other && !shared) {
+        if let Some(file) = look("package.json")? {
+            let lock = match look("package-lock.json")? {
+                None => look("npm-shrinkwrap.json")?,
+                found @ Some(_) => found,
+            };
+            let folder = file
+                .path
+                .as_str()
+                .rsplit_once('/')
+                .and_then(|(folder, _)| RelativePath::parse(folder).ok());
+            let dependencies = if asks_for_packages(shown, &file, shared)? {
+                Dependencies::Node {
+                    folder,
+                    locked: lock.is_some(),
+                }
+            } else {
+                Dependencies::None
+            };
+            return Ok(Installation {
+                dependencies,
+                files: [Some(file), lock].into_iter().flatten().collect(),
+            });
+        }
+    }
+    Ok(none)
+}
+
+/// A file beside the entry, else at the candidate's root.
+fn find_beside(
+    shown: &Path,
+    name: &str,
+    entry: Option<&TreeFile>,
+    own: &[TreeFile],
+    beside: &Beside<'_>,
+) -> Result<Option<TreeFile>, Problem> {
+    match beside {
+        Beside::Own => {
+            let near = entry
+                .and_then(|file| file.path.as_str().rsplit_once('/'))
+                .map(|(folder, _)| format!("{folder}/{name}"));
+            let wanted = near.into_iter().chain([name.to_owned()]);
+            Ok(wanted
+                .filter_map(|path| own.iter().find(|file| file.path.as_str() == path))
+                .next()
+                .cloned())
+        }
+        Beside::Shared(folder) => {
+            let path = RelativePath::parse(name)
+                .map_err(|error| Problem::file(shown, error.to_string()))?;
+            match folder.file(&path) {
+                Ok(file) => Ok(Some(file)),
+                Err(obstacle) if obstacle.missing => Ok(None),
+                Err(obstacle) => Err(Problem::file(
+                    shown.with_file_name(name),
+                    format!("it {}", obstacle.message),
+                )),
+            }
+        }
+    }
+}
+
+/// How messages call a file of the candidate.
+fn shown_file(shown: &Path, file: &TreeFile, shared: bool) -> std::path::PathBuf {
+    if shared {
+        shown.with_file_name(file.path.as_str())
+    } else {
+        shown.join(&file.path)
+    }
+}
+
+fn inline_dependencies(
+    shown: &Path,
+    file: &TreeFile,
+    shared: bool,
+) -> Result<Vec<String>, Problem> {
+    use std::io::Read as _;
+    let called = shown_file(shown, file, shared);
+    let mut head = Vec::new();
+    open_regular(&file.from)
+        .and_then(|(script, _)| script.take(MAX_BLOCK_BYTES).read_to_end(&mut head))
+        .map_err(|error| {
+            Problem::file(
+                &called,
+                format!("cannot read this file: {}", reason(&error)),
+            )
+        })?;
+    // Python itself takes other encodings; the block is ASCII wherever it matters.
+    pep723::dependencies(&String::from_utf8_lossy(&head)).map_err(|error| {
+        let mut problem = Problem::file(&called, error.message).with_hint(
+            "for example `# dependencies = [\"requests\"]` between `# /// script` and `# ///`",
+        );
+        problem.at = Some((error.line, 1));
+        problem
+    })
+}
+
+/// Whether a `package.json` names any package; many only set the module type.
+fn asks_for_packages(shown: &Path, file: &TreeFile, shared: bool) -> Result<bool, Problem> {
+    let called = shown_file(shown, file, shared);
+    let text = read_text(&file.from, MAX_PACKAGE_BYTES).map_err(|mut problem| {
+        problem.file = Some(called.clone());
+        problem
+    })?;
+    let package: serde_json::Value = serde_json::from_str(&text).map_err(|error| {
+        let mut problem = Problem::file(&called, format!("this is not JSON: {error}"));
+        problem.at = Some((error.line(), error.column().max(1)));
+        problem
+    })?;
+    let lists = ["dependencies", "devDependencies", "optionalDependencies"];
+    Ok(lists.iter().any(|list| {
+        package
+            .get(list)
+            .and_then(serde_json::Value::as_object)
+            .is_some_and(|packages| !packages.is_empty())
+    }))
+}
+
+fn digest(shown: &Path, files: &[TreeFile], settings: &str) -> Result<String, Problem> {
+    let mut parts = vec![settings.as_bytes().to_vec()];
+    for file in files {
+        let hash = hash_file(&file.from).map_err(|error| {
+            Problem::file(
+                shown,
+                format!("cannot read `{}`: {}", file.path, reason(&error)),
+            )
+        })?;
+        parts.push(file.path.as_str().as_bytes().to_vec());
+        parts.push(if file.executable {
+            b"x".to_vec()
+        } else {
+            b"-".to_vec()
+        });
+        parts.push(hash.into_bytes());
+    }
+    Ok(super::digest(parts.iter().map(Vec::as_slice)))
+}

@@ -1,0 +1,145 @@
+//! The dependency block that a Python script can carry (PEP 723): found and read, never executed.
+
+use serde::Deserialize;
+
+/// What is wrong with a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockError {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// The part of the block that forge acts on; the rest is for other tools.
+#[derive(Debug, Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    dependencies: Vec<String>,
+}
+
+/// Returns the packages that a script asks for in its `# /// script` block; none without a block.
+///
+/// # Errors
+/// [`BlockError`] when a block has no end, there are several, or its TOML or a requirement is wrong.
+pub fn dependencies(script: &str) -> Result<Vec<String>, BlockError> {
+    let lines: Vec<&str> = script
+        .lines()
+        .map(|line| line.trim_end_matches('\r'))
+        .collect();
+    let mut starts = lines
+        .iter()
+        .enumerate()
+        .filter(|(_, line)| **line == "# /// script");
+    let Some((start, _)) = starts.next() else {
+        return Ok(Vec::new());
+    };
+    let inside = lines[start + 1..]
+        .iter()
+        .take_while(|line| **line == "#" || line.starts_with("# "))
+        .count();
+    // The last closing line of the comment is the one that counts, says the specification.
+    let block = &lines[start + 1..start + 1 + inside];
+    let Some(length) = block.iter().rposition(|line| *line == "# ///") else {
+        return Err(BlockError {
+            line: start + 1,
+            message: "the `# /// script` block is not closed by `# ///`".to_owned(),
+        });
+    };
+    if let Some((second, _)) = starts.find(|(line, _)| *line > start + 1 + length) {
+        return Err(BlockError {
+            line: second + 1,
+            message: "there is a second `# /// script` block".to_owned(),
+        });
+    }
+    let content: Vec<&str> = block[..length]
+        .iter()
+        .map(|line| line.strip_prefix("# ").unwrap_or_default())
+        .collect();
+    let content = content.join("\n");
+    let metadata: Metadata = toml::from_str(&content).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start.min(content.len()));
+        let before = content.as_bytes()[..at]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
+        BlockError {
+            line: start + 2 + before,
+            message: format!("the `# /// script` block is wrong: {}", error.message()),
+        }
+    })?;
+    // Each becomes one argument of an installer, where a leading `-` would be an option.
+    let bad = |text: &&String| {
+        text.trim().is_empty() || text.trim().starts_with('-') || text.contains(char::is_control)
+    };
+    if let Some(text) = metadata.dependencies.iter().find(bad) {
+        return Err(BlockError {
+            line: start + 1,
+            message: format!("{text:?} is not a requirement such as `requests>=2`"),
+        });
+    }
+    Ok(metadata.dependencies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(script: &str, expected: Result<&[&str], (usize, &str)>) {
+        match (dependencies(script), expected) {
+            (Ok(got), Ok(expected)) => assert_eq!(got, expected, "{script}"),
+            (Err(got), Err((line, part))) => {
+                assert_eq!(got.line, line, "{script}: {got:?}");
+                assert!(got.message.contains(part), "{script}: {got:?}");
+            }
+            (got, expected) => panic!("{script}: {got:?}, not {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn a_block_says_what_to_install() {
+        check("print(1)\n", Ok(&[]));
+        check(
+            "#!/usr/bin/env python3\n# /// script\n# requires-python = \">=3.11\"\n# dependencies = [\n#   \"requests<3\",\n#   \"rich\",\n# ]\n# ///\nimport rich\n",
+            Ok(&["requests<3", "rich"]),
+        );
+        check(
+            "# /// script\r\n# dependencies = [\"a\"]\r\n#\r\n# ///\r\n",
+            Ok(&["a"]),
+        );
+        check(
+            "# /// script\n# requires-python = \">=3\"\n# ///\n",
+            Ok(&[]),
+        );
+        check(
+            "# /// script\n# dependencies = []\n# ///\n# ///\n",
+            Err((4, "")),
+        );
+        check("    # /// script\n    # ///\n", Ok(&[]));
+        check("# /// other\n# x\n# ///\n", Ok(&[]));
+    }
+
+    #[test]
+    fn a_wrong_block_is_told_with_its_line() {
+        check(
+            "import x\n# /// script\n# dependencies = []\nprint()\n",
+            Err((2, "not closed")),
+        );
+        check(
+            "# /// script\n# dependencies = [\"a\"\n# x = \n# ///\n",
+            Err((4, "block is wrong")),
+        );
+        check(
+            "# /// script\n#\n# dependencies = \"a\"\n# ///\n",
+            Err((3, "invalid type")),
+        );
+        check(
+            "# /// script\n# dependencies = [\"--index-url=x\"]\n# ///\n",
+            Err((1, "not a requirement")),
+        );
+        check(
+            "# /// script\n# ///\n\n# /// script\n# ///\n",
+            Err((4, "second")),
+        );
+    }
+}
