@@ -1,0 +1,403 @@
+//! `run.json` and `trial.json`: everything, for machines.
+//!
+//! Promises: keys come in one order; every planned trial has its row; rows are written one at a time.
+//! What could steer a terminal is escaped, because `--json` may be read on one. A record that became a
+//! `trial.json` comes back from it whole.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use serde::ser::{SerializeSeq, Serializer};
+use serde::{Deserialize, Serialize};
+use serde_json::ser::{Formatter, PrettyFormatter};
+
+use super::Report;
+use crate::event::{
+    ArtifactRecord, Cleanup, ErrorClass, RunPlan, StopCause, StreamRecord, Timings, TrialEnd,
+    TrialRecord,
+};
+use crate::exit::ExitCode;
+use crate::name::{CandidateName, ObjectiveName, SandboxId, TrialId};
+use crate::sandbox::{Skipped, Usage};
+use crate::score::{GateResult, Points, ScorerResult, TrialScore};
+use crate::summary::{Standings, TrialRow};
+
+/// The version of the form of `run.json` and `trial.json`. Additions do not change it.
+pub const SCHEMA_VERSION: u32 = 1;
+
+pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
+    let formatter = Tame(PrettyFormatter::new());
+    let mut serializer = serde_json::Serializer::with_formatter(&mut *to, formatter);
+    Document::of(report).serialize(&mut serializer)?;
+    to.write_all(b"\n")
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema_version: u32,
+    plan: Option<&'a RunPlan>,
+    started: Option<String>,
+    took_seconds: Option<f64>,
+    exit: Exit<'a>,
+    stopped: Option<StopCause>,
+    warnings: &'a [String],
+    planned: usize,
+    lost: usize,
+    standings: &'a Standings,
+    cleanup: Option<&'a Cleanup>,
+    trials: Trials<'a>,
+}
+
+impl<'a> Document<'a> {
+    fn of(report: &'a Report<'a>) -> Self {
+        let summary = report.summary;
+        Self {
+            schema_version: SCHEMA_VERSION,
+            plan: summary.plan.as_ref(),
+            started: summary.started.map(|at| at.to_string()),
+            took_seconds: summary.took.map(|took| took.as_secs_f64()),
+            exit: Exit {
+                code: report.exit.code(),
+                name: exit_name(report.exit),
+                reasons: report.reasons,
+            },
+            stopped: summary.stopped,
+            warnings: &summary.warnings,
+            planned: summary.trials.len(),
+            lost: summary.lost(),
+            standings: report.standings,
+            cleanup: summary.cleanup.as_ref(),
+            trials: Trials(report),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Exit<'a> {
+    code: u8,
+    name: &'static str,
+    reasons: &'a [String],
+}
+
+/// The name of an exit code in files and reports.
+pub(super) const fn exit_name(exit: ExitCode) -> &'static str {
+    match exit {
+        ExitCode::Ok => "ok",
+        ExitCode::Below => "below",
+        ExitCode::Usage => "usage",
+        ExitCode::Incomplete => "incomplete",
+        ExitCode::Undeleted => "undeleted",
+        ExitCode::Interrupted => "interrupted",
+        ExitCode::Terminated => "terminated",
+    }
+}
+
+struct Trials<'a>(&'a Report<'a>);
+
+impl Serialize for Trials<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let rows = &self.0.summary.trials;
+        let mut list = serializer.serialize_seq(Some(rows.len()))?;
+        for row in rows {
+            let details = self.0.details.record(&row.trial).map(Detail::from);
+            list.serialize_element(&Entry {
+                row,
+                passed: row.passed(),
+                details: details.unwrap_or_default(),
+            })?;
+        }
+        list.end()
+    }
+}
+
+/// One trial in `run.json`.
+#[derive(Serialize)]
+struct Entry<'a> {
+    #[serde(flatten)]
+    row: &'a TrialRow,
+    passed: bool,
+    #[serde(flatten)]
+    details: Detail,
+}
+
+/// What the record adds to the row; all of it is there, and empty, when there is no record.
+#[derive(Serialize, Default)]
+struct Detail {
+    explanation: Option<String>,
+    end: Option<TrialEnd>,
+    timings: Timings,
+    gates: Vec<GateResult>,
+    scorers: Vec<ScorerResult>,
+    metrics: BTreeMap<String, f64>,
+    usage: Usage,
+    artifact: Option<ArtifactRecord>,
+    files: Vec<ArtifactRecord>,
+    skipped: Vec<Skipped>,
+    stdout: Option<StreamRecord>,
+    stderr: Option<StreamRecord>,
+    sandbox_id: Option<SandboxId>,
+    isolation: String,
+}
+
+impl From<TrialRecord> for Detail {
+    fn from(record: TrialRecord) -> Self {
+        let (explanation, gates, scorers) = match record.score {
+            Some(score) => (Some(score.explanation), score.gates, score.scorers),
+            None => (None, Vec::new(), Vec::new()),
+        };
+        Self {
+            explanation,
+            end: Some(record.end),
+            timings: record.timings,
+            gates,
+            scorers,
+            metrics: record.metrics,
+            usage: record.usage,
+            artifact: record.artifact,
+            files: record.files,
+            skipped: record.skipped,
+            stdout: Some(record.stdout),
+            stderr: Some(record.stderr),
+            sandbox_id: record.sandbox,
+            isolation: record.isolation,
+        }
+    }
+}
+
+/// The whole of a `trial.json`: the seven fields of the original first, then what forge adds.
+#[derive(Serialize, Deserialize)]
+struct TrialFile {
+    candidate_id: CandidateName,
+    sandbox_id: Option<SandboxId>,
+    success: bool,
+    output: Option<String>,
+    artifact_content: Option<String>,
+    runtime_seconds: Option<f64>,
+    error_message: Option<String>,
+
+    schema_version: u32,
+    objective: ObjectiveName,
+    repeat: u32,
+    attempts: u32,
+    end: TrialEnd,
+    exit_code: Option<i32>,
+    error_kind: Option<ErrorClass>,
+    stdout: StreamRecord,
+    stderr: StreamRecord,
+    timings: Timings,
+    gates: Vec<GateResult>,
+    scores: Option<Scores>,
+    metrics: BTreeMap<String, f64>,
+    usage: Usage,
+    artifact: Option<NamedFile>,
+    files: Vec<NamedFile>,
+    skipped: Vec<Skipped>,
+    isolation: String,
+}
+
+/// A [`TrialScore`] without its gates, which stand beside it.
+#[derive(Serialize, Deserialize)]
+struct Scores {
+    total: Points,
+    success: Points,
+    quality: Option<Points>,
+    speed: Option<Points>,
+    disqualified: Option<String>,
+    scorers: Vec<ScorerResult>,
+    explanation: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NamedFile {
+    name: String,
+    bytes: u64,
+    sha256: String,
+    partial: bool,
+}
+
+impl From<&ArtifactRecord> for NamedFile {
+    fn from(record: &ArtifactRecord) -> Self {
+        Self {
+            name: record.path.clone(),
+            bytes: record.bytes,
+            sha256: record.sha256.clone(),
+            partial: record.partial,
+        }
+    }
+}
+
+impl From<NamedFile> for ArtifactRecord {
+    fn from(file: NamedFile) -> Self {
+        Self {
+            path: file.name,
+            bytes: file.bytes,
+            sha256: file.sha256,
+            partial: file.partial,
+        }
+    }
+}
+
+/// A record as the `trial.json` of its trial. `output` is what the candidate printed and
+/// `artifact_content` what it wrote, each as far as it is text and small enough to be in there.
+///
+/// `success` says that nothing went wrong and no gate failed; `error_message` says what did.
+#[must_use]
+pub fn trial_json(
+    record: &TrialRecord,
+    output: Option<&str>,
+    artifact_content: Option<&str>,
+) -> serde_json::Value {
+    let error = record.end.error();
+    let score = record.score.as_ref();
+    let disqualified = score.and_then(|score| score.disqualified.as_deref());
+    let file = TrialFile {
+        candidate_id: record.trial.candidate.clone(),
+        sandbox_id: record.sandbox.clone(),
+        // A gate may ask for another exit code than 0.
+        success: score.map_or(error.is_none(), |score| score.disqualified.is_none()),
+        output: output.map(str::to_owned),
+        artifact_content: artifact_content.map(str::to_owned),
+        runtime_seconds: record.runtime_s,
+        error_message: error
+            .as_ref()
+            .map(|(_, message)| message.clone())
+            .or_else(|| disqualified.map(|gate| format!("disqualified by {gate}"))),
+        schema_version: SCHEMA_VERSION,
+        objective: record.trial.objective.clone(),
+        repeat: record.trial.repeat,
+        attempts: record.attempts,
+        end: record.end.clone(),
+        exit_code: record.end.exit_code(),
+        error_kind: error.map(|(class, _)| class),
+        stdout: record.stdout.clone(),
+        stderr: record.stderr.clone(),
+        timings: record.timings,
+        gates: score.map_or_else(Vec::new, |score| score.gates.clone()),
+        scores: score.map(|score| Scores {
+            total: score.total,
+            success: score.success,
+            quality: score.quality,
+            speed: score.speed,
+            disqualified: score.disqualified.clone(),
+            scorers: score.scorers.clone(),
+            explanation: score.explanation.clone(),
+        }),
+        metrics: record.metrics.clone(),
+        usage: record.usage,
+        artifact: record.artifact.as_ref().map(NamedFile::from),
+        files: record.files.iter().map(NamedFile::from).collect(),
+        skipped: record.skipped.clone(),
+        isolation: record.isolation.clone(),
+    };
+    // Every key is a string, so there is nothing that could fail; null is what JSON has for "nothing".
+    serde_json::to_value(&file).unwrap_or(serde_json::Value::Null)
+}
+
+/// The record that a `trial.json` was made of.
+///
+/// # Errors
+/// A sentence when a field is missing or makes no sense, or the file is of a later form.
+pub fn record_from_trial_json(value: &serde_json::Value) -> Result<TrialRecord, String> {
+    let file = TrialFile::deserialize(value).map_err(|error| error.to_string())?;
+    if file.schema_version > SCHEMA_VERSION {
+        return Err(format!(
+            "it has schema version {}, and this forge knows up to {SCHEMA_VERSION}",
+            file.schema_version
+        ));
+    }
+    let gates = file.gates;
+    Ok(TrialRecord {
+        trial: TrialId {
+            objective: file.objective,
+            candidate: file.candidate_id,
+            repeat: file.repeat,
+        },
+        end: file.end,
+        attempts: file.attempts,
+        sandbox: file.sandbox_id,
+        isolation: file.isolation,
+        runtime_s: file.runtime_seconds,
+        timings: file.timings,
+        stdout: file.stdout,
+        stderr: file.stderr,
+        artifact: file.artifact.map(ArtifactRecord::from),
+        files: file.files.into_iter().map(ArtifactRecord::from).collect(),
+        skipped: file.skipped,
+        metrics: file.metrics,
+        usage: file.usage,
+        score: file.scores.map(|scores| TrialScore {
+            total: scores.total,
+            success: scores.success,
+            quality: scores.quality,
+            speed: scores.speed,
+            disqualified: scores.disqualified,
+            gates,
+            scorers: scores.scorers,
+            explanation: scores.explanation,
+        }),
+    })
+}
+
+/// Pretty JSON in which every character that [`crate::plain`] would remove is written `\uXXXX`: the same
+/// text to a parser, and harmless to a terminal.
+struct Tame(PrettyFormatter<'static>);
+
+impl Formatter for Tame {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        to: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        if crate::plain::text(fragment).len() == fragment.len() {
+            return to.write_all(fragment.as_bytes());
+        }
+        for c in fragment.chars() {
+            let mut utf8 = [0; 4];
+            let text = c.encode_utf8(&mut utf8);
+            if crate::plain::text(text).is_empty() {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    write!(to, "\\u{unit:04x}")?;
+                }
+            } else {
+                to.write_all(text.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_array<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
+        self.0.begin_array(to)
+    }
+
+    fn end_array<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
+        self.0.end_array(to)
+    }
+
+    fn begin_array_value<W: ?Sized + Write>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_array_value(to, first)
+    }
+
+    fn end_array_value<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
+        self.0.end_array_value(to)
+    }
+
+    fn begin_object<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
+        self.0.begin_object(to)
+    }
+
+    fn end_object<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
+        self.0.end_object(to)
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_object_key(to, first)
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
+        self.0.begin_object_value(to)
+    }
+
+    fn end_object_value<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
+        self.0.end_object_value(to)
+    }
+}

@@ -1,0 +1,233 @@
+//! Runs for the tests of reports: made of events, as real ones are.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+
+use super::{Details, Folder, Format, Report};
+use crate::event::{
+    ArtifactRecord, Cleanup, Event, EventKind, PlannedCandidate, PlannedObjective, RunPlan,
+    Setting, StreamRecord, Timings, TrialEnd, TrialRecord,
+};
+use crate::exit::{Demands, decide};
+use crate::name::{SandboxId, TrialId};
+use crate::sandbox::{Skipped, Usage};
+use crate::score::{GateResult, Points, ScorerResult, Weights, combine};
+use crate::summary::{RunSummary, Standings};
+
+/// A run under construction.
+pub(super) struct Run {
+    pub(super) plan: RunPlan,
+    pub(super) records: BTreeMap<TrialId, TrialRecord>,
+    pub(super) more: Vec<EventKind>,
+    pub(super) cleanup: Cleanup,
+}
+
+impl Details for Run {
+    fn record(&self, trial: &TrialId) -> Option<TrialRecord> {
+        self.records.get(trial).cloned()
+    }
+}
+
+impl Run {
+    /// A plan of nothing done yet.
+    pub(super) fn new(candidates: &[&str], objectives: &[&str], repeats: u32) -> Self {
+        let setting = |value: &str, origin: &str| Setting {
+            value: value.to_owned(),
+            origin: origin.to_owned(),
+        };
+        Self {
+            plan: RunPlan {
+                run: "0190a5d0-0000-7000-8000-00000000beef".parse().unwrap(),
+                forge_version: "0.1.0".to_owned(),
+                mode: "local".to_owned(),
+                mode_reason: "daytona not asked for".to_owned(),
+                isolation: String::new(),
+                seed: 7,
+                jobs: 4,
+                candidates: candidates
+                    .iter()
+                    .map(|name| PlannedCandidate {
+                        name: name.parse().unwrap(),
+                        description: None,
+                        digest: "00".to_owned(),
+                        differs: Vec::new(),
+                    })
+                    .collect(),
+                objectives: objectives
+                    .iter()
+                    .map(|name| PlannedObjective {
+                        name: name.parse().unwrap(),
+                        title: None,
+                        digest: "00".to_owned(),
+                        repeats,
+                        output: "post.md".to_owned(),
+                        weights: Weights::default(),
+                        run_limit_s: 60.0,
+                        network: "open".to_owned(),
+                    })
+                    .collect(),
+                settings: [("jobs".to_owned(), setting("4", "flag"))].into(),
+                host: [("os".to_owned(), "linux".to_owned())].into(),
+            },
+            records: BTreeMap::new(),
+            more: Vec::new(),
+            cleanup: Cleanup {
+                deleted: 1,
+                ..Cleanup::default()
+            },
+        }
+    }
+
+    pub(super) fn add(&mut self, record: TrialRecord) {
+        self.records.insert(record.trial.clone(), record);
+    }
+
+    pub(super) fn summary(&self) -> RunSummary {
+        let mut kinds = vec![EventKind::RunStarted(self.plan.clone())];
+        kinds.extend(self.more.iter().cloned());
+        let finished = |record: &TrialRecord| EventKind::TrialFinished(Box::new(record.clone()));
+        kinds.extend(self.records.values().map(finished));
+        kinds.push(EventKind::CleanedUp(self.cleanup.clone()));
+        kinds.push(EventKind::RunFinished { took_ms: 1500 });
+        let events: Vec<Event> = kinds.into_iter().zip(0..).map(event).collect();
+        RunSummary::of(&events)
+    }
+
+    /// Gives the report to `look`.
+    pub(super) fn report<T>(&self, look: impl FnOnce(&Report<'_>) -> T) -> T {
+        let summary = self.summary();
+        let standings: Standings = summary.standings();
+        let (exit, reasons) = decide(&summary, &standings, &Demands::default());
+        look(&Report {
+            summary: &summary,
+            standings: &standings,
+            exit,
+            reasons: &reasons,
+            sweep: "forge sweep --run beef",
+            details: self,
+        })
+    }
+
+    pub(super) fn written(&self, format: Format) -> String {
+        let mut bytes = Vec::new();
+        self.report(|report| report.write(format, &mut bytes))
+            .unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+}
+
+pub(super) fn event((kind, seq): (EventKind, u64)) -> Event {
+    Event {
+        seq,
+        at: Timestamp::UNIX_EPOCH,
+        kind,
+    }
+}
+
+pub(super) fn trial(candidate: &str, objective: &str, repeat: u32) -> TrialId {
+    TrialId {
+        objective: objective.parse().unwrap(),
+        candidate: candidate.parse().unwrap(),
+        repeat,
+    }
+}
+
+/// A trial that passed with this quality; its speed is always 90.
+pub(super) fn passed(trial: TrialId, quality: f64) -> TrialRecord {
+    judged(trial, true, "post has 12 links", quality)
+}
+
+/// A trial that one gate disqualified.
+pub(super) fn failed(trial: TrialId, why: &str) -> TrialRecord {
+    judged(trial, false, why, 0.0)
+}
+
+fn judged(trial: TrialId, held: bool, why: &str, quality: f64) -> TrialRecord {
+    let gate = GateResult {
+        gate: "min_bytes 11".to_owned(),
+        passed: held,
+        explanation: if held { "it has 2,048 bytes" } else { why }.to_owned(),
+    };
+    let scorer = ScorerResult {
+        scorer: "regex /^#/".to_owned(),
+        weight: 2.0,
+        points: Points::new(quality),
+        explanation: why.to_owned(),
+    };
+    let speed = Points::clamped(90.0);
+    TrialRecord {
+        runtime_s: Some(0.125),
+        score: Some(combine(Weights::default(), vec![gate], vec![scorer], speed)),
+        ..TrialRecord::ended(trial, TrialEnd::Exited { code: 0 }, 1)
+    }
+}
+
+/// A trial that the infrastructure lost.
+pub(super) fn lost(trial: TrialId) -> TrialRecord {
+    let end = TrialEnd::SandboxFailed {
+        phase: crate::event::Phase::Creating,
+        message: "the server answered 500".to_owned(),
+        hint: None,
+    };
+    TrialRecord::ended(trial, end, 3)
+}
+
+/// A record in which nothing is missing.
+pub(super) fn full(trial: TrialId) -> TrialRecord {
+    let file = |path: &str| ArtifactRecord {
+        path: path.to_owned(),
+        bytes: 2048,
+        sha256: "ab".repeat(32),
+        partial: true,
+    };
+    let stream = |name: &str| StreamRecord {
+        file: format!("{name}.log"),
+        bytes: 10,
+        dropped: 3,
+    };
+    TrialRecord {
+        sandbox: Some(SandboxId::new("sandbox-1")),
+        isolation: "namespaces".to_owned(),
+        timings: Timings {
+            create_ms: Some(1),
+            upload_ms: Some(2),
+            setup_ms: Some(3),
+            run_ms: Some(4),
+            collect_ms: Some(5),
+            score_ms: Some(6),
+        },
+        stdout: stream("stdout"),
+        stderr: stream("stderr"),
+        artifact: Some(file("post.md")),
+        files: vec![file("files/chart.png")],
+        skipped: vec![Skipped {
+            path: "link".to_owned(),
+            reason: "is a symbolic link".to_owned(),
+        }],
+        metrics: [("tokens".to_owned(), 1234.0), ("cost_usd".to_owned(), 0.02)].into(),
+        usage: Usage {
+            peak_memory_bytes: Some(1 << 20),
+            cpu_milliseconds: Some(42),
+        },
+        ..passed(trial, 81.3)
+    }
+}
+
+/// A folder in memory.
+#[derive(Default)]
+pub(super) struct Memory(pub(super) BTreeMap<String, Vec<u8>>);
+
+impl Folder for Memory {
+    fn save(
+        &mut self,
+        name: &str,
+        fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        fill(&mut bytes)?;
+        self.0.insert(name.to_owned(), bytes);
+        Ok(())
+    }
+}

@@ -1,0 +1,350 @@
+//! The summary on a terminal: who won and why first, then the standings, then what went wrong.
+//!
+//! Promises: no line is wider than asked for (nor than 40 columns, whichever is more); columns line up by
+//! what is seen, not by bytes; escape codes are there only when colour was asked for.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::view::{Fact, Headline, NOTHING, Row, Tone, View};
+use super::{Report, count};
+
+/// How to set the summary.
+#[derive(Debug, Clone, Copy)]
+pub struct Style<'a> {
+    /// The terminal's width in columns; less than 40 counts as 40.
+    pub width: usize,
+    /// Whether to use colours.
+    pub color: bool,
+    /// Where the full report is, as the user would type it.
+    pub place: &'a str,
+}
+
+const MIN_WIDTH: usize = 40;
+/// Between two columns, and before the first.
+const GAP: &str = "  ";
+
+pub(super) fn render(report: &Report<'_>, style: &Style<'_>) -> String {
+    let view = View::of(report);
+    let mut page = Page {
+        text: String::new(),
+        width: style.width.max(MIN_WIDTH),
+        color: style.color,
+    };
+    page.headline("", &view.headline);
+    if !view.overall.is_empty() {
+        let objectives = count(view.sections.len(), "objective", "objectives");
+        page.blank();
+        page.line(Paint::Bold, &format!("Overall, the mean over {objectives}"));
+        page.table(&view.overall);
+    }
+    for section in &view.sections {
+        page.blank();
+        if !view.overall.is_empty() {
+            page.headline(&section.name, &section.headline);
+        }
+        page.table(&section.table);
+    }
+    page.blank();
+    remarks(&mut page, &view);
+    endings(&mut page, &view, report, style.place);
+    page.text
+}
+
+/// What makes the tables less than the whole truth.
+fn remarks(page: &mut Page, view: &View) {
+    for Fact { name, value } in &view.unlike {
+        page.wrapped(Paint::Warn, "* ", &format!("{name} is not like for like: {value}"));
+    }
+    if !view.losses.is_empty() {
+        page.wrapped(Paint::Warn, "", &view.losses);
+    }
+    if !view.stopped.is_empty() {
+        page.wrapped(Paint::Warn, "Stopped: ", &view.stopped);
+    }
+}
+
+/// How it ended, and where to read on.
+fn endings(page: &mut Page, view: &View, report: &Report<'_>, place: &str) {
+    let sandboxes = &view.sandboxes;
+    if !sandboxes.unconfirmed.is_empty() {
+        let title = "Sandboxes that may still exist, and cost money:";
+        page.wrapped(Paint::Bad, "", title);
+        for Fact { name, value } in &sandboxes.unconfirmed {
+            page.wrapped(Paint::None, GAP, &format!("{name}: {value}"));
+        }
+    }
+    if !sandboxes.kept.is_empty() {
+        page.wrapped(Paint::Warn, "", "Sandboxes that were kept:");
+        for id in &sandboxes.kept {
+            page.wrapped(Paint::None, GAP, id);
+        }
+    }
+    if sandboxes.more > 0 {
+        let more = format!("{GAP}… and {} more", sandboxes.more);
+        page.line(Paint::None, &more);
+    }
+    if !sandboxes.sweep.is_empty() {
+        page.wrapped(Paint::None, "Delete them with: ", &sandboxes.sweep);
+    }
+    for reason in &view.exit.reasons {
+        let exit = format!("Exit code {} ({}): ", view.exit.code, view.exit.name);
+        page.wrapped(Paint::Bad, &exit, reason);
+    }
+    let trials = count(report.summary.trials.len(), "trial", "trials");
+    let took = report.summary.took.map_or_else(String::new, |took| {
+        format!(" in {}", crate::quantity::show_duration(took))
+    });
+    let tail = format!("{trials}{took}; sandboxes: {}", sandboxes.summary);
+    page.wrapped(Paint::Dim, "", &tail);
+    if !place.is_empty() {
+        page.wrapped(Paint::None, "Report: ", &crate::plain::line(place));
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Paint {
+    None,
+    Bold,
+    Dim,
+    Best,
+    Warn,
+    Bad,
+}
+
+impl Paint {
+    const fn codes(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Bold => "\u{1b}[1m",
+            Self::Dim => "\u{1b}[2m",
+            Self::Best => "\u{1b}[1;32m",
+            Self::Warn => "\u{1b}[33m",
+            Self::Bad => "\u{1b}[31m",
+        }
+    }
+
+    const fn of(tone: Tone) -> Self {
+        match tone {
+            Tone::Best => Self::Best,
+            Tone::Good => Self::None,
+            Tone::Bad => Self::Bad,
+            Tone::Lost => Self::Warn,
+        }
+    }
+}
+
+/// What has been set so far.
+struct Page {
+    text: String,
+    width: usize,
+    color: bool,
+}
+
+impl Page {
+    /// An empty line, unless there is one already.
+    fn blank(&mut self) {
+        if !self.text.is_empty() && !self.text.ends_with("\n\n") {
+            self.text.push('\n');
+        }
+    }
+
+    /// One line that is known to fit.
+    fn line(&mut self, paint: Paint, text: &str) {
+        self.painted(paint, text.trim_end());
+        self.text.push('\n');
+    }
+
+    fn painted(&mut self, paint: Paint, text: &str) {
+        let codes = if self.color { paint.codes() } else { "" };
+        self.text.push_str(codes);
+        self.text.push_str(text);
+        if !codes.is_empty() {
+            self.text.push_str("\u{1b}[0m");
+        }
+    }
+
+    /// A label in colour, then a text that goes on below itself where it does not fit.
+    fn wrapped(&mut self, paint: Paint, label: &str, text: &str) {
+        let indent = if label.is_empty() { 0 } else { GAP.len() };
+        let mut lines = wrap(text, label.width(), indent, self.width).into_iter();
+        let first = lines.next().unwrap_or_default();
+        if label.trim().is_empty() {
+            self.text.push_str(label);
+            self.painted(paint, &first);
+        } else {
+            self.painted(paint, label);
+            self.text.push_str(&first);
+        }
+        self.text.push('\n');
+        for line in lines {
+            let line = format!("{}{line}", " ".repeat(indent));
+            self.line(if label.trim().is_empty() { paint } else { Paint::None }, &line);
+        }
+    }
+
+    fn headline(&mut self, of: &str, headline: &Headline) {
+        let label = if of.is_empty() {
+            format!("{}: ", headline.label)
+        } else {
+            format!("{of}  {}: ", headline.label)
+        };
+        let paint = match (of.is_empty(), headline.label) {
+            (false, _) => Paint::Bold,
+            (true, "No winner") => Paint::Bad,
+            (true, _) => Paint::Best,
+        };
+        self.wrapped(paint, &label, &headline.text);
+    }
+
+    fn table(&mut self, rows: &[Row]) {
+        let columns = columns(rows, self.width);
+        let used: usize = columns.iter().map(|column| GAP.len() + column.width).sum();
+        let room = self.width.saturating_sub(used + GAP.len());
+        let header: String = columns
+            .iter()
+            .map(|column| format!("{GAP}{}", column.set(column.title)))
+            .collect();
+        self.line(Paint::Dim, &header);
+        for row in rows {
+            let cells: String = columns
+                .iter()
+                .map(|column| format!("{GAP}{}", column.set(&(column.cell)(row))))
+                .collect();
+            let fits = row.note.width() <= room;
+            match row.tone {
+                Tone::Best => self.painted(Paint::Best, &cells),
+                Tone::Good | Tone::Bad | Tone::Lost => self.painted(Paint::None, &cells),
+            }
+            if row.note.is_empty() {
+                self.text.truncate(self.text.trim_end_matches(' ').len());
+            } else if fits {
+                self.text.push_str(GAP);
+                self.painted(Paint::of(row.tone), &row.note);
+            }
+            self.text.push('\n');
+            if !fits {
+                let indent = GAP.len() * 2 + columns[0].width;
+                for line in wrap(&row.note, indent, indent, self.width) {
+                    self.text.push_str(&" ".repeat(indent));
+                    self.line(Paint::of(row.tone), &line);
+                }
+            }
+        }
+    }
+}
+
+struct Column {
+    title: &'static str,
+    cell: fn(&Row) -> String,
+    left: bool,
+    width: usize,
+}
+
+impl Column {
+    fn set(&self, text: &str) -> String {
+        let text = cut(text, self.width);
+        let pad = " ".repeat(self.width.saturating_sub(text.width()));
+        if self.left {
+            format!("{text}{pad}")
+        } else {
+            format!("{pad}{text}")
+        }
+    }
+}
+
+type Cell = fn(&Row) -> String;
+
+/// The columns that say something and fit, the least important ones given up first.
+fn columns(rows: &[Row], width: usize) -> Vec<Column> {
+    let all: [(&'static str, Cell, bool); 7] = [
+        ("rank", |row| row.rank.clone(), false),
+        ("candidate", named, true),
+        ("score", |row| row.score.clone(), false),
+        ("passed", |row| row.passed.clone(), false),
+        ("quality", |row| row.quality.clone(), false),
+        ("speed", |row| row.speed.clone(), false),
+        ("median time", |row| row.median.clone(), false),
+    ];
+    let mut columns: Vec<Column> = all
+        .into_iter()
+        .filter(|(_, cell, _)| rows.iter().any(|row| cell(row) != NOTHING))
+        .map(|(title, cell, left)| {
+            let widest = rows.iter().map(|row| cell(row).width()).max();
+            Column {
+                title,
+                cell,
+                left,
+                width: widest.unwrap_or_default().max(title.width()),
+            }
+        })
+        .collect();
+    let total = |columns: &[Column]| -> usize { columns.iter().map(|it| GAP.len() + it.width).sum() };
+    for title in ["speed", "quality", "median time"] {
+        // A candidate's name may be cut, but not so far that it says nothing.
+        let names = columns.iter().find(|column| column.left);
+        let spare = names.map_or(0, |column| column.width.saturating_sub(16));
+        if total(&columns) > width + spare {
+            columns.retain(|column| column.title != title);
+        }
+    }
+    let over = total(&columns).saturating_sub(width);
+    if let Some(names) = columns.iter_mut().find(|column| column.left) {
+        names.width = names.width.saturating_sub(over);
+    }
+    columns
+}
+
+fn named(row: &Row) -> String {
+    let mark = if row.unlike { "*" } else { "" };
+    format!("{}{mark}", row.candidate)
+}
+
+/// The text, or as much of it as fits into `width` columns with `…` at its end.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut used = 1;
+    let mut shown: String = text
+        .chars()
+        .take_while(|c| {
+            used += c.width().unwrap_or(0);
+            used <= width
+        })
+        .collect();
+    shown.push('…');
+    shown
+}
+
+/// Breaks a text into lines: the first begins `first` columns from the left, the others `indent`.
+fn wrap(text: &str, first: usize, indent: usize, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut column = first;
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let fresh = lines.last().is_none_or(String::is_empty);
+        let blank = usize::from(!fresh);
+        if !fresh && column + blank + word.width() > width {
+            lines.push(String::new());
+            column = indent;
+        } else if !fresh {
+            push(&mut lines, ' ');
+            column += 1;
+        }
+        for c in word.chars() {
+            let wide = c.width().unwrap_or(0);
+            if column + wide > width {
+                lines.push(String::new());
+                column = indent;
+            }
+            push(&mut lines, c);
+            column += wide;
+        }
+    }
+    lines
+}
+
+fn push(lines: &mut [String], c: char) {
+    if let Some(line) = lines.last_mut() {
+        line.push(c);
+    }
+}
