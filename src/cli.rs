@@ -225,7 +225,10 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 fn points(text: &str) -> Result<f64, String> {
-    let value = text.parse::<f64>().ok().filter(|value| (0.0..=100.0).contains(value));
+    let value = text
+        .parse::<f64>()
+        .ok()
+        .filter(|value| (0.0..=100.0).contains(value));
     value.ok_or_else(|| "expected points between 0 and 100".to_owned())
 }
 
@@ -236,7 +239,11 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => {
             // Help and version are no errors; a broken pipe below them is none either.
             drop(error.print());
-            if error.use_stderr() { End::Usage } else { End::Ok }
+            if error.use_stderr() {
+                End::Usage
+            } else {
+                End::Ok
+            }
         }
     };
     ExitCode::from(end.code())
@@ -255,9 +262,10 @@ fn dispatch(matches: &ArgMatches) -> End {
         Some(Command::Run(args)) => {
             run::run(&args, matches.subcommand_matches("run").unwrap_or(matches))
         }
-        Some(Command::Check(args)) => {
-            check::check(&args, matches.subcommand_matches("check").unwrap_or(matches))
-        }
+        Some(Command::Check(args)) => check::check(
+            &args,
+            matches.subcommand_matches("check").unwrap_or(matches),
+        ),
         Some(Command::List(folders)) => list::list(&folders, &Printer::new()),
         Some(Command::Score(args)) => rerun::score(&args, &Printer::new()),
         Some(Command::Report(args)) => rerun::report(&args, &Printer::new()),

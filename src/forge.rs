@@ -711,7 +711,11 @@ impl ForgeBuilder {
             title: objective.title.clone(),
             file: objective.source.as_ref().map(|source| {
                 // Below the objectives folder by its name, from elsewhere by its whole path.
-                source.strip_prefix(&self.objectives).unwrap_or(source).display().to_string()
+                source
+                    .strip_prefix(&self.objectives)
+                    .unwrap_or(source)
+                    .display()
+                    .to_string()
             }),
             digest: objective.digest.clone(),
             repeats: self.repeat.or(objective.repeat).unwrap_or(1),

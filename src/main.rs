@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Before anything else: the keeper must start fast, and must not be mistaken for a command.
-    if std::env::args_os().nth(1).is_some_and(|word| word == forge::sandbox::local::KEEPER_WORD) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == forge::sandbox::local::KEEPER_WORD)
+    {
         return forge::sandbox::local::keeper::main();
     }
     cli::main()

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use crate::event::{ErrorClass, TrialRecord};
 use crate::exit::ExitCode;
 use crate::name::TrialId;
+use crate::store::RunFolder;
 use crate::summary::{RunSummary, Standings, TrialRow};
 
 mod csv;
@@ -22,13 +23,28 @@ mod view;
 #[cfg(test)]
 mod sample;
 
-pub use json::{SCHEMA_VERSION, record_from_trial_json, trial_json};
 pub use terminal::Style;
 
 /// Where the full records of trials are.
 pub trait Details {
     /// Fetches the record of one planned trial; `None` when there is none, or it cannot be read.
     fn record(&self, trial: &TrialId) -> Option<TrialRecord>;
+}
+
+impl Details for RunFolder {
+    fn record(&self, trial: &TrialId) -> Option<TrialRecord> {
+        Self::record(self, trial)
+    }
+}
+
+impl Folder for RunFolder {
+    fn save(
+        &mut self,
+        name: &str,
+        fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.write(name, fill).map(drop)
+    }
 }
 
 /// Where a set of reports goes.

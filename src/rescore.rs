@@ -59,8 +59,14 @@ pub async fn rescore(
     let run = RunId::generate();
     let provider = Arc::new(LocalProvider::start(place, run)?);
     let (_stop, stopping) = watch::channel(Stopping::No);
-    let reaper = Reaper::start(provider, run, Ledger::nowhere(), stopping, Patience::default())
-        .map_err(io("start the reaper"))?;
+    let reaper = Reaper::start(
+        provider,
+        run,
+        Ledger::nowhere(),
+        stopping,
+        Patience::default(),
+    )
+    .map_err(io("start the reaper"))?;
     let world = World {
         run,
         leaser: reaper.leaser(),
@@ -76,24 +82,46 @@ pub async fn rescore(
     let mut seq = next_seq(folder).map_err(io("read the run's events"))?;
     let trials: Vec<_> = summary.trials.iter().map(|row| row.trial.clone()).collect();
     for trial in trials {
-        let Some(mut record) = folder.record(&trial) else { continue };
-        let Some((objective, run_limit)) = objectives.get(&trial.objective) else { continue };
-        let case = Case { objective, run_limit: *run_limit };
+        let Some(mut record) = folder.record(&trial) else {
+            continue;
+        };
+        let Some((objective, run_limit)) = objectives.get(&trial.objective) else {
+            continue;
+        };
+        let case = Case {
+            objective,
+            run_limit: *run_limit,
+        };
         judge(&case, &world, &folder.trial(&trial), &mut record).await;
-        let Some(score) = record.score.clone() else { continue };
-        folder.trial(&trial).write_record(&record).map_err(io("write trial.json"))?;
+        let Some(score) = record.score.clone() else {
+            continue;
+        };
+        folder
+            .trial(&trial)
+            .write_record(&record)
+            .map_err(io("write trial.json"))?;
         let kind = EventKind::TrialRescored { trial, score };
-        let event = Event { seq, at: Timestamp::now(), kind };
+        let event = Event {
+            seq,
+            at: Timestamp::now(),
+            kind,
+        };
         journal.on_event(&event);
         summary.apply(&event);
         seq += 1;
     }
     let report = reaper.close().await;
     for left in &report.cleanup().unconfirmed {
-        summary.warnings.push(format!("the grader's sandbox {} is left: {}", left.name, left.error));
+        summary.warnings.push(format!(
+            "the grader's sandbox {} is left: {}",
+            left.name, left.error
+        ));
     }
     match journal.take_error() {
-        Some(source) => Err(ForgeError::Io { doing: "write the run's journal", source }),
+        Some(source) => Err(ForgeError::Io {
+            doing: "write the run's journal",
+            source,
+        }),
         None => Ok(summary),
     }
 }
@@ -115,7 +143,10 @@ fn load(summary: &RunSummary, folder: &Path) -> Result<Judged, Problems> {
                 crate::objective::load::load_file(&now)
             }
             None => Objective::literal(planned.name.as_str())
-                .map(|literal| Objective { name: planned.name.clone(), ..literal })
+                .map(|literal| Objective {
+                    name: planned.name.clone(),
+                    ..literal
+                })
                 .map_err(|message| Problem::setting(planned.name.as_str(), message).into()),
         };
         match loaded {

@@ -132,7 +132,7 @@ impl RunFolder {
     #[must_use]
     pub fn record(&self, trial: &TrialId) -> Option<TrialRecord> {
         let text = fs::read(self.trial(trial).path.join("trial.json")).ok()?;
-        trial_json::record(&serde_json::from_slice(&text).ok()?)
+        trial_json::record(&serde_json::from_slice(&text).ok()?).ok()
     }
 
     /// Points `artifacts/latest` to this run.

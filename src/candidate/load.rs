@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use globset::GlobMatcher;
+use globset::{Glob, GlobMatcher};
 
 use super::Candidate;
 use super::assemble::{Shape, assemble};
@@ -18,21 +18,21 @@ use crate::problem::{Problem, Problems};
 use crate::suggest;
 use crate::tree::{Folder, Located, TreeFile, reason};
 
-const NONE_HINT: &str =
-    "add a script such as `candidates/NAME.py`; `forge new candidate NAME` writes one";
+const NONE_HINT: &str = "add a script such as `candidates/NAME.py`";
 const NAME_HINT: &str = "rename it, or give it a `name` in `candidate.yaml` or its sidecar";
 /// Folders that tools leave behind.
 const TOOL_FOLDERS: [&str; 2] = ["__pycache__", "node_modules"];
 /// Extensions of what lies beside candidates and is none.
 const DOCUMENTS: [&str; 4] = ["md", "txt", "toml", "json"];
 
-/// Loads the candidates of a folder whose names match `filter`, sorted by name. Candidates that do not
-/// match are left alone: their problems are not reported.
+/// Loads the candidates of a folder whose names match one of the globs, sorted by name; all of them when
+/// there is no glob. Those that do not match are left alone: their problems are not reported.
 ///
 /// # Errors
 /// [`Problems`] of all matching candidates; when the folder is missing, has no candidate, or none that
 /// matches; when two names differ in case only.
-pub fn load_dir(dir: &Path, filter: Option<&GlobMatcher>) -> Result<Vec<Candidate>, Problems> {
+pub fn load_dir(dir: &Path, patterns: &[String]) -> Result<Vec<Candidate>, Problems> {
+    let filter = filter(patterns)?;
     let cannot = |error: &std::io::Error| {
         let message = format!("cannot read the candidates: {}", reason(error));
         Problem::file(dir, message).with_hint(NONE_HINT)
@@ -45,30 +45,42 @@ pub fn load_dir(dir: &Path, filter: Option<&GlobMatcher>) -> Result<Vec<Candidat
         .collect();
     found.extend(listing.orphans());
     let names: Vec<String> = found.iter().filter_map(|one| one.name.clone()).collect();
-    let matches = |one: &Found| match (filter, &one.name) {
-        (None, _) => true,
-        (Some(filter), Some(name)) => filter.is_match(name),
-        (Some(_), None) => false,
-    };
-    found.retain(matches);
+    let unmatched = patterns.iter().zip(&filter).find_map(|(pattern, glob)| {
+        (!names.iter().any(|name| glob.is_match(name))).then_some(pattern)
+    });
     if found.is_empty() {
-        return Err(none_found(dir, filter, &names).into());
+        let message = "there are no candidates in this folder";
+        return Err(Problem::file(dir, message).with_hint(NONE_HINT).into());
     }
+    if let Some(pattern) = unmatched {
+        let hint = suggest::advice(pattern, names.iter().map(String::as_str));
+        let message = format!("no candidate matches `{pattern}`");
+        return Err(Problem::setting("--candidate", message)
+            .with_hint(hint)
+            .into());
+    }
+    found.retain(|one| match &one.name {
+        _ if filter.is_empty() => true,
+        Some(name) => filter.iter().any(|glob| glob.is_match(name)),
+        None => false,
+    });
     finish(found, &folder)
 }
 
-fn none_found(dir: &Path, filter: Option<&GlobMatcher>, names: &[String]) -> Problem {
-    match filter {
-        Some(filter) if !names.is_empty() => {
-            let pattern = filter.glob().glob();
-            let hint = suggest::advice(pattern, names.iter().map(String::as_str));
-            Problem::setting("--candidate", format!("no candidate matches `{pattern}`"))
-                .with_hint(hint)
-        }
-        Some(_) | None => {
-            Problem::file(dir, "there are no candidates in this folder").with_hint(NONE_HINT)
-        }
-    }
+/// The patterns of `--candidate`, compiled.
+fn filter(patterns: &[String]) -> Result<Vec<GlobMatcher>, Problems> {
+    let mut problems = Problems::default();
+    let globs = patterns
+        .iter()
+        .filter_map(|pattern| match Glob::new(pattern) {
+            Ok(glob) => Some(glob.compile_matcher()),
+            Err(error) => {
+                problems.push(Problem::setting("--candidate", error.to_string()));
+                None
+            }
+        })
+        .collect();
+    problems.or(globs)
 }
 
 fn finish(found: Vec<Found>, folder: &Folder) -> Result<Vec<Candidate>, Problems> {

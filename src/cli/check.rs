@@ -14,10 +14,18 @@ pub(super) fn check(args: &RunArgs, matches: &ArgMatches) -> End {
         Err(problems) => {
             printer.note(&problems.to_string());
             let count = problems.0.len();
-            printer.note(&format!("{count} problem{} found", if count == 1 { "" } else { "s" }));
+            printer.note(&format!(
+                "{count} problem{} found",
+                if count == 1 { "" } else { "s" }
+            ));
             End::Usage
         }
-        Ok(Prepared { settings, mut builder, sources, .. }) => {
+        Ok(Prepared {
+            settings,
+            mut builder,
+            sources,
+            ..
+        }) => {
             let repeat = settings.repeat;
             let repeats: u64 = sources
                 .iter()

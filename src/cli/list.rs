@@ -23,7 +23,10 @@ pub(super) fn list(folders: &Folders, printer: &Printer) -> End {
         }
     };
     let folder = |typed: &Option<PathBuf>, written: &Option<PathBuf>, default: &str| {
-        typed.clone().or_else(|| written.clone()).unwrap_or_else(|| default.into())
+        typed
+            .clone()
+            .or_else(|| written.clone())
+            .unwrap_or_else(|| default.into())
     };
     let candidates = folder(&folders.candidates, &project.candidates, "candidates");
     let objectives = folder(&folders.objectives, &project.objectives, "objectives");
@@ -52,11 +55,16 @@ pub(super) fn list(folders: &Folders, printer: &Printer) -> End {
     heading(&mut text, "Runs", runs.len());
     for run in runs.iter().rev().take(RUNS_SHOWN) {
         let id = run.to_string();
-        let about = RunFolder::find(&artifacts, &id).ok().map(|folder| about(&folder));
+        let about = RunFolder::find(&artifacts, &id)
+            .ok()
+            .map(|folder| about(&folder));
         row(&mut text, &id, about.as_deref());
     }
     if runs.len() > RUNS_SHOWN {
-        append(&mut text, &format!("  … and {} older ones\n", runs.len() - RUNS_SHOWN));
+        append(
+            &mut text,
+            &format!("  … and {} older ones\n", runs.len() - RUNS_SHOWN),
+        );
     }
     printer.out(&text);
     if problems.0.is_empty() {
@@ -88,8 +96,12 @@ fn about(folder: &RunFolder) -> String {
         return "unreadable".to_owned();
     };
     let mut summary = RunSummary::default();
-    events.map_while(Result::ok).for_each(|event| summary.apply(&event));
-    let when = summary.started.map_or_else(String::new, |at| at.strftime("%F %R").to_string());
+    events
+        .map_while(Result::ok)
+        .for_each(|event| summary.apply(&event));
+    let when = summary
+        .started
+        .map_or_else(String::new, |at| at.strftime("%F %R").to_string());
     let trials = summary.trials.len();
     let outcome = match (&summary.took, summary.standings().winner) {
         (None, _) => "not finished".to_owned(),

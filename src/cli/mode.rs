@@ -31,7 +31,10 @@ impl Mode {
         match (&self.place, self.fell_back) {
             (Place::Local(_), false) => vec!["Execution: LOCAL"],
             (Place::Local(_), true) => {
-                vec!["Execution: LOCAL", "  (Daytona not configured, falling back to local)"]
+                vec![
+                    "Execution: LOCAL",
+                    "  (Daytona not configured, falling back to local)",
+                ]
             }
             (Place::Own(_), _) => vec!["Execution: DAYTONA"],
         }
@@ -61,7 +64,12 @@ pub(super) fn decide(
     }
     Ok(Mode {
         place: Place::Local(LocalOptions::of(variables)),
-        reason: if fell_back { "daytona is not configured" } else { "daytona was not asked for" }.to_owned(),
+        reason: if fell_back {
+            "daytona is not configured"
+        } else {
+            "daytona was not asked for"
+        }
+        .to_owned(),
         jobs: None,
         warnings: Vec::new(),
         fell_back,

@@ -17,7 +17,11 @@ impl Printer {
     #[expect(clippy::unused_self, reason = "a printer is what may print")]
     pub(super) fn out(&self, text: &str) {
         let mut stdout = std::io::stdout().lock();
-        drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+        drop(
+            stdout
+                .write_all(text.as_bytes())
+                .and_then(|()| stdout.flush()),
+        );
     }
 
     /// A line for stderr.
@@ -29,10 +33,16 @@ impl Printer {
 
     /// An error with its causes and advice, on stderr.
     pub(super) fn error(&self, error: &(dyn std::error::Error + 'static), hint: Option<&str>) {
-        self.note(&format!("error: {}", forge::plain::text(&error.to_string())));
+        self.note(&format!(
+            "error: {}",
+            forge::plain::text(&error.to_string())
+        ));
         let mut cause = error.source();
         while let Some(error) = cause {
-            self.note(&format!("  caused by: {}", forge::plain::line(&error.to_string())));
+            self.note(&format!(
+                "  caused by: {}",
+                forge::plain::line(&error.to_string())
+            ));
             cause = error.source();
         }
         if let Some(hint) = hint {

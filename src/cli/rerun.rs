@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use forge::exit::{Demands, ExitCode as End};
-use forge::rescore;
 use forge::report::Report;
+use forge::rescore;
 use forge::sandbox::local::LocalOptions;
 use forge::store::RunFolder;
 use forge::summary::RunSummary;
@@ -51,10 +51,17 @@ pub(super) fn score(args: &ScoreArgs, printer: &Printer) -> End {
             return End::Usage;
         }
     };
-    let objectives = args.folders.objectives.clone().unwrap_or_else(|| "objectives".into());
+    let objectives = args
+        .folders
+        .objectives
+        .clone()
+        .unwrap_or_else(|| "objectives".into());
     let variables = forge::settings::variables();
     let place = LocalOptions::of(&variables);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             printer.error(&error, None);
@@ -89,7 +96,10 @@ pub(super) fn report(args: &ReportArgs, printer: &Printer) -> End {
     match rescore::replay(&folder) {
         Ok(summary) => render(&folder, &summary, &args.outputs, &args.noise, &extra),
         Err(error) => {
-            printer.error(&error, Some("the run's events.jsonl is what its reports are made of"));
+            printer.error(
+                &error,
+                Some("the run's events.jsonl is what its reports are made of"),
+            );
             End::Usage
         }
     }
@@ -97,8 +107,10 @@ pub(super) fn report(args: &ReportArgs, printer: &Printer) -> End {
 
 fn find(artifacts: Option<&Path>, run: &str, printer: &Printer) -> Result<RunFolder, End> {
     let project = forge::settings::project(Path::new(".")).unwrap_or_default();
-    let artifacts =
-        artifacts.map(Path::to_owned).or(project.artifacts).unwrap_or_else(|| "artifacts".into());
+    let artifacts = artifacts
+        .map(Path::to_owned)
+        .or(project.artifacts)
+        .unwrap_or_else(|| "artifacts".into());
     RunFolder::find(&artifacts, run).map_err(|message| {
         printer.note(&format!("error: {}", forge::plain::line(&message)));
         printer.note("  hint: `forge list` shows the runs");
@@ -115,7 +127,10 @@ fn render(
 ) -> End {
     let standings = summary.standings();
     let (end, reasons) = forge::exit::decide(summary, &standings, &Demands::default());
-    let run = summary.plan.as_ref().map_or_else(String::new, |plan| plan.run.to_string());
+    let run = summary
+        .plan
+        .as_ref()
+        .map_or_else(String::new, |plan| plan.run.to_string());
     let sweep = format!("forge sweep --run {run}");
     let report = Report {
         summary,

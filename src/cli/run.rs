@@ -55,7 +55,10 @@ pub(super) fn run(args: &RunArgs, matches: &ArgMatches) -> End {
             return End::Usage;
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             printer.error(&error, None);
@@ -129,8 +132,15 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         .recorded_settings(settings.shown.clone())
         .place(mode.place.clone());
     builder = args.candidate.iter().fold(builder, ForgeBuilder::only);
-    builder = settings.env.iter().fold(builder, |builder, (name, value)| builder.env(name, value));
-    builder = settings.secrets.iter().cloned().fold(builder, ForgeBuilder::secret);
+    builder = settings
+        .env
+        .iter()
+        .fold(builder, |builder, (name, value)| builder.env(name, value));
+    builder = settings
+        .secrets
+        .iter()
+        .cloned()
+        .fold(builder, ForgeBuilder::secret);
     builder = mode.warnings.iter().fold(builder, ForgeBuilder::warning);
     if let Some(repeat) = settings.repeat {
         builder = builder.repeat(repeat);
@@ -152,9 +162,16 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
     // Load now, so that the problems of all files are told together and before anything is opened.
     match builder.load(sources) {
         Ok((candidates, objectives)) => {
-            builder = candidates.into_iter().fold(builder, ForgeBuilder::candidate);
+            builder = candidates
+                .into_iter()
+                .fold(builder, ForgeBuilder::candidate);
             let sources = objectives.into_iter().map(ObjectiveSource::from).collect();
-            problems.or(Prepared { settings, builder, sources, mode })
+            problems.or(Prepared {
+                settings,
+                builder,
+                sources,
+                mode,
+            })
         }
         Err(more) => {
             problems.0.extend(more.0);
@@ -196,7 +213,11 @@ fn flags(args: &RunArgs, matches: &ArgMatches) -> Flags {
         env: args.env.clone(),
         pass_env: args.pass_env.clone(),
         network: args.network.clone(),
-        from_environment: NAMES.iter().filter(|it| exported(it.0)).map(|it| it.1).collect(),
+        from_environment: NAMES
+            .iter()
+            .filter(|it| exported(it.0))
+            .map(|it| it.1)
+            .collect(),
     }
 }
 
@@ -213,7 +234,10 @@ fn demands(args: &RunArgs) -> Result<Demands, Problems> {
             }
         })
         .collect();
-    problems.or(Demands { fail_under: args.fail_under.map(Points::clamped), require })
+    problems.or(Demands {
+        fail_under: args.fail_under.map(Points::clamped),
+        require,
+    })
 }
 
 /// Output files that were asked for beside the run's folder. Opened before time is spent, so that a path
@@ -231,8 +255,12 @@ impl Extra {
         let mut extra = Vec::new();
         for (format, flag, path) in asked {
             let Some(path) = path else { continue };
-            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                std::fs::create_dir_all(parent).map_err(|error| cannot_write(flag, path, &error))?;
+            if let Some(parent) = path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty())
+            {
+                std::fs::create_dir_all(parent)
+                    .map_err(|error| cannot_write(flag, path, &error))?;
             }
             // Append: an old report stays until there is a new one.
             File::options()
@@ -266,9 +294,18 @@ async fn go(
     causes: tokio::sync::mpsc::Receiver<forge::event::StopCause>,
 ) -> End {
     let printer = Printer::new();
-    let Prepared { settings, builder, sources, mode } = prepared;
+    let Prepared {
+        settings,
+        builder,
+        sources,
+        mode,
+    } = prepared;
     let print_mode = |line: &str| {
-        if args.outputs.json { printer.note(line) } else { printer.out(&format!("{line}\n")) }
+        if args.outputs.json {
+            printer.note(line)
+        } else {
+            printer.out(&format!("{line}\n"))
+        }
     };
     mode.lines().iter().for_each(|line| print_mode(line));
     if let Err(error) = mode.preflight().await {
@@ -297,7 +334,10 @@ fn failed(error: &ForgeError) -> End {
             End::Incomplete
         }
         ForgeError::Io { .. } => {
-            printer.error(error, Some("is there room on the disk, and may you write there?"));
+            printer.error(
+                error,
+                Some("is there room on the disk, and may you write there?"),
+            );
             End::Incomplete
         }
     }
@@ -309,7 +349,9 @@ fn progress(noise: &Noise) -> Progress {
     } else if stderr_is_terminal() && !noise.no_progress {
         progress::Style::Live
     } else {
-        progress::Style::Plain { verbose: noise.verbose }
+        progress::Style::Plain {
+            verbose: noise.verbose,
+        }
     };
     Progress::new(style, Box::new(io::stderr()))
 }
@@ -347,9 +389,14 @@ pub(super) fn show(
     let mut end = report.exit;
     let links = folder.point_winners(report.summary, report.standings);
     links.unwrap_or_else(|error| tracing::debug!(%error, "no `winner` links"));
-    let written = report.write_all(&mut folder.clone()).and_then(|()| extra.write(report));
+    let written = report
+        .write_all(&mut folder.clone())
+        .and_then(|()| extra.write(report));
     if let Err(error) = written {
-        printer.error(&error, Some("is there room on the disk, and may you write there?"));
+        printer.error(
+            &error,
+            Some("is there room on the disk, and may you write there?"),
+        );
         end = end.max(End::Incomplete);
     }
     if outputs.json {
@@ -376,7 +423,13 @@ pub(super) fn show(
 /// The width of the table: the terminal's, or enough for every column.
 fn width() -> usize {
     let size = rustix::termios::tcgetwinsize(io::stdout());
-    size.map_or(120, |size| if size.ws_col == 0 { 120 } else { usize::from(size.ws_col) })
+    size.map_or(120, |size| {
+        if size.ws_col == 0 {
+            120
+        } else {
+            usize::from(size.ws_col)
+        }
+    })
 }
 
 fn colored(color: Color) -> bool {

@@ -54,7 +54,10 @@ pub(super) fn listen() -> std::io::Result<(mpsc::Receiver<StopCause>, impl Futur
                 return give_up(cause);
             }
             let what = if count == 1 { "stopping" } else { "hurrying" };
-            Printer::new().note(&format!("forge: {}: {what}, deleting sandboxes", cause.as_str()));
+            Printer::new().note(&format!(
+                "forge: {}: {what}, deleting sandboxes",
+                cause.as_str()
+            ));
             // A run that is over does not listen any more.
             drop(tell.try_send(cause));
         }
@@ -84,6 +87,9 @@ fn give_up(cause: StopCause) -> End {
 fn print_open(printer: &Printer, folder: &Path) {
     for open in forge::sandbox::ledger::open_sandboxes(folder).unwrap_or_default() {
         let id = open.id.map_or_else(String::new, |id| format!(" (id {id})"));
-        printer.note(&format!("forge: may still be alive: {} sandbox {}{id}", open.provider, open.name));
+        printer.note(&format!(
+            "forge: may still be alive: {} sandbox {}{id}",
+            open.provider, open.name
+        ));
     }
 }

@@ -116,7 +116,10 @@ fn number<T: ToString>(value: Option<T>) -> String {
 fn text(hostile: &str) -> String {
     // The tab and the carriage return that also start formulas are gone with the other control characters.
     let line = crate::plain::short(hostile, 1000);
-    if line.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) {
+    if line
+        .trim_start()
+        .starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
+    {
         format!("'{line}")
     } else {
         line

@@ -53,7 +53,11 @@ pub(super) fn render(report: &Report<'_>, style: &Style<'_>) -> String {
 /// What makes the tables less than the whole truth.
 fn remarks(page: &mut Page, view: &View) {
     for Fact { name, value } in &view.unlike {
-        page.wrapped(Paint::Warn, "* ", &format!("{name} is not like for like: {value}"));
+        page.wrapped(
+            Paint::Warn,
+            "* ",
+            &format!("{name} is not like for like: {value}"),
+        );
     }
     if !view.losses.is_empty() {
         page.wrapped(Paint::Warn, "", &view.losses);
@@ -178,7 +182,14 @@ impl Page {
         self.text.push('\n');
         for line in lines {
             let line = format!("{}{line}", " ".repeat(indent));
-            self.line(if label.trim().is_empty() { paint } else { Paint::None }, &line);
+            self.line(
+                if label.trim().is_empty() {
+                    paint
+                } else {
+                    Paint::None
+                },
+                &line,
+            );
         }
     }
 
@@ -278,7 +289,8 @@ fn columns(rows: &[Row], width: usize) -> Vec<Column> {
             }
         })
         .collect();
-    let total = |columns: &[Column]| -> usize { columns.iter().map(|it| GAP.len() + it.width).sum() };
+    let total =
+        |columns: &[Column]| -> usize { columns.iter().map(|it| GAP.len() + it.width).sum() };
     for title in ["speed", "quality", "median time"] {
         // A candidate's name may be cut, but not so far that it says nothing.
         let names = columns.iter().find(|column| column.left);

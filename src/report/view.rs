@@ -179,10 +179,7 @@ impl View {
         let planned = plan.map_or(&[][..], |plan| &plan.objectives);
         let rows = rows_by_objective(&summary.trials);
         Self {
-            headline: headline(
-                report.standings.winner.as_ref(),
-                &report.standings.overall,
-            ),
+            headline: headline(report.standings.winner.as_ref(), &report.standings.overall),
             exit: Exit {
                 code: report.exit.code(),
                 name: super::json::exit_name(report.exit),
@@ -305,7 +302,10 @@ fn facts(report: &Report<'_>) -> Vec<Fact> {
         add("isolation", plan.isolation.clone());
     }
     if let Some(started) = summary.started {
-        add("started", started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string());
+        add(
+            "started",
+            started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        );
     }
     match summary.took {
         Some(took) => add("took", show_duration(took)),
@@ -404,10 +404,7 @@ impl Loss {
             Some(ErrorClass::Cancelled) => self.cancelled += 1,
             Some(ErrorClass::NotRun) => self.not_run += 1,
             Some(
-                ErrorClass::Setup
-                | ErrorClass::Candidate
-                | ErrorClass::Timeout
-                | ErrorClass::Limit,
+                ErrorClass::Setup | ErrorClass::Candidate | ErrorClass::Timeout | ErrorClass::Limit,
             )
             | None => self.unscored += 1,
         }

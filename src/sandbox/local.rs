@@ -8,6 +8,11 @@ pub mod keeper {
 }
 #[derive(Debug, Clone, Default)]
 pub struct LocalOptions {}
+impl LocalOptions {
+    pub fn of(_: &std::collections::BTreeMap<String, String>) -> Self {
+        Self {}
+    }
+}
 #[derive(Debug)]
 pub struct LocalProvider;
 impl LocalProvider {

@@ -1,8 +1,190 @@
-//! x
-use crate::event::TrialRecord;
-pub fn render(record: &TrialRecord, _: Option<&str>, _: Option<&str>) -> serde_json::Value {
-    serde_json::to_value(record).unwrap_or_default()
+//! `trial.json`: everything about one trial, for machines.
+//!
+//! Promises: the seven fields of the original result come first; a record that became a `trial.json` comes
+//! back from it whole.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{ArtifactRecord, ErrorClass, StreamRecord, Timings, TrialEnd, TrialRecord};
+use crate::name::{CandidateName, ObjectiveName, SandboxId, TrialId};
+use crate::sandbox::{Skipped, Usage};
+use crate::score::{GateResult, Points, ScorerResult, TrialScore};
+
+/// The version of the form of `run.json` and `trial.json`. Additions do not change it.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// The whole of a `trial.json`: the seven fields of the original first, then what forge adds.
+#[derive(Serialize, Deserialize)]
+struct TrialFile {
+    candidate_id: CandidateName,
+    sandbox_id: Option<SandboxId>,
+    success: bool,
+    output: Option<String>,
+    artifact_content: Option<String>,
+    runtime_seconds: Option<f64>,
+    error_message: Option<String>,
+
+    schema_version: u32,
+    objective: ObjectiveName,
+    repeat: u32,
+    attempts: u32,
+    end: TrialEnd,
+    exit_code: Option<i32>,
+    error_kind: Option<ErrorClass>,
+    stdout: StreamRecord,
+    stderr: StreamRecord,
+    timings: Timings,
+    gates: Vec<GateResult>,
+    scores: Option<Scores>,
+    metrics: BTreeMap<String, f64>,
+    usage: Usage,
+    artifact: Option<NamedFile>,
+    files: Vec<NamedFile>,
+    skipped: Vec<Skipped>,
+    isolation: String,
 }
-pub fn record(value: &serde_json::Value) -> Option<TrialRecord> {
-    serde_json::from_value(value.clone()).ok()
+
+/// A [`TrialScore`] without its gates, which stand beside it.
+#[derive(Serialize, Deserialize)]
+struct Scores {
+    total: Points,
+    success: Points,
+    quality: Option<Points>,
+    speed: Option<Points>,
+    disqualified: Option<String>,
+    scorers: Vec<ScorerResult>,
+    explanation: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NamedFile {
+    name: String,
+    bytes: u64,
+    sha256: String,
+    partial: bool,
+}
+
+impl From<&ArtifactRecord> for NamedFile {
+    fn from(record: &ArtifactRecord) -> Self {
+        Self {
+            name: record.path.clone(),
+            bytes: record.bytes,
+            sha256: record.sha256.clone(),
+            partial: record.partial,
+        }
+    }
+}
+
+impl From<NamedFile> for ArtifactRecord {
+    fn from(file: NamedFile) -> Self {
+        Self {
+            path: file.name,
+            bytes: file.bytes,
+            sha256: file.sha256,
+            partial: file.partial,
+        }
+    }
+}
+
+/// A record as the `trial.json` of its trial. `output` is what the candidate printed and
+/// `artifact_content` what it wrote, each as far as it is text and small enough to be in there.
+///
+/// `success` says that nothing went wrong and no gate failed; `error_message` says what did.
+#[must_use]
+pub fn render(
+    record: &TrialRecord,
+    output: Option<&str>,
+    artifact_content: Option<&str>,
+) -> serde_json::Value {
+    let error = record.end.error();
+    let score = record.score.as_ref();
+    let disqualified = score.and_then(|score| score.disqualified.as_deref());
+    let file = TrialFile {
+        candidate_id: record.trial.candidate.clone(),
+        sandbox_id: record.sandbox.clone(),
+        // A gate may ask for another exit code than 0.
+        success: score.map_or(error.is_none(), |score| score.disqualified.is_none()),
+        output: output.map(str::to_owned),
+        artifact_content: artifact_content.map(str::to_owned),
+        runtime_seconds: record.runtime_s,
+        error_message: error
+            .as_ref()
+            .map(|(_, message)| message.clone())
+            .or_else(|| disqualified.map(|gate| format!("disqualified by {gate}"))),
+        schema_version: SCHEMA_VERSION,
+        objective: record.trial.objective.clone(),
+        repeat: record.trial.repeat,
+        attempts: record.attempts,
+        end: record.end.clone(),
+        exit_code: record.end.exit_code(),
+        error_kind: error.map(|(class, _)| class),
+        stdout: record.stdout.clone(),
+        stderr: record.stderr.clone(),
+        timings: record.timings,
+        gates: score.map_or_else(Vec::new, |score| score.gates.clone()),
+        scores: score.map(|score| Scores {
+            total: score.total,
+            success: score.success,
+            quality: score.quality,
+            speed: score.speed,
+            disqualified: score.disqualified.clone(),
+            scorers: score.scorers.clone(),
+            explanation: score.explanation.clone(),
+        }),
+        metrics: record.metrics.clone(),
+        usage: record.usage,
+        artifact: record.artifact.as_ref().map(NamedFile::from),
+        files: record.files.iter().map(NamedFile::from).collect(),
+        skipped: record.skipped.clone(),
+        isolation: record.isolation.clone(),
+    };
+    // Every key is a string, so there is nothing that could fail; null is what JSON has for "nothing".
+    serde_json::to_value(&file).unwrap_or(serde_json::Value::Null)
+}
+
+/// The record that a `trial.json` was made of.
+///
+/// # Errors
+/// A sentence when a field is missing or makes no sense, or the file is of a later form.
+pub fn record(value: &serde_json::Value) -> Result<TrialRecord, String> {
+    let file = TrialFile::deserialize(value).map_err(|error| error.to_string())?;
+    if file.schema_version > SCHEMA_VERSION {
+        return Err(format!(
+            "it has schema version {}, and this forge knows up to {SCHEMA_VERSION}",
+            file.schema_version
+        ));
+    }
+    let gates = file.gates;
+    Ok(TrialRecord {
+        trial: TrialId {
+            objective: file.objective,
+            candidate: file.candidate_id,
+            repeat: file.repeat,
+        },
+        end: file.end,
+        attempts: file.attempts,
+        sandbox: file.sandbox_id,
+        isolation: file.isolation,
+        runtime_s: file.runtime_seconds,
+        timings: file.timings,
+        stdout: file.stdout,
+        stderr: file.stderr,
+        artifact: file.artifact.map(ArtifactRecord::from),
+        files: file.files.into_iter().map(ArtifactRecord::from).collect(),
+        skipped: file.skipped,
+        metrics: file.metrics,
+        usage: file.usage,
+        score: file.scores.map(|scores| TrialScore {
+            total: scores.total,
+            success: scores.success,
+            quality: scores.quality,
+            speed: scores.speed,
+            disqualified: scores.disqualified,
+            gates,
+            scorers: scores.scorers,
+            explanation: scores.explanation,
+        }),
+    })
 }
