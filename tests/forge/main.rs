@@ -1,5 +1,10 @@
 //! The integration tests of forge, as one binary.
 
+mod cli;
 mod fake;
 mod fake_sdk;
+mod hostile;
+mod outputs;
+mod scoring;
+mod stopping;
 mod support;

@@ -1,3 +1,4 @@
 //! What several of the integration tests share.
 
 pub(crate) mod fake_daytona;
+pub(crate) mod workspace;

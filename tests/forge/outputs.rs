@@ -1,0 +1,168 @@
+//! What a run leaves and prints for machines.
+
+use crate::support::workspace::Workspace;
+
+const HELLO: &str = "#!/bin/sh\necho \"hello from the script\" > \"$2\"\n";
+
+fn workspace() -> Workspace {
+    Workspace::with(&[("good.sh", HELLO), ("bad.sh", "#!/bin/sh\nexit 3\n")])
+}
+
+#[test]
+fn json_on_stdout_is_run_json_and_nothing_else() {
+    let workspace = workspace();
+    let ended = workspace.forge(["task", "--json"]).expect(0);
+    assert_eq!(
+        ended.stdout,
+        std::fs::read_to_string(workspace.run_folder().join("run.json")).unwrap()
+    );
+    assert!(
+        ended.stderr.contains("Execution: LOCAL"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn the_folder_is_laid_out_as_promised() {
+    let workspace = workspace();
+    workspace.forge(["task", "-k2"]).expect(0);
+    let run = workspace.run_folder();
+    for file in [
+        "run.json",
+        "events.jsonl",
+        "sandboxes.jsonl",
+        "report.md",
+        "report.html",
+        "junit.xml",
+        "trials.csv",
+        "task/good/1/trial.json",
+        "task/good/2/stdout.log",
+        "task/good/2/stderr.log",
+        "task/good/2/discord_post.md",
+        "task/bad/2/trial.json",
+        "task/winner/discord_post.md",
+    ] {
+        assert!(run.join(file).is_file(), "{file}");
+    }
+    let target = std::fs::read_link(run.join("task/winner")).unwrap();
+    assert!(target.starts_with("good"), "{}", target.display());
+    assert!(!run.join("task/bad/1/discord_post.md").exists());
+}
+
+#[test]
+fn replaying_the_journal_gives_the_same_reports() {
+    let workspace = workspace();
+    let live = workspace.forge(["task", "-k2"]).expect(0);
+    let read = |name: &str| std::fs::read(workspace.run_folder().join(name)).unwrap();
+    let names = [
+        "run.json",
+        "report.md",
+        "report.html",
+        "junit.xml",
+        "trials.csv",
+    ];
+    let before: Vec<Vec<u8>> = names.iter().map(|name| read(name)).collect();
+    let replayed = workspace.forge(["report", "latest"]).expect(0);
+    for (name, before) in names.iter().zip(before) {
+        assert!(read(name) == before, "{name} differs");
+    }
+    let table = |text: &str| text.split_once('\n').unwrap().1.to_owned();
+    assert_eq!(table(&live.stdout), replayed.stdout);
+}
+
+#[test]
+fn extra_outputs_are_written_where_asked_and_refused_before_the_run() {
+    let workspace = workspace();
+    let formats = [
+        "--junit",
+        "out/j.xml",
+        "--markdown",
+        "out/m.md",
+        "--html",
+        "out/h.html",
+        "--csv",
+        "out/c.csv",
+    ];
+    workspace
+        .forge([&["task"], &formats[..]].concat())
+        .expect(0);
+    for (copy, original) in [
+        ("j.xml", "junit.xml"),
+        ("m.md", "report.md"),
+        ("h.html", "report.html"),
+        ("c.csv", "trials.csv"),
+    ] {
+        let copy = std::fs::read(workspace.path("out").join(copy)).unwrap();
+        assert_eq!(
+            copy,
+            std::fs::read(workspace.run_folder().join(original)).unwrap()
+        );
+    }
+    let before = workspace.run_folder();
+    let refused = workspace
+        .forge(["task", "--junit", "/proc/no/such.xml"])
+        .expect(2);
+    assert!(refused.stderr.contains("--junit"), "{}", refused.stderr);
+    assert_eq!(workspace.run_folder(), before, "nothing was started");
+}
+
+#[test]
+fn every_event_is_in_the_journal_in_one_order() {
+    let workspace = workspace();
+    workspace.forge(["task", "-k3"]).expect(0);
+    let text = std::fs::read_to_string(workspace.run_folder().join("events.jsonl")).unwrap();
+    let events: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for (seq, event) in events.iter().enumerate() {
+        assert_eq!(event["seq"], seq);
+    }
+    let of = |kind: &str| events.iter().filter(|event| event["event"] == kind).count();
+    assert_eq!(
+        (of("run_started"), of("trial_finished"), of("run_finished")),
+        (1, 6, 1)
+    );
+    assert_eq!(events.last().unwrap()["event"], "run_finished");
+}
+
+#[test]
+fn the_ledger_knows_every_sandbox_to_be_gone() {
+    let workspace = workspace();
+    workspace.forge(["task", "-k3"]).expect(0);
+    let text = std::fs::read_to_string(workspace.run_folder().join("sandboxes.jsonl")).unwrap();
+    let count = |op: &str| text.matches(&format!("\"op\":\"{op}\"")).count();
+    assert_eq!(
+        (count("create"), count("created"), count("deleted")),
+        (6, 6, 6),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_kept_sandbox_is_named_and_really_there() {
+    let workspace = workspace();
+    let ended = workspace.forge(["task", "--keep", "failed"]).expect(0);
+    let kept = workspace.run_json()["cleanup"]["kept"].clone();
+    assert_eq!(kept.as_array().unwrap().len(), 1, "{kept}");
+    assert!(
+        ended.stdout.contains(kept[0].as_str().unwrap()),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[test]
+fn version_and_help_are_no_errors() {
+    let workspace = Workspace::new();
+    let version = workspace.forge(["--version"]).expect(0);
+    assert_eq!(
+        version.stdout,
+        format!("forge {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    let help = workspace.forge(["--help"]).expect(0);
+    assert!(help.stdout.contains("Exit codes"), "{}", help.stdout);
+    let trial = workspace.path("artifacts");
+    assert!(!trial.exists());
+}

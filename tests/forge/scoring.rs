@@ -1,0 +1,142 @@
+//! Gates, scorers and graders through the whole program.
+
+use crate::support::workspace::Workspace;
+
+const HELLO: &str = "#!/bin/sh\necho \"hello from the script\" > \"$2\"\n";
+
+fn graded(grader: &str) -> serde_json::Value {
+    let objective =
+        format!("prompt: x\nscoring:\n  quality:\n    - {{command: {grader}, timeout: 1s}}\n");
+    let workspace = Workspace::with(&[("a.sh", HELLO)])
+        .file("objectives/task.yaml", objective)
+        .file("objectives/checks/grade.sh", "cat discord_post.md | grep -q hello && [ \"$FORGE_OUTPUT\" -ef discord_post.md ] && ls -A\n");
+    workspace.forge(["task"]).expect(0);
+    workspace.assert_nothing_left();
+    workspace.trials()["task/a/1"]["scorers"][0].clone()
+}
+
+#[test]
+fn a_grader_says_what_it_thinks_by_exit_code_or_json() {
+    assert_eq!(graded("[sh, checks/grade.sh]")["points"], 100.0);
+    assert_eq!(graded("[sh, -c, exit 1]")["points"], 0.0);
+    let json = graded(r#"[sh, -c, 'echo "{\"score\": 42.5, \"explanation\": \"so so\"}"']"#);
+    assert_eq!(
+        (json["points"].as_f64(), json["explanation"].as_str()),
+        (Some(42.5), Some("so so"))
+    );
+}
+
+#[test]
+fn a_grader_that_fails_is_unscored_never_0() {
+    for grader in [
+        "[sh, -c, exit 2]",
+        "[no-such-program]",
+        "[sh, -c, sleep 60]",
+        "[sh, -c, kill -9 $$]",
+        r#"[sh, -c, 'echo "{\"score\": 4711}"']"#,
+        "[python3, -c, raise ValueError]",
+    ] {
+        let result = graded(grader);
+        assert!(result["points"].is_null(), "{grader}: {result}");
+        assert!(
+            result["explanation"]
+                .as_str()
+                .unwrap()
+                .starts_with("unscored"),
+            "{result}"
+        );
+    }
+}
+
+#[test]
+fn a_grader_sees_the_artifacts_and_its_own_files_only() {
+    let script = "#!/bin/sh\necho \"hello from the script\" > \"$2\"\necho secret > leftover.txt\necho x > \"$FORGE_ARTIFACTS/more.txt\"\n";
+    let objective = "prompt: x\ninputs: [data/in.txt]\nartifacts: ['*.txt']\nscoring:\n  quality:\n    \
+                     - {command: [sh, checks/look.sh], files: [checks/expected.txt]}\n";
+    let look = "find . -type f | sort | tr '\\n' ' ' >&2; ls \"$FORGE_ARTIFACTS\" >&2; [ \"$(find . -type f | sort | tr '\\n' ' ')\" = './checks/expected.txt ./checks/look.sh ./discord_post.md ' ] && [ \"$(ls \"$FORGE_ARTIFACTS\")\" = more.txt ]";
+    let workspace = Workspace::with(&[("a.sh", script)])
+        .file("objectives/task.yaml", objective)
+        .file("objectives/data/in.txt", "input")
+        .file("objectives/checks/expected.txt", "expected")
+        .file("objectives/checks/look.sh", look);
+    workspace.forge(["task"]).expect(0);
+    let scorer = &workspace.trials()["task/a/1"]["scorers"][0];
+    assert_eq!(scorer["points"], 100.0, "{scorer}");
+}
+
+#[test]
+fn a_failed_gate_disqualifies_and_says_which() {
+    let workspace = Workspace::with(&[
+        ("good.sh", HELLO),
+        ("short.sh", "#!/bin/sh\necho hello > \"$2\"\n"),
+        (
+            "wrong.sh",
+            "#!/bin/sh\necho 'something else altogether' > \"$2\"\n",
+        ),
+    ])
+    .file(
+        "objectives/task.yaml",
+        "prompt: x\ngates:\n  - contains: hello\n",
+    );
+    let ended = workspace.forge(["task"]).expect(0);
+    let trials = workspace.trials();
+    assert_eq!(trials["task/short/1"]["score"], 0.0);
+    assert!(
+        trials["task/short/1"]["disqualified"]
+            .as_str()
+            .unwrap()
+            .starts_with("min_bytes")
+    );
+    assert!(
+        trials["task/wrong/1"]["disqualified"]
+            .as_str()
+            .unwrap()
+            .starts_with("contains")
+    );
+    assert!(ended.stdout.contains("good wins"), "{}", ended.stdout);
+}
+
+#[test]
+fn equal_candidates_are_said_to_tie() {
+    let objective = "prompt: x\nscoring:\n  weights: {speed: 0}\n";
+    let workspace = Workspace::with(&[("a.sh", HELLO), ("b.sh", HELLO)])
+        .file("objectives/task.yaml", objective);
+    let ended = workspace.forge(["task"]).expect(0);
+    assert!(ended.stdout.contains("tie"), "{}", ended.stdout);
+    let winner = &workspace.run_json()["standings"]["winner"];
+    assert_eq!(winner["tied_with"][0], "b", "{winner}");
+}
+
+#[test]
+fn metrics_become_columns() {
+    let script = "#!/bin/sh\necho \"hello from the script\" > \"$2\"\n\
+                  echo '{\"tokens\": 1234, \"cost_usd\": 0.02, \"note\": \"text\"}' > \"$FORGE_ARTIFACTS/metrics.json\"\n";
+    let workspace = Workspace::with(&[("a.sh", script)]);
+    workspace.forge(["task"]).expect(0);
+    assert_eq!(workspace.trials()["task/a/1"]["metrics"]["tokens"], 1234.0);
+    let csv = std::fs::read_to_string(workspace.run_folder().join("trials.csv")).unwrap();
+    assert!(csv.lines().next().unwrap().contains("tokens"), "{csv}");
+}
+
+#[test]
+fn saved_artifacts_are_scored_again_by_a_changed_objective() {
+    let workspace = Workspace::with(&[("a.sh", HELLO)]).file(
+        "objectives/task.yaml",
+        "prompt: x\nscoring:\n  quality:\n    - contains: hello\n",
+    );
+    workspace.forge(["task"]).expect(0);
+    assert_eq!(workspace.trials()["task/a/1"]["quality"], 100.0);
+    let changed = workspace.file(
+        "objectives/task.yaml",
+        "prompt: x\nscoring:\n  quality:\n    - contains: [hello, goodbye]\n    - {command: [sh, -c, 'grep -q hello discord_post.md']}\n",
+    );
+    changed.forge(["score", "latest"]).expect(0);
+    assert_eq!(changed.trials()["task/a/1"]["quality"], 75.0);
+    // The journal has both, and its replay gives the newer.
+    let before = std::fs::read(changed.run_folder().join("run.json")).unwrap();
+    changed.forge(["report", "latest"]).expect(0);
+    assert_eq!(
+        std::fs::read(changed.run_folder().join("run.json")).unwrap(),
+        before
+    );
+}

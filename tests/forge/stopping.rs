@@ -1,0 +1,157 @@
+//! Signals and deadlines: whatever the moment, nothing is left and every planned trial has a row.
+
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use crate::support::workspace::{Workspace, finish, pause};
+
+const SLEEPS: &str = "#!/bin/sh\necho began\ntrap '' TERM\n(setsid sleep 300 &)\nsleep 300\n";
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(child.id().to_string())
+        .status();
+    assert!(status.unwrap().success());
+}
+
+/// Four trials that hang, two at once.
+fn workspace() -> Workspace {
+    Workspace::with(&[
+        ("a.sh", SLEEPS),
+        ("b.sh", SLEEPS),
+        ("c.sh", SLEEPS),
+        ("d.sh", SLEEPS),
+    ])
+}
+
+/// Waits until that many trials are at work.
+fn wait_for_trials(workspace: &Workspace, count: usize) {
+    for _ in 0..1500 {
+        let found = std::fs::canonicalize(workspace.path("artifacts/latest"))
+            .map(|run| {
+                ["a", "b", "c", "d"]
+                    .iter()
+                    .filter(|name| {
+                        let log = run.join("task").join(name).join("1/stdout.log");
+                        std::fs::read(log).is_ok_and(|text| text.starts_with(b"began"))
+                    })
+                    .count()
+            })
+            .unwrap_or(0);
+        if found >= count {
+            return;
+        }
+        pause();
+    }
+    panic!("the trials do not begin");
+}
+
+#[track_caller]
+fn check(signals: &[&str], code: i32) {
+    let workspace = workspace();
+    let child = workspace.command(["task", "-j2"]).spawn().unwrap();
+    wait_for_trials(&workspace, 2);
+    for name in signals {
+        signal(&child, name);
+        // Apart, or the second is one with the first.
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    finish(child).expect(code);
+    let trials = workspace.trials();
+    assert_eq!(trials.len(), 4);
+    let kinds: Vec<&str> = trials
+        .values()
+        .map(|row| row["error_kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        kinds.iter().filter(|kind| **kind == "cancelled").count(),
+        2,
+        "{kinds:?}"
+    );
+    assert_eq!(
+        kinds.iter().filter(|kind| **kind == "not_run").count(),
+        2,
+        "{kinds:?}"
+    );
+    workspace.assert_nothing_left();
+}
+
+#[test]
+fn sigint_ends_with_130_and_leaves_nothing() {
+    check(&["INT"], 130);
+}
+
+#[test]
+fn sigterm_ends_with_143_and_leaves_nothing() {
+    check(&["TERM"], 143);
+}
+
+#[test]
+fn sighup_ends_with_143_and_leaves_nothing() {
+    check(&["HUP"], 143);
+}
+
+/// The first may have ended the run before the second comes, so only what is left counts.
+#[test]
+fn two_signals_leave_nothing_either() {
+    for name in ["INT", "TERM", "HUP"] {
+        let workspace = workspace();
+        let child = workspace.command(["task", "-j2"]).spawn().unwrap();
+        wait_for_trials(&workspace, 2);
+        signal(&child, name);
+        let _second = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(child.id().to_string())
+            .output();
+        let ended = finish(child);
+        assert!(matches!(ended.code, Some(130 | 143)), "{ended:?}");
+        assert_eq!(workspace.trials().len(), 4);
+        workspace.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_signal_at_any_moment_leaves_nothing() {
+    for milliseconds in [0, 3, 7, 12, 20, 35, 60, 100, 180] {
+        let quick = "#!/bin/sh\n(setsid sleep 300 &)\necho \"hello from the script\" > \"$2\"\n";
+        let workspace = Workspace::with(&[("a.sh", quick), ("b.sh", quick)]);
+        let child = workspace.command(["task", "-k5", "-j2"]).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        signal(&child, "INT");
+        let ended = finish(child);
+        if workspace.path("artifacts/latest").exists() && ended.code.is_some() {
+            assert!(matches!(ended.code, Some(0 | 130)), "{ended:?}");
+            assert_eq!(workspace.trials().len(), 10);
+        }
+        workspace.assert_nothing_left();
+    }
+}
+
+#[test]
+fn kill_9_of_forge_leaves_no_process_and_the_next_run_no_folder() {
+    let workspace = workspace();
+    let child = workspace.command(["task", "-j2"]).spawn().unwrap();
+    wait_for_trials(&workspace, 2);
+    signal(&child, "KILL");
+    assert_eq!(finish(child).code, None);
+    let quick = workspace.candidate(
+        "a.sh",
+        "#!/bin/sh\necho \"hello from the script\" > \"$2\"\n",
+    );
+    quick.forge(["task", "-c", "a"]).expect(0);
+    quick.assert_nothing_left();
+}
+
+#[test]
+fn the_deadline_stops_the_run_and_what_is_lost_is_no_loss() {
+    let quick = "#!/bin/sh\necho \"hello from the script\" > \"$2\"\n";
+    let workspace = Workspace::with(&[("a.sh", quick), ("b.sh", SLEEPS)]);
+    workspace
+        .forge(["task", "--deadline", "1s", "-j2"])
+        .expect(3);
+    let trials = workspace.trials();
+    assert!(trials["task/a/1"]["score"].is_number());
+    assert!(trials["task/b/1"]["score"].is_null());
+    workspace.assert_nothing_left();
+}
