@@ -1,5 +1,6 @@
 //! `FakeDaytona` does what it promises: the wire's habits, and each fault of its plan.
 
+mod account;
 mod control;
 mod faults;
 mod toolbox;
@@ -54,10 +55,11 @@ struct Setup {
 }
 
 impl Setup {
+    #[expect(clippy::expect_used, reason = "a test that cannot begin has failed")]
     fn new(options: Options) -> Self {
         static PROVIDER: Once = Once::new();
         PROVIDER.call_once(|| {
-            let _ = rustls::crypto::ring::default_provider().install_default();
+            drop(rustls::crypto::ring::default_provider().install_default());
         });
         Self {
             fake: FakeDaytona::start(options).expect("a server"),
@@ -147,6 +149,10 @@ async fn try_send(request: RequestBuilder) -> reqwest::Result<Answer> {
     })
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "the tests of lost answers use `try_send`"
+)]
 async fn send(request: RequestBuilder) -> Answer {
     try_send(request).await.expect("an answer")
 }

@@ -1,4 +1,4 @@
-//! The control plane: creating, listing, deleting, quotas, limits, keys, lifetimes.
+//! The control plane: creating, listing, deleting, stopping.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Setup, send, until};
-use crate::support::fake_daytona::{ORGANIZATION, Options, Quota, RateLimit, RateLimits, Route};
+use crate::support::fake_daytona::Options;
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -80,7 +80,7 @@ async fn a_create_that_makes_no_sense_is_refused() {
         network_override: false,
         ..Options::default()
     });
-    let networks = vec!["10.0.0.0/8"; 11].join(",");
+    let networks = ["10.0.0.0/8"; 11].join(",");
     let build = json!({"dockerfileContent": "FROM scratch"});
     let cases = [
         (json!({"cpu": 2}), 400, "when using a snapshot"),
@@ -199,28 +199,28 @@ async fn lists_are_filtered_and_paged() {
             .map(|item| item["name"].as_str().unwrap_or("").to_owned())
             .collect()
     };
-    let list = async |query: &[(&str, &str)]| {
+    let search = async |query: &[(&str, &str)]| {
         send(setup.api(Method::GET, "/sandbox").query(query))
             .await
             .json()
     };
     let sorted = [("sort", "createdAt"), ("order", "asc")];
     let labelled = [&sorted[..], &[("labels", r#"{"run":"1"}"#)]].concat();
-    assert_eq!(names(&list(&labelled).await), ["a", "c"]);
-    let first = list(&[&sorted[..], &[("limit", "2")]].concat()).await;
+    assert_eq!(names(&search(&labelled).await), ["a", "c"]);
+    let first = search(&[&sorted[..], &[("limit", "2")]].concat()).await;
     assert_eq!(names(&first), ["a", "b"]);
     let cursor = first["nextCursor"].as_str().expect("a cursor");
-    let last = list(&[&sorted[..], &[("limit", "2"), ("cursor", cursor)]].concat()).await;
+    let last = search(&[&sorted[..], &[("limit", "2"), ("cursor", cursor)]].concat()).await;
     assert_eq!(
         (names(&last), &last["nextCursor"]),
         (vec!["c".to_owned()], &Value::Null)
     );
-    assert_eq!(names(&list(&[("name", "B")]).await), ["b"]);
+    assert_eq!(names(&search(&[("name", "B")]).await), ["b"]);
     assert_eq!(
-        names(&list(&[("states", "stopped"), ("states", "error")]).await),
+        names(&search(&[("states", "stopped"), ("states", "error")]).await),
         [""; 0]
     );
-    assert_eq!(list(&[("limit", "201")]).await["statusCode"], 400);
+    assert_eq!(search(&[("limit", "201")]).await["statusCode"], 400);
     let pages = send(setup.api(Method::GET, "/sandbox/paginated?page=2&limit=2"))
         .await
         .json();
@@ -249,120 +249,6 @@ async fn a_lagging_list_shows_what_was() {
 }
 
 #[tokio::test]
-async fn a_full_pool_refuses_until_a_sandbox_is_deleted() {
-    let quota = Quota {
-        cpu: 2,
-        ..Quota::UNLIMITED
-    };
-    let setup = Setup::new(Options {
-        quota: Some(quota),
-        ..Options::default()
-    });
-    setup.sandbox("a").await;
-    setup.sandbox("b").await;
-    let full = setup.create(json!({"name": "c"})).await;
-    assert_eq!(full.status, StatusCode::BAD_REQUEST);
-    assert_eq!(
-        full.message(),
-        "Total CPU limit exceeded. Maximum allowed: 2."
-    );
-    let usage = format!("/organizations/{ORGANIZATION}/usage");
-    let usage = send(setup.api(Method::GET, &usage)).await.json()["regionUsage"][0].clone();
-    assert_eq!([&usage["totalCpuQuota"], &usage["currentCpuUsage"]], [2, 2]);
-    setup.delete("a").await;
-    setup.sandbox("c").await;
-    setup.delete("b").await;
-    setup.delete("c").await;
-    let large = json!({"buildInfo": {"dockerfileContent": "FROM scratch"}, "cpu": 5});
-    assert!(
-        setup
-            .create(large)
-            .await
-            .message()
-            .contains("maximum allowed per sandbox")
-    );
-    assert_eq!(setup.fake.peak_alive(), 2);
-}
-
-#[tokio::test]
-async fn creates_over_the_limit_are_refused_until_the_window_ends() {
-    let limit = RateLimit {
-        requests: 2,
-        window: LONG,
-    };
-    let setup = Setup::new(Options {
-        limits: RateLimits {
-            sandbox_create: Some(limit),
-            ..RateLimits::default()
-        },
-        ..Options::default()
-    });
-    for (name, remaining) in [("a", "1"), ("b", "0")] {
-        let answer = setup.create(json!({"name": name})).await;
-        assert_eq!(
-            answer.header("x-ratelimit-remaining-sandbox-create"),
-            remaining
-        );
-    }
-    let refused = setup.create(json!({"name": "c"})).await;
-    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
-    assert_eq!(refused.header("retry-after-sandbox-create"), "3600");
-    assert_eq!(
-        refused.header("retry-after"),
-        "",
-        "only the suffixed header"
-    );
-    assert_eq!(
-        (
-            setup.fake.throttled(),
-            setup.fake.requests_to(Route::Create)
-        ),
-        (1, 3)
-    );
-    setup.fake.advance(LONG);
-    setup.sandbox("c").await;
-    setup.fake.allow_leaks();
-}
-
-#[tokio::test]
-async fn keys_tokens_and_permissions_are_checked() {
-    let setup = Setup::new(Options {
-        jwt: Some("a.b.c".to_owned()),
-        ..Options::default()
-    });
-    let list = format!("{}/sandbox", setup.fake.api_url());
-    let with = |token: &str| setup.http.get(&list).bearer_auth(token);
-    assert_eq!(send(with("wrong")).await.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(
-        send(setup.http.get(&list)).await.status,
-        StatusCode::UNAUTHORIZED
-    );
-    assert_eq!(send(with("a.b.c")).await.status, StatusCode::FORBIDDEN);
-    let organized = with("a.b.c").header("X-Daytona-Organization-ID", ORGANIZATION);
-    assert_eq!(send(organized).await.status, StatusCode::OK);
-    let config = setup.http.get(format!("{}/config", setup.fake.api_url()));
-    assert_eq!(send(config).await.field("defaultSnapshot"), "daytona-small");
-    setup.sandbox("a").await;
-    setup.fake.set_permissions(&["write:sandboxes"]);
-    assert_eq!(setup.delete("a").await.status, StatusCode::FORBIDDEN);
-    let key = send(setup.api(Method::GET, "/api-keys/current"))
-        .await
-        .json();
-    assert_eq!(key["permissions"], json!(["write:sandboxes"]));
-    setup.fake.set_permissions(&["delete:sandboxes"]);
-    assert_eq!(setup.create(json!({})).await.status, StatusCode::FORBIDDEN);
-    setup.delete("a").await;
-    assert!(setup.fake.book().iter().all(|seen| seen.key_in.is_empty()));
-    send(with("wrong").header("x-note", setup.fake.api_key())).await;
-    let last = setup.fake.book().pop().expect("a request");
-    assert_eq!(
-        (last.key_in, last.status),
-        (vec!["x-note".to_owned()], Some(401))
-    );
-    assert!(last.headers.contains(&"x-note".to_owned()));
-}
-
-#[tokio::test]
 async fn a_path_outside_the_api_is_the_dashboard() {
     let setup = Setup::new(Options::default());
     let url = setup.fake.api_url().replace("/api", "/sandbox");
@@ -373,50 +259,6 @@ async fn a_path_outside_the_api_is_the_dashboard() {
     }
     let unknown = send(setup.api(Method::GET, "/socket.io/")).await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
-}
-
-#[tokio::test]
-async fn idle_and_old_sandboxes_end_by_themselves() {
-    let setup = Setup::new(Options::default());
-    let intervals = [
-        (
-            "stops",
-            json!({"name": "stops", "autoStopInterval": 5}),
-            Some("stopped"),
-        ),
-        (
-            "ephemeral",
-            json!({"name": "ephemeral", "autoStopInterval": 5, "autoDeleteInterval": 0}),
-            None,
-        ),
-        (
-            "old",
-            json!({"name": "old", "autoStopInterval": 0, "ttlMinutes": 5}),
-            None,
-        ),
-        (
-            "stays",
-            json!({"name": "stays", "autoStopInterval": 0}),
-            Some("started"),
-        ),
-    ];
-    for (_, body, _) in &intervals {
-        setup.create(body.clone()).await;
-    }
-    setup.fake.advance(Duration::from_secs(240));
-    assert_eq!(setup.fake.alive().len(), 4);
-    send(setup.api(Method::POST, "/sandbox/stops/last-activity")).await;
-    setup.fake.advance(Duration::from_secs(61));
-    assert_eq!(setup.get("stops").await.field("state"), "started");
-    setup.fake.advance(Duration::from_secs(300));
-    for (name, _, state) in intervals {
-        let found = setup.get(name).await;
-        match state {
-            Some(state) => assert_eq!(found.field("state"), state, "{name}"),
-            None => assert_eq!(found.status, StatusCode::NOT_FOUND, "{name}"),
-        }
-    }
-    setup.fake.allow_leaks();
 }
 
 #[tokio::test]
