@@ -3,7 +3,7 @@
 //! Prints the two variables to export and serves on the loopback interface until Ctrl-C or SIGTERM; then
 //! it deletes every sandbox with its processes. Whoever knows the key can run commands as this user.
 
-#[expect(dead_code, reason = "the tests use more of it")]
+#[expect(dead_code, unused_imports, reason = "the tests use more of it")]
 #[path = "../tests/forge/support/fake_daytona.rs"]
 mod fake_daytona;
 

@@ -100,12 +100,14 @@ async fn run(
     // Ends only when everyone who holds the pipe has closed it, background children too.
     let all = futures::future::join3(child.wait(), reader.read_to_end(&mut merged), feed);
     let ((status, read, ()), timed_out) = within(limit, all, || {
-        group
-            .iter()
-            .for_each(|group| kill_group(*group, Signal::KILL));
+        if let Some(group) = group {
+            kill_group(group, Signal::KILL);
+        }
     })
     .await;
-    group.iter().for_each(|group| place.forget(*group));
+    if let Some(group) = group {
+        place.forget(group);
+    }
     if timed_out {
         return Ok(End::TimedOut);
     }

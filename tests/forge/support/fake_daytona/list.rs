@@ -134,9 +134,9 @@ impl Shared {
             .filter_map(|row| Some((row, self.shown_by_list(row, stale)?)))
             .filter(|(row, shown)| filter.takes(row, shown))
             .collect();
-        rows.sort_by(|(one, _), (other, _)| {
+        rows.sort_by(|(one, one_shown), (other, other_shown)| {
             match order_key {
-                "name" => one.name.cmp(&other.name),
+                "name" => one_shown.name.cmp(&other_shown.name),
                 "cpu" => one.size.cpu.cmp(&other.size.cpu),
                 "memoryGib" => one.size.memory.cmp(&other.size.memory),
                 "diskGib" => one.size.disk.cmp(&other.size.disk),

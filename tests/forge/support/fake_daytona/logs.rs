@@ -71,17 +71,13 @@ pub(crate) fn logs(
     let command = find_command(place, session, command)?;
     let form = form(&asked);
     if value(&asked.query, "follow") == Some("true") {
-        return Ok(match asked.upgrade {
-            Some(upgrade) => {
-                let lines = follow(Arc::clone(place), command, form != Form::Plain);
-                upgrade.on_upgrade(|socket| send_all(socket, lines))
-            }
-            None => {
-                let lines = follow(Arc::clone(place), command, false);
-                let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
-                (kind, Body::from_stream(lines)).into_response()
-            }
-        });
+        let Some(upgrade) = asked.upgrade else {
+            let lines = follow(Arc::clone(place), command, false);
+            let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
+            return Ok((kind, Body::from_stream(lines)).into_response());
+        };
+        let lines = follow(Arc::clone(place), command, form != Form::Plain);
+        return Ok(upgrade.on_upgrade(|socket| send_all(socket, lines)));
     }
     let (stdout, stderr) = (command.stream("stdout"), command.stream("stderr"));
     let marked = [mark(&stdout, STDOUT), mark(&stderr, STDERR)].concat();
@@ -135,7 +131,9 @@ fn follow(place: Arc<Place>, command: Arc<SessionCommand>, marked: bool) -> Line
 }
 
 async fn send_all(mut socket: WebSocket, mut lines: Lines) {
-    while let Some(Ok(chunk)) = lines.next().await {
+    while let Some(chunk) = lines.next().await {
+        // A daemon that dies says no goodbye.
+        let Ok(chunk) = chunk else { return };
         for frame in chunk.chunks(1024) {
             let frame = Message::Binary(Bytes::copy_from_slice(frame));
             if socket.send(frame).await.is_err() {

@@ -142,7 +142,9 @@ pub(crate) fn create(
     drop(runtime.spawn(async move {
         drop(child.wait().await);
         watched.ended.store(true, Ordering::SeqCst);
-        watched.group.iter().for_each(|group| place.forget(*group));
+        if let Some(group) = watched.group {
+            place.forget(group);
+        }
     }));
     Ok(StatusCode::CREATED.into_response())
 }

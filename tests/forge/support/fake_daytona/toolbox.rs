@@ -118,7 +118,8 @@ impl Shared {
             Route::UploadV2 => transfer::upload_v2(place, asked).await,
             Route::Download => transfer::download(place, &asked).await,
             Route::BulkDownload => {
-                transfer::bulk_download(&self.runtime, place, body, asked.uri.path())
+                let url = asked.uri.path();
+                Ok(transfer::bulk_download(&self.runtime, place, body, url))
             }
             Route::ListFiles => files::list(place, query),
             Route::FileInfo => files::info(place, query),

@@ -242,12 +242,12 @@ pub(crate) fn bulk_download(
     place: &Arc<Place>,
     body: &[u8],
     url: &str,
-) -> Result<Response, Refusal> {
+) -> Response {
     let wanted: Value = serde_json::from_slice(body).unwrap_or_default();
     let paths: Vec<String> = serde_json::from_value(wanted["paths"].clone()).unwrap_or_default();
     if paths.is_empty() {
         let error = json!({"error": "request body must be {\"paths\": [ ... ]} and non-empty"});
-        return Ok(with_status(StatusCode::BAD_REQUEST, &error));
+        return with_status(StatusCode::BAD_REQUEST, &error);
     }
     let (sender, receiver) = channel(4);
     let (place, url) = (Arc::clone(place), url.to_owned());
@@ -268,7 +268,7 @@ pub(crate) fn bulk_download(
         Some((receiver.recv().await?, receiver))
     });
     let kind = format!("multipart/form-data; boundary={BOUNDARY}");
-    Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(body)).into_response())
+    ([(header::CONTENT_TYPE, kind)], Body::from_stream(body)).into_response()
 }
 
 /// The stream broke off: the client went, or the file did.
