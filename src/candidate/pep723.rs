@@ -113,7 +113,7 @@ mod tests {
         );
         check(
             "# /// script\n# dependencies = []\n# ///\n# ///\n",
-            Err((4, "")),
+            Err((3, "no value")),
         );
         check("    # /// script\n    # ///\n", Ok(&[]));
         check("# /// other\n# x\n# ///\n", Ok(&[]));
@@ -127,7 +127,7 @@ mod tests {
         );
         check(
             "# /// script\n# dependencies = [\"a\"\n# x = \n# ///\n",
-            Err((4, "block is wrong")),
+            Err((3, "block is wrong")),
         );
         check(
             "# /// script\n#\n# dependencies = \"a\"\n# ///\n",
