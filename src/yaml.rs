@@ -1,11 +1,12 @@
-//! YAML text → a tree of nodes that remember where they were written. The only file that knows serde_yaml.
+//! YAML text → a tree of nodes that remember where they were written. The only file that knows
+//! `serde_yaml`.
 //!
 //! Promises: any text of at most [`MAX_YAML_BYTES`] ends in a tree or in one [`Fault`] with its place, in
 //! little time and memory and on a small stack: nesting, aliases and the number of nodes are bounded.
 //! What the tree then means, and every problem with it, is for [`decode`].
 //!
 //! A place is found by parsing again: nodes and keys are numbered in the order of their visit, and a
-//! second visit that fails on purpose at a number makes serde_yaml say where it was.
+//! second visit that fails on purpose at a number makes `serde_yaml` say where it was.
 
 use serde::de::DeserializeSeed;
 

@@ -56,7 +56,7 @@ pub(super) fn assemble(
     };
     let start = start(&settings, entry.as_ref());
     check_program(shown, &settings, &files)?;
-    let found = dependencies(shown, &start, entry.as_ref(), &files, beside)?;
+    let found = dependencies(shown, &start, entry.as_ref(), &files, &beside)?;
     let mut files = files;
     files.extend(found.files);
     files.sort();

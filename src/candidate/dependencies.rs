@@ -47,7 +47,7 @@ pub(super) fn dependencies(
     start: &Start,
     entry: Option<&TreeFile>,
     own: &[TreeFile],
-    beside: Beside<'_>,
+    beside: &Beside<'_>,
 ) -> Result<Installation, Problems> {
     let none = Installation {
         dependencies: Dependencies::None,
@@ -72,7 +72,7 @@ pub(super) fn dependencies(
             .map_or(Ecosystem::Other, |runtime| runtime.ecosystem),
         Some(known @ (Ecosystem::Python | Ecosystem::Node)) => known,
     };
-    let look = |name: &str| find_beside(shown, name, entry, own, &beside);
+    let find = |name: &str| find_beside(shown, name, entry, own, beside);
     let shared = matches!(beside, Beside::Shared(_));
     if ecosystem == Ecosystem::Python
         && let Some(file) = entry
@@ -85,39 +85,36 @@ pub(super) fn dependencies(
             });
         }
     }
-    if ecosystem == Ecosystem::Python || (ecosystem == Ecosystem::Other && !shared) {
-        if let Some(file) = look("requirements.txt")? {
-            let dependencies = Dependencies::PythonFile(file.path.clone());
-            return Ok(Installation {
-                dependencies,
-                files: vec![file],
-            });
-        }
+    // A program of unknown kind in a folder may be a wrapper of either.
+    let either = ecosystem == Ecosystem::Other && !shared;
+    if (ecosystem == Ecosystem::Python || either)
+        && let Some(file) = find("requirements.txt")?
+    {
+        return Ok(Installation {
+            dependencies: Dependencies::PythonFile(file.path.clone()),
+            files: vec![file],
+        });
     }
-    if ecosystem == Ecosystem::Node || (ecosystem == Ecosystem::Other && !shared) {
-        if let Some(file) = look("package.json")? {
-            let lock = match look("package-lock.json")? {
-                None => look("npm-shrinkwrap.json")?,
-                found @ Some(_) => found,
-            };
-            let folder = file
-                .path
-                .as_str()
-                .rsplit_once('/')
-                .and_then(|(folder, _)| RelativePath::parse(folder).ok());
-            let dependencies = if asks_for_packages(shown, &file, shared)? {
-                Dependencies::Node {
-                    folder,
-                    locked: lock.is_some(),
-                }
-            } else {
-                Dependencies::None
-            };
-            return Ok(Installation {
-                dependencies,
-                files: [Some(file), lock].into_iter().flatten().collect(),
-            });
-        }
+    if (ecosystem == Ecosystem::Node || either)
+        && let Some(package) = find("package.json")?
+    {
+        let lock_file = match find("package-lock.json")? {
+            None => find("npm-shrinkwrap.json")?,
+            found @ Some(_) => found,
+        };
+        let folder = package.path.as_str().rsplit_once('/');
+        let dependencies = if asks_for_packages(shown, &package, shared)? {
+            Dependencies::Node {
+                folder: folder.and_then(|(folder, _)| RelativePath::parse(folder).ok()),
+                locked: lock_file.is_some(),
+            }
+        } else {
+            Dependencies::None
+        };
+        return Ok(Installation {
+            dependencies,
+            files: [Some(package), lock_file].into_iter().flatten().collect(),
+        });
     }
     Ok(none)
 }
@@ -135,10 +132,9 @@ fn find_beside(
             let near = entry
                 .and_then(|file| file.path.as_str().rsplit_once('/'))
                 .map(|(folder, _)| format!("{folder}/{name}"));
-            let wanted = near.into_iter().chain([name.to_owned()]);
+            let mut wanted = near.into_iter().chain([name.to_owned()]);
             Ok(wanted
-                .filter_map(|path| own.iter().find(|file| file.path.as_str() == path))
-                .next()
+                .find_map(|path| own.iter().find(|file| file.path.as_str() == path))
                 .cloned())
         }
         Beside::Shared(folder) => {

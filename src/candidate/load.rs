@@ -691,7 +691,7 @@ error: DIR/a.yaml:7:7: name: a name consists of ASCII letters, digits, `-`, `_` 
     #[test]
     fn nothing_special_and_nothing_from_outside_is_taken() {
         let dir = folder(&[("ok.py", "x"), ("f/main.py", "x"), ("f/data/a", "a")]);
-        symlink("/etc/hostname", dir.path().join("out.py")).unwrap();
+        symlink("/etc/hosts", dir.path().join("out.py")).unwrap();
         symlink("/tmp", dir.path().join("outdir")).unwrap();
         let name = |bytes| OsStr::from_bytes(bytes);
         fs::write(dir.path().join(name(b"caf\xe9.py")), "x").unwrap();

@@ -58,11 +58,8 @@ pub fn dependencies(script: &str) -> Result<Vec<String>, BlockError> {
         .collect();
     let content = content.join("\n");
     let metadata: Metadata = toml::from_str(&content).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start.min(content.len()));
-        let before = content.as_bytes()[..at]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count();
+        let at = error.span().map_or(0, |span| span.start);
+        let before = content.get(..at).unwrap_or(&content).matches('\n').count();
         BlockError {
             line: start + 2 + before,
             message: format!("the `# /// script` block is wrong: {}", error.message()),

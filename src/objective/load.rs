@@ -192,7 +192,7 @@ fn place_among(objectives: &mut Vec<Objective>, mut new: Objective) -> Result<()
             }
             (None, _) => {
                 let base = new.name.to_string();
-                let free = (2_u64..)
+                let free = (2..=u64::MAX)
                     .map(|number| format!("{base}-{number}"))
                     .find(|name| taken(name).is_none());
                 if let Some(Ok(name)) = free.map(|name| ObjectiveName::parse(&name)) {
@@ -320,7 +320,7 @@ error: DIR/d.yaml:2:1: this is not YAML: did not find expected node content, whi
         let large = File::create(dir.path().join("large.yaml")).unwrap();
         large.set_len(100 * 1024 * 1024).unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, dir.path().join("fifo.yaml"), 0o600.into()).unwrap();
-        symlink("/etc/hostname", dir.path().join("out.yaml")).unwrap();
+        symlink("/etc/hosts", dir.path().join("out.yaml")).unwrap();
         symlink("/dev/zero", dir.path().join("zero.yaml")).unwrap();
         symlink("nowhere", dir.path().join("dangling.yaml")).unwrap();
         fs::write(

@@ -152,7 +152,7 @@ fn inputs(value: &Value<'_>, sources: &mut Sources<'_>) -> Option<Vec<Input>> {
     let hint = "files beside the objective, for example `inputs: [data/events.json]`";
     let mut taken: BTreeMap<String, String> = BTreeMap::new();
     let listed = value.each(hint, |item| {
-        let path = sources.path(item, hint)?;
+        let path = relative(item, hint)?;
         let base = path.file_name().to_owned();
         if let Some(other) = taken.insert(base.clone(), path.to_string()) {
             return item.problem(
@@ -280,15 +280,9 @@ impl<'f> Sources<'f> {
         }
     }
 
-    /// Decodes a path below the folder.
-    fn path(&self, value: &Value<'_>, hint: &str) -> Option<RelativePath> {
-        let text = value.filled_text(hint)?;
-        RelativePath::parse(text).map_or_else(|error| value.problem(error.to_string(), hint), Some)
-    }
-
     /// Finds one file that a value names.
     fn file(&mut self, value: &Value<'_>, hint: &str) -> Option<TreeFile> {
-        let path = self.path(value, hint)?;
+        let path = relative(value, hint)?;
         match self.folder.file(&path) {
             Ok(file) => {
                 self.found.insert(path, file.clone());
@@ -382,6 +376,12 @@ impl<'f> Sources<'f> {
     }
 }
 
+/// Decodes a path below the folder.
+fn relative(value: &Value<'_>, hint: &str) -> Option<RelativePath> {
+    let text = value.filled_text(hint)?;
+    RelativePath::parse(text).map_or_else(|error| value.problem(error.to_string(), hint), Some)
+}
+
 /// The keys that are in both lists, in the order of the text.
 fn present<'d>(fields: &Fields<'d>, known: &[&str]) -> Vec<&'d str> {
     fields
@@ -417,7 +417,7 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         fs::write(dir.path().join("latin.md"), b"caf\xe9").unwrap();
-        std::os::unix::fs::symlink("/etc/hostname", dir.path().join("out.txt")).unwrap();
+        std::os::unix::fs::symlink("/etc/hosts", dir.path().join("out.txt")).unwrap();
         std::os::unix::fs::symlink("nowhere", dir.path().join("dangling.txt")).unwrap();
         std::os::unix::fs::symlink("data/events.json", dir.path().join("link.json")).unwrap();
         dir
@@ -750,7 +750,7 @@ gates:
   - json_schema: {$ref: 'http://127.0.0.1:9/x.json'}
   - json_schema: schemas
   - json_schema: {type: 5}
-  - json_schema: {$ref: 'file:///etc/hostname'}
+  - json_schema: {$ref: 'file:///etc/hosts'}
 ",
             r#"error: o.yaml:3:18: gates[0].json_schema: `schemas/broken.json` is not JSON: expected value at line 3 column 1
   hint: a JSON file beside the objective, for example `json_schema: schemas/events.json`, or a schema
@@ -762,7 +762,7 @@ error: o.yaml:6:18: gates[3].json_schema: `schemas` is a folder, not a file
   hint: paths are relative to the objective's folder
 error: o.yaml:7:18: gates[4].json_schema: the schema `inline` is not valid at `/type`: 5 is not valid under any of the schemas listed in the 'anyOf' keyword
   hint: forge knows JSON Schema up to draft 2020-12
-error: o.yaml:8:18: gates[5].json_schema: the schema `inline` refers to another: resource 'file:///etc/hostname'
+error: o.yaml:8:18: gates[5].json_schema: the schema `inline` refers to another: resource 'file:///etc/hosts'
   hint: put both into one schema, under `$defs`: forge fetches nothing"#,
         );
         check(
@@ -860,5 +860,53 @@ error: o.yaml:4:10: scoring.speed: `no_marks` is missing
 error: o.yaml:4:23: scoring.speed.full_marks: expected a duration, got the number 60
   hint: durations have a unit, for example `90s`, `5m` or `250ms`",
         );
+    }
+
+    #[test]
+    fn hostile_patterns_paths_and_schemas_end_soon() {
+        let deep = format!("{}{}", "(".repeat(500), ")".repeat(500));
+        let nested = format!("$[?{}@.a==1{}]", "(".repeat(19), ")".repeat(19));
+        let schema = format!(
+            "{}{}",
+            "{not: ".repeat(40),
+            "{}".to_owned() + &"}".repeat(40)
+        );
+        for (scorer, part) in [
+            (format!("{{regex: '{deep}'}}"), "is no pattern"),
+            (
+                format!("{{json_path: '$[?{}1'}}", "(".repeat(100)),
+                "too long",
+            ),
+            (
+                format!("{{json_path: '$[?{}1'}}", "(".repeat(19)),
+                "no JSON path",
+            ),
+            (
+                format!("{{json_path: '$.{}'}}", "a".repeat(2000)),
+                "too long",
+            ),
+            ("{json_schema: {$ref: '#/nowhere'}}".to_owned(), "not valid"),
+        ] {
+            let told = read(&format!("prompt: p\nscoring: {{quality: [{scorer}]}}\n"));
+            let told = told.map(|_| ()).unwrap_err().to_string();
+            assert!(told.contains(part), "{scorer}: {told}");
+        }
+        for scorer in [
+            format!("{{json_path: '{nested}'}}"),
+            format!("{{json_schema: {schema}}}"),
+            "{json_schema: {$ref: '#'}}".to_owned(),
+        ] {
+            let told = read(&format!("prompt: p\nscoring: {{quality: [{scorer}]}}\n"));
+            assert!(told.is_ok(), "{scorer}: {}", told.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn a_flood_of_problems_is_cut_short() {
+        let text = format!("prompt: p\ngates:\n{}", "  - x: 1\n".repeat(20_000));
+        let problems = read(&text).map(|_| ()).unwrap_err();
+        assert_eq!(problems.0.len(), 51);
+        assert_eq!(problems.0[50].message, "and 19950 more problems");
+        assert_eq!(problems.0[0].at, Some((3, 5)));
     }
 }

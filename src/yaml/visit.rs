@@ -25,7 +25,7 @@ pub(super) struct Visit {
     stop: Option<Serial>,
     /// Whether it did.
     stopped: Cell<bool>,
-    /// What this file found wrong itself; the error of serde_yaml then only tells the place.
+    /// What this file found wrong itself; the parser's error then only tells the place.
     found: RefCell<Option<(String, String)>>,
 }
 
@@ -189,20 +189,20 @@ impl<'de> Visitor<'de> for NodeSeed<'_> {
         let mut seen = HashSet::new();
         loop {
             let serial = self.visit.number();
-            let seed = KeySeed {
+            let key_seed = KeySeed {
                 visit: self.visit,
                 serial,
                 seen: &seen,
             };
-            let Some(key) = input.next_key_seed(seed)? else {
+            let Some(key) = input.next_key_seed(key_seed)? else {
                 break;
             };
-            let seed = NodeSeed {
+            let value_seed = NodeSeed {
                 visit: self.visit,
                 serial: self.visit.number(),
                 depth,
             };
-            let value = input.next_value_seed(seed)?;
+            let value = input.next_value_seed(value_seed)?;
             seen.insert(key.clone());
             if key == "<<" {
                 merged = Some(value.tree);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
 
-use super::Sources;
+use super::{Sources, relative};
 use crate::score::gate::Schema;
 use crate::yaml::Tree;
 use crate::yaml::decode::Value;
@@ -62,7 +62,7 @@ pub(super) fn schema(value: &Value<'_>, sources: &mut Sources<'_>) -> Option<Sch
         | Tree::Text(_)
         | Tree::List(_) => {
             let text = sources.read(value, SCHEMA_HINT)?;
-            let name = sources.path(value, SCHEMA_HINT)?.to_string();
+            let name = relative(value, SCHEMA_HINT)?.to_string();
             let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
             match serde_json::from_str(text) {
                 Ok(json) => (name, json),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::patterns::{needle, pattern, schema};
-use super::{Sources, present};
+use super::{Sources, present, relative};
 use crate::name::RelativePath;
 use crate::objective::{Scoring, Weighted};
 use crate::policy;
@@ -289,7 +289,7 @@ fn json_path(fields: &Fields<'_>, value: &Value<'_>) -> Option<Quality> {
 fn golden(value: &Value<'_>, sources: &mut Sources<'_>) -> Option<Quality> {
     let hint = "a text file beside the objective, for example `golden: expected/post.md`";
     let expected = sources.read(value, hint)?;
-    let name = sources.path(value, hint)?.to_string();
+    let name = relative(value, hint)?.to_string();
     Some(Quality::Golden {
         name,
         expected: expected.into(),
@@ -303,7 +303,7 @@ fn command(fields: &Fields<'_>, value: &Value<'_>, sources: &mut Sources<'_>) ->
     let hint = "files beside the objective, for example `files: [checks/links.py]`";
     let listed = fields.optional("files", |value| {
         value.each(hint, |item| {
-            let path = sources.path(item, hint)?;
+            let path = relative(item, hint)?;
             let files = sources.all_below(item, &path)?;
             found.extend(files.into_iter().map(|file| (file.path, file.from)));
             Some(())
