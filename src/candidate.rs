@@ -13,6 +13,7 @@ use crate::objective::LimitOverrides;
 use crate::sandbox::Trust;
 
 mod assemble;
+mod dependencies;
 pub mod load;
 pub mod pep723;
 pub mod runtime;

@@ -350,3 +350,105 @@ fn secrets(value: &Value<'_>) -> Option<Vec<String>> {
             .collect(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Project, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("forge.yaml");
+        std::fs::write(&path, text).unwrap();
+        let short = |text: String| text.replace(&dir.path().display().to_string(), "DIR");
+        let mut project = Project::load(&path).map_err(|problems| short(problems.to_string()))?;
+        project.candidates = project
+            .candidates
+            .map(|path| PathBuf::from(short(path.display().to_string())));
+        Ok(project)
+    }
+
+    #[test]
+    fn every_default_can_be_said() {
+        let project = read(
+            "\
+jobs: 20
+repeat: 3
+timeout: 90s
+setup_timeout: 5m
+deadline: 1h
+seed: 7
+provider: daytona
+require: true
+daytona: {snapshot: small, target: eu, network: open, auto_stop: 15m, cpu: 2, memory: 4GiB, disk: 8GiB}
+local: {isolation: landlock, memory: 2GiB, disk: 1GiB, processes: 256, network: '10.0.0.0/8,192.168.0.0/16'}
+secrets: [OPENAI_API_KEY, OPENAI_API_KEY]
+candidates: agents
+env: {MODE: fast}
+",
+        )
+        .unwrap();
+        assert_eq!(project.jobs, Some(20));
+        assert_eq!(project.deadline, Some(Duration::from_secs(3600)));
+        assert_eq!(project.provider, Some(ProviderChoice::Daytona));
+        assert_eq!(project.daytona.memory, Some(ByteCount::mib(4096)));
+        assert_eq!(project.local.isolation, Some(IsolationChoice::Landlock));
+        let networks = vec!["10.0.0.0/8".to_owned(), "192.168.0.0/16".to_owned()];
+        assert_eq!(project.local.network, Some(Network::Allow(networks)));
+        assert_eq!(project.secrets, Some(vec!["OPENAI_API_KEY".to_owned()]));
+        assert_eq!(project.candidates, Some(PathBuf::from("DIR/agents")));
+    }
+
+    #[test]
+    fn silence_says_nothing() {
+        for text in ["", "# nothing yet\n", "\u{feff}{}"] {
+            assert_eq!(read(text), Ok(Project::default()), "{text:?}");
+        }
+        assert_eq!(
+            Project::load(Path::new("/nowhere/forge.yaml")),
+            Ok(Project::default())
+        );
+    }
+
+    #[test]
+    fn every_problem_is_told_and_no_secret_is_repeated() {
+        let told = read(
+            "\
+jobs: 0
+provider: dayton
+baseline: {run: blessed}
+api_key: dtn_1234
+daytona: {url: 'https://evil.example', snapshot: a, image: b, cpus: 2}
+secrets: [sk-live-1234]
+env: {PATH: /x, OK: 1}
+require: yes
+",
+        )
+        .unwrap_err();
+        assert_eq!(
+            told,
+            "\
+error: DIR/forge.yaml:1:7: jobs: expected a whole number from 1 to 1000, got the number 0
+  hint: for example `jobs: 20`
+error: DIR/forge.yaml:2:11: provider: unknown word \"dayton\"
+  hint: did you mean `daytona`?
+error: DIR/forge.yaml:3:1: baseline: `baseline` is not supported by this version of forge
+  hint: remove it
+error: DIR/forge.yaml:4:1: api_key: a key never comes from `forge.yaml`
+  hint: set `DAYTONA_API_KEY` in the environment or in `.env`, and replace the key if it was shared
+error: DIR/forge.yaml:5:11: daytona.url: a URL never comes from `forge.yaml`
+  hint: set `DAYTONA_API_URL` in the environment, or in `.env` beside the key
+error: DIR/forge.yaml:5:53: daytona.image: `image` and `snapshot` exclude each other
+  hint: a snapshot is an image that is ready to start; keep one of the two
+error: DIR/forge.yaml:5:63: daytona: unknown key `cpus`
+  hint: did you mean `cpu`?
+error: DIR/forge.yaml:6:11: secrets[0]: a variable's name has only letters, digits and `_`, and starts with no digit
+  hint: names of variables, for example `secrets: [OPENAI_API_KEY]`; never their values
+error: DIR/forge.yaml:7:7: env.PATH: `PATH` is set by forge for every candidate alike
+  hint: give the variable another name
+error: DIR/forge.yaml:7:21: env.OK: expected a text, got the number 1
+  hint: put it into quotes to make it a text
+error: DIR/forge.yaml:8:10: require: expected `true` or `false`, got the text \"yes\""
+        );
+        assert!(!told.contains("1234"));
+    }
+}

@@ -101,15 +101,12 @@ pub fn read_text(path: &Path, limit: ByteCount) -> Result<String, Problem> {
 /// What the system said, without its number.
 #[must_use]
 pub fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "it is not there".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => {
-            let text = error.to_string();
-            let cut = text.find(" (os error").unwrap_or(text.len());
-            text[..cut].to_lowercase()
-        }
+    if error.kind() == io::ErrorKind::NotFound {
+        return "it is not there".to_owned();
     }
+    let text = error.to_string();
+    let cut = text.find(" (os error").unwrap_or(text.len());
+    text[..cut].to_lowercase()
 }
 
 /// The SHA-256 of a regular file, in hex, read piece by piece.

@@ -1,28 +1,24 @@
-//! YAML text → a tree of nodes that remember where they were written. The only file that knows serde_yaml.
+//! YAML text → a tree of nodes that remember where they were written. The only file that knows
+//! `serde_yaml`.
 //!
 //! Promises: any text of at most [`MAX_YAML_BYTES`] ends in a tree or in one [`Fault`] with its place, in
 //! little time and memory and on a small stack: nesting, aliases and the number of nodes are bounded.
 //! What the tree then means, and every problem with it, is for [`decode`].
 //!
 //! A place is found by parsing again: nodes and keys are numbered in the order of their visit, and a
-//! second visit that fails on purpose at a number makes serde_yaml say where it was.
+//! second visit that fails on purpose at a number makes `serde_yaml` say where it was.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
-use std::fmt;
+use serde::de::DeserializeSeed;
 
-use serde::de::{DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Visitor};
+use visit::Visit;
 
 pub mod decode;
+mod visit;
 
 /// The largest document, in bytes.
 pub const MAX_YAML_BYTES: u64 = 1024 * 1024;
 /// The deepest nesting of lists and mappings.
 const MAX_DEPTH: usize = 64;
-/// The most nodes, with every use of an alias counted anew.
-const MAX_NODES: usize = 200_000;
-/// The most text, with every use of an alias counted anew.
-const MAX_TEXT_BYTES: usize = 4 * 1024 * 1024;
 /// The parser below looks at every open bracket for every token; this bounds how often it may.
 const MAX_BRACKET_WORK: usize = 100_000_000;
 
@@ -107,7 +103,7 @@ pub fn parse(text: &str) -> Result<Node, Fault> {
         Some(document) => visit
             .root()
             .deserialize(document)
-            .map_err(|error| visit.fault(&error, text))?,
+            .map_err(|error| fault(&visit, &error, text))?,
         None => visit.root().node(Tree::Nothing),
     };
     let Some(second) = documents.next() else {
@@ -116,12 +112,12 @@ pub fn parse(text: &str) -> Result<Node, Fault> {
     // The second document is read up to its first node, for its place or for what is wrong there.
     let visit = Visit::stopping_at(Serial(0));
     match visit.root().deserialize(second) {
-        Err(error) if visit.stopped.get() => Err(Fault::new(
+        Err(error) if visit.stopped() => Err(Fault::new(
             place_of(&error),
             "there is a second document in this file",
             "one file holds one document; remove the `---` line and what follows it",
         )),
-        Err(error) => Err(visit.fault(&error, text)),
+        Err(error) => Err(fault(&visit, &error, text)),
         Ok(_) => Ok(root),
     }
 }
@@ -208,82 +204,25 @@ fn too_deep(at: Place) -> Fault {
     )
 }
 
-/// One reading of a document.
-#[derive(Debug, Default)]
-struct Visit {
-    next: Cell<usize>,
-    text_bytes: Cell<usize>,
-    /// Where to fail on purpose.
-    stop: Option<Serial>,
-    /// Whether it did.
-    stopped: Cell<bool>,
-    /// What this file found wrong itself; the error of serde_yaml then only tells the place.
-    found: RefCell<Option<(String, String)>>,
-}
-
-impl Visit {
-    fn stopping_at(serial: Serial) -> Self {
-        Self {
-            stop: Some(serial),
-            ..Self::default()
-        }
+fn fault(visit: &Visit, error: &serde_yaml::Error, text: &str) -> Fault {
+    let at = place_of(error);
+    if let Some((message, hint)) = visit.found() {
+        return Fault::new(at, message, hint);
     }
-
-    fn root(&self) -> NodeSeed<'_> {
-        NodeSeed {
-            visit: self,
-            serial: self.number(),
-            depth: 0,
-        }
+    if error.location().is_none() {
+        // Only its own bound on aliases comes without a place.
+        return Fault::new(
+            visit.last().map_or((1, 1), |last| place(text, last)),
+            "the document repeats its aliases without end",
+            "use fewer aliases (`*name`)",
+        );
     }
-
-    fn number(&self) -> Serial {
-        let serial = self.next.get();
-        self.next.set(serial + 1);
-        Serial(serial)
-    }
-
-    fn fail<E: serde::de::Error>(&self, message: impl Into<String>, hint: impl Into<String>) -> E {
-        self.found.replace(Some((message.into(), hint.into())));
-        E::custom("")
-    }
-
-    /// Fails where it was asked to, and where a bound is passed.
-    fn arrive<E: serde::de::Error>(&self, serial: Serial, text_bytes: usize) -> Result<(), E> {
-        if self.stop == Some(serial) {
-            self.stopped.set(true);
-            return Err(E::custom(""));
-        }
-        let bytes = self.text_bytes.get().saturating_add(text_bytes);
-        self.text_bytes.set(bytes);
-        if serial.0 > MAX_NODES || bytes > MAX_TEXT_BYTES {
-            return Err(self.fail(
-                "the document has too many values, with its aliases written out",
-                "use fewer aliases (`*name`), or split the document",
-            ));
-        }
-        Ok(())
-    }
-
-    fn fault(&self, error: &serde_yaml::Error, text: &str) -> Fault {
-        let at = place_of(error);
-        match self.found.take() {
-            Some((message, hint)) => Fault::new(at, message, hint),
-            None => syntax_fault(error, at, text),
-        }
-    }
+    syntax_fault(error, at, text)
 }
 
 /// Puts the parser's own words into ours.
 fn syntax_fault(error: &serde_yaml::Error, at: Place, text: &str) -> Fault {
     let said = error.to_string();
-    if said.starts_with("repetition limit") {
-        return Fault::new(
-            at,
-            "the document repeats its aliases without end",
-            "use fewer aliases (`*name`)",
-        );
-    }
     let message = said.replacen(&format!(" at line {} column {}", at.0, at.1), "", 1);
     let line = text.lines().nth(at.0.saturating_sub(1)).unwrap_or_default();
     let hint = if line.trim_start_matches(' ').starts_with('\t') {
@@ -302,233 +241,171 @@ fn syntax_fault(error: &serde_yaml::Error, at: Place, text: &str) -> Fault {
     Fault::new(at, format!("this is not YAML: {message}"), hint)
 }
 
-/// Reads one node.
-#[derive(Debug, Clone, Copy)]
-struct NodeSeed<'v> {
-    visit: &'v Visit,
-    serial: Serial,
-    depth: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl NodeSeed<'_> {
-    fn node(self, tree: Tree) -> Node {
-        Node {
-            serial: self.serial,
-            tree,
-        }
-    }
-
-    fn leaf<E: serde::de::Error>(self, tree: Tree) -> Result<Node, E> {
-        self.visit.arrive(self.serial, 0)?;
-        Ok(self.node(tree))
-    }
-
-    fn below<E: serde::de::Error>(self) -> Result<usize, E> {
-        self.visit.arrive(self.serial, 0)?;
-        if self.depth == MAX_DEPTH {
-            let fault = too_deep((1, 1));
-            return Err(self
-                .visit
-                .fail(fault.message, fault.hint.unwrap_or_default()));
-        }
-        Ok(self.depth + 1)
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for NodeSeed<'_> {
-    type Value = Node;
-    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Node, D::Error> {
-        input.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for NodeSeed<'_> {
-    type Value = Node;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-    fn visit_unit<E: serde::de::Error>(self) -> Result<Node, E> {
-        self.leaf(Tree::Nothing)
-    }
-    fn visit_none<E: serde::de::Error>(self) -> Result<Node, E> {
-        self.leaf(Tree::Nothing)
-    }
-    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Node, E> {
-        self.leaf(Tree::Truth(value))
-    }
-    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Node, E> {
-        self.leaf(Tree::Whole(value.into()))
-    }
-    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Node, E> {
-        self.leaf(Tree::Whole(value.into()))
-    }
-    fn visit_i128<E: serde::de::Error>(self, value: i128) -> Result<Node, E> {
-        self.leaf(Tree::Whole(value))
-    }
-    fn visit_u128<E: serde::de::Error>(self, value: u128) -> Result<Node, E> {
-        self.leaf(i128::try_from(value).map_or(Tree::Decimal(value as f64), Tree::Whole))
-    }
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Node, E> {
-        self.leaf(Tree::Decimal(value))
-    }
-    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Node, E> {
-        self.visit.arrive(self.serial, value.len())?;
-        Ok(self.node(Tree::Text(value.to_owned())))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut input: A) -> Result<Node, A::Error> {
-        let depth = self.below()?;
-        let mut items = Vec::new();
-        loop {
-            let serial = self.visit.number();
-            let seed = NodeSeed {
-                visit: self.visit,
-                serial,
-                depth,
-            };
-            match input.next_element_seed(seed)? {
-                Some(item) => items.push(item),
-                None => return Ok(self.node(Tree::List(items))),
-            }
-        }
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut input: A) -> Result<Node, A::Error> {
-        let depth = self.below()?;
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut merged = None;
-        let mut seen = HashSet::new();
-        loop {
-            let serial = self.visit.number();
-            let seed = KeySeed {
-                visit: self.visit,
-                serial,
-                seen: &seen,
-            };
-            let Some(key) = input.next_key_seed(seed)? else {
-                break;
-            };
-            let seed = NodeSeed {
-                visit: self.visit,
-                serial: self.visit.number(),
-                depth,
-            };
-            let value = input.next_value_seed(seed)?;
-            seen.insert(key.clone());
-            if key == "<<" {
-                merged = Some(value.tree);
-            } else {
-                entries.push(Entry { key, serial, value });
-            }
-        }
-        let sources = match merged {
-            None => Vec::new(),
-            Some(Tree::List(items)) => items.into_iter().map(|item| item.tree).collect(),
-            Some(one) => vec![one],
+    /// The serial of the value (or key) at the end of a path of keys and indices.
+    fn find(node: &Node, path: &[&str], key: bool) -> Serial {
+        let Some((first, rest)) = path.split_first() else {
+            return node.serial;
         };
-        for source in sources {
-            let Tree::Map(more) = source else {
-                return Err(self.visit.fail(
-                    "`<<` merges a mapping or a list of mappings, and got something else",
-                    "for example `<<: *defaults`",
-                ));
-            };
-            for entry in more {
-                if seen.insert(entry.key.clone()) {
-                    entries.push(entry);
+        match &node.tree {
+            Tree::Map(entries) => {
+                let entry = entries.iter().find(|entry| entry.key == *first).unwrap();
+                if key && rest.is_empty() {
+                    entry.serial
+                } else {
+                    find(&entry.value, rest, key)
                 }
             }
+            Tree::List(items) => find(&items[first.parse::<usize>().unwrap()], rest, key),
+            Tree::Nothing | Tree::Truth(_) | Tree::Whole(_) | Tree::Decimal(_) | Tree::Text(_) => {
+                panic!("{path:?} goes on below {node:?}")
+            }
         }
-        Ok(self.node(Tree::Map(entries)))
     }
 
-    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Node, A::Error> {
-        self.visit.arrive(self.serial, 0)?;
-        Err(self.visit.fail(
-            "a tag (`!name`) has no meaning here",
-            "remove it, or put a text that starts with `!` into quotes",
-        ))
+    #[test]
+    fn every_node_and_key_has_its_place() {
+        let text = "\
+first: 1
+\"second key\": {inner: [a, \"b c\", {deep: 'x'}], other: ~}
+list:
+  - one
+  - name: two
+    # a comment
+    weight:   heavy
+  -   - nested
+block: |
+  text
+  more: 1
+base: &base {a: 1, b: 2}
+derived:
+  <<: *base
+  b: 3
+also: *base
+ümläut: [ä, ö, ü]
+empty:
+";
+        let root = parse(text).unwrap();
+        for (path, value, key) in [
+            (&[][..], (1, 1), None),
+            (&["first"], (1, 8), Some((1, 1))),
+            (&["second key"], (2, 15), Some((2, 1))),
+            (&["second key", "inner", "1"], (2, 27), None),
+            (
+                &["second key", "inner", "2", "deep"],
+                (2, 41),
+                Some((2, 35)),
+            ),
+            (&["second key", "other"], (2, 55), Some((2, 48))),
+            (&["list"], (4, 3), Some((3, 1))),
+            (&["list", "1"], (5, 5), None),
+            (&["list", "1", "weight"], (7, 15), Some((7, 5))),
+            (&["list", "2", "0"], (8, 9), None),
+            (&["block"], (9, 8), Some((9, 1))),
+            (&["derived", "b"], (15, 6), Some((15, 3))),
+            // What comes from an anchor is where the anchor is.
+            (&["derived", "a"], (12, 17), Some((12, 14))),
+            (&["also", "b"], (12, 23), Some((12, 20))),
+            (&["ümläut", "2"], (17, 16), None),
+        ] {
+            let serial = find(&root, path, false);
+            assert_eq!(place(text, serial), value, "the value {path:?}");
+            assert_eq!(
+                place(&format!("\u{feff}{text}"), serial),
+                value,
+                "the value {path:?} after a byte order mark"
+            );
+            if let Some(expected) = key {
+                let serial = find(&root, path, true);
+                assert_eq!(place(text, serial), expected, "the key {path:?}");
+            }
+        }
     }
-}
 
-/// Reads one key.
-#[derive(Debug)]
-struct KeySeed<'v> {
-    visit: &'v Visit,
-    serial: Serial,
-    seen: &'v HashSet<String>,
-}
+    fn check(text: &str, at: Place, message: &str) {
+        let fault = parse(text).map(|_| ()).unwrap_err();
+        let start: String = text.chars().take(60).collect();
+        assert_eq!(fault.at, at, "{start:?}: {fault:?}");
+        assert!(fault.message.contains(message), "{start:?}: {fault:?}");
+        assert!(fault.hint.is_some(), "{start:?}: {fault:?}");
+    }
 
-impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
-    type Value = String;
-    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<String, D::Error> {
-        struct Key<'v>(KeySeed<'v>);
+    #[test]
+    fn what_is_no_document_is_told_with_its_place() {
+        check("a: 1\na: 2\n", (2, 1), "the key `a` is there twice");
+        check("a: {b: 1, b: 2}\n", (1, 11), "the key `b` is there twice");
+        check("a: 1\n\tb: 2\n", (2, 1), "this is not YAML");
+        check("a:\n\t- b\n", (2, 1), "this is not YAML");
+        check("a: b: c\n", (1, 5), "mapping values are not allowed");
+        check("a: [1, 2\n", (2, 1), "did not find expected");
+        check("a: *nowhere\n", (1, 4), "unknown anchor");
+        check("a: [*.png]\n", (1, 6), "alias");
+        check("a: \"\\d\"\n", (1, 5), "escape character");
+        check("a: @b\n", (1, 4), "cannot start any token");
+        check("1: a\n", (1, 1), "a key must be a text");
+        check("[a]: b\n", (1, 1), "a key must be a text");
+        check("a: 1\nb: !secret x\n", (2, 4), "a tag");
+        check("a: 1\n---\nb: 2\n", (3, 1), "a second document");
+        check("a: 1\n---\n@b\n", (3, 1), "cannot start any token");
+        check("a: x\u{7}y\n", (1, 5), "U+0007");
+        check("a: 1\nbé\0: 2\n", (2, 3), "U+0000");
+        check("a: &a 1\nb:\n  <<: *a\n", (3, 3), "`<<` merges");
+    }
 
-        impl Key<'_> {
-            fn not_text<E: serde::de::Error>(&self) -> E {
-                match self.0.visit.arrive::<E>(self.0.serial, 0) {
-                    Err(error) => error,
-                    Ok(()) => self
-                        .0
-                        .visit
-                        .fail("a key must be a text", "put it into quotes"),
-                }
-            }
+    #[test]
+    fn harmless_oddities_are_read() {
+        for text in [
+            "",
+            "\u{feff}",
+            "# only a comment\n",
+            "---\n",
+            "---\n...\n",
+            "\r\n",
+        ] {
+            assert_eq!(parse(text).unwrap().tree, Tree::Nothing, "{text:?}");
         }
+        let root = parse("---\r\na: 0x10\r\nb: 1.5\r\nc: yes\r\n...\r\n").unwrap();
+        let Tree::Map(entries) = root.tree else {
+            panic!("not a mapping")
+        };
+        let trees: Vec<Tree> = entries.into_iter().map(|entry| entry.value.tree).collect();
+        let yes = Tree::Text("yes".to_owned());
+        assert_eq!(trees, [Tree::Whole(16), Tree::Decimal(1.5), yes]);
+    }
 
-        impl<'de> Visitor<'de> for Key<'_> {
-            type Value = String;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-            fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<String, E> {
-                let KeySeed {
-                    visit,
-                    serial,
-                    seen,
-                } = self.0;
-                visit.arrive(serial, key.len())?;
-                if seen.contains(key) {
-                    return Err(visit.fail(
-                        format!("the key `{key}` is there twice"),
-                        "keep one of the two",
-                    ));
-                }
-                Ok(key.to_owned())
-            }
-            fn visit_unit<E: serde::de::Error>(self) -> Result<String, E> {
-                Err(self.not_text())
-            }
-            fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<String, E> {
-                Err(self.not_text())
-            }
-            fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<String, E> {
-                Err(self.not_text())
-            }
-            fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<String, E> {
-                Err(self.not_text())
-            }
-            fn visit_i128<E: serde::de::Error>(self, _: i128) -> Result<String, E> {
-                Err(self.not_text())
-            }
-            fn visit_u128<E: serde::de::Error>(self, _: u128) -> Result<String, E> {
-                Err(self.not_text())
-            }
-            fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<String, E> {
-                Err(self.not_text())
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<String, A::Error> {
-                Err(self.not_text())
-            }
-            fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<String, A::Error> {
-                Err(self.not_text())
-            }
-            fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<String, A::Error> {
-                Err(self.not_text())
-            }
-        }
+    #[test]
+    fn hostile_documents_end_in_one_fault() {
+        let bomb = (1..12).fold("a0: &a0 [x, x]\n".to_owned(), |text, level| {
+            let below = format!("*a{}", level - 1);
+            format!(
+                "{text}a{level}: &a{level} [{}]\n",
+                [below.as_str(); 10].join(", ")
+            )
+        });
+        check(&bomb, (1, 13), "repeats its aliases");
+        let long = format!(
+            "a: &a \"{}\"\nb: [{}]\n",
+            "x".repeat(500_000),
+            "*a, ".repeat(1000)
+        );
+        check(&long, (1, 4), "too many values");
+        check("a: &a [*a]\n", (1, 4), "nested more than 64");
+        check("a: &a {b: *a}\n", (1, 4), "nested more than 64");
+        check(&"[".repeat(10_000), (1, 65), "nested more than 64");
+        check(&"[".repeat(1_000_000), (1, 64), "nested more than 64");
+        check(&"{a: ".repeat(250_000), (1, 253), "nested more than 64");
+        check(&"- ".repeat(10_000), (1, 129), "nested more than 64");
+        check(&"- ".repeat(500_000), (1, 129), "nested more than 64");
+        check(&"? ".repeat(10_000), (1, 3), "a key must be a text");
+        check(&"- a\n".repeat(260_000), (200_000, 3), "too many values");
+    }
 
-        input.deserialize_any(Key(self))
+    #[test]
+    fn many_brackets_in_a_text_are_no_nesting() {
+        let text = format!("prompt: '{}'\n", "[({".repeat(2_000));
+        assert!(parse(&text).is_ok());
     }
 }

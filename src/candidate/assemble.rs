@@ -2,24 +2,17 @@
 
 use std::path::Path;
 
-use super::pep723;
-use super::runtime::{Ecosystem, for_extension, for_program};
+use super::dependencies::{Beside, dependencies, extension};
+use super::runtime::{Ecosystem, for_extension};
 use super::settings::Settings;
-use super::{Candidate, Dependencies, SourceFile, Start};
+use super::{Candidate, SourceFile, Start};
 use crate::name::{CandidateName, RelativePath};
 use crate::problem::{Problem, Problems};
-use crate::quantity::ByteCount;
 use crate::suggest;
-use crate::tree::{
-    Folder, MAX_TREE_BYTES, Obstacle, TreeFile, hash_file, open_regular, read_text, reason,
-};
+use crate::tree::{Folder, MAX_TREE_BYTES, Obstacle, TreeFile, hash_file, reason};
 
 /// Folders of a candidate that are never uploaded.
 const SKIPPED: [&str; 4] = [".git", "__pycache__", "node_modules", ".venv"];
-/// How far into a script its dependency block is looked for.
-const MAX_BLOCK_BYTES: u64 = 1024 * 1024;
-/// The largest `package.json`.
-const MAX_PACKAGE_BYTES: ByteCount = ByteCount::mib(1);
 
 /// What a candidate is on disk.
 #[derive(Debug, Clone)]
@@ -63,7 +56,7 @@ pub(super) fn assemble(
     };
     let start = start(&settings, entry.as_ref());
     check_program(shown, &settings, &files)?;
-    let found = dependencies(shown, &start, entry.as_ref(), &files, beside)?;
+    let found = dependencies(shown, &start, entry.as_ref(), &files, &beside)?;
     let mut files = files;
     files.extend(found.files);
     files.sort();
@@ -115,12 +108,6 @@ fn inside(shown: &Path, folder: &Folder, path: &RelativePath) -> Result<Vec<Tree
     })
 }
 
-fn extension(path: &RelativePath) -> &str {
-    path.file_name()
-        .rsplit_once('.')
-        .map_or("", |(_, extension)| extension)
-}
-
 fn startable(file: &TreeFile) -> bool {
     file.executable || for_extension(extension(&file.path)).is_some()
 }
@@ -150,13 +137,18 @@ fn find_entry(
             [one] => return Ok((*one).clone()),
             several => {
                 let names = suggest::list(several.iter().map(|file| file.path.as_str()));
-                let first = &several[0].path;
+                let example = for_extension(extension(&several[0].path))
+                    .and_then(|runtime| runtime.programs.first())
+                    .map_or_else(
+                        || format!("./{}", several[0].path),
+                        |words| format!("{}, {}", words.join(", "), several[0].path),
+                    );
                 return Err(Problem::file(
                     shown,
                     format!("which file starts it? there are {names}"),
                 )
                 .with_hint(format!(
-                    "say it in `candidate.yaml`, for example `run: [./{first}]`"
+                    "say it in `candidate.yaml`, for example `run: [{example}]`"
                 )));
             }
         }
@@ -231,192 +223,6 @@ fn check_program(shown: &Path, settings: &Settings, files: &[TreeFile]) -> Resul
             .with_hint(hint))
         }
     }
-}
-
-/// Where the files that name packages are.
-#[derive(Debug)]
-enum Beside<'f> {
-    /// Among the candidate's own files.
-    Own,
-    /// In `candidates/`, for all single scripts there.
-    Shared(&'f Folder),
-}
-
-#[derive(Debug)]
-struct Installation {
-    dependencies: Dependencies,
-    /// What must be uploaded for it besides the candidate's own files.
-    files: Vec<TreeFile>,
-}
-
-fn dependencies(
-    shown: &Path,
-    start: &Start,
-    entry: Option<&TreeFile>,
-    own: &[TreeFile],
-    beside: Beside<'_>,
-) -> Result<Installation, Problems> {
-    let none = Installation {
-        dependencies: Dependencies::None,
-        files: Vec::new(),
-    };
-    // With `run`, the first argument that is a file is what starts.
-    let entry = entry.or_else(|| {
-        let named = |word: &String| {
-            let path = RelativePath::parse(word).ok()?;
-            own.iter().find(|file| file.path == path)
-        };
-        start
-            .entry
-            .iter()
-            .chain(start.programs.iter().flatten())
-            .find_map(named)
-    });
-    let program = start.programs.first().and_then(|words| words.first());
-    let ecosystem = match program.map(|program| for_program(program)) {
-        Some(Ecosystem::Other) | None => entry
-            .and_then(|file| for_extension(extension(&file.path)))
-            .map_or(Ecosystem::Other, |runtime| runtime.ecosystem),
-        Some(known @ (Ecosystem::Python | Ecosystem::Node)) => known,
-    };
-    let look = |name: &str| find_beside(shown, name, entry, own, &beside);
-    let shared = matches!(beside, Beside::Shared(_));
-    if ecosystem == Ecosystem::Python
-        && let Some(file) = entry
-    {
-        let inline = inline_dependencies(shown, file, shared)?;
-        if !inline.is_empty() {
-            return Ok(Installation {
-                dependencies: Dependencies::PythonInline(inline),
-                ..none
-            });
-        }
-    }
-    if ecosystem == Ecosystem::Python || (ecosystem == Ecosystem::Other && !shared) {
-        if let Some(file) = look("requirements.txt")? {
-            let dependencies = Dependencies::PythonFile(file.path.clone());
-            return Ok(Installation {
-                dependencies,
-                files: vec![file],
-            });
-        }
-    }
-    if ecosystem == Ecosystem::Node || (ecosystem == Ecosystem::Other && !shared) {
-        if let Some(file) = look("package.json")? {
-            let lock = match look("package-lock.json")? {
-                None => look("npm-shrinkwrap.json")?,
-                found @ Some(_) => found,
-            };
-            let folder = file
-                .path
-                .as_str()
-                .rsplit_once('/')
-                .and_then(|(folder, _)| RelativePath::parse(folder).ok());
-            let dependencies = if asks_for_packages(shown, &file, shared)? {
-                Dependencies::Node {
-                    folder,
-                    locked: lock.is_some(),
-                }
-            } else {
-                Dependencies::None
-            };
-            return Ok(Installation {
-                dependencies,
-                files: [Some(file), lock].into_iter().flatten().collect(),
-            });
-        }
-    }
-    Ok(none)
-}
-
-/// A file beside the entry, else at the candidate's root.
-fn find_beside(
-    shown: &Path,
-    name: &str,
-    entry: Option<&TreeFile>,
-    own: &[TreeFile],
-    beside: &Beside<'_>,
-) -> Result<Option<TreeFile>, Problem> {
-    match beside {
-        Beside::Own => {
-            let near = entry
-                .and_then(|file| file.path.as_str().rsplit_once('/'))
-                .map(|(folder, _)| format!("{folder}/{name}"));
-            let wanted = near.into_iter().chain([name.to_owned()]);
-            Ok(wanted
-                .filter_map(|path| own.iter().find(|file| file.path.as_str() == path))
-                .next()
-                .cloned())
-        }
-        Beside::Shared(folder) => {
-            let path = RelativePath::parse(name)
-                .map_err(|error| Problem::file(shown, error.to_string()))?;
-            match folder.file(&path) {
-                Ok(file) => Ok(Some(file)),
-                Err(obstacle) if obstacle.missing => Ok(None),
-                Err(obstacle) => Err(Problem::file(
-                    shown.with_file_name(name),
-                    format!("it {}", obstacle.message),
-                )),
-            }
-        }
-    }
-}
-
-/// How messages call a file of the candidate.
-fn shown_file(shown: &Path, file: &TreeFile, shared: bool) -> std::path::PathBuf {
-    if shared {
-        shown.with_file_name(file.path.as_str())
-    } else {
-        shown.join(&file.path)
-    }
-}
-
-fn inline_dependencies(
-    shown: &Path,
-    file: &TreeFile,
-    shared: bool,
-) -> Result<Vec<String>, Problem> {
-    use std::io::Read as _;
-    let called = shown_file(shown, file, shared);
-    let mut head = Vec::new();
-    open_regular(&file.from)
-        .and_then(|(script, _)| script.take(MAX_BLOCK_BYTES).read_to_end(&mut head))
-        .map_err(|error| {
-            Problem::file(
-                &called,
-                format!("cannot read this file: {}", reason(&error)),
-            )
-        })?;
-    // Python itself takes other encodings; the block is ASCII wherever it matters.
-    pep723::dependencies(&String::from_utf8_lossy(&head)).map_err(|error| {
-        let mut problem = Problem::file(&called, error.message).with_hint(
-            "for example `# dependencies = [\"requests\"]` between `# /// script` and `# ///`",
-        );
-        problem.at = Some((error.line, 1));
-        problem
-    })
-}
-
-/// Whether a `package.json` names any package; many only set the module type.
-fn asks_for_packages(shown: &Path, file: &TreeFile, shared: bool) -> Result<bool, Problem> {
-    let called = shown_file(shown, file, shared);
-    let text = read_text(&file.from, MAX_PACKAGE_BYTES).map_err(|mut problem| {
-        problem.file = Some(called.clone());
-        problem
-    })?;
-    let package: serde_json::Value = serde_json::from_str(&text).map_err(|error| {
-        let mut problem = Problem::file(&called, format!("this is not JSON: {error}"));
-        problem.at = Some((error.line(), error.column().max(1)));
-        problem
-    })?;
-    let lists = ["dependencies", "devDependencies", "optionalDependencies"];
-    Ok(lists.iter().any(|list| {
-        package
-            .get(list)
-            .and_then(serde_json::Value::as_object)
-            .is_some_and(|packages| !packages.is_empty())
-    }))
 }
 
 fn digest(shown: &Path, files: &[TreeFile], settings: &str) -> Result<String, Problem> {

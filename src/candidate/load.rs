@@ -342,3 +342,443 @@ fn extension_of(path: &RelativePath) -> String {
             extension.to_string_lossy().to_ascii_lowercase()
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::candidate::Dependencies;
+    use crate::sandbox::Trust;
+    use std::ffi::OsStr;
+    use std::fs::{self, File, Permissions};
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use tempfile::TempDir;
+
+    /// A folder of files; one whose text starts with `#!` is executable.
+    fn folder(files: &[(&str, &str)]) -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            if text.starts_with("#!") {
+                fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+            }
+        }
+        dir
+    }
+
+    fn load(files: &[(&str, &str)]) -> Vec<Candidate> {
+        let dir = folder(files);
+        load_dir(dir.path(), None).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    fn one(files: &[(&str, &str)]) -> Candidate {
+        let mut all = load(files);
+        assert_eq!(all.len(), 1, "{all:?}");
+        all.remove(0)
+    }
+
+    /// The problems as text, with the folder called `DIR`.
+    fn told(dir: &TempDir, filter: Option<&str>) -> String {
+        let filter = filter.map(|text| globset::Glob::new(text).unwrap().compile_matcher());
+        let problems = load_dir(dir.path(), filter.as_ref())
+            .map(|_| ())
+            .unwrap_err();
+        problems
+            .to_string()
+            .replace(&dir.path().display().to_string(), "DIR")
+    }
+
+    fn check(files: &[(&str, &str)], expected: &str) {
+        assert_eq!(told(&folder(files), None), expected, "{files:?}");
+    }
+
+    fn paths(candidate: &Candidate) -> Vec<&str> {
+        candidate
+            .files
+            .iter()
+            .map(|file| file.path.as_str())
+            .collect()
+    }
+
+    fn started(candidate: &Candidate) -> String {
+        let programs: Vec<String> = candidate
+            .start
+            .programs
+            .iter()
+            .map(|words| words.join(" "))
+            .collect();
+        format!(
+            "{} + {}",
+            programs.join(" | "),
+            candidate.start.entry.join(" ")
+        )
+    }
+
+    #[test]
+    fn scripts_start_with_the_interpreter_of_their_extension() {
+        for (file, name, start) in [
+            (
+                "agent_claude.py",
+                "claude",
+                "python3 -u | python -u + agent_claude.py",
+            ),
+            ("a.mjs", "a", "node + a.mjs"),
+            (
+                "a.ts",
+                "a",
+                "bun | deno run -A | tsx | node --experimental-strip-types + a.ts",
+            ),
+            ("a.sh", "a", "bash | sh + a.sh"),
+            ("a.R", "a", "Rscript + a.R"),
+            ("v1.2.rb", "v1.2", "ruby + v1.2.rb"),
+        ] {
+            let candidate = one(&[(file, "x")]);
+            assert_eq!(
+                (candidate.name.as_str(), started(&candidate).as_str()),
+                (name, start)
+            );
+        }
+        let program = one(&[("agent_fast", "#!/bin/sh\n")]);
+        assert_eq!(started(&program), "./agent_fast + ");
+        assert!(program.files[0].executable);
+        assert_eq!(program.name.as_str(), "fast");
+    }
+
+    #[test]
+    fn what_lies_beside_candidates_is_left_out() {
+        let all = load(&[
+            ("b.py", "x"),
+            ("a.sh", "x"),
+            (".hidden.py", "x"),
+            ("README", "x"),
+            ("README.py", "x"),
+            ("notes.md", "x"),
+            ("pyproject.toml", "x"),
+            ("package.json", "{}"),
+            ("__pycache__/b.pyc", "x"),
+            ("node_modules/x/main.js", "x"),
+        ]);
+        let names: Vec<&str> = all.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_folder_starts_with_its_entry() {
+        for (files, start) in [
+            (
+                &[("f/main.py", "x"), ("f/agent.py", "x")][..],
+                "python3 -u | python -u + main.py",
+            ),
+            (
+                &[("f/agent.js", "x"), ("f/other.js", "x")],
+                "node + agent.js",
+            ),
+            (&[("f/f", "#!/bin/sh"), ("f/main.md", "x")], "./f + "),
+            (&[("agent_f/f.sh", "x")], "bash | sh + f.sh"),
+            (
+                &[
+                    ("f/candidate.yaml", "run: [python3, -X, utf8, src/go.py]"),
+                    ("f/src/go.py", "x"),
+                ],
+                "python3 + -X utf8 src/go.py",
+            ),
+            (
+                &[
+                    ("f/candidate.yaml", "run: [./bin/go]"),
+                    ("f/bin/go", "#!/bin/sh"),
+                ],
+                "./bin/go + ",
+            ),
+            (
+                &[
+                    ("f/candidate.yaml", "run: [./made]\nsetup: [make]"),
+                    ("f/Makefile", "x"),
+                ],
+                "./made + ",
+            ),
+        ] {
+            let candidate = one(files);
+            assert_eq!(started(&candidate), start);
+            assert_eq!(candidate.name.as_str(), "f");
+        }
+        let files = one(&[
+            ("f/main.py", "x"),
+            ("f/lib/a.py", "x"),
+            ("f/.git/config", "x"),
+            ("f/lib/__pycache__/a.pyc", "x"),
+            ("f/.venv/x", "x"),
+            ("f/.env.example", "x"),
+        ]);
+        assert_eq!(paths(&files), [".env.example", "lib/a.py", "main.py"]);
+    }
+
+    #[test]
+    fn dependencies_are_found_beside_the_entry() {
+        let block = "# /// script\n# dependencies = [\"rich\"]\n# ///\n";
+        let path = |text: &str| RelativePath::parse(text).unwrap();
+        let packages = r#"{"dependencies": {"left-pad": "1"}}"#;
+        for (files, dependencies, uploaded) in [
+            (
+                &[("a.py", "x"), ("requirements.txt", "rich")][..],
+                Dependencies::PythonFile(path("requirements.txt")),
+                &["a.py", "requirements.txt"][..],
+            ),
+            (
+                &[("a.py", block), ("requirements.txt", "other")],
+                Dependencies::PythonInline(vec!["rich".to_owned()]),
+                &["a.py"],
+            ),
+            (
+                &[("a.sh", "x"), ("requirements.txt", "rich")],
+                Dependencies::None,
+                &["a.sh"],
+            ),
+            (
+                &[
+                    ("a.ts", "x"),
+                    ("package.json", packages),
+                    ("package-lock.json", "{}"),
+                ],
+                Dependencies::Node {
+                    folder: None,
+                    locked: true,
+                },
+                &["a.ts", "package-lock.json", "package.json"],
+            ),
+            (
+                &[("a.js", "x"), ("package.json", r#"{"type": "module"}"#)],
+                Dependencies::None,
+                &["a.js", "package.json"],
+            ),
+            (
+                &[
+                    ("f/candidate.yaml", "run: [node, src/go.js]"),
+                    ("f/src/go.js", "x"),
+                    ("f/src/package.json", packages),
+                    ("f/requirements.txt", "rich"),
+                ],
+                Dependencies::Node {
+                    folder: Some(path("src")),
+                    locked: false,
+                },
+                &[
+                    "candidate.yaml",
+                    "requirements.txt",
+                    "src/go.js",
+                    "src/package.json",
+                ],
+            ),
+            (
+                &[("f/main.sh", "x"), ("f/requirements.txt", "rich")],
+                Dependencies::PythonFile(path("requirements.txt")),
+                &["main.sh", "requirements.txt"],
+            ),
+        ] {
+            let candidate = one(files);
+            assert_eq!(candidate.dependencies, dependencies, "{files:?}");
+            assert_eq!(paths(&candidate), uploaded, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn a_sidecar_says_the_rest() {
+        let settings = "\
+name: quick
+description: Does it fast
+run: [python3, -O, agent_fast.py]
+setup: [make]
+env: {MODE: fast}
+pass_env: [OPENAI_API_KEY, TOKEN=MY_TOKEN]
+limits: {run: 5s}
+trust: untrusted
+";
+        for sidecar in ["fast.yaml", "agent_fast.yml"] {
+            let candidate = one(&[("agent_fast.py", "x"), (sidecar, settings)]);
+            assert_eq!(candidate.name.as_str(), "quick");
+            assert_eq!(candidate.env["MODE"], "fast");
+            assert_eq!(candidate.pass_env[1].host_name, "MY_TOKEN");
+            assert_eq!(candidate.trust, Trust::Untrusted);
+            assert_eq!(
+                candidate.limits.run,
+                Some(std::time::Duration::from_secs(5))
+            );
+            assert_eq!(started(&candidate), "python3 + -O agent_fast.py");
+            assert!(candidate.start.python);
+            assert_eq!(paths(&candidate), ["agent_fast.py"]);
+        }
+    }
+
+    #[test]
+    fn the_digest_covers_contents_modes_and_settings() {
+        let base = one(&[("a.py", "x")]).digest;
+        assert_eq!(base, one(&[("a.py", "x")]).digest);
+        for files in [
+            &[("a.py", "y")][..],
+            &[("b.py", "x")],
+            &[("a.py", "x"), ("a.yaml", "env: {A: b}")],
+            &[("a.py", "x"), ("requirements.txt", "")],
+        ] {
+            assert_ne!(one(files).digest, base, "{files:?}");
+        }
+        let shebang = folder(&[("a.py", "#!")]);
+        let digest = || load_dir(shebang.path(), None).unwrap().remove(0).digest;
+        let executable = digest();
+        fs::set_permissions(shebang.path().join("a.py"), Permissions::from_mode(0o644)).unwrap();
+        assert_ne!(digest(), executable);
+    }
+
+    #[test]
+    fn every_wrong_candidate_is_told_with_a_remedy() {
+        check(
+            &[
+                ("a.py", "x"),
+                ("A.js", "x"),
+                ("b b.py", "x"),
+                ("c.exe", "x"),
+                ("d/notes.md", "x"),
+                ("e/main.py", "x"),
+                ("e/main.js", "x"),
+                ("f.yaml", "name: x"),
+                ("e.yaml", "name: x"),
+                ("g.py", "# /// script\n# dependencies = 5\n# ///\n"),
+                ("h/candidate.yaml", "run: [./go]"),
+                ("h/go.sh", "x"),
+                ("i/candidate.yaml", "run: [./go.sh]"),
+                ("i/go.sh", "x"),
+            ],
+            "\
+error: DIR/a.py: `DIR/A.js` has the same name, `a`
+  hint: rename one of the two, or give it a `name`; case does not tell names apart
+error: DIR/b b.py: a name consists of ASCII letters, digits, `-`, `_` and `.`; ' ' is none of them
+  hint: rename it, or give it a `name` in `candidate.yaml` or its sidecar
+error: DIR/c.exe: this is neither executable nor a known kind of script
+  hint: make it executable with `chmod +x`, or use a known extension: `.py`, `.js`, `.ts`, `.sh`, `.rb`, `.pl`, `.php`, `.lua`, `.R`, `.jl`
+error: DIR/d: nothing in this folder can be started
+  hint: add `main.py` or the like, an executable `d`, or a `candidate.yaml` with `run: [...]`
+error: DIR/e: which file starts it? there are `main.js`, `main.py`
+  hint: say it in `candidate.yaml`, for example `run: [node, main.js]`
+error: DIR/g.py:2:1: the `# /// script` block is wrong: invalid type: integer `5`, expected a sequence
+  hint: for example `# dependencies = [\"requests\"]` between `# /// script` and `# ///`
+error: DIR/h: `run` starts `./go`, which is not there
+  hint: it must be one of the candidate's files, or be made by `setup`
+error: DIR/i: `run` starts `./go.sh`, which is not executable
+  hint: make it so: `chmod +x ./go.sh`
+error: DIR/e.yaml: these are settings of no candidate
+  hint: the settings of a folder are in `DIR/e/candidate.yaml`
+error: DIR/f.yaml: these are settings of no candidate
+  hint: it would belong to a script such as `f.py` beside it",
+        );
+        check(
+            &[
+                ("a.py", "x"),
+                (
+                    "a.yaml",
+                    "run: []\nsetup: make\nenv: {HOME: x, A-B: y, A: z}\npass_env: [A, A=B=C, DAYTONA_API_KEY]\ntrust: maybe\ntimeout: 5s\nname: ../x\n",
+                ),
+            ],
+            "\
+error: DIR/a.yaml:1:6: run: the program is missing
+  hint: a list of the program and its arguments, for example `[python3, main.py]`
+error: DIR/a.yaml:2:8: setup: expected a list, got the text \"make\"
+  hint: a list of shell commands, for example `setup: [make]`
+error: DIR/a.yaml:3:7: env.HOME: `HOME` is set by forge for every candidate alike
+  hint: give the variable another name
+error: DIR/a.yaml:3:16: env.A-B: a variable's name has only letters, digits and `_`, and starts with no digit
+  hint: give the variable another name
+error: DIR/a.yaml:4:15: pass_env[1]: a variable's name has only letters, digits and `_`, and starts with no digit
+  hint: names, for example `pass_env: [OPENAI_API_KEY, TOKEN=MY_TOKEN]`
+error: DIR/a.yaml:4:22: pass_env[2]: `DAYTONA_API_KEY` is for forge alone; no candidate gets it
+  hint: names, for example `pass_env: [OPENAI_API_KEY, TOKEN=MY_TOKEN]`
+error: DIR/a.yaml:5:8: trust: unknown word \"maybe\"
+  hint: known are `trusted`, `untrusted`
+error: DIR/a.yaml:6:1: unknown key `timeout`
+  hint: known are `name`, `description`, `run`, `setup`, `env`, `pass_env`, `limits`, `trust`
+error: DIR/a.yaml:7:7: name: a name consists of ASCII letters, digits, `-`, `_` and `.`; '/' is none of them
+  hint: for example `name: fast`",
+        );
+    }
+
+    #[test]
+    fn nothing_special_and_nothing_from_outside_is_taken() {
+        let dir = folder(&[("ok.py", "x"), ("f/main.py", "x"), ("f/data/a", "a")]);
+        symlink("/etc/hosts", dir.path().join("out.py")).unwrap();
+        symlink("/tmp", dir.path().join("outdir")).unwrap();
+        let name = |bytes| OsStr::from_bytes(bytes);
+        fs::write(dir.path().join(name(b"caf\xe9.py")), "x").unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, dir.path().join("p.py"), 0o600.into()).unwrap();
+        let inside = dir.path().join("f");
+        symlink("../ok.py", inside.join("other.py")).unwrap();
+        symlink("..", inside.join("up")).unwrap();
+        symlink("data", inside.join("loop")).unwrap();
+        fs::write(inside.join(name(b"\xff.txt")), "x").unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, inside.join("pipe"), 0o600.into()).unwrap();
+        let hint = "\n  hint: a candidate is uploaded whole: remove or replace it\n";
+        let outside =
+            "\n  hint: only files and folders below the candidates' folder can be candidates";
+        assert_eq!(
+            told(&dir, None),
+            format!(
+                "error: DIR/caf\u{fffd}.py: the name is not UTF-8
+  hint: rename it with ASCII letters and digits
+error: DIR/f/loop: it is a link to a folder; only links to files are followed{hint}\
+error: DIR/f/other.py: it is a link that leads out of its folder{hint}\
+error: DIR/f/pipe: it is a FIFO, not a regular file{hint}\
+error: DIR/f/up: it is a link that leads out of its folder{hint}\
+error: DIR/f/\u{fffd}.txt: it has a name that is not UTF-8{hint}\
+error: DIR/out.py: it is a link that leads out of its folder{outside}
+error: DIR/outdir: it is a link that leads out of its folder{outside}
+error: DIR/p.py: it is a FIFO, not a regular file{outside}"
+            )
+        );
+    }
+
+    #[test]
+    fn a_link_to_a_file_inside_is_uploaded_as_that_file() {
+        let dir = folder(&[("f/main.py", "x"), ("f/data/a", "content")]);
+        symlink("data/a", dir.path().join("f/b")).unwrap();
+        let candidate = load_dir(dir.path(), None).unwrap().remove(0);
+        assert_eq!(paths(&candidate), ["b", "data/a", "main.py"]);
+        assert_eq!(
+            fs::read_to_string(&candidate.files[0].from).unwrap(),
+            "content"
+        );
+        assert!(
+            !fs::symlink_metadata(&candidate.files[0].from)
+                .unwrap()
+                .is_symlink()
+        );
+    }
+
+    #[test]
+    fn folders_have_bounds_and_large_scripts_are_taken() {
+        let dir = folder(&[("f/main.py", "x")]);
+        for number in 0..crate::tree::MAX_FILES {
+            File::create(dir.path().join(format!("f/{number}"))).unwrap();
+        }
+        assert!(told(&dir, None).contains("DIR/f: it holds more than 10000 files"));
+        let dir = folder(&[("f/main.py", "x")]);
+        let huge = File::create(dir.path().join("f/huge")).unwrap();
+        huge.set_len(2 << 30).unwrap();
+        assert!(told(&dir, None).contains("DIR/f/huge: it brings the folder over 1 GiB"));
+        let large = "# x\n".repeat(1_000_000);
+        assert_eq!(one(&[("a.py", &large)]).files.len(), 1);
+    }
+
+    #[test]
+    fn a_filter_picks_by_name_and_ignores_the_others() {
+        let dir = folder(&[("fast.py", "x"), ("slow.py", "x"), ("broken.xyz", "x")]);
+        let glob = |text: &str| globset::Glob::new(text).unwrap().compile_matcher();
+        let picked = load_dir(dir.path(), Some(&glob("fa*"))).unwrap();
+        assert_eq!(picked.len(), 1);
+        assert_eq!(
+            told(&dir, Some("fsat")),
+            "error: --candidate: no candidate matches `fsat`\n  hint: did you mean `fast`?"
+        );
+        assert!(told(&dir, Some("b*")).contains("DIR/broken.xyz: this is neither"));
+        let empty = folder(&[("README.md", "x")]);
+        assert!(told(&empty, Some("x")).contains("DIR: there are no candidates in this folder"));
+        assert!(told(&empty, None).contains("DIR: there are no candidates in this folder"));
+    }
+}

@@ -58,11 +58,8 @@ pub fn dependencies(script: &str) -> Result<Vec<String>, BlockError> {
         .collect();
     let content = content.join("\n");
     let metadata: Metadata = toml::from_str(&content).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start.min(content.len()));
-        let before = content.as_bytes()[..at]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count();
+        let at = error.span().map_or(0, |span| span.start);
+        let before = content.get(..at).unwrap_or(&content).matches('\n').count();
         BlockError {
             line: start + 2 + before,
             message: format!("the `# /// script` block is wrong: {}", error.message()),
@@ -113,7 +110,7 @@ mod tests {
         );
         check(
             "# /// script\n# dependencies = []\n# ///\n# ///\n",
-            Err((4, "")),
+            Err((3, "no value")),
         );
         check("    # /// script\n    # ///\n", Ok(&[]));
         check("# /// other\n# x\n# ///\n", Ok(&[]));
@@ -127,7 +124,7 @@ mod tests {
         );
         check(
             "# /// script\n# dependencies = [\"a\"\n# x = \n# ///\n",
-            Err((4, "block is wrong")),
+            Err((3, "block is wrong")),
         );
         check(
             "# /// script\n#\n# dependencies = \"a\"\n# ///\n",

@@ -192,7 +192,7 @@ fn place_among(objectives: &mut Vec<Objective>, mut new: Objective) -> Result<()
             }
             (None, _) => {
                 let base = new.name.to_string();
-                let free = (2_u64..)
+                let free = (2..=u64::MAX)
                     .map(|number| format!("{base}-{number}"))
                     .find(|name| taken(name).is_none());
                 if let Some(Ok(name)) = free.map(|name| ObjectiveName::parse(&name)) {
@@ -233,4 +233,218 @@ fn is_yaml(path: &Path) -> bool {
 fn stem_of(path: &Path) -> String {
     path.file_stem()
         .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+    use tempfile::TempDir;
+
+    fn folder(files: &[(&str, &str)]) -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        dir
+    }
+
+    /// Problems as text, with the folder called `DIR`.
+    fn told<T>(dir: &TempDir, result: Result<T, Problems>) -> String {
+        let text = result.map(|_| ()).unwrap_err().to_string();
+        text.replace(&dir.path().display().to_string(), "DIR")
+    }
+
+    fn names(objectives: &[Objective]) -> Vec<&str> {
+        objectives
+            .iter()
+            .map(|objective| objective.name.as_str())
+            .collect()
+    }
+
+    #[test]
+    fn a_folder_gives_its_yaml_files_by_name() {
+        let dir = folder(&[
+            ("b.yml", "prompt: b"),
+            ("A.yaml", "prompt: a"),
+            (".hidden.yaml", "nonsense: ["),
+            ("notes.md", "x"),
+            ("folder.yaml/x", "y"),
+            ("b-2.YAML", "prompt: c"),
+        ]);
+        assert_eq!(names(&load_dir(dir.path()).unwrap()), ["A", "b", "b-2"]);
+    }
+
+    #[test]
+    fn all_problems_of_all_files_are_told() {
+        let dir = folder(&[
+            ("a.yaml", "prompt: 1"),
+            ("b.yaml", "prompt: b"),
+            ("B.yml", "prompt: b"),
+            ("c c.yaml", "prompt: c"),
+            ("d.yaml", "x: ["),
+        ]);
+        assert_eq!(
+            told(&dir, load_dir(dir.path())),
+            "error: DIR/a.yaml:1:9: expected a text, got the number 1"
+                .replace("1:9: expected", "1:9: prompt: expected")
+                + "
+  hint: put it into quotes to make it a text
+error: DIR/b.yaml: `DIR/B.yml` has the same name
+  hint: rename one of the two; upper and lower case do not tell names apart
+error: DIR/c c.yaml: a name consists of ASCII letters, digits, `-`, `_` and `.`; ' ' is none of them
+  hint: rename the file: its name without `.yaml` is the objective's name
+error: DIR/d.yaml:2:1: this is not YAML: did not find expected node content, while parsing a flow node
+  hint: check the indentation, brackets and quotes here and on the line above"
+        );
+    }
+
+    #[test]
+    fn a_folder_without_objectives_is_a_problem() {
+        let dir = folder(&[("notes.md", "x")]);
+        assert!(told(&dir, load_dir(dir.path())).contains("DIR: there are no objectives"));
+        let missing = load_dir(&dir.path().join("nowhere"));
+        assert!(
+            told(&dir, missing)
+                .contains("DIR/nowhere: cannot read the objectives: it is not there")
+        );
+    }
+
+    #[test]
+    fn hostile_files_are_refused_without_waiting() {
+        let dir = folder(&[]);
+        let large = File::create(dir.path().join("large.yaml")).unwrap();
+        large.set_len(100 * 1024 * 1024).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, dir.path().join("fifo.yaml"), 0o600.into()).unwrap();
+        symlink("/etc/hosts", dir.path().join("out.yaml")).unwrap();
+        symlink("/dev/zero", dir.path().join("zero.yaml")).unwrap();
+        symlink("nowhere", dir.path().join("dangling.yaml")).unwrap();
+        fs::write(
+            dir.path().join("latin.yaml"),
+            b"prompt: x\ntitle: caf\xe9\n",
+        )
+        .unwrap();
+        let name = std::ffi::OsStr::from_bytes(b"caf\xe9.yaml");
+        fs::write(dir.path().join(name), "prompt: x").unwrap();
+        assert_eq!(
+            told(&dir, load_dir(dir.path())),
+            "\
+error: DIR/caf\u{fffd}.yaml: the file's name is not UTF-8
+  hint: rename the file
+error: DIR/dangling.yaml: cannot read this file: it is a link that leads nowhere
+error: DIR/fifo.yaml: cannot read this file: it is a FIFO, not a regular file
+error: DIR/large.yaml: the file has 100 MiB and may have 1 MiB
+error: DIR/latin.yaml:2:11: the byte 0xE9 is not UTF-8
+  hint: save the file as UTF-8
+error: DIR/out.yaml: cannot read this file: it is a link that leads out of its folder
+error: DIR/zero.yaml: cannot read this file: it is a link that leads out of its folder"
+        );
+    }
+
+    #[test]
+    fn an_input_folder_with_something_special_is_refused() {
+        let dir = folder(&[("o.yaml", "prompt: p\ninputs: [data]\n"), ("data/a", "a")]);
+        let data = dir.path().join("data");
+        rustix::fs::mkfifoat(rustix::fs::CWD, data.join("pipe"), 0o600.into()).unwrap();
+        symlink("..", data.join("up")).unwrap();
+        fs::write(data.join(std::ffi::OsStr::from_bytes(b"\xff")), "x").unwrap();
+        let told = told(&dir, load_dir(dir.path()));
+        for part in [
+            "`data/pipe` is a FIFO",
+            "`data/up` is a link to a folder",
+            "is not UTF-8",
+        ] {
+            assert!(told.contains(part), "{told}");
+        }
+    }
+
+    fn check(typed: &[&str], expected: Result<&[&str], &str>) {
+        let dir = folder(&[
+            ("weekly.yaml", "prompt: w"),
+            ("daily.yml", "prompt: d"),
+            ("write-a-post.yaml", "prompt: d"),
+            ("elsewhere/weekly.yaml", "prompt: w"),
+            ("notes.txt", "x"),
+        ]);
+        let inside = |text: &&str| text.replace("DIR", &dir.path().display().to_string());
+        let typed_paths: Vec<String> = typed.iter().map(inside).collect();
+        match (resolve(&typed_paths, dir.path()), expected) {
+            (Ok(got), Ok(expected)) => assert_eq!(names(&got), expected, "{typed:?}"),
+            (Err(problems), Err(expected)) => {
+                assert_eq!(told(&dir, Err::<(), _>(problems)), expected, "{typed:?}");
+            }
+            (got, expected) => panic!("{typed:?}: {:?}, not {expected:?}", got.map(|_| ())),
+        }
+    }
+
+    #[test]
+    fn what_is_typed_is_a_stem_a_path_or_a_prompt() {
+        check(&["weekly", "daily"], Ok(&["weekly", "daily"]));
+        check(&["DIR/elsewhere/weekly.yaml"], Ok(&["weekly"]));
+        check(
+            &["Write a post", "write a POST!"],
+            Ok(&["write-a-post", "write-a-post-2"]),
+        );
+        check(
+            &["write-a-post", "Write a post"],
+            Ok(&["write-a-post", "write-a-post-2"]),
+        );
+        check(&["Compare a/b and c/d"], Ok(&["compare-a-b-and-c-d"]));
+        check(&["Summarise"], Ok(&["summarise"]));
+        check(&["-"], Ok(&["objective"]));
+    }
+
+    #[test]
+    fn what_is_probably_a_mistake_is_no_prompt() {
+        check(
+            &["weekli"],
+            Err(
+                "error: OBJECTIVE: there is no objective `weekli`\n  hint: did you mean `weekly`? a prompt of one word needs a second one",
+            ),
+        );
+        check(
+            &["objectives/dayly.yaml"],
+            Err(
+                "error: OBJECTIVE: there is no file `objectives/dayly.yaml`\n  hint: did you mean `daily`?",
+            ),
+        );
+        check(
+            &["weekly.yaml"],
+            Err("error: OBJECTIVE: there is no file `weekly.yaml`\n  hint: did you mean `weekly`?"),
+        );
+        check(
+            &["some/where"],
+            Err(
+                "error: OBJECTIVE: there is no file `some/where`\n  hint: known are `daily`, `weekly`, `write-a-post`",
+            ),
+        );
+        check(
+            &["DIR/elsewhere"],
+            Err(
+                "error: OBJECTIVE: `DIR/elsewhere` is a folder\n  hint: `--objectives DIR/elsewhere` runs every objective of a folder",
+            ),
+        );
+        check(
+            &["weekly", "DIR/elsewhere/weekly.yaml"],
+            Err(
+                "error: OBJECTIVE: `DIR/weekly.yaml` and `DIR/elsewhere/weekly.yaml` have the same name\n  hint: give each objective once, under a name of its own",
+            ),
+        );
+        check(
+            &["weekly", "weekly"],
+            Err(
+                "error: OBJECTIVE: `weekly` is given twice\n  hint: give each objective once, under a name of its own",
+            ),
+        );
+        check(
+            &[""],
+            Err(
+                "error: OBJECTIVE: the prompt is empty\n  hint: type what is to be done: `forge \"Write a post\"`",
+            ),
+        );
+    }
 }

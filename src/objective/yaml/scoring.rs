@@ -1,25 +1,19 @@
-//! `scoring` of an objective: weights, quality scorers, speed; and the patterns and schemas that gates
-//! share with them, compiled.
+//! `scoring` of an objective: weights, quality scorers, speed.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use regex::{Regex, RegexBuilder};
-
-use super::{Sources, present};
+use super::patterns::{needle, pattern, schema};
+use super::{Sources, present, relative};
 use crate::name::RelativePath;
 use crate::objective::{Scoring, Weighted};
 use crate::policy;
-use crate::score::gate::Schema;
 use crate::score::quality::{Grader, JsonExpectation, LengthUnit, Quality, Range};
 use crate::score::{SpeedScale, Weights};
 use crate::suggest;
 use crate::yaml::Tree;
 use crate::yaml::decode::{Fields, Value};
 
-/// How much memory a compiled pattern may take, in bytes.
-const MAX_PATTERN_BYTES: usize = 4 * 1024 * 1024;
 /// The longest JSON path, in bytes.
 const MAX_JSON_PATH_BYTES: usize = 1000;
 /// The most opening brackets in one.
@@ -42,8 +36,6 @@ const KINDS: [(&str, &[&str]); 9] = [
 ];
 const OPTIONS: [&str; 5] = ["weight", "at_least", "at_most", "files", "timeout"];
 const COUNT_HINT: &str = "a whole number, for example `at_least: 3`";
-const SCHEMA_HINT: &str =
-    "a JSON file beside the objective, for example `json_schema: schemas/events.json`, or a schema";
 
 /// Decodes `scoring`.
 pub(super) fn scoring(value: &Value<'_>, sources: &mut Sources<'_>) -> Option<Scoring> {
@@ -297,7 +289,7 @@ fn json_path(fields: &Fields<'_>, value: &Value<'_>) -> Option<Quality> {
 fn golden(value: &Value<'_>, sources: &mut Sources<'_>) -> Option<Quality> {
     let hint = "a text file beside the objective, for example `golden: expected/post.md`";
     let expected = sources.read(value, hint)?;
-    let name = sources.path(value, hint)?.to_string();
+    let name = relative(value, hint)?.to_string();
     Some(Quality::Golden {
         name,
         expected: expected.into(),
@@ -311,7 +303,7 @@ fn command(fields: &Fields<'_>, value: &Value<'_>, sources: &mut Sources<'_>) ->
     let hint = "files beside the objective, for example `files: [checks/links.py]`";
     let listed = fields.optional("files", |value| {
         value.each(hint, |item| {
-            let path = sources.path(item, hint)?;
+            let path = relative(item, hint)?;
             let files = sources.all_below(item, &path)?;
             found.extend(files.into_iter().map(|file| (file.path, file.from)));
             Some(())
@@ -356,17 +348,8 @@ fn looks_like_script(argument: &str) -> bool {
         })
 }
 
-/// Decodes a text to look for.
-pub(super) fn needle(value: &Value<'_>, hint: &str) -> Option<String> {
-    let text = value.text(hint)?;
-    if text.is_empty() {
-        return value.problem("every artifact has the empty text in it", hint);
-    }
-    Some(text.to_owned())
-}
-
 fn needles(value: &Value<'_>) -> Option<Vec<String>> {
-    let hint = "a text or a list of texts, for example `contains: [\"https://\", \"## \"]`";
+    let hint = "a text or a list of texts, for example `contains: [\"https://\", \"Date:\"]`";
     match value.tree() {
         Tree::List(items) if items.is_empty() => value.problem("the list is empty", hint),
         Tree::List(_) => value.each(hint, |item| needle(item, hint)),
@@ -376,75 +359,5 @@ fn needles(value: &Value<'_>) -> Option<Vec<String>> {
         | Tree::Decimal(_)
         | Tree::Text(_)
         | Tree::Map(_) => needle(value, hint).map(|one| vec![one]),
-    }
-}
-
-/// Decodes and compiles a pattern; `^` and `$` match at line ends.
-pub(super) fn pattern(value: &Value<'_>) -> Option<Regex> {
-    let hint = "a regular expression in single quotes, for example `regex: '^## '`";
-    let text = value.text(hint)?;
-    if text.is_empty() {
-        return value.problem("the empty pattern matches everywhere", hint);
-    }
-    let built = RegexBuilder::new(text)
-        .multi_line(true)
-        .size_limit(MAX_PATTERN_BYTES)
-        .build();
-    match built {
-        Ok(regex) => Some(regex),
-        Err(regex::Error::CompiledTooBig(_)) => value.problem(
-            "the pattern is too large once it is compiled",
-            "use smaller repetitions: `{1,1000}` is a thousand copies",
-        ),
-        Err(error) => {
-            // The message draws a picture; its last line says what is wrong.
-            let said = error.to_string();
-            let last = said.lines().last().unwrap_or_default();
-            let why = last.strip_prefix("error: ").unwrap_or(last);
-            let shown = crate::plain::short(text, 60);
-            value.problem(format!("`{shown}` is no pattern: {why}"), hint)
-        }
-    }
-}
-
-/// Decodes and compiles a JSON Schema: the path of a file, or the schema itself.
-pub(super) fn schema(value: &Value<'_>, sources: &mut Sources<'_>) -> Option<Schema> {
-    let (name, json) = match value.tree() {
-        Tree::Map(_) => ("inline".to_owned(), value.json()?),
-        Tree::Nothing
-        | Tree::Truth(_)
-        | Tree::Whole(_)
-        | Tree::Decimal(_)
-        | Tree::Text(_)
-        | Tree::List(_) => {
-            let text = sources.read(value, SCHEMA_HINT)?;
-            let name = sources.path(value, SCHEMA_HINT)?.to_string();
-            let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-            match serde_json::from_str(text) {
-                Ok(json) => (name, json),
-                Err(error) => {
-                    return value.problem(format!("`{name}` is not JSON: {error}"), SCHEMA_HINT);
-                }
-            }
-        }
-    };
-    match jsonschema::validator_for(&json) {
-        Ok(validator) => Some(Schema {
-            name,
-            validator: Arc::new(validator),
-        }),
-        Err(error) => {
-            let place = error.instance_path().to_string();
-            let place = if place.is_empty() {
-                String::new()
-            } else {
-                format!(" at `{place}`")
-            };
-            let why = crate::plain::short(&error.to_string(), 200);
-            value.problem(
-                format!("the schema `{name}` is not valid{place}: {why}"),
-                "forge knows JSON Schema up to draft 2020-12, and fetches no schema from anywhere",
-            )
-        }
     }
 }
