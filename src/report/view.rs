@@ -179,10 +179,7 @@ impl View {
         let planned = plan.map_or(&[][..], |plan| &plan.objectives);
         let rows = rows_by_objective(&summary.trials);
         Self {
-            headline: headline(
-                report.standings.winner.as_ref(),
-                &report.standings.overall,
-            ),
+            headline: headline(report.standings.winner.as_ref(), &report.standings.overall),
             exit: Exit {
                 code: report.exit.code(),
                 name: super::json::exit_name(report.exit),
@@ -305,7 +302,10 @@ fn facts(report: &Report<'_>) -> Vec<Fact> {
         add("isolation", plan.isolation.clone());
     }
     if let Some(started) = summary.started {
-        add("started", started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string());
+        add(
+            "started",
+            started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        );
     }
     match summary.took {
         Some(took) => add("took", show_duration(took)),
@@ -404,10 +404,7 @@ impl Loss {
             Some(ErrorClass::Cancelled) => self.cancelled += 1,
             Some(ErrorClass::NotRun) => self.not_run += 1,
             Some(
-                ErrorClass::Setup
-                | ErrorClass::Candidate
-                | ErrorClass::Timeout
-                | ErrorClass::Limit,
+                ErrorClass::Setup | ErrorClass::Candidate | ErrorClass::Timeout | ErrorClass::Limit,
             )
             | None => self.unscored += 1,
         }
@@ -461,7 +458,7 @@ impl<'a> Losses<'a> {
         match self.all.total() {
             0 => String::new(),
             lost => format!(
-                "{lost} of {} without a verdict: {}; they count for nobody and against nobody",
+                "{lost} of {} have no verdict and do not count: {}",
                 count(self.planned, "trial", "trials"),
                 self.all.show()
             ),
@@ -490,7 +487,10 @@ fn table(
                 candidate: name.to_owned(),
                 unlike: unlike.iter().any(|it| it.name == name),
                 score: points(standing.score),
-                passed: format!("{}/{}", standing.passed, standing.judged),
+                passed: match standing.judged {
+                    0 => NOTHING.to_owned(),
+                    judged => format!("{}/{judged}", standing.passed),
+                },
                 quality: points(standing.quality),
                 speed: points(standing.speed),
                 median: seconds(standing.median_seconds),
