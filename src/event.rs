@@ -32,6 +32,12 @@ pub trait Subscriber: Send {
     fn on_event(&mut self, event: &Event);
 }
 
+impl<S: Subscriber + ?Sized> Subscriber for Box<S> {
+    fn on_event(&mut self, event: &Event) {
+        (**self).on_event(event);
+    }
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]

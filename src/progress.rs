@@ -1,15 +1,777 @@
-//! x
-pub enum Style {
+//! Progress: what people see while a run goes on. The only file that knows indicatif.
+//!
+//! Promises: what a candidate says neither starts a line nor steers the terminal; a writer that fails is
+//! ignored, because showing must never stop a run; memory grows with what is under way, not with what is
+//! done. What a line says depends on the event alone; only the live form looks at a clock, for its timers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, BufWriter, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{
+    HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+    TermLike,
+};
+use jiff::Timestamp;
+
+use crate::event::{
+    Cleanup, ErrorClass, Event, EventKind, Phase, RunPlan, Subscriber, TrialRecord,
+};
+use crate::name::TrialId;
+use crate::quantity::show_duration;
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Noise {
+    /// Only what must not be missed: warnings, stopping, what was not deleted.
     Quiet,
-    Live,
-    Plain { verbose: bool },
+    /// A line for what happens to a trial.
+    Normal,
+    /// Phases too, and trials that never ran.
+    Verbose,
 }
-pub struct Progress;
-impl Progress {
-    pub fn new(_: Style, _: Box<dyn std::io::Write + Send>) -> Self {
-        Self
+
+/// Where progress goes: standard error, at the edge.
+pub type Output = Box<dyn Write + Send>;
+
+/// Progress as plain lines, each with the trial that it is about: for logs and pipes.
+pub struct Lines {
+    to: Output,
+    noise: Noise,
+}
+
+impl Lines {
+    /// Progress to a writer.
+    #[must_use]
+    pub fn new(to: Output, noise: Noise) -> Self {
+        Self { to, noise }
     }
 }
-impl crate::event::Subscriber for Progress {
-    fn on_event(&mut self, _: &crate::event::Event) {}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lines")
+            .field("noise", &self.noise)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Subscriber for Lines {
+    fn on_event(&mut self, event: &Event) {
+        if let Some(line) = line(&event.kind, self.noise) {
+            // A reader that has gone away is no reason to stop a run.
+            drop(writeln!(self.to, "{line}").and_then(|()| self.to.flush()));
+        }
+    }
+}
+
+/// The line for an event, if it deserves one. Pure.
+fn line(kind: &EventKind, noise: Noise) -> Option<String> {
+    let normal = noise >= Noise::Normal;
+    let verbose = noise >= Noise::Verbose;
+    let (wanted, text) = match kind {
+        EventKind::RunStarted(plan) => (normal, planned(plan)),
+        EventKind::TrialStarted { trial, attempt } => (
+            verbose || (normal && *attempt > 1),
+            about(trial, &format!("attempt {attempt}")),
+        ),
+        EventKind::PhaseStarted { trial, phase } => (verbose, about(trial, phase.as_str())),
+        EventKind::Logged { trial, message } => (normal, about(trial, message)),
+        EventKind::AttemptFailed {
+            trial,
+            attempt,
+            phase,
+            message,
+        } => {
+            let what = format!(
+                "attempt {attempt} failed while {}, trying again: {message}",
+                phase.as_str()
+            );
+            (normal, about(trial, &what))
+        }
+        EventKind::SlotRefused { trial, message } => {
+            let what = format!("waiting for a free sandbox: {message}");
+            (verbose, about(trial, &what))
+        }
+        EventKind::TrialFinished(record) => (
+            verbose || (normal && tally(record) != Tally::NotRun),
+            about(&record.trial, &finished(record)),
+        ),
+        EventKind::TrialRescored { trial, score } => {
+            let what = match &score.disqualified {
+                None => format!("scored again: {} points", score.total),
+                Some(gate) => format!("scored again: disqualified by {gate}"),
+            };
+            (normal, about(trial, &what))
+        }
+        EventKind::StopRequested { cause, hurry } => {
+            let how = if *hurry {
+                "stopping at once"
+            } else {
+                "stopping"
+            };
+            (true, format!("{how}: {}", cause.as_str()))
+        }
+        EventKind::Warned { message } => (true, format!("warning: {message}")),
+        EventKind::CleanedUp(cleanup) => {
+            let alarming = !cleanup.unconfirmed.is_empty() || !cleanup.kept.is_empty();
+            (normal || alarming, cleaned(cleanup))
+        }
+        EventKind::RunFinished { took_ms } => {
+            let took = show_duration(Duration::from_millis(*took_ms));
+            (normal, format!("finished in {took}"))
+        }
+    };
+    // Every line begins with words of forge's own, so nothing hostile can be at its start.
+    wanted.then(|| crate::plain::short(&text, 1000))
+}
+
+fn about(trial: &TrialId, what: &str) -> String {
+    format!("{} {what}", tag(trial))
+}
+
+fn tag(trial: &TrialId) -> String {
+    format!("[{} {}#{}]", trial.candidate, trial.objective, trial.repeat)
+}
+
+fn planned(plan: &RunPlan) -> String {
+    let plural =
+        |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+    format!(
+        "{}: {}, {}, up to {} at once",
+        plural(plan.len(), "trial"),
+        plural(plan.candidates.len(), "candidate"),
+        plural(plan.objectives.len(), "objective"),
+        plan.jobs
+    )
+}
+
+fn finished(record: &TrialRecord) -> String {
+    let took = record
+        .runtime_s
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .map_or_else(String::new, |took| format!(" in {}", show_duration(took)));
+    match (&record.score, record.end.error()) {
+        (Some(score), _) => match &score.disqualified {
+            None => format!("done: {} points{took}", score.total),
+            Some(gate) => format!("done{took}: disqualified by {gate}"),
+        },
+        (None, Some((class, why))) => match class {
+            ErrorClass::Infrastructure => format!("lost: {why}"),
+            ErrorClass::Cancelled => format!("cancelled: {why}"),
+            ErrorClass::NotRun => format!("not run: {why}"),
+            ErrorClass::Setup | ErrorClass::Candidate | ErrorClass::Timeout | ErrorClass::Limit => {
+                format!("not scored: {why}")
+            }
+        },
+        (None, None) => format!("not scored{took}"),
+    }
+}
+
+fn cleaned(cleanup: &Cleanup) -> String {
+    let mut text = format!("sandboxes: {} deleted", cleanup.deleted);
+    if !cleanup.kept.is_empty() {
+        text.push_str(&format!(", {} kept", cleanup.kept.len()));
+    }
+    if !cleanup.unconfirmed.is_empty() {
+        let count = cleanup.unconfirmed.len();
+        text.push_str(&format!(", {count} could not be confirmed deleted"));
+    }
+    text
+}
+
+/// How a finished trial counts in the overall bar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tally {
+    Passed,
+    Failed,
+    Lost,
+    NotRun,
+}
+
+fn tally(record: &TrialRecord) -> Tally {
+    match (&record.score, record.end.error()) {
+        (Some(score), _) if score.disqualified.is_none() => Tally::Passed,
+        (Some(_), _) => Tally::Failed,
+        (None, Some((ErrorClass::NotRun, _))) => Tally::NotRun,
+        (None, _) => Tally::Lost,
+    }
+}
+
+/// Tells a terminal's size in columns and rows; asked again and again, since it can change.
+pub type Size = Arc<dyn Fn() -> (u16, u16) + Send + Sync>;
+
+/// So often the timers move.
+const TICK: Duration = Duration::from_millis(250);
+/// So many running trials have a line of their own at the most, each with its own timer.
+const MAX_SHOWN: usize = 16;
+
+/// Progress that stays in place at the bottom of a terminal, with the lines of [`Lines`] above it.
+pub struct Live {
+    bars: MultiProgress,
+    /// All trials: the last line.
+    overall: ProgressBar,
+    /// How many running trials have no line: just above, when there are any.
+    more: Option<ProgressBar>,
+    running: BTreeMap<TrialId, Running>,
+    counts: Counts,
+    noise: Noise,
+    size: Size,
+}
+
+/// A trial under way.
+struct Running {
+    since: Timestamp,
+    phase: Option<Phase>,
+    line: Option<ProgressBar>,
+}
+
+/// The trials that are done.
+#[derive(Default)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    lost: u64,
+    not_run: u64,
+}
+
+impl Counts {
+    fn add(&mut self, tally: Tally) {
+        match tally {
+            Tally::Passed => self.passed += 1,
+            Tally::Failed => self.failed += 1,
+            Tally::Lost => self.lost += 1,
+            Tally::NotRun => self.not_run += 1,
+        }
+    }
+
+    fn show(&self, running: usize) -> String {
+        let mut text = format!("{} passed, {} failed, ", self.passed, self.failed);
+        for (number, what) in [(self.lost, "lost"), (self.not_run, "not run")] {
+            if number > 0 {
+                text += &format!("{number} {what}, ");
+            }
+        }
+        text + &format!("{running} running")
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live")
+            .field("running", &self.running.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Live {
+    /// Leaves a clean terminal when the run was given up.
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+impl Subscriber for Live {
+    fn on_event(&mut self, event: &Event) {
+        if let Some(line) = line(&event.kind, self.noise) {
+            drop(self.bars.println(line));
+        }
+        self.update(event);
+    }
+}
+
+impl Live {
+    /// Progress on the terminal that `to` writes to. Nothing is drawn before the run has started, and
+    /// nothing stays after it has finished.
+    #[must_use]
+    pub fn new(to: Output, noise: Noise, size: Size) -> Self {
+        let terminal = Terminal {
+            to: Mutex::new(BufWriter::new(to)),
+            size: Arc::clone(&size),
+        };
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(terminal), 10);
+        Self {
+            bars: MultiProgress::with_draw_target(target),
+            overall: ProgressBar::hidden(),
+            more: None,
+            running: BTreeMap::new(),
+            counts: Counts::default(),
+            noise,
+            size,
+        }
+    }
+
+    fn update(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::RunStarted(plan) => {
+                self.overall = self.bars.add(ProgressBar::new(plan.len() as u64));
+                self.overall.set_style(overall_style());
+                self.overall.enable_steady_tick(TICK);
+            }
+            EventKind::TrialStarted { trial, .. } => {
+                self.remove(trial);
+                let running = Running {
+                    since: event.at,
+                    phase: None,
+                    line: None,
+                };
+                self.running.insert(trial.clone(), running);
+            }
+            EventKind::PhaseStarted { trial, phase } => {
+                if let Some(running) = self.running.get_mut(trial) {
+                    running.phase = Some(*phase);
+                    if let Some(line) = &running.line {
+                        line.set_message(phase.as_str());
+                    }
+                }
+            }
+            EventKind::AttemptFailed { trial, .. } | EventKind::SlotRefused { trial, .. } => {
+                self.remove(trial);
+            }
+            EventKind::TrialFinished(record) => {
+                self.remove(&record.trial);
+                self.counts.add(tally(record));
+                self.overall.inc(1);
+            }
+            EventKind::RunFinished { .. } => return self.finish(),
+            EventKind::Logged { .. }
+            | EventKind::TrialRescored { .. }
+            | EventKind::StopRequested { .. }
+            | EventKind::Warned { .. }
+            | EventKind::CleanedUp(_) => return,
+        }
+        self.arrange(event.at);
+    }
+
+    fn remove(&mut self, trial: &TrialId) {
+        let line = self.running.remove(trial).and_then(|it| it.line);
+        self.discard(line);
+    }
+
+    fn discard(&self, line: Option<ProgressBar>) {
+        if let Some(line) = line {
+            line.finish_and_clear();
+            self.bars.remove(&line);
+        }
+    }
+
+    /// Gives lines to as many running trials as fit, and counts the others.
+    fn arrange(&mut self, now: Timestamp) {
+        // Left free: the overall line, the count of the others, and two lines of what was said.
+        let rows = usize::from((self.size)().1);
+        let room = rows.saturating_sub(4).min(MAX_SHOWN);
+        let mut shown = self.running.values().filter(|it| it.line.is_some()).count();
+        let below = 1 + usize::from(self.more.is_some());
+        for (trial, running) in &mut self.running {
+            if running.line.is_none() && shown < room {
+                let since = now.duration_since(running.since).unsigned_abs();
+                let line = ProgressBar::new_spinner().with_elapsed(since);
+                let line = self.bars.insert_from_back(below, line);
+                line.set_style(style("  {prefix} {msg} {elapsed}"));
+                line.set_prefix(tag(trial));
+                line.set_message(running.phase.map_or("starting", Phase::as_str));
+                line.enable_steady_tick(TICK);
+                running.line = Some(line);
+                shown += 1;
+            }
+        }
+        let hidden = self.running.len() - shown;
+        if hidden == 0 {
+            let more = self.more.take();
+            self.discard(more);
+        } else {
+            let more = self.more.get_or_insert_with(|| {
+                let more = self.bars.insert_from_back(1, ProgressBar::new_spinner());
+                more.set_style(style("  {msg}"));
+                more
+            });
+            more.set_message(format!("… and {hidden} more"));
+        }
+        let counts = self.counts.show(self.running.len());
+        self.overall.set_message(counts);
+    }
+
+    fn finish(&mut self) {
+        for running in std::mem::take(&mut self.running).into_values() {
+            self.discard(running.line);
+        }
+        let more = self.more.take();
+        self.discard(more);
+        self.overall.finish_and_clear();
+        drop(self.bars.clear());
+    }
+}
+
+/// A template of this file as a style.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+fn overall_style() -> ProgressStyle {
+    let left = |state: &ProgressState, to: &mut dyn fmt::Write| {
+        // Before the first one has ended there is nothing to tell the future from.
+        let _: fmt::Result = match state.pos() {
+            0 => to.write_str("ETA –"),
+            _ => write!(to, "ETA {:#}", HumanDuration(state.eta())),
+        };
+    };
+    style("{bar:20} {pos}/{len} {wide_msg} {left}")
+        .with_key("left", left)
+        .progress_chars("━━─")
+}
+
+/// The writer, as the terminal that it leads to. Errors end here: whoever looked has gone away.
+struct Terminal {
+    to: Mutex<BufWriter<Output>>,
+    size: Size,
+}
+
+impl fmt::Debug for Terminal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Terminal")
+    }
+}
+
+impl Terminal {
+    fn put(&self, text: fmt::Arguments<'_>) {
+        let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(to.write_fmt(text));
+    }
+
+    /// Moves the cursor, in the direction of one of `ABCD`.
+    fn shift(&self, by: usize, direction: char) {
+        if by > 0 {
+            self.put(format_args!("\u{1b}[{by}{direction}"));
+        }
+    }
+}
+
+impl TermLike for Terminal {
+    fn width(&self) -> u16 {
+        (self.size)().0.max(20)
+    }
+
+    fn height(&self) -> u16 {
+        (self.size)().1.max(5)
+    }
+
+    fn move_cursor_up(&self, by: usize) -> io::Result<()> {
+        self.shift(by, 'A');
+        Ok(())
+    }
+
+    fn move_cursor_down(&self, by: usize) -> io::Result<()> {
+        self.shift(by, 'B');
+        Ok(())
+    }
+
+    fn move_cursor_right(&self, by: usize) -> io::Result<()> {
+        self.shift(by, 'C');
+        Ok(())
+    }
+
+    fn move_cursor_left(&self, by: usize) -> io::Result<()> {
+        self.shift(by, 'D');
+        Ok(())
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.put(format_args!("{text}\n"));
+        Ok(())
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.put(format_args!("{text}"));
+        Ok(())
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.put(format_args!("\r\u{1b}[2K"));
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(to.flush());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{PlannedCandidate, PlannedObjective, StopCause, TrialEnd, Undeleted};
+    use crate::score::{GateResult, Points, Weights, combine};
+
+    #[derive(Clone, Default)]
+    struct Screen(Arc<Mutex<Vec<u8>>>);
+
+    impl Screen {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Screen {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Broken;
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    }
+
+    fn trial(candidate: &str, repeat: u32) -> TrialId {
+        TrialId {
+            objective: "weekly".parse().unwrap(),
+            candidate: candidate.parse().unwrap(),
+            repeat,
+        }
+    }
+
+    fn plan(repeats: u32) -> RunPlan {
+        RunPlan {
+            run: "0190a5d0-0000-7000-8000-00000000beef".parse().unwrap(),
+            forge_version: "0.1.0".to_owned(),
+            mode: "local".to_owned(),
+            mode_reason: String::new(),
+            isolation: String::new(),
+            seed: 1,
+            jobs: 2,
+            candidates: vec![PlannedCandidate {
+                name: "alpha".parse().unwrap(),
+                description: None,
+                digest: String::new(),
+                differs: Vec::new(),
+            }],
+            objectives: vec![PlannedObjective {
+                name: "weekly".parse().unwrap(),
+                title: None,
+                digest: String::new(),
+                repeats,
+                output: "post.md".to_owned(),
+                weights: Weights::default(),
+                run_limit_s: 60.0,
+                network: "open".to_owned(),
+            }],
+            settings: BTreeMap::new(),
+            host: BTreeMap::new(),
+        }
+    }
+
+    fn scored(repeat: u32, held: bool) -> EventKind {
+        let gate = GateResult {
+            gate: "min_bytes 11".to_owned(),
+            passed: held,
+            explanation: "it has 5 bytes".to_owned(),
+        };
+        let score = combine(
+            Weights::default(),
+            vec![gate],
+            Vec::new(),
+            Points::clamped(50.0),
+        );
+        EventKind::TrialFinished(Box::new(TrialRecord {
+            runtime_s: Some(0.12),
+            score: Some(score),
+            ..TrialRecord::ended(trial("alpha", repeat), TrialEnd::Exited { code: 0 }, 1)
+        }))
+    }
+
+    fn started(repeat: u32, attempt: u32) -> EventKind {
+        EventKind::TrialStarted {
+            trial: trial("alpha", repeat),
+            attempt,
+        }
+    }
+
+    fn logged(message: &str) -> EventKind {
+        EventKind::Logged {
+            trial: trial("alpha", 1),
+            message: message.to_owned(),
+        }
+    }
+
+    fn story() -> Vec<EventKind> {
+        vec![
+            EventKind::RunStarted(plan(3)),
+            started(1, 1),
+            EventKind::PhaseStarted {
+                trial: trial("alpha", 1),
+                phase: Phase::Running,
+            },
+            logged("[Run] Executing..."),
+            EventKind::AttemptFailed {
+                trial: trial("alpha", 1),
+                attempt: 1,
+                phase: Phase::Creating,
+                message: "the server answered 500".to_owned(),
+            },
+            started(1, 2),
+            scored(1, true),
+            scored(2, false),
+            EventKind::Warned {
+                message: "the disk is nearly full".to_owned(),
+            },
+            EventKind::StopRequested {
+                cause: StopCause::Interrupt,
+                hurry: false,
+            },
+            EventKind::TrialFinished(Box::new(TrialRecord::not_run(
+                trial("alpha", 3),
+                "the run was stopped",
+            ))),
+            EventKind::CleanedUp(Cleanup {
+                deleted: 2,
+                kept: Vec::new(),
+                unconfirmed: vec![Undeleted {
+                    name: "forge-1".to_owned(),
+                    id: None,
+                    error: "boom".to_owned(),
+                }],
+            }),
+            EventKind::RunFinished { took_ms: 1500 },
+        ]
+    }
+
+    fn tell(subscriber: &mut dyn Subscriber, kinds: Vec<EventKind>) {
+        for (seq, kind) in (0..).zip(kinds) {
+            subscriber.on_event(&Event {
+                seq,
+                at: Timestamp::UNIX_EPOCH,
+                kind,
+            });
+        }
+    }
+
+    fn lines(noise: Noise, kinds: Vec<EventKind>) -> String {
+        let screen = Screen::default();
+        tell(&mut Lines::new(Box::new(screen.clone()), noise), kinds);
+        screen.text()
+    }
+
+    fn live(rows: u16) -> (Screen, Live) {
+        let screen = Screen::default();
+        let to = Box::new(screen.clone());
+        (
+            screen,
+            Live::new(to, Noise::Normal, Arc::new(move || (100, rows))),
+        )
+    }
+
+    #[test]
+    fn every_line_names_its_trial() {
+        let expected = "\
+3 trials: 1 candidate, 1 objective, up to 2 at once
+[alpha weekly#1] [Run] Executing...
+[alpha weekly#1] attempt 1 failed while creating, trying again: the server answered 500
+[alpha weekly#1] attempt 2
+[alpha weekly#1] done: 75.0 points in 0.12 s
+[alpha weekly#2] done in 0.12 s: disqualified by min_bytes 11: it has 5 bytes
+warning: the disk is nearly full
+stopping: interrupted (SIGINT)
+sandboxes: 2 deleted, 1 could not be confirmed deleted
+finished in 1.50 s
+";
+        assert_eq!(lines(Noise::Normal, story()), expected);
+    }
+
+    #[test]
+    fn quiet_says_what_must_not_be_missed() {
+        let expected = "\
+warning: the disk is nearly full
+stopping: interrupted (SIGINT)
+sandboxes: 2 deleted, 1 could not be confirmed deleted
+";
+        assert_eq!(lines(Noise::Quiet, story()), expected);
+    }
+
+    #[test]
+    fn verbose_says_phases_and_what_never_ran() {
+        let text = lines(Noise::Verbose, story());
+        assert!(text.contains("[alpha weekly#1] running\n"), "{text}");
+        assert!(
+            text.contains("[alpha weekly#3] not run: the run was stopped\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn nothing_hostile_starts_a_line_or_steers_the_terminal() {
+        let hostile = "x\n::error::pwned\r\u{1b}[2Jy";
+        let text = lines(Noise::Verbose, vec![logged(hostile)]);
+        assert_eq!(text, "[alpha weekly#1] x⏎::error::pwned⏎y\n");
+        let (screen, mut subscriber) = live(24);
+        tell(
+            &mut subscriber,
+            vec![EventKind::RunStarted(plan(1)), logged(hostile)],
+        );
+        drop(subscriber);
+        assert!(screen.text().contains("x⏎::error::pwned⏎y"));
+        assert!(!screen.text().contains("\u{1b}[2J"));
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_away_stops_nothing() {
+        tell(&mut Lines::new(Box::new(Broken), Noise::Verbose), story());
+        let size: Size = Arc::new(|| (0, 0));
+        tell(
+            &mut Live::new(Box::new(Broken), Noise::Verbose, size),
+            story(),
+        );
+    }
+
+    #[test]
+    fn the_live_form_counts_and_says_what_does_not_fit() {
+        let (screen, mut subscriber) = live(6);
+        let mut kinds = vec![EventKind::RunStarted(plan(9))];
+        kinds.extend((1..=5).map(|repeat| started(repeat, 1)));
+        kinds.extend([scored(1, true), scored(2, false)]);
+        // A line above forces everything below to be drawn.
+        kinds.push(logged("look"));
+        tell(&mut subscriber, kinds);
+        let text = screen.text();
+        let last = &text[text.rfind("look").unwrap()..];
+        for part in [
+            "[alpha weekly#3] starting",
+            "[alpha weekly#4] starting",
+            "… and 1 more",
+            "2/9 1 passed, 1 failed, 3 running",
+            "ETA",
+        ] {
+            assert!(last.contains(part), "{part}: {last:?}");
+        }
+        assert!(!last.contains("#5]"), "{last:?}");
+        let order = ["#3]", "#4]", "… and", "2/9"].map(|part| last.find(part).unwrap());
+        assert!(order.is_sorted(), "{last:?}");
+    }
+
+    #[test]
+    fn the_live_form_leaves_nothing_behind() {
+        let (screen, mut subscriber) = live(24);
+        tell(&mut subscriber, story());
+        drop(subscriber);
+        let text = screen.text();
+        assert!(text.contains("finished in 1.50 s"), "{text:?}");
+        assert!(
+            text.contains("3/3 1 passed, 1 failed, 1 not run, 0 running"),
+            "{text:?}"
+        );
+        let end = &text[text.rfind("\u{1b}[2K").unwrap()..];
+        assert!(!end.contains("/3"), "{end:?}");
+    }
 }

@@ -196,3 +196,169 @@ impl<'a> Outcome<'a> {
 fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::sample::*;
+    use super::*;
+
+    /// Everything a candidate may say, in all places where it may say it.
+    pub(super) const HOSTILE: &str = "<script>alert(1)</script> | **b** @octocat #12 [x](https://evil.example) `c` \u{1b}[2J\n::error::x";
+
+    fn hostile_run() -> Run {
+        let mut run = Run::new(&["alpha", "beta", "gamma"], &["weekly"], 1);
+        run.plan.objectives[0].title = Some(HOSTILE.to_owned());
+        run.plan.candidates[0].differs = vec![HOSTILE.to_owned()];
+        let mut first = full(trial("alpha", "weekly", 1));
+        let score = first.score.as_mut().unwrap();
+        score.scorers[0].explanation = HOSTILE.to_owned();
+        score.gates[0].explanation = HOSTILE.to_owned();
+        score.explanation = HOSTILE.to_owned();
+        run.add(first);
+        run.add(failed(trial("beta", "weekly", 1), HOSTILE));
+        let mut third = lost(trial("gamma", "weekly", 1));
+        third.end = crate::event::TrialEnd::NotRun {
+            reason: HOSTILE.to_owned(),
+        };
+        run.add(third);
+        run.more.push(crate::event::EventKind::Warned {
+            message: HOSTILE.to_owned(),
+        });
+        run
+    }
+
+    #[test]
+    fn the_same_run_gives_the_same_bytes() {
+        let (mut one, mut two) = (Memory::default(), Memory::default());
+        let run = hostile_run();
+        run.report(|report| report.write_all(&mut one)).unwrap();
+        run.report(|report| report.write_all(&mut two)).unwrap();
+        assert_eq!(one.0, two.0);
+        let names: Vec<&str> = one.0.keys().map(String::as_str).collect();
+        let all = [
+            "junit.xml",
+            "report.html",
+            "report.md",
+            "run.json",
+            "trials.csv",
+        ];
+        assert_eq!(names, all);
+    }
+
+    #[test]
+    fn no_form_carries_a_control_character_of_a_candidate() {
+        let run = hostile_run();
+        for format in Format::ALL {
+            let text = run.written(format);
+            assert!(!text.contains('\u{1b}'), "{format:?}");
+            assert!(!text.contains("\n::"), "{format:?}");
+        }
+        let style = Style {
+            width: 80,
+            color: false,
+            place: "artifacts/x",
+        };
+        let text = run.report(|report| report.terminal(&style));
+        assert!(!text.contains('\u{1b}') && !text.contains("\n::"), "{text}");
+    }
+
+    #[test]
+    fn one_form_that_fails_does_not_keep_the_others_from_being_written() {
+        struct Picky(Memory);
+        impl Folder for Picky {
+            fn save(
+                &mut self,
+                name: &str,
+                fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+            ) -> io::Result<()> {
+                if name == "report.md" {
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
+                self.0.save(name, fill)
+            }
+        }
+        let mut folder = Picky(Memory::default());
+        let error = hostile_run()
+            .report(|report| report.write_all(&mut folder))
+            .unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(folder.0.0.len(), 4);
+    }
+
+    /// Hands out records that remember how many of them are alive.
+    struct Counted<'a> {
+        run: &'a Run,
+        asked: Cell<usize>,
+        since_last_write: Cell<usize>,
+        most_without_a_write: Cell<usize>,
+    }
+
+    impl Details for Counted<'_> {
+        fn record(&self, trial: &TrialId) -> Option<TrialRecord> {
+            self.asked.set(self.asked.get() + 1);
+            self.since_last_write.set(self.since_last_write.get() + 1);
+            let most = self.most_without_a_write.get();
+            self.most_without_a_write
+                .set(most.max(self.since_last_write.get()));
+            self.run.record(trial)
+        }
+    }
+
+    struct Watched<'a>(&'a Counted<'a>);
+
+    impl Write for Watched<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.since_last_write.set(0);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn three_thousand_trials_are_written_as_they_are_read() {
+        let mut run = Run::new(&["alpha", "beta"], &["weekly"], 1500);
+        for repeat in 1..=1500 {
+            run.add(full(trial("alpha", "weekly", repeat)));
+            run.add(failed(trial("beta", "weekly", repeat), "it has 5 bytes"));
+        }
+        let summary = run.summary();
+        let standings = summary.standings();
+        for (format, most_asked, most_held) in [
+            (Format::Json, 3000, 1),
+            // The first pass only collects names of metrics; then rows go out with the csv crate's buffer.
+            (Format::Csv, 6000, 3100),
+            (Format::Markdown, 2, 2),
+            (Format::Html, 2, 2),
+        ] {
+            let details = Counted {
+                run: &run,
+                asked: Cell::new(0),
+                since_last_write: Cell::new(0),
+                most_without_a_write: Cell::new(0),
+            };
+            let report = Report {
+                summary: &summary,
+                standings: &standings,
+                exit: ExitCode::Ok,
+                reasons: &[],
+                sweep: "",
+                details: &details,
+            };
+            report.write(format, &mut Watched(&details)).unwrap();
+            let (asked, held) = (details.asked.get(), details.most_without_a_write.get());
+            assert_eq!(asked, most_asked, "{format:?}");
+            assert!(held <= most_held, "{format:?}: {held}");
+        }
+        for format in [Format::Markdown, Format::Html] {
+            assert!(run.written(format).len() < 100_000, "{format:?}");
+        }
+        assert!(
+            run.written(Format::Markdown)
+                .contains("… 1450 more in trials.csv")
+        );
+    }
+}

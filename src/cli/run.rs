@@ -3,13 +3,15 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use forge::event::Subscriber;
 use forge::exit::{Demands, ExitCode as End};
 use forge::name::CandidateName;
 use forge::problem::{Problem, Problems};
-use forge::progress::{self, Progress};
+use forge::progress;
 use forge::report::{Format, Report, Style};
 use forge::score::Points;
 use forge::settings::{self, Flags, Settings};
@@ -343,17 +345,23 @@ fn failed(error: &ForgeError) -> End {
     }
 }
 
-fn progress(noise: &Noise) -> Progress {
-    let style = if noise.quiet {
-        progress::Style::Quiet
-    } else if stderr_is_terminal() && !noise.no_progress {
-        progress::Style::Live
-    } else {
-        progress::Style::Plain {
-            verbose: noise.verbose,
-        }
+/// Progress on stderr: in place on a terminal, as lines elsewhere.
+fn progress(noise: &Noise) -> Box<dyn Subscriber> {
+    let how_much = match (noise.quiet, noise.verbose) {
+        (true, _) => progress::Noise::Quiet,
+        (false, false) => progress::Noise::Normal,
+        (false, true) => progress::Noise::Verbose,
     };
-    Progress::new(style, Box::new(io::stderr()))
+    let to = Box::new(io::stderr());
+    if stderr_is_terminal() && !noise.quiet && !noise.no_progress {
+        let size = || {
+            let size = rustix::termios::tcgetwinsize(io::stderr());
+            size.map_or((80, 24), |size| (size.ws_col, size.ws_row))
+        };
+        Box::new(progress::Live::new(to, how_much, Arc::new(size)))
+    } else {
+        Box::new(progress::Lines::new(to, how_much))
+    }
 }
 
 /// Writes every report and prints the result.

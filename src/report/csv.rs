@@ -125,3 +125,79 @@ fn text(hostile: &str) -> String {
         line
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Format;
+    use super::super::sample::*;
+    use super::*;
+
+    fn table(run: &Run) -> Vec<Vec<String>> {
+        let text = run.written(Format::Csv);
+        csv::ReaderBuilder::new()
+            .has_headers(false)
+            .from_reader(text.as_bytes())
+            .records()
+            .map(|row| row.unwrap().iter().map(str::to_owned).collect())
+            .collect()
+    }
+
+    #[test]
+    fn every_planned_trial_has_a_row_and_every_metric_a_column() {
+        let mut run = Run::new(&["alpha", "beta"], &["weekly"], 1);
+        run.add(full(trial("alpha", "weekly", 1)));
+        let table = table(&run);
+        assert_eq!(table.len(), 3);
+        assert_eq!(table[0][..COLUMNS.len()], COLUMNS);
+        assert_eq!(
+            table[0][COLUMNS.len()..],
+            ["metric.cost_usd", "metric.tokens"]
+        );
+        assert_eq!(table[1][..4], ["weekly", "alpha", "1", "passed"]);
+        assert_eq!(table[1][COLUMNS.len()..], ["0.02", "1234"]);
+        assert_eq!(table[2][..4], ["weekly", "beta", "1", "not_run"]);
+    }
+
+    #[test]
+    fn no_text_is_a_formula() {
+        for (hostile, cell) in [
+            ("=1+1", "'=1+1"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("\t=1", "' =1"),
+            ("\r=1", "⏎=1"),
+            ("\u{feff}=1", "'=1"),
+            ("  =1", "'  =1"),
+            ("＝1", "'＝1"),
+            ("a=1", "a=1"),
+            ("", ""),
+        ] {
+            assert_eq!(text(hostile), cell, "{hostile:?}");
+        }
+    }
+
+    #[test]
+    fn quotes_and_line_breaks_stay_in_their_cell() {
+        let mut run = Run::new(&["alpha"], &["weekly"], 1);
+        run.add(failed(trial("alpha", "weekly", 1), "a\"b,c\n=cmd"));
+        let table = table(&run);
+        assert_eq!(table.len(), 2);
+        assert_eq!(table[1][7], "min_bytes 11: a\"b,c⏎=cmd");
+    }
+
+    #[test]
+    fn a_flood_of_metrics_keeps_the_first_by_name() {
+        let mut run = Run::new(&["alpha"], &["weekly"], 1);
+        let mut record = full(trial("alpha", "weekly", 1));
+        record.metrics = (0..1000)
+            .rev()
+            .map(|n| (format!("=m{n:04}"), 1.0))
+            .collect();
+        run.add(record);
+        let header = &table(&run)[0];
+        assert_eq!(header.len(), COLUMNS.len() + MAX_METRICS);
+        assert_eq!(header[COLUMNS.len()], "metric.=m0000");
+        assert_eq!(header.last().unwrap(), "metric.=m0063");
+    }
+}

@@ -19,3 +19,46 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
     let context = Context::from_serialize(&View::of(report)).map_err(io::Error::other)?;
     tera.render_to(NAME, &context, to).map_err(io::Error::other)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Format;
+    use super::super::sample::*;
+
+    #[test]
+    fn the_page_loads_nothing_and_runs_nothing() {
+        let mut run = Run::new(&["alpha", "beta"], &["weekly", "daily"], 1);
+        let hostile =
+            "</title><script>alert(1)</script>\" onload='x' <img src=http://evil.example>";
+        run.plan.objectives[0].title = Some(hostile.to_owned());
+        for objective in ["weekly", "daily"] {
+            run.add(full(trial("alpha", objective, 1)));
+            run.add(failed(trial("beta", objective, 1), hostile));
+        }
+        let text = run.written(Format::Html);
+        assert!(text.contains("default-src 'none'; style-src 'unsafe-inline'"));
+        assert!(text.contains("&lt;script&gt;alert(1)&lt;/script&gt;&quot; onload=&#39;x&#39;"));
+        for bad in [
+            "<script", "<img", "<link", "src=\"", "href=", "url(", "@import",
+        ] {
+            assert!(!text.contains(bad), "{bad}");
+        }
+        assert_eq!(text.matches("</title>").count(), 1);
+    }
+
+    #[test]
+    fn what_is_opened_is_closed() {
+        let mut run = Run::new(&["alpha", "beta"], &["weekly", "daily"], 2);
+        run.add(full(trial("alpha", "weekly", 1)));
+        run.add(failed(trial("beta", "weekly", 1), "x"));
+        let text = run.written(Format::Html);
+        for tag in [
+            "table", "tbody", "thead", "tr", "td", "div", "details", "summary", "ul", "p",
+        ] {
+            let opened = text.matches(&format!("<{tag}>")).count()
+                + text.matches(&format!("<{tag} ")).count();
+            let closed = text.matches(&format!("</{tag}>")).count();
+            assert_eq!(opened, closed, "{tag}");
+        }
+    }
+}

@@ -223,3 +223,125 @@ impl Formatter for Tame {
         self.0.end_object_value(to)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Format;
+    use super::super::sample::*;
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn parsed(run: &Run) -> Value {
+        serde_json::from_str(&run.written(Format::Json)).unwrap()
+    }
+
+    #[test]
+    fn every_planned_trial_has_a_row_with_every_key() {
+        let mut run = Run::new(&["alpha", "beta"], &["weekly"], 2);
+        run.add(full(trial("alpha", "weekly", 1)));
+        let document = parsed(&run);
+        assert_eq!(document["schema_version"], 1);
+        assert_eq!(document["planned"], 4);
+        assert_eq!(document["lost"], 3);
+        assert_eq!(document["exit"]["code"], 3);
+        assert_eq!(document["exit"]["name"], "incomplete");
+        assert_eq!(document["plan"]["settings"]["jobs"]["origin"], "flag");
+        assert_eq!(document["standings"]["winner"]["candidate"], "alpha");
+        let rows = document["trials"].as_array().unwrap();
+        let names =
+            |row: &Value| -> Vec<String> { row.as_object().unwrap().keys().cloned().collect() };
+        assert_eq!(rows.len(), 4);
+        assert!(rows.iter().all(|row| names(row) == names(&rows[0])));
+        assert_eq!(rows[0]["objective"], "weekly");
+        assert_eq!(rows[0]["metrics"]["tokens"], 1234.0);
+        assert_eq!(rows[0]["gates"][0]["passed"], true);
+        assert_eq!(rows[3]["error_kind"], "not_run");
+        assert_eq!(rows[3]["end"], Value::Null);
+    }
+
+    #[test]
+    fn what_could_steer_a_terminal_is_escaped_and_comes_back() {
+        let mut run = Run::new(&["alpha"], &["weekly"], 1);
+        let hostile = "\u{9b}2J\u{7f}\u{202e}\u{e0001}é\"\u{1b}";
+        run.plan.objectives[0].title = Some(hostile.to_owned());
+        let text = run.written(Format::Json);
+        assert!(
+            text.contains(r#""\u009b2J\u007f\u202e\udb40\udc01é\"\u001b""#),
+            "{text}"
+        );
+        assert_eq!(parsed(&run)["plan"]["objectives"][0]["title"], hostile);
+    }
+
+    #[test]
+    fn a_trial_keeps_the_seven_fields_of_the_original() {
+        let value = trial_json(
+            &full(trial("alpha", "weekly", 1)),
+            Some("out"),
+            Some("text"),
+        );
+        for (field, expected) in [
+            ("candidate_id", json!("alpha")),
+            ("sandbox_id", json!("sandbox-1")),
+            ("success", json!(true)),
+            ("output", json!("out")),
+            ("artifact_content", json!("text")),
+            ("runtime_seconds", json!(0.125)),
+            ("error_message", Value::Null),
+            ("exit_code", json!(0)),
+            (
+                "stdout",
+                json!({"file": "stdout.log", "bytes": 10, "dropped": 3}),
+            ),
+        ] {
+            assert_eq!(value[field], expected, "{field}");
+        }
+        assert_eq!(value["artifact"]["name"], "post.md");
+        let value = trial_json(
+            &failed(trial("alpha", "weekly", 1), "it has 5 bytes"),
+            None,
+            None,
+        );
+        assert_eq!(value["success"], false);
+        assert_eq!(value["error_kind"], Value::Null);
+        assert_eq!(
+            value["error_message"],
+            "disqualified by min_bytes 11: it has 5 bytes"
+        );
+    }
+
+    #[test]
+    fn a_record_comes_back_whole_from_its_file() {
+        let id = || trial("alpha", "weekly", 2);
+        for end in [
+            TrialEnd::Exited { code: 3 },
+            TrialEnd::Killed { signal: 9 },
+            TrialEnd::TimedOut { limit_ms: 10 },
+            TrialEnd::Cancelled,
+        ] {
+            let record = TrialRecord { end, ..full(id()) };
+            let text = trial_json(&record, Some("out"), None).to_string();
+            let value = serde_json::from_str(&text).unwrap();
+            assert_eq!(record_from_trial_json(&value), Ok(record));
+        }
+        for record in [
+            lost(id()),
+            failed(id(), "x"),
+            TrialRecord::not_run(id(), "stopped"),
+        ] {
+            let value = trial_json(&record, None, None);
+            assert_eq!(record_from_trial_json(&value), Ok(record));
+        }
+    }
+
+    #[test]
+    fn a_file_of_a_later_form_is_refused() {
+        let mut value = trial_json(&full(trial("alpha", "weekly", 1)), None, None);
+        value["schema_version"] = json!(2);
+        let error = record_from_trial_json(&value).unwrap_err();
+        assert_eq!(
+            error,
+            "it has schema version 2, and this forge knows up to 1"
+        );
+        assert!(record_from_trial_json(&json!({"candidate_id": "../x"})).is_err());
+    }
+}

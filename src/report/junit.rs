@@ -69,3 +69,69 @@ fn status(row: &TrialRow) -> TestCaseStatus {
 fn text(hostile: &str) -> String {
     crate::plain::short(hostile, 300).replace(['\u{fffe}', '\u{ffff}'], "")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Format;
+    use super::super::sample::*;
+    use crate::event::{TrialEnd, TrialRecord};
+
+    #[test]
+    fn blame_decides_between_failure_error_and_skipped() {
+        let mut run = Run::new(&["alpha"], &["weekly"], 6);
+        let id = |repeat| trial("alpha", "weekly", repeat);
+        let end = |repeat, end| TrialRecord {
+            end,
+            ..failed(id(repeat), "it says <no> & \"so\"")
+        };
+        run.add(passed(id(1), 80.0));
+        run.add(end(2, TrialEnd::Exited { code: 3 }));
+        let message = "npm failed".to_owned();
+        run.add(end(3, TrialEnd::SetupFailed { message }));
+        run.add(lost(id(4)));
+        run.add(TrialRecord::not_run(id(5), "stopped"));
+        // The sixth has no record at all.
+        let expected = r#"<?xml version="1.0" encoding="UTF-8"?>
+<testsuites name="forge" tests="6" skipped="2" failures="1" errors="2" time="1.500">
+    <testsuite name="weekly" tests="6" skipped="2" errors="2" failures="1">
+        <testcase name="alpha#1" classname="weekly" time="0.125">
+            <system-out>86.0 = success 100.0 x 0.2 + quality 80.0 x 0.6 + speed 90.0 x 0.2</system-out>
+        </testcase>
+        <testcase name="alpha#2" classname="weekly" time="0.125">
+            <failure message="min_bytes 11: it says &lt;no&gt; &amp; &quot;so&quot;" type="candidate">exited with code 3</failure>
+            <system-out>disqualified by min_bytes 11: it says &lt;no&gt; &amp; &quot;so&quot;</system-out>
+        </testcase>
+        <testcase name="alpha#3" classname="weekly" time="0.125">
+            <error message="min_bytes 11: it says &lt;no&gt; &amp; &quot;so&quot;" type="setup">npm failed</error>
+            <system-out>disqualified by min_bytes 11: it says &lt;no&gt; &amp; &quot;so&quot;</system-out>
+        </testcase>
+        <testcase name="alpha#4" classname="weekly">
+            <error message="while creating: the server answered 500" type="infrastructure"/>
+        </testcase>
+        <testcase name="alpha#5" classname="weekly">
+            <skipped message="stopped" type="not_run"/>
+        </testcase>
+        <testcase name="alpha#6" classname="weekly">
+            <skipped message="no result was recorded" type="not_run"/>
+        </testcase>
+    </testsuite>
+</testsuites>
+"#;
+        assert_eq!(run.written(Format::Junit), expected);
+    }
+
+    #[test]
+    fn what_xml_cannot_carry_is_left_out() {
+        let mut run = Run::new(&["alpha"], &["weekly"], 1);
+        let hostile = "a\u{0}\u{b}\u{fffe}\u{ffff}]]></failure><x/>\u{1b}[31mb";
+        run.add(failed(trial("alpha", "weekly", 1), hostile));
+        let text = run.written(Format::Junit);
+        assert!(
+            text.contains("a]]&gt;&lt;/failure&gt;&lt;x/&gt;b"),
+            "{text}"
+        );
+        assert!(!text.contains(['\u{0}', '\u{b}', '\u{fffe}', '\u{ffff}']));
+        let document = quick_junit::Report::deserialize_from_str(&text).unwrap();
+        assert_eq!(document.failures, 1);
+    }
+}

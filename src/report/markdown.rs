@@ -26,25 +26,122 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
 /// Writes a text so that Markdown shows it as it is.
 ///
 /// GitHub looks for mentions and issue numbers after Markdown, in what is shown, so no escape of Markdown
-/// stops it: an invisible character has to stand between the sign and the word.
+/// stops it: an invisible character has to stand between the sign and the word. An underscore inside a
+/// word means nothing to Markdown, and stays readable.
 fn escape(text: &str, to: &mut dyn Write) -> io::Result<()> {
-    let mut chars = text.chars().peekable();
     let mut before = ' ';
-    while let Some(c) = chars.next() {
-        let next = chars.peek().copied().unwrap_or(' ');
+    for (at, c) in text.char_indices() {
+        let rest = &text[at + c.len_utf8()..];
+        let next = rest.chars().next().unwrap_or(' ');
         match c {
             '&' => to.write_all(b"&amp;")?,
             '<' => to.write_all(b"&lt;")?,
             '>' => to.write_all(b"&gt;")?,
             '@' if next.is_alphanumeric() => to.write_all("@\u{200b}".as_bytes())?,
             '#' if next.is_alphanumeric() => to.write_all("\\#\u{200b}".as_bytes())?,
+            '_' if before.is_alphanumeric() && next.is_alphanumeric() => to.write_all(b"_")?,
             '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '$' | '#' => write!(to, "\\{c}")?,
-            // `https://` and `mailto:` would become links, and so would `www.`.
-            ':' if !next.is_whitespace() => to.write_all(b"\\:")?,
-            '.' if before.eq_ignore_ascii_case(&'w') => to.write_all(b"\\.")?,
+            // `https://` and `www.` would become links.
+            ':' if next == '/' => to.write_all(b"\\:")?,
+            '.' if ends_with_www(&text[..at]) => to.write_all(b"\\.")?,
             _ => write!(to, "{c}")?,
         }
         before = c;
     }
     Ok(())
+}
+
+fn ends_with_www(text: &str) -> bool {
+    let tail = text.len().checked_sub(3).and_then(|at| text.get(at..));
+    tail.is_some_and(|tail| tail.eq_ignore_ascii_case("www"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Format;
+    use super::super::sample::*;
+    use super::*;
+
+    #[test]
+    fn markdown_shows_hostile_text_and_does_nothing() {
+        for (hostile, shown) in [
+            ("<img src=x onerror=y>", "&lt;img src=x onerror=y&gt;"),
+            ("&lt;", "&amp;lt;"),
+            ("a|b", "a\\|b"),
+            (
+                "**b** __c__ ~~d~~ `e` $f$",
+                "\\*\\*b\\*\\* \\_\\_c\\_\\_ \\~\\~d\\~\\~ \\`e\\` \\$f\\$",
+            ),
+            (
+                "[x](https://evil.example)",
+                "\\[x\\](https\\://evil.example)",
+            ),
+            ("www.evil.example WWW.x", "www\\.evil.example WWW\\.x"),
+            (
+                "@octocat a@b.example @ x",
+                "@\u{200b}octocat a@\u{200b}b.example @ x",
+            ),
+            ("#12 # x", "\\#\u{200b}12 \\# x"),
+            ("\\| \\", "\\\\\\| \\\\"),
+            ("gamma_long_name 1.5 12:30", "gamma_long_name 1.5 12:30"),
+            ("üww.x", "üww.x"),
+        ] {
+            let mut out = Vec::new();
+            escape(hostile, &mut out).unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), shown, "{hostile:?}");
+        }
+    }
+
+    #[test]
+    fn no_value_reaches_the_page_unescaped() {
+        let mut run = Run::new(&["alpha", "beta"], &["weekly"], 1);
+        let hostile = "<b>|`x`\u{1b}[2J @you";
+        run.plan.objectives[0].title = Some(hostile.to_owned());
+        run.plan.mode = hostile.to_owned();
+        run.plan.candidates[0].differs = vec![hostile.to_owned()];
+        run.more.push(crate::event::EventKind::Warned {
+            message: hostile.to_owned(),
+        });
+        run.add(passed(trial("alpha", "weekly", 1), 50.0));
+        run.add(failed(trial("beta", "weekly", 1), hostile));
+        let text = run.written(Format::Markdown);
+        assert!(
+            text.matches("&lt;b&gt;\\|\\`x\\` @\u{200b}you").count() >= 6,
+            "{text}"
+        );
+        assert!(!text.contains("<b>|") && !text.contains("@you"), "{text}");
+    }
+
+    #[test]
+    fn a_small_run_reads_from_the_winner_to_the_settings() {
+        let mut run = Run::new(&["alpha", "beta"], &["weekly"], 1);
+        run.add(passed(trial("alpha", "weekly", 1), 80.0));
+        run.add(failed(trial("beta", "weekly", 1), "it has 5 bytes"));
+        let expected = "\
+# Winner: alpha with 86.0 points: nobody else passed the gates
+
+## weekly
+
+Winner: alpha with 86.0 points: nobody else passed the gates
+
+Conditions: 1 trial for every candidate, at most 60.0 s each, network open; the score is 0.2 parts success, 0.6 parts quality, 0.2 parts speed.
+
+| rank | candidate | score | gates passed | quality | speed | median time | note |
+|---:|---|---:|---:|---:|---:|---:|---|
+| 1 | **alpha** | 86.0 | 1/1 | 80.0 | 90.0 | 0.12 s |  |
+| 2 | beta | 0.0 | 0/1 | – | – | 0.12 s | disqualified by min\\_bytes 11: it has 5 bytes |
+";
+        let expected = expected.replace("min\\_bytes", "min_bytes");
+        let text = run.written(Format::Markdown);
+        assert_eq!(text[..expected.len().min(text.len())], expected, "{text}");
+        for part in [
+            "\n\n### What failed\n\n| candidate | trial | what | why |\n",
+            "| beta | 1 | disqualified | min_bytes 11: it has 5 bytes |\n\n### How the scores came about\n\n",
+            "| 80.0 | 2 | regex /^\\#/ | post has 12 links |\n\n</details>\n\n<details>",
+            "\n\n## The run\n\n| | |\n",
+            "| jobs | 4 | flag |\n\n</details>\n",
+        ] {
+            assert!(text.contains(part), "{part:?}\n{text}");
+        }
+    }
 }

@@ -360,3 +360,139 @@ fn push(lines: &mut [String], c: char) {
         line.push(c);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::*;
+    use super::*;
+    use crate::event::{EventKind, StopCause, Undeleted};
+
+    fn shown(run: &Run, width: usize) -> String {
+        run.report(|report| {
+            report.terminal(&Style {
+                width,
+                color: false,
+                place: "artifacts/latest/report.md",
+            })
+        })
+    }
+
+    #[test]
+    fn the_winner_comes_first_and_one_objective_makes_one_table() {
+        let mut run = Run::new(&["alpha", "beta", "gamma"], &["weekly"], 1);
+        run.add(passed(trial("alpha", "weekly", 1), 70.0));
+        run.add(passed(trial("beta", "weekly", 1), 80.0));
+        run.add(failed(
+            trial("gamma", "weekly", 1),
+            "the artifact has 5 bytes",
+        ));
+        let expected = "\
+Winner: beta with 86.0 points, 6.0 ahead of alpha (quality 80.0 to 70.0)
+
+  rank  candidate  score  passed  quality  speed  median time
+     1  beta        86.0     1/1     80.0   90.0       0.12 s
+     2  alpha       80.0     1/1     70.0   90.0       0.12 s
+     3  gamma        0.0     0/1        –      –       0.12 s
+        disqualified by min_bytes 11: the artifact has 5 bytes
+
+3 trials in 1.50 s; sandboxes: 1 deleted
+Report: artifacts/latest/report.md
+";
+        assert_eq!(shown(&run, 80), expected);
+    }
+
+    #[test]
+    fn ties_and_losses_are_said() {
+        let mut run = Run::new(&["alpha", "beta", "gamma"], &["weekly"], 2);
+        run.plan.candidates[1].differs = vec!["run limit 2m".to_owned()];
+        for repeat in 1..=2 {
+            run.add(passed(trial("alpha", "weekly", repeat), 80.0));
+            run.add(passed(trial("beta", "weekly", repeat), 80.0));
+        }
+        run.add(lost(trial("gamma", "weekly", 1)));
+        run.more.push(EventKind::StopRequested {
+            cause: StopCause::Deadline,
+            hurry: false,
+        });
+        run.cleanup.unconfirmed.push(Undeleted {
+            name: "forge-beef-1".to_owned(),
+            id: Some(crate::name::SandboxId::new("sb-1")),
+            error: "the server answered 500".to_owned(),
+        });
+        let expected = "\
+Tie: alpha and beta, with 86.0 points each
+
+  rank  candidate  score  passed  quality  speed  median time
+    1=  alpha       86.0     2/2     80.0   90.0       0.12 s  tied
+    1=  beta*       86.0     2/2     80.0   90.0       0.12 s  tied
+     –  gamma          –       –        –      –            –  1 lost to infrastructure, 1 not run: while creating: the server answered 500
+
+* beta is not like for like: run limit 2m
+2 of 6 trials have no verdict and do not count: 1 lost to infrastructure, 1 not run
+Stopped: the deadline was reached
+Sandboxes that may still exist, and cost money:
+  forge-beef-1 (id sb-1): the server answered 500
+Delete them with: forge sweep --run beef
+Exit code 4 (undeleted): 1 sandbox(es) could not be confirmed deleted
+6 trials in 1.50 s; sandboxes: 1 deleted, 1 not confirmed deleted
+Report: artifacts/latest/report.md
+";
+        assert_eq!(shown(&run, 160), expected);
+    }
+
+    #[test]
+    fn no_winner_says_why() {
+        let check = |run: &Run, why: &str| {
+            let text = shown(run, 80);
+            assert!(text.starts_with(&format!("No winner: {why}\n")), "{text}");
+        };
+        let mut run = Run::new(&["alpha", "beta"], &["weekly"], 1);
+        check(&run, "no trial has a verdict");
+        run.add(failed(trial("alpha", "weekly", 1), "x"));
+        check(&run, "no candidate passed its gates");
+        let mut run = Run::new(&["alpha"], &["daily", "weekly"], 1);
+        run.add(passed(trial("alpha", "weekly", 1), 80.0));
+        check(
+            &run,
+            "nobody who passed the gates has a verdict on every objective",
+        );
+        check(&Run::new(&[], &[], 1), "nothing was planned");
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        let long = "x".repeat(64);
+        let mut run = Run::new(&["alpha", &long], &["weekly", "daily"], 1);
+        let wide = "日本語のとても長い説明 ".repeat(20);
+        for objective in ["weekly", "daily"] {
+            run.add(passed(trial("alpha", objective, 1), 80.0));
+            run.add(failed(trial(&long, objective, 1), &wide));
+        }
+        for width in [40, 60, 80, 120, 200] {
+            let text = shown(&run, width);
+            for line in text.lines() {
+                assert!(line.width() <= width, "{width}: {line}");
+                assert_eq!(line.trim_end(), line);
+            }
+            assert!(
+                text.contains("Overall, the mean over 2 objectives"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn colour_changes_nothing_else() {
+        let mut run = Run::new(&["alpha", "beta"], &["weekly"], 1);
+        run.add(passed(trial("alpha", "weekly", 1), 80.0));
+        run.add(failed(trial("beta", "weekly", 1), "x"));
+        let style = Style {
+            width: 80,
+            color: true,
+            place: "artifacts/latest/report.md",
+        };
+        let colored = run.report(|report| report.terminal(&style));
+        assert!(colored.contains("\u{1b}[1;32m"));
+        assert_eq!(crate::plain::text(&colored), shown(&run, 80));
+    }
+}

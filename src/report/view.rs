@@ -458,7 +458,7 @@ impl<'a> Losses<'a> {
         match self.all.total() {
             0 => String::new(),
             lost => format!(
-                "{lost} of {} without a verdict: {}; they count for nobody and against nobody",
+                "{lost} of {} have no verdict and do not count: {}",
                 count(self.planned, "trial", "trials"),
                 self.all.show()
             ),
@@ -487,7 +487,10 @@ fn table(
                 candidate: name.to_owned(),
                 unlike: unlike.iter().any(|it| it.name == name),
                 score: points(standing.score),
-                passed: format!("{}/{}", standing.passed, standing.judged),
+                passed: match standing.judged {
+                    0 => NOTHING.to_owned(),
+                    judged => format!("{}/{judged}", standing.passed),
+                },
                 quality: points(standing.quality),
                 speed: points(standing.speed),
                 median: seconds(standing.median_seconds),
