@@ -242,7 +242,7 @@ impl Forge {
         objectives: impl IntoIterator<Item = ObjectiveSource>,
     ) -> Result<ForgeResult, ForgeError> {
         let run_id = RunId::generate();
-        let run = self.0.plan(run_id, objectives.into_iter().collect())?;
+        let run = self.0.plan(run_id, objectives.into_iter().collect()).await?;
         let doing = "write to the artifacts folder";
         let finished = crate::run::run(run)
             .await
@@ -258,7 +258,7 @@ pub struct ForgeBuilder {
     own_candidates: Vec<Candidate>,
     objectives: PathBuf,
     artifacts: PathBuf,
-    place: Place,
+    place: Option<Place>,
     mode_reason: String,
     jobs: Option<usize>,
     repeat: Option<u32>,
@@ -286,7 +286,7 @@ impl Default for ForgeBuilder {
             own_candidates: Vec::new(),
             objectives: "objectives".into(),
             artifacts: "artifacts".into(),
-            place: Place::Local(LocalOptions::default()),
+            place: None,
             mode_reason: "daytona was not asked for".to_owned(),
             jobs: None,
             repeat: None,
@@ -355,7 +355,7 @@ impl ForgeBuilder {
     /// Where candidates run. Default: on this machine.
     #[must_use]
     pub fn place(mut self, place: Place) -> Self {
-        self.place = place;
+        self.place = Some(place);
         self
     }
 
@@ -503,12 +503,17 @@ impl ForgeBuilder {
         Forge(self)
     }
 
-    fn plan(mut self, run: RunId, sources: Vec<ObjectiveSource>) -> Result<Run, ForgeError> {
+    async fn plan(mut self, run: RunId, sources: Vec<ObjectiveSource>) -> Result<Run, ForgeError> {
         let (candidates, objectives) = self.load(sources)?;
         let environments = self.environments(&candidates)?;
-        let (provider, isolation): (Arc<dyn Provider>, String) = match self.place.clone() {
+        let place = match self.place.take() {
+            Some(place) => place,
+            None => Place::Local(crate::settings::local_options(&crate::settings::variables()).await),
+        };
+        let (provider, isolation): (Arc<dyn Provider>, String) = match place {
             Place::Local(options) => {
-                let local = LocalProvider::start(options, run)?;
+                sweep_dead(options.base.clone()).await;
+                let local = LocalProvider::new(options, run);
                 let isolation = local.describe();
                 (Arc::new(local), isolation)
             }
@@ -728,6 +733,16 @@ impl ForgeBuilder {
                 Network::Allow(networks) => networks.join(", "),
             },
         }
+    }
+}
+
+/// Removes what dead runs left in the temporary folder. What cannot be removed now waits for the next run.
+async fn sweep_dead(base: PathBuf) {
+    let sweep = move || LocalProvider::sweep_dead(&base, Duration::ZERO);
+    match tokio::task::spawn_blocking(sweep).await {
+        Ok(Ok(0)) | Err(_) => {}
+        Ok(Ok(count)) => tracing::info!(count, "removed what dead runs left"),
+        Ok(Err(error)) => tracing::warn!(%error, "cannot remove what dead runs left"),
     }
 }
 

@@ -2,15 +2,16 @@
 
 use std::process::ExitCode;
 
+use forge::sandbox::local::keeper;
+
+mod cli;
+
 fn main() -> ExitCode {
-    // Before anything else: the keeper must start fast, and must not be mistaken for a command.
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|word| word == forge::sandbox::local::KEEPER_WORD)
-    {
-        return forge::sandbox::local::keeper::main();
+    // Before anything else: a keeper must start fast, and must not be mistaken for a command.
+    let arguments: Vec<_> = std::env::args_os().take(3).collect();
+    let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
+    if keeper::is_wanted(&words) {
+        return keeper::main();
     }
     cli::main()
 }
-
-mod cli;

@@ -44,7 +44,7 @@ pub fn replay(folder: &RunFolder) -> io::Result<RunSummary> {
 ///
 /// # Errors
 /// [`ForgeError::Problems`] when an objective is gone or wrong; [`ForgeError::Io`] when the run's folder
-/// fails; [`ForgeError::Sandbox`] when graders cannot run here.
+/// fails.
 ///
 /// # Cancel safety
 /// Safe: every trial's new score is written as a whole, or not at all.
@@ -57,7 +57,7 @@ pub async fn rescore(
     let mut summary = replay(folder).map_err(io("read the run's events"))?;
     let objectives = load(&summary, objectives)?;
     let run = RunId::generate();
-    let provider = Arc::new(LocalProvider::start(place, run)?);
+    let provider = Arc::new(LocalProvider::new(place, run));
     let (_stop, stopping) = watch::channel(Stopping::No);
     let reaper = Reaper::start(
         provider,

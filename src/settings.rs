@@ -12,6 +12,7 @@ use crate::objective::LimitOverrides;
 use crate::problem::{Problem, Problems};
 use crate::project::{Project, ProviderChoice};
 use crate::sandbox::Network;
+use crate::sandbox::local::LocalOptions;
 use crate::secret::Secret;
 use crate::trial::Keep;
 
@@ -321,6 +322,36 @@ fn pick<T>(
     let text = value.as_ref().map_or_else(|| "-".to_owned(), show);
     record(name, text, origin);
     value
+}
+
+/// Variables by which Python version managers find their Pythons.
+const INTERPRETER_PREFIXES: [&str; 4] = ["PYENV_", "ASDF_", "MISE_", "UV_PYTHON_"];
+
+/// How this machine is used for sandboxes, with a `forge` found beside the running program or on `PATH` as
+/// the keeper; forge itself sets its own program instead.
+pub async fn local_options(variables: &BTreeMap<String, String>) -> LocalOptions {
+    let mut options = local_options_without_helper(variables);
+    options.helper = crate::sandbox::local::find_helper(&options.path).await;
+    options
+}
+
+/// The same without looking for a keeper.
+#[must_use]
+pub fn local_options_without_helper(variables: &BTreeMap<String, String>) -> LocalOptions {
+    let own = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
+    let wanted = |name: &str| {
+        name == "HOME" || INTERPRETER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    };
+    LocalOptions {
+        base: own("TMPDIR").unwrap_or_else(|| "/tmp".to_owned()).into(),
+        path: own("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
+        helper: None,
+        interpreter_env: variables
+            .iter()
+            .filter(|(name, _)| wanted(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+    }
 }
 
 /// Variables that package installers need to reach a mirror or to trust a proxy. Passed to the installers

@@ -63,7 +63,7 @@ pub(super) fn decide(
         return Err(problem.into());
     }
     Ok(Mode {
-        place: Place::Local(LocalOptions::of(variables)),
+        place: Place::Local(local(variables)),
         reason: if fell_back {
             "daytona is not configured"
         } else {
@@ -74,4 +74,10 @@ pub(super) fn decide(
         warnings: Vec::new(),
         fell_back,
     })
+}
+
+/// This machine, with forge itself as the keeper.
+pub(super) fn local(variables: &BTreeMap<String, String>) -> LocalOptions {
+    let helper = forge::sandbox::local::this_program();
+    LocalOptions { helper, ..forge::settings::local_options_without_helper(variables) }
 }

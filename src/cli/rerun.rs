@@ -6,13 +6,12 @@ use clap::Args;
 use forge::exit::{Demands, ExitCode as End};
 use forge::report::Report;
 use forge::rescore;
-use forge::sandbox::local::LocalOptions;
 use forge::store::RunFolder;
 use forge::summary::RunSummary;
 
 use super::print::Printer;
 use super::run::{Extra, show};
-use super::{Folders, Noise, Outputs};
+use super::{Folders, Noise, Outputs, mode};
 
 #[derive(Debug, Args)]
 pub(super) struct ScoreArgs {
@@ -57,7 +56,7 @@ pub(super) fn score(args: &ScoreArgs, printer: &Printer) -> End {
         .clone()
         .unwrap_or_else(|| "objectives".into());
     let variables = forge::settings::variables();
-    let place = LocalOptions::of(&variables);
+    let place = mode::local(&variables);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
