@@ -9,7 +9,6 @@ use std::io::{self, Write};
 
 use serde::ser::{SerializeSeq, Serializer};
 use serde::{Deserialize, Serialize};
-use serde_json::ser::{Formatter, PrettyFormatter};
 
 use super::Report;
 use crate::event::{
@@ -22,11 +21,15 @@ use crate::sandbox::{Skipped, Usage};
 use crate::score::{GateResult, Points, ScorerResult, TrialScore};
 use crate::summary::{Standings, TrialRow};
 
+mod tame;
+
+use tame::Tame;
+
 /// The version of the form of `run.json` and `trial.json`. Additions do not change it.
 pub const SCHEMA_VERSION: u32 = 1;
 
 pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
-    let formatter = Tame(PrettyFormatter::new());
+    let formatter = Tame::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut *to, formatter);
     Document::of(report).serialize(&mut serializer)?;
     to.write_all(b"\n")
@@ -336,70 +339,6 @@ pub fn record_from_trial_json(value: &serde_json::Value) -> Result<TrialRecord, 
             explanation: scores.explanation,
         }),
     })
-}
-
-/// Pretty JSON in which every character that [`crate::plain`] would remove is written `\uXXXX`: the same
-/// text to a parser, and harmless to a terminal.
-struct Tame(PrettyFormatter<'static>);
-
-impl Formatter for Tame {
-    fn write_string_fragment<W: ?Sized + Write>(
-        &mut self,
-        to: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        if crate::plain::text(fragment).len() == fragment.len() {
-            return to.write_all(fragment.as_bytes());
-        }
-        for c in fragment.chars() {
-            let mut utf8 = [0; 4];
-            let text = c.encode_utf8(&mut utf8);
-            if crate::plain::text(text).is_empty() {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    write!(to, "\\u{unit:04x}")?;
-                }
-            } else {
-                to.write_all(text.as_bytes())?;
-            }
-        }
-        Ok(())
-    }
-
-    fn begin_array<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        self.0.begin_array(to)
-    }
-
-    fn end_array<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        self.0.end_array(to)
-    }
-
-    fn begin_array_value<W: ?Sized + Write>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
-        self.0.begin_array_value(to, first)
-    }
-
-    fn end_array_value<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        self.0.end_array_value(to)
-    }
-
-    fn begin_object<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        self.0.begin_object(to)
-    }
-
-    fn end_object<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        self.0.end_object(to)
-    }
-
-    fn begin_object_key<W: ?Sized + Write>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
-        self.0.begin_object_key(to, first)
-    }
-
-    fn begin_object_value<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        self.0.begin_object_value(to)
-    }
-
-    fn end_object_value<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        self.0.end_object_value(to)
-    }
 }
 
 #[cfg(test)]
