@@ -242,7 +242,10 @@ impl Forge {
         objectives: impl IntoIterator<Item = ObjectiveSource>,
     ) -> Result<ForgeResult, ForgeError> {
         let run_id = RunId::generate();
-        let run = self.0.plan(run_id, objectives.into_iter().collect()).await?;
+        let run = self
+            .0
+            .plan(run_id, objectives.into_iter().collect())
+            .await?;
         let doing = "write to the artifacts folder";
         let finished = crate::run::run(run)
             .await
@@ -508,7 +511,9 @@ impl ForgeBuilder {
         let environments = self.environments(&candidates)?;
         let place = match self.place.take() {
             Some(place) => place,
-            None => Place::Local(crate::settings::local_options(&crate::settings::variables()).await),
+            None => {
+                Place::Local(crate::settings::local_options(&crate::settings::variables()).await)
+            }
         };
         let (provider, isolation): (Arc<dyn Provider>, String) = match place {
             Place::Local(options) => {

@@ -16,11 +16,13 @@ use indicatif::{
 };
 use jiff::Timestamp;
 
-use crate::event::{
-    Cleanup, ErrorClass, Event, EventKind, Phase, RunPlan, Subscriber, TrialRecord,
-};
+use crate::event::{Event, EventKind, Phase, Subscriber};
 use crate::name::TrialId;
-use crate::quantity::show_duration;
+
+mod lines;
+
+pub use lines::Lines;
+use lines::{Tally, line, tag, tally};
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,170 +37,6 @@ pub enum Noise {
 
 /// Where progress goes: standard error, at the edge.
 pub type Output = Box<dyn Write + Send>;
-
-/// Progress as plain lines, each with the trial that it is about: for logs and pipes.
-pub struct Lines {
-    to: Output,
-    noise: Noise,
-}
-
-impl Lines {
-    /// Progress to a writer.
-    #[must_use]
-    pub fn new(to: Output, noise: Noise) -> Self {
-        Self { to, noise }
-    }
-}
-
-impl fmt::Debug for Lines {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lines")
-            .field("noise", &self.noise)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Subscriber for Lines {
-    fn on_event(&mut self, event: &Event) {
-        if let Some(line) = line(&event.kind, self.noise) {
-            // A reader that has gone away is no reason to stop a run.
-            drop(writeln!(self.to, "{line}").and_then(|()| self.to.flush()));
-        }
-    }
-}
-
-/// The line for an event, if it deserves one. Pure.
-fn line(kind: &EventKind, noise: Noise) -> Option<String> {
-    let normal = noise >= Noise::Normal;
-    let verbose = noise >= Noise::Verbose;
-    let (wanted, text) = match kind {
-        EventKind::RunStarted(plan) => (normal, planned(plan)),
-        EventKind::TrialStarted { trial, attempt } => (
-            verbose || (normal && *attempt > 1),
-            about(trial, &format!("attempt {attempt}")),
-        ),
-        EventKind::PhaseStarted { trial, phase } => (verbose, about(trial, phase.as_str())),
-        EventKind::Logged { trial, message } => (normal, about(trial, message)),
-        EventKind::AttemptFailed {
-            trial,
-            attempt,
-            phase,
-            message,
-        } => {
-            let what = format!(
-                "attempt {attempt} failed while {}, trying again: {message}",
-                phase.as_str()
-            );
-            (normal, about(trial, &what))
-        }
-        EventKind::SlotRefused { trial, message } => {
-            let what = format!("waiting for a free sandbox: {message}");
-            (verbose, about(trial, &what))
-        }
-        EventKind::TrialFinished(record) => (
-            verbose || (normal && tally(record) != Tally::NotRun),
-            about(&record.trial, &finished(record)),
-        ),
-        EventKind::TrialRescored { trial, score } => {
-            let what = match &score.disqualified {
-                None => format!("scored again: {} points", score.total),
-                Some(gate) => format!("scored again: disqualified by {gate}"),
-            };
-            (normal, about(trial, &what))
-        }
-        EventKind::StopRequested { cause, hurry } => {
-            let how = if *hurry {
-                "stopping at once"
-            } else {
-                "stopping"
-            };
-            (true, format!("{how}: {}", cause.as_str()))
-        }
-        EventKind::Warned { message } => (true, format!("warning: {message}")),
-        EventKind::CleanedUp(cleanup) => {
-            let alarming = !cleanup.unconfirmed.is_empty() || !cleanup.kept.is_empty();
-            (normal || alarming, cleaned(cleanup))
-        }
-        EventKind::RunFinished { took_ms } => {
-            let took = show_duration(Duration::from_millis(*took_ms));
-            (normal, format!("finished in {took}"))
-        }
-    };
-    // Every line begins with words of forge's own, so nothing hostile can be at its start.
-    wanted.then(|| crate::plain::short(&text, 1000))
-}
-
-fn about(trial: &TrialId, what: &str) -> String {
-    format!("{} {what}", tag(trial))
-}
-
-fn tag(trial: &TrialId) -> String {
-    format!("[{} {}#{}]", trial.candidate, trial.objective, trial.repeat)
-}
-
-fn planned(plan: &RunPlan) -> String {
-    let plural =
-        |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
-    format!(
-        "{}: {}, {}, up to {} at once",
-        plural(plan.len(), "trial"),
-        plural(plan.candidates.len(), "candidate"),
-        plural(plan.objectives.len(), "objective"),
-        plan.jobs
-    )
-}
-
-fn finished(record: &TrialRecord) -> String {
-    let took = record
-        .runtime_s
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .map_or_else(String::new, |took| format!(" in {}", show_duration(took)));
-    match (&record.score, record.end.error()) {
-        (Some(score), _) => match &score.disqualified {
-            None => format!("done: {} points{took}", score.total),
-            Some(gate) => format!("done{took}: disqualified by {gate}"),
-        },
-        (None, Some((class, why))) => match class {
-            ErrorClass::Infrastructure => format!("lost: {why}"),
-            ErrorClass::Cancelled => format!("cancelled: {why}"),
-            ErrorClass::NotRun => format!("not run: {why}"),
-            ErrorClass::Setup | ErrorClass::Candidate | ErrorClass::Timeout | ErrorClass::Limit => {
-                format!("not scored: {why}")
-            }
-        },
-        (None, None) => format!("not scored{took}"),
-    }
-}
-
-fn cleaned(cleanup: &Cleanup) -> String {
-    let mut text = format!("sandboxes: {} deleted", cleanup.deleted);
-    if !cleanup.kept.is_empty() {
-        text.push_str(&format!(", {} kept", cleanup.kept.len()));
-    }
-    if !cleanup.unconfirmed.is_empty() {
-        let count = cleanup.unconfirmed.len();
-        text.push_str(&format!(", {count} could not be confirmed deleted"));
-    }
-    text
-}
-
-/// How a finished trial counts in the overall bar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tally {
-    Passed,
-    Failed,
-    Lost,
-    NotRun,
-}
-
-fn tally(record: &TrialRecord) -> Tally {
-    match (&record.score, record.end.error()) {
-        (Some(score), _) if score.disqualified.is_none() => Tally::Passed,
-        (Some(_), _) => Tally::Failed,
-        (None, Some((ErrorClass::NotRun, _))) => Tally::NotRun,
-        (None, _) => Tally::Lost,
-    }
-}
 
 /// Tells a terminal's size in columns and rows; asked again and again, since it can change.
 pub type Size = Arc<dyn Fn() -> (u16, u16) + Send + Sync>;
@@ -248,13 +86,15 @@ impl Counts {
     }
 
     fn show(&self, running: usize) -> String {
-        let mut text = format!("{} passed, {} failed, ", self.passed, self.failed);
-        for (number, what) in [(self.lost, "lost"), (self.not_run, "not run")] {
-            if number > 0 {
-                text += &format!("{number} {what}, ");
-            }
-        }
-        text + &format!("{running} running")
+        let always = [(self.passed, "passed"), (self.failed, "failed")];
+        let seldom = [(self.lost, "lost"), (self.not_run, "not run")];
+        always
+            .into_iter()
+            .chain(seldom.into_iter().filter(|(number, _)| *number > 0))
+            .chain([(running as u64, "running")])
+            .map(|(number, what)| format!("{number} {what}"))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
@@ -502,7 +342,10 @@ impl TermLike for Terminal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{PlannedCandidate, PlannedObjective, StopCause, TrialEnd, Undeleted};
+    use crate::event::{
+        Cleanup, PlannedCandidate, PlannedObjective, RunPlan, StopCause, TrialEnd, TrialRecord,
+        Undeleted,
+    };
     use crate::score::{GateResult, Points, Weights, combine};
 
     #[derive(Clone, Default)]

@@ -338,9 +338,17 @@ pub async fn local_options(variables: &BTreeMap<String, String>) -> LocalOptions
 /// The same without looking for a keeper.
 #[must_use]
 pub fn local_options_without_helper(variables: &BTreeMap<String, String>) -> LocalOptions {
-    let own = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
+    let own = |name: &str| {
+        variables
+            .get(name)
+            .filter(|value| !value.is_empty())
+            .cloned()
+    };
     let wanted = |name: &str| {
-        name == "HOME" || INTERPRETER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        name == "HOME"
+            || INTERPRETER_PREFIXES
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
     };
     LocalOptions {
         base: own("TMPDIR").unwrap_or_else(|| "/tmp".to_owned()).into(),

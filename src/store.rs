@@ -266,9 +266,9 @@ impl TrialFolder {
             .artifact
             .as_ref()
             .and_then(|artifact| inline(&artifact.path));
-        let json = trial_json::render(record, output.as_deref(), content.as_deref());
+        let whole = trial_json::render(record, output.as_deref(), content.as_deref());
         write_whole(&self.path.join("trial.json"), |file| {
-            serde_json::to_writer_pretty(&mut *file, &json)?;
+            serde_json::to_writer_pretty(&mut *file, &whole)?;
             file.write_all(b"\n")
         })
     }

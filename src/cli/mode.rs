@@ -79,5 +79,8 @@ pub(super) fn decide(
 /// This machine, with forge itself as the keeper.
 pub(super) fn local(variables: &BTreeMap<String, String>) -> LocalOptions {
     let helper = forge::sandbox::local::this_program();
-    LocalOptions { helper, ..forge::settings::local_options_without_helper(variables) }
+    LocalOptions {
+        helper,
+        ..forge::settings::local_options_without_helper(variables)
+    }
 }

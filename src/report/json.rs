@@ -8,7 +8,6 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer};
-use serde_json::ser::{Formatter, PrettyFormatter};
 
 use super::Report;
 use crate::event::{
@@ -21,8 +20,12 @@ use crate::score::{GateResult, ScorerResult};
 use crate::store::trial_json::SCHEMA_VERSION;
 use crate::summary::{Standings, TrialRow};
 
+mod tame;
+
+use tame::Tame;
+
 pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
-    let formatter = Tame(PrettyFormatter::new());
+    let formatter = Tame::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut *to, formatter);
     Document::of(report).serialize(&mut serializer)?;
     to.write_all(b"\n")
@@ -160,70 +163,6 @@ impl From<TrialRecord> for Detail {
     }
 }
 
-/// Pretty JSON in which every character that [`crate::plain`] would remove is written `\uXXXX`: the same
-/// text to a parser, and harmless to a terminal.
-struct Tame(PrettyFormatter<'static>);
-
-impl Formatter for Tame {
-    fn write_string_fragment<W: ?Sized + Write>(
-        &mut self,
-        to: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        if crate::plain::text(fragment).len() == fragment.len() {
-            return to.write_all(fragment.as_bytes());
-        }
-        for c in fragment.chars() {
-            let mut utf8 = [0; 4];
-            let text = c.encode_utf8(&mut utf8);
-            if crate::plain::text(text).is_empty() {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    write!(to, "\\u{unit:04x}")?;
-                }
-            } else {
-                to.write_all(text.as_bytes())?;
-            }
-        }
-        Ok(())
-    }
-
-    fn begin_array<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        self.0.begin_array(to)
-    }
-
-    fn end_array<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        self.0.end_array(to)
-    }
-
-    fn begin_array_value<W: ?Sized + Write>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
-        self.0.begin_array_value(to, first)
-    }
-
-    fn end_array_value<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        self.0.end_array_value(to)
-    }
-
-    fn begin_object<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        self.0.begin_object(to)
-    }
-
-    fn end_object<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        self.0.end_object(to)
-    }
-
-    fn begin_object_key<W: ?Sized + Write>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
-        self.0.begin_object_key(to, first)
-    }
-
-    fn begin_object_value<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        self.0.begin_object_value(to)
-    }
-
-    fn end_object_value<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        self.0.end_object_value(to)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::Format;
@@ -270,78 +209,5 @@ mod tests {
             "{text}"
         );
         assert_eq!(parsed(&run)["plan"]["objectives"][0]["title"], hostile);
-    }
-
-    #[test]
-    fn a_trial_keeps_the_seven_fields_of_the_original() {
-        let value = trial_json(
-            &full(trial("alpha", "weekly", 1)),
-            Some("out"),
-            Some("text"),
-        );
-        for (field, expected) in [
-            ("candidate_id", json!("alpha")),
-            ("sandbox_id", json!("sandbox-1")),
-            ("success", json!(true)),
-            ("output", json!("out")),
-            ("artifact_content", json!("text")),
-            ("runtime_seconds", json!(0.125)),
-            ("error_message", Value::Null),
-            ("exit_code", json!(0)),
-            (
-                "stdout",
-                json!({"file": "stdout.log", "bytes": 10, "dropped": 3}),
-            ),
-        ] {
-            assert_eq!(value[field], expected, "{field}");
-        }
-        assert_eq!(value["artifact"]["name"], "post.md");
-        let value = trial_json(
-            &failed(trial("alpha", "weekly", 1), "it has 5 bytes"),
-            None,
-            None,
-        );
-        assert_eq!(value["success"], false);
-        assert_eq!(value["error_kind"], Value::Null);
-        assert_eq!(
-            value["error_message"],
-            "disqualified by min_bytes 11: it has 5 bytes"
-        );
-    }
-
-    #[test]
-    fn a_record_comes_back_whole_from_its_file() {
-        let id = || trial("alpha", "weekly", 2);
-        for end in [
-            TrialEnd::Exited { code: 3 },
-            TrialEnd::Killed { signal: 9 },
-            TrialEnd::TimedOut { limit_ms: 10 },
-            TrialEnd::Cancelled,
-        ] {
-            let record = TrialRecord { end, ..full(id()) };
-            let text = trial_json(&record, Some("out"), None).to_string();
-            let value = serde_json::from_str(&text).unwrap();
-            assert_eq!(record_from_trial_json(&value), Ok(record));
-        }
-        for record in [
-            lost(id()),
-            failed(id(), "x"),
-            TrialRecord::not_run(id(), "stopped"),
-        ] {
-            let value = trial_json(&record, None, None);
-            assert_eq!(record_from_trial_json(&value), Ok(record));
-        }
-    }
-
-    #[test]
-    fn a_file_of_a_later_form_is_refused() {
-        let mut value = trial_json(&full(trial("alpha", "weekly", 1)), None, None);
-        value["schema_version"] = json!(2);
-        let error = record_from_trial_json(&value).unwrap_err();
-        assert_eq!(
-            error,
-            "it has schema version 2, and this forge knows up to 1"
-        );
-        assert!(record_from_trial_json(&json!({"candidate_id": "../x"})).is_err());
     }
 }

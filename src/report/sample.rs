@@ -17,11 +17,11 @@ use crate::score::{GateResult, Points, ScorerResult, Weights, combine};
 use crate::summary::{RunSummary, Standings};
 
 /// A run under construction.
-pub(super) struct Run {
-    pub(super) plan: RunPlan,
-    pub(super) records: BTreeMap<TrialId, TrialRecord>,
-    pub(super) more: Vec<EventKind>,
-    pub(super) cleanup: Cleanup,
+pub(crate) struct Run {
+    pub(crate) plan: RunPlan,
+    pub(crate) records: BTreeMap<TrialId, TrialRecord>,
+    pub(crate) more: Vec<EventKind>,
+    pub(crate) cleanup: Cleanup,
 }
 
 impl Details for Run {
@@ -32,7 +32,7 @@ impl Details for Run {
 
 impl Run {
     /// A plan of nothing done yet.
-    pub(super) fn new(candidates: &[&str], objectives: &[&str], repeats: u32) -> Self {
+    pub(crate) fn new(candidates: &[&str], objectives: &[&str], repeats: u32) -> Self {
         let setting = |value: &str, origin: &str| Setting {
             value: value.to_owned(),
             origin: origin.to_owned(),
@@ -80,11 +80,11 @@ impl Run {
         }
     }
 
-    pub(super) fn add(&mut self, record: TrialRecord) {
+    pub(crate) fn add(&mut self, record: TrialRecord) {
         self.records.insert(record.trial.clone(), record);
     }
 
-    pub(super) fn summary(&self) -> RunSummary {
+    pub(crate) fn summary(&self) -> RunSummary {
         let mut kinds = vec![EventKind::RunStarted(self.plan.clone())];
         kinds.extend(self.more.iter().cloned());
         let finished = |record: &TrialRecord| EventKind::TrialFinished(Box::new(record.clone()));
@@ -96,7 +96,7 @@ impl Run {
     }
 
     /// Gives the report to `look`.
-    pub(super) fn report<T>(&self, look: impl FnOnce(&Report<'_>) -> T) -> T {
+    pub(crate) fn report<T>(&self, look: impl FnOnce(&Report<'_>) -> T) -> T {
         let summary = self.summary();
         let standings: Standings = summary.standings();
         let (exit, reasons) = decide(&summary, &standings, &Demands::default());
@@ -110,7 +110,7 @@ impl Run {
         })
     }
 
-    pub(super) fn written(&self, format: Format) -> String {
+    pub(crate) fn written(&self, format: Format) -> String {
         let mut bytes = Vec::new();
         self.report(|report| report.write(format, &mut bytes))
             .unwrap();
@@ -118,7 +118,7 @@ impl Run {
     }
 }
 
-pub(super) fn event((kind, seq): (EventKind, u64)) -> Event {
+pub(crate) fn event((kind, seq): (EventKind, u64)) -> Event {
     Event {
         seq,
         at: Timestamp::UNIX_EPOCH,
@@ -126,7 +126,7 @@ pub(super) fn event((kind, seq): (EventKind, u64)) -> Event {
     }
 }
 
-pub(super) fn trial(candidate: &str, objective: &str, repeat: u32) -> TrialId {
+pub(crate) fn trial(candidate: &str, objective: &str, repeat: u32) -> TrialId {
     TrialId {
         objective: objective.parse().unwrap(),
         candidate: candidate.parse().unwrap(),
@@ -135,12 +135,12 @@ pub(super) fn trial(candidate: &str, objective: &str, repeat: u32) -> TrialId {
 }
 
 /// A trial that passed with this quality; its speed is always 90.
-pub(super) fn passed(trial: TrialId, quality: f64) -> TrialRecord {
+pub(crate) fn passed(trial: TrialId, quality: f64) -> TrialRecord {
     judged(trial, true, "post has 12 links", quality)
 }
 
 /// A trial that one gate disqualified.
-pub(super) fn failed(trial: TrialId, why: &str) -> TrialRecord {
+pub(crate) fn failed(trial: TrialId, why: &str) -> TrialRecord {
     judged(trial, false, why, 0.0)
 }
 
@@ -165,7 +165,7 @@ fn judged(trial: TrialId, held: bool, why: &str, quality: f64) -> TrialRecord {
 }
 
 /// A trial that the infrastructure lost.
-pub(super) fn lost(trial: TrialId) -> TrialRecord {
+pub(crate) fn lost(trial: TrialId) -> TrialRecord {
     let end = TrialEnd::SandboxFailed {
         phase: crate::event::Phase::Creating,
         message: "the server answered 500".to_owned(),
@@ -175,7 +175,7 @@ pub(super) fn lost(trial: TrialId) -> TrialRecord {
 }
 
 /// A record in which nothing is missing.
-pub(super) fn full(trial: TrialId) -> TrialRecord {
+pub(crate) fn full(trial: TrialId) -> TrialRecord {
     let file = |path: &str| ArtifactRecord {
         path: path.to_owned(),
         bytes: 2048,
@@ -217,7 +217,7 @@ pub(super) fn full(trial: TrialId) -> TrialRecord {
 
 /// A folder in memory.
 #[derive(Default)]
-pub(super) struct Memory(pub(super) BTreeMap<String, Vec<u8>>);
+pub(crate) struct Memory(pub(super) BTreeMap<String, Vec<u8>>);
 
 impl Folder for Memory {
     fn save(

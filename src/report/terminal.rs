@@ -211,16 +211,11 @@ impl Page {
         let columns = columns(rows, self.width);
         let used: usize = columns.iter().map(|column| GAP.len() + column.width).sum();
         let room = self.width.saturating_sub(used + GAP.len());
-        let header: String = columns
-            .iter()
-            .map(|column| format!("{GAP}{}", column.set(column.title)))
-            .collect();
-        self.line(Paint::Dim, &header);
+        let header: Vec<String> = columns.iter().map(|it| it.set(it.title)).collect();
+        self.line(Paint::Dim, &format!("{GAP}{}", header.join(GAP)));
         for row in rows {
-            let cells: String = columns
-                .iter()
-                .map(|column| format!("{GAP}{}", column.set(&(column.cell)(row))))
-                .collect();
+            let cells: Vec<String> = columns.iter().map(|it| it.set(&(it.cell)(row))).collect();
+            let cells = format!("{GAP}{}", cells.join(GAP));
             let fits = row.note.width() <= room;
             match row.tone {
                 Tone::Best => self.painted(Paint::Best, &cells),

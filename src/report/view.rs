@@ -4,27 +4,30 @@
 //! Promises: every text is on one line, free of control characters and of bounded length; every list
 //! that grows with the number of trials is cut, and says so.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::{Outcome, Report, count};
-use crate::event::{Cleanup, ErrorClass, PlannedObjective, RunPlan, TrialRecord};
-use crate::name::{CandidateName, ObjectiveName};
+use crate::event::{Cleanup, PlannedObjective, RunPlan};
+use crate::name::ObjectiveName;
 use crate::plain::short;
 use crate::quantity::show_duration;
 use crate::score::Points;
-use crate::summary::{ObjectiveStandings, Standing, TrialRow, Winner};
+use crate::summary::{ObjectiveStandings, TrialRow};
+
+mod explained;
+mod standings;
+
+use explained::{Explained, MAX_EXPLAINED};
+pub(super) use standings::{Headline, Row, Tone};
+use standings::{Losses, headline, table};
 
 /// So many failures of an objective are listed.
 const MAX_FAILURES: usize = 50;
 /// So many trials of an objective are listed.
 const MAX_TRIALS: usize = 200;
-/// So many candidates of an objective are explained.
-const MAX_EXPLAINED: usize = 20;
-/// So many gates, and so many scorers, of a trial are explained.
-const MAX_PARTS: usize = 30;
 /// So many warnings, and so many sandboxes, are listed.
 const MAX_LISTED: usize = 50;
 /// The longest text, in characters.
@@ -51,14 +54,6 @@ pub(super) struct View {
     pub(super) settings: Vec<Setting>,
 }
 
-/// Who won, or that nobody did.
-#[derive(Serialize)]
-pub(super) struct Headline {
-    /// `Winner`, `Tie` or `No winner`.
-    pub(super) label: &'static str,
-    pub(super) text: String,
-}
-
 #[derive(Serialize)]
 pub(super) struct Exit {
     pub(super) code: u8,
@@ -77,36 +72,6 @@ pub(super) struct Setting {
     name: String,
     value: String,
     origin: String,
-}
-
-/// A line of a table of standings.
-#[derive(Serialize)]
-pub(super) struct Row {
-    pub(super) rank: String,
-    pub(super) candidate: String,
-    /// Whether its trials are not like for like with the others'.
-    pub(super) unlike: bool,
-    pub(super) score: String,
-    pub(super) passed: String,
-    pub(super) quality: String,
-    pub(super) speed: String,
-    pub(super) median: String,
-    pub(super) note: String,
-    pub(super) tone: Tone,
-}
-
-/// How a row feels, for colours.
-#[derive(Serialize, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Tone {
-    /// First place, with something that passed.
-    Best,
-    /// Everything with a verdict passed.
-    Good,
-    /// Something failed.
-    Bad,
-    /// There is no verdict at all.
-    Lost,
 }
 
 /// One objective.
@@ -135,26 +100,6 @@ struct TrialLine {
     quality: String,
     speed: String,
     time: String,
-    why: String,
-}
-
-/// How a candidate's score came about.
-#[derive(Serialize)]
-struct Explained {
-    candidate: String,
-    repeat: u32,
-    explanation: String,
-    gates: Vec<Part>,
-    scorers: Vec<Part>,
-    more: usize,
-}
-
-#[derive(Serialize)]
-struct Part {
-    /// `held`, `failed`, the points, or `unscored`.
-    verdict: String,
-    weight: String,
-    what: String,
     why: String,
 }
 
@@ -242,46 +187,6 @@ fn rows_by_objective(trials: &[TrialRow]) -> HashMap<&ObjectiveName, &[TrialRow]
         .chunk_by(|a, b| a.trial.objective == b.trial.objective)
         .map(|rows| (&rows[0].trial.objective, rows))
         .collect()
-}
-
-fn headline(winner: Option<&Winner>, standings: &[Standing]) -> Headline {
-    let Some(winner) = winner else {
-        let why = if standings.is_empty() {
-            "nothing was planned"
-        } else if standings.iter().all(|standing| standing.judged == 0) {
-            "no trial has a verdict"
-        } else if standings.iter().all(|standing| standing.passed == 0) {
-            "no candidate passed its gates"
-        } else {
-            "nobody who passed the gates has a verdict on every objective"
-        };
-        return Headline {
-            label: "No winner",
-            text: why.to_owned(),
-        };
-    };
-    let name = &winner.candidate;
-    if winner.tied_with.is_empty() {
-        // The label says already that it wins.
-        let reason = winner.reason.strip_prefix(&format!("{name} wins with "));
-        return Headline {
-            label: "Winner",
-            text: reason.map_or_else(
-                || clean(&winner.reason),
-                |reason| clean(&format!("{name} with {reason}")),
-            ),
-        };
-    }
-    let mut names = vec![name.as_str()];
-    names.extend(winner.tied_with.iter().map(CandidateName::as_str));
-    let shown = match names.as_slice() {
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
-        [] => String::new(),
-    };
-    Headline {
-        label: "Tie",
-        text: clean(&format!("{shown}, with {} points each", winner.score)),
-    }
 }
 
 fn facts(report: &Report<'_>) -> Vec<Fact> {
@@ -388,152 +293,6 @@ fn sandboxes(report: &Report<'_>) -> Sandboxes {
     }
 }
 
-/// How many trials have no verdict, by why.
-#[derive(Clone, Copy, Default)]
-struct Loss {
-    infrastructure: usize,
-    cancelled: usize,
-    not_run: usize,
-    unscored: usize,
-}
-
-impl Loss {
-    fn add(&mut self, class: Option<ErrorClass>) {
-        match class {
-            Some(ErrorClass::Infrastructure) => self.infrastructure += 1,
-            Some(ErrorClass::Cancelled) => self.cancelled += 1,
-            Some(ErrorClass::NotRun) => self.not_run += 1,
-            Some(
-                ErrorClass::Setup | ErrorClass::Candidate | ErrorClass::Timeout | ErrorClass::Limit,
-            )
-            | None => self.unscored += 1,
-        }
-    }
-
-    fn total(self) -> usize {
-        self.infrastructure + self.cancelled + self.not_run + self.unscored
-    }
-
-    fn show(self) -> String {
-        [
-            (self.infrastructure, "lost to infrastructure"),
-            (self.cancelled, "cancelled"),
-            (self.not_run, "not run"),
-            (self.unscored, "not scored"),
-        ]
-        .into_iter()
-        .filter(|(number, _)| *number > 0)
-        .map(|(number, what)| format!("{number} {what}"))
-        .collect::<Vec<_>>()
-        .join(", ")
-    }
-}
-
-/// The losses of a run: of each objective and candidate, and of each candidate over all objectives.
-struct Losses<'a> {
-    planned: usize,
-    cells: BTreeMap<(Option<&'a str>, &'a str), Loss>,
-    all: Loss,
-}
-
-impl<'a> Losses<'a> {
-    fn of(trials: &'a [TrialRow]) -> Self {
-        let mut this = Self {
-            planned: trials.len(),
-            cells: BTreeMap::new(),
-            all: Loss::default(),
-        };
-        for row in trials.iter().filter(|row| row.is_lost()) {
-            let candidate = row.trial.candidate.as_str();
-            for objective in [None, Some(row.trial.objective.as_str())] {
-                let cell = this.cells.entry((objective, candidate)).or_default();
-                cell.add(row.error_kind);
-            }
-            this.all.add(row.error_kind);
-        }
-        this
-    }
-
-    fn whole(&self) -> String {
-        match self.all.total() {
-            0 => String::new(),
-            lost => format!(
-                "{lost} of {} have no verdict and do not count: {}",
-                count(self.planned, "trial", "trials"),
-                self.all.show()
-            ),
-        }
-    }
-}
-
-fn table(
-    standings: &[Standing],
-    objective: Option<&ObjectiveName>,
-    losses: &Losses<'_>,
-    unlike: &[Fact],
-) -> Vec<Row> {
-    let objective = objective.map(ObjectiveName::as_str);
-    standings
-        .iter()
-        .map(|standing| {
-            let name = standing.candidate.as_str();
-            let loss = losses.cells.get(&(objective, name)).copied();
-            Row {
-                rank: match standing.rank {
-                    Some(rank) if standing.tied => format!("{rank}="),
-                    Some(rank) => rank.to_string(),
-                    None => NOTHING.to_owned(),
-                },
-                candidate: name.to_owned(),
-                unlike: unlike.iter().any(|it| it.name == name),
-                score: points(standing.score),
-                passed: match standing.judged {
-                    0 => NOTHING.to_owned(),
-                    judged => format!("{}/{judged}", standing.passed),
-                },
-                quality: points(standing.quality),
-                speed: points(standing.speed),
-                median: seconds(standing.median_seconds),
-                note: note(standing, loss.unwrap_or_default()),
-                tone: tone(standing),
-            }
-        })
-        .collect()
-}
-
-fn tone(standing: &Standing) -> Tone {
-    if standing.judged == 0 {
-        Tone::Lost
-    } else if standing.rank == Some(1) && standing.passed > 0 {
-        Tone::Best
-    } else if standing.passed == standing.judged {
-        Tone::Good
-    } else {
-        Tone::Bad
-    }
-}
-
-fn note(standing: &Standing, loss: Loss) -> String {
-    let mut parts = Vec::new();
-    if standing.tied {
-        parts.push("tied".to_owned());
-    }
-    let failed = standing.judged - standing.passed;
-    let why = standing.note.as_deref().unwrap_or_default();
-    if failed > 0 && standing.passed == 0 {
-        parts.push(format!("disqualified by {why}"));
-    } else if failed > 0 {
-        let judged = standing.judged;
-        parts.push(format!("{failed} of {judged} disqualified, first by {why}"));
-    }
-    if loss.total() > 0 && failed == 0 {
-        parts.push(format!("{}: {why}", loss.show()));
-    } else if loss.total() > 0 {
-        parts.push(loss.show());
-    }
-    clean(&parts.join("; "))
-}
-
 fn section(
     report: &Report<'_>,
     of: &ObjectiveStandings,
@@ -560,8 +319,7 @@ fn section(
             .standings
             .iter()
             .take(MAX_EXPLAINED)
-            .filter_map(|standing| first_record(report, rows, &standing.candidate))
-            .filter_map(|record| explained(&record))
+            .filter_map(|standing| Explained::of(report, rows, &standing.candidate))
             .collect(),
         more_explained: of.standings.len().saturating_sub(MAX_EXPLAINED),
         trials: lines(&mut rows.iter(), MAX_TRIALS),
@@ -611,50 +369,4 @@ fn left_out(of: &ObjectiveStandings, planned: Option<&PlannedObjective>) -> Stri
     } else {
         String::new()
     }
-}
-
-/// The record of a candidate's first trial with a verdict.
-fn first_record(
-    report: &Report<'_>,
-    rows: &[TrialRow],
-    candidate: &CandidateName,
-) -> Option<TrialRecord> {
-    rows.iter()
-        .find(|row| row.trial.candidate == *candidate && !row.is_lost())
-        .and_then(|row| report.details.record(&row.trial))
-}
-
-fn explained(record: &TrialRecord) -> Option<Explained> {
-    let score = record.score.as_ref()?;
-    let over = |parts: usize| parts.saturating_sub(MAX_PARTS);
-    Some(Explained {
-        candidate: record.trial.candidate.to_string(),
-        repeat: record.trial.repeat,
-        explanation: clean(&score.explanation),
-        gates: score
-            .gates
-            .iter()
-            .take(MAX_PARTS)
-            .map(|gate| Part {
-                verdict: if gate.passed { "held" } else { "failed" }.to_owned(),
-                weight: String::new(),
-                what: clean(&gate.gate),
-                why: clean(&gate.explanation),
-            })
-            .collect(),
-        scorers: score
-            .scorers
-            .iter()
-            .take(MAX_PARTS)
-            .map(|scorer| Part {
-                verdict: scorer
-                    .points
-                    .map_or_else(|| "unscored".to_owned(), |points| points.to_string()),
-                weight: scorer.weight.to_string(),
-                what: clean(&scorer.scorer),
-                why: clean(&scorer.explanation),
-            })
-            .collect(),
-        more: over(score.gates.len()) + over(score.scorers.len()),
-    })
 }

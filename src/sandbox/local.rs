@@ -80,7 +80,9 @@ pub fn this_program() -> Option<PathBuf> {
 /// Dropping the future ends the program that was being asked.
 pub async fn find_helper(path: &str) -> Option<PathBuf> {
     let me = std::env::current_exe().ok();
-    let beside = me.as_deref().and_then(|me| Some(me.parent()?.join("forge")));
+    let beside = me
+        .as_deref()
+        .and_then(|me| Some(me.parent()?.join("forge")));
     for helper in beside.into_iter().chain(program::search(path, "forge")) {
         // Asking oneself would start the caller's whole program again.
         if Some(&helper) != me.as_ref() && run::is_keeper(&helper).await {
@@ -171,17 +173,28 @@ impl LocalProvider {
                 Ok(None) => tokio::time::sleep(SWEPT.1).await,
                 Err(Errno::EXIST) => {
                     let message = format!("there is one of the name `{}`", spec.name);
-                    return Err(SandboxError::new(ErrorKind::Invalid, "create a sandbox", message));
+                    return Err(SandboxError::new(
+                        ErrorKind::Invalid,
+                        "create a sandbox",
+                        message,
+                    ));
                 }
                 Err(error) => {
                     let message = format!("{}: {}", place.run.display(), io::Error::from(error));
-                    return Err(SandboxError::machine("create a sandbox", io::Error::other(message))
-                        .with_hint(BASE_HINT));
+                    return Err(SandboxError::machine(
+                        "create a sandbox",
+                        io::Error::other(message),
+                    )
+                    .with_hint(BASE_HINT));
                 }
             }
         }
         let message = format!("{} is being swept", place.run.display());
-        Err(SandboxError::new(ErrorKind::Busy, "create a sandbox", message))
+        Err(SandboxError::new(
+            ErrorKind::Busy,
+            "create a sandbox",
+            message,
+        ))
     }
 
     /// Creates the folders. `None` when the run's folder vanished meanwhile.

@@ -97,11 +97,11 @@ pub fn render(
     record: &TrialRecord,
     output: Option<&str>,
     artifact_content: Option<&str>,
-) -> serde_json::Value {
+) -> impl Serialize + use<> {
     let error = record.end.error();
     let score = record.score.as_ref();
     let disqualified = score.and_then(|score| score.disqualified.as_deref());
-    let file = TrialFile {
+    TrialFile {
         candidate_id: record.trial.candidate.clone(),
         sandbox_id: record.sandbox.clone(),
         // A gate may ask for another exit code than 0.
@@ -139,9 +139,7 @@ pub fn render(
         files: record.files.iter().map(NamedFile::from).collect(),
         skipped: record.skipped.clone(),
         isolation: record.isolation.clone(),
-    };
-    // Every key is a string, so there is nothing that could fail; null is what JSON has for "nothing".
-    serde_json::to_value(&file).unwrap_or(serde_json::Value::Null)
+    }
 }
 
 /// The record that a `trial.json` was made of.
@@ -187,4 +185,98 @@ pub fn record(value: &serde_json::Value) -> Result<TrialRecord, String> {
             explanation: scores.explanation,
         }),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::report::sample::*;
+
+    fn trial_json(record: &TrialRecord, output: Option<&str>, content: Option<&str>) -> Value {
+        serde_json::to_value(render(record, output, content)).unwrap()
+    }
+
+    #[test]
+    fn the_seven_fields_of_the_original_come_first() {
+        let text = serde_json::to_string(&render(&full(trial("alpha", "weekly", 1)), None, None));
+        assert!(
+            text.unwrap()
+                .starts_with("{\"candidate_id\":\"alpha\",\"sandbox_id\":")
+        );
+    }
+
+    #[test]
+    fn a_trial_keeps_the_seven_fields_of_the_original() {
+        let value = trial_json(
+            &full(trial("alpha", "weekly", 1)),
+            Some("out"),
+            Some("text"),
+        );
+        for (field, expected) in [
+            ("candidate_id", json!("alpha")),
+            ("sandbox_id", json!("sandbox-1")),
+            ("success", json!(true)),
+            ("output", json!("out")),
+            ("artifact_content", json!("text")),
+            ("runtime_seconds", json!(0.125)),
+            ("error_message", Value::Null),
+            ("exit_code", json!(0)),
+            (
+                "stdout",
+                json!({"file": "stdout.log", "bytes": 10, "dropped": 3}),
+            ),
+        ] {
+            assert_eq!(value[field], expected, "{field}");
+        }
+        assert_eq!(value["artifact"]["name"], "post.md");
+        let value = trial_json(
+            &failed(trial("alpha", "weekly", 1), "it has 5 bytes"),
+            None,
+            None,
+        );
+        assert_eq!(value["success"], false);
+        assert_eq!(value["error_kind"], Value::Null);
+        assert_eq!(
+            value["error_message"],
+            "disqualified by min_bytes 11: it has 5 bytes"
+        );
+    }
+
+    #[test]
+    fn a_record_comes_back_whole_from_its_file() {
+        let id = || trial("alpha", "weekly", 2);
+        for end in [
+            TrialEnd::Exited { code: 3 },
+            TrialEnd::Killed { signal: 9 },
+            TrialEnd::TimedOut { limit_ms: 10 },
+            TrialEnd::Cancelled,
+        ] {
+            let record = TrialRecord { end, ..full(id()) };
+            let text = trial_json(&record, Some("out"), None).to_string();
+            let value = serde_json::from_str(&text).unwrap();
+            assert_eq!(super::record(&value), Ok(record));
+        }
+        for record in [
+            lost(id()),
+            failed(id(), "x"),
+            TrialRecord::not_run(id(), "stopped"),
+        ] {
+            let value = trial_json(&record, None, None);
+            assert_eq!(super::record(&value), Ok(record));
+        }
+    }
+
+    #[test]
+    fn a_file_of_a_later_form_is_refused() {
+        let mut value = trial_json(&full(trial("alpha", "weekly", 1)), None, None);
+        value["schema_version"] = json!(2);
+        let error = super::record(&value).unwrap_err();
+        assert_eq!(
+            error,
+            "it has schema version 2, and this forge knows up to 1"
+        );
+        assert!(super::record(&json!({"candidate_id": "../x"})).is_err());
+    }
 }

@@ -13,10 +13,8 @@ use rustix::io::Errno;
 
 use super::place::open_folder;
 use crate::name::RelativePath;
-use crate::sandbox::{
-    Area, ArtifactSink, Collect, Collected, ErrorKind, SandboxError, Skipped,
-};
 use crate::quantity::ByteCount;
+use crate::sandbox::{Area, ArtifactSink, Collect, Collected, ErrorKind, SandboxError, Skipped};
 
 const OPERATION: &str = "collect artifacts";
 const CHUNK: usize = 256 * 1024;
@@ -178,7 +176,9 @@ impl Walk<'_> {
             if self.entries == MAX_ENTRIES {
                 return self.skipped.push(
                     if path.is_empty() { "." } else { path },
-                    format!("holds more than {MAX_ENTRIES} files and folders; not all were looked at"),
+                    format!(
+                        "holds more than {MAX_ENTRIES} files and folders; not all were looked at"
+                    ),
                 );
             }
             self.entries += 1;
@@ -233,7 +233,15 @@ impl Walk<'_> {
 }
 
 fn shown(path: &str) -> String {
-    path.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    path.chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
 }
 
 fn kind(folder: &OwnedFd, name: &CStr) -> rustix::io::Result<FileType> {
@@ -255,7 +263,10 @@ fn peculiar(kind: FileType) -> Option<&'static str> {
 }
 
 fn unreadable(error: Errno) -> String {
-    format!("cannot be read: {}", io::Error::from(error).to_string().to_lowercase())
+    format!(
+        "cannot be read: {}",
+        io::Error::from(error).to_string().to_lowercase()
+    )
 }
 
 /// What opening found.
@@ -268,7 +279,10 @@ enum Opened {
 /// Opens a regular file below a folder, through nothing but folders.
 fn open(area: &OwnedFd, path: &RelativePath) -> Opened {
     let mut folder = None;
-    let (folders, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
+    let (folders, name) = path
+        .as_str()
+        .rsplit_once('/')
+        .unwrap_or(("", path.as_str()));
     for part in folders.split('/').filter(|part| !part.is_empty()) {
         match open_folder(folder.as_ref().unwrap_or(area), part) {
             Ok(inner) => folder = Some(inner),
@@ -290,7 +304,8 @@ fn open(area: &OwnedFd, path: &RelativePath) -> Opened {
         Err(error) => return Opened::Peculiar(unreadable(error)),
     }
     // Should it have been replaced since: neither a link nor a named pipe traps this.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let flags =
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(folder, &name, flags, Mode::empty()) {
         Ok(file) => std::fs::File::from(file),
         Err(error) => return Opened::Peculiar(unreadable(error)),
@@ -338,7 +353,10 @@ impl Bringing<'_> {
             return Ok(());
         }
         if self.files == 0 {
-            let reason = format!("is more than the {} files that may come home", self.max_files);
+            let reason = format!(
+                "is more than the {} files that may come home",
+                self.max_files
+            );
             self.skipped.push(path.as_str(), reason);
             return Ok(());
         }

@@ -100,9 +100,7 @@ fn children() -> Vec<Pid> {
     listed_children().unwrap_or_else(|_| {
         // A kernel without `CONFIG_PROC_CHILDREN`.
         let me = rustix::process::getpid();
-        processes()
-            .filter(|pid| parent(*pid) == Some(me))
-            .collect()
+        processes().filter(|pid| parent(*pid) == Some(me)).collect()
     })
 }
 
@@ -168,9 +166,9 @@ fn end_if_marked(pid: Pid, folder: &Path) -> bool {
     };
     let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     let marked = environ.split(|byte| *byte == 0).any(|variable| {
-        variable.strip_prefix(b"TMPDIR=").is_some_and(|value| {
-            Path::new(std::ffi::OsStr::from_bytes(value)).starts_with(folder)
-        })
+        variable
+            .strip_prefix(b"TMPDIR=")
+            .is_some_and(|value| Path::new(std::ffi::OsStr::from_bytes(value)).starts_with(folder))
     });
     marked && rustix::process::pidfd_send_signal(&held, Signal::KILL).is_ok()
 }

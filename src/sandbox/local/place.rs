@@ -274,7 +274,11 @@ mod tests {
             format!("{mine}/x"),
             "tmp/x".to_owned(),
         ] {
-            assert_eq!(Place::parse(base, &SandboxId::new(bad.clone())), None, "{bad}");
+            assert_eq!(
+                Place::parse(base, &SandboxId::new(bad.clone())),
+                None,
+                "{bad}"
+            );
         }
         let id = SandboxId::new(format!("{mine}abc/forge-abc-1-x"));
         let place = Place::parse(base, &id).unwrap();

@@ -171,7 +171,9 @@ mod tests {
         assert_eq!(program.file, bin.path().join("second"));
         assert_eq!(arguments, ["2", "last"]);
         assert_eq!(
-            programs.find(&command(&[&["first"], &["./x"], &[""]]), work).await,
+            programs
+                .find(&command(&[&["first"], &["./x"], &[""]]), work)
+                .await,
             Err(vec!["first".to_owned(), "./x".to_owned(), String::new()])
         );
     }

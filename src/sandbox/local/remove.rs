@@ -202,8 +202,7 @@ mod tests {
             let mut folder = rustix::fs::open(victim, OFlags::RDONLY, Mode::empty()).unwrap();
             for _ in 0..20_000 {
                 rustix::fs::mkdirat(&folder, "d", Mode::RWXU).unwrap();
-                folder =
-                    rustix::fs::openat(&folder, "d", OFlags::RDONLY, Mode::empty()).unwrap();
+                folder = rustix::fs::openat(&folder, "d", OFlags::RDONLY, Mode::empty()).unwrap();
             }
         });
     }

@@ -137,8 +137,16 @@ pub(super) async fn run(
     };
     let mut started = spawned.map_err(|error| SandboxError::machine(OPERATION, error))?;
     let mut output = Output {
-        stdout: started.child.stdout.take().map(|it| Tap::new(it, Stream::Stdout, command)),
-        stderr: started.child.stderr.take().map(|it| Tap::new(it, Stream::Stderr, command)),
+        stdout: started
+            .child
+            .stdout
+            .take()
+            .map(|it| Tap::new(it, Stream::Stdout, command)),
+        stderr: started
+            .child
+            .stderr
+            .take()
+            .map(|it| Tap::new(it, Stream::Stderr, command)),
         sink,
     };
     let mut guard = Guard {
@@ -194,7 +202,13 @@ fn result(answer: Answer) -> Result<CommandResult, SandboxError> {
         End::Signalled(signal) => CommandEnd::Signalled(signal),
         End::TimedOut => CommandEnd::TimedOut,
         End::CannotStart(why) => CommandEnd::CannotStart(why),
-        End::Cancelled => return Err(SandboxError::new(ErrorKind::Stopped, OPERATION, "cancelled")),
+        End::Cancelled => {
+            return Err(SandboxError::new(
+                ErrorKind::Stopped,
+                OPERATION,
+                "cancelled",
+            ));
+        }
         End::Failed(why) => return Err(SandboxError::new(ErrorKind::Machine, OPERATION, why)),
     };
     Ok(CommandResult {

@@ -30,7 +30,10 @@ pub(super) async fn put(area: &OwnedFd, upload: &Upload) -> io::Result<()> {
                 .open(path)?;
             let data = from.metadata()?;
             if !data.is_file() {
-                return Err(io::Error::other(format!("{} is not a regular file", path.display())));
+                return Err(io::Error::other(format!(
+                    "{} is not a regular file",
+                    path.display()
+                )));
             }
             if data.len() <= INLINE {
                 return io::copy(&mut from, &mut to).map(drop);

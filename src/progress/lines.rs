@@ -1,0 +1,176 @@
+//! Progress as plain lines, and what a line says: for logs and pipes, and above the live form.
+//!
+//! Promises: a line depends on its event alone; it begins with words of forge's own.
+
+use std::fmt;
+use std::io::Write;
+use std::time::Duration;
+
+use super::{Noise, Output};
+use crate::event::{Cleanup, ErrorClass, Event, EventKind, RunPlan, Subscriber, TrialRecord};
+use crate::name::TrialId;
+use crate::quantity::show_duration;
+
+/// Progress as plain lines, each with the trial that it is about: for logs and pipes.
+pub struct Lines {
+    to: Output,
+    noise: Noise,
+}
+
+impl Lines {
+    /// Progress to a writer.
+    #[must_use]
+    pub fn new(to: Output, noise: Noise) -> Self {
+        Self { to, noise }
+    }
+}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lines")
+            .field("noise", &self.noise)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Subscriber for Lines {
+    fn on_event(&mut self, event: &Event) {
+        if let Some(line) = line(&event.kind, self.noise) {
+            // A reader that has gone away is no reason to stop a run.
+            drop(writeln!(self.to, "{line}").and_then(|()| self.to.flush()));
+        }
+    }
+}
+
+/// The line for an event, if it deserves one. Pure.
+pub(super) fn line(kind: &EventKind, noise: Noise) -> Option<String> {
+    let normal = noise >= Noise::Normal;
+    let verbose = noise >= Noise::Verbose;
+    let (wanted, text) = match kind {
+        EventKind::RunStarted(plan) => (normal, planned(plan)),
+        EventKind::TrialStarted { trial, attempt } => (
+            verbose || (normal && *attempt > 1),
+            about(trial, &format!("attempt {attempt}")),
+        ),
+        EventKind::PhaseStarted { trial, phase } => (verbose, about(trial, phase.as_str())),
+        EventKind::Logged { trial, message } => (normal, about(trial, message)),
+        EventKind::AttemptFailed {
+            trial,
+            attempt,
+            phase,
+            message,
+        } => {
+            let what = format!(
+                "attempt {attempt} failed while {}, trying again: {message}",
+                phase.as_str()
+            );
+            (normal, about(trial, &what))
+        }
+        EventKind::SlotRefused { trial, message } => {
+            let what = format!("waiting for a free sandbox: {message}");
+            (verbose, about(trial, &what))
+        }
+        EventKind::TrialFinished(record) => (
+            verbose || (normal && tally(record) != Tally::NotRun),
+            about(&record.trial, &finished(record)),
+        ),
+        EventKind::TrialRescored { trial, score } => {
+            let what = match &score.disqualified {
+                None => format!("scored again: {} points", score.total),
+                Some(gate) => format!("scored again: disqualified by {gate}"),
+            };
+            (normal, about(trial, &what))
+        }
+        EventKind::StopRequested { cause, hurry } => {
+            let how = if *hurry {
+                "stopping at once"
+            } else {
+                "stopping"
+            };
+            (true, format!("{how}: {}", cause.as_str()))
+        }
+        EventKind::Warned { message } => (true, format!("warning: {message}")),
+        EventKind::CleanedUp(cleanup) => {
+            let alarming = !cleanup.unconfirmed.is_empty() || !cleanup.kept.is_empty();
+            (normal || alarming, cleaned(cleanup))
+        }
+        EventKind::RunFinished { took_ms } => {
+            let took = show_duration(Duration::from_millis(*took_ms));
+            (normal, format!("finished in {took}"))
+        }
+    };
+    // Every line begins with words of forge's own, so nothing hostile can be at its start.
+    wanted.then(|| crate::plain::short(&text, 1000))
+}
+
+fn about(trial: &TrialId, what: &str) -> String {
+    format!("{} {what}", tag(trial))
+}
+
+pub(super) fn tag(trial: &TrialId) -> String {
+    format!("[{} {}#{}]", trial.candidate, trial.objective, trial.repeat)
+}
+
+fn planned(plan: &RunPlan) -> String {
+    let plural =
+        |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+    format!(
+        "{}: {}, {}, up to {} at once",
+        plural(plan.len(), "trial"),
+        plural(plan.candidates.len(), "candidate"),
+        plural(plan.objectives.len(), "objective"),
+        plan.jobs
+    )
+}
+
+fn finished(record: &TrialRecord) -> String {
+    let took = record
+        .runtime_s
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .map_or_else(String::new, |took| format!(" in {}", show_duration(took)));
+    match (&record.score, record.end.error()) {
+        (Some(score), _) => match &score.disqualified {
+            None => format!("done: {} points{took}", score.total),
+            Some(gate) => format!("done{took}: disqualified by {gate}"),
+        },
+        (None, Some((class, why))) => match class {
+            ErrorClass::Infrastructure => format!("lost: {why}"),
+            ErrorClass::Cancelled => format!("cancelled: {why}"),
+            ErrorClass::NotRun => format!("not run: {why}"),
+            ErrorClass::Setup | ErrorClass::Candidate | ErrorClass::Timeout | ErrorClass::Limit => {
+                format!("not scored: {why}")
+            }
+        },
+        (None, None) => format!("not scored{took}"),
+    }
+}
+
+fn cleaned(cleanup: &Cleanup) -> String {
+    let mut parts = vec![format!("{} deleted", cleanup.deleted)];
+    if !cleanup.kept.is_empty() {
+        parts.push(format!("{} kept", cleanup.kept.len()));
+    }
+    if !cleanup.unconfirmed.is_empty() {
+        let count = cleanup.unconfirmed.len();
+        parts.push(format!("{count} could not be confirmed deleted"));
+    }
+    format!("sandboxes: {}", parts.join(", "))
+}
+
+/// How a finished trial counts in the overall bar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tally {
+    Passed,
+    Failed,
+    Lost,
+    NotRun,
+}
+
+pub(super) fn tally(record: &TrialRecord) -> Tally {
+    match (&record.score, record.end.error()) {
+        (Some(score), _) if score.disqualified.is_none() => Tally::Passed,
+        (Some(_), _) => Tally::Failed,
+        (None, Some((ErrorClass::NotRun, _))) => Tally::NotRun,
+        (None, _) => Tally::Lost,
+    }
+}

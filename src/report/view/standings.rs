@@ -1,0 +1,235 @@
+//! Standings, as short texts: who won, the tables, and what was lost.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Fact, NOTHING, clean, points, seconds};
+use crate::event::ErrorClass;
+use crate::name::{CandidateName, ObjectiveName};
+use crate::report::count;
+use crate::summary::{Standing, TrialRow, Winner};
+
+/// Who won, or that nobody did.
+#[derive(Serialize)]
+pub(in crate::report) struct Headline {
+    /// `Winner`, `Tie` or `No winner`.
+    pub(in crate::report) label: &'static str,
+    pub(in crate::report) text: String,
+}
+
+/// A line of a table of standings.
+#[derive(Serialize)]
+pub(in crate::report) struct Row {
+    pub(in crate::report) rank: String,
+    pub(in crate::report) candidate: String,
+    /// Whether its trials are not like for like with the others'.
+    pub(in crate::report) unlike: bool,
+    pub(in crate::report) score: String,
+    pub(in crate::report) passed: String,
+    pub(in crate::report) quality: String,
+    pub(in crate::report) speed: String,
+    pub(in crate::report) median: String,
+    pub(in crate::report) note: String,
+    pub(in crate::report) tone: Tone,
+}
+
+/// How a row feels, for colours.
+#[derive(Serialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::report) enum Tone {
+    /// First place, with something that passed.
+    Best,
+    /// Everything with a verdict passed.
+    Good,
+    /// Something failed.
+    Bad,
+    /// There is no verdict at all.
+    Lost,
+}
+
+pub(super) fn headline(winner: Option<&Winner>, standings: &[Standing]) -> Headline {
+    let Some(winner) = winner else {
+        let why = if standings.is_empty() {
+            "nothing was planned"
+        } else if standings.iter().all(|standing| standing.judged == 0) {
+            "no trial has a verdict"
+        } else if standings.iter().all(|standing| standing.passed == 0) {
+            "no candidate passed its gates"
+        } else {
+            "nobody who passed the gates has a verdict on every objective"
+        };
+        return Headline {
+            label: "No winner",
+            text: why.to_owned(),
+        };
+    };
+    let name = &winner.candidate;
+    if winner.tied_with.is_empty() {
+        // The label says already that it wins.
+        let reason = winner.reason.strip_prefix(&format!("{name} wins with "));
+        return Headline {
+            label: "Winner",
+            text: reason.map_or_else(
+                || clean(&winner.reason),
+                |reason| clean(&format!("{name} with {reason}")),
+            ),
+        };
+    }
+    let mut names = vec![name.as_str()];
+    names.extend(winner.tied_with.iter().map(CandidateName::as_str));
+    let shown = match names.as_slice() {
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+        [] => String::new(),
+    };
+    Headline {
+        label: "Tie",
+        text: clean(&format!("{shown}, with {} points each", winner.score)),
+    }
+}
+
+/// How many trials have no verdict, by why.
+#[derive(Clone, Copy, Default)]
+struct Loss {
+    infrastructure: usize,
+    cancelled: usize,
+    not_run: usize,
+    unscored: usize,
+}
+
+impl Loss {
+    fn add(&mut self, class: Option<ErrorClass>) {
+        match class {
+            Some(ErrorClass::Infrastructure) => self.infrastructure += 1,
+            Some(ErrorClass::Cancelled) => self.cancelled += 1,
+            Some(ErrorClass::NotRun) => self.not_run += 1,
+            Some(
+                ErrorClass::Setup | ErrorClass::Candidate | ErrorClass::Timeout | ErrorClass::Limit,
+            )
+            | None => self.unscored += 1,
+        }
+    }
+
+    fn total(self) -> usize {
+        self.infrastructure + self.cancelled + self.not_run + self.unscored
+    }
+
+    fn show(self) -> String {
+        [
+            (self.infrastructure, "lost to infrastructure"),
+            (self.cancelled, "cancelled"),
+            (self.not_run, "not run"),
+            (self.unscored, "not scored"),
+        ]
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, what)| format!("{number} {what}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+    }
+}
+
+/// The losses of a run: of each objective and candidate, and of each candidate over all objectives.
+pub(super) struct Losses<'a> {
+    planned: usize,
+    cells: BTreeMap<(Option<&'a str>, &'a str), Loss>,
+    all: Loss,
+}
+
+impl<'a> Losses<'a> {
+    pub(super) fn of(trials: &'a [TrialRow]) -> Self {
+        let mut this = Self {
+            planned: trials.len(),
+            cells: BTreeMap::new(),
+            all: Loss::default(),
+        };
+        for row in trials.iter().filter(|row| row.is_lost()) {
+            let candidate = row.trial.candidate.as_str();
+            for objective in [None, Some(row.trial.objective.as_str())] {
+                let cell = this.cells.entry((objective, candidate)).or_default();
+                cell.add(row.error_kind);
+            }
+            this.all.add(row.error_kind);
+        }
+        this
+    }
+
+    pub(super) fn whole(&self) -> String {
+        match self.all.total() {
+            0 => String::new(),
+            lost => format!(
+                "{lost} of {} have no verdict and do not count: {}",
+                count(self.planned, "trial", "trials"),
+                self.all.show()
+            ),
+        }
+    }
+}
+
+pub(super) fn table(
+    standings: &[Standing],
+    objective: Option<&ObjectiveName>,
+    losses: &Losses<'_>,
+    unlike: &[Fact],
+) -> Vec<Row> {
+    let objective = objective.map(ObjectiveName::as_str);
+    standings
+        .iter()
+        .map(|standing| {
+            let name = standing.candidate.as_str();
+            let loss = losses.cells.get(&(objective, name)).copied();
+            Row {
+                rank: match standing.rank {
+                    Some(rank) if standing.tied => format!("{rank}="),
+                    Some(rank) => rank.to_string(),
+                    None => NOTHING.to_owned(),
+                },
+                candidate: name.to_owned(),
+                unlike: unlike.iter().any(|it| it.name == name),
+                score: points(standing.score),
+                passed: match standing.judged {
+                    0 => NOTHING.to_owned(),
+                    judged => format!("{}/{judged}", standing.passed),
+                },
+                quality: points(standing.quality),
+                speed: points(standing.speed),
+                median: seconds(standing.median_seconds),
+                note: note(standing, loss.unwrap_or_default()),
+                tone: tone(standing),
+            }
+        })
+        .collect()
+}
+
+fn tone(standing: &Standing) -> Tone {
+    if standing.judged == 0 {
+        Tone::Lost
+    } else if standing.rank == Some(1) && standing.passed > 0 {
+        Tone::Best
+    } else if standing.passed == standing.judged {
+        Tone::Good
+    } else {
+        Tone::Bad
+    }
+}
+
+fn note(standing: &Standing, loss: Loss) -> String {
+    let mut parts = Vec::new();
+    if standing.tied {
+        parts.push("tied".to_owned());
+    }
+    let failed = standing.judged - standing.passed;
+    let why = standing.note.as_deref().unwrap_or_default();
+    if failed > 0 && standing.passed == 0 {
+        parts.push(format!("disqualified by {why}"));
+    } else if failed > 0 {
+        let judged = standing.judged;
+        parts.push(format!("{failed} of {judged} disqualified, first by {why}"));
+    }
+    if loss.total() > 0 && failed == 0 {
+        parts.push(format!("{}: {why}", loss.show()));
+    } else if loss.total() > 0 {
+        parts.push(loss.show());
+    }
+    clean(&parts.join("; "))
+}
