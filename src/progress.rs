@@ -404,6 +404,7 @@ mod tests {
             objectives: vec![PlannedObjective {
                 name: "weekly".parse().unwrap(),
                 title: None,
+                file: None,
                 digest: String::new(),
                 repeats,
                 output: "post.md".to_owned(),

@@ -21,7 +21,7 @@ mod terminal;
 mod view;
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 
 pub use terminal::Style;
 

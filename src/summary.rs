@@ -478,6 +478,7 @@ pub(crate) mod tests {
             let objective = |name: &&str| PlannedObjective {
                 name: ObjectiveName::parse(name).unwrap(),
                 title: None,
+                file: None,
                 digest: String::new(),
                 repeats,
                 output: "post.md".to_owned(),

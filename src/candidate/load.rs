@@ -370,7 +370,7 @@ mod tests {
 
     fn load(files: &[(&str, &str)]) -> Vec<Candidate> {
         let dir = folder(files);
-        load_dir(dir.path(), None).unwrap_or_else(|problems| panic!("{problems}"))
+        load_dir(dir.path(), &[]).unwrap_or_else(|problems| panic!("{problems}"))
     }
 
     fn one(files: &[(&str, &str)]) -> Candidate {
@@ -381,10 +381,8 @@ mod tests {
 
     /// The problems as text, with the folder called `DIR`.
     fn told(dir: &TempDir, filter: Option<&str>) -> String {
-        let filter = filter.map(|text| globset::Glob::new(text).unwrap().compile_matcher());
-        let problems = load_dir(dir.path(), filter.as_ref())
-            .map(|_| ())
-            .unwrap_err();
+        let patterns: Vec<String> = filter.map(str::to_owned).into_iter().collect();
+        let problems = load_dir(dir.path(), &patterns).map(|_| ()).unwrap_err();
         problems
             .to_string()
             .replace(&dir.path().display().to_string(), "DIR")
@@ -623,7 +621,7 @@ trust: untrusted
             assert_ne!(one(files).digest, base, "{files:?}");
         }
         let shebang = folder(&[("a.py", "#!")]);
-        let digest = || load_dir(shebang.path(), None).unwrap().remove(0).digest;
+        let digest = || load_dir(shebang.path(), &[]).unwrap().remove(0).digest;
         let executable = digest();
         fs::set_permissions(shebang.path().join("a.py"), Permissions::from_mode(0o644)).unwrap();
         assert_ne!(digest(), executable);
@@ -738,7 +736,7 @@ error: DIR/p.py: it is a FIFO, not a regular file{outside}"
     fn a_link_to_a_file_inside_is_uploaded_as_that_file() {
         let dir = folder(&[("f/main.py", "x"), ("f/data/a", "content")]);
         symlink("data/a", dir.path().join("f/b")).unwrap();
-        let candidate = load_dir(dir.path(), None).unwrap().remove(0);
+        let candidate = load_dir(dir.path(), &[]).unwrap().remove(0);
         assert_eq!(paths(&candidate), ["b", "data/a", "main.py"]);
         assert_eq!(
             fs::read_to_string(&candidate.files[0].from).unwrap(),
@@ -769,9 +767,13 @@ error: DIR/p.py: it is a FIFO, not a regular file{outside}"
     #[test]
     fn a_filter_picks_by_name_and_ignores_the_others() {
         let dir = folder(&[("fast.py", "x"), ("slow.py", "x"), ("broken.xyz", "x")]);
-        let glob = |text: &str| globset::Glob::new(text).unwrap().compile_matcher();
-        let picked = load_dir(dir.path(), Some(&glob("fa*"))).unwrap();
-        assert_eq!(picked.len(), 1);
+        let pick = |globs: &[&str]| {
+            let globs: Vec<String> = globs.iter().map(|&glob| glob.to_owned()).collect();
+            load_dir(dir.path(), &globs).map(|picked| picked.len())
+        };
+        assert_eq!(pick(&["fa*"]), Ok(1));
+        assert_eq!(pick(&["fa*", "slow"]), Ok(2));
+        assert!(pick(&["fast", "none"]).is_err());
         assert_eq!(
             told(&dir, Some("fsat")),
             "error: --candidate: no candidate matches `fsat`\n  hint: did you mean `fast`?"

@@ -95,7 +95,7 @@ mod tests {
 <testsuites name="forge" tests="6" skipped="2" failures="1" errors="2" time="1.500">
     <testsuite name="weekly" tests="6" skipped="2" errors="2" failures="1">
         <testcase name="alpha#1" classname="weekly" time="0.125">
-            <system-out>86.0 = success 100.0 x 0.2 + quality 80.0 x 0.6 + speed 90.0 x 0.2</system-out>
+            <system-out>86.0 = 20.0% of success 100.0 + 60.0% of quality 80.0 + 20.0% of speed 90.0</system-out>
         </testcase>
         <testcase name="alpha#2" classname="weekly" time="0.125">
             <failure message="min_bytes 11: it says &lt;no&gt; &amp; &quot;so&quot;" type="candidate">exited with code 3</failure>

@@ -60,6 +60,7 @@ impl Run {
                     .map(|name| PlannedObjective {
                         name: name.parse().unwrap(),
                         title: None,
+                        file: None,
                         digest: "00".to_owned(),
                         repeats,
                         output: "post.md".to_owned(),
