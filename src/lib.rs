@@ -10,4 +10,5 @@ pub mod problem;
 pub mod quantity;
 pub mod sandbox;
 pub mod score;
+pub mod secret;
 pub mod summary;
