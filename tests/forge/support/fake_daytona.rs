@@ -1,0 +1,399 @@
+//! `FakeDaytona`: a stateful server that speaks Daytona's HTTP interface and really runs commands, as
+//! processes of this machine in private directories.
+//!
+//! It is what the tests of forge, the official SDK and a user without an account talk to. It promises the
+//! habits of the real thing, bad ones too: creates that are held and answer a stale state, conflicts,
+//! renames on delete, quotas, throttles, stale lists, merged output, time limits that lose output. A plan
+//! of faults makes it worse on demand; a book and an inventory say what really happened. When it is
+//! dropped, every process and file of its sandboxes is gone, and it panics if a sandbox was still alive
+//! that nobody allowed to be.
+//!
+//! It isolates nothing. Its one liberty is described in `place.rs`.
+
+// Explicit paths, because the example includes this file by a path of its own.
+#[path = "fake_daytona/clock.rs"]
+mod clock;
+#[path = "fake_daytona/create.rs"]
+mod create;
+#[path = "fake_daytona/estate.rs"]
+mod estate;
+#[path = "fake_daytona/execute.rs"]
+mod execute;
+#[path = "fake_daytona/fault.rs"]
+pub(crate) mod fault;
+#[path = "fake_daytona/files.rs"]
+mod files;
+#[path = "fake_daytona/lifecycle.rs"]
+mod lifecycle;
+#[path = "fake_daytona/list.rs"]
+mod list;
+#[path = "fake_daytona/logs.rs"]
+mod logs;
+#[path = "fake_daytona/place.rs"]
+mod place;
+#[path = "fake_daytona/reply.rs"]
+mod reply;
+#[path = "fake_daytona/route.rs"]
+mod route;
+#[path = "fake_daytona/row.rs"]
+mod row;
+#[path = "fake_daytona/server.rs"]
+mod server;
+#[path = "fake_daytona/session.rs"]
+mod session;
+#[path = "fake_daytona/sweep.rs"]
+mod sweep;
+#[path = "fake_daytona/throttle.rs"]
+mod throttle;
+#[path = "fake_daytona/toolbox.rs"]
+mod toolbox;
+#[path = "fake_daytona/transfer.rs"]
+mod transfer;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use clock::Clock;
+use estate::{Estate, Shared, lock};
+use fault::{Plan, Rule};
+use row::Row;
+use sweep::Sweeper;
+use throttle::Throttles;
+
+pub(crate) use estate::Seen;
+pub(crate) use route::Route;
+pub(crate) use row::State;
+pub(crate) use throttle::{RateLimit, RateLimits};
+
+/// The organization that every sandbox belongs to.
+pub(crate) const ORGANIZATION: &str = "00000000-0000-4000-8000-00000000fa4e";
+
+/// The version that server and daemons say they have.
+pub(crate) const VERSION: &str = "0.190.0";
+
+/// What a sandbox is made from when nothing is said.
+pub(crate) const DEFAULT_SNAPSHOT: &str = "daytona-small";
+
+/// The account's pools, in cores and GiB.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Quota {
+    /// Cores.
+    pub(crate) cpu: u32,
+    /// GiB.
+    pub(crate) memory: u32,
+    /// GiB.
+    pub(crate) disk: u32,
+}
+
+impl Quota {
+    /// What an account without a quota is said to have.
+    pub(crate) const UNLIMITED: Self = Self {
+        cpu: 1_000_000,
+        memory: 1_000_000,
+        disk: 1_000_000,
+    };
+}
+
+/// How a server is to behave.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// The port on the loopback interface; 0 is any.
+    pub(crate) port: u16,
+    /// The right API key.
+    pub(crate) api_key: String,
+    /// The right JWT, if there is one; it needs the organization's header.
+    pub(crate) jwt: Option<String>,
+    /// What key and token may do.
+    pub(crate) permissions: Vec<String>,
+    /// Added to every request.
+    pub(crate) latency: Duration,
+    /// How long a cold start takes.
+    pub(crate) start: Duration,
+    /// How long a build takes before that.
+    pub(crate) build: Duration,
+    /// How long the answer to a create or a start is held at the most.
+    pub(crate) hold: Duration,
+    /// How long a deletion or a stop takes.
+    pub(crate) destroy: Duration,
+    /// Whether creates that fit the warm pool are answered at once with `started`.
+    pub(crate) warm: bool,
+    /// Whether a destroyed sandbox is still found by its id.
+    pub(crate) tombstones: bool,
+    /// How far lists lag behind.
+    pub(crate) list_lag: Duration,
+    /// Whether the organization may override network access.
+    pub(crate) network_override: bool,
+    /// The pools; `None` is without end.
+    pub(crate) quota: Option<Quota>,
+    /// The rate limits.
+    pub(crate) limits: RateLimits,
+    /// How many times as fast as real time the server's clock goes.
+    pub(crate) clock_speed: u32,
+    /// What goes wrong.
+    pub(crate) faults: Vec<Rule>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            api_key: "dtn_fake_0123456789abcdef".to_owned(),
+            jwt: None,
+            permissions: ["write:sandboxes", "delete:sandboxes"]
+                .map(str::to_owned)
+                .to_vec(),
+            latency: Duration::ZERO,
+            start: Duration::ZERO,
+            build: Duration::ZERO,
+            hold: Duration::from_secs(30),
+            destroy: Duration::ZERO,
+            warm: false,
+            tombstones: false,
+            list_lag: Duration::ZERO,
+            network_override: true,
+            quota: None,
+            limits: RateLimits::default(),
+            clock_speed: 1,
+            faults: Vec::new(),
+        }
+    }
+}
+
+/// A sandbox in the inventory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Inventory {
+    /// Its id.
+    pub(crate) id: String,
+    /// Its name now.
+    pub(crate) name: String,
+    /// Its state as a GET shows it.
+    pub(crate) state: State,
+    /// Its labels.
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub(crate) struct FakeDaytona {
+    shared: Arc<Shared>,
+    address: String,
+    runtime: Option<Runtime>,
+    leaks_allowed: AtomicBool,
+    // Deleted last, when nothing runs in it any more.
+    _root: TempDir,
+}
+
+impl FakeDaytona {
+    /// Starts a server on a runtime of its own.
+    ///
+    /// # Errors
+    /// When the port is taken, or this machine has no room for a directory or a thread.
+    pub(crate) fn start(options: Options) -> io::Result<Self> {
+        let root = tempfile::Builder::new().prefix("fake-daytona-").tempdir()?;
+        let directory = root.path().canonicalize()?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
+        listener.set_nonblocking(true)?;
+        let address = format!("http://{}", listener.local_addr()?);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("fake-daytona")
+            .enable_all()
+            .build()?;
+        let shared = Arc::new(Shared {
+            clock: Clock::new(options.clock_speed),
+            toolbox: format!("{address}/toolbox"),
+            sweeper: Mutex::new(Sweeper::start(directory.clone())),
+            root: directory,
+            runtime: runtime.handle().clone(),
+            plan: Mutex::new(Plan(options.faults.clone())),
+            throttles: Mutex::new(Throttles::new(options.limits)),
+            permissions: Mutex::new(options.permissions.clone()),
+            book: Mutex::default(),
+            estate: Mutex::new(Estate::default()),
+            options,
+        });
+        let entered = runtime.enter();
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        drop(entered);
+        drop(runtime.spawn(server::serve(listener, Arc::clone(&shared))));
+        drop(runtime.spawn(keep_time(Arc::clone(&shared))));
+        Ok(Self {
+            shared,
+            address,
+            runtime: Some(runtime),
+            leaks_allowed: AtomicBool::new(false),
+            _root: root,
+        })
+    }
+
+    /// What `DAYTONA_API_URL` has to be.
+    pub(crate) fn api_url(&self) -> String {
+        format!("{}/api", self.address)
+    }
+
+    /// What `DAYTONA_API_KEY` has to be.
+    pub(crate) fn api_key(&self) -> &str {
+        &self.shared.options.api_key
+    }
+
+    /// The base of all toolboxes, as sandboxes name it.
+    pub(crate) fn toolbox_url(&self) -> &str {
+        &self.shared.toolbox
+    }
+
+    /// Every sandbox that was ever created, oldest first.
+    pub(crate) fn rows(&self) -> Vec<Inventory> {
+        self.inventory(|_| true)
+    }
+
+    /// The sandboxes that are neither gone nor going, oldest first.
+    pub(crate) fn alive(&self) -> Vec<Inventory> {
+        self.inventory(Row::is_alive)
+    }
+
+    fn inventory(&self, takes: impl Fn(&Row) -> bool) -> Vec<Inventory> {
+        let estate = self.shared.estate();
+        let rows = estate.rows.iter().filter(|row| takes(row));
+        rows.map(|row| Inventory {
+            id: row.id.clone(),
+            name: row.name.clone(),
+            state: row.shown(),
+            labels: row.labels.clone(),
+        })
+        .collect()
+    }
+
+    /// The most sandboxes that were alive at once.
+    pub(crate) fn peak_alive(&self) -> usize {
+        self.shared.estate().peak
+    }
+
+    /// Everything that was asked, in order.
+    pub(crate) fn book(&self) -> Vec<Seen> {
+        lock(&self.shared.book).clone()
+    }
+
+    fn count(&self, counts: impl Fn(&Seen) -> bool) -> usize {
+        let book = lock(&self.shared.book);
+        book.iter().filter(|seen| counts(seen)).count()
+    }
+
+    /// How many requests came.
+    pub(crate) fn requests(&self) -> usize {
+        self.count(|_| true)
+    }
+
+    /// How many requests came for a route.
+    pub(crate) fn requests_to(&self, route: Route) -> usize {
+        self.count(|seen| seen.route == route)
+    }
+
+    /// How many requests came for a sandbox, by its id in the path. A create has none.
+    pub(crate) fn requests_for(&self, id: &str) -> usize {
+        self.count(|seen| seen.sandbox == id)
+    }
+
+    /// How many requests were answered 429.
+    pub(crate) fn throttled(&self) -> usize {
+        self.count(|seen| seen.status == Some(429))
+    }
+
+    /// Adds a rule to the fault plan.
+    pub(crate) fn add_fault(&self, rule: Rule) {
+        lock(&self.shared.plan).0.push(rule);
+    }
+
+    /// Empties the fault plan.
+    pub(crate) fn clear_faults(&self) {
+        lock(&self.shared.plan).0.clear();
+    }
+
+    /// Sets what key and token may do.
+    pub(crate) fn set_permissions(&self, permissions: &[&str]) {
+        *lock(&self.shared.permissions) = permissions.iter().map(|&name| name.to_owned()).collect();
+    }
+
+    /// Lets the server's clock jump ahead.
+    pub(crate) fn advance(&self, by: Duration) {
+        self.shared.clock.advance(by);
+    }
+
+    /// Puts a sandbox into `error`. False when there is none with this id.
+    pub(crate) fn break_sandbox(&self, id: &str, reason: &str) -> bool {
+        self.with_row(id, |row| {
+            row.schedule.clear();
+            row.error_reason = Some(reason.to_owned());
+            row.become_state(State::Error, &self.shared.clock);
+            row.place.die();
+        })
+    }
+
+    /// Kills a sandbox's daemon with all that it started. False when there is none with this id.
+    pub(crate) fn kill_daemon(&self, id: &str) -> bool {
+        self.with_row(id, |row| {
+            self.shared.kill_daemon_after(&row.place, Duration::ZERO);
+        })
+    }
+
+    fn with_row(&self, id: &str, act: impl FnOnce(&mut Row)) -> bool {
+        let mut estate = self.shared.estate();
+        let row = estate.rows.iter_mut().find(|row| row.id == id);
+        row.map(act).is_some()
+    }
+
+    /// The directory of this machine that stands for a sandbox's home.
+    pub(crate) fn home(&self, id: &str) -> Option<PathBuf> {
+        let estate = self.shared.estate();
+        let row = estate.rows.iter().find(|row| row.id == id)?;
+        Some(row.place.home.clone())
+    }
+
+    /// The directory of this machine that holds everything of this server.
+    pub(crate) fn root(&self) -> &Path {
+        &self.shared.root
+    }
+
+    /// Sandboxes may be alive when the server is dropped.
+    pub(crate) fn allow_leaks(&self) {
+        self.leaks_allowed.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Lets due changes happen also when nobody asks.
+async fn keep_time(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(shared.estate());
+    }
+}
+
+impl Drop for FakeDaytona {
+    fn drop(&mut self) {
+        let leaked = self.alive();
+        for row in &lock(&self.shared.estate).rows {
+            row.place.die();
+            lock(&self.shared.sweeper).take_down(row.place.root.clone());
+        }
+        lock(&self.shared.sweeper).finish();
+        if let Some(runtime) = self.runtime.take() {
+            // In a thread of its own, because a runtime may not be waited for inside another one.
+            let ended =
+                std::thread::spawn(move || runtime.shutdown_timeout(Duration::from_secs(1)));
+            drop(ended.join());
+        }
+        let excused = std::thread::panicking() || self.leaks_allowed.load(Ordering::SeqCst);
+        assert!(
+            excused || leaked.is_empty(),
+            "{} sandboxes were still alive: {leaked:#?}",
+            leaked.len()
+        );
+    }
+}

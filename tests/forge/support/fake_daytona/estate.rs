@@ -1,0 +1,183 @@
+//! What the server holds: the rows, the plan, the limits, the book of what was asked, and the account.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::runtime::Handle;
+
+use super::Options;
+use super::clock::Clock;
+use super::fault::Plan;
+use super::place::Place;
+use super::reply::Refusal;
+use super::route::Route;
+use super::row::{Desired, Row, State};
+use super::sweep::{Sweeper, processes_of};
+use super::throttle::Throttles;
+
+/// One request, as the server saw it.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    /// When, on the fake's clock.
+    pub(crate) at: Duration,
+    /// Its method.
+    pub(crate) method: String,
+    /// Its path with the query.
+    pub(crate) path: String,
+    /// Which call it is.
+    pub(crate) route: Route,
+    /// The sandbox's id or name in the path; empty where there is none.
+    pub(crate) sandbox: String,
+    /// The names of its headers.
+    pub(crate) headers: Vec<String>,
+    /// Where the account's key or token stands, besides the `authorization` header: `path`, `body`, or a
+    /// header's name.
+    pub(crate) key_in: Vec<String>,
+    /// The answer's status; `None` while there is no answer, or when none was given.
+    pub(crate) status: Option<u16>,
+}
+
+/// Everything the server holds.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) clock: Clock,
+    pub(crate) toolbox: String,
+    pub(crate) root: PathBuf,
+    pub(crate) runtime: Handle,
+    pub(crate) plan: Mutex<Plan>,
+    pub(crate) throttles: Mutex<Throttles>,
+    pub(crate) permissions: Mutex<Vec<String>>,
+    pub(crate) book: Mutex<Vec<Seen>>,
+    pub(crate) sweeper: Mutex<Sweeper>,
+    pub(crate) estate: Mutex<Estate>,
+}
+
+/// The rows, and the most that were alive at once.
+#[derive(Debug, Default)]
+pub(crate) struct Estate {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) peak: usize,
+}
+
+/// Locks; a panic elsewhere is reported there.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Brings all rows up to date, and gives them.
+    pub(crate) fn estate(&self) -> MutexGuard<'_, Estate> {
+        let mut estate = lock(&self.estate);
+        for row in &mut estate.rows {
+            self.settle(row);
+        }
+        estate
+    }
+
+    fn settle(&self, row: &mut Row) {
+        if row.settle(&self.clock, self.options.destroy) {
+            self.end_processes(row);
+        }
+    }
+
+    /// Ends what runs in a sandbox that has stopped or goes; with one that goes, its files go too.
+    fn end_processes(&self, row: &Row) {
+        row.place.die();
+        if row.desired == Desired::Destroyed {
+            lock(&self.sweeper).take_down(row.place.root.clone());
+        } else {
+            self.hunt(&row.place);
+        }
+    }
+
+    /// Kills what a sandbox has started and is in no known process group, without waiting for it.
+    pub(crate) fn hunt(&self, place: &Arc<Place>) {
+        let (root, directory) = (self.root.clone(), place.root.clone());
+        drop(self.runtime.spawn_blocking(move || {
+            for process in processes_of(&root, &BTreeSet::from([directory])) {
+                if let Some(process) = Pid::from_raw(process) {
+                    let _ = kill_process(process, Signal::KILL);
+                }
+            }
+        }));
+    }
+
+    /// Does something with the row that has this id or name.
+    pub(crate) fn with_row<T>(
+        &self,
+        sandbox: &str,
+        act: impl FnOnce(&mut Row) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let mut estate = lock(&self.estate);
+        let row = estate
+            .rows
+            .iter_mut()
+            .find(|row| row.id == sandbox || row.name == sandbox);
+        let Some(row) = row else {
+            return Err(not_found(sandbox));
+        };
+        self.settle(row);
+        let gone = row.state == State::Destroyed && !(self.options.tombstones && row.id == sandbox);
+        let hidden = row.state == State::Error && row.desired == Desired::Destroyed;
+        if gone || hidden || (row.id != sandbox && row.name != sandbox) {
+            return Err(not_found(sandbox));
+        }
+        act(row)
+    }
+
+    /// Begins the destruction of a row that may be destroyed.
+    pub(crate) fn destroy(&self, row: &mut Row, endless: bool) {
+        row.destroy(&self.clock, self.options.destroy, endless);
+        self.end_processes(row);
+    }
+
+    /// The whole object of a row.
+    pub(crate) fn json(&self, row: &Row) -> Value {
+        row.json(&self.clock, &self.toolbox)
+    }
+
+    /// How much of the account's pool is in use.
+    pub(crate) fn usage(estate: &Estate) -> BTreeMap<&'static str, u32> {
+        let mut used = BTreeMap::from([("CPU", 0), ("Memory", 0), ("Disk", 0)]);
+        for row in &estate.rows {
+            let (compute, disk) = match row.shown() {
+                State::PendingBuild
+                | State::Creating
+                | State::Starting
+                | State::Started
+                | State::Stopping => (true, true),
+                State::Stopped => (false, true),
+                State::Error | State::Destroying | State::Destroyed => (false, false),
+            };
+            let mut add = |pool, amount, counts: bool| {
+                *used.entry(pool).or_default() += if counts { amount } else { 0 };
+            };
+            add("CPU", row.size.cpu, compute);
+            add("Memory", row.size.memory, compute);
+            add("Disk", row.size.disk, disk);
+        }
+        used
+    }
+
+    /// Refuses what the key has no permission for.
+    pub(crate) fn permit(&self, permission: &str) -> Result<(), Refusal> {
+        if lock(&self.permissions).iter().any(|has| has == permission) {
+            Ok(())
+        } else {
+            Err(Refusal::new(StatusCode::FORBIDDEN, "Forbidden resource"))
+        }
+    }
+}
+
+fn not_found(sandbox: &str) -> Refusal {
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        format!("Sandbox with ID or name {sandbox} not found"),
+    )
+}

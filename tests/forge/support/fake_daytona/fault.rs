@@ -1,0 +1,267 @@
+//! The fault plan: which requests go wrong, when, and how.
+//!
+//! A rule counts the requests that it matches, from 1, and decides by that number alone (or by a seeded
+//! draw), so a plan does the same in every run. All rules that fire on a request apply to it.
+
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use globset::GlobMatcher;
+
+use super::route::Route;
+
+/// Which requests a rule looks at.
+#[derive(Debug, Clone)]
+pub(crate) enum On {
+    /// Each one.
+    Any,
+    /// Those of one route.
+    Route(Route),
+    /// Those with this method, and a path (without the query) that matches.
+    Path(Method, GlobMatcher),
+}
+
+impl On {
+    /// Requests with this method and a path like `/api/sandbox/*` (`*` matches slashes too).
+    pub(crate) fn path(method: Method, pattern: &str) -> Result<Self, globset::Error> {
+        Ok(Self::Path(
+            method,
+            globset::Glob::new(pattern)?.compile_matcher(),
+        ))
+    }
+
+    fn matches(&self, route: Route, method: &Method, path: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Route(wanted) => *wanted == route,
+            Self::Path(wanted, pattern) => wanted == method && pattern.is_match(path),
+        }
+    }
+}
+
+/// Which of the requests that a rule looks at go wrong.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum When {
+    /// All.
+    Always,
+    /// The one with this number.
+    Nth(u64),
+    /// Those up to this number.
+    First(u64),
+    /// Each multiple of this number.
+    Every(u64),
+    /// As many in a hundred, drawn from this seed.
+    Chance {
+        /// 0 to 100.
+        percent: u64,
+        /// Where the draws start.
+        seed: u64,
+    },
+}
+
+impl When {
+    fn fires(self, number: u64) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Nth(nth) => number == nth,
+            Self::First(count) => number <= count,
+            Self::Every(step) => number.is_multiple_of(step.max(1)),
+            Self::Chance { percent, seed } => scramble(seed.wrapping_add(number)) % 100 < percent,
+        }
+    }
+}
+
+/// The output function of the `SplitMix64` generator.
+fn scramble(seed: u64) -> u64 {
+    let mut mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// An answer that is not the server's own.
+#[derive(Debug, Clone)]
+pub(crate) struct Canned {
+    /// Its status.
+    pub(crate) status: StatusCode,
+    /// Its headers, besides the length.
+    pub(crate) headers: Vec<(&'static str, String)>,
+    /// Its body.
+    pub(crate) body: String,
+}
+
+impl Canned {
+    /// An error with an empty body.
+    pub(crate) fn status(status: StatusCode) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: String::new(),
+        }
+    }
+
+    /// An error with a message, in the API's envelope.
+    pub(crate) fn error(status: StatusCode, message: &str) -> Self {
+        let body = serde_json::json!({
+            "statusCode": status.as_u16(),
+            "error": status.canonical_reason(),
+            "message": message,
+        });
+        Self {
+            status,
+            headers: vec![("content-type", "application/json".to_owned())],
+            body: body.to_string(),
+        }
+    }
+
+    /// The dashboard's page with status 200, which a wrong base URL gets.
+    pub(crate) fn html() -> Self {
+        Self {
+            status: StatusCode::OK,
+            headers: vec![("content-type", "text/html; charset=utf-8".to_owned())],
+            body: super::reply::DASHBOARD.to_owned(),
+        }
+    }
+}
+
+/// What goes wrong before the server looks at the request.
+#[derive(Debug, Clone)]
+pub(crate) enum Before {
+    /// It starts late.
+    Delay(Duration),
+    /// It answers this and does nothing.
+    Answer(Canned),
+    /// The connection is dropped and nothing is done.
+    Drop,
+    /// Nothing is done, and no answer comes.
+    Hang,
+}
+
+/// What goes wrong while the server acts.
+#[derive(Debug, Clone)]
+pub(crate) enum During {
+    /// A create answers 400 `Sandbox failed to start: …`, and leaves the errored row behind.
+    CreateLeavesRow(String),
+    /// A create is accepted; instead of starting, the sandbox ends in `error` with this reason.
+    CreateErrs(String),
+    /// A delete is accepted and never completes.
+    EndlessDelete,
+    /// A list shows an old state of the world.
+    StaleList(Stale),
+    /// The sandbox's daemon dies so long after the request came, with all that it had started.
+    DaemonDies(Duration),
+}
+
+/// How a list is stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stale {
+    /// What was deleted is still there, as if nothing had happened to it.
+    Ghosts,
+    /// What lives is not there yet.
+    Missing,
+}
+
+/// What goes wrong when the server has acted.
+#[derive(Debug, Clone)]
+pub(crate) enum After {
+    /// It answers this instead.
+    Answer(Canned),
+    /// The connection is dropped without an answer.
+    Drop,
+    /// No answer comes.
+    Hang,
+    /// The body ends after so many bytes, and the connection with it.
+    Truncate(usize),
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone)]
+pub(crate) enum Fault {
+    /// See [`Before`].
+    Before(Before),
+    /// See [`During`].
+    During(During),
+    /// See [`After`].
+    After(After),
+}
+
+impl From<Before> for Fault {
+    fn from(fault: Before) -> Self {
+        Self::Before(fault)
+    }
+}
+
+impl From<During> for Fault {
+    fn from(fault: During) -> Self {
+        Self::During(fault)
+    }
+}
+
+impl From<After> for Fault {
+    fn from(fault: After) -> Self {
+        Self::After(fault)
+    }
+}
+
+/// One line of a plan.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    on: On,
+    when: When,
+    fault: Fault,
+    matched: u64,
+}
+
+impl Rule {
+    /// A rule that has matched nothing yet.
+    pub(crate) fn new(on: On, when: When, fault: impl Into<Fault>) -> Self {
+        Self {
+            on,
+            when,
+            fault: fault.into(),
+            matched: 0,
+        }
+    }
+
+    /// A rule for one route.
+    pub(crate) fn route(route: Route, when: When, fault: impl Into<Fault>) -> Self {
+        Self::new(On::Route(route), when, fault)
+    }
+}
+
+/// What goes wrong with one request, in the order of the rules.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    /// Before it is looked at.
+    pub(crate) before: Vec<Before>,
+    /// While it is acted upon.
+    pub(crate) during: Vec<During>,
+    /// Once it has been.
+    pub(crate) after: Vec<After>,
+}
+
+/// All rules in force.
+#[derive(Debug, Default)]
+pub(crate) struct Plan(pub(crate) Vec<Rule>);
+
+impl Plan {
+    /// Counts a request, and says what goes wrong with it.
+    pub(crate) fn faults(&mut self, route: Route, method: &Method, path: &str) -> Faults {
+        let mut faults = Faults::default();
+        for rule in &mut self.0 {
+            if !rule.on.matches(route, method, path) {
+                continue;
+            }
+            rule.matched += 1;
+            if !rule.when.fires(rule.matched) {
+                continue;
+            }
+            match rule.fault.clone() {
+                Fault::Before(fault) => faults.before.push(fault),
+                Fault::During(fault) => faults.during.push(fault),
+                Fault::After(fault) => faults.after.push(fault),
+            }
+        }
+        faults
+    }
+}

@@ -1,0 +1,207 @@
+//! What may be done with a sandbox that exists: look, delete, start, stop, label, and set its lifetimes.
+
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::estate::Shared;
+use super::fault::During;
+use super::reply::{Refusal, json_ok, with_status};
+use super::row::{Desired, State};
+
+impl Shared {
+    /// `GET /sandbox/{sb}`.
+    pub(crate) fn get(&self, sandbox: &str) -> Result<Response, Refusal> {
+        self.with_row(sandbox, |row| Ok(json_ok(&self.json(row))))
+    }
+
+    /// `DELETE /sandbox/{sb}`.
+    pub(crate) fn delete(&self, sandbox: &str, faults: &[During]) -> Result<Response, Refusal> {
+        self.permit("delete:sandboxes")?;
+        let endless = faults
+            .iter()
+            .any(|fault| matches!(fault, During::EndlessDelete));
+        self.with_row(sandbox, |row| {
+            if row.state == State::Destroyed {
+                return Err(Refusal::new(StatusCode::NOT_FOUND, "Sandbox not found"));
+            }
+            if row.desired == Desired::Destroyed || row.state.is_pending() {
+                return Err(in_progress());
+            }
+            self.destroy(row, endless);
+            Ok(json_ok(&self.json(row)))
+        })
+    }
+
+    /// `POST /sandbox/{sb}/start`; holds the answer like a create.
+    pub(crate) async fn start(&self, sandbox: &str) -> Result<Response, Refusal> {
+        self.permit("write:sandboxes")?;
+        let answer = self.with_row(sandbox, |row| {
+            check_idle(row.state, row.desired)?;
+            if row.state != State::Stopped {
+                return Err(Refusal::bad(
+                    "Sandbox is not in a valid state to be started",
+                ));
+            }
+            row.desired = Desired::Started;
+            row.place.revive();
+            row.become_state(State::Starting, &self.clock);
+            let ready = Instant::now() + self.options.start;
+            row.schedule.push_back((ready, State::Started));
+            Ok(self.json(row))
+        })?;
+        tokio::time::sleep(self.options.start.min(self.options.hold)).await;
+        Ok(json_ok(&answer))
+    }
+
+    /// `POST /sandbox/{sb}/stop`; deletes an ephemeral sandbox.
+    pub(crate) fn stop(&self, sandbox: &str) -> Result<Response, Refusal> {
+        self.permit("write:sandboxes")?;
+        self.with_row(sandbox, |row| {
+            check_idle(row.state, row.desired)?;
+            if row.state != State::Started {
+                return Err(Refusal::bad("Sandbox is not started"));
+            }
+            if row.intervals.auto_delete == 0 {
+                self.destroy(row, false);
+            } else {
+                row.desired = Desired::Stopped;
+                row.become_state(State::Stopping, &self.clock);
+                let stopped = Instant::now() + self.options.destroy;
+                row.schedule.push_back((stopped, State::Stopped));
+            }
+            Ok(json_ok(&self.json(row)))
+        })
+    }
+
+    /// `PUT /sandbox/{sb}/labels`.
+    pub(crate) fn set_labels(&self, sandbox: &str, body: &[u8]) -> Result<Response, Refusal> {
+        self.permit("write:sandboxes")?;
+        let body: Value =
+            serde_json::from_slice(body).map_err(|error| Refusal::bad(error.to_string()))?;
+        let labels = serde_json::from_value(body["labels"].clone())
+            .map_err(|_| Refusal::bad("labels must be an object of strings"))?;
+        self.with_row(sandbox, |row| {
+            row.labels = labels;
+            row.updated = self.clock.now();
+            Ok(json_ok(&self.json(row)))
+        })
+    }
+
+    /// `POST /sandbox/{sb}/autostop/{minutes}` and the like.
+    pub(crate) fn set_interval(
+        &self,
+        sandbox: &str,
+        kind: &str,
+        minutes: &str,
+    ) -> Result<Response, Refusal> {
+        self.permit("write:sandboxes")?;
+        let minutes: i64 = minutes
+            .parse()
+            .map_err(|_| Refusal::bad("Validation failed (numeric string is expected)"))?;
+        if minutes < 0 && kind != "autodelete" {
+            return Err(Refusal::bad("The interval must be non-negative"));
+        }
+        self.with_row(sandbox, |row| {
+            match kind {
+                "autostop" => row.intervals.auto_stop = minutes,
+                "autoarchive" => row.intervals.auto_archive = minutes,
+                "autodelete" => row.intervals.auto_delete = minutes,
+                _ => row.intervals.ttl = minutes,
+            }
+            Ok(json_ok(&self.json(row)))
+        })
+    }
+
+    /// `POST /sandbox/{sb}/last-activity`.
+    pub(crate) fn touch(&self, sandbox: &str) -> Result<Response, Refusal> {
+        self.permit("write:sandboxes")?;
+        self.with_row(sandbox, |row| {
+            row.active = self.clock.now();
+            let mut answer = Response::new(Body::empty());
+            *answer.status_mut() = StatusCode::CREATED;
+            Ok(answer)
+        })
+    }
+
+    /// `GET /sandbox/{sb}/toolbox-proxy-url`.
+    pub(crate) fn toolbox_url(&self, sandbox: &str) -> Result<Response, Refusal> {
+        self.with_row(sandbox, |_| Ok(json_ok(&json!({"url": self.toolbox}))))
+    }
+
+    /// `GET /config`.
+    pub(crate) fn config(&self) -> Response {
+        let limits = &self.options.limits;
+        let limit = |limit: Option<super::throttle::RateLimit>| {
+            limit.map(|limit| json!({"ttl": limit.window.as_secs(), "limit": limit.requests}))
+        };
+        json_ok(&json!({
+            "version": super::VERSION,
+            "defaultSnapshot": super::DEFAULT_SNAPSHOT,
+            "proxyToolboxUrl": self.toolbox,
+            "maintananceMode": false,
+            "rateLimit": {
+                "authenticated": limit(limits.authenticated),
+                "sandboxCreate": limit(limits.sandbox_create),
+                "sandboxLifecycle": limit(limits.sandbox_lifecycle),
+            },
+        }))
+    }
+
+    /// `GET /api-keys/current`.
+    pub(crate) fn current_key(&self) -> Response {
+        json_ok(&json!({
+            "name": "fake",
+            "value": "dtn_****",
+            "createdAt": self.clock.stamp(std::time::Duration::ZERO),
+            "permissions": *super::estate::lock(&self.permissions),
+            "lastUsedAt": self.clock.stamp(self.clock.now()),
+            "expiresAt": null,
+            "userId": "fake-user",
+            "organizationId": super::ORGANIZATION,
+        }))
+    }
+
+    /// `GET /organizations/{id}/usage`.
+    pub(crate) fn account_usage(&self, organization: &str) -> Result<Response, Refusal> {
+        if organization != super::ORGANIZATION {
+            return Err(Refusal::new(StatusCode::FORBIDDEN, "Forbidden resource"));
+        }
+        let used = Self::usage(&self.estate());
+        let quota = self.options.quota.unwrap_or(super::Quota::UNLIMITED);
+        Ok(json_ok(&json!({
+            "regionUsage": [{
+                "regionId": "us", "sandboxClass": "container",
+                "totalCpuQuota": quota.cpu, "currentCpuUsage": used["CPU"],
+                "totalMemoryQuota": quota.memory, "currentMemoryUsage": used["Memory"],
+                "totalDiskQuota": quota.disk, "currentDiskUsage": used["Disk"],
+                "totalGpuQuota": 0, "currentGpuUsage": 0,
+                "maxCpuPerSandbox": 4, "maxMemoryPerSandbox": 8, "maxDiskPerSandbox": 10,
+            }],
+            "totalSnapshotQuota": 100, "currentSnapshotUsage": 0,
+            "totalVolumeQuota": 100, "currentVolumeUsage": 0,
+        })))
+    }
+}
+
+fn check_idle(state: State, desired: Desired) -> Result<(), Refusal> {
+    if state.is_pending() || desired == Desired::Destroyed {
+        return Err(in_progress());
+    }
+    Ok(())
+}
+
+fn in_progress() -> Refusal {
+    Refusal::new(StatusCode::CONFLICT, "Sandbox state change in progress")
+}
+
+/// The answer to one request too many.
+pub(crate) fn too_many() -> Response {
+    with_status(
+        StatusCode::TOO_MANY_REQUESTS,
+        &json!({"statusCode": 429, "message": "Rate limit exceeded", "error": "Too Many Requests"}),
+    )
+}

@@ -1,0 +1,206 @@
+//! Where a sandbox really is: a private directory of this machine, and the processes started for it.
+//!
+//! The fake's one liberty: the sandbox's home is the private directory, so `/home/daytona` in a command,
+//! in the values of variables, in the paths of the file calls, and in uploaded text files named `.forge*`
+//! or below a folder so named, is replaced by that directory. Everything else of the machine, `/tmp`
+//! above all, is what it is, and output and downloads are not translated back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+
+use super::session::Session;
+
+/// What a sandbox takes its home to be.
+pub(crate) const HOME: &str = "/home/daytona";
+
+/// A sandbox's directory and processes.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Everything of the sandbox on this machine.
+    pub(crate) root: PathBuf,
+    /// What stands for [`HOME`].
+    pub(crate) home: PathBuf,
+    /// The variables of every process of the sandbox.
+    environment: BTreeMap<String, String>,
+    /// Toolbox calls under way, which keep auto-stop away.
+    pub(crate) calls: AtomicUsize,
+    /// The daemon's sessions.
+    pub(crate) sessions: Mutex<BTreeMap<String, Arc<Session>>>,
+    groups: Mutex<Groups>,
+    dead: watch::Sender<bool>,
+}
+
+/// The process groups that are not known to have ended.
+#[derive(Debug, Default)]
+struct Groups {
+    closed: bool,
+    leaders: BTreeSet<i32>,
+}
+
+impl Place {
+    /// Makes the directories.
+    pub(crate) fn create(root: PathBuf, env: BTreeMap<String, String>) -> io::Result<Self> {
+        let home = root.join("home");
+        std::fs::create_dir_all(&home)?;
+        let path =
+            std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+        let mut environment = BTreeMap::from([
+            ("PATH".to_owned(), path.to_string_lossy().into_owned()),
+            ("HOME".to_owned(), HOME.to_owned()),
+            ("USER".to_owned(), "daytona".to_owned()),
+            ("LOGNAME".to_owned(), "daytona".to_owned()),
+            ("LANG".to_owned(), "C.UTF-8".to_owned()),
+            ("SHELL".to_owned(), shell().to_owned()),
+        ]);
+        environment.extend(env);
+        Ok(Self {
+            root,
+            home,
+            environment,
+            calls: AtomicUsize::new(0),
+            sessions: Mutex::default(),
+            groups: Mutex::default(),
+            dead: watch::Sender::new(false),
+        })
+    }
+
+    /// The file of this machine that a path inside the sandbox means.
+    pub(crate) fn inside(&self, path: &str) -> PathBuf {
+        self.home.join(self.translate(path))
+    }
+
+    /// The text with [`HOME`] replaced, where it is not the beginning of a longer name.
+    pub(crate) fn translate(&self, text: &str) -> String {
+        let home = self.home.to_string_lossy();
+        let mut translated = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find(HOME) {
+            let (before, after) = (&rest[..at], &rest[at + HOME.len()..]);
+            let longer = after
+                .starts_with(|next: char| next.is_alphanumeric() || next == '_' || next == '-');
+            translated.push_str(before);
+            translated.push_str(if longer { HOME } else { &home });
+            rest = after;
+        }
+        translated.push_str(rest);
+        translated
+    }
+
+    /// What is stored when these bytes are uploaded to this path.
+    pub(crate) fn uploaded(&self, path: &str, bytes: Vec<u8>) -> Vec<u8> {
+        let forges = Path::new(path)
+            .components()
+            .any(|part| part.as_os_str().as_encoded_bytes().starts_with(b".forge"));
+        match String::from_utf8(bytes) {
+            Ok(text) if forges => self.translate(&text).into_bytes(),
+            Ok(text) => text.into_bytes(),
+            Err(binary) => binary.into_bytes(),
+        }
+    }
+
+    /// Starts a shell as the leader of its own process group, with the sandbox's variables and these.
+    pub(crate) fn start_shell(
+        &self,
+        directory: &Path,
+        variables: &BTreeMap<String, String>,
+        output: (Stdio, Stdio),
+    ) -> io::Result<Child> {
+        let mut command = Command::new(shell());
+        let variables = self.environment.iter().chain(variables);
+        command
+            .env_clear()
+            .envs(variables.map(|(name, value)| (name, self.translate(value))))
+            .current_dir(directory)
+            .stdin(Stdio::piped())
+            .stdout(output.0)
+            .stderr(output.1)
+            .process_group(0);
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        if groups.closed {
+            return Err(io::Error::other("the sandbox is gone"));
+        }
+        let child = command.spawn()?;
+        groups.leaders.extend(leader(&child));
+        Ok(child)
+    }
+
+    /// Forgets a group that has ended.
+    pub(crate) fn forget(&self, group: i32) {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.leaders.remove(&group);
+    }
+
+    /// Kills what runs; no new process starts, and calls under way get no answer from the daemon.
+    pub(crate) fn die(&self) {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.closed = true;
+        for group in &groups.leaders {
+            kill_group(*group, Signal::KILL);
+        }
+        self.dead.send_replace(true);
+    }
+
+    /// Lets processes start again, after a stop.
+    pub(crate) fn revive(&self) {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.closed = false;
+        self.dead.send_replace(false);
+    }
+
+    /// Whether the daemon is dead.
+    pub(crate) fn is_dead(&self) -> bool {
+        *self.dead.borrow()
+    }
+
+    /// Waits until the daemon is dead.
+    pub(crate) async fn died(&self) {
+        let mut dead = self.dead.subscribe();
+        if dead.wait_for(|dead| *dead).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Counts a call as under way until the answer is dropped.
+    pub(crate) fn call(self: &Arc<Self>) -> UnderWay {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        UnderWay(Arc::clone(self))
+    }
+}
+
+/// A toolbox call under way.
+#[derive(Debug)]
+pub(crate) struct UnderWay(Arc<Place>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// The process group that a shell leads.
+pub(crate) fn leader(child: &Child) -> Option<i32> {
+    child.id().and_then(|id| i32::try_from(id).ok())
+}
+
+/// Sends a signal to a group; one that has ended is no error.
+pub(crate) fn kill_group(group: i32, signal: Signal) {
+    if let Some(group) = Pid::from_raw(group) {
+        let _ = kill_process_group(group, signal);
+    }
+}
+
+/// The shell of the daemon: the first of zsh, bash and sh that the machine has.
+pub(crate) fn shell() -> &'static str {
+    ["/usr/bin/zsh", "/bin/zsh", "/usr/bin/bash", "/bin/bash"]
+        .into_iter()
+        .find(|shell| Path::new(shell).exists())
+        .unwrap_or("/bin/sh")
+}

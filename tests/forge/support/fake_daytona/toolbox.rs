@@ -1,0 +1,150 @@
+//! The proxy in front of the sandboxes' daemons, and which of their calls is which.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::json;
+
+use super::estate::{Shared, lock};
+use super::execute::execute;
+use super::fault::During;
+use super::place::{HOME, Place};
+use super::reply::{Refusal, json_ok};
+use super::route::{Call, Route};
+use super::row::State;
+use super::server::{Asked, unknown_at_proxy};
+use super::{files, logs, session, transfer};
+
+impl Shared {
+    /// Answers a call to a sandbox's daemon.
+    pub(crate) async fn toolbox_answer(
+        self: &Arc<Self>,
+        call: &Call,
+        asked: Asked,
+        faults: &[During],
+    ) -> Result<Response, Refusal> {
+        self.authenticate_at_proxy(&asked)?;
+        let counts = asked.header("x-daytona-skip-last-activity-update") != "true";
+        let place = self.reach(&call.sandbox, counts)?;
+        for fault in faults {
+            match fault {
+                During::DaemonDies(after) => self.kill_daemon_after(&place, *after),
+                During::CreateLeavesRow(_)
+                | During::CreateErrs(_)
+                | During::EndlessDelete
+                | During::StaleList(_) => {}
+            }
+        }
+        let _under_way = counts.then(|| place.call());
+        let answer = tokio::select! {
+            biased;
+            () = place.died() => Err(Refusal::bare(StatusCode::BAD_GATEWAY)),
+            answer = self.daemon_answer(&place, call, asked) => answer,
+        };
+        if counts {
+            self.note_activity(&call.sandbox);
+        }
+        answer
+    }
+
+    /// The place of a sandbox that the proxy can reach.
+    fn reach(&self, id: &str, counts: bool) -> Result<Arc<Place>, Refusal> {
+        let mut estate = self.estate();
+        if estate.rows.iter().any(|row| row.id != id && row.name == id) {
+            return Err(Refusal::bad("the sandbox id is not valid"));
+        }
+        let row = estate.rows.iter_mut().find(|row| row.id == id);
+        let row = row.ok_or_else(unknown_at_proxy)?;
+        if !row.is_alive() {
+            return Err(Refusal::new(
+                StatusCode::NOT_FOUND,
+                "sandbox container not found",
+            ));
+        }
+        if row.state != State::Started {
+            return Err(Refusal::bad(
+                "failed to resolve container IP. Is the Sandbox started?",
+            ));
+        }
+        if counts {
+            row.active = self.clock.now();
+        }
+        Ok(Arc::clone(&row.place))
+    }
+
+    fn note_activity(&self, id: &str) {
+        let mut estate = lock(&self.estate);
+        if let Some(row) = estate.rows.iter_mut().find(|row| row.id == id) {
+            row.active = self.clock.now();
+        }
+    }
+
+    /// Kills a daemon and all that it started, after a while.
+    pub(crate) fn kill_daemon_after(self: &Arc<Self>, place: &Arc<Place>, after: Duration) {
+        if after.is_zero() {
+            place.die();
+            return self.hunt(place);
+        }
+        let (shared, place) = (Arc::clone(self), Arc::clone(place));
+        drop(self.runtime.spawn(async move {
+            tokio::time::sleep(after).await;
+            place.die();
+            shared.hunt(&place);
+        }));
+    }
+
+    async fn daemon_answer(
+        &self,
+        place: &Arc<Place>,
+        call: &Call,
+        asked: Asked,
+    ) -> Result<Response, Refusal> {
+        let (query, body) = (&asked.query, &asked.body);
+        let (session, command) = (call.part(0), call.part(1));
+        match call.route {
+            Route::Execute => execute(&self.runtime, place, body).await,
+            Route::CreateSession => session::create(&self.runtime, place, body),
+            Route::ListSessions => Ok(session::list(place)),
+            Route::GetSession => session::get(place, session),
+            Route::DeleteSession => session::delete(&self.runtime, place, session),
+            Route::SessionExec => session::execute(place, session, body).await,
+            Route::GetCommand => session::command(place, session, command),
+            Route::CommandLogs => logs::logs(place, session, command, asked),
+            Route::CommandInput => session::input(place, session, command, body).await,
+            Route::BulkUpload => transfer::bulk_upload(place, asked).await,
+            Route::Upload => transfer::upload(place, asked).await,
+            Route::UploadV2 => transfer::upload_v2(place, asked).await,
+            Route::Download => transfer::download(place, &asked).await,
+            Route::BulkDownload => {
+                let url = asked.uri.path();
+                Ok(transfer::bulk_download(&self.runtime, place, body, url))
+            }
+            Route::ListFiles => files::list(place, query),
+            Route::FileInfo => files::info(place, query),
+            Route::CreateFolder => files::create_folder(place, query),
+            Route::DeleteFile => files::delete(place, query),
+            Route::MoveFile => files::rename(place, query),
+            Route::Permissions => files::permissions(place, query),
+            Route::Directory => Ok(json_ok(&json!({"dir": HOME}))),
+            Route::Version => Ok(json_ok(&json!({"version": super::VERSION}))),
+            Route::Create
+            | Route::List
+            | Route::ListPages
+            | Route::Get
+            | Route::Delete
+            | Route::Start
+            | Route::Stop
+            | Route::Labels
+            | Route::Interval
+            | Route::LastActivity
+            | Route::ToolboxUrl
+            | Route::Config
+            | Route::CurrentKey
+            | Route::Usage
+            | Route::Unknown
+            | Route::Dashboard => Err(Refusal::bare(StatusCode::NOT_FOUND)),
+        }
+    }
+}
