@@ -136,10 +136,7 @@ pub(crate) fn script(
     add(&collect
         .map_or(1, |what| what.limit.0.saturating_add(1))
         .to_string());
-    // One more than wanted, so that it shows when there are too many.
-    add(&number(
-        collect.map_or(0, |what| what.max_files.saturating_add(1)),
-    ));
+    add(&collect.map_or(0, lines).to_string());
     add(&bundle_limit(command).to_string());
 
     add(&number(executables.len()));
@@ -171,12 +168,18 @@ pub(crate) fn whole_seconds(time: Duration) -> u64 {
 /// The most that the bundle of a command can have: what it holds, and tar's own blocks and padding.
 pub(crate) fn bundle_limit(command: &Command) -> u64 {
     let (limit, files) = match &command.then_collect {
-        Some(what) => (what.limit.0, what.max_files as u64),
+        Some(what) => (what.limit.0, lines(what)),
         None => (0, 0),
     };
     let output = command.output_limit.0.saturating_mul(2);
     let blocks = files.saturating_add(16).saturating_mul(4096);
     limit.saturating_add(output).saturating_add(blocks)
+}
+
+/// How many files the sandbox lists: more than are wanted, because some will turn out to be links, and so
+/// that it shows when there are too many.
+fn lines(what: &Collect) -> u64 {
+    (what.max_files as u64).saturating_mul(2).saturating_add(64)
 }
 
 fn collect_words(what: &Collect) -> Vec<String> {
