@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::name::{RelativePath, RunId, SandboxId, SandboxName};
 use crate::quantity::ByteCount;
 
+pub mod daytona;
 pub mod ledger;
 pub mod local;
 pub mod reaper;

@@ -65,7 +65,8 @@ impl RunFolder {
         }
         let named = artifacts.join(which);
         if RelativePath::parse(which).is_ok() && is_run(&named) {
-            let path = fs::canonicalize(&named).unwrap_or(named);
+            // `latest` is a link beside what it points to.
+            let path = fs::read_link(&named).map_or(named, |target| artifacts.join(target));
             return Ok(Self { path });
         }
         let mut matching: Vec<PathBuf> = Self::all(artifacts)

@@ -115,7 +115,10 @@ fn nothing_a_candidate_says_starts_a_line_or_steers_the_terminal() {
         assert!(!text.contains('\u{1b}'), "{text:?}");
     }
     let read = |name: &str| std::fs::read_to_string(workspace.run_folder().join(name)).unwrap();
-    assert!(!read("report.html").contains("<b>"));
+    for report in ["report.html", "report.md", "junit.xml"] {
+        assert!(!read(report).contains("m::<b>"), "{report}");
+        assert!(!read(report).contains("<script>"), "{report}");
+    }
     for line in read("trials.csv").lines() {
         assert!(
             !line

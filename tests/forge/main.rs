@@ -1,6 +1,7 @@
 //! The integration tests of forge, as one binary.
 
 mod cli;
+mod daytona;
 mod fake;
 mod fake_sdk;
 mod hostile;

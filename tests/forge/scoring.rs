@@ -93,7 +93,7 @@ fn a_failed_gate_disqualifies_and_says_which() {
             .unwrap()
             .starts_with("contains")
     );
-    assert!(ended.stdout.contains("good wins"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("Winner: good"), "{}", ended.stdout);
 }
 
 #[test]

@@ -1,0 +1,466 @@
+//! HTTP to Daytona: one request at a time, repeated where [`retry`](super::retry) allows it, and the
+//! calls of the control plane.
+//!
+//! Promises: redirects are not followed and no cookies are kept; the key goes into one header, to the
+//! configured API and to toolboxes reached over https only, and into no error; every wait has an end;
+//! every error says what was being done, how often and for how long.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Once;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep};
+
+use super::config::{Credential, DaytonaConfig};
+use super::pace::Pace;
+use super::retry::{self, Backoff, Failure, Refusal, Verb};
+use super::wire::{CreateSandbox, KeyInfo, SandboxList, SandboxRow, ServerConfig, ToolboxUrl};
+use crate::sandbox::{ErrorKind, SandboxError};
+use crate::secret::Secret;
+
+/// The most of a JSON answer that is read.
+const MAX_JSON: usize = 16 << 20;
+/// The most of an error answer that is read.
+const MAX_ERROR: usize = 64 << 10;
+/// A server holds a create for up to 30 s.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(90);
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A request that failed for good.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) error: SandboxError,
+    pub(crate) failure: Failure,
+    /// The server's word for it.
+    pub(crate) code: Option<String>,
+    /// Whether the server said nothing but the status.
+    pub(crate) is_mute: bool,
+}
+
+impl Failed {
+    pub(crate) fn has_status(&self, status: StatusCode) -> bool {
+        self.failure == Failure::Answered(status)
+    }
+}
+
+impl From<Failed> for SandboxError {
+    fn from(failed: Failed) -> Self {
+        failed.error
+    }
+}
+
+/// One attempt that failed.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    failure: Failure,
+    refusal: Refusal,
+    is_mute: bool,
+    source: Option<reqwest::Error>,
+}
+
+impl Trouble {
+    /// What happened, in words.
+    pub(crate) fn message(self) -> String {
+        self.refusal.message
+    }
+}
+
+/// The connections to Daytona, and who asks.
+#[derive(Debug)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    headers: HeaderMap,
+    secret: Secret,
+    pace: Pace,
+}
+
+impl Client {
+    /// Prepares the client; connects to nothing.
+    pub(crate) fn new(config: &DaytonaConfig) -> Result<Self, SandboxError> {
+        // The process's default, as another user of rustls in it may already have set one: either will do.
+        static PROVIDER: Once = Once::new();
+        PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+        let invalid = |what: String| {
+            SandboxError::new(
+                ErrorKind::Invalid,
+                "prepare the connection to Daytona",
+                what,
+            )
+        };
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("forge/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(10))
+            .tcp_keepalive(Duration::from_secs(30))
+            .tcp_nodelay(true)
+            // Servers close idle connections after about 70 s, their edges earlier. A request on a
+            // connection that is just being closed would be one whose outcome nobody knows.
+            .pool_idle_timeout(Duration::from_secs(30));
+        if config.api_url.is_loopback() {
+            builder = builder.no_proxy();
+        }
+        let http = builder
+            .build()
+            .map_err(|error| invalid(error.to_string()))?;
+        let base =
+            Url::parse(config.api_url.as_str()).map_err(|error| invalid(error.to_string()))?;
+        let mut headers = HeaderMap::new();
+        let secret = config.credential.bearer().clone();
+        let mut bearer = HeaderValue::try_from(format!("Bearer {}", secret.expose()))
+            .map_err(|_| invalid("the key has characters that no header can have".to_owned()))?;
+        bearer.set_sensitive(true);
+        headers.insert(AUTHORIZATION, bearer);
+        headers.insert(
+            HeaderName::from_static("x-daytona-source"),
+            HeaderValue::from_static("forge"),
+        );
+        if let Credential::Jwt { organization, .. } = &config.credential {
+            let value = HeaderValue::try_from(organization.as_str())
+                .map_err(|_| invalid("the organization's id is not one".to_owned()))?;
+            headers.insert(HeaderName::from_static("x-daytona-organization-id"), value);
+        }
+        Ok(Self {
+            http,
+            base,
+            headers,
+            secret,
+            pace: Pace::default(),
+        })
+    }
+
+    /// Starts a request, with the key.
+    pub(crate) fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        self.http
+            .request(method, url)
+            .headers(self.headers.clone())
+            .timeout(CALL_TIMEOUT)
+    }
+
+    fn api(&self, method: Method, segments: &[&str]) -> RequestBuilder {
+        self.request(method, below(&self.base, segments))
+    }
+
+    /// Tries until it succeeds, fails in a way that must not be repeated, or takes too long.
+    pub(crate) async fn repeat<T, F>(
+        &self,
+        verb: Verb,
+        operation: &'static str,
+        attempt: impl Fn() -> F + Send,
+    ) -> Result<T, Failed>
+    where
+        F: Future<Output = Result<T, Trouble>> + Send,
+    {
+        let began = Instant::now();
+        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(4));
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let trouble = match attempt().await {
+                Ok(value) => return Ok(value),
+                Err(trouble) => trouble,
+            };
+            let Trouble {
+                failure,
+                refusal,
+                is_mute,
+                source,
+            } = trouble;
+            tracing::debug!(operation, attempts, ?failure, message = %refusal.message, "failed");
+            // What everyone is told to wait, everyone would wait alike.
+            let wait = match refusal.retry_after {
+                Some(asked) => asked + backoff.next(),
+                None => backoff.next(),
+            };
+            if retry::may_repeat(verb, failure) && began.elapsed() + wait <= retry::budget(verb) {
+                sleep(wait).await;
+                continue;
+            }
+            let mut message = refusal.message;
+            if message.contains(self.secret.expose()) {
+                message = message.replace(self.secret.expose(), "***");
+            }
+            let mut error = SandboxError::new(refusal.kind, operation, message);
+            error.attempts = attempts;
+            error.took = began.elapsed();
+            error.retry_after = refusal.retry_after;
+            error.hint = refusal.hint.map(str::to_owned);
+            error.source = source.map(Into::into);
+            return Err(Failed {
+                error,
+                failure,
+                code: refusal.code,
+                is_mute,
+            });
+        }
+    }
+
+    /// Sends, and takes the answer's head; its body can be streamed. Any success will do.
+    pub(crate) async fn open(&self, request: RequestBuilder) -> Result<Response, Trouble> {
+        let response = request.send().await.map_err(transport)?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let headers = response.headers().clone();
+        // A broken body of an error is as good as none.
+        let body = read(response, MAX_ERROR).await.unwrap_or_default();
+        Err(refuse(status, &headers, &body))
+    }
+
+    /// Sends, and takes the answer whole.
+    async fn exchange(&self, request: RequestBuilder) -> Result<(HeaderMap, Vec<u8>), Trouble> {
+        let response = self.open(request).await?;
+        let headers = response.headers().clone();
+        Ok((headers, read(response, MAX_JSON).await?))
+    }
+
+    /// Sends, and reads the answer as JSON. An empty one is `None`.
+    pub(crate) async fn json<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<Option<T>, Trouble> {
+        let (headers, body) = self.exchange(request).await?;
+        decode(&headers, &body)
+    }
+
+    /// Creates a sandbox, in step with the account's limit on creations.
+    pub(crate) async fn create(&self, body: &CreateSandbox<'_>) -> Result<SandboxRow, Failed> {
+        self.repeat(Verb::Create, "create a sandbox", || async {
+            self.pace.admit().await;
+            let request = self
+                .api(Method::POST, &["sandbox"])
+                .json(body)
+                .timeout(CREATE_TIMEOUT);
+            let answer = request.send().await;
+            self.pace.learn(answer.as_ref().ok().map(Response::headers));
+            let response = answer.map_err(transport)?;
+            let (status, headers) = (response.status(), response.headers().clone());
+            let body = read(response, MAX_JSON).await?;
+            if !status.is_success() {
+                return Err(refuse(status, &headers, &body));
+            }
+            decode(&headers, &body)?.ok_or_else(|| refuse(status, &headers, &body))
+        })
+        .await
+    }
+
+    /// Looks at a sandbox, by id or name. `None` when there is none.
+    pub(crate) async fn get(
+        &self,
+        operation: &'static str,
+        key: &str,
+    ) -> Result<Option<SandboxRow>, Failed> {
+        let found = self
+            .repeat(Verb::Read, operation, || {
+                self.json(self.api(Method::GET, &["sandbox", key]))
+            })
+            .await;
+        match found {
+            Err(failed) if failed.has_status(StatusCode::NOT_FOUND) => Ok(None),
+            other => other,
+        }
+    }
+
+    /// Looks at a sandbox once. `None` when there is none.
+    pub(crate) async fn glance(&self, id: &str) -> Result<Option<SandboxRow>, Failed> {
+        let found = self
+            .repeat(Verb::Delete, "look at a sandbox", || {
+                self.json(self.api(Method::GET, &["sandbox", id]))
+            })
+            .await;
+        match found {
+            Err(failed) if failed.has_status(StatusCode::NOT_FOUND) => Ok(None),
+            other => other,
+        }
+    }
+
+    /// Where the daemon of a sandbox is reached, for servers that do not say so in its row.
+    pub(crate) async fn toolbox_url(&self, id: &str) -> Result<String, Failed> {
+        let answer: Option<ToolboxUrl> = self
+            .repeat(Verb::Read, "create a sandbox", || {
+                self.json(self.api(Method::GET, &["sandbox", id, "toolbox-proxy-url"]))
+            })
+            .await?;
+        Ok(answer.map(|answer| answer.url).unwrap_or_default())
+    }
+
+    /// Asks once for a sandbox to be deleted. `None` when the server only says yes.
+    pub(crate) async fn delete(&self, id: &str) -> Result<Option<SandboxRow>, Failed> {
+        self.repeat(Verb::Delete, "delete a sandbox", || {
+            self.json(self.api(Method::DELETE, &["sandbox", id]))
+        })
+        .await
+    }
+
+    /// Asks once for a sandbox to be stopped, which ends one of forge's for good.
+    pub(crate) async fn stop(&self, id: &str) -> Result<Option<SandboxRow>, Failed> {
+        self.repeat(Verb::Delete, "stop a sandbox", || {
+            self.json(
+                self.api(Method::POST, &["sandbox", id, "stop"])
+                    .query(&[("force", "true")]),
+            )
+        })
+        .await
+    }
+
+    /// Lists the sandboxes that have all of these labels, up to `most` pages.
+    pub(crate) async fn list(
+        &self,
+        labels: &BTreeMap<&str, &str>,
+        limit: u32,
+        most: usize,
+    ) -> Result<Vec<SandboxRow>, Failed> {
+        let labels = serde_json::to_string(labels).unwrap_or_default();
+        let limit = limit.to_string();
+        let mut rows = Vec::new();
+        let mut cursor: Option<String> = None;
+        for _ in 0..most {
+            let page = self
+                .repeat(Verb::Read, "list sandboxes", || {
+                    // By creation: the default order changes while one pages through it.
+                    let mut query = vec![
+                        ("labels", labels.as_str()),
+                        ("limit", &limit),
+                        ("sort", "createdAt"),
+                        ("order", "asc"),
+                    ];
+                    query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+                    self.json::<SandboxList>(self.api(Method::GET, &["sandbox"]).query(&query))
+                })
+                .await?;
+            let next = match page {
+                None => None,
+                Some(SandboxList::Bare(items)) => {
+                    rows.extend(items);
+                    None
+                }
+                Some(SandboxList::Page { items, next_cursor }) => {
+                    rows.extend(items);
+                    next_cursor.filter(|next| !next.is_empty())
+                }
+            };
+            // A cursor that does not move would never end.
+            if next.is_none() || next == cursor {
+                break;
+            }
+            cursor = next;
+        }
+        Ok(rows)
+    }
+
+    /// What the key may do; `None` where the server does not tell.
+    pub(crate) async fn current_key(&self) -> Result<Option<KeyInfo>, Failed> {
+        let answer = self
+            .repeat(Verb::Read, "check the Daytona key", || {
+                self.json(self.api(Method::GET, &["api-keys", "current"]))
+            })
+            .await;
+        match answer {
+            Err(failed) if failed.has_status(StatusCode::NOT_FOUND) => Ok(None),
+            other => other,
+        }
+    }
+
+    /// What the server says about itself.
+    pub(crate) async fn server_config(&self) -> Result<Option<ServerConfig>, Failed> {
+        self.repeat(
+            Verb::Read,
+            "ask the Daytona server for its settings",
+            || self.json(self.api(Method::GET, &["config"])),
+        )
+        .await
+    }
+}
+
+/// A URL with more path segments, each percent-encoded.
+pub(crate) fn below(base: &Url, segments: &[&str]) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(segments);
+    }
+    url
+}
+
+/// Reads a body, up to so many bytes.
+async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, Trouble> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(transport)? {
+        if body.len() + chunk.len() > most {
+            break;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn decode<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<Option<T>, Trouble> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default();
+    if !kind.contains("json") {
+        return Err(refuse(StatusCode::OK, headers, b"<"));
+    }
+    serde_json::from_slice(body).map(Some).map_err(|error| {
+        let mut trouble = refuse(StatusCode::OK, headers, b"<");
+        trouble.refusal.message = format!("the answer makes no sense: {error}");
+        trouble.refusal.hint = None;
+        trouble
+    })
+}
+
+fn refuse(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Trouble {
+    Trouble {
+        failure: Failure::Answered(status),
+        refusal: retry::classify(status, headers, body),
+        is_mute: body.is_empty(),
+        source: None,
+    }
+}
+
+/// What a failure below HTTP means. The URL is left out of it: names of sandboxes help nobody there.
+pub(crate) fn transport(error: reqwest::Error) -> Trouble {
+    let error = error.without_url();
+    let failure = if error.is_connect() {
+        Failure::NotSent
+    } else {
+        Failure::NoReply
+    };
+    let kind = if error.is_builder() {
+        ErrorKind::Invalid
+    } else if error.is_timeout() {
+        ErrorKind::TimedOut
+    } else {
+        ErrorKind::Unreachable
+    };
+    // The outermost text says nothing that `operation` does not; the innermost says what happened.
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    let message = match failure {
+        Failure::NotSent => format!("no connection: {cause}"),
+        Failure::NoReply | Failure::Answered(_) => format!("no answer: {cause}"),
+    };
+    let refusal = Refusal {
+        kind,
+        message: crate::plain::short(&message, 300),
+        retry_after: None,
+        code: None,
+        hint: None,
+    };
+    Trouble {
+        failure,
+        refusal,
+        is_mute: false,
+        source: Some(error),
+    }
+}

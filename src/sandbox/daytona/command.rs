@@ -1,0 +1,589 @@
+//! A command as shell text, and what the shell says about its end.
+//!
+//! Promises: the text of the program that the shell runs is constant; every value reaches it as an
+//! argument in single quotes ([`quote`]), so nothing of a command is interpreted. The status line is
+//! hostile, for the candidate could have written it, and is parsed as such.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::plain;
+use crate::sandbox::{Collect, Command, CommandEnd, Layout};
+
+/// Runs in the sandbox: the command, its limit, its output.
+const KEEPER: &str = include_str!("command.sh");
+/// Starts the keeper.
+const STARTER: &str = include_str!("starter.sh");
+
+/// The longest single argument or variable of a process on Linux, with its NUL.
+const MAX_ARGUMENT: usize = 128 << 10;
+/// What all arguments and variables together may have; the system's limit is 2 MiB.
+const MAX_ARGUMENTS: usize = 1536 << 10;
+
+/// Whether the request waits for the command's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// The answer is the status.
+    Waiting,
+    /// The answer comes at once; the status is looked for.
+    Detached,
+}
+
+/// Where one command leaves its files: `run-<serial>` in forge's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) serial: u64,
+    folder: String,
+}
+
+impl Place {
+    pub(crate) fn new(layout: &Layout, serial: u64) -> Self {
+        Self {
+            serial,
+            folder: format!("{}/run-{serial}", layout.forge),
+        }
+    }
+
+    /// The path of one of its files.
+    pub(crate) fn file(&self, name: &str) -> String {
+        format!("{}/{name}", self.folder)
+    }
+}
+
+/// A text that any POSIX shell reads as exactly this one word. NUL has no such text.
+pub(crate) fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// Why a command cannot be started anywhere, if that is so.
+pub(crate) fn refuse(command: &Command) -> Option<CommandEnd> {
+    let refuse = |why: &str| Some(CommandEnd::CannotStart(why.to_owned()));
+    let words = command.programs.iter().flatten().chain(&command.arguments);
+    let variables = command
+        .env
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let sizes: Vec<usize> = words
+        .clone()
+        .map(String::len)
+        .chain(
+            variables
+                .clone()
+                .map(|(name, value)| name.len() + 1 + value.len()),
+        )
+        .collect();
+    let mut texts = words
+        .map(String::as_str)
+        .chain(variables.clone().flat_map(|(a, b)| [a, b]));
+    if texts.any(|text| text.contains('\0')) {
+        return refuse("an argument or a variable has a NUL in it");
+    }
+    if variables
+        .clone()
+        .any(|(name, _)| name.is_empty() || name.contains('='))
+    {
+        return refuse("a variable has a name that none can have");
+    }
+    // `env` would take it for a variable.
+    if command
+        .programs
+        .iter()
+        .any(|words| words.first().is_none_or(|word| word.contains('=')))
+    {
+        return refuse("a program has no name, or one with `=` in it");
+    }
+    if sizes.iter().any(|size| *size >= MAX_ARGUMENT) {
+        return refuse("an argument or a variable is longer than 128 KiB");
+    }
+    if sizes.iter().sum::<usize>() > MAX_ARGUMENTS {
+        return refuse("the arguments and variables are longer than 1.5 MiB together");
+    }
+    None
+}
+
+/// The text for the daemon's shell.
+pub(crate) fn script(
+    command: &Command,
+    place: &Place,
+    layout: &Layout,
+    mode: Mode,
+    executables: &[String],
+) -> String {
+    let mut text = String::from("exec /bin/sh -c ");
+    let mut add = |word: &str| {
+        text.push_str(&quote(word));
+        text.push(' ');
+    };
+    let number = |n: usize| n.to_string();
+    add(STARTER);
+    add(KEEPER);
+    add(match mode {
+        Mode::Waiting => "waiting",
+        Mode::Detached => "detached",
+    });
+    add(&layout.forge);
+    add(&layout.artifacts);
+    add(&place.serial.to_string());
+
+    add(&place.serial.to_string());
+    add(&format!("{:.3}", command.limit.as_secs_f64()));
+    add(&whole_seconds(command.limit).to_string());
+    add(&command.output_limit.0.to_string());
+    for folder in [&layout.work, &layout.artifacts, &layout.forge, &layout.tmp] {
+        add(folder);
+    }
+    let collect = command.then_collect.as_ref();
+    add(&collect
+        .map_or(1, |what| what.limit.0.saturating_add(1))
+        .to_string());
+    add(&collect.map_or(0, lines).to_string());
+    add(&bundle_limit(command).to_string());
+
+    add(&number(executables.len()));
+    executables.iter().for_each(|path| add(path));
+
+    let wanted = collect.map(collect_words).unwrap_or_default();
+    add(&number(wanted.len()));
+    wanted.iter().for_each(|word| add(word));
+
+    add(&number(command.programs.len()));
+    for words in &command.programs {
+        add(&number(words.len()));
+        words.iter().for_each(|word| add(word));
+    }
+    add(&number(command.arguments.len()));
+    command.arguments.iter().for_each(|word| add(word));
+    for (name, value) in &command.env {
+        add(&format!("{name}={value}"));
+    }
+    text.push_str("</dev/null\n");
+    text
+}
+
+/// Rounded up, and at least one.
+pub(crate) fn whole_seconds(time: Duration) -> u64 {
+    (time.as_secs() + u64::from(time.subsec_nanos() > 0)).max(1)
+}
+
+/// The most that the bundle of a command can have: what it holds, and tar's own blocks and padding.
+pub(crate) fn bundle_limit(command: &Command) -> u64 {
+    let (limit, files) = match &command.then_collect {
+        Some(what) => (what.limit.0, lines(what)),
+        None => (0, 0),
+    };
+    let output = command.output_limit.0.saturating_mul(2);
+    let blocks = files.saturating_add(16).saturating_mul(4096);
+    limit.saturating_add(output).saturating_add(blocks)
+}
+
+/// How many files the sandbox lists: more than are wanted, because some will turn out to be links, and so
+/// that it shows when there are too many.
+fn lines(what: &Collect) -> u64 {
+    (what.max_files as u64).saturating_mul(2).saturating_add(64)
+}
+
+fn collect_words(what: &Collect) -> Vec<String> {
+    let output = what.output.as_str();
+    let parents = output
+        .match_indices('/')
+        .map(|(at, _)| output[..at].to_owned());
+    let parents: Vec<String> = parents.collect();
+    let mut words = vec![output.to_owned(), parents.len().to_string()];
+    words.extend(parents);
+    words.extend(what.files.iter().map(|glob| widen(glob)));
+    words
+}
+
+/// A pattern of `find -path` that matches whatever the glob does, and perhaps more: the exact choice is
+/// made at home.
+fn widen(glob: &str) -> String {
+    let mut wide = String::new();
+    let mut chars = glob.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '*' => {
+                // `**/` matches nothing as well.
+                let mut stars = 1;
+                while chars.next_if_eq(&'*').is_some() {
+                    stars += 1;
+                }
+                if stars > 1 {
+                    chars.next_if_eq(&'/');
+                }
+                wide.push('*');
+            }
+            // Alternatives, classes and escapes: anything from here on.
+            '{' | '[' | '\\' => {
+                wide.push('*');
+                break;
+            }
+            c => wide.push(c),
+        }
+    }
+    // A trailing `/**` matches what is below; the slash stays.
+    wide
+}
+
+/// What the keeper says about a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) end: CommandEnd,
+    pub(crate) took: Duration,
+    pub(crate) dropped_stdout: u64,
+    pub(crate) dropped_stderr: u64,
+    pub(crate) bundle: Bundle,
+}
+
+/// How a command's files come home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bundle {
+    /// There is nothing.
+    None,
+    /// As one archive.
+    Packed,
+    /// One by one: the sandbox has no tar.
+    Loose,
+}
+
+impl Status {
+    /// Reads the last status line of a text; what a shell's start-up files print comes before it.
+    pub(crate) fn parse(text: &str, command: &Command) -> Option<Self> {
+        let line = text
+            .lines()
+            .rev()
+            .find_map(|line| line.strip_prefix("forge-status "))?;
+        let mut words = line.splitn(7, ' ');
+        let (end, code) = (words.next()?, words.next()?.parse::<i32>().ok()?);
+        let took = Duration::from_nanos(words.next()?.parse::<u64>().ok()?);
+        let dropped_stdout = words.next()?.parse().ok()?;
+        let dropped_stderr = words.next()?.parse().ok()?;
+        let bundle = match words.next()? {
+            "none" => Bundle::None,
+            "packed" => Bundle::Packed,
+            "loose" => Bundle::Loose,
+            _ => return None,
+        };
+        let reason = words.next()?;
+        let end = match end {
+            "exited" => CommandEnd::Exited(code),
+            "signalled" => CommandEnd::Signalled(code),
+            "timedout" => CommandEnd::TimedOut,
+            "notfound" => CommandEnd::NotFound(
+                command
+                    .programs
+                    .iter()
+                    .filter_map(|words| words.first())
+                    .cloned()
+                    .collect(),
+            ),
+            "cannotstart" => CommandEnd::CannotStart(plain::short(reason, 200)),
+            _ => return None,
+        };
+        Some(Self {
+            end,
+            took,
+            dropped_stdout,
+            dropped_stderr,
+            bundle,
+        })
+    }
+}
+
+/// A text that is not a status, for an error.
+pub(crate) fn show_nonsense(exit_code: i64, result: &str) -> String {
+    let mut message = format!("the sandbox's shell ended with {exit_code}");
+    if !result.trim().is_empty() {
+        // Writing to a String cannot fail.
+        let _ = write!(message, ": {}", plain::short(result.trim(), 200));
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::process::{Command as Process, Stdio};
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::name::RelativePath;
+    use crate::quantity::ByteCount;
+
+    fn command(programs: &[&[&str]], arguments: &[&str]) -> Command {
+        let words = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        Command {
+            programs: programs.iter().map(|program| words(program)).collect(),
+            arguments: words(arguments),
+            env: [("A".to_owned(), "it's\n$HOME".to_owned())].into(),
+            limit: Duration::from_secs(20),
+            output_limit: ByteCount::kib(64),
+            then_collect: None,
+        }
+    }
+
+    /// The text fed to a shell as the daemon does it. Gives what it printed, and its exit code.
+    fn feed(shell: &str, text: &str) -> (Vec<u8>, Option<i32>) {
+        let mut child = Process::new(shell)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let text = text.to_owned();
+        let feeder = std::thread::spawn(move || drop(input.write_all(text.as_bytes())));
+        let output = child.wait_with_output().unwrap();
+        feeder.join().unwrap();
+        (output.stdout, output.status.code())
+    }
+
+    struct Home {
+        folder: TempDir,
+        layout: Layout,
+    }
+
+    fn home() -> Home {
+        let folder = tempfile::tempdir().unwrap();
+        let work = folder.path().to_str().unwrap().to_owned();
+        let layout = Layout {
+            forge: format!("{work}/.forge"),
+            artifacts: format!("{work}/.forge/artifacts"),
+            tmp: "/tmp".to_owned(),
+            work,
+        };
+        Home { folder, layout }
+    }
+
+    impl Home {
+        fn run(&self, serial: u64, command: &Command) -> Status {
+            let place = Place::new(&self.layout, serial);
+            let text = script(command, &place, &self.layout, Mode::Waiting, &[]);
+            let (said, code) = feed("sh", &text);
+            let said = String::from_utf8_lossy(&said);
+            assert_eq!(code, Some(0), "{said}");
+            Status::parse(&said, command).unwrap_or_else(|| panic!("no status in {said:?}"))
+        }
+
+        fn read(&self, serial: u64, file: &str) -> String {
+            let path = self
+                .folder
+                .path()
+                .join(format!(".forge/run-{serial}/{file}"));
+            String::from_utf8(std::fs::read(path).unwrap()).unwrap()
+        }
+    }
+
+    #[test]
+    fn the_ways_in_which_a_command_ends_are_told_apart() {
+        let home = home();
+        std::fs::write(home.folder.path().join("plain"), "").unwrap();
+        let sh = |text| command(&[&["sh", "-c", text, "sh"]], &[]);
+        let missing = vec!["no-such-1".to_owned(), "./no-such-2".to_owned()];
+        let no_file = "it is not an executable file".to_owned();
+        for (serial, (command, end)) in [
+            (sh("exit 3"), CommandEnd::Exited(3)),
+            (sh("exit 124"), CommandEnd::Exited(124)),
+            (sh("exit 137"), CommandEnd::Exited(137)),
+            (sh("kill -9 $$"), CommandEnd::Signalled(9)),
+            (sh("kill -9 0"), CommandEnd::Signalled(9)),
+            (
+                command(&[&["no-such-1"], &["./no-such-2"]], &[]),
+                CommandEnd::NotFound(missing),
+            ),
+            (
+                command(&[&["./plain"]], &[]),
+                CommandEnd::CannotStart(no_file),
+            ),
+            (
+                command(&[&["no-such-1"], &["true"]], &[]),
+                CommandEnd::Exited(0),
+            ),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(
+                home.run(serial as u64, &command).end,
+                end,
+                "{:?}",
+                command.programs
+            );
+        }
+        let mut late = sh("trap : TERM; sleep 0.1; echo early; while :; do sleep 5; done");
+        late.limit = Duration::from_millis(700);
+        assert_eq!(home.run(100, &late).end, CommandEnd::TimedOut);
+        assert_eq!(home.read(100, "stdout"), "early\n");
+    }
+
+    #[test]
+    fn a_command_has_exactly_its_environment_and_no_input() {
+        let home = home();
+        let status = home.run(1, &command(&[&["env"]], &[]));
+        assert_eq!(status.end, CommandEnd::Exited(0));
+        let said = home.read(1, "stdout");
+        let path = std::env::var_os("PATH").unwrap().into_string().unwrap();
+        let work = &home.layout.work;
+        let expected =
+            format!("PATH={path}\nHOME={work}\nLANG=C.UTF-8\nTMPDIR=/tmp\nA=it's\n$HOME\n");
+        assert_eq!(said, expected);
+        home.run(2, &command(&[&["cat"]], &[]));
+        assert_eq!(home.read(2, "stdout"), "");
+    }
+
+    #[test]
+    fn a_command_that_is_sent_twice_runs_once() {
+        let home = home();
+        let twice = command(&[&["sh", "-c", "echo x >>count"]], &[]);
+        let (first, second) = (home.run(1, &twice), home.run(1, &twice));
+        assert_eq!(first, second);
+        assert_eq!(
+            std::fs::read_to_string(home.folder.path().join("count")).unwrap(),
+            "x\n"
+        );
+    }
+
+    #[test]
+    fn output_over_the_limit_is_counted_and_stops_nothing() {
+        let home = home();
+        let mut loud = command(
+            &[&["sh", "-c", "yes | head -c 300000; echo done >end"]],
+            &[],
+        );
+        loud.output_limit = ByteCount(1000);
+        let status = home.run(1, &loud);
+        assert_eq!((status.dropped_stdout, status.dropped_stderr), (299_000, 0));
+        assert_eq!(home.read(1, "stdout").len(), 1000);
+        assert!(home.folder.path().join("end").exists());
+    }
+
+    #[test]
+    fn what_left_the_process_group_is_not_waited_for_and_ends() {
+        let home = home();
+        let text = "setsid sleep 600 & echo $! >pid; echo hi";
+        let status = home.run(1, &command(&[&["sh", "-c", text]], &[]));
+        assert_eq!(
+            (status.end, home.read(1, "stdout").as_str()),
+            (CommandEnd::Exited(0), "hi\n")
+        );
+        let id = std::fs::read_to_string(home.folder.path().join("pid")).unwrap();
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", id.trim()));
+        assert!(state.is_err() || state.unwrap().contains(") Z "), "{id}");
+    }
+
+    #[test]
+    fn the_bundle_has_what_was_asked_for_and_names_the_rest() {
+        let home = home();
+        let text = "echo out; cd .forge/artifacts; mkdir charts; echo png >charts/a.png; echo no >b.txt; \
+                    head -c 3000 /dev/zero >charts/big.png; ln -s /etc charts/l.png; mkfifo charts/f.png; \
+                    echo result >../../out.md";
+        let mut wanted = command(&[&["sh", "-c", text]], &[]);
+        wanted.then_collect = Some(Collect {
+            output: RelativePath::parse("out.md").unwrap(),
+            files: vec!["charts/*.png".to_owned()],
+            limit: ByteCount(2000),
+            max_files: 10,
+        });
+        assert_eq!(home.run(1, &wanted).bundle, Bundle::Packed);
+        let listed = Process::new("tar")
+            .arg("-tf")
+            .arg(home.folder.path().join(".forge/run-1/bundle"))
+            .output()
+            .unwrap();
+        let mut names: Vec<_> = std::str::from_utf8(&listed.stdout)
+            .unwrap()
+            .lines()
+            .collect();
+        names.sort_unstable();
+        let expected = [
+            "./.forge/artifacts/charts/a.png",
+            "./.forge/artifacts/charts/f.png",
+            "./.forge/artifacts/charts/l.png",
+            "./.forge/run-1/found",
+            "./.forge/run-1/stderr",
+            "./.forge/run-1/stdout",
+            "./out.md",
+        ];
+        assert_eq!(names, expected);
+        let found = home.read(1, "found");
+        assert!(
+            found.contains("large ./.forge/artifacts/charts/big.png\n"),
+            "{found}"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_an_argument_is_refused_before_it_is_sent() {
+        let long = "x".repeat(MAX_ARGUMENT);
+        for (command, refused) in [
+            (command(&[&["true"]], &["fine"]), false),
+            (command(&[&["true"]], &["a\0b"]), true),
+            (command(&[&["true"]], &[&long]), true),
+            (command(&[&["true"]], &[&long[1..]]), false),
+            (command(&[&["true"]], &[&long[1..]; 13]), true),
+            (command(&[&["a=b"]], &[]), true),
+        ] {
+            assert_eq!(
+                refuse(&command).is_some(),
+                refused,
+                "{:?}",
+                command.programs
+            );
+        }
+    }
+
+    #[test]
+    fn a_status_that_makes_no_sense_is_none() {
+        let command = command(&[&["true"]], &[]);
+        for text in [
+            "",
+            "forge-status",
+            "forge-status exited x 1 0 0 none -",
+            "forge-status flew 1 1 0 0 none -",
+        ] {
+            assert_eq!(Status::parse(text, &command), None, "{text}");
+        }
+        let noisy = "welcome!\n\nforge-status exited 7 5 1 2 loose -\n";
+        assert_eq!(
+            Status::parse(noisy, &command).unwrap().end,
+            CommandEnd::Exited(7)
+        );
+    }
+
+    #[test]
+    fn a_glob_is_widened_and_never_narrowed() {
+        for (glob, wide) in [
+            ("*.png", "*.png"),
+            ("charts/*.png", "charts/*.png"),
+            ("**/*.png", "**.png"),
+            ("charts/**", "charts/*"),
+            ("{a,b}.png", "*"),
+            ("x[!a].png", "x*"),
+            ("a?b", "a?b"),
+        ] {
+            assert_eq!(widen(glob), wide);
+        }
+    }
+
+    static SHELLS: LazyLock<Vec<&str>> = LazyLock::new(|| {
+        let there = |shell: &&str| Process::new(shell).arg("-c").arg(":").status().is_ok();
+        ["sh", "bash", "dash", "zsh"]
+            .into_iter()
+            .filter(there)
+            .collect()
+    });
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn a_shell_reads_a_quoted_text_as_that_text(text in r"[^\x00]{0,60}", other in "[ '\"$`\\\\!\n*~{}-]{0,20}") {
+            for shell in SHELLS.iter() {
+                let line = format!("printf '%s|%s|' {} {}\n", quote(&text), quote(&other));
+                let (said, code) = feed(shell, &line);
+                prop_assert_eq!(code, Some(0));
+                prop_assert_eq!(String::from_utf8(said).unwrap(), format!("{text}|{other}|"));
+            }
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! What an answer means, and what may be sent again.
+//!
+//! Promises: the one place that reads an error answer ([`classify`]) and the one that decides which verb
+//! may be repeated after which failure ([`may_repeat`]). Nothing here waits.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::{DATE, HeaderMap};
+use serde_json::Value;
+
+use crate::plain;
+use crate::sandbox::ErrorKind;
+
+/// What an answer that is not a success says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) kind: ErrorKind,
+    pub(crate) message: String,
+    pub(crate) retry_after: Option<Duration>,
+    /// The server's own word for it, for example `FILE_NOT_FOUND`.
+    pub(crate) code: Option<String>,
+    pub(crate) hint: Option<&'static str>,
+}
+
+/// Reads an answer that is not the success that was expected. A status of success means that it should
+/// have been JSON and was not.
+pub(crate) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Refusal {
+    let (said, code) = read_body(body);
+    let lower = said.as_deref().unwrap_or_default().to_ascii_lowercase();
+    let has = |texts: &[&str]| texts.iter().any(|text| lower.contains(text));
+    let kind = match status.as_u16() {
+        0..400 => ErrorKind::Protocol,
+        400 if has(&["per sandbox"]) => ErrorKind::Invalid,
+        // The account's pool is full; not one of these has a status of its own.
+        400 if has(&["limit exceeded", "no available runners"]) => ErrorKind::Quota,
+        400 if has(&["failed to start"]) => ErrorKind::Server,
+        // The 409 of older servers.
+        400 if has(&["change in progress"]) => ErrorKind::Busy,
+        400 if has(&["is the sandbox started", "runner info"]) => ErrorKind::Lost,
+        401 => ErrorKind::Unauthorized,
+        403 => ErrorKind::Forbidden,
+        404 | 410 => ErrorKind::Lost,
+        408 => ErrorKind::TimedOut,
+        409 => ErrorKind::Busy,
+        425 | 429 => ErrorKind::Throttled,
+        400..500 => ErrorKind::Invalid,
+        _ => ErrorKind::Server,
+    };
+    let hint = match kind {
+        ErrorKind::Unauthorized => Some("check DAYTONA_API_KEY; `forge doctor` tries it"),
+        ErrorKind::Forbidden => {
+            Some("give the key the permissions `write:sandboxes` and `delete:sandboxes`")
+        }
+        ErrorKind::Protocol => {
+            Some("wrong API URL? it ends in `/api`, for example `https://app.daytona.io/api`")
+        }
+        ErrorKind::Quota
+        | ErrorKind::Invalid
+        | ErrorKind::Throttled
+        | ErrorKind::Busy
+        | ErrorKind::Unreachable
+        | ErrorKind::TimedOut
+        | ErrorKind::Server
+        | ErrorKind::Lost
+        | ErrorKind::Machine
+        | ErrorKind::Stopped => None,
+    };
+    let message = match said {
+        Some(said) => plain::short(&said, 300),
+        None if body.is_empty() => format!("the answer is {status} without a word"),
+        None => format!("the answer is {status} with something that is not JSON"),
+    };
+    Refusal {
+        kind,
+        message,
+        retry_after: retry_after(headers),
+        code,
+        hint,
+    }
+}
+
+/// The message and the code of either envelope of an error.
+fn read_body(body: &[u8]) -> (Option<String>, Option<String>) {
+    let Ok(value) = serde_json::from_slice::<Value>(body) else {
+        let text = String::from_utf8_lossy(body);
+        let text = text.trim();
+        let prose = !text.is_empty() && !text.starts_with('<');
+        return (prose.then(|| text.to_owned()), None);
+    };
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(parts) => {
+            let parts: Vec<&str> = parts.iter().filter_map(Value::as_str).collect();
+            (!parts.is_empty()).then(|| parts.join(", "))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
+    };
+    let field = |names: &[&str]| names.iter().find_map(|name| value.get(name).and_then(text));
+    let message = field(&["message", "error", "errors"]).or_else(|| text(&value));
+    (
+        message.filter(|text| !text.trim().is_empty()),
+        field(&["code", "error_code"]),
+    )
+}
+
+/// The longest that any `Retry-After`, with or without a throttler's suffix, asks for; at most an hour.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let read = |text: &str| -> Option<Duration> {
+        let text = text.trim();
+        if let Ok(seconds) = text.parse::<f64>() {
+            return Duration::try_from_secs_f64(seconds).ok();
+        }
+        let then = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+        // By the server's own clock where it tells: ours may be off.
+        let now = headers.get(DATE).and_then(|date| date.to_str().ok());
+        let now = now.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+        let now = now.map_or_else(jiff::Timestamp::now, |date| date.timestamp());
+        Some(Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO))
+    };
+    headers
+        .iter()
+        .filter(|(name, _)| name.as_str().starts_with("retry-after"))
+        .filter_map(|(_, value)| read(value.to_str().ok()?))
+        .max()
+        .map(|wait| wait.min(Duration::from_secs(3600)))
+}
+
+/// What kind of request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    /// Changes nothing.
+    Read,
+    /// Puts files where they replace themselves.
+    Upload,
+    /// Makes a sandbox. A second one would get a conflict, or cost money.
+    Create,
+    /// Runs something that nobody may run twice.
+    Execute,
+    /// Deletes or stops. The reaper is who repeats that.
+    Delete,
+}
+
+/// How a request failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The connection was never established: the server knows nothing of it.
+    NotSent,
+    /// It was sent, and what became of it is not known.
+    NoReply,
+    /// The server answered.
+    Answered(StatusCode),
+}
+
+/// Whether the very same request may be sent again after this failure.
+pub(crate) fn may_repeat(verb: Verb, failure: Failure) -> bool {
+    match (verb, failure) {
+        (Verb::Delete, _) => false,
+        (_, Failure::NotSent) => true,
+        (Verb::Read | Verb::Upload, Failure::NoReply) => true,
+        (Verb::Create | Verb::Execute, Failure::NoReply) => false,
+        (_, Failure::Answered(StatusCode::TOO_MANY_REQUESTS)) => true,
+        (Verb::Read | Verb::Upload, Failure::Answered(status)) => {
+            matches!(status.as_u16(), 502..=504)
+        }
+        (Verb::Create | Verb::Execute, Failure::Answered(_)) => false,
+    }
+}
+
+/// Whether a create that failed like this may have left a sandbox behind.
+pub(crate) fn is_ambiguous(failure: Failure, kind: ErrorKind, message: &str) -> bool {
+    match failure {
+        Failure::NotSent => false,
+        Failure::NoReply => true,
+        Failure::Answered(status) => {
+            status.is_server_error()
+                || status == StatusCode::REQUEST_TIMEOUT
+                // `400 Sandbox failed to start`: the row exists.
+                || kind == ErrorKind::Server
+                // A proxy may have replayed our own request: then the name is taken by us.
+                || (status == StatusCode::CONFLICT && message.contains("exist"))
+        }
+    }
+}
+
+/// How long a verb is repeated.
+pub(crate) fn budget(verb: Verb) -> Duration {
+    Duration::from_secs(match verb {
+        Verb::Read => 15,
+        Verb::Upload => 30,
+        // Two windows of the limit on creations.
+        Verb::Create => 130,
+        Verb::Execute => 20,
+        Verb::Delete => 0,
+    })
+}
+
+/// Growing waits with jitter.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    next: Duration,
+    most: Duration,
+}
+
+impl Backoff {
+    pub(crate) fn new(first: Duration, most: Duration) -> Self {
+        Self { next: first, most }
+    }
+
+    /// The next wait: half as long again as the one before, ±20 %.
+    pub(crate) fn next(&mut self) -> Duration {
+        let base = self.next.min(self.most);
+        self.next = base.mul_f64(1.5).min(self.most);
+        base.mul_f64(0.8 + 0.4 * chance())
+    }
+}
+
+/// A number in `0..1`, different each time. Each `RandomState` has keys of its own.
+pub(crate) fn chance() -> f64 {
+    let bits = RandomState::new().build_hasher().finish() >> 11;
+    bits as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ErrorKind::{
+        Busy, Forbidden, Invalid, Lost, Protocol, Quota, Server, Throttled, TimedOut, Unauthorized,
+    };
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    fn check(status: u16, body: &str, kind: ErrorKind, message: &str) {
+        let status = StatusCode::from_u16(status).unwrap();
+        let refusal = classify(status, &HeaderMap::new(), body.as_bytes());
+        assert_eq!(
+            (refusal.kind, refusal.message.as_str()),
+            (kind, message),
+            "{status} {body}"
+        );
+    }
+
+    #[test]
+    fn answers_are_classified_by_status_and_text() {
+        check(
+            200,
+            "<!doctype html>",
+            Protocol,
+            "the answer is 200 OK with something that is not JSON",
+        );
+        check(302, "", Protocol, "the answer is 302 Found without a word");
+        check(400, r#"{"message":["a","b"]}"#, Invalid, "a, b");
+        check(
+            400,
+            r#"{"message":"Total CPU limit exceeded. Maximum allowed: 10"}"#,
+            Quota,
+            "Total CPU limit exceeded. Maximum allowed: 10",
+        );
+        check(
+            400,
+            r#"{"message":"No available runners"}"#,
+            Quota,
+            "No available runners",
+        );
+        check(
+            400,
+            r#"{"message":"CPU 9 exceeds maximum allowed per sandbox"}"#,
+            Invalid,
+            "CPU 9 exceeds maximum allowed per sandbox",
+        );
+        check(
+            400,
+            r#"{"message":"Sandbox failed to start: x"}"#,
+            Server,
+            "Sandbox failed to start: x",
+        );
+        check(
+            400,
+            r#"{"message":"Sandbox state change in progress"}"#,
+            Busy,
+            "Sandbox state change in progress",
+        );
+        check(
+            400,
+            r#"{"message":"no IP. Is the Sandbox started?"}"#,
+            Lost,
+            "no IP. Is the Sandbox started?",
+        );
+        check(
+            401,
+            r#"{"error":"Unauthorized"}"#,
+            Unauthorized,
+            "Unauthorized",
+        );
+        check(
+            403,
+            r#"{"message":"","error":"Forbidden"}"#,
+            Forbidden,
+            "the answer is 403 Forbidden with something that is not JSON",
+        );
+        check(404, "", Lost, "the answer is 404 Not Found without a word");
+        check(
+            408,
+            r#"{"message":"request timeout"}"#,
+            TimedOut,
+            "request timeout",
+        );
+        check(409, r#"{"message":"in progress"}"#, Busy, "in progress");
+        check(422, r#"{"errors":["x"]}"#, Invalid, "x");
+        check(429, "slow down", Throttled, "slow down");
+        check(
+            500,
+            "null",
+            Server,
+            "the answer is 500 Internal Server Error with something that is not JSON",
+        );
+        check(
+            502,
+            "",
+            Server,
+            "the answer is 502 Bad Gateway without a word",
+        );
+    }
+
+    #[test]
+    fn a_message_cannot_steer_a_terminal_or_flood_it() {
+        let body = format!("\u{1b}[2J{}\n::error::", "x".repeat(5000));
+        let refusal = classify(StatusCode::BAD_REQUEST, &HeaderMap::new(), body.as_bytes());
+        assert!(refusal.message.chars().count() <= 301 && !refusal.message.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn retry_after_is_read_with_any_suffix_and_form() {
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        for (pairs, seconds) in [
+            (vec![], None),
+            (vec![("retry-after", "7")], Some(7)),
+            (
+                vec![("retry-after-sandbox-create", "12"), ("retry-after", "3")],
+                Some(12),
+            ),
+            (
+                vec![
+                    ("retry-after", "Sun, 06 Nov 1994 08:49:57 GMT"),
+                    ("date", date),
+                ],
+                Some(20),
+            ),
+            (
+                vec![
+                    ("retry-after", "Sun, 06 Nov 1994 08:40:00 GMT"),
+                    ("date", date),
+                ],
+                Some(0),
+            ),
+            (vec![("retry-after", "soon")], None),
+            (vec![("retry-after", "-1")], None),
+            (vec![("retry-after", "1e300")], None),
+            (vec![("retry-after", "999999")], Some(3600)),
+        ] {
+            let got = retry_after(&headers(&pairs));
+            assert_eq!(got, seconds.map(Duration::from_secs), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_harmless_twice_is_sent_twice() {
+        let answered = |status| Failure::Answered(StatusCode::from_u16(status).unwrap());
+        for (verb, repeats) in [
+            (Verb::Read, [true, true, true, true, false, false]),
+            (Verb::Upload, [true, true, true, true, false, false]),
+            (Verb::Create, [true, false, true, false, false, false]),
+            (Verb::Execute, [true, false, true, false, false, false]),
+            (Verb::Delete, [false; 6]),
+        ] {
+            let failures = [
+                Failure::NotSent,
+                Failure::NoReply,
+                answered(429),
+                answered(502),
+                answered(500),
+                answered(409),
+            ];
+            for (failure, expected) in failures.into_iter().zip(repeats) {
+                assert_eq!(may_repeat(verb, failure), expected, "{verb:?} {failure:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn waits_grow_to_their_limit_and_differ() {
+        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(1));
+        let waits: Vec<Duration> = (0..20).map(|_| backoff.next()).collect();
+        assert!(waits[0] >= Duration::from_millis(200) && waits[0] <= Duration::from_millis(300));
+        assert!(
+            waits[19] >= Duration::from_millis(800) && waits[19] <= Duration::from_millis(1200)
+        );
+        assert!(waits[15..].windows(2).any(|pair| pair[0] != pair[1]));
+    }
+}

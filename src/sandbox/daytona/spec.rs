@@ -1,0 +1,296 @@
+//! What is asked for when a sandbox is created.
+//!
+//! Promises: pure; what Daytona would refuse is refused here, before anything exists; every sandbox has a
+//! name and labels to be found by, and expires by itself, later than its trial and without forge.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::wire::{BuildInfo, CreateSandbox, Volume};
+use crate::sandbox::{Network, SandboxSpec};
+
+/// Says that a sandbox is forge's.
+pub const LABEL: &str = "forge";
+/// The label with the run.
+pub const LABEL_RUN: &str = "forge.run";
+/// The label with the name, which the server changes when it deletes.
+pub const LABEL_NAME: &str = "forge.name";
+/// The label with the machine that asked for it.
+pub const LABEL_HOST: &str = "forge.host";
+/// The label with the time.
+pub const LABEL_CREATED: &str = "forge.created";
+
+/// The most networks in an allow list.
+const MAX_NETWORKS: usize = 10;
+
+/// The size of a sandbox that is built; `None` is the server's default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Resources {
+    /// Cores.
+    pub cpu: Option<u32>,
+    /// GiB.
+    pub memory: Option<u32>,
+    /// GiB.
+    pub disk: Option<u32>,
+}
+
+/// What a sandbox is made from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Source {
+    /// The server's default snapshot.
+    #[default]
+    Default,
+    /// This snapshot, with its size.
+    Snapshot(String),
+    /// Built, which takes minutes the first time.
+    Build {
+        /// The whole Dockerfile.
+        dockerfile: String,
+        /// The size.
+        resources: Resources,
+    },
+}
+
+impl Source {
+    /// Decides by what was asked for: a snapshot, an image, or neither.
+    ///
+    /// # Errors
+    /// A sentence, when both are given, a size comes without a build, or a text is not a name.
+    pub fn choose(
+        snapshot: Option<&str>,
+        image: Option<&str>,
+        resources: Resources,
+    ) -> Result<Self, String> {
+        let Resources { cpu, memory, disk } = resources;
+        if [cpu, memory, disk].contains(&Some(0)) {
+            return Err("a sandbox cannot have 0 cores, memory or disk".to_owned());
+        }
+        let named = |text: &str| {
+            if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+                return Err(format!(
+                    "{text:?} is not the name of a snapshot or an image"
+                ));
+            }
+            Ok(text.to_owned())
+        };
+        match (snapshot, image) {
+            (Some(_), Some(_)) => Err("give a snapshot or an image, not both".to_owned()),
+            (None, Some(image)) => {
+                let dockerfile = format!("FROM {}\n", named(image)?);
+                Ok(Self::Build {
+                    dockerfile,
+                    resources,
+                })
+            }
+            _ if resources != Resources::default() => {
+                Err("cpu, memory and disk need an image: a snapshot has its own size".to_owned())
+            }
+            (Some(snapshot), None) => named(snapshot).map(Self::Snapshot),
+            (None, None) => Ok(Self::Default),
+        }
+    }
+}
+
+/// Checks a network policy as Daytona would.
+///
+/// # Errors
+/// A sentence that says which network is not one, or how many are allowed.
+pub fn check_network(network: &Network) -> Result<(), String> {
+    let networks = match network {
+        Network::Open | Network::Block => return Ok(()),
+        Network::Allow(networks) => networks,
+    };
+    if networks.is_empty() || networks.len() > MAX_NETWORKS {
+        return Err(format!(
+            "give 1 to {MAX_NETWORKS} networks, not {}",
+            networks.len()
+        ));
+    }
+    let is_cidr = |text: &str| {
+        let (address, prefix) = text.split_once('/')?;
+        let digits = prefix.bytes().all(|byte| byte.is_ascii_digit());
+        let prefix = prefix
+            .parse::<u8>()
+            .ok()
+            .filter(|prefix| digits && *prefix <= 32)?;
+        address.parse::<Ipv4Addr>().ok().map(|_| prefix)
+    };
+    match networks.iter().find(|text| is_cidr(text).is_none()) {
+        Some(bad) => Err(format!(
+            "`{bad}` is not an IPv4 network such as `10.0.0.0/8`"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The intervals of a sandbox that may be needed for so long: minutes without activity until it stops,
+/// and minutes of life whatever happens. Stopping deletes it.
+fn expiry(lifetime: Duration) -> (u64, u64) {
+    let minutes = lifetime.as_secs().div_ceil(60) + u64::from(lifetime.subsec_nanos() > 0);
+    let stop = (minutes + 5).max(15);
+    (stop, stop + 15)
+}
+
+/// The body of the create.
+///
+/// # Errors
+/// A sentence, when the network policy is not one.
+pub(crate) fn body<'a>(
+    spec: &'a SandboxSpec,
+    source: &'a Source,
+    target: Option<&'a str>,
+    volumes: &[Volume],
+    host: &str,
+    created: &str,
+) -> Result<CreateSandbox<'a>, String> {
+    check_network(&spec.network)?;
+    let mut labels = BTreeMap::from([
+        (LABEL.to_owned(), "1".to_owned()),
+        (LABEL_CREATED.to_owned(), created.to_owned()),
+    ]);
+    if !host.is_empty() {
+        labels.insert(LABEL_HOST.to_owned(), host.to_owned());
+    }
+    labels.extend(spec.labels.clone());
+    // By these it is found again: nobody's label replaces them.
+    labels.insert(LABEL_RUN.to_owned(), spec.run.to_string());
+    labels.insert(LABEL_NAME.to_owned(), spec.name.to_string());
+    let (snapshot, build_info, resources) = match source {
+        Source::Default => (None, None, Resources::default()),
+        Source::Snapshot(name) => (Some(name.as_str()), None, Resources::default()),
+        Source::Build {
+            dockerfile,
+            resources,
+        } => {
+            let dockerfile_content = Cow::Borrowed(dockerfile.as_str());
+            (None, Some(BuildInfo { dockerfile_content }), *resources)
+        }
+    };
+    let (network_block_all, network_allow_list) = match &spec.network {
+        Network::Open => (None, None),
+        Network::Block => (Some(true), None),
+        Network::Allow(networks) => (None, Some(networks.join(","))),
+    };
+    let (auto_stop_interval, ttl_minutes) = expiry(spec.lifetime);
+    Ok(CreateSandbox {
+        name: spec.name.as_str(),
+        labels,
+        snapshot,
+        build_info,
+        cpu: resources.cpu,
+        memory: resources.memory,
+        disk: resources.disk,
+        target,
+        auto_stop_interval,
+        auto_delete_interval: 0,
+        ttl_minutes,
+        network_block_all,
+        network_allow_list,
+        volumes: volumes.to_vec(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::{RunId, SandboxName};
+    use crate::sandbox::Trust;
+
+    #[test]
+    fn a_source_is_chosen_only_when_it_makes_sense() {
+        let none = Resources::default();
+        let big = Resources {
+            cpu: Some(2),
+            ..none
+        };
+        let built = |resources| Source::Build {
+            dockerfile: "FROM x:1\n".to_owned(),
+            resources,
+        };
+        for (snapshot, image, resources, expected) in [
+            (None, None, none, Some(Source::Default)),
+            (
+                Some("s"),
+                None,
+                none,
+                Some(Source::Snapshot("s".to_owned())),
+            ),
+            (None, Some("x:1"), none, Some(built(none))),
+            (None, Some("x:1"), big, Some(built(big))),
+            (Some("s"), Some("x"), none, None),
+            (Some("s"), None, big, None),
+            (None, None, big, None),
+            (None, Some("x\nRUN evil"), none, None),
+            (Some(""), None, none, None),
+            (
+                None,
+                Some("x"),
+                Resources {
+                    disk: Some(0),
+                    ..none
+                },
+                None,
+            ),
+        ] {
+            let got = Source::choose(snapshot, image, resources);
+            assert_eq!(got.clone().ok(), expected, "{snapshot:?} {image:?} {got:?}");
+        }
+    }
+
+    #[test]
+    fn networks_are_checked_before_anything_exists() {
+        let allow =
+            |texts: &[&str]| Network::Allow(texts.iter().map(|t| (*t).to_owned()).collect());
+        for (network, good) in [
+            (Network::Open, true),
+            (Network::Block, true),
+            (allow(&["10.0.0.0/8", "1.2.3.4/32"]), true),
+            (allow(&[]), false),
+            (allow(&["10.0.0.0/8"; 11]), false),
+            (allow(&["10.0.0.0"]), false),
+            (allow(&["10.0.0.0/33"]), false),
+            (allow(&["10.0.0.0/+8"]), false),
+            (allow(&["::1/8"]), false),
+            (allow(&["10.0.0.0/8,0.0.0.0/0"]), false),
+        ] {
+            assert_eq!(check_network(&network).is_ok(), good, "{network:?}");
+        }
+    }
+
+    #[test]
+    fn a_sandbox_expires_later_than_it_is_needed() {
+        for (seconds, stop) in [(1, 15), (600, 15), (601, 16), (3600, 65)] {
+            assert_eq!(
+                expiry(Duration::from_secs(seconds)),
+                (stop, stop + 15),
+                "{seconds}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_create_says_no_more_than_it_must() {
+        let run = RunId::generate();
+        let spec = SandboxSpec {
+            name: SandboxName::new(&run, 1, "x"),
+            run,
+            labels: BTreeMap::from([("forge.run".to_owned(), "not this".to_owned())]),
+            lifetime: Duration::from_secs(60),
+            network: Network::Block,
+            trust: Trust::Trusted,
+        };
+        let body = body(&spec, &Source::Default, None, &[], "", "now").unwrap();
+        let expected = serde_json::json!({
+            "name": spec.name.as_str(),
+            "labels": {
+                "forge": "1", "forge.run": run.to_string(), "forge.name": spec.name.as_str(),
+                "forge.created": "now",
+            },
+            "autoStopInterval": 15, "autoDeleteInterval": 0, "ttlMinutes": 30,
+            "networkBlockAll": true,
+        });
+        assert_eq!(serde_json::to_value(body).unwrap(), expected);
+    }
+}

@@ -1,0 +1,327 @@
+//! In a sandbox: what a trial costs, and what comes home of a command whatever happens to it.
+
+use std::time::Duration;
+
+use forge::quantity::ByteCount;
+use forge::sandbox::daytona::DaytonaOptions;
+use forge::sandbox::{Area, CommandEnd, ErrorKind, Sandbox, SandboxError, Skipped};
+
+use super::{Home, Printed, Setup, collect, shell, upload};
+use crate::support::fake_daytona::fault::{After, Before, Canned, During, Rule, When};
+use crate::support::fake_daytona::{Options, Route};
+use reqwest::StatusCode;
+
+const AGENT: &str = "#!/bin/sh\necho \"out $1\"\necho err >&2\nprintf 'result of %s' \"$1\" >\"$2\"\n\
+                     echo '{\"tokens\": 1}' >\"$FORGE_ARTIFACTS/metrics.json\"\n";
+
+/// A whole trial. Gives what it printed, and what came home.
+async fn trial(setup: &Setup) -> (Printed, Home) {
+    let sandbox = setup.sandbox().await;
+    sandbox
+        .upload(&[upload("agent.sh", AGENT, true), upload("empty", "", false)])
+        .await
+        .unwrap();
+    let layout = sandbox.layout();
+    let mut command = shell("");
+    command.programs = vec![vec!["no-such".to_owned()], vec!["./agent.sh".to_owned()]];
+    command.arguments = vec![
+        "it's \"$HOME\"\n😀".to_owned(),
+        format!("{}/out.md", layout.work),
+    ];
+    command
+        .env
+        .insert("FORGE_ARTIFACTS".to_owned(), layout.artifacts.clone());
+    let what = collect(&["*.json"]);
+    command.then_collect = Some(what.clone());
+    let (mut printed, mut home) = (Printed::default(), Home::default());
+    let result = sandbox.run(&command, &mut printed).await.unwrap();
+    assert_eq!(result.end, CommandEnd::Exited(0), "{:?}", printed.texts());
+    let collected = sandbox.collect(&what, &mut home).await.unwrap();
+    assert_eq!(collected.skipped, []);
+    setup.delete(sandbox.as_ref()).await;
+    (printed, home)
+}
+
+fn check_trial(printed: &Printed, home: &Home) {
+    let (stdout, stderr) = printed.texts();
+    assert_eq!(
+        (stdout.as_str(), stderr.as_str()),
+        ("out it's \"$HOME\"\n😀\n", "err\n")
+    );
+    let expected = [
+        (
+            Area::Work,
+            "out.md",
+            "result of it's \"$HOME\"\n😀".to_owned(),
+        ),
+        (
+            Area::Artifacts,
+            "metrics.json",
+            "{\"tokens\": 1}\n".to_owned(),
+        ),
+    ];
+    assert_eq!(home.texts(), expected);
+}
+
+#[tokio::test]
+async fn a_warm_trial_is_five_calls_and_the_key_is_in_one_header_of_each() {
+    let setup = Setup::new(Options {
+        warm: true,
+        ..Options::default()
+    });
+    let (printed, home) = trial(&setup).await;
+    check_trial(&printed, &home);
+    let book = setup.fake.book();
+    assert_eq!(book.len(), 5, "{book:#?}");
+    for seen in book {
+        assert_eq!(seen.key_in, Vec::<String>::new(), "{}", seen.path);
+    }
+}
+
+#[tokio::test]
+async fn a_cold_trial_is_six_calls() {
+    let setup = Setup::new(Options {
+        start: Duration::from_millis(200),
+        ..Options::default()
+    });
+    let (printed, home) = trial(&setup).await;
+    check_trial(&printed, &home);
+    assert_eq!(setup.fake.requests(), 6);
+}
+
+#[tokio::test]
+async fn each_of_these_failures_changes_nothing_of_a_trial() {
+    let status = |status| Before::Answer(Canned::status(status));
+    for rule in [
+        Rule::route(Route::Create, When::Nth(1), After::Drop),
+        Rule::route(
+            Route::Create,
+            When::Nth(1),
+            After::Answer(Canned::status(StatusCode::BAD_GATEWAY)),
+        ),
+        Rule::route(
+            Route::BulkUpload,
+            When::First(2),
+            status(StatusCode::BAD_GATEWAY),
+        ),
+        Rule::route(Route::BulkUpload, When::Nth(1), After::Drop),
+        Rule::route(Route::Execute, When::Nth(1), After::Drop),
+        Rule::route(
+            Route::Execute,
+            When::Nth(1),
+            After::Answer(Canned::error(
+                StatusCode::REQUEST_TIMEOUT,
+                "request timeout",
+            )),
+        ),
+        Rule::route(
+            Route::Execute,
+            When::Nth(1),
+            After::Answer(Canned::status(StatusCode::BAD_GATEWAY)),
+        ),
+        Rule::route(Route::Execute, When::Nth(1), After::Truncate(5)),
+        Rule::route(
+            Route::Download,
+            When::Nth(1),
+            status(StatusCode::SERVICE_UNAVAILABLE),
+        ),
+        Rule::route(Route::Download, When::Nth(1), Before::Drop),
+        Rule::route(Route::Download, When::First(3), After::Truncate(1000)),
+    ] {
+        let shown = format!("{rule:?}");
+        let setup = Setup::with_fault(rule);
+        let (printed, home) = trial(&setup).await;
+        check_trial(&printed, &home);
+        assert_eq!(setup.fake.requests_to(Route::Execute), 1, "{shown}");
+        assert_eq!(setup.fake.rows().len(), 1, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_bundle_files_come_home_one_by_one() {
+    let setup = Setup::new(Options {
+        warm: true,
+        ..Options::default()
+    });
+    let sandbox = setup.sandbox().await;
+    let text = "echo result >out.md; cd .forge/artifacts; mkdir -p charts/deep; echo 1 >charts/a.png; \
+                echo 2 >charts/deep/b.png; echo no >c.txt; head -c 2000000 /dev/zero >charts/big.png";
+    let result = sandbox
+        .run(&shell(text), &mut Printed::default())
+        .await
+        .unwrap();
+    assert_eq!(result.end, CommandEnd::Exited(0));
+    for (files, names) in [
+        (vec!["charts/*.png"], vec!["out.md", "charts/a.png"]),
+        (
+            vec!["**/*.png"],
+            vec!["out.md", "charts/a.png", "charts/deep/b.png"],
+        ),
+        (vec![], vec!["out.md"]),
+    ] {
+        let mut home = Home::default();
+        let collected = sandbox.collect(&collect(&files), &mut home).await.unwrap();
+        let came: Vec<&str> = home.texts().iter().map(|(_, path, _)| *path).collect();
+        assert_eq!(came, names);
+        let skipped: Vec<&str> = collected
+            .skipped
+            .iter()
+            .map(|skipped| skipped.path.as_str())
+            .collect();
+        assert_eq!(
+            skipped,
+            if files.is_empty() {
+                vec![]
+            } else {
+                vec!["charts/big.png"]
+            }
+        );
+    }
+    setup.delete(sandbox.as_ref()).await;
+}
+
+#[tokio::test]
+async fn what_is_not_a_small_regular_file_stays_and_is_named() {
+    let setup = Setup::new(Options {
+        warm: true,
+        ..Options::default()
+    });
+    let sandbox = setup.sandbox().await;
+    let text = "ln -s /etc/passwd out.md; cd .forge/artifacts; mkfifo f; mkdir d; ln -s /etc l; \
+                head -c 2000000 /dev/zero >big; echo x >fine; ln fine hard; echo y >other.txt";
+    let mut command = shell(text);
+    let mut what = collect(&["?", "big", "fine", "hard"]);
+    what.max_files = 2;
+    command.then_collect = Some(what.clone());
+    sandbox
+        .run(&command, &mut Printed::default())
+        .await
+        .unwrap();
+    let mut home = Home::default();
+    let mut collected = sandbox.collect(&what, &mut home).await.unwrap();
+    let expected = [
+        (Area::Artifacts, "fine", "x\n".to_owned()),
+        (Area::Artifacts, "hard", "x\n".to_owned()),
+    ];
+    assert_eq!(home.texts(), expected);
+    collected.skipped.sort_by(|a, b| a.path.cmp(&b.path));
+    let skipped = |path: &str, reason: &str| Skipped {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let expected = [
+        skipped("big", "is larger than what is left of 1 MiB"),
+        skipped("f", "is not a regular file"),
+        skipped("l", "is a symbolic link"),
+        skipped("out.md", "is a symbolic link"),
+    ];
+    assert_eq!(collected.skipped, expected);
+    setup.delete(sandbox.as_ref()).await;
+}
+
+#[tokio::test]
+async fn what_was_printed_and_written_until_the_limit_comes_home() {
+    let setup = Setup::new(Options {
+        warm: true,
+        ..Options::default()
+    });
+    let sandbox = setup.sandbox().await;
+    let mut command = shell("echo early; echo part >out.md; setsid sleep 500 & sleep 500");
+    command.limit = Duration::from_millis(600);
+    let what = collect(&[]);
+    command.then_collect = Some(what.clone());
+    let (mut printed, mut home) = (Printed::default(), Home::default());
+    let result = sandbox.run(&command, &mut printed).await.unwrap();
+    assert_eq!(result.end, CommandEnd::TimedOut);
+    assert!(result.took >= command.limit);
+    sandbox.collect(&what, &mut home).await.unwrap();
+    assert_eq!(printed.texts().0, "early\n");
+    assert_eq!(home.texts(), [(Area::Work, "out.md", "part\n".to_owned())]);
+    setup.delete(sandbox.as_ref()).await;
+}
+
+#[tokio::test]
+async fn each_byte_comes_once_whether_it_is_fetched_live_or_not() {
+    let live = Some(Duration::from_millis(30));
+    for (live_interval, detach_above) in
+        [(None, 240), (live, 240), (None, 0), (live, 0)].map(|(l, d)| (l, Duration::from_secs(d)))
+    {
+        let ours = DaytonaOptions {
+            live_interval,
+            detach_above,
+            ..DaytonaOptions::default()
+        };
+        let setup = Setup::with(
+            Options {
+                warm: true,
+                ..Options::default()
+            },
+            ours,
+        );
+        let sandbox = setup.sandbox().await;
+        let mut command = shell(
+            "for n in 1 2 3 4 5; do echo $n; echo e$n >&2; sleep 0.1; done; head -c 5000 /dev/zero",
+        );
+        command.output_limit = ByteCount(3000);
+        let mut printed = Printed::default();
+        let result = sandbox.run(&command, &mut printed).await.unwrap();
+        assert_eq!(result.end, CommandEnd::Exited(0));
+        let (stdout, stderr) = printed.texts();
+        assert_eq!(stdout, format!("1\n2\n3\n4\n5\n{}", "\0".repeat(2990)));
+        assert_eq!(
+            (stderr.as_str(), printed.dropped),
+            ("e1\ne2\ne3\ne4\ne5\n", 2010)
+        );
+        // Two at the end is what there is without looking in between.
+        assert_eq!(
+            printed.writes > 3,
+            live_interval.is_some(),
+            "{}",
+            printed.writes
+        );
+        setup.delete(sandbox.as_ref()).await;
+    }
+}
+
+async fn fails(rule: Rule) -> SandboxError {
+    let setup = Setup::with_fault(rule);
+    let sandbox = setup.sandbox().await;
+    let result = sandbox
+        .run(&shell("sleep 1; echo x >ran"), &mut Printed::default())
+        .await;
+    let home = setup.fake.home(sandbox.id().as_str()).unwrap();
+    assert!(!home.join("ran").exists());
+    setup.delete(sandbox.as_ref()).await;
+    result.expect_err("a failure")
+}
+
+#[tokio::test]
+async fn a_command_that_never_reached_the_sandbox_is_not_waited_for() {
+    let error = fails(Rule::route(Route::Execute, When::Nth(1), Before::Drop)).await;
+    assert_eq!(
+        (error.kind, error.attempts),
+        (ErrorKind::Unreachable, 1),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_daemon_that_dies_is_a_lost_sandbox() {
+    let dies = During::DaemonDies(Duration::from_millis(300));
+    let error = fails(Rule::route(Route::Execute, When::Nth(1), dies)).await;
+    assert_eq!(error.kind, ErrorKind::Lost, "{error}");
+}
+
+#[tokio::test]
+async fn a_sandbox_that_is_gone_is_lost_and_not_a_wrong_key() {
+    let setup = Setup::new(Options {
+        warm: true,
+        ..Options::default()
+    });
+    let sandbox = setup.sandbox().await;
+    setup.delete(sandbox.as_ref()).await;
+    let result = sandbox.run(&shell("true"), &mut Printed::default()).await;
+    assert_eq!(result.expect_err("a failure").kind, ErrorKind::Lost);
+    let result = sandbox.upload(&[upload("a", "b", false)]).await;
+    assert_eq!(result.expect_err("a failure").kind, ErrorKind::Lost);
+}

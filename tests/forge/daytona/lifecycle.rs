@@ -1,0 +1,317 @@
+//! Create, find, list, delete, and the key.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use reqwest::StatusCode;
+
+use forge::name::SandboxId;
+use forge::sandbox::daytona::{Daytona, DaytonaOptions};
+use forge::sandbox::{Deletion, ErrorKind, Network, Provider, Remedy};
+
+use super::{Setup, config};
+use crate::support::fake_daytona::fault::{Before, Canned, During, Rule, When};
+use crate::support::fake_daytona::{Options, Quota, RateLimit, RateLimits, Route};
+
+fn quick() -> DaytonaOptions {
+    DaytonaOptions {
+        start_budget: Duration::from_secs(2),
+        resolve_budget: Duration::from_secs(1),
+        ..DaytonaOptions::default()
+    }
+}
+
+/// What a failed create says, and whether a sandbox of its name is left, which is then deleted.
+async fn create_fails(options: Options) -> (ErrorKind, String, bool) {
+    let setup = Setup::with(options, quick());
+    let spec = setup.spec(1);
+    let error = setup.daytona.create(&spec).await.expect_err("a failure");
+    let left = setup.daytona.find(&spec.name).await.unwrap();
+    if let Some(id) = &left {
+        match setup.daytona.delete(id).await {
+            Ok(deleted) => assert_eq!(deleted, Deletion::Confirmed),
+            // It is still starting: the reaper would come again.
+            Err(error) => {
+                assert_eq!(error.kind, ErrorKind::Busy);
+                setup.fake.allow_leaks();
+            }
+        }
+    }
+    (error.kind, error.to_string(), left.is_some())
+}
+
+fn fault(rule: Rule) -> Options {
+    Options {
+        faults: vec![rule],
+        ..Options::default()
+    }
+}
+
+#[tokio::test]
+async fn a_failed_create_says_why_and_what_it_left_is_found() {
+    let answer = |status, text: &str| {
+        fault(Rule::route(
+            Route::Create,
+            When::Always,
+            Before::Answer(Canned::error(status, text)),
+        ))
+    };
+    let during = |fault_: During| fault(Rule::route(Route::Create, When::Always, fault_));
+    let one = Quota {
+        cpu: 0,
+        memory: 0,
+        disk: 0,
+    };
+    let slow = Options {
+        start: Duration::from_secs(60),
+        hold: Duration::from_millis(50),
+        ..Options::default()
+    };
+    for (options, kind, text, left) in [
+        (
+            during(During::CreateLeavesRow("no disk".to_owned())),
+            ErrorKind::Server,
+            "no disk",
+            true,
+        ),
+        (
+            during(During::CreateErrs("bad image".to_owned())),
+            ErrorKind::Server,
+            "bad image",
+            true,
+        ),
+        (
+            answer(StatusCode::INTERNAL_SERVER_ERROR, "oops"),
+            ErrorKind::Server,
+            "no sandbox of its name",
+            false,
+        ),
+        (
+            answer(StatusCode::NOT_FOUND, "Region not found"),
+            ErrorKind::Invalid,
+            "Region not found",
+            false,
+        ),
+        (
+            answer(StatusCode::FORBIDDEN, "network tier"),
+            ErrorKind::Forbidden,
+            "network tier",
+            false,
+        ),
+        (
+            Options {
+                quota: Some(one),
+                ..Options::default()
+            },
+            ErrorKind::Quota,
+            "limit exceeded",
+            false,
+        ),
+        (slow, ErrorKind::TimedOut, "has not started", true),
+    ] {
+        let (got, message, found) = create_fails(options).await;
+        assert_eq!((got, found), (kind, left), "{message}");
+        assert!(message.contains(text), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_without_a_say_is_noticed_at_once_and_nothing_is_created() {
+    let setup = Setup::new(Options::default());
+    let began = Instant::now();
+    let daytona = Daytona::new(&config(&setup.fake.api_url(), "wrong"), quick()).unwrap();
+    let error = daytona.preflight().await.expect_err("a failure");
+    assert_eq!(
+        (error.kind, error.remedy()),
+        (ErrorKind::Unauthorized, Remedy::GiveUp)
+    );
+    assert!(error.hint.is_some() && !format!("{error:?}").contains("wrong"));
+    let error = daytona.create(&setup.spec(1)).await.expect_err("a failure");
+    assert_eq!((error.kind, error.attempts), (ErrorKind::Unauthorized, 1));
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "that is what a user waits for the news"
+    );
+    assert_eq!(setup.fake.rows(), []);
+
+    setup.daytona.preflight().await.unwrap();
+    setup.fake.set_permissions(&["write:sandboxes"]);
+    let error = setup.daytona.preflight().await.expect_err("a failure");
+    assert_eq!(error.kind, ErrorKind::Forbidden);
+    assert!(error.message.contains("delete:sandboxes"), "{error}");
+}
+
+#[tokio::test]
+async fn a_url_without_its_api_part_is_called_wrong() {
+    let setup = Setup::new(Options::default());
+    let url = setup.fake.api_url();
+    let url = url.strip_suffix("/api").unwrap();
+    let daytona = Daytona::new(&config(url, setup.fake.api_key()), quick()).unwrap();
+    for error in [
+        daytona.preflight().await.expect_err("a failure"),
+        daytona.create(&setup.spec(1)).await.expect_err("a failure"),
+    ] {
+        assert_eq!(error.kind, ErrorKind::Protocol);
+        assert!(error.hint.unwrap().contains("wrong API URL?"));
+    }
+}
+
+#[tokio::test]
+async fn a_server_says_what_it_is() {
+    let setup = Setup::new(Options::default());
+    let config = setup.daytona.server_config().await.unwrap().unwrap();
+    assert!(config.version.is_some() && config.default_snapshot.is_some());
+}
+
+#[tokio::test]
+async fn a_sandbox_that_still_starts_is_busy_and_one_that_goes_is_confirmed() {
+    let slow = Options {
+        start: Duration::from_millis(700),
+        hold: Duration::from_millis(10),
+        destroy: Duration::from_secs(5),
+        ..Options::default()
+    };
+    let setup = Setup::new(slow);
+    let spec = setup.spec(1);
+    let name = spec.name.clone();
+    let (created, ()) = tokio::join!(setup.daytona.create(&spec), async {
+        let id = loop {
+            if let Some(id) = setup.daytona.find(&name).await.unwrap() {
+                break id;
+            }
+        };
+        let error = setup.daytona.delete(&id).await.expect_err("a conflict");
+        assert_eq!((error.kind, error.attempts), (ErrorKind::Busy, 1));
+    });
+    let sandbox = created.unwrap();
+    for _ in 0..2 {
+        setup.delete(sandbox.as_ref()).await;
+        assert_eq!(setup.daytona.find(&name).await.unwrap(), None);
+        assert_eq!(setup.daytona.list(&setup.run).await.unwrap(), []);
+    }
+    let unknown = SandboxId::new("no such/sandbox?");
+    assert_eq!(
+        setup.daytona.delete(&unknown).await.unwrap(),
+        Deletion::Confirmed
+    );
+}
+
+#[tokio::test]
+async fn a_key_that_may_not_delete_stops_instead() {
+    let setup = Setup::new(Options {
+        warm: true,
+        ..Options::default()
+    });
+    let sandbox = setup.sandbox().await;
+    setup.fake.set_permissions(&["write:sandboxes"]);
+    setup.delete(sandbox.as_ref()).await;
+    assert_eq!(setup.fake.alive(), []);
+
+    setup
+        .fake
+        .set_permissions(&["write:sandboxes", "delete:sandboxes"]);
+    let other = setup.daytona.create(&setup.spec(2)).await.unwrap();
+    setup.fake.set_permissions(&[]);
+    let error = setup
+        .daytona
+        .delete(other.id())
+        .await
+        .expect_err("a refusal");
+    assert_eq!(
+        (error.kind, error.remedy()),
+        (ErrorKind::Forbidden, Remedy::GiveUp)
+    );
+    assert!(error.hint.is_some());
+    setup.fake.allow_leaks();
+}
+
+#[tokio::test]
+async fn a_delete_is_one_attempt_and_the_reapers_to_repeat() {
+    let refuse = Before::Answer(Canned::status(StatusCode::BAD_GATEWAY));
+    let setup = Setup::with_fault(Rule::route(Route::Delete, When::Nth(1), refuse));
+    let sandbox = setup.sandbox().await;
+    let error = setup
+        .daytona
+        .delete(sandbox.id())
+        .await
+        .expect_err("a failure");
+    assert!(matches!(error.remedy(), Remedy::Retry { .. }));
+    assert_eq!(setup.fake.requests_to(Route::Delete), 1);
+    setup.delete(sandbox.as_ref()).await;
+}
+
+#[tokio::test]
+async fn sandboxes_are_listed_by_run_with_the_names_forge_gave_them() {
+    let setup = Setup::new(Options {
+        warm: true,
+        ..Options::default()
+    });
+    let mut sandboxes = Vec::new();
+    for serial in 1..=3 {
+        sandboxes.push(setup.daytona.create(&setup.spec(serial)).await.unwrap());
+    }
+    let listed = setup.daytona.list(&setup.run).await.unwrap();
+    let names: Vec<_> = listed.iter().map(|listed| listed.name.clone()).collect();
+    assert_eq!(names, [1, 2, 3].map(|serial| setup.spec(serial).name));
+    let left = setup.daytona.left().await.unwrap();
+    assert_eq!(left.len(), 3);
+    assert_eq!(left[0].run, Some(setup.run.to_string()));
+    assert!(left[0].created.is_some());
+    let other = forge::name::RunId::generate();
+    assert_eq!(setup.daytona.list(&other).await.unwrap(), []);
+    for sandbox in sandboxes {
+        setup.delete(sandbox.as_ref()).await;
+    }
+}
+
+#[tokio::test]
+async fn creates_keep_the_accounts_pace() {
+    let limit = RateLimit {
+        requests: 5,
+        window: Duration::from_secs(1),
+    };
+    let limits = RateLimits {
+        sandbox_create: Some(limit),
+        ..RateLimits::default()
+    };
+    let setup = Setup::new(Options {
+        warm: true,
+        limits,
+        ..Options::default()
+    });
+    // The first answer tells of the limit; what was sent before it is not held back.
+    let first = setup.daytona.create(&setup.spec(1)).await.unwrap();
+    let specs: Vec<_> = (2..=14).map(|serial| setup.spec(serial)).collect();
+    let created = join_all(specs.iter().map(|spec| setup.daytona.create(spec))).await;
+    assert_eq!(setup.fake.throttled(), 0);
+    setup.delete(first.as_ref()).await;
+    for sandbox in created {
+        setup.delete(sandbox.unwrap().as_ref()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_throttled_create_waits_as_told_and_is_sent_again() {
+    let mut refusal = Canned::error(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded");
+    refusal
+        .headers
+        .push(("retry-after-sandbox-create", "1".to_owned()));
+    let setup = Setup::with_fault(Rule::route(
+        Route::Create,
+        When::Nth(1),
+        Before::Answer(refusal),
+    ));
+    let began = Instant::now();
+    let sandbox = setup.sandbox().await;
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    setup.delete(sandbox.as_ref()).await;
+}
+
+#[tokio::test]
+async fn a_network_that_is_none_is_refused_before_anything_is_asked() {
+    let setup = Setup::new(Options::default());
+    let mut spec = setup.spec(1);
+    spec.network = Network::Allow(vec!["everything".to_owned()]);
+    let error = setup.daytona.create(&spec).await.expect_err("a refusal");
+    assert_eq!((error.kind, setup.fake.requests()), (ErrorKind::Invalid, 0));
+}
