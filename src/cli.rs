@@ -11,6 +11,7 @@ use forge::exit::ExitCode as End;
 use forge::quantity::ByteCount;
 
 mod check;
+mod doctor;
 mod list;
 mod log;
 mod mode;
@@ -18,6 +19,7 @@ mod print;
 mod rerun;
 mod run;
 mod signals;
+mod sweep;
 
 use print::Printer;
 
@@ -52,6 +54,10 @@ enum Command {
     Score(rerun::ScoreArgs),
     /// Render a run's reports again
     Report(rerun::ReportArgs),
+    /// Delete the sandboxes that dead runs left; never a live run's, never one without forge's labels
+    Sweep(sweep::SweepArgs),
+    /// Say what works here: Daytona's key, permissions and limits; isolation; interpreters
+    Doctor,
 }
 
 /// Where things are.
@@ -216,6 +222,10 @@ enum KeepArg {
 enum IsolationArg {
     /// The best that this machine offers
     Auto,
+    /// Private files, processes and network
+    Namespaces,
+    /// Private files and signals
+    Landlock,
     /// Fresh directory and environment, limits, process tree; no file isolation
     Process,
 }
@@ -269,5 +279,7 @@ fn dispatch(matches: &ArgMatches) -> End {
         Some(Command::List(folders)) => list::list(&folders, &Printer::new()),
         Some(Command::Score(args)) => rerun::score(&args, &Printer::new()),
         Some(Command::Report(args)) => rerun::report(&args, &Printer::new()),
+        Some(Command::Sweep(args)) => sweep::sweep(&args, &Printer::new()),
+        Some(Command::Doctor) => doctor::doctor(&Printer::new()),
     }
 }

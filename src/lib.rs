@@ -21,7 +21,7 @@
 //! ```text
 //! 5  main  cli                                             compose, print, exit
 //! 4  lib (run_forge)  settings                             put the parts together
-//! 3  run  trial  rescore  |  progress  report                 do        |  show
+//! 3  run  trial  rescore  sweep  |  progress  report                 do        |  show
 //! 2  sandbox/*  store  journal  load                       touch the outside
 //! 1  candidate  objective  score  event  summary  exit     think
 //! 0  name  quantity  plain  problem  secret  redact        words
@@ -76,6 +76,7 @@ pub mod settings;
 pub mod store;
 pub mod suggest;
 pub mod summary;
+pub mod sweep;
 pub mod tree;
 pub mod trial;
 pub mod yaml;

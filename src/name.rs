@@ -130,6 +130,12 @@ impl RunId {
         Self(uuid::Uuid::now_v7())
     }
 
+    /// When it was generated, in seconds since 1970.
+    #[must_use]
+    pub fn unix_seconds(&self) -> u64 {
+        self.0.get_timestamp().map_or(0, |time| time.to_unix().0)
+    }
+
     /// Eight hex digits of its random part: short enough for names, unlikely to repeat.
     #[must_use]
     pub fn short(&self) -> String {
@@ -201,6 +207,12 @@ impl fmt::Display for SandboxId {
 pub struct SandboxName(String);
 
 impl SandboxName {
+    /// The name of a sandbox that exists, as its provider tells it.
+    #[must_use]
+    pub fn existing(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// The name for one attempt: `forge-<run>-<serial>-<purpose>-<candidate>`.
     ///
     /// `serial` is unique within the run, so the name is unique even where the rest is cut.

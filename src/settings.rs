@@ -11,7 +11,9 @@ use crate::event::Setting;
 use crate::objective::LimitOverrides;
 use crate::problem::{Problem, Problems};
 use crate::project::{Project, ProviderChoice};
+use crate::quantity::ByteCount;
 use crate::sandbox::Network;
+use crate::sandbox::daytona::{DaytonaConfig, Resolved, parse_dotenv};
 use crate::sandbox::local::LocalOptions;
 use crate::secret::Secret;
 use crate::trial::Keep;
@@ -408,23 +410,25 @@ pub fn project(root: &Path) -> Result<Project, Problems> {
     Project::load(&path)
 }
 
+/// The dotenv files of a project, best first.
+const DOTENV: [&str; 2] = [".env.local", ".env"];
+/// A dotenv file larger than this is not one.
+const DOTENV_LIMIT: ByteCount = ByteCount::kib(64);
+
+/// Daytona's configuration, by the process's environment and the dotenv files of a project's folder.
+#[must_use]
+pub fn daytona(variables: &BTreeMap<String, String>, root: &Path) -> Resolved {
+    let read = |name: &str| {
+        let text = crate::tree::read_text(&root.join(name), DOTENV_LIMIT).ok()?;
+        Some((name.to_owned(), parse_dotenv(&text)))
+    };
+    let files: Vec<_> = DOTENV.iter().filter_map(|name| read(name)).collect();
+    DaytonaConfig::resolve(&|name| variables.get(name).cloned(), &files)
+}
+
 /// Whether Daytona is configured, by the process's environment and the dotenv files of the current
 /// directory: a key that is no placeholder.
 #[must_use]
 pub fn is_daytona_configured() -> bool {
-    let key = |name: &str| variable(name).filter(|value| !is_placeholder(value));
-    key("DAYTONA_API_KEY").is_some()
-        || (key("DAYTONA_JWT_TOKEN").is_some() && key("DAYTONA_ORGANIZATION_ID").is_some())
-}
-
-/// Whether a value only stands in for one: blank, `your_…`, `your-…`, `<…>`, or asterisks.
-#[must_use]
-pub fn is_placeholder(value: &str) -> bool {
-    let value = value.trim();
-    let lower = value.to_ascii_lowercase();
-    value.is_empty()
-        || lower.starts_with("your_")
-        || lower.starts_with("your-")
-        || (value.starts_with('<') && value.ends_with('>'))
-        || value.chars().all(|c| c == '*')
+    daytona(&variables(), Path::new(".")).config.is_some()
 }

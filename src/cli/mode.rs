@@ -1,15 +1,22 @@
 //! Where candidates run, and the fixed texts that say so.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 
 use forge::Place;
 use forge::problem::{Problem, Problems};
-use forge::project::Project;
+use forge::project::{IsolationChoice, Project};
+use forge::quantity::ByteCount;
 use forge::sandbox::SandboxError;
+use forge::sandbox::daytona::{Daytona, DaytonaOptions, Resources, Source};
 use forge::sandbox::local::LocalOptions;
 use forge::settings::Settings;
 
-use super::RunArgs;
+use super::{IsolationArg, RunArgs};
+
+/// Sandboxes at once on Daytona: as many default ones as the smallest account holds.
+const DAYTONA_JOBS: usize = 10;
 
 /// Where candidates run.
 #[derive(Debug)]
@@ -17,63 +24,172 @@ pub(super) struct Mode {
     /// The place itself.
     pub(super) place: Place,
     /// Why this one.
-    pub(super) reason: String,
+    pub(super) reason: &'static str,
     /// How many sandboxes at once, unless somebody says.
     pub(super) jobs: Option<usize>,
     /// What was passed over or is about to go away.
     pub(super) warnings: Vec<String>,
-    fell_back: bool,
+    /// The fixed texts.
+    pub(super) lines: &'static [&'static str],
+    daytona: Option<Arc<Daytona>>,
 }
 
 impl Mode {
-    /// The fixed texts.
-    pub(super) fn lines(&self) -> Vec<&'static str> {
-        match (&self.place, self.fell_back) {
-            (Place::Local(_), false) => vec!["Execution: LOCAL"],
-            (Place::Local(_), true) => {
-                vec![
-                    "Execution: LOCAL",
-                    "  (Daytona not configured, falling back to local)",
-                ]
-            }
-            (Place::Own(_), _) => vec!["Execution: DAYTONA"],
-        }
-    }
-
     /// Asks the provider whether a run can succeed at all.
+    ///
+    /// # Errors
+    /// When it cannot: a wrong key, or one that may not delete.
     pub(super) async fn preflight(&self) -> Result<(), SandboxError> {
-        Ok(())
+        match &self.daytona {
+            Some(daytona) => daytona.preflight().await,
+            None => Ok(()),
+        }
     }
 }
 
 /// Decides where candidates run.
 ///
 /// # Errors
-/// When nothing but Daytona will do and it is not configured.
+/// When nothing but Daytona will do and it is not configured; when what was asked of either is wrong.
 pub(super) fn decide(
-    _args: &RunArgs,
+    args: &RunArgs,
     settings: &Settings,
-    _project: &Project,
+    project: &Project,
     variables: &BTreeMap<String, String>,
 ) -> Result<Mode, Problems> {
-    let fell_back = settings.daytona;
-    if settings.require_daytona {
-        let problem = Problem::setting("--require-daytona", "Daytona is not configured")
-            .with_hint("export DAYTONA_API_KEY, or put it into `.env.local`");
-        return Err(problem.into());
+    let mut problems = Problems::default();
+    let source = source(args, project).unwrap_or_else(|problem| {
+        problems.push(problem);
+        Source::Default
+    });
+    if !settings.daytona {
+        problems.0.extend(local_problems(args, project));
+        let mode = Mode {
+            place: Place::Local(local(variables)),
+            reason: "daytona was not asked for",
+            jobs: None,
+            warnings: Vec::new(),
+            lines: &["Execution: LOCAL"],
+            daytona: None,
+        };
+        return problems.or(mode);
     }
-    Ok(Mode {
-        place: Place::Local(local(variables)),
-        reason: if fell_back {
-            "daytona is not configured"
-        } else {
-            "daytona was not asked for"
+    let resolved = forge::settings::daytona(variables, Path::new("."));
+    problems.0.extend(resolved.problems.0);
+    if !problems.0.is_empty() {
+        return Err(problems);
+    }
+    let Some(mut config) = resolved.config else {
+        if settings.require_daytona {
+            let hint = "export DAYTONA_API_KEY, or put it into `.env.local`";
+            problems.push(
+                Problem::setting("--require-daytona", "Daytona is not configured").with_hint(hint),
+            );
         }
-        .to_owned(),
-        jobs: None,
-        warnings: Vec::new(),
-        fell_back,
+        problems.0.extend(local_problems(args, project));
+        return problems.or(Mode {
+            place: Place::Local(local(variables)),
+            reason: "daytona is not configured",
+            jobs: None,
+            warnings: resolved.notes,
+            lines: &[
+                "Execution: LOCAL",
+                "  (Daytona not configured, falling back to local)",
+            ],
+            daytona: None,
+        });
+    };
+    let target = args
+        .target
+        .clone()
+        .or_else(|| project.daytona.target.clone());
+    config.target = target.or(config.target);
+    let options = DaytonaOptions {
+        source,
+        host: host(),
+        ..DaytonaOptions::default()
+    };
+    let daytona = match Daytona::new(&config, options) {
+        Ok(daytona) => Arc::new(daytona),
+        Err(error) => return Err(Problem::setting("Daytona", error.to_string()).into()),
+    };
+    Ok(Mode {
+        place: Place::Own(daytona.clone()),
+        reason: "daytona is configured",
+        jobs: Some(DAYTONA_JOBS),
+        warnings: resolved.notes,
+        lines: &["Execution: DAYTONA"],
+        daytona: Some(daytona),
     })
+}
+
+/// What was asked of a local run that this version cannot keep. Asked-for guarantees that cannot be
+/// enforced are errors, never warnings.
+fn local_problems(args: &RunArgs, project: &Project) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let asked = match (args.isolation, project.local.isolation) {
+        (Some(IsolationArg::Auto | IsolationArg::Process), _) => None,
+        (Some(IsolationArg::Landlock), _) => Some("--isolation landlock"),
+        (Some(IsolationArg::Namespaces), _) => Some("--isolation namespaces"),
+        (None, None | Some(IsolationChoice::Auto | IsolationChoice::Process)) => None,
+        (None, Some(IsolationChoice::Landlock)) => Some("local.isolation: landlock"),
+        (None, Some(IsolationChoice::Namespaces)) => Some("local.isolation: namespaces"),
+    };
+    if let Some(asked) = asked {
+        let message = "this version of forge has only the level `process` for local runs";
+        let hint = "use `process`, which keeps nothing from your files, or run on Daytona";
+        problems.push(Problem::setting(asked, message).with_hint(hint));
+    }
+    let local = &project.local;
+    let limits = [
+        ("local.memory", local.memory.is_some()),
+        ("local.disk", local.disk.is_some()),
+        ("local.processes", local.processes.is_some()),
+    ];
+    for (name, _) in limits.iter().filter(|(_, asked)| *asked) {
+        let message = "this version of forge cannot enforce it in local runs";
+        problems.push(Problem::setting(*name, message).with_hint("leave it out"));
+    }
+    problems
+}
+
+/// What Daytona sandboxes are made from. Checked offline, wherever the run takes place.
+fn source(args: &RunArgs, project: &Project) -> Result<Source, Problem> {
+    let daytona = &project.daytona;
+    // A flag for one replaces a written other.
+    let (snapshot, image) = if args.snapshot.is_some() || args.image.is_some() {
+        (args.snapshot.as_deref(), args.image.as_deref())
+    } else {
+        (daytona.snapshot.as_deref(), daytona.image.as_deref())
+    };
+    let resources = Resources {
+        cpu: args.cpu.or(daytona.cpu),
+        memory: gibibytes("--memory", args.memory.or(daytona.memory))?,
+        disk: gibibytes("--disk", args.disk.or(daytona.disk))?,
+    };
+    Source::choose(snapshot, image, resources)
+        .map_err(|message| Problem::setting("Daytona sandbox", message))
+}
+
+/// Daytona counts in whole GiB.
+fn gibibytes(flag: &str, size: Option<ByteCount>) -> Result<Option<u32>, Problem> {
+    let Some(ByteCount(bytes)) = size else {
+        return Ok(None);
+    };
+    let gib = 1 << 30;
+    let whole = u32::try_from(bytes / gib).ok().filter(|_| bytes % gib == 0);
+    whole.map(Some).ok_or_else(|| {
+        let message = format!("Daytona counts in whole GiB, not {}", ByteCount(bytes));
+        Problem::setting(flag, message).with_hint("for example `4GiB`")
+    })
+}
+
+/// This machine's name, for a label.
+pub(super) fn host() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// This machine, with forge itself as the keeper.

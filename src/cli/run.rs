@@ -130,7 +130,7 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         .keep(settings.keep)
         .host_env(variables.clone())
         .installer_env(settings::installer_env(&variables))
-        .mode_reason(mode.reason.clone())
+        .mode_reason(mode.reason)
         .recorded_settings(settings.shown.clone())
         .place(mode.place.clone());
     builder = args.candidate.iter().fold(builder, ForgeBuilder::only);
@@ -309,7 +309,7 @@ async fn go(
             printer.out(&format!("{line}\n"))
         }
     };
-    mode.lines().iter().for_each(|line| print_mode(line));
+    mode.lines.iter().for_each(|line| print_mode(line));
     if let Err(error) = mode.preflight().await {
         printer.error(&error, error.hint.as_deref());
         return End::Incomplete;

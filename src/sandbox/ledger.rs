@@ -4,7 +4,7 @@
 //! crash is passed over when read.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
@@ -67,7 +67,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens, or begins, the ledger of a run's folder.
+    /// Opens, or begins, the ledger of a run's folder, and locks it for as long as it lives: whoever finds
+    /// it locked knows that the run is alive.
     ///
     /// # Errors
     /// When the file cannot be opened for appending.
@@ -76,6 +77,10 @@ impl Ledger {
             .create(true)
             .append(true)
             .open(folder.join(FILE))?;
+        // A file system without locks: `forge sweep --older-than` is then what spares a live run.
+        if let Err(error) = file.try_lock() {
+            tracing::debug!(%error, "the ledger is not locked");
+        }
         Ok(Self {
             file: Some(file),
             durable,
@@ -110,6 +115,23 @@ impl Ledger {
             | Entry::Kept { .. }
             | Entry::Deleted { .. } => Ok(()),
         }
+    }
+}
+
+/// The ledger of a dead run, held so that nobody else sweeps it meanwhile; `None` when its run is alive, or
+/// somebody is sweeping it.
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn claim(folder: &Path) -> io::Result<Option<Ledger>> {
+    let file = OpenOptions::new().append(true).open(folder.join(FILE))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Ledger {
+            file: Some(file),
+            durable: false,
+        })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

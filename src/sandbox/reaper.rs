@@ -663,6 +663,31 @@ impl Keeper {
     }
 }
 
+/// Deletes sandboxes that a dead run has left, side by side, with the same patience as for its own.
+///
+/// Each is looked up by its name where no id is known. Returns for each whether it is gone, or the last
+/// error.
+///
+/// # Cancel safety
+/// Dropping the future leaves some of them; call it again.
+pub async fn delete_left(
+    provider: Arc<dyn Provider>,
+    left: Vec<(SandboxName, Option<SandboxId>)>,
+    patience: Patience,
+) -> Vec<(SandboxName, Result<(), String>)> {
+    let (_stop, stopping) = watch::channel(Stopping::No);
+    let until = Instant::now() + patience.delete;
+    let deletes = left.into_iter().map(|(name, id)| {
+        let provider = Arc::clone(&provider);
+        delete_until_gone(provider, name, id, stopping.clone(), patience.pause, until)
+    });
+    let deleted = futures::stream::iter(deletes).buffer_unordered(100);
+    deleted
+        .map(|(name, _, result)| (name, result))
+        .collect()
+        .await
+}
+
 /// Deletes a sandbox until it is gone: by id where there is one, else by looking its name up.
 ///
 /// Gives up at `until`, at an error that no repetition can mend, or, in a hurry, after one more try.

@@ -1,0 +1,119 @@
+//! `forge doctor`: says what works here, and what to do about what does not.
+
+use std::path::Path;
+
+use forge::exit::ExitCode as End;
+use forge::name::RunId;
+use forge::sandbox::daytona::{Daytona, DaytonaConfig, DaytonaOptions};
+use forge::sandbox::local::LocalProvider;
+
+use super::mode;
+use super::print::Printer;
+
+/// Programs that candidates of the known languages are started with.
+const INTERPRETERS: [&str; 10] = [
+    "python3", "node", "bash", "sh", "ruby", "perl", "php", "lua", "Rscript", "bun",
+];
+
+pub(super) fn doctor(printer: &Printer) -> End {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            printer.error(&error, None);
+            return End::Incomplete;
+        }
+    };
+    let variables = forge::settings::variables();
+    let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+    printer.out(&format!(
+        "forge {} on {os} {arch}\n\n",
+        env!("CARGO_PKG_VERSION")
+    ));
+    let resolved = forge::settings::daytona(&variables, Path::new("."));
+    let mut end = End::Ok;
+    printer.out("Daytona\n");
+    for note in &resolved.notes {
+        printer.out(&format!("  note: {note}\n"));
+    }
+    for problem in &resolved.problems.0 {
+        printer.out(&format!("  wrong: {problem}\n"));
+        end = End::Usage;
+    }
+    match resolved.config {
+        Some(config) => end = end.max(runtime.block_on(daytona(&config, printer))),
+        None => {
+            printer.out("  not configured: export DAYTONA_API_KEY, or put it into `.env.local`\n")
+        }
+    }
+    let options = mode::local(&variables);
+    let found = |name: &str| {
+        let mut folders = std::env::split_paths(&options.path);
+        folders.find_map(|folder| Some(folder.join(name)).filter(|path| path.is_file()))
+    };
+    printer.out("\nInterpreters on this machine\n");
+    for name in INTERPRETERS {
+        match found(name) {
+            Some(path) => printer.out(&format!("  {name:<8}  {}\n", path.display())),
+            None => printer.out(&format!("  {name:<8}  not found\n")),
+        }
+    }
+    printer.out("\nIsolation\n");
+    let local = LocalProvider::new(options, RunId::generate());
+    printer.out(&format!("  {}\n", local.describe()));
+    end
+}
+
+async fn daytona(config: &DaytonaConfig, printer: &Printer) -> End {
+    printer.out(&format!("  url: {}\n", config.api_url.as_str()));
+    let daytona = match Daytona::new(config, DaytonaOptions::default()) {
+        Ok(daytona) => daytona,
+        Err(error) => return wrong(printer, &error),
+    };
+    match daytona.server_config().await {
+        Ok(Some(server)) => {
+            let version = server.version.as_deref().unwrap_or("not told");
+            printer.out(&format!(
+                "  server version: {}\n",
+                forge::plain::line(version)
+            ));
+            for (name, limit) in server.rate_limit.into_iter().flatten() {
+                if let Some(limit) = limit
+                    && let (Some(requests), Some(seconds)) = (limit.limit, limit.ttl)
+                {
+                    let name = forge::plain::line(&name);
+                    printer.out(&format!(
+                        "  rate limit, {name}: {requests} in {seconds} s\n"
+                    ));
+                }
+            }
+        }
+        Ok(None) => printer.out("  the server says nothing about itself\n"),
+        Err(error) => return wrong(printer, &error),
+    }
+    match daytona.current_key().await {
+        Ok(Some(key)) => {
+            let permissions = forge::plain::line(&key.permissions.join(", "));
+            printer.out(&format!("  key: works; permissions: {permissions}\n"));
+        }
+        Ok(None) => printer.out("  key: the server does not tell what it may do\n"),
+        Err(error) => return wrong(printer, &error),
+    }
+    match daytona.preflight().await {
+        Ok(()) => End::Ok,
+        Err(error) => wrong(printer, &error),
+    }
+}
+
+fn wrong(printer: &Printer, error: &forge::sandbox::SandboxError) -> End {
+    printer.out(&format!(
+        "  wrong: {}\n",
+        forge::plain::line(&error.to_string())
+    ));
+    if let Some(hint) = &error.hint {
+        printer.out(&format!("  hint: {}\n", forge::plain::line(hint)));
+    }
+    End::Incomplete
+}

@@ -1,0 +1,191 @@
+//! `forge sweep`: deletes what dead runs left.
+
+use std::io::{BufRead as _, IsTerminal as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use forge::exit::ExitCode as End;
+use forge::name::RunId;
+use forge::sandbox::Provider;
+use forge::sandbox::daytona::{Daytona, DaytonaOptions};
+use forge::sandbox::local::LocalProvider;
+use forge::sandbox::reaper::Patience;
+use forge::sweep::{self, Filter, Ledgers, Target};
+
+use super::mode;
+use super::print::Printer;
+
+#[derive(Debug, Args)]
+pub(super) struct SweepArgs {
+    /// Only this run's sandboxes
+    #[arg(long, value_name = "RUN")]
+    run: Option<RunId>,
+    /// Only sandboxes that have existed for this long
+    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+    older_than: Option<Duration>,
+    /// Show what would be deleted, and delete nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Also delete what may belong to a live run of another machine or folder, without asking
+    #[arg(long)]
+    yes: bool,
+    /// Folder for results, whose ledgers are read [default: artifacts]
+    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS")]
+    artifacts: Option<PathBuf>,
+}
+
+pub(super) fn sweep(args: &SweepArgs, printer: &Printer) -> End {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            printer.error(&error, None);
+            return End::Incomplete;
+        }
+    };
+    runtime.block_on(go(args, printer))
+}
+
+async fn go(args: &SweepArgs, printer: &Printer) -> End {
+    let project = match forge::settings::project(Path::new(".")) {
+        Ok(project) => project,
+        Err(problems) => {
+            printer.note(&problems.to_string());
+            return End::Usage;
+        }
+    };
+    let artifacts = args
+        .artifacts
+        .clone()
+        .or(project.artifacts)
+        .unwrap_or_else(|| "artifacts".into());
+    let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
+    let filter = Filter {
+        run: args.run,
+        older_than: args.older_than,
+        now,
+    };
+    let mut ledgers = match sweep::read_ledgers(&artifacts, &filter) {
+        Ok(ledgers) => ledgers,
+        Err(error) => {
+            printer.error(&error, Some("the ledgers are artifacts/*/sandboxes.jsonl"));
+            return End::Usage;
+        }
+    };
+    let variables = forge::settings::variables();
+    let resolved = forge::settings::daytona(&variables, Path::new("."));
+    resolved
+        .notes
+        .iter()
+        .for_each(|note| printer.note(&format!("forge: {note}")));
+    let daytona = match resolved
+        .config
+        .map(|it| Daytona::new(&it, DaytonaOptions::default()))
+    {
+        Some(Ok(daytona)) => Some(Arc::new(daytona)),
+        Some(Err(error)) => {
+            printer.error(&error, error.hint.as_deref());
+            return End::Incomplete;
+        }
+        None => None,
+    };
+    let mut end = End::Ok;
+    if let Some(daytona) = &daytona {
+        match daytona.left().await {
+            Ok(listed) => sweep::add_listed(&mut ledgers, listed, &mode::host(), &filter),
+            Err(error) => {
+                printer.error(&error, error.hint.as_deref());
+                end = End::Incomplete;
+            }
+        }
+    }
+    let local: Arc<dyn Provider> = Arc::new(LocalProvider::new(
+        mode::local(&variables),
+        RunId::generate(),
+    ));
+    let targets = choose(&ledgers, args, printer);
+    for (name, provider) in [
+        ("local", Some(local)),
+        ("daytona", daytona.map(|it| it as _)),
+    ] {
+        let mine: Vec<Target> = targets
+            .iter()
+            .filter(|target| target.provider == name)
+            .cloned()
+            .collect();
+        if mine.is_empty() {
+            continue;
+        }
+        let Some(provider) = provider else {
+            let count = mine.len();
+            printer.note(&format!(
+                "forge: {count} sandboxes are in Daytona, which is not configured"
+            ));
+            end = End::Undeleted;
+            continue;
+        };
+        if !delete(&mut ledgers, provider, &mine, printer).await {
+            end = End::Undeleted;
+        }
+    }
+    if targets.is_empty() {
+        printer.out("nothing to sweep\n");
+    }
+    end
+}
+
+/// Shows what was found, and leaves what is not to be deleted out.
+fn choose(ledgers: &Ledgers, args: &SweepArgs, printer: &Printer) -> Vec<Target> {
+    let mut chosen = Vec::new();
+    for target in &ledgers.targets {
+        let about = match &target.doubt {
+            Some(doubt) => format!("{} sandbox {} ({doubt})", target.provider, target.name),
+            None => format!("{} sandbox {}", target.provider, target.name),
+        };
+        let about = forge::plain::line(&about);
+        if args.dry_run {
+            printer.out(&format!("would delete {about}\n"));
+        } else if target.doubt.is_none() || args.yes || asked(&about, printer) {
+            chosen.push(target.clone());
+        } else {
+            printer.out(&format!("left {about}: say --yes to delete it\n"));
+        }
+    }
+    chosen
+}
+
+/// Asks a person, if there is one.
+fn asked(about: &str, printer: &Printer) -> bool {
+    if !std::io::stdin().is_terminal() {
+        return false;
+    }
+    printer.note(&format!("delete {about}? [y/N]"));
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line);
+    read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes")
+}
+
+/// Deletes, and says so; whether all of them are gone.
+async fn delete(
+    ledgers: &mut Ledgers,
+    provider: Arc<dyn Provider>,
+    targets: &[Target],
+    printer: &Printer,
+) -> bool {
+    let mut all = true;
+    for swept in sweep::delete(ledgers, provider, targets, Patience::default()).await {
+        match swept.result {
+            Ok(()) => printer.out(&format!("deleted {}\n", swept.name)),
+            Err(error) => {
+                all = false;
+                let error = forge::plain::line(&error);
+                printer.note(&format!("forge: cannot delete {}: {error}", swept.name));
+            }
+        }
+    }
+    all
+}
