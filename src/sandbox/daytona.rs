@@ -12,11 +12,8 @@ use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as ValueError;
-use tokio::time::{Instant, sleep};
 
-use super::{
-    Deletion, ErrorKind, Layout, Listed, Network, Provider, Sandbox, SandboxError, SandboxSpec,
-};
+use super::{Deletion, ErrorKind, Listed, Provider, Sandbox, SandboxError, SandboxSpec};
 use crate::name::{RunId, SandboxId, SandboxName};
 
 mod bundle;
@@ -24,6 +21,8 @@ mod client;
 mod collect;
 mod command;
 pub mod config;
+mod control;
+mod create;
 mod live;
 mod pace;
 mod place;
@@ -36,11 +35,8 @@ pub use config::{ApiUrl, Credential, DaytonaConfig, Resolved, parse_dotenv};
 pub use spec::{Resources, Source, check_network};
 pub use wire::{KeyInfo, RateLimit, ServerConfig, Volume};
 
-use client::{Client, Failed};
-use place::DaytonaSandbox;
-use retry::Backoff;
-use toolbox::Toolbox;
-use wire::{SandboxRow, State};
+use client::Client;
+use wire::SandboxRow;
 
 /// The most pages of a list that are read.
 const MAX_PAGES: usize = 100;
@@ -101,6 +97,7 @@ pub struct Daytona {
     client: Arc<Client>,
     options: DaytonaOptions,
     target: Option<String>,
+    has_key: bool,
 }
 
 impl Daytona {
@@ -118,6 +115,7 @@ impl Daytona {
             client,
             options,
             target: config.target.clone(),
+            has_key: matches!(config.credential, Credential::ApiKey(_)),
         })
     }
 
@@ -129,6 +127,13 @@ impl Daytona {
     /// # Cancel safety
     /// Changes nothing.
     pub async fn preflight(&self) -> Result<(), SandboxError> {
+        if !self.has_key {
+            // A token has no permissions of its own to ask for.
+            self.client
+                .list(&BTreeMap::from([(spec::LABEL, "1")]), 1, 1)
+                .await?;
+            return Ok(());
+        }
         // An older server has no such route; then the first create tells.
         let Some(key) = self.current_key().await? else {
             return Ok(());
@@ -197,165 +202,6 @@ impl Daytona {
             .collect())
     }
 
-    async fn create_one(&self, spec: &SandboxSpec) -> Result<Box<dyn Sandbox>, SandboxError> {
-        let began = Instant::now();
-        let DaytonaOptions {
-            source,
-            volumes,
-            host,
-            ..
-        } = &self.options;
-        let created = jiff::Timestamp::now().to_string();
-        let body = spec::body(
-            spec,
-            source,
-            self.target.as_deref(),
-            volumes,
-            host,
-            &created,
-        )
-        .map_err(|why| SandboxError::new(ErrorKind::Invalid, CREATE, why))?;
-        let row = match self.client.create(&body).await {
-            Ok(row) => row,
-            Err(failed) => self.resolve(spec, failed).await?,
-        };
-        let row = self.started(row, began).await?;
-        let proxy = match &row.toolbox_proxy_url {
-            Some(url) if !url.is_empty() => url.clone(),
-            _ => self.client.toolbox_url(&row.id).await?,
-        };
-        let toolbox = Toolbox::new(Arc::clone(&self.client), &proxy, &row.id)?;
-        let id = SandboxId::new(row.id.clone());
-        Ok(Box::new(DaytonaSandbox::new(
-            id,
-            layout(),
-            isolation(&row, spec),
-            toolbox,
-            &self.options,
-        )))
-    }
-
-    /// Looks by name for what a create may have left, and gives the failure back where there is nothing.
-    async fn resolve(
-        &self,
-        spec: &SandboxSpec,
-        failed: Failed,
-    ) -> Result<SandboxRow, SandboxError> {
-        let Failed {
-            mut error, failure, ..
-        } = failed;
-        if !retry::is_ambiguous(failure, error.kind, &error.message) {
-            // No region, no snapshot: there is nothing yet that could be lost.
-            if error.kind == ErrorKind::Lost {
-                error.kind = ErrorKind::Invalid;
-            }
-            return Err(error);
-        }
-        let began = Instant::now();
-        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(4));
-        loop {
-            match self.client.get(CREATE, spec.name.as_str()).await {
-                Ok(Some(row)) if row.is_doomed() => {}
-                Ok(Some(row)) if row.label(spec::LABEL_RUN) == Some(&spec.run.to_string()) => {
-                    return Ok(row);
-                }
-                Ok(Some(_)) => {
-                    let what = format!("a sandbox of another run is called `{}`", spec.name);
-                    return Err(SandboxError {
-                        kind: ErrorKind::Invalid,
-                        message: what,
-                        ..error
-                    });
-                }
-                Ok(None) => {}
-                // The server can be talked to and does not say: it will not.
-                Err(failed) if !is_passing(failed.error.kind) => return Err(failed.error),
-                Err(_) => {}
-            }
-            let wait = backoff.next();
-            if began.elapsed() + wait > self.options.resolve_budget {
-                error.took += began.elapsed();
-                error
-                    .message
-                    .push_str("; no sandbox of its name has appeared");
-                return Err(error);
-            }
-            sleep(wait).await;
-        }
-    }
-
-    /// Waits until a sandbox has started.
-    async fn started(
-        &self,
-        mut row: SandboxRow,
-        began: Instant,
-    ) -> Result<SandboxRow, SandboxError> {
-        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(1));
-        let mut looks = 1;
-        loop {
-            let fail = move |kind, message: String| {
-                let mut error = SandboxError::new(kind, CREATE, message);
-                error.attempts = looks;
-                error.took = began.elapsed();
-                Err(error)
-            };
-            if row.is_doomed() {
-                return fail(
-                    ErrorKind::Lost,
-                    "it was destroyed while it started".to_owned(),
-                );
-            }
-            match row.state {
-                State::Started => return Ok(row),
-                State::Failed { build } => {
-                    let kind = if build {
-                        ErrorKind::Invalid
-                    } else {
-                        ErrorKind::Server
-                    };
-                    let reason = row
-                        .error_reason
-                        .as_deref()
-                        .filter(|reason| !reason.is_empty());
-                    let reason = reason.unwrap_or("the server does not say why");
-                    let what = if build {
-                        "its image failed to build"
-                    } else {
-                        "it failed to start"
-                    };
-                    return fail(
-                        kind,
-                        format!("{what}: {}", crate::plain::short(reason, 300)),
-                    );
-                }
-                State::Halted => {
-                    return fail(
-                        ErrorKind::Server,
-                        "it stopped instead of starting".to_owned(),
-                    );
-                }
-                // Already `Destroyed` was doomed.
-                State::Destroyed | State::Other => {}
-            }
-            if looks > 1 {
-                let wait = backoff.next();
-                if began.elapsed() + wait > self.options.start_budget {
-                    let budget = crate::quantity::show_duration(self.options.start_budget);
-                    return fail(
-                        ErrorKind::TimedOut,
-                        format!("it has not started in {budget}"),
-                    );
-                }
-                sleep(wait).await;
-            }
-            looks += 1;
-            row = match self.client.get(CREATE, &row.id).await? {
-                Some(row) => row,
-                None => return fail(ErrorKind::Lost, "it vanished while it started".to_owned()),
-            };
-        }
-    }
-
     async fn delete_one(&self, id: &str) -> Result<Deletion, SandboxError> {
         match self.client.delete(id).await {
             Ok(None) => Ok(Deletion::Confirmed),
@@ -398,8 +244,6 @@ impl Daytona {
         }
     }
 }
-
-const CREATE: &str = "create a sandbox";
 
 impl Provider for Daytona {
     fn name(&self) -> &'static str {
@@ -450,42 +294,4 @@ fn listed(row: SandboxRow) -> Option<Listed> {
         name: name.ok()?,
         id: SandboxId::new(row.id),
     })
-}
-
-/// Whether a failure may pass while one waits.
-fn is_passing(kind: ErrorKind) -> bool {
-    match kind {
-        ErrorKind::Quota
-        | ErrorKind::Throttled
-        | ErrorKind::Busy
-        | ErrorKind::Unreachable
-        | ErrorKind::TimedOut
-        | ErrorKind::Server
-        | ErrorKind::Lost => true,
-        ErrorKind::Unauthorized
-        | ErrorKind::Forbidden
-        | ErrorKind::Invalid
-        | ErrorKind::Machine
-        | ErrorKind::Protocol
-        | ErrorKind::Stopped => false,
-    }
-}
-
-fn layout() -> Layout {
-    Layout {
-        work: "/home/daytona".to_owned(),
-        artifacts: "/home/daytona/.forge/artifacts".to_owned(),
-        forge: "/home/daytona/.forge".to_owned(),
-        tmp: "/tmp".to_owned(),
-    }
-}
-
-fn isolation(row: &SandboxRow, spec: &SandboxSpec) -> String {
-    let class = row.sandbox_class.as_deref().unwrap_or("container");
-    let network = match &spec.network {
-        Network::Open => "network as the account allows",
-        Network::Block => "no network",
-        Network::Allow(_) => "listed networks only",
-    };
-    format!("Daytona {}, {network}", crate::plain::short(class, 40))
 }

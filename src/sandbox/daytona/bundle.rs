@@ -9,6 +9,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 /// tar's unit.
 const BLOCK: u64 = 512;
+/// The first block of an entry.
+type Header = [u8; 512];
 /// The longest name of another header that is read.
 const MAX_EXTENSION: u64 = 64 << 10;
 /// The most entries that are noted.
@@ -50,7 +52,7 @@ pub(crate) fn index<R: Read + Seek>(archive: &mut R) -> io::Result<Index> {
             break;
         }
         archive.seek(SeekFrom::Start(at))?;
-        let mut header = [0; BLOCK as usize];
+        let mut header: Header = [0; 512];
         archive.read_exact(&mut header)?;
         if !has_checksum(&header) {
             break;
@@ -158,7 +160,7 @@ fn field(bytes: &[u8]) -> Vec<u8> {
         .to_vec()
 }
 
-fn header_name(header: &[u8; 512]) -> Vec<u8> {
+fn header_name(header: &Header) -> Vec<u8> {
     let name = field(&header[..100]);
     let prefix = field(&header[345..500]);
     // Only POSIX headers have a prefix there; GNU's own have times.
@@ -185,7 +187,7 @@ fn number(bytes: &[u8]) -> Option<u64> {
     }
 }
 
-fn has_checksum(header: &[u8; 512]) -> bool {
+fn has_checksum(header: &Header) -> bool {
     let sum = |range: &[u8]| range.iter().map(|byte| u64::from(*byte)).sum::<u64>();
     // The checksum's own field counts as blanks.
     let expected = sum(&header[..148]) + sum(&header[156..]) + 8 * u64::from(b' ');

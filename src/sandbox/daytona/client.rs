@@ -1,11 +1,9 @@
-//! HTTP to Daytona: one request at a time, repeated where [`retry`](super::retry) allows it, and the
-//! calls of the control plane.
+//! HTTP to Daytona: one request at a time, repeated where [`retry`](super::retry) allows it.
 //!
 //! Promises: redirects are not followed and no cookies are kept; the key goes into one header, to the
 //! configured API and to toolboxes reached over https only, and into no error; every wait has an end;
 //! every error says what was being done, how often and for how long.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Once;
 use std::time::Duration;
@@ -18,16 +16,13 @@ use tokio::time::{Instant, sleep};
 use super::config::{Credential, DaytonaConfig};
 use super::pace::Pace;
 use super::retry::{self, Backoff, Failure, Refusal, Verb};
-use super::wire::{CreateSandbox, KeyInfo, SandboxList, SandboxRow, ServerConfig, ToolboxUrl};
 use crate::sandbox::{ErrorKind, SandboxError};
 use crate::secret::Secret;
 
 /// The most of a JSON answer that is read.
-const MAX_JSON: usize = 16 << 20;
+pub(crate) const MAX_JSON: usize = 16 << 20;
 /// The most of an error answer that is read.
 const MAX_ERROR: usize = 64 << 10;
-/// A server holds a create for up to 30 s.
-const CREATE_TIMEOUT: Duration = Duration::from_secs(90);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request that failed for good.
@@ -76,7 +71,7 @@ pub(crate) struct Client {
     base: Url,
     headers: HeaderMap,
     secret: Secret,
-    pace: Pace,
+    pub(crate) pace: Pace,
 }
 
 impl Client {
@@ -141,7 +136,8 @@ impl Client {
             .timeout(CALL_TIMEOUT)
     }
 
-    fn api(&self, method: Method, segments: &[&str]) -> RequestBuilder {
+    /// Starts a request to the API.
+    pub(crate) fn api(&self, method: Method, segments: &[&str]) -> RequestBuilder {
         self.request(method, below(&self.base, segments))
     }
 
@@ -227,154 +223,6 @@ impl Client {
         let (headers, body) = self.exchange(request).await?;
         decode(&headers, &body)
     }
-
-    /// Creates a sandbox, in step with the account's limit on creations.
-    pub(crate) async fn create(&self, body: &CreateSandbox<'_>) -> Result<SandboxRow, Failed> {
-        self.repeat(Verb::Create, "create a sandbox", || async {
-            self.pace.admit().await;
-            let request = self
-                .api(Method::POST, &["sandbox"])
-                .json(body)
-                .timeout(CREATE_TIMEOUT);
-            let answer = request.send().await;
-            self.pace.learn(answer.as_ref().ok().map(Response::headers));
-            let response = answer.map_err(transport)?;
-            let (status, headers) = (response.status(), response.headers().clone());
-            let body = read(response, MAX_JSON).await?;
-            if !status.is_success() {
-                return Err(refuse(status, &headers, &body));
-            }
-            decode(&headers, &body)?.ok_or_else(|| refuse(status, &headers, &body))
-        })
-        .await
-    }
-
-    /// Looks at a sandbox, by id or name. `None` when there is none.
-    pub(crate) async fn get(
-        &self,
-        operation: &'static str,
-        key: &str,
-    ) -> Result<Option<SandboxRow>, Failed> {
-        let found = self
-            .repeat(Verb::Read, operation, || {
-                self.json(self.api(Method::GET, &["sandbox", key]))
-            })
-            .await;
-        match found {
-            Err(failed) if failed.has_status(StatusCode::NOT_FOUND) => Ok(None),
-            other => other,
-        }
-    }
-
-    /// Looks at a sandbox once. `None` when there is none.
-    pub(crate) async fn glance(&self, id: &str) -> Result<Option<SandboxRow>, Failed> {
-        let found = self
-            .repeat(Verb::Delete, "look at a sandbox", || {
-                self.json(self.api(Method::GET, &["sandbox", id]))
-            })
-            .await;
-        match found {
-            Err(failed) if failed.has_status(StatusCode::NOT_FOUND) => Ok(None),
-            other => other,
-        }
-    }
-
-    /// Where the daemon of a sandbox is reached, for servers that do not say so in its row.
-    pub(crate) async fn toolbox_url(&self, id: &str) -> Result<String, Failed> {
-        let answer: Option<ToolboxUrl> = self
-            .repeat(Verb::Read, "create a sandbox", || {
-                self.json(self.api(Method::GET, &["sandbox", id, "toolbox-proxy-url"]))
-            })
-            .await?;
-        Ok(answer.map(|answer| answer.url).unwrap_or_default())
-    }
-
-    /// Asks once for a sandbox to be deleted. `None` when the server only says yes.
-    pub(crate) async fn delete(&self, id: &str) -> Result<Option<SandboxRow>, Failed> {
-        self.repeat(Verb::Delete, "delete a sandbox", || {
-            self.json(self.api(Method::DELETE, &["sandbox", id]))
-        })
-        .await
-    }
-
-    /// Asks once for a sandbox to be stopped, which ends one of forge's for good.
-    pub(crate) async fn stop(&self, id: &str) -> Result<Option<SandboxRow>, Failed> {
-        self.repeat(Verb::Delete, "stop a sandbox", || {
-            self.json(
-                self.api(Method::POST, &["sandbox", id, "stop"])
-                    .query(&[("force", "true")]),
-            )
-        })
-        .await
-    }
-
-    /// Lists the sandboxes that have all of these labels, up to `most` pages.
-    pub(crate) async fn list(
-        &self,
-        labels: &BTreeMap<&str, &str>,
-        limit: u32,
-        most: usize,
-    ) -> Result<Vec<SandboxRow>, Failed> {
-        let labels = serde_json::to_string(labels).unwrap_or_default();
-        let limit = limit.to_string();
-        let mut rows = Vec::new();
-        let mut cursor: Option<String> = None;
-        for _ in 0..most {
-            let page = self
-                .repeat(Verb::Read, "list sandboxes", || {
-                    // By creation: the default order changes while one pages through it.
-                    let mut query = vec![
-                        ("labels", labels.as_str()),
-                        ("limit", &limit),
-                        ("sort", "createdAt"),
-                        ("order", "asc"),
-                    ];
-                    query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-                    self.json::<SandboxList>(self.api(Method::GET, &["sandbox"]).query(&query))
-                })
-                .await?;
-            let next = match page {
-                None => None,
-                Some(SandboxList::Bare(items)) => {
-                    rows.extend(items);
-                    None
-                }
-                Some(SandboxList::Page { items, next_cursor }) => {
-                    rows.extend(items);
-                    next_cursor.filter(|next| !next.is_empty())
-                }
-            };
-            // A cursor that does not move would never end.
-            if next.is_none() || next == cursor {
-                break;
-            }
-            cursor = next;
-        }
-        Ok(rows)
-    }
-
-    /// What the key may do; `None` where the server does not tell.
-    pub(crate) async fn current_key(&self) -> Result<Option<KeyInfo>, Failed> {
-        let answer = self
-            .repeat(Verb::Read, "check the Daytona key", || {
-                self.json(self.api(Method::GET, &["api-keys", "current"]))
-            })
-            .await;
-        match answer {
-            Err(failed) if failed.has_status(StatusCode::NOT_FOUND) => Ok(None),
-            other => other,
-        }
-    }
-
-    /// What the server says about itself.
-    pub(crate) async fn server_config(&self) -> Result<Option<ServerConfig>, Failed> {
-        self.repeat(
-            Verb::Read,
-            "ask the Daytona server for its settings",
-            || self.json(self.api(Method::GET, &["config"])),
-        )
-        .await
-    }
 }
 
 /// A URL with more path segments, each percent-encoded.
@@ -387,7 +235,7 @@ pub(crate) fn below(base: &Url, segments: &[&str]) -> Url {
 }
 
 /// Reads a body, up to so many bytes.
-async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, Trouble> {
+pub(crate) async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, Trouble> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(transport)? {
         if body.len() + chunk.len() > most {
@@ -398,7 +246,10 @@ async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, Trouble> {
     Ok(body)
 }
 
-fn decode<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<Option<T>, Trouble> {
+pub(crate) fn decode<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Option<T>, Trouble> {
     if body.is_empty() {
         return Ok(None);
     }
@@ -417,7 +268,7 @@ fn decode<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<Optio
     })
 }
 
-fn refuse(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Trouble {
+pub(crate) fn refuse(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Trouble {
     Trouble {
         failure: Failure::Answered(status),
         refusal: retry::classify(status, headers, body),

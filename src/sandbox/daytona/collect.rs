@@ -62,10 +62,10 @@ impl Kept {
         Ok(true)
     }
 
-    /// The folder's lines about what is not in the archive: why, and which path.
-    async fn notes(&mut self, found: &str) -> io::Result<Vec<(String, String)>> {
+    /// The lines about what is not in the archive: why, and which path.
+    async fn notes(&mut self, file: &str) -> io::Result<Vec<(String, String)>> {
         let mut text = Vec::new();
-        self.read(found, 0, |bytes| {
+        self.read(file, 0, |bytes| {
             // Paths of 1 KiB each: more than can be of interest.
             if text.len() < 16 << 20 {
                 text.extend_from_slice(bytes);
@@ -81,17 +81,17 @@ impl Kept {
         Ok(text.lines().filter_map(note).collect())
     }
 
-    /// Gives what was asked for to the sink. `found` is the archive's list of what it holds.
+    /// Gives what was asked for to the sink. `notes` is the file about what is not in it.
     pub(crate) async fn collect(
         &mut self,
         what: &Collect,
         layout: &Layout,
-        found: &str,
+        notes: &str,
         home: &mut dyn ArtifactSink,
     ) -> Result<Collected, SandboxError> {
         let mut order = Order::new(what, layout)?;
         let machine = |error| SandboxError::machine(OPERATION, error);
-        for (why, path) in self.notes(found).await.map_err(machine)? {
+        for (why, path) in self.notes(notes).await.map_err(machine)? {
             let reason = match why.as_str() {
                 "large" => order.too_large(),
                 "linked" => "is reached through a symbolic link".to_owned(),

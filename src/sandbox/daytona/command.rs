@@ -108,6 +108,7 @@ pub(crate) fn script(
     layout: &Layout,
     mode: Mode,
     executables: &[String],
+    is_live: bool,
 ) -> String {
     let mut text = String::from("exec /bin/sh -c ");
     let mut add = |word: &str| {
@@ -138,21 +139,30 @@ pub(crate) fn script(
         .to_string());
     add(&collect.map_or(0, lines).to_string());
     add(&bundle_limit(command).to_string());
+    add(if is_live { "1" } else { "0" });
 
     add(&number(executables.len()));
-    executables.iter().for_each(|path| add(path));
+    for path in executables {
+        add(path);
+    }
 
     let wanted = collect.map(collect_words).unwrap_or_default();
     add(&number(wanted.len()));
-    wanted.iter().for_each(|word| add(word));
+    for word in &wanted {
+        add(word);
+    }
 
     add(&number(command.programs.len()));
     for words in &command.programs {
         add(&number(words.len()));
-        words.iter().for_each(|word| add(word));
+        for word in words {
+            add(word);
+        }
     }
     add(&number(command.arguments.len()));
-    command.arguments.iter().for_each(|word| add(word));
+    for word in &command.arguments {
+        add(word);
+    }
     for (name, value) in &command.env {
         add(&format!("{name}={value}"));
     }
@@ -359,7 +369,7 @@ mod tests {
     impl Home {
         fn run(&self, serial: u64, command: &Command) -> Status {
             let place = Place::new(&self.layout, serial);
-            let text = script(command, &place, &self.layout, Mode::Waiting, &[]);
+            let text = script(command, &place, &self.layout, Mode::Waiting, &[], false);
             let (said, code) = feed("sh", &text);
             let said = String::from_utf8_lossy(&said);
             assert_eq!(code, Some(0), "{said}");
@@ -500,17 +510,14 @@ mod tests {
             "./.forge/artifacts/charts/a.png",
             "./.forge/artifacts/charts/f.png",
             "./.forge/artifacts/charts/l.png",
-            "./.forge/run-1/found",
+            "./.forge/run-1/notes",
             "./.forge/run-1/stderr",
             "./.forge/run-1/stdout",
             "./out.md",
         ];
         assert_eq!(names, expected);
-        let found = home.read(1, "found");
-        assert!(
-            found.contains("large ./.forge/artifacts/charts/big.png\n"),
-            "{found}"
-        );
+        let notes = home.read(1, "notes");
+        assert_eq!(notes, "large ./.forge/artifacts/charts/big.png\n");
     }
 
     #[test]

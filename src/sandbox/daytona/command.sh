@@ -1,7 +1,7 @@
 # Runs one command in the sandbox and keeps what it leaves. The text is constant: every value is an
 # argument. Written for any POSIX shell (dash, bash, busybox) on Linux.
 #
-#   serial limit whole cap work artifacts forge tmp over files most
+#   serial limit whole cap work artifacts forge tmp over files most live
 #   NCHMOD path...          to be made executable
 #   NCOLLECT word...        output NPARENT parent... pattern...; or nothing
 #   NPROGRAM (NWORD word...)...   NARGUMENT argument... NAME=VALUE...
@@ -10,8 +10,8 @@
 
 serial=$1 limit=$2 whole=$3 cap=$4 work=$5 artifacts=$6 forge=$7 tmp=$8
 shift 8
-over=$1 files=$2 most=$3
-shift 3
+over=$1 files=$2 most=$3 live=$4
+shift 4
 run=$forge/run-$serial
 PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}
 
@@ -20,7 +20,7 @@ nap() { sleep "$1" 2>/dev/null || sleep 1; }
 # The request may have been replayed by a proxy on the way: the first one runs, the others wait for it.
 if ! mkdir "$run" 2>/dev/null; then
   patience=$((whole + 30))
-  while [ ! -e "$run/status" ] && [ "$patience" -gt 0 ]; do
+  while [ ! -s "$run/status" ] && [ "$patience" -gt 0 ]; do
     sleep 1
     patience=$((patience - 1))
   done
@@ -29,7 +29,9 @@ fi
 cd "$work" || exit 91
 
 if command -v setsid >/dev/null 2>&1; then leader=setsid; else leader=; fi
-if command -v stdbuf >/dev/null 2>&1; then direct='stdbuf -o0'; else direct=; fi
+# What is looked at while it grows must not wait in a buffer.
+direct=
+if [ "$live" = 1 ] && command -v stdbuf >/dev/null 2>&1; then direct='stdbuf -o0'; fi
 
 now() {
   time=$(date +%s%N)
@@ -168,9 +170,9 @@ execute() {
   patience=0
   until [ -s "$run/stdout.dropped" ] && [ -s "$run/stderr.dropped" ]; do
     patience=$((patience + 1))
-    if [ "$patience" = 30 ]; then sweep; fi
-    if [ "$patience" = 60 ]; then break; fi
-    nap 0.01
+    if [ "$patience" = 100 ]; then sweep; fi
+    if [ "$patience" = 200 ]; then break; fi
+    nap 0.003
   done
   case $code in
     126 | 127)
@@ -185,7 +187,7 @@ execute() {
 }
 
 # Puts everything that is wanted into one archive. What is too large, or is reached through a link, is
-# named in `found` by a line that does not start with `./`; all other lines there are the archive's files.
+# only named, in `notes`.
 pack() {
   count=$1 total=$#
   shift
@@ -195,9 +197,10 @@ pack() {
     count=$((count - 1))
   done
   shift $((total - 1 - wanted))
-  near=.${run#"$work"}
+  near=.${run#"$work"} note='echo "large $1" >>"$0"'
+  : >"$run/notes"
   {
-    echo "$near/found"
+    echo "$near/notes"
     echo "$near/stdout"
     echo "$near/stderr"
     if [ "$wanted" -gt 0 ]; then
@@ -209,10 +212,13 @@ pack() {
         parents=$((parents - 1))
       done
       if [ -n "$linked" ]; then
-        echo "linked $output"
+        echo "linked $output" >>"$run/notes"
       elif [ -h "$output" ] || [ -e "$output" ]; then
-        find "$output" -prune \( -type d -exec echo directory {} \; \
-          -o -type f ! -size "-${over}c" -exec echo large {} \; -o -print \)
+        if [ -d "$output" ] && [ ! -h "$output" ]; then
+          echo "directory $output" >>"$run/notes"
+        else
+          find "$output" -type f ! -size "-${over}c" -exec sh -c "$note" "$run/notes" {} \; -o -print
+        fi
       fi
       if [ "$#" -gt 0 ]; then
         place=.${artifacts#"$work"} count=$# or=
@@ -222,12 +228,11 @@ pack() {
           shift
           count=$((count - 1))
         done
-        find "$place" ! -type d \( "$@" \) \( -type f ! -size "-${over}c" -exec echo large {} \; -o -print \) |
-          LC_ALL=C sort | head -n "$files"
+        find "$place" ! -type d \( "$@" \) \( -type f ! -size "-${over}c" \
+          -exec sh -c "$note" "$run/notes" {} \; -o -print \) | LC_ALL=C sort | head -n "$files"
       fi
     fi
-  } >"$run/found" 2>/dev/null
-  grep '^\./' "$run/found" >"$run/list"
+  } >"$run/list" 2>/dev/null
   tar -cf - -T "$run/list" 2>/dev/null | head -c "$most" >"$run/bundle"
 }
 
@@ -247,5 +252,4 @@ fi
 dropped_out=0 dropped_err=0
 if [ -s "$run/stdout.dropped" ]; then read -r dropped_out rest <"$run/stdout.dropped"; fi
 if [ -s "$run/stderr.dropped" ]; then read -r dropped_err rest <"$run/stderr.dropped"; fi
-echo "forge-status $end $code $took $dropped_out $dropped_err $bundle $reason" >"$run/status.new"
-mv "$run/status.new" "$run/status"
+echo "forge-status $end $code $took $dropped_out $dropped_err $bundle $reason" >"$run/status"

@@ -159,7 +159,9 @@ impl DaytonaSandbox {
         } else {
             Mode::Waiting
         };
-        let text = command::script(command, place, &self.layout, mode, executables);
+        let is_live = self.live_interval.is_some();
+        let text = command::script(command, place, &self.layout, mode, executables, is_live);
+
         let limit = match mode {
             Mode::Waiting => command.limit + GRACE,
             Mode::Detached => GRACE,
@@ -256,6 +258,10 @@ impl DaytonaSandbox {
             Fetched::Missing => Ok(None),
             Fetched::Bytes(_) => {
                 let text = String::from_utf8_lossy(&text);
+                if !text.ends_with('\n') {
+                    // It is just being written.
+                    return Ok(None);
+                }
                 let nonsense =
                     || SandboxError::new(ErrorKind::Protocol, RUN, "its status makes no sense");
                 Status::parse(&text, command).ok_or_else(nonsense).map(Some)
@@ -272,9 +278,8 @@ impl DaytonaSandbox {
         delivery: &mut Delivery<'_>,
     ) -> Result<(), SandboxError> {
         let mut kept = match status.bundle {
-            Bundle::None => None,
             Bundle::Packed => self.fetch_bundle(command, place).await?,
-            Bundle::Loose => None,
+            Bundle::None | Bundle::Loose => None,
         };
         if status.bundle != Bundle::None {
             for (stream, file) in STREAMS {
@@ -347,8 +352,8 @@ impl DaytonaSandbox {
         if let Some((made_for, place, kept)) = &mut *self.kept.lock().await
             && made_for == what
         {
-            let found = self.relative(place, "found");
-            return kept.collect(what, &self.layout, &found, home).await;
+            let notes = self.relative(place, "notes");
+            return kept.collect(what, &self.layout, &notes, home).await;
         }
         collect::one_by_one(&self.toolbox, what, &self.layout, home).await
     }

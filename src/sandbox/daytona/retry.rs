@@ -155,16 +155,15 @@ pub(crate) enum Failure {
 
 /// Whether the very same request may be sent again after this failure.
 pub(crate) fn may_repeat(verb: Verb, failure: Failure) -> bool {
-    match (verb, failure) {
-        (Verb::Delete, _) => false,
-        (_, Failure::NotSent) => true,
-        (Verb::Read | Verb::Upload, Failure::NoReply) => true,
-        (Verb::Create | Verb::Execute, Failure::NoReply) => false,
-        (_, Failure::Answered(StatusCode::TOO_MANY_REQUESTS)) => true,
-        (Verb::Read | Verb::Upload, Failure::Answered(status)) => {
-            matches!(status.as_u16(), 502..=504)
-        }
-        (Verb::Create | Verb::Execute, Failure::Answered(_)) => false,
+    let is_harmless_twice = match verb {
+        Verb::Read | Verb::Upload => true,
+        Verb::Create | Verb::Execute | Verb::Delete => false,
+    };
+    match failure {
+        // Nothing has happened; but whoever deletes decides about each attempt.
+        Failure::NotSent | Failure::Answered(StatusCode::TOO_MANY_REQUESTS) => verb != Verb::Delete,
+        Failure::NoReply => is_harmless_twice,
+        Failure::Answered(status) => is_harmless_twice && matches!(status.as_u16(), 502..=504),
     }
 }
 

@@ -7,6 +7,6 @@ if command -v setsid >/dev/null 2>&1; then leader=setsid; else leader=; fi
 $leader /bin/sh -c "$0" forge "$@" </dev/null >/dev/null 2>&1 &
 if [ "$mode" = detached ]; then exit 0; fi
 wait $!
-[ -e "$forge/run-$serial/status" ] || exit 93
+[ -s "$forge/run-$serial/status" ] || exit 93
 IFS= read -r line <"$forge/run-$serial/status"
 printf '\n%s\n' "$line"

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use forge::quantity::ByteCount;
 use forge::sandbox::daytona::DaytonaOptions;
-use forge::sandbox::{Area, CommandEnd, ErrorKind, Sandbox, SandboxError, Skipped};
+use forge::sandbox::{Area, CommandEnd, ErrorKind, SandboxError, Skipped};
 
 use super::{Home, Printed, Setup, collect, shell, upload};
 use crate::support::fake_daytona::fault::{After, Before, Canned, During, Rule, When};
@@ -15,6 +15,7 @@ const AGENT: &str = "#!/bin/sh\necho \"out $1\"\necho err >&2\nprintf 'result of
                      echo '{\"tokens\": 1}' >\"$FORGE_ARTIFACTS/metrics.json\"\n";
 
 /// A whole trial. Gives what it printed, and what came home.
+#[expect(clippy::unwrap_used, reason = "a test that cannot begin has failed")]
 async fn trial(setup: &Setup) -> (Printed, Home) {
     let sandbox = setup.sandbox().await;
     sandbox
@@ -283,6 +284,11 @@ async fn each_byte_comes_once_whether_it_is_fetched_live_or_not() {
     }
 }
 
+#[expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot begin has failed"
+)]
 async fn fails(rule: Rule) -> SandboxError {
     let setup = Setup::with_fault(rule);
     let sandbox = setup.sandbox().await;

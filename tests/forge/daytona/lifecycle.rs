@@ -6,12 +6,14 @@ use futures::future::join_all;
 use reqwest::StatusCode;
 
 use forge::name::SandboxId;
-use forge::sandbox::daytona::{Daytona, DaytonaOptions};
+use forge::sandbox::daytona::{Credential, Daytona, DaytonaOptions};
 use forge::sandbox::{Deletion, ErrorKind, Network, Provider, Remedy};
+
+use forge::secret::Secret;
 
 use super::{Setup, config};
 use crate::support::fake_daytona::fault::{Before, Canned, During, Rule, When};
-use crate::support::fake_daytona::{Options, Quota, RateLimit, RateLimits, Route};
+use crate::support::fake_daytona::{ORGANIZATION, Options, Quota, RateLimit, RateLimits, Route};
 
 fn quick() -> DaytonaOptions {
     DaytonaOptions {
@@ -22,6 +24,11 @@ fn quick() -> DaytonaOptions {
 }
 
 /// What a failed create says, and whether a sandbox of its name is left, which is then deleted.
+#[expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot begin has failed"
+)]
 async fn create_fails(options: Options) -> (ErrorKind, String, bool) {
     let setup = Setup::with(options, quick());
     let spec = setup.spec(1);
@@ -139,6 +146,23 @@ async fn a_key_without_a_say_is_noticed_at_once_and_nothing_is_created() {
     let error = setup.daytona.preflight().await.expect_err("a failure");
     assert_eq!(error.kind, ErrorKind::Forbidden);
     assert!(error.message.contains("delete:sandboxes"), "{error}");
+}
+
+#[tokio::test]
+async fn a_token_goes_with_its_organization() {
+    let setup = Setup::new(Options {
+        jwt: Some("token".to_owned()),
+        ..Options::default()
+    });
+    for (organization, works) in [(ORGANIZATION, true), ("another", false)] {
+        let mut config = config(&setup.fake.api_url(), "");
+        config.credential = Credential::Jwt {
+            token: Secret::new("token"),
+            organization: organization.to_owned(),
+        };
+        let daytona = Daytona::new(&config, quick()).unwrap();
+        assert_eq!(daytona.preflight().await.is_ok(), works, "{organization}");
+    }
 }
 
 #[tokio::test]
