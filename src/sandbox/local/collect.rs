@@ -1,0 +1,386 @@
+//! Bringing files home from a sandbox whose programs may have been hostile.
+//!
+//! Promises: no link is followed, not even among the folders above a file; only regular files are opened;
+//! no more is read of a file than its size was when it was opened; the order is that of the paths.
+
+use std::ffi::{CStr, CString};
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::place::open_folder;
+use crate::name::RelativePath;
+use crate::quantity::ByteCount;
+use crate::sandbox::{Area, ArtifactSink, Collect, Collected, ErrorKind, SandboxError, Skipped};
+
+const OPERATION: &str = "collect artifacts";
+const CHUNK: usize = 256 * 1024;
+/// How deep folders are looked into. Each level costs a descriptor for a moment.
+const MAX_DEPTH: usize = 32;
+/// How many entries are looked at.
+const MAX_ENTRIES: usize = 20_000;
+/// How many skipped things are named.
+const MAX_SKIPPED: usize = 100;
+
+/// Collects. `work` and `artifacts` are the open folders; one that could not be opened is `None`.
+pub(super) async fn collect(
+    work: Option<&OwnedFd>,
+    artifacts: Option<&OwnedFd>,
+    what: &Collect,
+    home: &mut dyn ArtifactSink,
+) -> Result<Collected, SandboxError> {
+    let patterns = Patterns::new(&what.files)
+        .map_err(|error| SandboxError::new(ErrorKind::Invalid, OPERATION, error.to_string()))?;
+    let mut bringing = Bringing {
+        home,
+        chunk: Vec::new(),
+        limit: what.limit,
+        bytes: what.limit.0,
+        files: what.max_files,
+        max_files: what.max_files,
+        skipped: Skips::default(),
+    };
+    if let Some(work) = work {
+        bringing.bring(work, Area::Work, &what.output).await?;
+    }
+    if let Some(artifacts) = artifacts
+        && !what.files.is_empty()
+    {
+        let mut walk = Walk {
+            patterns: &patterns,
+            found: Vec::new(),
+            entries: 0,
+            skipped: &mut bringing.skipped,
+        };
+        walk.folder(artifacts, "", 0);
+        let mut found = walk.found;
+        found.sort();
+        for path in found {
+            bringing.bring(artifacts, Area::Artifacts, &path).await?;
+        }
+    }
+    Ok(bringing.skipped.into_collected())
+}
+
+#[derive(Debug, Default)]
+struct Skips {
+    named: Vec<Skipped>,
+    unnamed: usize,
+}
+
+impl Skips {
+    fn push(&mut self, path: &str, reason: impl Into<String>) {
+        if self.named.len() == MAX_SKIPPED {
+            self.unnamed += 1;
+            return;
+        }
+        self.named.push(Skipped {
+            path: path.to_owned(),
+            reason: reason.into(),
+        });
+    }
+
+    fn into_collected(mut self) -> Collected {
+        self.named.sort_by(|a, b| a.path.cmp(&b.path));
+        if self.unnamed > 0 {
+            self.named.push(Skipped {
+                path: format!("{} more", self.unnamed),
+                reason: "were skipped too".to_owned(),
+            });
+        }
+        Collected {
+            skipped: self.named,
+        }
+    }
+}
+
+/// What is wanted of a folder of artifacts.
+#[derive(Debug)]
+struct Patterns {
+    files: GlobSet,
+    /// The folders in which something wanted can be. `None`: all of them.
+    folders: Option<GlobSet>,
+    literal: Vec<String>,
+}
+
+impl Patterns {
+    fn new(patterns: &[String]) -> Result<Self, globset::Error> {
+        let mut files = GlobSetBuilder::new();
+        let mut folders = Some(GlobSetBuilder::new());
+        for pattern in patterns {
+            files.add(glob(pattern)?);
+            // The slashes in braces and brackets do not part folders.
+            if pattern.contains(['{', '[', '\\']) {
+                folders = None;
+            }
+            if let Some(folders) = &mut folders {
+                for (at, _) in pattern.match_indices('/') {
+                    folders.add(glob(&pattern[..at])?);
+                }
+                if let Some(at) = pattern.find("**") {
+                    folders.add(glob(&pattern[..at + 2])?);
+                }
+            }
+        }
+        let literal = patterns
+            .iter()
+            .filter(|pattern| !pattern.contains(['*', '?', '[', '{', '\\']))
+            .cloned()
+            .collect();
+        Ok(Self {
+            files: files.build()?,
+            folders: folders.map(|folders| folders.build()).transpose()?,
+            literal,
+        })
+    }
+
+    fn wants_below(&self, folder: &str) -> bool {
+        self.folders
+            .as_ref()
+            .is_none_or(|folders| folders.is_match(folder))
+    }
+}
+
+fn glob(pattern: &str) -> Result<globset::Glob, globset::Error> {
+    GlobBuilder::new(pattern)
+        .literal_separator(true)
+        .backslash_escape(true)
+        .build()
+}
+
+/// The search for wanted files.
+struct Walk<'a> {
+    patterns: &'a Patterns,
+    found: Vec<RelativePath>,
+    entries: usize,
+    skipped: &'a mut Skips,
+}
+
+impl Walk<'_> {
+    fn folder(&mut self, folder: &OwnedFd, path: &str, depth: usize) {
+        let entries = match Dir::read_from(folder) {
+            Ok(entries) => entries,
+            Err(error) => return self.skipped.push(path, unreadable(error)),
+        };
+        for entry in entries {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => return self.skipped.push(path, unreadable(error)),
+            };
+            if matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                continue;
+            }
+            if self.entries == MAX_ENTRIES {
+                return self.skipped.push(
+                    if path.is_empty() { "." } else { path },
+                    format!(
+                        "holds more than {MAX_ENTRIES} files and folders; not all were looked at"
+                    ),
+                );
+            }
+            self.entries += 1;
+            self.entry(folder, path, entry.file_name(), depth);
+        }
+    }
+
+    fn entry(&mut self, folder: &OwnedFd, above: &str, name: &CStr, depth: usize) {
+        // What is not a name here is shown without its dangerous characters.
+        let text = name.to_string_lossy();
+        let path = match above {
+            "" => text.into_owned(),
+            above => format!("{above}/{text}"),
+        };
+        let below = self.patterns.wants_below(&path);
+        let wanted = self.patterns.files.is_match(&path);
+        if !below && !wanted {
+            return;
+        }
+        let kind = match kind(folder, name) {
+            Ok(kind) => kind,
+            Err(error) => return self.skipped.push(&shown(&path), unreadable(error)),
+        };
+        if kind == FileType::Directory {
+            if self.patterns.literal.contains(&path) {
+                self.skipped.push(&shown(&path), "is a folder");
+            } else if below && depth == MAX_DEPTH {
+                self.skipped.push(
+                    &shown(&path),
+                    format!("is more than {MAX_DEPTH} folders deep"),
+                );
+            } else if below {
+                match open_folder(folder, name) {
+                    Ok(inner) => self.folder(&inner, &path, depth + 1),
+                    Err(error) => self.skipped.push(&shown(&path), unreadable(error)),
+                }
+            }
+            return;
+        }
+        // A link where a folder with something wanted could be is worth a word too.
+        if !wanted && kind != FileType::Symlink {
+            return;
+        }
+        match (peculiar(kind), name.to_str(), RelativePath::parse(&path)) {
+            (Some(reason), _, _) => self.skipped.push(&shown(&path), reason),
+            (None, Ok(_), Ok(path)) => self.found.push(path),
+            (None, Err(_), _) | (None, _, Err(_)) => self
+                .skipped
+                .push(&shown(&path), "has a name that is not plain text"),
+        }
+    }
+}
+
+fn shown(path: &str) -> String {
+    path.chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
+}
+
+fn kind(folder: &OwnedFd, name: &CStr) -> rustix::io::Result<FileType> {
+    let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(FileType::from_raw_mode(stat.st_mode))
+}
+
+/// Why something of this kind is not brought home. `None` for a regular file.
+fn peculiar(kind: FileType) -> Option<&'static str> {
+    match kind {
+        FileType::RegularFile => None,
+        FileType::Symlink => Some("is a symbolic link"),
+        FileType::Directory => Some("is a folder"),
+        FileType::Fifo => Some("is a named pipe"),
+        FileType::Socket => Some("is a socket"),
+        FileType::CharacterDevice | FileType::BlockDevice => Some("is a device"),
+        FileType::Unknown => Some("is not a regular file"),
+    }
+}
+
+fn unreadable(error: Errno) -> String {
+    format!(
+        "cannot be read: {}",
+        io::Error::from(error).to_string().to_lowercase()
+    )
+}
+
+/// What opening found.
+enum Opened {
+    File(std::fs::File, u64),
+    Peculiar(String),
+    Absent,
+}
+
+/// Opens a regular file below a folder, through nothing but folders.
+fn open(area: &OwnedFd, path: &RelativePath) -> Opened {
+    let mut folder = None;
+    let (folders, name) = path
+        .as_str()
+        .rsplit_once('/')
+        .unwrap_or(("", path.as_str()));
+    for part in folders.split('/').filter(|part| !part.is_empty()) {
+        match open_folder(folder.as_ref().unwrap_or(area), part) {
+            Ok(inner) => folder = Some(inner),
+            Err(Errno::NOENT) => return Opened::Absent,
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                return Opened::Peculiar(format!("`{part}` above it is not a folder"));
+            }
+            Err(error) => return Opened::Peculiar(unreadable(error)),
+        }
+    }
+    let folder = folder.as_ref().unwrap_or(area);
+    let Ok(name) = CString::new(name) else {
+        return Opened::Absent;
+    };
+    match kind(folder, &name).map(peculiar) {
+        Ok(None) => {}
+        Ok(Some(reason)) => return Opened::Peculiar(reason.to_owned()),
+        Err(Errno::NOENT) => return Opened::Absent,
+        Err(error) => return Opened::Peculiar(unreadable(error)),
+    }
+    // Should it have been replaced since: neither a link nor a named pipe traps this.
+    let flags =
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(folder, &name, flags, Mode::empty()) {
+        Ok(file) => std::fs::File::from(file),
+        Err(error) => return Opened::Peculiar(unreadable(error)),
+    };
+    match file.metadata() {
+        Ok(data) if data.is_file() => Opened::File(file, data.len()),
+        Ok(_) => Opened::Peculiar("is not a regular file".to_owned()),
+        Err(error) => Opened::Peculiar(format!("cannot be read: {error}")),
+    }
+}
+
+/// The way home, and what may still pass.
+struct Bringing<'a> {
+    home: &'a mut dyn ArtifactSink,
+    chunk: Vec<u8>,
+    limit: ByteCount,
+    bytes: u64,
+    files: usize,
+    max_files: usize,
+    skipped: Skips,
+}
+
+impl Bringing<'_> {
+    async fn bring(
+        &mut self,
+        area: &OwnedFd,
+        which: Area,
+        path: &RelativePath,
+    ) -> Result<(), SandboxError> {
+        let (mut file, size) = match open(area, path) {
+            Opened::File(file, size) => (file, size),
+            Opened::Absent => return Ok(()),
+            Opened::Peculiar(reason) => {
+                self.skipped.push(path.as_str(), reason);
+                return Ok(());
+            }
+        };
+        if size > self.bytes {
+            let reason = if size > self.limit.0 {
+                format!("is larger than {}", self.limit)
+            } else {
+                format!("does not fit into what is left of {}", self.limit)
+            };
+            self.skipped.push(path.as_str(), reason);
+            return Ok(());
+        }
+        if self.files == 0 {
+            let reason = format!(
+                "is more than the {} files that may come home",
+                self.max_files
+            );
+            self.skipped.push(path.as_str(), reason);
+            return Ok(());
+        }
+        self.files -= 1;
+        let home = |error| SandboxError::machine("store an artifact", error);
+        self.home.begin(which, path, size).map_err(home)?;
+        let mut left = size;
+        while left > 0 {
+            let want = usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK));
+            self.chunk.resize(CHUNK.min(want.max(self.chunk.len())), 0);
+            let length = match file.read(&mut self.chunk[..want]) {
+                // It has shrunk.
+                Ok(0) => break,
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(SandboxError::machine(OPERATION, error)),
+            };
+            self.home.write(&self.chunk[..length]).map_err(home)?;
+            left -= length as u64;
+            self.bytes -= length as u64;
+            if left > 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.home.end().map_err(home)
+    }
+}

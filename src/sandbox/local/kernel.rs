@@ -1,0 +1,197 @@
+//! Process trees: where they end, how they are ended, what they used.
+//!
+//! Promises: a process is only ever signalled while its id cannot have passed to another one, because it
+//! is an unreaped child, leads the group of one, or is held by a descriptor. This is the only file of
+//! forge with `unsafe`.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitIdOptions, WaitOptions, WaitStatus};
+
+use crate::sandbox::Usage;
+
+/// How often children that cannot be ended are looked at again, and how long between.
+const PATIENCE: (u32, Duration) = (100, Duration::from_millis(10));
+
+/// Makes every orphan among the descendants of this process its child.
+pub(super) fn adopt_orphans() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    Ok(())
+}
+
+/// A descriptor that becomes readable when a child of this process has ended.
+pub(super) fn exit_watch(child: Pid) -> io::Result<OwnedFd> {
+    #[cfg(target_os = "linux")]
+    if let Ok(pidfd) = rustix::process::pidfd_open(child, rustix::process::PidfdFlags::empty()) {
+        return Ok(pidfd);
+    }
+    let (watch, held) = std::os::unix::net::UnixStream::pair()?;
+    std::thread::Builder::new().spawn(move || {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while let Err(Errno::INTR) =
+            rustix::process::waitid(rustix::process::WaitId::Pid(child), options)
+        {}
+        drop(held);
+    })?;
+    Ok(watch.into())
+}
+
+/// Ends a child of this process that leads a process group, that group, and all that was adopted; waits
+/// until they are gone. Returns how the child ended.
+pub(super) fn end_descendants(leader: Pid) -> Option<WaitStatus> {
+    let mut end = None;
+    let mut unmoved = 0;
+    let mut killed = rustix::process::kill_process_group(leader, Signal::KILL).is_ok();
+    loop {
+        // Blocking is safe only after a signal that cannot be refused.
+        let options = if killed {
+            WaitOptions::empty()
+        } else {
+            WaitOptions::NOHANG
+        };
+        match rustix::process::wait(options) {
+            Ok(Some((pid, status))) => {
+                if pid == leader {
+                    end = Some(status);
+                }
+                while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+                    if pid == leader {
+                        end = Some(status);
+                    }
+                }
+            }
+            Ok(None) if unmoved < PATIENCE.0 => {
+                unmoved += 1;
+                std::thread::sleep(PATIENCE.1);
+            }
+            Err(Errno::INTR) => {}
+            // Nothing left, or only what belongs to another user (`sudo`).
+            Ok(None) | Err(_) => return end,
+        }
+        killed = end_children();
+    }
+}
+
+/// Signals the children that this process has now, with the groups they lead. Returns whether there was one.
+#[cfg(target_os = "linux")]
+fn end_children() -> bool {
+    let mut any = false;
+    for pid in children() {
+        any |= rustix::process::kill_process(pid, Signal::KILL).is_ok();
+        // Most lead none.
+        rustix::process::kill_process_group(pid, Signal::KILL).ok();
+    }
+    any
+}
+
+/// Signals the children that this process has now. Without adoption there are none but the first.
+#[cfg(not(target_os = "linux"))]
+fn end_children() -> bool {
+    false
+}
+
+#[cfg(target_os = "linux")]
+fn children() -> Vec<Pid> {
+    listed_children().unwrap_or_else(|_| {
+        // A kernel without `CONFIG_PROC_CHILDREN`.
+        let me = rustix::process::getpid();
+        processes().filter(|pid| parent(*pid) == Some(me)).collect()
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn listed_children() -> io::Result<Vec<Pid>> {
+    let mut found = Vec::new();
+    for task in std::fs::read_dir("/proc/self/task")? {
+        let text = std::fs::read_to_string(task?.path().join("children"))?;
+        found.extend(text.split_ascii_whitespace().filter_map(parse_pid));
+    }
+    Ok(found)
+}
+
+#[cfg(target_os = "linux")]
+fn processes() -> impl Iterator<Item = Pid> {
+    std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| parse_pid(entry.file_name().to_str()?))
+}
+
+#[cfg(target_os = "linux")]
+fn parse_pid(text: &str) -> Option<Pid> {
+    Pid::from_raw(text.parse().ok()?)
+}
+
+#[cfg(target_os = "linux")]
+fn parent(pid: Pid) -> Option<Pid> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may itself hold any character.
+    let (_, rest) = stat.rsplit_once(')')?;
+    parse_pid(rest.split_ascii_whitespace().nth(1)?)
+}
+
+/// Ends every process that was started with a `TMPDIR` below this folder. For what lost its keeper, or
+/// never had one: a process that changed its own environment block escapes.
+///
+/// Where processes cannot be looked at this way, nothing happens.
+pub(super) fn end_marked(folder: &Path) {
+    #[cfg(target_os = "linux")]
+    for _ in 0..PATIENCE.0 {
+        let mut any = false;
+        for pid in processes() {
+            any |= end_if_marked(pid, folder);
+        }
+        if !any {
+            return;
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = folder;
+}
+
+#[cfg(target_os = "linux")]
+fn end_if_marked(pid: Pid, folder: &Path) -> bool {
+    use std::os::unix::ffi::OsStrExt as _;
+    if pid == rustix::process::getpid() {
+        return false;
+    }
+    let Ok(held) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else {
+        return false;
+    };
+    let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let marked = environ.split(|byte| *byte == 0).any(|variable| {
+        variable
+            .strip_prefix(b"TMPDIR=")
+            .is_some_and(|value| Path::new(std::ffi::OsStr::from_bytes(value)).starts_with(folder))
+    });
+    marked && rustix::process::pidfd_send_signal(&held, Signal::KILL).is_ok()
+}
+
+/// What the ended children of this process used, with all whose end they waited for.
+#[expect(unsafe_code, reason = "no crate of the tree wraps getrusage")]
+pub(super) fn children_usage() -> Usage {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the pointer is to a whole `rusage`, for which all zeroes is a value whether it is filled or not.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    let milliseconds = |time: libc::timeval| {
+        u64::try_from(time.tv_sec).unwrap_or(0) * 1000
+            + u64::try_from(time.tv_usec).unwrap_or(0) / 1000
+    };
+    // Linux counts kibibytes here, macOS bytes.
+    let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
+    Usage {
+        peak_memory_bytes: u64::try_from(usage.ru_maxrss)
+            .ok()
+            .map(|peak| peak.saturating_mul(unit)),
+        cpu_milliseconds: Some(milliseconds(usage.ru_utime) + milliseconds(usage.ru_stime)),
+    }
+}

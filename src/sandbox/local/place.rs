@@ -1,0 +1,329 @@
+//! Where local sandboxes are on the disk.
+//!
+//! ```text
+//! <base>/forge-<uid>-<run>/        one per run, there while it has a sandbox; flocked by every live forge
+//!     <sandbox name>/{work,tmp,artifacts,forge}
+//!     .gone-<sandbox name>/        being removed
+//! ```
+//!
+//! Promises: all of it is mode 0700 and this user's, though `<base>` be everybody's; the folder of a run
+//! whose forge is alive is never swept.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{kernel, remove};
+use crate::name::{RunId, SandboxId, SandboxName};
+use crate::sandbox::Listed;
+
+/// The folders of a sandbox, in the order of [`crate::sandbox::Layout`].
+pub(super) const WORK: &str = "work";
+pub(super) const ARTIFACTS: &str = "artifacts";
+pub(super) const FORGE: &str = "forge";
+pub(super) const TMP: &str = "tmp";
+
+const GONE: &str = ".gone-";
+
+/// Opens a folder, but no link to one.
+pub(super) fn open_folder<P: rustix::path::Arg>(
+    parent: impl AsFd,
+    name: P,
+) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, name, flags, Mode::empty())
+}
+
+fn prefix() -> String {
+    format!("forge-{}-", rustix::process::geteuid().as_raw())
+}
+
+/// The folder of a run, below the base.
+pub(super) fn run_folder(run: &RunId) -> String {
+    format!("{}{}", prefix(), run.short())
+}
+
+/// A name as one component of a path, if it can be one: a name may come from a ledger that was edited.
+fn component(name: &str) -> Option<&str> {
+    let safe = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (!name.is_empty() && name.chars().all(safe)).then_some(name)
+}
+
+/// Where a sandbox is: its run's folder, and its name in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub run: PathBuf,
+    name: String,
+}
+
+impl Place {
+    /// The place of a new sandbox. `None` when its name could lead elsewhere.
+    pub(super) fn of(base: &Path, run: &RunId, name: &SandboxName) -> Option<Self> {
+        Some(Self {
+            run: base.join(run_folder(run)),
+            name: component(name.as_str())?.to_owned(),
+        })
+    }
+
+    /// The place that an id speaks of. `None` when it is no id of a sandbox of this user.
+    pub(super) fn parse(base: &Path, id: &SandboxId) -> Option<Self> {
+        let (run, name) = id.as_str().split_once('/')?;
+        run.strip_prefix(&prefix()).and_then(component)?;
+        Some(Self {
+            run: base.join(run),
+            name: component(name)?.to_owned(),
+        })
+    }
+
+    /// The sandbox's folder.
+    pub(super) fn root(&self) -> PathBuf {
+        self.run.join(&self.name)
+    }
+
+    /// Its id: its path below the base.
+    pub(super) fn id(&self) -> SandboxId {
+        let run = self.run.file_name().unwrap_or_default().to_string_lossy();
+        SandboxId::new(format!("{run}/{}", self.name))
+    }
+
+    /// Makes the sandbox's folders; the run's folder is there. Returns the open root.
+    pub(super) fn create(&self) -> rustix::io::Result<OwnedFd> {
+        let root = self.root();
+        rustix::fs::mkdir(&root, Mode::RWXU)?;
+        let fill = || {
+            let open = open_folder(CWD, &root)?;
+            for folder in [WORK, ARTIFACTS, FORGE, TMP] {
+                rustix::fs::mkdirat(&open, folder, Mode::RWXU)?;
+            }
+            Ok(open)
+        };
+        fill().inspect_err(|_| {
+            // The first error is the one to tell; what stays is swept later.
+            remove::tree(&root).ok();
+        })
+    }
+
+    /// Removes the sandbox; from the first moment on it is not listed any more.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        let gone = self.run.join(format!("{GONE}{}", self.name));
+        match rustix::fs::rename(self.root(), &gone) {
+            // Not there, or one of this name is already on its way.
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(_) => remove::tree(&self.root())?,
+        }
+        remove::tree(&gone)
+    }
+}
+
+/// A forge's hold on the folder of its run.
+#[derive(Debug)]
+pub(super) struct Hold(OwnedFd);
+
+/// What came of an attempt to take hold of a run's folder.
+#[derive(Debug)]
+pub(super) enum Taken {
+    Held(Hold),
+    /// Another forge is removing it just now.
+    Swept,
+}
+
+impl Hold {
+    /// Makes the folder if need be and holds it.
+    pub(super) fn take(run: &Path) -> rustix::io::Result<Taken> {
+        match rustix::fs::mkdir(run, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error),
+        }
+        let folder = match open_folder(CWD, run) {
+            Err(Errno::NOENT) => return Ok(Taken::Swept),
+            other => other?,
+        };
+        let stat = rustix::fs::fstat(&folder)?;
+        // In a folder of everybody's, anybody may have made this one first.
+        if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
+            return Err(Errno::PERM);
+        }
+        match rustix::fs::flock(&folder, FlockOperation::NonBlockingLockShared) {
+            Err(Errno::WOULDBLOCK) => return Ok(Taken::Swept),
+            other => other?,
+        }
+        let hold = Self(folder);
+        Ok(if hold.holds(run) {
+            Taken::Held(hold)
+        } else {
+            Taken::Swept
+        })
+    }
+
+    /// Whether the folder is still the one at that path.
+    pub(super) fn holds(&self, run: &Path) -> bool {
+        match (rustix::fs::fstat(&self.0), rustix::fs::lstat(run)) {
+            (Ok(held), Ok(there)) => (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino),
+            (Err(_), _) | (_, Err(_)) => false,
+        }
+    }
+}
+
+/// The sandboxes in a run's folder.
+pub(super) fn list(base: &Path, run: &str) -> io::Result<Vec<Listed>> {
+    let entries = match std::fs::read_dir(base.join(run)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        let Some(name) = name.to_str().and_then(component) else {
+            continue;
+        };
+        // `SandboxName` reads what it writes; it has no other way in.
+        let Ok(name) = serde_json::from_value::<SandboxName>(name.into()) else {
+            continue;
+        };
+        found.push(Listed {
+            id: SandboxId::new(format!("{run}/{name}")),
+            name,
+        });
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+/// Looks for a sandbox in the folders of all runs.
+pub(super) fn find(base: &Path, name: &SandboxName) -> io::Result<Option<SandboxId>> {
+    let Some(name) = component(name.as_str()) else {
+        return Ok(None);
+    };
+    for run in runs(base)? {
+        if run.join(name).is_dir() {
+            let place = Place {
+                run,
+                name: name.to_owned(),
+            };
+            return Ok(Some(place.id()));
+        }
+    }
+    Ok(None)
+}
+
+/// The folders of this user's runs.
+fn runs(base: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(base) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        let run = name.to_str().and_then(|name| name.strip_prefix(&prefix()));
+        if run.and_then(component).is_some() {
+            found.push(base.join(name));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// See [`super::LocalProvider::sweep_dead`].
+pub(super) fn sweep(base: &Path, older_than: Duration) -> io::Result<usize> {
+    let mut swept = 0;
+    for run in runs(base)? {
+        let Ok(folder) = open_folder(CWD, &run) else {
+            continue;
+        };
+        let stat = rustix::fs::fstat(&folder)?;
+        if stat.st_uid != rustix::process::geteuid().as_raw() {
+            continue;
+        }
+        let changed = std::fs::symlink_metadata(&run).and_then(|data| data.modified());
+        let age = changed.map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
+        if age.is_ok_and(|age| age < older_than) {
+            continue;
+        }
+        if rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive).is_err() {
+            continue;
+        }
+        kernel::end_marked(&run);
+        remove::tree(&run)?;
+        swept += 1;
+    }
+    Ok(swept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_and_names_lead_nowhere_else() {
+        let base = Path::new("/base");
+        let mine = prefix();
+        for bad in [
+            String::new(),
+            "/etc".to_owned(),
+            "..".to_owned(),
+            format!("{mine}abc"),
+            format!("{mine}abc/"),
+            format!("{mine}abc/../x"),
+            format!("{mine}../x"),
+            format!("{mine}abc/x/y"),
+            format!("{mine}/x"),
+            "tmp/x".to_owned(),
+        ] {
+            assert_eq!(
+                Place::parse(base, &SandboxId::new(bad.clone())),
+                None,
+                "{bad}"
+            );
+        }
+        let id = SandboxId::new(format!("{mine}abc/forge-abc-1-x"));
+        let place = Place::parse(base, &id).unwrap();
+        assert_eq!(place.id(), id);
+        assert!(place.root().starts_with(base));
+        let name: SandboxName = serde_json::from_value("../../etc".into()).unwrap();
+        assert_eq!(Place::of(base, &RunId::generate(), &name), None);
+    }
+
+    #[test]
+    fn a_live_run_is_not_swept_and_a_dead_one_is() {
+        let base = tempfile::tempdir().unwrap();
+        let run = base.path().join(run_folder(&RunId::generate()));
+        let Taken::Held(hold) = Hold::take(&run).unwrap() else {
+            panic!("not held");
+        };
+        std::fs::create_dir(run.join("x")).unwrap();
+        assert_eq!(sweep(base.path(), Duration::ZERO).unwrap(), 0);
+        drop(hold);
+        assert_eq!(sweep(base.path(), Duration::from_secs(3600)).unwrap(), 0);
+        assert_eq!(sweep(base.path(), Duration::ZERO).unwrap(), 1);
+        assert!(!run.exists());
+    }
+
+    #[test]
+    fn a_folder_that_was_replaced_is_not_held() {
+        let base = tempfile::tempdir().unwrap();
+        let run = base.path().join(run_folder(&RunId::generate()));
+        let Taken::Held(hold) = Hold::take(&run).unwrap() else {
+            panic!("not held");
+        };
+        assert!(hold.holds(&run));
+        std::fs::rename(&run, base.path().join("away")).unwrap();
+        std::fs::create_dir(&run).unwrap();
+        assert!(!hold.holds(&run));
+    }
+
+    #[test]
+    fn a_link_in_place_of_a_run_is_refused() {
+        let base = tempfile::tempdir().unwrap();
+        let run = base.path().join(run_folder(&RunId::generate()));
+        std::fs::create_dir(base.path().join("trap")).unwrap();
+        std::os::unix::fs::symlink("trap", &run).unwrap();
+        assert!(Hold::take(&run).is_err());
+        assert_eq!(sweep(base.path(), Duration::ZERO).unwrap(), 0);
+        assert!(run.is_symlink() && base.path().join("trap").exists());
+    }
+}

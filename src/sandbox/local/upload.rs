@@ -1,0 +1,84 @@
+//! Putting files into a sandbox.
+//!
+//! Promises: nothing is written through a link that a program has planted; what is in the way of a file
+//! or of a folder that is needed is replaced, except a folder in the way of a file.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::place::open_folder;
+use crate::sandbox::{Content, Upload};
+
+/// Larger files are copied on a thread that may block.
+const INLINE: u64 = 256 * 1024;
+
+/// Puts a file below an open folder.
+pub(super) async fn put(area: &OwnedFd, upload: &Upload) -> io::Result<()> {
+    let mut to = make(area, upload)?;
+    match &upload.content {
+        Content::Bytes(bytes) => to.write_all(bytes),
+        Content::File(path) => {
+            let mut from = File::options()
+                .read(true)
+                // A named pipe would be waited for.
+                .custom_flags(i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0))
+                .open(path)?;
+            let data = from.metadata()?;
+            if !data.is_file() {
+                return Err(io::Error::other(format!(
+                    "{} is not a regular file",
+                    path.display()
+                )));
+            }
+            if data.len() <= INLINE {
+                return io::copy(&mut from, &mut to).map(drop);
+            }
+            let copied = tokio::task::spawn_blocking(move || io::copy(&mut from, &mut to));
+            copied.await.map_err(io::Error::other)?.map(drop)
+        }
+    }
+}
+
+/// Makes the empty file, and the folders that it is in.
+fn make(area: &OwnedFd, upload: &Upload) -> io::Result<File> {
+    let (folders, name) = match upload.path.as_str().rsplit_once('/') {
+        Some((folders, name)) => (folders, name),
+        None => ("", upload.path.as_str()),
+    };
+    let mut folder = None;
+    for part in folders.split('/').filter(|part| !part.is_empty()) {
+        folder = Some(enter(folder.as_ref().unwrap_or(area), part)?);
+    }
+    let folder = folder.as_ref().unwrap_or(area);
+    let mode = if upload.executable { 0o755 } else { 0o644 };
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let create = || rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(mode));
+    let file = match create() {
+        Err(Errno::EXIST) => {
+            rustix::fs::unlinkat(folder, name, AtFlags::empty())?;
+            create()?
+        }
+        other => other?,
+    };
+    Ok(file.into())
+}
+
+/// Opens a folder, after making it if need be.
+fn enter(parent: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
+    match open_folder(parent, name) {
+        Err(Errno::NOENT) => {}
+        Err(Errno::NOTDIR | Errno::LOOP) => {
+            rustix::fs::unlinkat(parent, name, AtFlags::empty())?;
+        }
+        other => return other,
+    }
+    match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => open_folder(parent, name),
+        Err(error) => Err(error),
+    }
+}
