@@ -84,7 +84,7 @@ fn end_children() -> bool {
     for pid in children() {
         any |= rustix::process::kill_process(pid, Signal::KILL).is_ok();
         // Most lead none.
-        let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+        rustix::process::kill_process_group(pid, Signal::KILL).ok();
     }
     any
 }

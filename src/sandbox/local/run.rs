@@ -56,7 +56,7 @@ impl Started {
         let id = self.child.id().and_then(|id| i32::try_from(id).ok());
         if let Some(pid) = id.and_then(rustix::process::Pid::from_raw) {
             // Gone already.
-            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+            rustix::process::kill_process_group(pid, rustix::process::Signal::KILL).ok();
         }
     }
 
@@ -66,9 +66,9 @@ impl Started {
         let well = self.keeper.is_some() && ended.is_ok_and(|end| end.is_ok_and(|it| it.success()));
         if !well {
             // An error here is one of a process that is gone.
-            let _ = self.child.start_kill();
+            self.child.start_kill().ok();
             kernel::end_marked(root);
-            let _ = self.child.wait().await;
+            self.child.wait().await.ok();
         }
     }
 }
@@ -170,7 +170,7 @@ pub(super) async fn run(
     };
     let Ok(answer) = end else {
         // Without its keeper, the program is nobody's.
-        let _ = started.child.start_kill();
+        started.child.start_kill().ok();
         kernel::end_marked(&policy.root);
         let how = started.child.wait().await;
         guard.started = None;
@@ -286,11 +286,11 @@ async fn overlook(started: &mut Started, policy: &Policy, began: Instant) -> Ans
         && let Some(group) = group
     {
         // It may be gone since.
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::TERM);
-        let _ = tokio::time::timeout(GRACE, started.child.wait()).await;
+        rustix::process::kill_process_group(group, rustix::process::Signal::TERM).ok();
+        tokio::time::timeout(GRACE, started.child.wait()).await.ok();
     }
     if let Some(group) = group {
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
     }
     kernel::end_marked(&policy.root);
     let end = match waited {
