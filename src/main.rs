@@ -1,13 +1,20 @@
-//! A stand-in for the program: enough to be a keeper.
+//! The program: the keeper of a local sandbox when it was started as one, else the command line.
 
 use std::process::ExitCode;
 
 use forge::sandbox::local::keeper;
 
+mod cli;
+
 fn main() -> ExitCode {
-    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    if keeper::is_wanted(&arguments) {
+    // Before anything else: a keeper must start fast, and must not be mistaken for a command.
+    let arguments: Vec<_> = std::env::args_os().take(3).collect();
+    let words: Vec<_> = arguments
+        .iter()
+        .map(|word| word.to_string_lossy())
+        .collect();
+    if keeper::is_wanted(&words) {
         return keeper::main();
     }
-    ExitCode::SUCCESS
+    cli::main()
 }
