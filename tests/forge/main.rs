@@ -1,5 +1,7 @@
 //! The integration tests of forge, as one binary.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod cli;
 mod daytona;
 mod fake;

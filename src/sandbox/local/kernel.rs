@@ -67,7 +67,7 @@ pub(super) fn end_descendants(leader: Pid) -> Option<WaitStatus> {
             }
             Ok(None) if unmoved < PATIENCE.0 => {
                 unmoved += 1;
-                std::thread::sleep(PATIENCE.1);
+                pause();
             }
             Err(Errno::INTR) => {}
             // Nothing left, or only what belongs to another user (`sudo`).
@@ -75,6 +75,12 @@ pub(super) fn end_descendants(leader: Pid) -> Option<WaitStatus> {
         }
         killed = end_children();
     }
+}
+
+/// A keeper's one thread may sleep: there is nothing else for it to do.
+#[expect(clippy::disallowed_methods, reason = "not a thread of a runtime")]
+fn pause() {
+    std::thread::sleep(PATIENCE.1);
 }
 
 /// Signals the children that this process has now, with the groups they lead. Returns whether there was one.

@@ -163,7 +163,7 @@ pub(super) async fn run(
             match heard {
                 // Its exit follows at once; waiting leaves no zombie.
                 Ok(answer) if started.child.wait().await.is_ok() => Ok(answer),
-                Ok(_) | Err(_) => Err(()),
+                Ok(_) | Err(()) => Err(()),
             }
         }
         None => Ok(output.pump_until(overlook(started, policy, began)).await),
