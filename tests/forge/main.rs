@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cli;
+mod conformance;
 mod daytona;
 mod fake;
 mod fake_sdk;
 mod hostile;
+mod local;
 mod outputs;
 mod scoring;
 mod stopping;

@@ -70,6 +70,7 @@ fn take_socket() -> io::Result<UnixStream> {
 
 /// Runs the program. `None` when forge was gone before it ended.
 fn keep(socket: &UnixStream, policy: &Policy) -> io::Result<Option<Answer>> {
+    kernel::disinherit();
     let null = std::fs::File::options()
         .read(true)
         .write(true)

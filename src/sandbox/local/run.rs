@@ -67,7 +67,7 @@ impl Started {
         if !well {
             // An error here is one of a process that is gone.
             self.child.start_kill().ok();
-            kernel::end_marked(root);
+            end_marked(root).await;
             self.child.wait().await.ok();
         }
     }
@@ -171,7 +171,7 @@ pub(super) async fn run(
     let Ok(answer) = end else {
         // Without its keeper, the program is nobody's.
         started.child.start_kill().ok();
-        kernel::end_marked(&policy.root);
+        end_marked(&policy.root).await;
         let how = started.child.wait().await;
         guard.started = None;
         return Err(lost(&format!(
@@ -182,6 +182,13 @@ pub(super) async fn run(
     guard.started = None;
     output.drain().await;
     result(answer)
+}
+
+async fn end_marked(root: &Path) {
+    let root = root.to_owned();
+    let ended = tokio::task::spawn_blocking(move || kernel::end_marked(&root)).await;
+    // It does not panic, and whoever closes the runtime waits for nothing.
+    ended.ok();
 }
 
 fn lost(message: &str) -> SandboxError {
@@ -292,7 +299,7 @@ async fn overlook(started: &mut Started, policy: &Policy, began: Instant) -> Ans
     if let Some(group) = group {
         rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
     }
-    kernel::end_marked(&policy.root);
+    end_marked(&policy.root).await;
     let end = match waited {
         Err(_) => End::TimedOut,
         Ok(Err(error)) => End::Failed(error.to_string()),
