@@ -151,13 +151,21 @@ fn measure(case: &Case) -> Result<(Duration, Used, usize), Box<dyn Error>> {
         if let Some(status) = forge.try_wait()? {
             break status;
         }
-        std::thread::sleep(Duration::from_millis(10));
+        look_again_soon();
     };
     let wall = began.elapsed();
     if !status.success() {
         return Err(format!("{}: forge ended with {status}", case.name).into());
     }
     Ok((wall, used, fake.throttled()))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "blocks the main thread, which only waits"
+)]
+fn look_again_soon() {
+    std::thread::sleep(Duration::from_millis(10));
 }
 
 fn used_by(process: u32) -> Option<Used> {
