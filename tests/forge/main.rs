@@ -1,5 +1,6 @@
 //! The integration tests of forge, as one binary.
 
+mod architecture;
 mod cli;
 mod daytona;
 mod fake;

@@ -1,0 +1,2 @@
+//! A place for what follows.
+fn main() {}
