@@ -89,7 +89,7 @@ struct Noise {
     /// Plain lines instead of live progress
     #[arg(long)]
     no_progress: bool,
-    /// Write forge's own debug log to a file (what is in it: RUST_LOG)
+    /// Write forge's own debug log to a file (`RUST_LOG` says what is in it)
     #[arg(long, value_name = "FILE")]
     log_file: Option<PathBuf>,
 }
@@ -162,7 +162,7 @@ struct RunArgs {
     /// Stop the whole run after this time; what is finished is kept
     #[arg(long, value_name = "DURATION", env = "FORGE_DEADLINE", value_parser = duration)]
     deadline: Option<Duration>,
-    /// Seed of the trials' order and of FORGE_SEED [default: from the run's id; recorded]
+    /// Seed of the trials' order and of `FORGE_SEED` [default: from the run's id; recorded]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Exit 1 when the winner has fewer points than this
@@ -276,10 +276,10 @@ fn dispatch(matches: &ArgMatches) -> End {
             &args,
             matches.subcommand_matches("check").unwrap_or(matches),
         ),
-        Some(Command::List(folders)) => list::list(&folders, &Printer::new()),
-        Some(Command::Score(args)) => rerun::score(&args, &Printer::new()),
-        Some(Command::Report(args)) => rerun::report(&args, &Printer::new()),
-        Some(Command::Sweep(args)) => sweep::sweep(&args, &Printer::new()),
-        Some(Command::Doctor) => doctor::doctor(&Printer::new()),
+        Some(Command::List(folders)) => list::list(&folders, Printer::new()),
+        Some(Command::Score(args)) => rerun::score(&args, Printer::new()),
+        Some(Command::Report(args)) => rerun::report(&args, Printer::new()),
+        Some(Command::Sweep(args)) => sweep::sweep(&args, Printer::new()),
+        Some(Command::Doctor) => doctor::doctor(Printer::new()),
     }
 }

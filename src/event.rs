@@ -41,10 +41,6 @@ impl<S: Subscriber + ?Sized> Subscriber for Box<S> {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "made one at a time, and never kept"
-)]
 pub enum EventKind {
     /// The run began; this is its plan.
     RunStarted(RunPlan),

@@ -732,11 +732,7 @@ impl ForgeBuilder {
             output: objective.output.to_string(),
             weights: objective.scoring.weights,
             run_limit_s: limits.run.as_secs_f64(),
-            network: match network.unwrap_or_default() {
-                Network::Open => "open".to_owned(),
-                Network::Block => "block".to_owned(),
-                Network::Allow(networks) => networks.join(", "),
-            },
+            network: network.unwrap_or_default().to_string(),
         }
     }
 }

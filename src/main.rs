@@ -9,11 +9,7 @@ mod cli;
 fn main() -> ExitCode {
     // Before anything else: a keeper must start fast, and must not be mistaken for a command.
     let arguments: Vec<_> = std::env::args_os().take(3).collect();
-    let words: Vec<_> = arguments
-        .iter()
-        .map(|word| word.to_string_lossy())
-        .collect();
-    if keeper::is_wanted(&words) {
+    if keeper::is_wanted(&arguments) {
         return keeper::main();
     }
     cli::main()

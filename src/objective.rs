@@ -199,6 +199,9 @@ pub fn default_gates() -> Vec<Gate> {
 }
 
 /// [`DEFAULT_OUTPUT`] as a path.
+///
+/// # Panics
+/// Never: the constant is a file name.
 #[must_use]
 pub fn default_output() -> RelativePath {
     #[expect(clippy::expect_used, reason = "a constant, covered by a test")]

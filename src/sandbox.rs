@@ -43,6 +43,17 @@ pub enum Network {
     Allow(Vec<String>),
 }
 
+impl fmt::Display for Network {
+    /// As a person would write it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open => f.write_str("open"),
+            Self::Block => f.write_str("block"),
+            Self::Allow(networks) => f.write_str(&networks.join(",")),
+        }
+    }
+}
+
 /// How far the author of a candidate is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -151,180 +151,214 @@ pub fn resolve(
     variables: &BTreeMap<String, String>,
 ) -> Result<Settings, Problems> {
     let mut problems = Problems::default();
-    let mut shown = BTreeMap::new();
-    let mut record = |name: &str, value: String, origin: Origin| {
-        let origin = origin.as_str().to_owned();
-        shown.insert(name.to_owned(), Setting { value, origin });
+    let network = network(flags, project, &mut problems);
+    let (env, passed) = environment(flags, project, variables, &mut problems);
+    let mut layers = Layers {
+        flags,
+        shown: BTreeMap::new(),
     };
-    macro_rules! pick {
-        ($name:literal, $flag:expr, $project:expr, $show:expr) => {
-            pick(
-                &mut record,
-                $name,
-                flags.origin($name),
-                $flag,
-                $project,
-                $show,
-            )
-        };
-    }
-    let path = |path: &PathBuf| path.display().to_string();
+    let folder = |path: &PathBuf| path.display().to_string();
     let time = |time: &Duration| humantime::format_duration(*time).to_string();
-    let number = |number: &u64| number.to_string();
-    let candidates = pick!(
+    let written = project.provider.map(|it| it == ProviderChoice::Daytona);
+    let candidates = layers.pick(
         "candidates",
-        flags.candidates.clone(),
-        project.candidates.clone(),
-        path
+        flags.candidates.as_ref(),
+        project.candidates.as_ref(),
+        folder,
     );
-    let objectives = pick!(
+    let objectives = layers.pick(
         "objectives",
-        flags.objectives.clone(),
-        project.objectives.clone(),
-        path
+        flags.objectives.as_ref(),
+        project.objectives.as_ref(),
+        folder,
     );
-    let artifacts = pick!(
+    let artifacts = layers.pick(
         "artifacts",
-        flags.artifacts.clone(),
-        project.artifacts.clone(),
-        path
+        flags.artifacts.as_ref(),
+        project.artifacts.as_ref(),
+        folder,
     );
-    let repeat = pick!(
-        "repeat",
-        flags.repeat.map(u64::from),
-        project.repeat.map(u64::from),
-        number
-    );
-    let jobs = pick!(
-        "jobs",
-        flags.jobs.map(u64::from),
-        project.jobs.map(u64::from),
-        number
-    );
-    let timeout = pick!("timeout", flags.timeout, project.timeout, time);
-    let setup = pick!(
-        "setup-timeout",
-        flags.setup_timeout,
-        project.setup_timeout,
-        time
-    );
-    let deadline = pick!("deadline", flags.deadline, project.deadline, time);
-    let seed = pick!("seed", flags.seed, project.seed, number);
     let asked = flags.daytona.then_some(true);
-    let written = project.provider.map(|provider| match provider {
-        ProviderChoice::Daytona => true,
-        ProviderChoice::Local => false,
-    });
-    let daytona = pick!("daytona", asked, written, bool::to_string).unwrap_or(false);
-    let require_daytona = pick!(
+    let daytona = layers.pick("daytona", asked.as_ref(), written.as_ref(), bool::to_string);
+    let require = layers.pick(
         "require-daytona",
-        flags.require_daytona,
-        project.require,
-        bool::to_string
-    )
-    .unwrap_or(false);
+        flags.require_daytona.as_ref(),
+        project.require.as_ref(),
+        bool::to_string,
+    );
+    let require_daytona = require.unwrap_or(false);
+    let repeat = layers.pick(
+        "repeat",
+        flags.repeat.as_ref(),
+        project.repeat.as_ref(),
+        u32::to_string,
+    );
+    let jobs = layers.pick(
+        "jobs",
+        flags.jobs.as_ref(),
+        project.jobs.as_ref(),
+        u32::to_string,
+    );
+    let seed = layers.pick(
+        "seed",
+        flags.seed.as_ref(),
+        project.seed.as_ref(),
+        u64::to_string,
+    );
+    let deadline = layers.pick(
+        "deadline",
+        flags.deadline.as_ref(),
+        project.deadline.as_ref(),
+        time,
+    );
+    let limits = LimitOverrides {
+        run: layers.pick(
+            "timeout",
+            flags.timeout.as_ref(),
+            project.timeout.as_ref(),
+            time,
+        ),
+        setup: layers.pick(
+            "setup-timeout",
+            flags.setup_timeout.as_ref(),
+            project.setup_timeout.as_ref(),
+            time,
+        ),
+        ..LimitOverrides::default()
+    };
+    let typed = network.as_ref().filter(|_| flags.network.is_some());
+    let network = layers.pick("network", typed, network.as_ref(), Network::to_string);
+    problems.or(Settings {
+        candidates: candidates.unwrap_or_else(|| "candidates".into()),
+        objectives: objectives.unwrap_or_else(|| "objectives".into()),
+        artifacts: artifacts.unwrap_or_else(|| "artifacts".into()),
+        daytona: daytona.unwrap_or(false) || require_daytona,
+        require_daytona,
+        repeat,
+        jobs: jobs.and_then(|jobs| usize::try_from(jobs).ok()),
+        limits,
+        deadline,
+        seed,
+        keep: flags.keep.unwrap_or_default(),
+        env,
+        network,
+        secrets: passed
+            .into_iter()
+            .chain(declared(project, variables))
+            .collect(),
+        shown: layers.shown,
+    })
+}
 
-    let network = match flags.network.as_deref().map(crate::policy::parse_network) {
+/// The values of the variables that are declared to be secret.
+fn declared(project: &Project, variables: &BTreeMap<String, String>) -> Vec<Secret> {
+    let names = project
+        .secrets
+        .iter()
+        .flatten()
+        .map(String::as_str)
+        .chain(KEYS);
+    names
+        .filter_map(|name| variables.get(name).cloned())
+        .map(Secret::new)
+        .collect()
+}
+
+/// Picks the uppermost layer that says something, and records which.
+struct Layers<'a> {
+    flags: &'a Flags,
+    shown: BTreeMap<String, Setting>,
+}
+
+impl Layers<'_> {
+    fn pick<T: Clone>(
+        &mut self,
+        name: &str,
+        flag: Option<&T>,
+        written: Option<&T>,
+        show: impl Fn(&T) -> String,
+    ) -> Option<T> {
+        let (value, origin) = match (flag, written) {
+            (Some(value), _) => (Some(value), self.flags.origin(name)),
+            (None, Some(value)) => (Some(value), Origin::Project),
+            (None, None) => (None, Origin::Default),
+        };
+        let text = value.map_or_else(|| "-".to_owned(), show);
+        let setting = Setting {
+            value: text,
+            origin: origin.as_str().to_owned(),
+        };
+        self.shown.insert(name.to_owned(), setting);
+        value.cloned()
+    }
+}
+
+fn network(flags: &Flags, project: &Project, problems: &mut Problems) -> Option<Network> {
+    match flags.network.as_deref().map(crate::policy::parse_network) {
         None => project.network.clone(),
         Some(Ok(network)) => Some(network),
         Some(Err(message)) => {
             problems.push(Problem::setting("--network", message));
             None
         }
-    };
-    if let Some(text) = &flags.network {
-        record("network", text.clone(), Origin::Flag);
     }
+}
+
+/// The variables of every candidate, and those of their values that are secret.
+fn environment(
+    flags: &Flags,
+    project: &Project,
+    variables: &BTreeMap<String, String>,
+    problems: &mut Problems,
+) -> (BTreeMap<String, String>, Vec<Secret>) {
     let mut env = project.env.clone().unwrap_or_default();
-    let mut secrets = Vec::new();
     for given in &flags.env {
-        match given
-            .split_once('=')
-            .map(|(name, value)| (crate::policy::check_own_variable(name), name, value))
-        {
-            Some((Ok(()), name, value)) => drop(env.insert(name.to_owned(), value.to_owned())),
-            Some((Err(message), ..)) => problems.push(Problem::setting("--env", message)),
-            None => problems.push(
-                Problem::setting("--env", format!("expected NAME=VALUE, got `{given}`"))
-                    .with_hint("to pass a variable of this environment, use --pass-env NAME"),
-            ),
+        match typed_variable(given) {
+            Ok((name, value)) => drop(env.insert(name, value)),
+            Err(problem) => problems.push(problem),
         }
     }
+    let mut secrets = Vec::new();
     for given in &flags.pass_env {
-        match crate::policy::parse_pass_env(given) {
-            Err(message) => problems.push(Problem::setting("--pass-env", message)),
-            Ok(pass) => match variables.get(&pass.host_name) {
-                Some(value) => {
-                    secrets.push(Secret::new(value.clone()));
-                    env.insert(pass.name, value.clone());
-                }
-                None => problems.push(
-                    Problem::setting(
-                        "--pass-env",
-                        format!("`{}` is not set in this environment", pass.host_name),
-                    )
-                    .with_hint(format!("export {}=…, or leave it out", pass.host_name)),
-                ),
-            },
+        match passed_variable(given, variables) {
+            Ok((name, value)) => {
+                secrets.push(Secret::new(value.clone()));
+                env.insert(name, value);
+            }
+            Err(problem) => problems.push(problem),
         }
     }
-    secrets.extend(
-        project
-            .secrets
-            .iter()
-            .flatten()
-            .map(String::as_str)
-            .chain(KEYS)
-            .filter_map(|name| {
-                variables
-                    .get(name)
-                    .filter(|value| !value.is_empty())
-                    .map(|value| Secret::new(value.clone()))
-            }),
-    );
-    problems.or(Settings {
-        candidates: candidates.unwrap_or_else(|| "candidates".into()),
-        objectives: objectives.unwrap_or_else(|| "objectives".into()),
-        artifacts: artifacts.unwrap_or_else(|| "artifacts".into()),
-        daytona: daytona || require_daytona,
-        require_daytona,
-        repeat: repeat.and_then(|it| u32::try_from(it).ok()),
-        jobs: jobs.and_then(|it| usize::try_from(it).ok()),
-        limits: LimitOverrides {
-            run: timeout,
-            setup,
-            ..LimitOverrides::default()
-        },
-        deadline,
-        seed,
-        keep: flags.keep.unwrap_or_default(),
-        env,
-        network,
-        secrets,
-        shown,
-    })
+    (env, secrets)
+}
+
+fn typed_variable(given: &str) -> Result<(String, String), Problem> {
+    let Some((name, value)) = given.split_once('=') else {
+        let message = format!("expected NAME=VALUE, got `{given}`");
+        let hint = "to pass a variable of this environment, use --pass-env NAME";
+        return Err(Problem::setting("--env", message).with_hint(hint));
+    };
+    match crate::policy::check_own_variable(name) {
+        Ok(()) => Ok((name.to_owned(), value.to_owned())),
+        Err(message) => Err(Problem::setting("--env", message)),
+    }
+}
+
+fn passed_variable(
+    given: &str,
+    variables: &BTreeMap<String, String>,
+) -> Result<(String, String), Problem> {
+    let pass = crate::policy::parse_pass_env(given)
+        .map_err(|message| Problem::setting("--pass-env", message))?;
+    let Some(value) = variables.get(&pass.host_name) else {
+        let message = format!("`{}` is not set in this environment", pass.host_name);
+        let hint = format!("export {}=…, or leave it out", pass.host_name);
+        return Err(Problem::setting("--pass-env", message).with_hint(hint));
+    };
+    Ok((pass.name, value.clone()))
 }
 
 /// Forge's own keys: redacted everywhere, whoever prints them.
 const KEYS: [&str; 2] = ["DAYTONA_API_KEY", "DAYTONA_JWT_TOKEN"];
-
-fn pick<T>(
-    record: &mut impl FnMut(&str, String, Origin),
-    name: &str,
-    typed: Origin,
-    flag: Option<T>,
-    project: Option<T>,
-    show: impl Fn(&T) -> String,
-) -> Option<T> {
-    let (value, origin) = match (flag, project) {
-        (Some(value), _) => (Some(value), typed),
-        (None, Some(value)) => (Some(value), Origin::Project),
-        (None, None) => (None, Origin::Default),
-    };
-    let text = value.as_ref().map_or_else(|| "-".to_owned(), show);
-    record(name, text, origin);
-    value
-}
 
 /// Variables by which Python version managers find their Pythons.
 const INTERPRETER_PREFIXES: [&str; 4] = ["PYENV_", "ASDF_", "MISE_", "UV_PYTHON_"];

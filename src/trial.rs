@@ -127,12 +127,11 @@ pub async fn run(job: Arc<Job>, world: Arc<World>, attempt: u32) -> Outcome {
 
 /// An infrastructure error in one line: operation, attempts, time, the provider's words.
 fn describe(error: &SandboxError) -> String {
-    let mut text = error.to_string();
-    if error.attempts > 1 {
-        let took = crate::quantity::show_duration(error.took);
-        text.push_str(&format!(" (tried {} times in {took})", error.attempts));
+    if error.attempts < 2 {
+        return error.to_string();
     }
-    text
+    let took = crate::quantity::show_duration(error.took);
+    format!("{error} (tried {} times in {took})", error.attempts)
 }
 
 /// What a machine error of the store means for the trial.
@@ -160,10 +159,10 @@ impl Attempt<'_> {
             )
             .await?;
         self.record.sandbox = Some(lease.id().clone());
-        self.record.isolation = lease.isolation().to_owned();
+        lease.isolation().clone_into(&mut self.record.isolation);
         let place = Place::new(self.job, lease.layout());
 
-        let uploads = place.uploads(self.job);
+        let uploads = Place::uploads(self.job);
         self.timed(
             Phase::Uploading,
             |it| &mut it.upload_ms,
@@ -325,13 +324,12 @@ impl Attempt<'_> {
     }
 
     async fn log_end(&self, end: &TrialEnd) {
-        match end.error() {
-            Some((_, why)) if end.exit_code().is_none() => self.log(format!("[Run] {why}")).await,
-            _ => {
-                self.log(format!("[Run] Exit code: {}", end.exit_code().unwrap_or(0)))
-                    .await
-            }
-        }
+        let line = match (end.exit_code(), end.error()) {
+            (Some(code), _) => format!("[Run] Exit code: {code}"),
+            (None, Some((_, why))) => format!("[Run] {why}"),
+            (None, None) => "[Run] Ended".to_owned(),
+        };
+        self.log(line).await;
         for stream in [&self.record.stdout, &self.record.stderr] {
             if stream.dropped > 0 {
                 let kept = crate::quantity::ByteCount(stream.bytes - stream.dropped);
@@ -346,14 +344,13 @@ impl Attempt<'_> {
     }
 
     async fn log_artifacts(&self) {
-        match &self.record.artifact {
-            Some(artifact) if artifact.partial => {
-                self.log("[Done] Partial artifact retrieved").await
-            }
-            Some(_) => self.log("[Done] Artifact retrieved").await,
+        let line = match &self.record.artifact {
+            Some(artifact) if artifact.partial => "[Done] Partial artifact retrieved",
+            Some(_) => "[Done] Artifact retrieved",
             // What `cat` would have said of a file that is not there or cannot be read.
-            None => self.log("[Warn] Could not read artifact: exit 1").await,
-        }
+            None => "[Warn] Could not read artifact: exit 1",
+        };
+        self.log(line).await;
         for skipped in &self.record.skipped {
             self.log(format!(
                 "[Warn] Left behind: {} {}",
@@ -406,7 +403,7 @@ impl Place {
         self.layout.path(Area::Work, &self.output)
     }
 
-    fn uploads(&self, job: &Job) -> Vec<Upload> {
+    fn uploads(job: &Job) -> Vec<Upload> {
         let own = job.candidate.files.iter().map(|file| Upload {
             area: Area::Work,
             path: file.path.clone(),

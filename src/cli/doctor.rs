@@ -15,7 +15,7 @@ const INTERPRETERS: [&str; 10] = [
     "python3", "node", "bash", "sh", "ruby", "perl", "php", "lua", "Rscript", "bun",
 ];
 
-pub(super) fn doctor(printer: &Printer) -> End {
+pub(super) fn doctor(printer: Printer) -> End {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -45,7 +45,7 @@ pub(super) fn doctor(printer: &Printer) -> End {
     match resolved.config {
         Some(config) => end = end.max(runtime.block_on(daytona(&config, printer))),
         None => {
-            printer.out("  not configured: export DAYTONA_API_KEY, or put it into `.env.local`\n")
+            printer.out("  not configured: export DAYTONA_API_KEY, or put it into `.env.local`\n");
         }
     }
     let options = mode::local(&variables);
@@ -66,7 +66,7 @@ pub(super) fn doctor(printer: &Printer) -> End {
     end
 }
 
-async fn daytona(config: &DaytonaConfig, printer: &Printer) -> End {
+async fn daytona(config: &DaytonaConfig, printer: Printer) -> End {
     printer.out(&format!("  url: {}\n", config.api_url.as_str()));
     let daytona = match Daytona::new(config, DaytonaOptions::default()) {
         Ok(daytona) => daytona,
@@ -107,7 +107,7 @@ async fn daytona(config: &DaytonaConfig, printer: &Printer) -> End {
     }
 }
 
-fn wrong(printer: &Printer, error: &forge::sandbox::SandboxError) -> End {
+fn wrong(printer: Printer, error: &forge::sandbox::SandboxError) -> End {
     printer.out(&format!(
         "  wrong: {}\n",
         forge::plain::line(&error.to_string())

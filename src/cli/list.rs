@@ -1,6 +1,5 @@
 //! `forge list`: candidates, objectives and past runs.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use forge::exit::ExitCode as End;
@@ -14,7 +13,7 @@ use super::print::Printer;
 /// Older runs are only counted.
 const RUNS_SHOWN: usize = 20;
 
-pub(super) fn list(folders: &Folders, printer: &Printer) -> End {
+pub(super) fn list(folders: &Folders, printer: Printer) -> End {
     let project = match forge::settings::project(Path::new(".")) {
         Ok(project) => project,
         Err(problems) => {
@@ -86,8 +85,7 @@ fn row(text: &mut String, name: &str, about: Option<&str>) {
 }
 
 fn append(text: &mut String, more: &str) {
-    // Writing to a String cannot fail.
-    drop(text.write_str(more));
+    text.push_str(more);
 }
 
 /// A run in a few words.

@@ -11,6 +11,7 @@ use forge::quantity::ByteCount;
 use forge::sandbox::SandboxError;
 use forge::sandbox::daytona::{Daytona, DaytonaOptions, Resources, Source};
 use forge::sandbox::local::LocalOptions;
+use forge::secret::Secret;
 use forge::settings::Settings;
 
 use super::{IsolationArg, RunArgs};
@@ -31,6 +32,8 @@ pub(super) struct Mode {
     pub(super) warnings: Vec<String>,
     /// The fixed texts.
     pub(super) lines: &'static [&'static str],
+    /// Forge's own key, wherever it was written: redacted in everything that leaves a sandbox.
+    pub(super) secrets: Vec<Secret>,
     daytona: Option<Arc<Daytona>>,
 }
 
@@ -70,6 +73,7 @@ pub(super) fn decide(
             jobs: None,
             warnings: Vec::new(),
             lines: &["Execution: LOCAL"],
+            secrets: Vec::new(),
             daytona: None,
         };
         return problems.or(mode);
@@ -96,6 +100,7 @@ pub(super) fn decide(
                 "Execution: LOCAL",
                 "  (Daytona not configured, falling back to local)",
             ],
+            secrets: Vec::new(),
             daytona: None,
         });
     };
@@ -119,6 +124,7 @@ pub(super) fn decide(
         jobs: Some(DAYTONA_JOBS),
         warnings: resolved.notes,
         lines: &["Execution: DAYTONA"],
+        secrets: vec![config.credential.bearer().clone()],
         daytona: Some(daytona),
     })
 }
@@ -128,10 +134,10 @@ pub(super) fn decide(
 fn local_problems(args: &RunArgs, project: &Project) -> Vec<Problem> {
     let mut problems = Vec::new();
     let asked = match (args.isolation, project.local.isolation) {
-        (Some(IsolationArg::Auto | IsolationArg::Process), _) => None,
         (Some(IsolationArg::Landlock), _) => Some("--isolation landlock"),
         (Some(IsolationArg::Namespaces), _) => Some("--isolation namespaces"),
-        (None, None | Some(IsolationChoice::Auto | IsolationChoice::Process)) => None,
+        (Some(IsolationArg::Auto | IsolationArg::Process), _)
+        | (None, None | Some(IsolationChoice::Auto | IsolationChoice::Process)) => None,
         (None, Some(IsolationChoice::Landlock)) => Some("local.isolation: landlock"),
         (None, Some(IsolationChoice::Namespaces)) => Some("local.isolation: namespaces"),
     };

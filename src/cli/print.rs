@@ -15,7 +15,7 @@ impl Printer {
 
     /// A text for stdout, as it is.
     #[expect(clippy::unused_self, reason = "a printer is what may print")]
-    pub(super) fn out(&self, text: &str) {
+    pub(super) fn out(self, text: &str) {
         let mut stdout = std::io::stdout().lock();
         drop(
             stdout
@@ -26,13 +26,13 @@ impl Printer {
 
     /// A line for stderr.
     #[expect(clippy::unused_self, reason = "a printer is what may print")]
-    pub(super) fn note(&self, line: &str) {
+    pub(super) fn note(self, line: &str) {
         let mut stderr = std::io::stderr().lock();
         drop(writeln!(stderr, "{line}"));
     }
 
     /// An error with its causes and advice, on stderr.
-    pub(super) fn error(&self, error: &(dyn std::error::Error + 'static), hint: Option<&str>) {
+    pub(super) fn error(self, error: &(dyn std::error::Error + 'static), hint: Option<&str>) {
         self.note(&format!(
             "error: {}",
             forge::plain::text(&error.to_string())

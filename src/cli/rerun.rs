@@ -38,7 +38,7 @@ pub(super) struct ReportArgs {
     noise: Noise,
 }
 
-pub(super) fn score(args: &ScoreArgs, printer: &Printer) -> End {
+pub(super) fn score(args: &ScoreArgs, printer: Printer) -> End {
     let folder = match find(args.folders.artifacts.as_deref(), &args.run, printer) {
         Ok(folder) => folder,
         Err(end) => return end,
@@ -80,7 +80,7 @@ pub(super) fn score(args: &ScoreArgs, printer: &Printer) -> End {
     }
 }
 
-pub(super) fn report(args: &ReportArgs, printer: &Printer) -> End {
+pub(super) fn report(args: &ReportArgs, printer: Printer) -> End {
     let folder = match find(args.artifacts.as_deref(), &args.run, printer) {
         Ok(folder) => folder,
         Err(end) => return end,
@@ -104,7 +104,7 @@ pub(super) fn report(args: &ReportArgs, printer: &Printer) -> End {
     }
 }
 
-fn find(artifacts: Option<&Path>, run: &str, printer: &Printer) -> Result<RunFolder, End> {
+fn find(artifacts: Option<&Path>, run: &str, printer: Printer) -> Result<RunFolder, End> {
     let project = forge::settings::project(Path::new(".")).unwrap_or_default();
     let artifacts = artifacts
         .map(Path::to_owned)

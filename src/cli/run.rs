@@ -67,38 +67,35 @@ pub(super) fn run(args: &RunArgs, matches: &ArgMatches) -> End {
             return End::Incomplete;
         }
     };
-    let end = runtime.block_on(async {
+    let how = runtime.block_on(async {
         let (causes, listen) = match signals::listen() {
             Ok(both) => both,
             Err(error) => {
                 printer.error(&error, None);
-                return Some(End::Incomplete);
+                return How::Ended(End::Incomplete);
             }
         };
-        let job = go(args, prepared, &demands, extra, causes);
         tokio::select! {
-            end = job => Some(end),
-            // The third signal.
-            end = listen => {
-                GIVEN_UP.store(end.code(), std::sync::atomic::Ordering::Relaxed);
-                None
-            }
+            end = go(args, prepared, &demands, extra, causes) => How::Ended(end),
+            end = listen => How::GaveUp(end),
         }
     });
-    match end {
-        Some(end) => end,
-        None => {
-            // Whoever signals three times does not want to wait for anything.
+    match how {
+        How::Ended(end) => end,
+        How::GaveUp(end) => {
             runtime.shutdown_background();
-            match GIVEN_UP.load(std::sync::atomic::Ordering::Relaxed) {
-                130 => End::Interrupted,
-                _ => End::Terminated,
-            }
+            end
         }
     }
 }
 
-static GIVEN_UP: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
+/// How a run came to its end.
+enum How {
+    /// By itself, cleaned up.
+    Ended(End),
+    /// By a third signal: nobody wants to wait for anything.
+    GaveUp(End),
+}
 
 /// Reads everything that the user wrote, and reports all that is wrong with it.
 pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, Problems> {
@@ -138,11 +135,8 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         .env
         .iter()
         .fold(builder, |builder, (name, value)| builder.env(name, value));
-    builder = settings
-        .secrets
-        .iter()
-        .cloned()
-        .fold(builder, ForgeBuilder::secret);
+    let secrets = settings.secrets.iter().chain(&mode.secrets);
+    builder = secrets.cloned().fold(builder, ForgeBuilder::secret);
     builder = mode.warnings.iter().fold(builder, ForgeBuilder::warning);
     if let Some(repeat) = settings.repeat {
         builder = builder.repeat(repeat);
@@ -175,8 +169,8 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
                 mode,
             })
         }
-        Err(more) => {
-            problems.0.extend(more.0);
+        Err(wrong) => {
+            problems.0.extend(wrong.0);
             Err(problems)
         }
     }
@@ -304,9 +298,9 @@ async fn go(
     } = prepared;
     let print_mode = |line: &str| {
         if args.outputs.json {
-            printer.note(line)
+            printer.note(line);
         } else {
-            printer.out(&format!("{line}\n"))
+            printer.out(&format!("{line}\n"));
         }
     };
     mode.lines.iter().for_each(|line| print_mode(line));

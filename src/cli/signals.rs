@@ -59,7 +59,7 @@ pub(super) fn listen() -> std::io::Result<(mpsc::Receiver<StopCause>, impl Futur
                 cause.as_str()
             ));
             // A run that is over does not listen any more.
-            drop(tell.try_send(cause));
+            let _over = tell.try_send(cause);
         }
         std::future::pending().await
     };
@@ -72,7 +72,7 @@ fn give_up(cause: StopCause) -> End {
     let printer = Printer::new();
     printer.note("forge: ended without waiting for clean-up");
     if let Some(folder) = folder {
-        print_open(&printer, &folder);
+        print_open(printer, &folder);
     }
     match cause {
         StopCause::Interrupt => End::Interrupted,
@@ -84,7 +84,7 @@ fn give_up(cause: StopCause) -> End {
     }
 }
 
-fn print_open(printer: &Printer, folder: &Path) {
+fn print_open(printer: Printer, folder: &Path) {
     for open in forge::sandbox::ledger::open_sandboxes(folder).unwrap_or_default() {
         let id = open.id.map_or_else(String::new, |id| format!(" (id {id})"));
         printer.note(&format!(

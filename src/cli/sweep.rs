@@ -36,7 +36,7 @@ pub(super) struct SweepArgs {
     artifacts: Option<PathBuf>,
 }
 
-pub(super) fn sweep(args: &SweepArgs, printer: &Printer) -> End {
+pub(super) fn sweep(args: &SweepArgs, printer: Printer) -> End {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -50,7 +50,7 @@ pub(super) fn sweep(args: &SweepArgs, printer: &Printer) -> End {
     runtime.block_on(go(args, printer))
 }
 
-async fn go(args: &SweepArgs, printer: &Printer) -> End {
+async fn go(args: &SweepArgs, printer: Printer) -> End {
     let project = match forge::settings::project(Path::new(".")) {
         Ok(project) => project,
         Err(problems) => {
@@ -139,7 +139,7 @@ async fn go(args: &SweepArgs, printer: &Printer) -> End {
 }
 
 /// Shows what was found, and leaves what is not to be deleted out.
-fn choose(ledgers: &Ledgers, args: &SweepArgs, printer: &Printer) -> Vec<Target> {
+fn choose(ledgers: &Ledgers, args: &SweepArgs, printer: Printer) -> Vec<Target> {
     let mut chosen = Vec::new();
     for target in &ledgers.targets {
         let about = match &target.doubt {
@@ -159,7 +159,7 @@ fn choose(ledgers: &Ledgers, args: &SweepArgs, printer: &Printer) -> Vec<Target>
 }
 
 /// Asks a person, if there is one.
-fn asked(about: &str, printer: &Printer) -> bool {
+fn asked(about: &str, printer: Printer) -> bool {
     if !std::io::stdin().is_terminal() {
         return false;
     }
@@ -174,7 +174,7 @@ async fn delete(
     ledgers: &mut Ledgers,
     provider: Arc<dyn Provider>,
     targets: &[Target],
-    printer: &Printer,
+    printer: Printer,
 ) -> bool {
     let mut all = true;
     for swept in sweep::delete(ledgers, provider, targets, Patience::default()).await {

@@ -167,8 +167,7 @@ impl From<TrialRecord> for Detail {
 mod tests {
     use super::super::Format;
     use super::super::sample::*;
-    use super::*;
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     fn parsed(run: &Run) -> Value {
         serde_json::from_str(&run.written(Format::Json)).unwrap()

@@ -60,6 +60,10 @@ pub enum Input {
 
 /// What the dispatcher is to do.
 #[derive(Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made one at a time, and performed at once"
+)]
 pub enum Effect {
     /// Tell everybody.
     Emit(EventKind),
@@ -425,9 +429,11 @@ mod tests {
     }
 
     fn ends(effects: &[Effect]) -> Vec<TrialEnd> {
-        let end = |effect: &Effect| match effect {
-            Effect::Emit(EventKind::TrialFinished(record)) => Some(record.end.clone()),
-            _ => None,
+        let end = |effect: &Effect| {
+            if let Effect::Emit(EventKind::TrialFinished(record)) = effect {
+                return Some(record.end.clone());
+            }
+            None
         };
         effects.iter().filter_map(end).collect()
     }

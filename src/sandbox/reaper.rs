@@ -677,13 +677,13 @@ pub async fn delete_left(
 ) -> Vec<(SandboxName, Result<(), String>)> {
     let (_stop, stopping) = watch::channel(Stopping::No);
     let until = Instant::now() + patience.delete;
-    let deletes = left.into_iter().map(|(name, id)| {
+    let work = left.into_iter().map(|(name, id)| {
         let provider = Arc::clone(&provider);
         delete_until_gone(provider, name, id, stopping.clone(), patience.pause, until)
     });
-    let deleted = futures::stream::iter(deletes).buffer_unordered(100);
+    let deleted = futures::stream::iter(work).buffer_unordered(100);
     deleted
-        .map(|(name, _, result)| (name, result))
+        .map(|(name, _id, result)| (name, result))
         .collect()
         .await
 }

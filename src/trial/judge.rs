@@ -121,7 +121,7 @@ async fn builtin(
     case: &Case<'_>,
     evidence: &Arc<Evidence>,
 ) -> (Vec<GateResult>, Vec<Option<Verdict>>) {
-    let (objective, shared) = (Arc::clone(&case.objective), Arc::clone(evidence));
+    let (objective, shared) = (Arc::clone(case.objective), Arc::clone(evidence));
     let work = tokio::task::spawn_blocking(move || {
         let gates: Vec<GateResult> = objective
             .gates

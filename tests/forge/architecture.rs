@@ -11,6 +11,7 @@ mod usage;
 mod words;
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use source::Source;
 
@@ -26,7 +27,7 @@ fn read(path: &str) -> String {
 }
 
 /// The Rust files below `src/`, but for those that exist only when testing.
-fn sources() -> Vec<Source> {
+static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(|| {
     let paths = files::below("src").into_iter();
     let paths = paths.filter(|path| has_extension(path, "rs"));
     let all: Vec<Source> = paths.map(|path| Source::new(&path, &read(&path))).collect();
@@ -35,7 +36,7 @@ fn sources() -> Vec<Source> {
     all.into_iter()
         .filter(|source| !is_test(&source.module))
         .collect()
-}
+});
 
 /// Whether a path is this module's, or that of one below it.
 fn is_below(path: &str, module: &str) -> bool {

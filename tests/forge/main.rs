@@ -1,11 +1,15 @@
 //! The integration tests of forge, as one binary.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod architecture;
 mod cli;
+mod conformance;
 mod daytona;
 mod fake;
 mod fake_sdk;
 mod hostile;
+mod local;
 mod outputs;
 mod scoring;
 mod stopping;

@@ -1,9 +1,8 @@
 //! Signals and deadlines: whatever the moment, nothing is left and every planned trial has a row.
 
 use std::process::{Child, Command};
-use std::time::Duration;
 
-use crate::support::workspace::{Workspace, finish, pause};
+use crate::support::workspace::{Workspace, finish, pause, wait};
 
 const SLEEPS: &str = "#!/bin/sh\necho began\ntrap '' TERM\n(setsid sleep 300 &)\nsleep 300\n";
 
@@ -28,17 +27,12 @@ fn workspace() -> Workspace {
 /// Waits until that many trials are at work.
 fn wait_for_trials(workspace: &Workspace, count: usize) {
     for _ in 0..1500 {
-        let found = std::fs::canonicalize(workspace.path("artifacts/latest"))
-            .map(|run| {
-                ["a", "b", "c", "d"]
-                    .iter()
-                    .filter(|name| {
-                        let log = run.join("task").join(name).join("1/stdout.log");
-                        std::fs::read(log).is_ok_and(|text| text.starts_with(b"began"))
-                    })
-                    .count()
-            })
-            .unwrap_or(0);
+        let run = std::fs::canonicalize(workspace.path("artifacts/latest")).unwrap_or_default();
+        let began = |name: &&&str| {
+            let log = run.join("task").join(name).join("1/stdout.log");
+            std::fs::read(log).is_ok_and(|text| text.starts_with(b"began"))
+        };
+        let found = ["a", "b", "c", "d"].iter().filter(began).count();
         if found >= count {
             return;
         }
@@ -55,7 +49,7 @@ fn check(signals: &[&str], code: i32) {
     for name in signals {
         signal(&child, name);
         // Apart, or the second is one with the first.
-        std::thread::sleep(Duration::from_millis(30));
+        wait(30);
     }
     finish(child).expect(code);
     let trials = workspace.trials();
@@ -117,7 +111,7 @@ fn a_signal_at_any_moment_leaves_nothing() {
         let quick = "#!/bin/sh\n(setsid sleep 300 &)\necho \"hello from the script\" > \"$2\"\n";
         let workspace = Workspace::with(&[("a.sh", quick), ("b.sh", quick)]);
         let child = workspace.command(["task", "-k5", "-j2"]).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(milliseconds));
+        wait(milliseconds);
         signal(&child, "INT");
         let ended = finish(child);
         if workspace.path("artifacts/latest").exists() && ended.code.is_some() {

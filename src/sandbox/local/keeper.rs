@@ -5,6 +5,7 @@
 //! because nobody else will. It has one thread, no environment, and is in a session of its own, so that a
 //! Ctrl-C in the terminal reaches forge alone, which decides.
 
+use std::ffi::OsStr;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -22,7 +23,7 @@ use crate::sandbox::Usage;
 
 /// Whether this process was started to be a keeper; to be asked before anything else is done.
 #[must_use]
-pub fn is_wanted<S: AsRef<str>>(arguments: &[S]) -> bool {
+pub fn is_wanted<S: AsRef<OsStr>>(arguments: &[S]) -> bool {
     matches!(arguments, [_, only] if only.as_ref() == super::protocol::KEEPER_ARGUMENT)
 }
 
@@ -69,13 +70,14 @@ fn take_socket() -> io::Result<UnixStream> {
 
 /// Runs the program. `None` when forge was gone before it ended.
 fn keep(socket: &UnixStream, policy: &Policy) -> io::Result<Option<Answer>> {
+    kernel::disinherit();
     let null = std::fs::File::options()
         .read(true)
         .write(true)
         .open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     // Refused only to the leader of a group, which is what this is for.
-    let _ = rustix::process::setsid();
+    rustix::process::setsid().ok();
     kernel::adopt_orphans()?;
     let mut command = match policy.isolation {
         Isolation::Process => Command::new(&policy.program),
@@ -91,8 +93,8 @@ fn keep(socket: &UnixStream, policy: &Policy) -> io::Result<Option<Answer>> {
     let spawned = command.spawn();
     // The program's are the only ones left: forge sees the end of its output when it has ended. If this
     // failed, forge would see it when the keeper ends.
-    let _ = rustix::stdio::dup2_stdout(&null);
-    let _ = rustix::stdio::dup2_stderr(&null);
+    rustix::stdio::dup2_stdout(&null).ok();
+    rustix::stdio::dup2_stderr(&null).ok();
     let program = match spawned {
         Ok(child) => Pid::from_child(&child),
         Err(error) => {
@@ -159,7 +161,7 @@ fn watch(
     match wait_until(started.checked_add(limit))? {
         Watched::Limit => {
             // It may be gone since.
-            let _ = rustix::process::kill_process_group(program, Signal::TERM);
+            rustix::process::kill_process_group(program, Signal::TERM).ok();
             match wait_until(Instant::now().checked_add(GRACE))? {
                 Watched::Ended | Watched::Limit => Ok(Watched::Limit),
                 other @ (Watched::Cancelled | Watched::Alone) => Ok(other),
@@ -201,8 +203,8 @@ pub(super) fn why_not(error: &io::Error) -> String {
 /// Removes what forge can no longer remove: the sandbox, and the run's folder with the last one.
 fn remove_orphan(policy: &Policy) {
     // Whatever stays is removed by the next forge.
-    let _ = remove::tree(&policy.root);
+    remove::tree(&policy.root).ok();
     if let Some(run) = policy.root.parent() {
-        let _ = std::fs::remove_dir(run);
+        std::fs::remove_dir(run).ok();
     }
 }

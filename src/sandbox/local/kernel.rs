@@ -24,6 +24,34 @@ pub(super) fn adopt_orphans() -> io::Result<()> {
     Ok(())
 }
 
+/// Keeps from the programs of this process what it inherited itself: ignored signals (`nohup`, a shell's
+/// background jobs), and descriptors that somebody above left open.
+///
+/// Descriptors stay where the system cannot do this (Linux before 5.11).
+#[expect(
+    unsafe_code,
+    reason = "no crate of the tree wraps signal and close_range"
+)]
+pub(super) fn disinherit() {
+    for signal in 1..=31 {
+        // SIGPIPE is the standard library's; the next two have its handlers for a stack that overflows.
+        if ![libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS].contains(&signal) {
+            // SAFETY: the default action is no handler, so no code of ours can run at a bad moment.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+    }
+    #[cfg(target_os = "linux")]
+    // SAFETY: nothing is closed in this process; descriptors are only marked, those of others too.
+    unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        );
+    }
+}
+
 /// A descriptor that becomes readable when a child of this process has ended.
 pub(super) fn exit_watch(child: Pid) -> io::Result<OwnedFd> {
     #[cfg(target_os = "linux")]
@@ -42,7 +70,8 @@ pub(super) fn exit_watch(child: Pid) -> io::Result<OwnedFd> {
 }
 
 /// Ends a child of this process that leads a process group, that group, and all that was adopted; waits
-/// until they are gone. Returns how the child ended.
+/// until they are gone. Returns how the child ended. Blocks.
+#[expect(clippy::disallowed_methods, reason = "a keeper has no runtime")]
 pub(super) fn end_descendants(leader: Pid) -> Option<WaitStatus> {
     let mut end = None;
     let mut unmoved = 0;
@@ -67,7 +96,7 @@ pub(super) fn end_descendants(leader: Pid) -> Option<WaitStatus> {
             }
             Ok(None) if unmoved < PATIENCE.0 => {
                 unmoved += 1;
-                std::thread::sleep(PATIENCE.1);
+                pause();
             }
             Err(Errno::INTR) => {}
             // Nothing left, or only what belongs to another user (`sudo`).
@@ -77,6 +106,12 @@ pub(super) fn end_descendants(leader: Pid) -> Option<WaitStatus> {
     }
 }
 
+/// A keeper's one thread may sleep: there is nothing else for it to do.
+#[expect(clippy::disallowed_methods, reason = "not a thread of a runtime")]
+fn pause() {
+    std::thread::sleep(PATIENCE.1);
+}
+
 /// Signals the children that this process has now, with the groups they lead. Returns whether there was one.
 #[cfg(target_os = "linux")]
 fn end_children() -> bool {
@@ -84,7 +119,7 @@ fn end_children() -> bool {
     for pid in children() {
         any |= rustix::process::kill_process(pid, Signal::KILL).is_ok();
         // Most lead none.
-        let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+        rustix::process::kill_process_group(pid, Signal::KILL).ok();
     }
     any
 }
@@ -137,40 +172,69 @@ fn parent(pid: Pid) -> Option<Pid> {
 }
 
 /// Ends every process that was started with a `TMPDIR` below this folder. For what lost its keeper, or
-/// never had one: a process that changed its own environment block escapes.
+/// never had one: a process that changed its own environment block escapes. Blocks.
 ///
 /// Where processes cannot be looked at this way, nothing happens.
+#[cfg(target_os = "linux")]
+#[expect(clippy::disallowed_methods, reason = "callers know that it blocks")]
 pub(super) fn end_marked(folder: &Path) {
-    #[cfg(target_os = "linux")]
+    let mut unclear = 0;
     for _ in 0..PATIENCE.0 {
-        let mut any = false;
-        for pid in processes() {
-            any |= end_if_marked(pid, folder);
+        let marks: Vec<Mark> = processes().map(|pid| end_if_marked(pid, folder)).collect();
+        if marks.contains(&Mark::Ended) {
+            continue;
         }
-        if !any {
+        // Most of these stay unclear for ever.
+        if !marks.contains(&Mark::Unclear) || unclear == 3 {
             return;
         }
+        unclear += 1;
+        std::thread::sleep(Duration::from_millis(2));
     }
-    #[cfg(not(target_os = "linux"))]
-    let _ = folder;
+}
+
+/// Ends nothing: processes cannot be looked at here.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn end_marked(_folder: &Path) {}
+
+#[cfg(target_os = "linux")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// It was marked, and is no more.
+    Ended,
+    /// It is somebody else's.
+    Other,
+    /// It shows no environment: it has none, or is just becoming another program.
+    Unclear,
 }
 
 #[cfg(target_os = "linux")]
-fn end_if_marked(pid: Pid, folder: &Path) -> bool {
+fn end_if_marked(pid: Pid, folder: &Path) -> Mark {
     use std::os::unix::ffi::OsStrExt as _;
     if pid == rustix::process::getpid() {
-        return false;
+        return Mark::Other;
     }
     let Ok(held) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else {
-        return false;
+        return Mark::Other;
     };
-    let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let Ok(environ) = std::fs::read(format!("/proc/{pid}/environ")) else {
+        return Mark::Other;
+    };
+    if environ.is_empty() {
+        // Threads of the kernel and zombies have no file.
+        let has_file = std::fs::read_link(format!("/proc/{pid}/exe")).is_ok();
+        return if has_file { Mark::Unclear } else { Mark::Other };
+    }
     let marked = environ.split(|byte| *byte == 0).any(|variable| {
         variable
             .strip_prefix(b"TMPDIR=")
             .is_some_and(|value| Path::new(std::ffi::OsStr::from_bytes(value)).starts_with(folder))
     });
-    marked && rustix::process::pidfd_send_signal(&held, Signal::KILL).is_ok()
+    if marked && rustix::process::pidfd_send_signal(&held, Signal::KILL).is_ok() {
+        Mark::Ended
+    } else {
+        Mark::Other
+    }
 }
 
 /// What the ended children of this process used, with all whose end they waited for.

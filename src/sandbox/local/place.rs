@@ -103,7 +103,7 @@ impl Place {
         };
         fill().inspect_err(|_| {
             // The first error is the one to tell; what stays is swept later.
-            let _ = remove::tree(&root);
+            remove::tree(&root).ok();
         })
     }
 

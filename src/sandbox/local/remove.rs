@@ -191,7 +191,7 @@ mod tests {
                     std::fs::set_permissions(outer.join(folder), mode).unwrap();
                 }
             }
-            let mode = std::fs::Permissions::from_mode(0);
+            let mode = std::fs::Permissions::from_mode(0o000);
             std::fs::set_permissions(victim, mode).unwrap();
         });
     }

@@ -56,7 +56,7 @@ impl Started {
         let id = self.child.id().and_then(|id| i32::try_from(id).ok());
         if let Some(pid) = id.and_then(rustix::process::Pid::from_raw) {
             // Gone already.
-            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+            rustix::process::kill_process_group(pid, rustix::process::Signal::KILL).ok();
         }
     }
 
@@ -66,9 +66,9 @@ impl Started {
         let well = self.keeper.is_some() && ended.is_ok_and(|end| end.is_ok_and(|it| it.success()));
         if !well {
             // An error here is one of a process that is gone.
-            let _ = self.child.start_kill();
-            kernel::end_marked(root);
-            let _ = self.child.wait().await;
+            self.child.start_kill().ok();
+            end_marked(root).await;
+            self.child.wait().await.ok();
         }
     }
 }
@@ -163,15 +163,15 @@ pub(super) async fn run(
             match heard {
                 // Its exit follows at once; waiting leaves no zombie.
                 Ok(answer) if started.child.wait().await.is_ok() => Ok(answer),
-                Ok(_) | Err(_) => Err(()),
+                Ok(_) | Err(()) => Err(()),
             }
         }
         None => Ok(output.pump_until(overlook(started, policy, began)).await),
     };
     let Ok(answer) = end else {
         // Without its keeper, the program is nobody's.
-        let _ = started.child.start_kill();
-        kernel::end_marked(&policy.root);
+        started.child.start_kill().ok();
+        end_marked(&policy.root).await;
         let how = started.child.wait().await;
         guard.started = None;
         return Err(lost(&format!(
@@ -182,6 +182,13 @@ pub(super) async fn run(
     guard.started = None;
     output.drain().await;
     result(answer)
+}
+
+async fn end_marked(root: &Path) {
+    let root = root.to_owned();
+    let ended = tokio::task::spawn_blocking(move || kernel::end_marked(&root)).await;
+    // It does not panic, and whoever closes the runtime waits for nothing.
+    ended.ok();
 }
 
 fn lost(message: &str) -> SandboxError {
@@ -286,13 +293,13 @@ async fn overlook(started: &mut Started, policy: &Policy, began: Instant) -> Ans
         && let Some(group) = group
     {
         // It may be gone since.
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::TERM);
-        let _ = tokio::time::timeout(GRACE, started.child.wait()).await;
+        rustix::process::kill_process_group(group, rustix::process::Signal::TERM).ok();
+        tokio::time::timeout(GRACE, started.child.wait()).await.ok();
     }
     if let Some(group) = group {
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
     }
-    kernel::end_marked(&policy.root);
+    end_marked(&policy.root).await;
     let end = match waited {
         Err(_) => End::TimedOut,
         Ok(Err(error)) => End::Failed(error.to_string()),

@@ -1,20 +1,38 @@
 //! What is true of every file: how it opens, how long it is, what is never in it.
 
+use std::sync::LazyLock;
+
 use regex::Regex;
 
 use super::source::Source;
-use super::{assert_none, has_extension, read, root, sources};
+use super::{SOURCES, assert_none, has_extension, read, root};
 
 /// The most lines of code that a file has, beside its tests; comments and blank lines are free.
 const MAX_LINES: usize = 400;
 
 /// Files that are longer, up to how long, and why that reads better than two files.
 const LONGER: [(&str, usize, &str); 5] = [
-    ("src/cli/run.rs", 430, "one command from what was typed to its exit code"),
-    ("src/forge.rs", 650, "one builder: a short method to each setting"),
-    ("src/sandbox/reaper.rs", 650, "the deletion guarantee, argued in one place"),
+    (
+        "src/cli/run.rs",
+        430,
+        "one command from what was typed to its exit code",
+    ),
+    (
+        "src/forge.rs",
+        650,
+        "one builder: a short method to each setting",
+    ),
+    (
+        "src/sandbox/reaper.rs",
+        650,
+        "the deletion guarantee, argued in one place",
+    ),
     ("src/store.rs", 480, "one layout of a run's folder"),
-    ("src/trial.rs", 600, "one trial as one straight line, and its words for each end"),
+    (
+        "src/trial.rs",
+        600,
+        "one trial as one straight line, and its words for each end",
+    ),
 ];
 
 /// Every file below a folder, by its path from the package's root, sorted.
@@ -79,16 +97,20 @@ fn has_a_readable_length(source: &Source, longer: Option<usize>) -> Option<Strin
     }
 }
 
-/// Marks of unfinished work, paths of the machine that it was written on, addresses of registries.
-fn has_nothing_unfinished_or_private(path: &str, text: &str) -> Vec<String> {
-    // Written so that this file has none of them.
+/// Marks of unfinished work, paths of the machine that it was written on, addresses of registries. Written
+/// so that this file has none of them.
+static STAYS_OUT: LazyLock<Regex> = LazyLock::new(|| {
     let marks = r"\b(?:TO[D]O|FIX[M]E|X[X]X)\b|\b(?:tod[o]|unimplemente[d]|db[g])!";
     let places = r"(?:^|[^\w.})$*-])/(?:root|wor[k])/|/tmp/[w]\b";
-    let registry = r"https?://[^\s/]*(?:crates\.i[o]|pypi\.|npmjs\.|registr[y]|artifactory|nexus)";
-    let pattern = Regex::new(&[marks, places, registry].join("|")).unwrap();
+    let registries =
+        r"https?://[^\s/]*(?:crates\.i[o]|pypi\.|npmjs\.|registr[y]|artifactory|nexus)";
+    Regex::new(&[marks, places, registries].join("|")).unwrap()
+});
+
+fn has_nothing_unfinished_or_private(path: &str, text: &str) -> Vec<String> {
     let mut breaches = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        if let Some(found) = pattern.find(line) {
+        if let Some(found) = STAYS_OUT.find(line) {
             let what = found.as_str();
             breaches.push(format!("{path}:{}: `{what}` stays out", index + 1));
         }
@@ -120,15 +142,14 @@ fn every_rust_file_says_what_it_is_for_and_is_called_after_its_module() {
 
 #[test]
 fn every_file_has_a_readable_length() {
-    let sources = sources();
     let longer = |path: &str| LONGER.iter().find(|it| it.0 == path).map(|it| it.1);
-    let breaches: Vec<String> = sources
+    let breaches: Vec<String> = SOURCES
         .iter()
         .filter_map(|it| has_a_readable_length(it, longer(&it.path)))
         .collect();
     assert_none(&breaches);
     for (path, ..) in LONGER {
-        assert!(sources.iter().any(|it| it.path == path), "{path} is gone");
+        assert!(SOURCES.iter().any(|it| it.path == path), "{path} is gone");
     }
 }
 

@@ -27,6 +27,12 @@ static TEST_ITEM: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(&format!("{attribute}{item}")).unwrap()
 });
 
+static UP: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\bcrate\s*::|(?:\bsuper\s*::\s*)+").unwrap());
+
+/// The first name of a path.
+static DOWN: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?:^|[^:\w])(\w+)\s*::").unwrap());
+
 static MODULE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\bmod\s+(\w+)\s*;").unwrap());
 
 /// One Rust file.
@@ -99,8 +105,7 @@ impl Source {
         } else {
             self.module.split('/').map(str::to_owned).collect()
         };
-        let up = Regex::new(r"\bcrate\s*::|(?:\bsuper\s*::\s*)+").unwrap();
-        for found in up.find_iter(&self.code) {
+        for found in UP.find_iter(&self.code) {
             let supers = found.as_str().matches("super").count();
             let from = match supers {
                 0 => Vec::new(),
@@ -108,13 +113,15 @@ impl Source {
             };
             add(found.start(), from, &self.code[found.end()..]);
         }
-        for child in MODULE.captures_iter(&self.code) {
-            let name = &child[1];
-            let down = Regex::new(&format!(r"(?:^|[^:\w]){name}\s*::")).unwrap();
-            for found in down.find_iter(&self.code) {
+        let children = MODULE.captures_iter(&self.code);
+        let children: Vec<&str> = children.map(|it| it.extract::<1>().1[0]).collect();
+        for found in DOWN.captures_iter(&self.code) {
+            let (whole, [name]) = found.extract();
+            if children.contains(&name) {
+                let end = found.get_match().start() + whole.len();
                 let mut from = here.clone();
                 from.push(name.to_owned());
-                add(found.end(), from, &self.code[found.end()..]);
+                add(end, from, &self.code[end..]);
             }
         }
         uses.sort_by(|a, b| (a.line, &a.path).cmp(&(b.line, &b.path)));

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use regex::Regex;
 
-use super::{assert_none, read, sources};
+use super::{SOURCES, assert_none, is_below, read};
 
 /// What `--help` tells, by the words after `forge`: nothing, or a subcommand.
 struct Help(BTreeMap<String, String>);
@@ -146,10 +146,7 @@ fn every_option_and_variable_of_the_command_line_is_told() {
     let (help, readme) = (Help::ask(), read("README.md"));
     assert!(help.0.len() > 3, "no subcommands were found");
     assert!(help.words(LONG).len() > 20, "no options were found");
-    let sources = sources();
-    let cli = sources
-        .iter()
-        .filter(|it| super::is_below(&it.module, "cli"));
+    let cli = SOURCES.iter().filter(|it| is_below(&it.module, "cli"));
     let breaches: Vec<String> = cli
         .flat_map(|it| hidden(&it.path, &it.text, &help, &readme))
         .collect();
@@ -163,8 +160,7 @@ fn every_variable_of_forge_is_told_and_every_told_one_exists() {
     told.extend(Help::ask().words(VARIABLE));
     // Literals only: a comment reads nothing.
     let literal = r#""(FORGE_[A-Z_]*[A-Z])""#;
-    let sources = sources();
-    let read: BTreeSet<String> = sources
+    let read: BTreeSet<String> = SOURCES
         .iter()
         .flat_map(|it| words(&it.text, literal))
         .collect();

@@ -172,8 +172,17 @@ impl Workspace {
     }
 }
 
+/// A short while, between two looks at something.
 pub(crate) fn pause() {
-    std::thread::sleep(Duration::from_millis(20));
+    wait(20);
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "blocks a test's thread, which is its own"
+)]
+pub(crate) fn wait(milliseconds: u64) {
+    std::thread::sleep(Duration::from_millis(milliseconds));
 }
 
 pub(crate) fn read_json(path: &Path) -> Value {
