@@ -91,3 +91,9 @@ pub use forge::{
     run_forge,
 };
 pub use settings::is_daytona_configured;
+
+/// The README's examples, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[derive(Debug)]
+pub struct Readme;

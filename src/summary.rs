@@ -384,9 +384,7 @@ fn ranked(mut standings: Vec<Standing>) -> Vec<Standing> {
                 .iter()
                 .position(|other| *other == merits[at])
                 .map(|at| at + 1);
-            // Nobody cares who shares the last place with nothing.
-            let peers = merits.iter().filter(|other| **other == merits[at]).count();
-            standing.tied = peers > 1 && standing.passed > 0;
+            standing.tied = merits.iter().filter(|other| **other == merits[at]).count() > 1;
         }
     }
     standings

@@ -9,6 +9,7 @@ mod daytona;
 mod fake;
 mod fake_sdk;
 mod hostile;
+mod library;
 mod local;
 mod outputs;
 mod scoring;

@@ -215,7 +215,8 @@ fn tone(standing: &Standing) -> Tone {
 
 fn note(standing: &Standing, loss: Loss) -> String {
     let mut parts = Vec::new();
-    if standing.tied {
+    // Nobody cares who shares the last place with nothing.
+    if standing.tied && standing.passed > 0 {
         parts.push("tied".to_owned());
     }
     let failed = standing.judged - standing.passed;

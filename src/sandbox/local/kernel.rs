@@ -71,7 +71,6 @@ pub(super) fn exit_watch(child: Pid) -> io::Result<OwnedFd> {
 
 /// Ends a child of this process that leads a process group, that group, and all that was adopted; waits
 /// until they are gone. Returns how the child ended. Blocks.
-#[expect(clippy::disallowed_methods, reason = "a keeper has no runtime")]
 pub(super) fn end_descendants(leader: Pid) -> Option<WaitStatus> {
     let mut end = None;
     let mut unmoved = 0;
