@@ -44,9 +44,13 @@ impl RunFolder {
     /// # Errors
     /// When it cannot be made, or is there already.
     pub fn create(artifacts: &Path, run: &RunId) -> io::Result<Self> {
-        fs::create_dir_all(artifacts)?;
         let path = artifacts.join(run.to_string());
-        fs::create_dir(&path)?;
+        fs::create_dir_all(artifacts)
+            .and_then(|()| fs::create_dir(&path))
+            .map_err(|error| {
+                let text = format!("{}: {error}", path.display());
+                io::Error::new(error.kind(), text)
+            })?;
         Ok(Self { path })
     }
 
@@ -71,7 +75,7 @@ impl RunFolder {
         }
         let mut matching: Vec<PathBuf> = Self::all(artifacts)
             .into_iter()
-            .filter(|run| run.to_string().starts_with(which))
+            .filter(|run| !which.is_empty() && run.to_string().starts_with(which))
             .map(|run| artifacts.join(run.to_string()))
             .collect();
         match (matching.pop(), matching.len()) {
@@ -504,6 +508,18 @@ impl ArtifactFiles {
         }
     }
 
+    /// A path that no file of the trial has yet: two names may be the same without their secrets.
+    fn free(&self, path: &str) -> String {
+        let taken = |path: &str| self.files.iter().any(|file| file.path == path);
+        let mut free = path.to_owned();
+        let mut count = 1;
+        while taken(&free) {
+            count += 1;
+            free = format!("{path}-{count}");
+        }
+        free
+    }
+
     fn discard(&mut self) {
         if let Some(unfinished) = self.arriving.take() {
             // It may be gone with its folder; then there is nothing to discard.
@@ -523,7 +539,9 @@ impl ArtifactSink for ArtifactFiles {
         self.discard();
         let path = match area {
             Area::Work => self.output.to_string(),
-            Area::Artifacts | Area::Forge => format!("files/{path}"),
+            Area::Artifacts | Area::Forge => {
+                self.free(&self.redactor.text(&format!("files/{path}")))
+            }
         };
         let to = self.folder.join(&path);
         if let Some(parent) = to.parent() {
