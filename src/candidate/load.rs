@@ -765,6 +765,15 @@ error: DIR/p.py: it is a FIFO, not a regular file{outside}"
     }
 
     #[test]
+    fn a_shell_script_gets_the_shell_that_it_asks_for() {
+        let first = |script: &str| one(&[("a.sh", script)]).start.programs.remove(0);
+        assert_eq!(first("#!/bin/sh\nexit\n"), ["sh"]);
+        assert_eq!(first("#!/usr/bin/env sh\r\n"), ["sh"]);
+        assert_eq!(first("#!/bin/bash\nexit\n"), ["bash"]);
+        assert_eq!(first("exit\n"), ["bash"]);
+    }
+
+    #[test]
     fn a_filter_picks_by_name_and_ignores_the_others() {
         let dir = folder(&[("fast.py", "x"), ("slow.py", "x"), ("broken.xyz", "x")]);
         let pick = |globs: &[&str]| {
