@@ -2,7 +2,7 @@
 //!
 //! Promises: one order on every machine; every entry is a candidate, belongs to one, is known to be
 //! something else, or is a problem; all problems of all candidates at once. How one candidate is put
-//! together is in [`super::assemble`].
+//! together is in `assemble`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
