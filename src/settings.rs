@@ -59,7 +59,7 @@ impl Origin {
     }
 }
 
-/// What was typed or exported. Everything is optional; [`Flags::origin`] tells the two apart.
+/// What was typed or exported. Everything is optional; `from_environment` tells the two apart.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
     /// `--candidates`

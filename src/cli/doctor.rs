@@ -4,7 +4,8 @@ use std::path::Path;
 
 use forge::exit::ExitCode as End;
 use forge::name::RunId;
-use forge::sandbox::daytona::{Daytona, DaytonaConfig, DaytonaOptions};
+use forge::problem::Problems;
+use forge::sandbox::daytona::{Daytona, DaytonaConfig, DaytonaOptions, Size, Source, Usage};
 use forge::sandbox::local::LocalProvider;
 
 use super::mode;
@@ -32,6 +33,15 @@ pub(super) fn doctor(printer: Printer) -> End {
         "forge {} on {os} {arch}\n\n",
         env!("CARGO_PKG_VERSION")
     ));
+    let source = match forge::settings::project(Path::new("."))
+        .and_then(|project| mode::written_source(&project).map_err(Problems::from))
+    {
+        Ok(source) => source,
+        Err(problems) => {
+            printer.note(&problems.to_string());
+            return End::Usage;
+        }
+    };
     let resolved = forge::settings::daytona(&variables, Path::new("."));
     let mut end = End::Ok;
     printer.out("Daytona\n");
@@ -43,7 +53,9 @@ pub(super) fn doctor(printer: Printer) -> End {
         end = End::Usage;
     }
     match resolved.config {
-        Some(config) => end = end.max(runtime.block_on(daytona(&config, printer))),
+        Some(config) => {
+            end = end.max(runtime.block_on(daytona(&config, &source, printer)));
+        }
         None => {
             printer.out("  not configured: export DAYTONA_API_KEY, or put it into `.env.local`\n");
         }
@@ -66,7 +78,7 @@ pub(super) fn doctor(printer: Printer) -> End {
     end
 }
 
-async fn daytona(config: &DaytonaConfig, printer: Printer) -> End {
+async fn daytona(config: &DaytonaConfig, source: &Source, printer: Printer) -> End {
     printer.out(&format!("  url: {}\n", config.api_url.as_str()));
     let daytona = match Daytona::new(config, DaytonaOptions::default()) {
         Ok(daytona) => daytona,
@@ -93,17 +105,50 @@ async fn daytona(config: &DaytonaConfig, printer: Printer) -> End {
         Ok(None) => printer.out("  the server says nothing about itself\n"),
         Err(error) => return wrong(printer, &error),
     }
+    let mut organization = None;
     match daytona.current_key().await {
         Ok(Some(key)) => {
+            organization = key.organization_id;
             let permissions = forge::plain::line(&key.permissions.join(", "));
             printer.out(&format!("  key: works; permissions: {permissions}\n"));
         }
         Ok(None) => printer.out("  key: the server does not tell what it may do\n"),
         Err(error) => return wrong(printer, &error),
     }
+    if let Some(organization) = organization.as_deref().or(config.credential.organization()) {
+        match daytona.usage(organization).await {
+            Ok(Some(usage)) => fits(&usage, source, printer),
+            Ok(None) => printer.out("  quotas: the server does not tell this key\n"),
+            Err(error) => return wrong(printer, &error),
+        }
+    }
     match daytona.preflight().await {
         Ok(()) => End::Ok,
         Err(error) => wrong(printer, &error),
+    }
+}
+
+/// How many sandboxes fit at once, region by region.
+fn fits(usage: &Usage, source: &Source, printer: Printer) {
+    let Some(size) = Size::of(source) else {
+        printer.out("  fits at once: the size of this snapshot is not known\n");
+        return;
+    };
+    let Size { cpu, memory, disk } = size;
+    for pool in usage.pools() {
+        let region = pool
+            .region_id
+            .as_deref()
+            .map_or_else(String::new, |region| {
+                format!(" in {}", forge::plain::short(region, 40))
+            });
+        let count = match pool.fits(size) {
+            Some((all, free)) => format!("{all} sandboxes, {free} of them now"),
+            None => "as many as you like".to_owned(),
+        };
+        printer.out(&format!(
+            "  fits at once{region}: {count} ({cpu} CPU, {memory} GiB memory, {disk} GiB disk each)\n"
+        ));
     }
 }
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use forge::Place;
 use forge::problem::{Problem, Problems};
-use forge::project::{IsolationChoice, Project};
+use forge::project::{DaytonaDefaults, IsolationChoice, Project};
 use forge::quantity::ByteCount;
-use forge::sandbox::SandboxError;
 use forge::sandbox::daytona::{Daytona, DaytonaOptions, Resources, Source};
 use forge::sandbox::local::LocalOptions;
+use forge::sandbox::{Network, SandboxError};
 use forge::secret::Secret;
 use forge::settings::Settings;
 
@@ -32,6 +32,8 @@ pub(super) struct Mode {
     pub(super) warnings: Vec<String>,
     /// The fixed texts.
     pub(super) lines: &'static [&'static str],
+    /// What candidates may reach, above the objectives' own policies.
+    pub(super) network: Option<Network>,
     /// Forge's own key, wherever it was written: redacted in everything that leaves a sandbox.
     pub(super) secrets: Vec<Secret>,
     daytona: Option<Arc<Daytona>>,
@@ -73,6 +75,7 @@ pub(super) fn decide(
             jobs: None,
             warnings: Vec::new(),
             lines: &["Execution: LOCAL"],
+            network: settings.network.clone(),
             secrets: Vec::new(),
             daytona: None,
         };
@@ -100,6 +103,7 @@ pub(super) fn decide(
                 "Execution: LOCAL",
                 "  (Daytona not configured, falling back to local)",
             ],
+            network: settings.network.clone(),
             secrets: Vec::new(),
             daytona: None,
         });
@@ -112,6 +116,7 @@ pub(super) fn decide(
     let options = DaytonaOptions {
         source,
         host: host(),
+        auto_stop: project.daytona.auto_stop,
         ..DaytonaOptions::default()
     };
     let daytona = match Daytona::new(&config, options) {
@@ -124,6 +129,10 @@ pub(super) fn decide(
         jobs: Some(DAYTONA_JOBS),
         warnings: resolved.notes,
         lines: &["Execution: DAYTONA"],
+        network: match (&args.network, &project.daytona.network) {
+            (None, Some(network)) => Some(network.clone()),
+            (Some(_), _) | (None, None) => settings.network.clone(),
+        },
         secrets: vec![config.credential.bearer().clone()],
         daytona: Some(daytona),
     })
@@ -161,20 +170,35 @@ fn local_problems(args: &RunArgs, project: &Project) -> Vec<Problem> {
 
 /// What Daytona sandboxes are made from. Checked offline, wherever the run takes place.
 fn source(args: &RunArgs, project: &Project) -> Result<Source, Problem> {
-    let daytona = &project.daytona;
+    let mut daytona = project.daytona.clone();
     // A flag for one replaces a written other.
-    let (snapshot, image) = if args.snapshot.is_some() || args.image.is_some() {
-        (args.snapshot.as_deref(), args.image.as_deref())
-    } else {
-        (daytona.snapshot.as_deref(), daytona.image.as_deref())
-    };
+    if args.snapshot.is_some() || args.image.is_some() {
+        daytona.snapshot.clone_from(&args.snapshot);
+        daytona.image.clone_from(&args.image);
+    }
+    daytona.cpu = args.cpu.or(daytona.cpu);
+    daytona.memory = args.memory.or(daytona.memory);
+    daytona.disk = args.disk.or(daytona.disk);
+    choose(&daytona)
+}
+
+/// What `forge.yaml` says of that.
+pub(super) fn written_source(project: &Project) -> Result<Source, Problem> {
+    choose(&project.daytona)
+}
+
+fn choose(daytona: &DaytonaDefaults) -> Result<Source, Problem> {
     let resources = Resources {
-        cpu: args.cpu.or(daytona.cpu),
-        memory: gibibytes("--memory", args.memory.or(daytona.memory))?,
-        disk: gibibytes("--disk", args.disk.or(daytona.disk))?,
+        cpu: daytona.cpu,
+        memory: gibibytes("--memory", daytona.memory)?,
+        disk: gibibytes("--disk", daytona.disk)?,
     };
-    Source::choose(snapshot, image, resources)
-        .map_err(|message| Problem::setting("Daytona sandbox", message))
+    Source::choose(
+        daytona.snapshot.as_deref(),
+        daytona.image.as_deref(),
+        resources,
+    )
+    .map_err(|message| Problem::setting("Daytona sandbox", message))
 }
 
 /// Daytona counts in whole GiB.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
-use forge::event::Subscriber;
+use forge::event::{StopCause, Subscriber};
 use forge::exit::{Demands, ExitCode as End};
 use forge::name::CandidateName;
 use forge::problem::{Problem, Problems};
@@ -17,7 +17,7 @@ use forge::score::Points;
 use forge::settings::{self, Flags, Settings};
 use forge::store::{RunFolder, write_whole};
 use forge::trial::Keep;
-use forge::{Forge, ForgeBuilder, ForgeError, ForgeResult, ObjectiveSource};
+use forge::{Forge, ForgeBuilder, ForgeError, ForgeResult, ObjectiveSource, Place};
 
 use super::print::{Printer, stderr_is_terminal, stdout_is_terminal};
 use super::{Color, KeepArg, Noise, Outputs, RunArgs, descriptors, log, mode, signals};
@@ -129,7 +129,11 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         .limits(settings.limits)
         .keep(settings.keep)
         .host_env(variables.clone())
-        .installer_env(settings::installer_env(&variables))
+        .installer_env(match &mode.place {
+            Place::Local(_) => settings::installer_env(&variables),
+            // This machine's mirrors and proxies, and the passwords in their URLs, are none of the cloud's.
+            Place::Own(_) => std::collections::BTreeMap::new(),
+        })
         .mode_reason(mode.reason)
         .recorded_settings(settings.shown.clone())
         .place(mode.place.clone());
@@ -159,7 +163,7 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
     if let Some(seed) = settings.seed {
         builder = builder.seed(seed);
     }
-    if let Some(network) = settings.network.clone() {
+    if let Some(network) = mode.network.clone() {
         builder = builder.network(network);
     }
     let given = args.objectives_given.iter().chain(&args.more_objectives);
@@ -304,7 +308,7 @@ async fn go(
     prepared: Prepared,
     demands: &Demands,
     extra: Extra,
-    causes: tokio::sync::mpsc::Receiver<forge::event::StopCause>,
+    mut causes: tokio::sync::mpsc::Receiver<StopCause>,
 ) -> End {
     let printer = Printer::new();
     let Prepared {
@@ -321,9 +325,20 @@ async fn go(
         }
     };
     mode.lines.iter().for_each(|line| print_mode(line));
-    if let Err(error) = mode.preflight().await {
-        printer.error(&error, error.hint.as_deref());
-        return End::Incomplete;
+    tokio::select! {
+        ready = mode.preflight() => if let Err(error) = ready {
+            printer.error(&error, error.hint.as_deref());
+            return End::Incomplete;
+        },
+        // Nothing exists yet: there is nothing to clean up.
+        Some(cause) = causes.recv() => return match cause {
+            StopCause::Interrupt => End::Interrupted,
+            StopCause::Terminate
+            | StopCause::HangUp
+            | StopCause::Deadline
+            | StopCause::Infrastructure
+            | StopCause::Caller => End::Terminated,
+        },
     }
     let builder = builder
         .stop_on(causes)

@@ -94,6 +94,10 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
         None => None,
     };
     let mut end = End::Ok;
+    if !resolved.problems.0.is_empty() {
+        printer.note(&resolved.problems.to_string());
+        end = End::Usage;
+    }
     if let Some(daytona) = &daytona {
         match daytona.left().await {
             Ok(listed) => sweep::add_listed(&mut ledgers, listed, &mode::host(), &filter),
@@ -125,14 +129,14 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
             printer.note(&format!(
                 "forge: {count} sandboxes are in Daytona, which is not configured"
             ));
-            end = End::Undeleted;
+            end = end.max(End::Undeleted);
             continue;
         };
         if !delete(&mut ledgers, provider, &mine, printer).await {
             end = End::Undeleted;
         }
     }
-    if targets.is_empty() {
+    if ledgers.targets.is_empty() {
         printer.out("nothing to sweep\n");
     }
     end

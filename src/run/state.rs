@@ -1,7 +1,7 @@
 //! What the dispatcher knows and decides. No I/O, no clock: the time is an argument, and what is to be
 //! done comes back as a list.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::stop::Stopping;
@@ -98,6 +98,8 @@ pub struct State {
     stopping: Stopping,
     /// Whether a failure that every trial would meet has been told.
     halted: bool,
+    /// The classes of sandbox that the provider does not make.
+    refused: BTreeSet<usize>,
 }
 
 impl State {
@@ -116,6 +118,7 @@ impl State {
             unfinished: trials.len(),
             stopping: Stopping::No,
             halted: false,
+            refused: BTreeSet::new(),
             trials,
         }
     }
@@ -203,10 +206,27 @@ impl State {
             Remedy::GiveUp => {
                 let (kind, phase) = (loss.kind, loss.phase);
                 let reason = format!("not begun: {}", loss.message);
-                self.finish(lost_record(loss), effects);
+                let record = if phase == Phase::Creating && self.is_known(trial, kind) {
+                    self.not_run(trial, &reason)
+                } else {
+                    lost_record(loss)
+                };
+                self.finish(record, effects);
                 self.give_up(trial, kind, phase, &reason, effects);
             }
         }
+    }
+
+    /// Whether this refusal has been told already: trials that were begun side by side all meet it.
+    fn is_known(&self, trial: usize, kind: ErrorKind) -> bool {
+        let class = self.trials[trial].class;
+        self.halted || (kind == ErrorKind::Invalid && self.refused.contains(&class))
+    }
+
+    fn not_run(&self, trial: usize, reason: &str) -> TrialRecord {
+        let mut record = TrialRecord::not_run(self.trials[trial].id.clone(), reason);
+        record.attempts = self.attempts[trial];
+        record
     }
 
     /// One refusal is one error, not one for every trial that would meet it too.
@@ -231,6 +251,7 @@ impl State {
             }
             (ErrorKind::Invalid, Phase::Creating) => {
                 let class = self.trials[trial].class;
+                self.refused.insert(class);
                 self.drop_waiting(|planned| planned.class == class, reason, effects);
             }
             (
@@ -263,11 +284,8 @@ impl State {
             .chain(self.delayed.drain(..).map(|(_, trial)| trial))
             .collect();
         for trial in waiting {
-            let planned = &self.trials[trial];
-            if which(planned) {
-                let mut record = TrialRecord::not_run(planned.id.clone(), reason);
-                record.attempts = self.attempts[trial];
-                self.finish(record, effects);
+            if which(&self.trials[trial]) {
+                self.finish(self.not_run(trial, reason), effects);
             } else {
                 self.ready.push_back(trial);
             }
@@ -536,10 +554,11 @@ mod tests {
                 .all(|end| matches!(end, TrialEnd::NotRun { .. }))
         );
         assert_eq!(started(&effects), []);
+        let effects = state.handle(lost(1, ErrorKind::Unauthorized), now);
+        assert!(effects.contains(&Effect::Finish));
         assert!(
-            state
-                .handle(lost(1, ErrorKind::Unauthorized), now)
-                .contains(&Effect::Finish)
+            matches!(self::ends(&effects)[..], [TrialEnd::NotRun { .. }]),
+            "it was under way when the first one failed"
         );
     }
 

@@ -29,10 +29,12 @@ mod place;
 mod retry;
 pub mod spec;
 mod toolbox;
+pub mod usage;
 mod wire;
 
 pub use config::{ApiUrl, Credential, DaytonaConfig, Resolved, parse_dotenv};
 pub use spec::{Resources, Source, check_network};
+pub use usage::{Pool, Size, Usage};
 pub use wire::{KeyInfo, RateLimit, ServerConfig, Volume};
 
 use client::Client;
@@ -52,6 +54,9 @@ pub struct DaytonaOptions {
     pub volumes: Vec<Volume>,
     /// This machine's name, for a label; empty for none.
     pub host: String,
+    /// After how long without a request a sandbox stops, which deletes it; at least a minute, counted in
+    /// whole ones. `None`: when its trial must be over.
+    pub auto_stop: Option<Duration>,
     /// How long a sandbox may take to start.
     pub start_budget: Duration,
     /// How long a sandbox is looked for whose create reply was lost.
@@ -68,6 +73,7 @@ impl Default for DaytonaOptions {
             source: Source::Default,
             volumes: Vec::new(),
             host: String::new(),
+            auto_stop: None,
             start_budget: Duration::from_secs(120),
             resolve_budget: Duration::from_secs(30),
             live_interval: None,
@@ -171,6 +177,17 @@ impl Daytona {
     /// Changes nothing.
     pub async fn server_config(&self) -> Result<Option<ServerConfig>, SandboxError> {
         Ok(self.client.server_config().await?)
+    }
+
+    /// What the organization of a key may use and does; `None` where the server does not tell it.
+    ///
+    /// # Errors
+    /// [`SandboxError`]: the server is out of reach, or its answer makes no sense.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    pub async fn usage(&self, organization: &str) -> Result<Option<Usage>, SandboxError> {
+        Ok(self.client.usage(organization).await?)
     }
 
     /// Lists what any run of forge has left in this account, by label. May be stale.

@@ -56,7 +56,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::ledger::{Entry as LedgerEntry, Ledger};
 use super::{Deletion, ErrorKind, Provider, Remedy, Sandbox, SandboxError, SandboxSpec};
@@ -74,6 +74,9 @@ pub struct Patience {
     pub look_again: Duration,
     /// The first pause between two tries; doubles up to 20 times this.
     pub pause: Duration,
+    /// How much longer, in a hurry, creates are waited for and deletes are tried again, without growing
+    /// pauses. A sandbox that has just been asked for cannot be deleted at once.
+    pub hurry: Duration,
 }
 
 impl Default for Patience {
@@ -82,6 +85,7 @@ impl Default for Patience {
             delete: Duration::from_secs(120),
             look_again: Duration::from_secs(95),
             pause: Duration::from_millis(250),
+            hurry: Duration::from_secs(10),
         }
     }
 }
@@ -474,6 +478,7 @@ impl Keeper {
         };
         if keep {
             self.note(&LedgerEntry::Kept { name: name.clone() });
+            self.provider.kept(&id);
             self.registry.insert(name, Fate::Kept(id));
         } else if self.layers.drop_tells {
             self.begin_delete(name, Some(id), works);
@@ -493,7 +498,7 @@ impl Keeper {
             name,
             id,
             self.stopping.clone(),
-            self.patience.pause,
+            self.patience,
             Instant::now() + budget,
         );
         works.deletes.push(delete.boxed());
@@ -547,16 +552,14 @@ impl Keeper {
     /// Waits for the creates and deletes under way. Creates that overstay are given up: their names are
     /// looked up afterwards.
     async fn drain(&mut self, works: &mut Works) {
-        let patience_ends = Instant::now() + self.patience.look_again;
-        let mut stopping = self.stopping.clone();
+        let until = Instant::now() + self.patience.look_again;
+        let ends = patience_ends(self.stopping.clone(), until, self.patience.hurry);
+        tokio::pin!(ends);
         loop {
             tokio::select! {
                 Some(created) = works.creates.next() => self.end_create_at_close(created, works),
                 Some(deleted) = works.deletes.next() => self.end_delete(deleted),
-                () = hurried(&mut stopping), if !works.creates.is_empty() => {
-                    self.give_up_creates(works, "forge had to hurry");
-                }
-                () = sleep_until(patience_ends), if !works.creates.is_empty() => {
+                () = &mut ends, if !works.creates.is_empty() => {
                     self.give_up_creates(works, "the create request did not come to an end");
                 }
                 else => return,
@@ -679,7 +682,7 @@ pub async fn delete_left(
     let until = Instant::now() + patience.delete;
     let work = left.into_iter().map(|(name, id)| {
         let provider = Arc::clone(&provider);
-        delete_until_gone(provider, name, id, stopping.clone(), patience.pause, until)
+        delete_until_gone(provider, name, id, stopping.clone(), patience, until)
     });
     let deleted = futures::stream::iter(work).buffer_unordered(100);
     deleted
@@ -690,44 +693,48 @@ pub async fn delete_left(
 
 /// Deletes a sandbox until it is gone: by id where there is one, else by looking its name up.
 ///
-/// Gives up at `until`, at an error that no repetition can mend, or, in a hurry, after one more try.
+/// Gives up at `until`, at an error that no repetition can mend, or, in a hurry, when the patience for that
+/// ends.
 async fn delete_until_gone(
     provider: Arc<dyn Provider>,
     name: SandboxName,
     mut id: Option<SandboxId>,
     mut stopping: watch::Receiver<Stopping>,
-    first_pause: Duration,
+    patience: Patience,
     until: Instant,
 ) -> Deleted {
-    let mut pause = first_pause;
+    let ends = patience_ends(stopping.clone(), until, patience.hurry);
+    tokio::pin!(ends);
+    let mut pause = patience.pause;
     loop {
-        // Read before the try: who is told to hurry during a try gets one more.
-        let in_a_hurry = *stopping.borrow() == Stopping::Hurry;
         let attempt = AssertUnwindSafe(delete_once(&*provider, &name, &mut id)).catch_unwind();
-        let error = match timeout_at(until.max(Instant::now() + first_pause), attempt).await {
-            Ok(Ok(Ok(()))) => return (name, id, Ok(())),
-            Ok(Ok(Err(error))) => error,
-            Ok(Err(_panic)) => SandboxError::new(
-                ErrorKind::Protocol,
-                "delete a sandbox",
-                "the provider panicked",
-            ),
-            Err(_elapsed) => {
-                SandboxError::new(ErrorKind::TimedOut, "delete a sandbox", "no answer in time")
+        let tried = tokio::select! {
+            biased;
+            tried = attempt => Some(tried),
+            () = &mut ends => None,
+        };
+        let failed = |kind, what| SandboxError::new(kind, "delete a sandbox", what);
+        let error = match tried {
+            Some(Ok(Ok(()))) => return (name, id, Ok(())),
+            Some(Ok(Err(error))) => error,
+            Some(Err(_panic)) => failed(ErrorKind::Protocol, "the provider panicked"),
+            None => {
+                let error = failed(ErrorKind::TimedOut, "no answer in time");
+                return (name, id, Err(error.to_string()));
             }
         };
+        let in_a_hurry = *stopping.borrow() == Stopping::Hurry;
         let wait = match error.remedy() {
             Remedy::GiveUp => return (name, id, Err(error.to_string())),
+            Remedy::Retry { .. } | Remedy::WaitForSlot { .. } if in_a_hurry => patience.pause,
             Remedy::Retry { after } | Remedy::WaitForSlot { after } => after.unwrap_or(pause),
         };
-        if in_a_hurry || Instant::now() + wait >= until {
-            return (name, id, Err(error.to_string()));
-        }
         tokio::select! {
             () = sleep(wait) => {}
-            () = hurried(&mut stopping) => {}
+            () = hurried(&mut stopping), if !in_a_hurry => {}
+            () = &mut ends => return (name, id, Err(error.to_string())),
         }
-        pause = (pause * 2).min(first_pause * 20);
+        pause = (pause * 2).min(patience.pause * 20);
     }
 }
 
@@ -753,6 +760,18 @@ async fn delete_once(
                 "it is still there",
             )),
         },
+    }
+}
+
+/// Ends at this time, or so long after the run was told to hurry.
+async fn patience_ends(mut stopping: watch::Receiver<Stopping>, until: Instant, hurry: Duration) {
+    let hurried = async {
+        hurried(&mut stopping).await;
+        sleep(hurry).await;
+    };
+    tokio::select! {
+        () = sleep_until(until) => {}
+        () = hurried => {}
     }
 }
 

@@ -12,8 +12,8 @@ use crate::objective::Objective;
 use crate::quantity::ByteCount;
 use crate::sandbox::reaper::Lease;
 use crate::sandbox::{
-    Area, Command, CommandEnd, Content, Layout, OutputSink, SandboxError, SandboxSpec, Stream,
-    Trust, Upload,
+    Area, Command, CommandEnd, Content, Layout, OutputSink, Remedy, SandboxError, SandboxSpec,
+    Stream, Trust, Upload,
 };
 use crate::score::quality::{Grader, GraderEnd, Quality, grader_verdict};
 use crate::score::{Evidence, GateResult, ScorerResult, SpeedScale, Verdict, combine};
@@ -21,6 +21,11 @@ use crate::store::TrialFolder;
 
 /// How much of each of a grader's streams is read.
 const GRADER_OUTPUT: ByteCount = ByteCount::mib(1);
+/// How often a sandbox for graders is asked for when the provider fails, and when its pool is full.
+const MAX_FAILURES: u32 = 3;
+const MAX_REFUSALS: u32 = 12;
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What judging needs to know besides the trial's record.
 #[derive(Debug, Clone, Copy)]
@@ -206,16 +211,16 @@ async fn prepare(
 ) -> Result<Lease, SandboxError> {
     let mut labels = world.labels.clone();
     labels.insert("forge.grader".to_owned(), record.trial.to_string());
-    let spec = SandboxSpec {
+    let spec = || SandboxSpec {
         name: world.leaser.name("grader"),
         run: world.run,
-        labels,
+        labels: labels.clone(),
         lifetime: limit + MARGIN,
         network: crate::sandbox::Network::Open,
         // The graders are the objective's author's.
         trust: Trust::Trusted,
     };
-    let lease = world.leaser.acquire(spec).await?;
+    let lease = patiently(|| world.leaser.acquire(spec())).await?;
     let file = |area, path: &RelativePath, from: PathBuf| Upload {
         area,
         path: path.clone(),
@@ -254,6 +259,32 @@ async fn prepare(
     }
     lease.upload(&uploads).await?;
     Ok(lease)
+}
+
+/// Tries until it succeeds, will not, or was tried often enough: a full pool has room again when the
+/// candidate's own sandbox is gone.
+async fn patiently<T, F>(attempt: impl Fn() -> F) -> Result<T, SandboxError>
+where
+    F: Future<Output = Result<T, SandboxError>>,
+{
+    let (mut failures, mut refusals) = (0, 0);
+    loop {
+        let error = match attempt().await {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        let (count, most, after) = match error.remedy() {
+            Remedy::GiveUp => return Err(error),
+            Remedy::Retry { after } => (&mut failures, MAX_FAILURES, after),
+            Remedy::WaitForSlot { after } => (&mut refusals, MAX_REFUSALS, after),
+        };
+        *count += 1;
+        if *count >= most {
+            return Err(error);
+        }
+        let pause = FIRST_PAUSE.saturating_mul(1 << *count).min(LONGEST_PAUSE);
+        tokio::time::sleep(after.unwrap_or(pause)).await;
+    }
 }
 
 async fn run_grader(

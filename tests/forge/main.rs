@@ -4,6 +4,7 @@
 
 mod architecture;
 mod cli;
+mod cloud;
 mod conformance;
 mod daytona;
 mod fake;

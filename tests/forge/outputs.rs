@@ -144,8 +144,16 @@ fn the_ledger_knows_every_sandbox_to_be_gone() {
 fn a_kept_sandbox_is_named_and_really_there() {
     let workspace = workspace();
     let ended = workspace.forge(["task", "--keep", "failed"]).expect(0);
+    let run = workspace.run_folder();
     let kept = workspace.run_json()["cleanup"]["kept"].clone();
     assert_eq!(kept.as_array().unwrap().len(), 1, "{kept}");
+    let sandbox = workspace.path("tmp").join(kept[0].as_str().unwrap());
+    // The next run cleans up after dead ones, and leaves it.
+    workspace.forge(["task"]).expect(0);
+    assert!(sandbox.join("work").is_dir());
+    let run = run.file_name().unwrap().to_str().unwrap().to_owned();
+    workspace.forge(["sweep", "--run", &run]).expect(0);
+    workspace.assert_nothing_left();
     assert!(
         ended.stdout.contains(kept[0].as_str().unwrap()),
         "{}",

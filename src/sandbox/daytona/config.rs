@@ -43,6 +43,15 @@ impl Credential {
             Self::Jwt { token, .. } => token,
         }
     }
+
+    /// The organization that goes with it; a key implies its own.
+    #[must_use]
+    pub fn organization(&self) -> Option<&str> {
+        match self {
+            Self::ApiKey(_) => None,
+            Self::Jwt { organization, .. } => Some(organization),
+        }
+    }
 }
 
 /// Everything needed to reach Daytona.

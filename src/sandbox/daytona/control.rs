@@ -10,6 +10,7 @@ use reqwest::{Method, Response, StatusCode};
 
 use super::client::{Client, Failed, MAX_JSON, decode, read, refuse, transport};
 use super::retry::Verb;
+use super::usage::Usage;
 use super::wire::{CreateSandbox, KeyInfo, SandboxList, SandboxRow, ServerConfig, ToolboxUrl};
 
 /// A server holds a create for up to 30 s.
@@ -150,6 +151,28 @@ impl Client {
             .await;
         match answer {
             Err(failed) if failed.has_status(StatusCode::NOT_FOUND) => Ok(None),
+            other => other,
+        }
+    }
+
+    /// What an organization may use and does; `None` where the server does not tell a key that.
+    pub(crate) async fn usage(&self, organization: &str) -> Result<Option<Usage>, Failed> {
+        let answer = self
+            .repeat(Verb::Read, "ask for the account's quotas", || {
+                self.json(self.api(Method::GET, &["organizations", organization, "usage"]))
+            })
+            .await;
+        let untold = |failed: &Failed| {
+            [
+                StatusCode::NOT_FOUND,
+                StatusCode::FORBIDDEN,
+                StatusCode::UNAUTHORIZED,
+            ]
+            .into_iter()
+            .any(|status| failed.has_status(status))
+        };
+        match answer {
+            Err(failed) if untold(&failed) => Ok(None),
             other => other,
         }
     }

@@ -13,7 +13,7 @@ use super::place::DaytonaSandbox;
 use super::retry::{self, Backoff};
 use super::toolbox::Toolbox;
 use super::wire::{SandboxRow, State};
-use super::{Daytona, DaytonaOptions, spec};
+use super::{Daytona, spec};
 use crate::name::SandboxId;
 use crate::sandbox::{ErrorKind, Layout, Network, Sandbox, SandboxError, SandboxSpec};
 
@@ -25,22 +25,9 @@ impl Daytona {
         spec: &SandboxSpec,
     ) -> Result<Box<dyn Sandbox>, SandboxError> {
         let began = Instant::now();
-        let DaytonaOptions {
-            source,
-            volumes,
-            host,
-            ..
-        } = &self.options;
         let created = jiff::Timestamp::now().to_string();
-        let body = spec::body(
-            spec,
-            source,
-            self.target.as_deref(),
-            volumes,
-            host,
-            &created,
-        )
-        .map_err(|why| SandboxError::new(ErrorKind::Invalid, CREATE, why))?;
+        let body = spec::body(spec, &self.options, self.target.as_deref(), &created)
+            .map_err(|why| SandboxError::new(ErrorKind::Invalid, CREATE, why))?;
         let row = match self.client.create(&body).await {
             Ok(row) => row,
             Err(failed) => self.resolve(spec, failed).await?,

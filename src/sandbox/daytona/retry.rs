@@ -40,6 +40,8 @@ pub(crate) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
         400 if has(&["change in progress"]) => ErrorKind::Busy,
         400 if has(&["is the sandbox started", "runner info"]) => ErrorKind::Lost,
         401 => ErrorKind::Unauthorized,
+        // A feature that the account's tier does not have; all else may go on.
+        403 if has(&["network"]) => ErrorKind::Invalid,
         403 => ErrorKind::Forbidden,
         404 | 410 => ErrorKind::Lost,
         408 => ErrorKind::TimedOut,
@@ -53,6 +55,9 @@ pub(crate) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
         ErrorKind::Forbidden => {
             Some("give the key the permissions `write:sandboxes` and `delete:sandboxes`")
         }
+        ErrorKind::Invalid if status == StatusCode::FORBIDDEN => Some(
+            "the account's tier has its own network policy: leave `network` at `open`, or change the tier",
+        ),
         ErrorKind::Protocol => {
             Some("wrong API URL? it ends in `/api`, for example `https://app.daytona.io/api`")
         }
@@ -302,6 +307,12 @@ mod tests {
             r#"{"message":"","error":"Forbidden"}"#,
             Forbidden,
             "the answer is 403 Forbidden with something that is not JSON",
+        );
+        check(
+            403,
+            r#"{"message":"Network access overrides are not available"}"#,
+            Invalid,
+            "Network access overrides are not available",
         );
         check(404, "", Lost, "the answer is 404 Not Found without a word");
         check(

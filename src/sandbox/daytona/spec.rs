@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::wire::{BuildInfo, CreateSandbox, Volume};
+use super::DaytonaOptions;
+use super::wire::{BuildInfo, CreateSandbox};
 use crate::sandbox::{Network, SandboxSpec};
 
 /// Says that a sandbox is forge's.
@@ -127,10 +128,17 @@ pub fn check_network(network: &Network) -> Result<(), String> {
 
 /// The intervals of a sandbox that may be needed for so long: minutes without activity until it stops,
 /// and minutes of life whatever happens. Stopping deletes it.
-fn expiry(lifetime: Duration) -> (u64, u64) {
-    let minutes = lifetime.as_secs().div_ceil(60) + u64::from(lifetime.subsec_nanos() > 0);
-    let stop = (minutes + 5).max(15);
-    (stop, stop + 15)
+///
+/// `idle` is what the user says of the first: it may be shorter than the lifetime, because every request
+/// under way counts as activity.
+fn expiry(lifetime: Duration, idle: Option<Duration>) -> (u64, u64) {
+    let minutes = |time: Duration| {
+        let begun = time + Duration::from_nanos(999_999_999);
+        begun.as_secs().div_ceil(60).max(1)
+    };
+    let needed = (minutes(lifetime) + 5).max(15);
+    let stop = idle.map_or(needed, minutes);
+    (stop, stop.max(needed) + 15)
 }
 
 /// The body of the create.
@@ -139,19 +147,24 @@ fn expiry(lifetime: Duration) -> (u64, u64) {
 /// A sentence, when the network policy is not one.
 pub(crate) fn body<'a>(
     spec: &'a SandboxSpec,
-    source: &'a Source,
+    options: &'a DaytonaOptions,
     target: Option<&'a str>,
-    volumes: &[Volume],
-    host: &str,
     created: &str,
 ) -> Result<CreateSandbox<'a>, String> {
+    let DaytonaOptions {
+        source,
+        volumes,
+        host,
+        auto_stop,
+        ..
+    } = options;
     check_network(&spec.network)?;
     let mut labels = BTreeMap::from([
         (LABEL.to_owned(), "1".to_owned()),
         (LABEL_CREATED.to_owned(), created.to_owned()),
     ]);
     if !host.is_empty() {
-        labels.insert(LABEL_HOST.to_owned(), host.to_owned());
+        labels.insert(LABEL_HOST.to_owned(), host.clone());
     }
     labels.extend(spec.labels.clone());
     // By these it is found again: nobody's label replaces them.
@@ -173,7 +186,7 @@ pub(crate) fn body<'a>(
         Network::Block => (Some(true), None),
         Network::Allow(networks) => (None, Some(networks.join(","))),
     };
-    let (auto_stop_interval, ttl_minutes) = expiry(spec.lifetime);
+    let (auto_stop_interval, ttl_minutes) = expiry(spec.lifetime, *auto_stop);
     Ok(CreateSandbox {
         name: spec.name.as_str(),
         labels,
@@ -188,7 +201,7 @@ pub(crate) fn body<'a>(
         ttl_minutes,
         network_block_all,
         network_allow_list,
-        volumes: volumes.to_vec(),
+        volumes: volumes.clone(),
     })
 }
 
@@ -263,11 +276,18 @@ mod tests {
     fn a_sandbox_expires_later_than_it_is_needed() {
         for (seconds, stop) in [(1, 15), (600, 15), (601, 16), (3600, 65)] {
             assert_eq!(
-                expiry(Duration::from_secs(seconds)),
+                expiry(Duration::from_secs(seconds), None),
                 (stop, stop + 15),
                 "{seconds}"
             );
         }
+        let idle = |seconds| expiry(Duration::from_secs(600), Some(Duration::from_secs(seconds)));
+        assert_eq!(
+            idle(61),
+            (2, 30),
+            "as the user says, but it lives long enough"
+        );
+        assert_eq!(idle(3600), (60, 75));
     }
 
     #[test]
@@ -281,7 +301,8 @@ mod tests {
             network: Network::Block,
             trust: Trust::Trusted,
         };
-        let body = body(&spec, &Source::Default, None, &[], "", "now").unwrap();
+        let options = DaytonaOptions::default();
+        let body = body(&spec, &options, None, "now").unwrap();
         let expected = serde_json::json!({
             "name": spec.name.as_str(),
             "labels": {

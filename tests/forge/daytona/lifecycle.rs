@@ -101,7 +101,7 @@ async fn a_failed_create_says_why_and_what_it_left_is_found() {
         ),
         (
             answer(StatusCode::FORBIDDEN, "network tier"),
-            ErrorKind::Forbidden,
+            ErrorKind::Invalid,
             "network tier",
             false,
         ),

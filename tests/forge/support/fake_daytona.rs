@@ -271,6 +271,13 @@ impl FakeDaytona {
         .collect()
     }
 
+    /// The sandbox that was created last, as a GET shows it; null when there is none.
+    pub(crate) fn newest(&self) -> serde_json::Value {
+        let estate = self.shared.estate();
+        let row = estate.rows.last();
+        row.map_or_else(Default::default, |row| self.shared.json(row))
+    }
+
     /// The most sandboxes that were alive at once.
     pub(crate) fn peak_alive(&self) -> usize {
         self.shared.estate().peak

@@ -1,0 +1,140 @@
+//! The whole program with `--daytona` against `FakeDaytona`: what it costs, what comes home, what it says,
+//! and that the server's own inventory is empty afterwards.
+
+mod account;
+mod configuration;
+mod failures;
+mod library;
+mod results;
+mod secrecy;
+mod signals;
+mod sweeping;
+
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::fake_daytona::fault::Rule;
+use crate::support::fake_daytona::{FakeDaytona, Options, Route};
+use crate::support::workspace::{Ended, Workspace, finish, pause, read_json};
+
+/// Passes the default gates.
+const WRITES: &str = "#!/bin/sh\necho \"hello from the cloud\" > \"$2\"\n";
+/// Runs into any limit, and has a child that leaves its group.
+const SLEEPS: &str = "#!/bin/sh\necho began\n(setsid sleep 300 &)\nsleep 300\n";
+
+/// A server, and a project beside it.
+#[derive(Debug)]
+struct Cloud {
+    // Dropped first: it says what was left alive.
+    fake: FakeDaytona,
+    workspace: Workspace,
+}
+
+impl Cloud {
+    fn new(options: Options, workspace: Workspace) -> Self {
+        let fake = FakeDaytona::start(options).unwrap();
+        Self { fake, workspace }
+    }
+
+    /// One candidate on one objective, starts that are warm, and these faults.
+    fn of(script: &str, faults: Vec<Rule>) -> Self {
+        let options = Options {
+            warm: true,
+            faults,
+            ..Options::default()
+        };
+        Self::new(options, Workspace::with(&[("a.sh", script)]))
+    }
+
+    /// The program with key and URL in its environment.
+    fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
+        let mut command = self.workspace.command(arguments);
+        command
+            .env("DAYTONA_API_KEY", self.fake.api_key())
+            .env("DAYTONA_API_URL", self.fake.api_url());
+        command
+    }
+
+    fn start<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Child {
+        self.command(arguments).spawn().unwrap()
+    }
+
+    fn forge<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Ended {
+        finish(self.start(arguments))
+    }
+
+    /// Waits until a call has come to the server.
+    #[track_caller]
+    fn wait_for(&self, route: Route) {
+        let until = Instant::now() + Duration::from_secs(30);
+        while self.fake.requests_to(route) == 0 {
+            assert!(Instant::now() < until, "no {route:?} comes");
+            pause();
+        }
+    }
+
+    /// Waits until a candidate has printed that it began.
+    #[track_caller]
+    fn wait_for_candidate(&self) {
+        self.wait_for(Route::Execute);
+        let began = |id: &str| {
+            let home = self.fake.home(id).unwrap();
+            let find = Command::new("grep")
+                .args(["-rqs", "began"])
+                .arg(home)
+                .status();
+            find.is_ok_and(|status| status.success())
+        };
+        let until = Instant::now() + Duration::from_secs(30);
+        while !self.fake.alive().iter().any(|row| began(&row.id)) {
+            assert!(Instant::now() < until, "the candidate does not begin");
+            pause();
+        }
+    }
+
+    #[track_caller]
+    fn assert_none_alive(&self) {
+        assert_eq!(self.fake.alive(), []);
+    }
+
+    /// The `trial.json` of the first trial of a candidate.
+    fn trial(&self, candidate: &str) -> Value {
+        let folder = self.workspace.run_folder().join("task");
+        read_json(&folder.join(candidate).join("1/trial.json"))
+    }
+
+    /// Makes a sandbox that no forge made, with these labels.
+    fn strange(&self, labels: &Value) -> String {
+        let body = json!({"labels": labels, "autoDeleteInterval": 0});
+        // Whoever was first has installed it.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let answer = async {
+            let client = reqwest::Client::builder().no_proxy().build()?;
+            let url = format!("{}/sandbox", self.fake.api_url());
+            let request = client
+                .post(url)
+                .bearer_auth(self.fake.api_key())
+                .json(&body);
+            request.send().await?.json::<Value>().await
+        };
+        let row = tokio::runtime::Runtime::new()
+            .unwrap()
+            .block_on(answer)
+            .unwrap();
+        row["id"].as_str().unwrap().to_owned()
+    }
+
+    fn is_alive(&self, id: &str) -> bool {
+        self.fake.alive().iter().any(|row| row.id == id)
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(child.id().to_string())
+        .status();
+    assert!(status.unwrap().success());
+}

@@ -1,0 +1,219 @@
+//! What comes home from the cloud is what comes home from this machine, in as many calls as it takes.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Cloud, WRITES};
+use crate::support::fake_daytona::{Options, Route};
+use crate::support::workspace::Workspace;
+
+/// Quotes, line ends, what a shell would expand, blanks at both ends, and more than ASCII.
+const PROMPT: &str =
+    " it's \"quoted\" $HOME `id` $(id) \\n \\ %s\n\n\ttab; & | < > * ?\r\n🦀 äöü \u{200b}end ";
+
+const ECHO: &str = r#"#!/usr/bin/env python3
+import json, os, sys
+with open(sys.argv[2], "wb") as file:
+    file.write(os.fsencode(sys.argv[1]))
+with open(os.environ["FORGE_ARTIFACTS"] + "/env.json", "w") as file:
+    json.dump(dict(os.environ), file)
+with open(os.environ["FORGE_OBJECTIVE_FILE"], "rb") as file:
+    same = file.read() == os.fsencode(sys.argv[1])
+print("stdin:", repr(sys.stdin.read()), "file:", same, "args:", len(sys.argv))
+print("to stderr", file=sys.stderr)
+sys.stdout.buffer.write(b"\xff\xfe raw\n")
+"#;
+
+/// 5 MiB of everything.
+const LARGE: &str = r#"#!/usr/bin/env python3
+import hashlib, os, sys
+data = b"".join(hashlib.sha256(b"%d" % i).digest() for i in range(163840))
+open(sys.argv[2], "wb").write(data)
+os.makedirs(os.environ["FORGE_ARTIFACTS"] + "/deep/er")
+open(os.environ["FORGE_ARTIFACTS"] + "/deep/er/ünd so.bin", "wb").write(data[::-1])
+os.symlink("/etc/passwd", os.environ["FORGE_ARTIFACTS"] + "/deep/link.bin")
+open(os.environ["FORGE_ARTIFACTS"] + "/metrics.json", "w").write('{"tokens": 12}')
+"#;
+
+fn files(folder: &std::path::Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path
+                .strip_prefix(folder)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.insert(name, std::fs::read(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_same_candidates_leave_the_same_on_this_machine_and_in_the_cloud() {
+    let quoted = serde_json::to_string(PROMPT).unwrap();
+    let objective = format!(
+        "prompt: {quoted}\ninputs: [in.txt]\nartifacts: [env.json, \"deep/**\"]\noutput: answer.bin\n"
+    );
+    let workspace = Workspace::new()
+        .file("objectives/task.yaml", objective)
+        .file("objectives/in.txt", "input\n")
+        .candidate("echo.py", ECHO)
+        .candidate("large.py", LARGE)
+        .candidate("fails.sh", "#!/bin/sh\ncat inputs/in.txt; kill -9 $$\n");
+    let cloud = Cloud::new(
+        Options {
+            warm: true,
+            ..Options::default()
+        },
+        workspace,
+    );
+    let declared = "ODD=a 'b' \"c\"\n$HOME 🦀\\";
+    let run = |mode: &[&str]| {
+        let arguments = mode.iter().copied();
+        let arguments = arguments.chain(["task", "--seed", "7", "--env", declared]);
+        cloud.forge(arguments).expect(0);
+        let folder = cloud.workspace.run_folder().join("task");
+        ["echo", "large", "fails"].map(|name| files(&folder.join(name).join("1")))
+    };
+    let mut here = run(&[]);
+    let mut there = run(&["--daytona"]);
+    assert_eq!(cloud.fake.rows().len(), 3);
+    assert_eq!(here[0]["answer.bin"], PROMPT.as_bytes());
+    let env = |files: &mut BTreeMap<String, Vec<u8>>| -> BTreeMap<String, String> {
+        serde_json::from_slice(&files.remove("files/env.json").unwrap()).unwrap()
+    };
+    let (mine, theirs) = (env(&mut here[0]), env(&mut there[0]));
+    let mut names: Vec<&str> = theirs.keys().map(String::as_str).collect();
+    // Python's own, where it finds no locale.
+    names.retain(|name| *name != "LC_CTYPE");
+    let expected = [
+        "FORGE_ARTIFACTS",
+        "FORGE_CANDIDATE",
+        "FORGE_INPUTS",
+        "FORGE_OBJECTIVE",
+        "FORGE_OBJECTIVE_FILE",
+        "FORGE_OUTPUT",
+        "FORGE_RUN",
+        "FORGE_SEED",
+        "FORGE_TRIAL",
+        "HOME",
+        "LANG",
+        "ODD",
+        "PATH",
+        "TMPDIR",
+    ];
+    assert_eq!(names, expected);
+    for name in [
+        "FORGE_CANDIDATE",
+        "FORGE_OBJECTIVE",
+        "FORGE_SEED",
+        "FORGE_TRIAL",
+        "LANG",
+        "ODD",
+    ] {
+        assert_eq!(mine[name], theirs[name], "{name}");
+    }
+    assert_eq!(theirs["ODD"], declared.strip_prefix("ODD=").unwrap());
+    for (mine, theirs) in here.iter_mut().zip(&mut there) {
+        let shared = |files: &mut BTreeMap<String, Vec<u8>>| -> Value {
+            let trial = files.remove("trial.json").unwrap();
+            let mut trial: Value = serde_json::from_slice(&trial).unwrap();
+            let row = trial.as_object_mut().unwrap();
+            for own in [
+                "sandbox_id",
+                "runtime_seconds",
+                "timings",
+                "scores",
+                "usage",
+                "isolation",
+            ] {
+                row.remove(own);
+            }
+            // It differs in the paths.
+            for file in row["files"].as_array_mut().unwrap() {
+                if file["name"] == "files/env.json" {
+                    *file = Value::Null;
+                }
+            }
+            trial
+        };
+        assert_eq!(shared(mine), shared(theirs));
+        let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(mine), names(theirs));
+        for (name, bytes) in mine {
+            assert!(*bytes == theirs[name], "{name} differs");
+        }
+    }
+    assert_eq!(there[1]["answer.bin"].len(), 5 << 20);
+    cloud.assert_none_alive();
+}
+
+/// Counts by the server: calls for a run as a whole, and the most for one trial.
+fn cost(options: Options, trials: usize) -> (usize, usize) {
+    let cloud = Cloud::new(options, Workspace::with(&[("a.sh", WRITES)]));
+    let repeats = format!("-k{trials}");
+    cloud
+        .forge(["--daytona", "task", &repeats, "-j4"])
+        .expect(0);
+    cloud.assert_none_alive();
+    let rows = cloud.fake.rows();
+    assert_eq!(rows.len(), trials);
+    let of_trials = rows.iter().map(|row| cloud.fake.requests_for(&row.id));
+    // Its create has no id yet.
+    let most = of_trials.clone().max().unwrap() + 1;
+    let creates = cloud.fake.requests_to(Route::Create);
+    (
+        cloud.fake.requests() - creates - of_trials.sum::<usize>(),
+        most,
+    )
+}
+
+#[test]
+fn a_trial_costs_five_calls_warm_and_six_cold() {
+    let warm = Options {
+        warm: true,
+        ..Options::default()
+    };
+    let cold = Options {
+        start: std::time::Duration::from_millis(300),
+        ..Options::default()
+    };
+    for (options, calls) in [(warm, 5), (cold, 6)] {
+        let (of_the_run, of_a_trial) = cost(options, 8);
+        assert_eq!(of_a_trial, calls);
+        assert!(of_the_run <= 3, "{of_the_run} calls besides the trials'");
+    }
+}
+
+#[test]
+fn graders_run_in_sandboxes_of_their_own_there_too() {
+    let graded =
+        "prompt: do it\nscoring:\n  quality:\n    - {command: [sh, grade.sh], files: [want.txt]}\n";
+    let grade = "cmp \"$FORGE_OUTPUT\" want.txt && echo '{\"score\": 64, \"explanation\": \"as wanted\"}'\n";
+    let workspace = Workspace::with(&[("a.sh", WRITES)])
+        .file("objectives/task.yaml", graded)
+        .file("objectives/grade.sh", grade)
+        .file("objectives/want.txt", "hello from the cloud\n");
+    let options = Options {
+        warm: true,
+        ..Options::default()
+    };
+    let cloud = Cloud::new(options, workspace);
+    cloud.forge(["--daytona", "task"]).expect(0);
+    let trial = cloud.trial("a");
+    assert_eq!(trial["scores"]["quality"], 64.0, "{trial:#}");
+    let rows = cloud.fake.rows();
+    assert_eq!(rows.len(), 2);
+    assert!(rows[1].labels.contains_key("forge.grader"), "{rows:#?}");
+    cloud.assert_none_alive();
+}

@@ -1,0 +1,118 @@
+//! `forge sweep`: what dead runs left goes, and nothing else does.
+
+use serde_json::{Value, json};
+
+use super::{Cloud, SLEEPS, WRITES, signal};
+use crate::support::workspace::finish;
+
+/// A run that was killed with a sandbox alive.
+fn killed() -> (Cloud, String, String) {
+    let cloud = Cloud::of(SLEEPS, vec![]);
+    let child = cloud.start(["--daytona", "task"]);
+    cloud.wait_for_candidate();
+    signal(&child, "KILL");
+    assert_eq!(finish(child).code, None);
+    let folder = cloud.workspace.run_folder();
+    let run = folder.file_name().unwrap().to_str().unwrap().to_owned();
+    let id = cloud.fake.alive()[0].id.clone();
+    (cloud, run, id)
+}
+
+fn labels(host: &str, created: &str) -> Value {
+    let run = forge::name::RunId::generate().to_string();
+    json!({
+        "forge": "1", "forge.run": run, "forge.name": format!("forge-{host}-x"),
+        "forge.host": host, "forge.created": created,
+    })
+}
+
+#[test]
+fn what_a_killed_run_left_is_shown_and_deleted() {
+    let (cloud, run, id) = killed();
+    let ended = cloud.forge(["sweep", "--dry-run"]).expect(0);
+    assert!(
+        ended.stdout.contains("would delete daytona sandbox"),
+        "{}",
+        ended.stdout
+    );
+    cloud.forge(["sweep", "--older-than", "1h"]).expect(0);
+    let other = forge::name::RunId::generate().to_string();
+    cloud.forge(["sweep", "--run", &other]).expect(0);
+    assert!(cloud.is_alive(&id), "not this one");
+    let ended = cloud.forge(["sweep", "--run", &run]).expect(0);
+    assert!(ended.stdout.contains("deleted forge-"), "{}", ended.stdout);
+    cloud.assert_none_alive();
+    let ended = cloud.forge(["sweep"]).expect(0);
+    assert_eq!(ended.stdout, "nothing to sweep\n");
+}
+
+/// The ledger is gone, or was another folder's: the labels tell, and somebody has to say yes.
+#[test]
+fn without_a_ledger_the_labels_tell() {
+    let (cloud, _, id) = killed();
+    std::fs::remove_dir_all(cloud.workspace.path("artifacts")).unwrap();
+    let ended = cloud.forge(["sweep"]).expect(0);
+    assert!(ended.stdout.contains("say --yes"), "{}", ended.stdout);
+    assert!(cloud.is_alive(&id));
+    cloud.forge(["sweep", "--yes"]).expect(0);
+    cloud.assert_none_alive();
+}
+
+#[test]
+fn what_is_not_a_dead_runs_of_here_is_spared() {
+    let cloud = Cloud::of(SLEEPS, vec![]);
+    let unlabeled = cloud.strange(&json!({"owner": "somebody"}));
+    let foreign = cloud.strange(&labels("another-host", "2020-01-01T00:00:00Z"));
+    let child = cloud.start(["--daytona", "task"]);
+    cloud.wait_for_candidate();
+    let live: Vec<String> = cloud.fake.alive().into_iter().map(|row| row.id).collect();
+    cloud.forge(["sweep"]).expect(0);
+    assert!(cloud.is_alive(&foreign), "another host's needs a yes");
+    let ended = cloud
+        .forge(["sweep", "--yes", "--older-than", "1h"])
+        .expect(0);
+    assert!(!cloud.is_alive(&foreign), "{}", ended.stdout);
+    cloud.forge(["sweep", "--yes"]).expect(0);
+    for id in live.iter().filter(|id| **id != foreign) {
+        assert!(
+            cloud.is_alive(id),
+            "it is a live run's, or nobody's of forge"
+        );
+    }
+    signal(&child, "INT");
+    finish(child).expect(130);
+    let alive = cloud.fake.alive();
+    assert!(alive.len() == 1 && alive[0].id == unlabeled, "{alive:#?}");
+    cloud.fake.allow_leaks();
+}
+
+#[test]
+fn kept_sandboxes_are_named_and_swept_later() {
+    let fails = "#!/bin/sh\nexit 3\n";
+    let cloud = Cloud::of(fails, vec![]);
+    let ended = cloud
+        .forge(["--daytona", "task", "--keep", "failed"])
+        .expect(1);
+    let alive = cloud.fake.alive();
+    assert_eq!(alive.len(), 1);
+    let folder = cloud.workspace.run_folder();
+    let command = format!(
+        "forge sweep --run {}",
+        folder.file_name().unwrap().to_str().unwrap()
+    );
+    for needle in [&alive[0].id, &command] {
+        assert!(
+            ended.stdout.contains(needle),
+            "no {needle} in {}",
+            ended.stdout
+        );
+    }
+    cloud.forge(command.split(' ').skip(1)).expect(0);
+    cloud.assert_none_alive();
+
+    let cloud = Cloud::of(WRITES, vec![]);
+    cloud
+        .forge(["--daytona", "task", "--keep", "failed"])
+        .expect(0);
+    cloud.assert_none_alive();
+}
