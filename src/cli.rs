@@ -11,6 +11,7 @@ use forge::exit::ExitCode as End;
 use forge::quantity::ByteCount;
 
 mod check;
+mod descriptors;
 mod doctor;
 mod list;
 mod log;

@@ -136,6 +136,7 @@ pub struct ForgeResult {
     standings: Standings,
     report: CleanupReport,
     folder: RunFolder,
+    unsaved: Option<String>,
 }
 
 impl ForgeResult {
@@ -144,6 +145,7 @@ impl ForgeResult {
             summary,
             report,
             folder,
+            unsaved,
         } = finished;
         let standings = summary.standings();
         Self {
@@ -152,6 +154,7 @@ impl ForgeResult {
             standings,
             report,
             folder,
+            unsaved: unsaved.map(|error| error.to_string()),
         }
     }
 
@@ -206,7 +209,16 @@ impl ForgeResult {
     /// How the command line would have ended, and why.
     #[must_use]
     pub fn exit(&self, demands: &Demands) -> (ExitCode, Vec<String>) {
-        exit::decide(&self.summary, &self.standings, demands)
+        let (end, mut reasons) = exit::decide(&self.summary, &self.standings, demands);
+        if let Some(error) = &self.unsaved {
+            reasons.push(format!(
+                "the run's events could not all be written: {error}"
+            ));
+        }
+        match self.unsaved {
+            Some(_) => (end.max(ExitCode::Incomplete), reasons),
+            None => (end, reasons),
+        }
     }
 }
 

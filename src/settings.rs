@@ -386,8 +386,10 @@ pub fn local_options_without_helper(variables: &BTreeMap<String, String>) -> Loc
                 .iter()
                 .any(|prefix| name.starts_with(prefix))
     };
+    let base = PathBuf::from(own("TMPDIR").unwrap_or_else(|| "/tmp".to_owned()));
     LocalOptions {
-        base: own("TMPDIR").unwrap_or_else(|| "/tmp".to_owned()).into(),
+        // A candidate works in another directory than forge, so that a relative path would lead it astray.
+        base: std::path::absolute(&base).unwrap_or(base),
         path: own("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
         helper: None,
         interpreter_env: variables

@@ -40,9 +40,13 @@ impl RunFolder {
     /// # Errors
     /// When it cannot be made, or is there already.
     pub fn create(artifacts: &Path, run: &RunId) -> io::Result<Self> {
-        fs::create_dir_all(artifacts)?;
         let path = artifacts.join(run.to_string());
-        fs::create_dir(&path)?;
+        fs::create_dir_all(artifacts)
+            .and_then(|()| fs::create_dir(&path))
+            .map_err(|error| {
+                let text = format!("{}: {error}", path.display());
+                io::Error::new(error.kind(), text)
+            })?;
         Ok(Self { path })
     }
 
@@ -67,7 +71,7 @@ impl RunFolder {
         }
         let mut matching: Vec<PathBuf> = Self::all(artifacts)
             .into_iter()
-            .filter(|run| run.to_string().starts_with(which))
+            .filter(|run| !which.is_empty() && run.to_string().starts_with(which))
             .map(|run| artifacts.join(run.to_string()))
             .collect();
         match (matching.pop(), matching.len()) {

@@ -20,7 +20,10 @@ use forge::trial::Keep;
 use forge::{Forge, ForgeBuilder, ForgeError, ForgeResult, ObjectiveSource, Place};
 
 use super::print::{Printer, stderr_is_terminal, stdout_is_terminal};
-use super::{Color, KeepArg, Noise, Outputs, RunArgs, log, mode, signals};
+use super::{Color, KeepArg, Noise, Outputs, RunArgs, descriptors, log, mode, signals};
+
+/// What helps against a write that failed.
+const ROOM: &str = "is there room on the disk, and may you write there?";
 
 /// Everything that is known before anything is started.
 pub(super) struct Prepared {
@@ -146,7 +149,13 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         builder = builder.repeat(repeat);
     }
     if let Some(jobs) = settings.jobs.or(mode.jobs) {
-        builder = builder.jobs(jobs);
+        let room = descriptors::make_room(jobs);
+        builder = builder.jobs(room);
+        if room < jobs {
+            builder = builder.warning(format!(
+                "{room} sandboxes at once instead of {jobs}: more do not fit into this shell's limit of open files (`ulimit -n`)"
+            ));
+        }
     }
     if let Some(deadline) = settings.deadline {
         builder = builder.deadline(deadline);
@@ -159,6 +168,14 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
     }
     let given = args.objectives_given.iter().chain(&args.more_objectives);
     let sources: Vec<ObjectiveSource> = given.map(|text| text.as_str().into()).collect();
+    // Without it, the name of an objective would pass for a prompt.
+    if let Some(folder) = args.folders.objectives.as_deref()
+        && !sources.is_empty()
+        && !folder.is_dir()
+    {
+        let message = format!("there is no folder `{}`", folder.display());
+        problems.push(Problem::setting("--objectives", message));
+    }
     // Load now, so that the problems of all files are told together and before anything is opened.
     match builder.load(sources) {
         Ok((candidates, objectives)) => {
@@ -345,10 +362,7 @@ fn failed(error: &ForgeError) -> End {
             End::Incomplete
         }
         ForgeError::Io { .. } => {
-            printer.error(
-                error,
-                Some("is there room on the disk, and may you write there?"),
-            );
+            printer.error(error, Some(ROOM));
             End::Incomplete
         }
     }
@@ -406,22 +420,26 @@ pub(super) fn show(
     let mut end = report.exit;
     let links = folder.point_winners(report.summary, report.standings);
     links.unwrap_or_else(|error| tracing::debug!(%error, "no `winner` links"));
-    let written = report
-        .write_all(&mut folder.clone())
-        .and_then(|()| extra.write(report));
-    if let Err(error) = written {
-        printer.error(
-            &error,
-            Some("is there room on the disk, and may you write there?"),
-        );
-        end = end.max(End::Incomplete);
+    // Each by itself: a full disk here says nothing about the places that were asked for.
+    for written in [report.write_all(&mut folder.clone()), extra.write(report)] {
+        if let Err(error) = written {
+            printer.error(&error, Some(ROOM));
+            end = end.max(End::Incomplete);
+        }
     }
     if outputs.json {
         let mut text = Vec::new();
         // Into memory, because a pipe that closes half-way must not look like a report.
         drop(report.write(Format::Json, &mut text));
         let mut stdout = io::stdout().lock();
-        drop(stdout.write_all(&text).and_then(|()| stdout.flush()));
+        match stdout.write_all(&text).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                printer.error(&error, Some(ROOM));
+                end = end.max(End::Incomplete);
+            }
+            // Who does not read to the end has what he wants.
+            Ok(()) | Err(_) => {}
+        }
     } else {
         let place = folder.path().join(Format::Markdown.file_name());
         let style = Style {

@@ -9,7 +9,7 @@
 //! forge ── socket, output ──▶ keeper (forge run again) ──▶ program ──▶ its children
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -95,8 +95,11 @@ pub async fn find_helper(path: &str) -> Option<PathBuf> {
 pub struct LocalProvider {
     shared: Arc<Shared>,
     run: RunId,
-    // Taken for a few system calls at a time, never across an await.
+    // Both taken for a few system calls at a time, never across an await.
     hold: Mutex<Option<Hold>>,
+    /// Names that were refused before anything of them came to be. What forbids a sandbox may also forbid
+    /// looking for it, and then nothing could be said of them.
+    refused: Mutex<BTreeSet<SandboxName>>,
 }
 
 #[derive(Debug)]
@@ -127,6 +130,7 @@ impl LocalProvider {
             }),
             run,
             hold: Mutex::default(),
+            refused: Mutex::default(),
         }
     }
 
@@ -158,7 +162,7 @@ impl LocalProvider {
         })?;
         let layout = layout(&place.root())?;
         for _ in 0..SWEPT.0 {
-            match self.try_create(&place) {
+            match self.try_create(&place, &spec.name) {
                 Ok(Some(root)) => {
                     return Ok(LocalSandbox {
                         id: place.id(),
@@ -196,10 +200,14 @@ impl LocalProvider {
     }
 
     /// Creates the folders. `None` when the run's folder vanished meanwhile.
-    fn try_create(&self, place: &Place) -> rustix::io::Result<Option<OwnedFd>> {
+    fn try_create(&self, place: &Place, name: &SandboxName) -> rustix::io::Result<Option<OwnedFd>> {
         let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         if !hold.as_ref().is_some_and(|hold| hold.holds(&place.run)) {
-            match Hold::take(&place.run)? {
+            let taken = Hold::take(&place.run).inspect_err(|_| {
+                let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+                refused.insert(name.clone());
+            });
+            match taken? {
                 Taken::Held(taken) => *hold = Some(taken),
                 Taken::Swept => return Ok(None),
             }
@@ -293,8 +301,13 @@ impl Provider for LocalProvider {
         &'a self,
         name: &'a SandboxName,
     ) -> BoxFuture<'a, Result<Option<SandboxId>, SandboxError>> {
-        let found = place::find(&self.shared.base, name)
-            .map_err(|error| SandboxError::machine("find a sandbox", error));
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = if refused.remove(name) {
+            Ok(None)
+        } else {
+            place::find(&self.shared.base, name)
+                .map_err(|error| SandboxError::machine("find a sandbox", error))
+        };
         futures::future::ready(found).boxed()
     }
 

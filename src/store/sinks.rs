@@ -218,6 +218,18 @@ impl ArtifactFiles {
         }
     }
 
+    /// A path that no file of the trial has yet: two names may be the same without their secrets.
+    fn free(&self, path: &str) -> String {
+        let taken = |path: &str| self.files.iter().any(|file| file.path == path);
+        let mut free = path.to_owned();
+        let mut count = 1;
+        while taken(&free) {
+            count += 1;
+            free = format!("{path}-{count}");
+        }
+        free
+    }
+
     fn discard(&mut self) {
         if let Some(unfinished) = self.arriving.take() {
             // It may be gone with its folder; then there is nothing to discard.
@@ -237,7 +249,9 @@ impl ArtifactSink for ArtifactFiles {
         self.discard();
         let path = match area {
             Area::Work => self.output.to_string(),
-            Area::Artifacts | Area::Forge => format!("files/{path}"),
+            Area::Artifacts | Area::Forge => {
+                self.free(&self.redactor.text(&format!("files/{path}")))
+            }
         };
         let to = self.folder.join(&path);
         if let Some(parent) = to.parent() {

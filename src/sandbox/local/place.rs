@@ -171,7 +171,7 @@ impl Hold {
 /// The sandboxes in a run's folder.
 pub(super) fn list(base: &Path, run: &str) -> io::Result<Vec<Listed>> {
     let entries = match std::fs::read_dir(base.join(run)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if nothing_there(&error) => return Ok(Vec::new()),
         other => other?,
     };
     let mut found = Vec::new();
@@ -191,6 +191,14 @@ pub(super) fn list(base: &Path, run: &str) -> io::Result<Vec<Listed>> {
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
+}
+
+/// Whether nothing can be at a path: its folder is not there, or is no folder.
+fn nothing_there(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 /// Looks for a sandbox in the folders of all runs.
@@ -213,7 +221,7 @@ pub(super) fn find(base: &Path, name: &SandboxName) -> io::Result<Option<Sandbox
 /// The folders of this user's runs.
 fn runs(base: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(base) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if nothing_there(&error) => return Ok(Vec::new()),
         other => other?,
     };
     let mut found = Vec::new();
