@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{Cloud, signal};
-use crate::support::workspace::finish;
+use crate::support::workspace::{finish, wait};
 
 fn holds(bytes: &[u8], key: &str) -> bool {
     bytes
@@ -81,7 +81,7 @@ fn the_key_is_nowhere() {
             .spawn()
             .unwrap();
         let forge = child.id();
-        std::thread::sleep(std::time::Duration::from_millis(1200));
+        wait(1200);
         assert_no_process_has_it(forge, &key);
         let ended = finish(child).expect(0);
         for text in [&ended.stdout, &ended.stderr] {
