@@ -63,7 +63,8 @@ pub struct DaytonaOptions {
     pub resolve_budget: Duration,
     /// How often output is fetched while a command runs; `None`: only when it has ended.
     pub live_interval: Option<Duration>,
-    /// Commands with a limit above this are not waited for in one request.
+    /// The longest that one request waits for a command; one that takes longer is looked for. In whole
+    /// seconds.
     pub detach_above: Duration,
 }
 

@@ -20,13 +20,13 @@ const MAX_ARGUMENT: usize = 128 << 10;
 /// What all arguments and variables together may have; the system's limit is 2 MiB.
 const MAX_ARGUMENTS: usize = 1536 << 10;
 
-/// Whether the request waits for the command's end.
+/// How long the request waits for the command's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// The answer is the status.
+    /// To the end: the answer is the status.
     Waiting,
-    /// The answer comes at once; the status is looked for.
-    Detached,
+    /// For this time. Where that was not enough, the answer says nothing, and the status is looked for.
+    Detached(Duration),
 }
 
 /// Where one command leaves its files: `run-<serial>` in forge's folder.
@@ -118,9 +118,9 @@ pub(crate) fn script(
     let number = |n: usize| n.to_string();
     add(STARTER);
     add(KEEPER);
-    add(match mode {
-        Mode::Waiting => "waiting",
-        Mode::Detached => "detached",
+    add(&match mode {
+        Mode::Waiting => "end".to_owned(),
+        Mode::Detached(window) => window.as_secs().to_string(),
     });
     add(&layout.forge);
     add(&layout.artifacts);

@@ -155,7 +155,7 @@ impl DaytonaSandbox {
         executables: &[String],
     ) -> Result<Status, SandboxError> {
         let mode = if command.limit > self.detach_above {
-            Mode::Detached
+            Mode::Detached(self.detach_above)
         } else {
             Mode::Waiting
         };
@@ -164,7 +164,7 @@ impl DaytonaSandbox {
 
         let limit = match mode {
             Mode::Waiting => command.limit + GRACE,
-            Mode::Detached => GRACE,
+            Mode::Detached(window) => window + GRACE,
         };
         let began = Instant::now();
         let answer = self.toolbox.execute(&text, limit, limit + ANSWER).await;
@@ -182,13 +182,18 @@ impl DaytonaSandbox {
                 }
                 Some(error)
             }
-            (Ok(answer), Mode::Detached) if answer.exit_code == 0 => None,
-            (Ok(answer), Mode::Detached) => {
+            (Ok(answer), Mode::Detached(_)) => {
                 let result = answer.result.unwrap_or_default();
-                let what = command::show_nonsense(answer.exit_code, &result);
-                return Err(SandboxError::new(ErrorKind::Server, RUN, what));
+                if let Some(status) = Status::parse(&result, command) {
+                    return Ok(status);
+                }
+                if answer.exit_code != 0 {
+                    let what = command::show_nonsense(answer.exit_code, &result);
+                    return Err(SandboxError::new(ErrorKind::Server, RUN, what));
+                }
+                None
             }
-            (Err(failed), Mode::Waiting | Mode::Detached) => match failed.failure {
+            (Err(failed), Mode::Waiting | Mode::Detached(_)) => match failed.failure {
                 Failure::NotSent => return Err(failed.error),
                 Failure::Answered(status)
                     if status.is_client_error() && failed.error.kind != ErrorKind::TimedOut =>

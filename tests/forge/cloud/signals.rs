@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Cloud, SLEEPS, WRITES, signal};
 use crate::support::fake_daytona::fault::{Before, Rule, When};
 use crate::support::fake_daytona::{Options, Route};
-use crate::support::workspace::{Workspace, finish};
+use crate::support::workspace::{Workspace, finish, wait};
 
 /// Signals as soon as this call has come, and again a little later.
 #[track_caller]
@@ -19,7 +19,7 @@ fn check(options: &Options, script: &str, until: Route) {
             for _ in 0..times {
                 signal(&child, name);
                 // Apart, or the second is one with the first.
-                std::thread::sleep(Duration::from_millis(40));
+                wait(40);
             }
             finish(child).expect(code);
             cloud.assert_none_alive();
@@ -104,7 +104,7 @@ fn a_hundred_sandboxes_are_deleted_side_by_side() {
         if cloud.fake.requests_to(Route::Execute) >= 100 {
             break;
         }
-        std::thread::sleep(Duration::from_millis(10));
+        wait(10);
     }
     let began = cloud.fake.book().len();
     signal(&child, "INT");
@@ -119,9 +119,8 @@ fn a_hundred_sandboxes_are_deleted_side_by_side() {
         .map(|seen| seen.at)
         .collect();
     assert_eq!(deletes.len(), 100, "one call each");
-    let spread = *deletes.iter().max().unwrap() - *deletes.iter().min().unwrap();
-    assert!(
-        spread < Duration::from_secs(5),
-        "one after the other: {spread:?}"
-    );
+    // Before the first of them can have been answered.
+    let answered = *deletes.iter().min().unwrap() + Duration::from_millis(300);
+    let begun = deletes.iter().filter(|at| **at < answered).count();
+    assert!(begun > 1, "one after the other");
 }

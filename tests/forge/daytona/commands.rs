@@ -245,7 +245,8 @@ async fn what_was_printed_and_written_until_the_limit_comes_home() {
 async fn each_byte_comes_once_whether_it_is_fetched_live_or_not() {
     let live = Some(Duration::from_millis(30));
     for (live_interval, detach_above) in
-        [(None, 240), (live, 240), (None, 0), (live, 0)].map(|(l, d)| (l, Duration::from_secs(d)))
+        [(None, 240), (live, 240), (None, 0), (live, 0), (None, 10)]
+            .map(|(l, d)| (l, Duration::from_secs(d)))
     {
         let ours = DaytonaOptions {
             live_interval,
@@ -279,6 +280,36 @@ async fn each_byte_comes_once_whether_it_is_fetched_live_or_not() {
             live_interval.is_some(),
             "{}",
             printed.writes
+        );
+        setup.delete(sandbox.as_ref()).await;
+    }
+}
+
+/// One request for what ends soon, whatever its limit; more for what does not.
+#[tokio::test]
+async fn a_long_limit_costs_nothing_as_long_as_it_is_not_needed() {
+    for (seconds, looks) in [("0.1", false), ("1.5", true)] {
+        let ours = DaytonaOptions {
+            detach_above: Duration::from_secs(1),
+            ..DaytonaOptions::default()
+        };
+        let warm = Options {
+            warm: true,
+            ..Options::default()
+        };
+        let setup = Setup::with(warm, ours);
+        let sandbox = setup.sandbox().await;
+        let command = shell(&format!("sleep {seconds}; echo done"));
+        let mut printed = Printed::default();
+        let result = sandbox.run(&command, &mut printed).await.unwrap();
+        assert_eq!(result.end, CommandEnd::Exited(0));
+        assert_eq!(printed.texts().0, "done\n");
+        let executes = setup.fake.requests_to(Route::Execute);
+        let downloads = setup.fake.requests_to(Route::Download);
+        assert_eq!(
+            (executes, downloads > 1),
+            (1, looks),
+            "{seconds}: {downloads}"
         );
         setup.delete(sandbox.as_ref()).await;
     }
