@@ -19,6 +19,7 @@ mod mode;
 mod print;
 mod rerun;
 mod run;
+mod show;
 mod signals;
 mod sweep;
 

@@ -10,7 +10,7 @@ use forge::store::RunFolder;
 use forge::summary::RunSummary;
 
 use super::print::Printer;
-use super::run::{Extra, show};
+use super::show::{Extra, show};
 use super::{Folders, Noise, Outputs, mode};
 
 #[derive(Debug, Args)]

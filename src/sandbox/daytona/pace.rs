@@ -11,17 +11,30 @@ use tokio::time::{Instant, sleep};
 
 use super::retry::chance;
 
-/// What is left of the server's current window.
+/// What an answer says of the server's window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Window {
+struct Said {
     limit: u64,
     remaining: u64,
     until: Instant,
 }
 
+/// What is known of the server's current window.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    limit: u64,
+    until: Instant,
+    /// Whether the server has told the end.
+    is_told: bool,
+    /// Creates that were sent in it.
+    sent: u64,
+    /// Creates of others that the server has counted in it, as far as one can tell.
+    foreign: u64,
+}
+
 #[derive(Debug, Default)]
 struct Known {
-    /// Creates that were sent and not answered: the server may not have counted them in what it told.
+    /// Creates that were sent and not answered.
     under_way: u64,
     window: Option<Window>,
 }
@@ -33,31 +46,55 @@ impl Known {
             if window.until <= now {
                 // The next window, until an answer tells more of it.
                 *window = Window {
-                    remaining: window.limit,
                     until: now + GUESS,
+                    is_told: false,
+                    sent: 0,
+                    foreign: 0,
                     ..*window
                 };
             }
-            if window.remaining == 0 {
+            if window.sent + window.foreign >= window.limit {
                 return Err(window.until - now);
             }
-            window.remaining -= 1;
+            window.sent += 1;
         }
         self.under_way += 1;
         Ok(())
     }
 
-    fn answered(&mut self, said: Option<Window>, now: Instant) {
-        self.under_way = self.under_way.saturating_sub(1);
-        let Some(mut said) = said else { return };
-        said.remaining = said.remaining.saturating_sub(self.under_way);
-        let same = |old: &Window| {
-            old.until > now && old.until.max(said.until) - old.until.min(said.until) < SLACK
+    fn answered(&mut self, said: Option<Said>, now: Instant) {
+        let unanswered = self.under_way;
+        self.under_way = unanswered.saturating_sub(1);
+        let Some(said) = said else { return };
+        let is_same = |old: &Window| {
+            let apart = old.until.max(said.until) - old.until.min(said.until);
+            !old.is_told || (old.until > now && apart < SLACK)
         };
-        if let Some(old) = self.window.filter(same) {
-            said.remaining = said.remaining.min(old.remaining);
+        let mut window = match self.window.filter(is_same) {
+            // The time is told in whole seconds, rounded up: the least is the nearest.
+            Some(old) if old.is_told => Window {
+                until: old.until.min(said.until),
+                ..old
+            },
+            Some(guessed) => guessed,
+            // Whatever has not been answered may be counted in it.
+            None => Window {
+                limit: said.limit,
+                until: said.until,
+                is_told: true,
+                sent: unanswered,
+                foreign: 0,
+            },
+        };
+        if !window.is_told {
+            window.until = said.until;
         }
-        self.window = Some(said);
+        window.is_told = true;
+        window.limit = said.limit;
+        // What was counted and cannot all be ours.
+        let others = (said.limit - said.remaining.min(said.limit)).saturating_sub(window.sent);
+        window.foreign = window.foreign.max(others);
+        self.window = Some(window);
     }
 }
 
@@ -97,7 +134,7 @@ impl Pace {
     }
 }
 
-fn read(headers: &HeaderMap, now: Instant) -> Option<Window> {
+fn read(headers: &HeaderMap, now: Instant) -> Option<Said> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
     let limit = number("x-ratelimit-limit-sandbox-create")?;
     let remaining = number("x-ratelimit-remaining-sandbox-create")?;
@@ -108,7 +145,7 @@ fn read(headers: &HeaderMap, now: Instant) -> Option<Window> {
         clippy::cast_sign_loss,
         reason = "saturates, which is what is wanted"
     )]
-    Some(Window {
+    Some(Said {
         limit: (limit as u64).max(1),
         remaining: remaining as u64,
         until,
@@ -119,8 +156,8 @@ fn read(headers: &HeaderMap, now: Instant) -> Option<Window> {
 mod tests {
     use super::*;
 
-    fn window(limit: u64, remaining: u64, until: Instant) -> Window {
-        Window {
+    fn window(limit: u64, remaining: u64, until: Instant) -> Said {
+        Said {
             limit,
             remaining,
             until,
@@ -139,24 +176,42 @@ mod tests {
     }
 
     #[test]
-    fn what_is_under_way_counts_against_what_is_left() {
+    fn a_window_is_used_up_and_not_passed() {
         let mut known = Known::default();
         let now = Instant::now();
         let end = now + Duration::from_secs(30);
         for _ in 0..3 {
             assert_eq!(known.take(now), Ok(()));
         }
+        // The server has counted all three by the time of the first answer, or only one: no matter.
+        known.answered(Some(window(5, 2, end)), now);
         known.answered(Some(window(5, 4, end)), now);
         assert_eq!(known.take(now), Ok(()));
         assert_eq!(known.take(now), Ok(()));
         assert_eq!(known.take(now), Err(Duration::from_secs(30)));
-        // An older answer that comes late does not bring back what was taken.
-        known.answered(Some(window(5, 3, end)), now);
+        // Later in the same window the same end, rounded up to a later time.
+        let rounded = end + Duration::from_millis(900);
+        known.answered(Some(window(5, 0, rounded)), now);
         assert_eq!(known.take(now), Err(Duration::from_secs(30)));
         for _ in 0..5 {
             assert_eq!(known.take(end), Ok(()));
         }
         assert_eq!(known.take(end), Err(GUESS));
+        // Only the answer tells how long the next one is, and what was sent in it still counts.
+        let next = end + Duration::from_secs(30);
+        known.answered(Some(window(5, 0, next)), end);
+        assert_eq!(known.take(end), Err(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn what_others_create_leaves_less() {
+        let mut known = Known::default();
+        let now = Instant::now();
+        let end = now + Duration::from_secs(30);
+        assert_eq!(known.take(now), Ok(()));
+        known.answered(Some(window(5, 1, end)), now);
+        assert_eq!(known.take(now), Ok(()));
+        assert_eq!(known.take(now), Err(Duration::from_secs(30)));
     }
 
     #[test]

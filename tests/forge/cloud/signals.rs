@@ -121,6 +121,6 @@ fn a_hundred_sandboxes_are_deleted_side_by_side() {
     assert_eq!(deletes.len(), 100, "one call each");
     // Before the first of them can have been answered.
     let answered = *deletes.iter().min().unwrap() + Duration::from_millis(300);
-    let begun = deletes.iter().filter(|at| **at < answered).count();
-    assert!(begun > 1, "one after the other");
+    let early = deletes.iter().filter(|at| **at < answered).count();
+    assert!(early > 1, "one after the other");
 }

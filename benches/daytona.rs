@@ -1,0 +1,210 @@
+//! How close `forge --daytona` comes to what the account and the candidates allow: the time of the whole
+//! program as a ratio to its critical path, and its peak memory, in one run: `cargo bench --bench daytona`.
+//!
+//! `FakeDaytona` stands in for the cloud. It does not run the commands here: a thousand of them would
+//! measure this machine. It waits as long as they would, and answers with what they would have left.
+
+#[expect(dead_code, reason = "the tests use more of it")]
+#[path = "../tests/forge/support/fake_daytona.rs"]
+mod fake_daytona;
+
+use std::error::Error;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+
+use fake_daytona::fault::{Before, Canned, Rule, When};
+use fake_daytona::{FakeDaytona, Options, RateLimit, RateLimits, Route};
+
+/// How long every candidate takes.
+const RUN: Duration = Duration::from_millis(200);
+
+/// One thing to be measured.
+struct Case {
+    name: &'static str,
+    trials: u32,
+    jobs: u32,
+    options: Options,
+    /// The time that nothing can be faster than.
+    ideal: Duration,
+    /// What the ratio should not pass.
+    limit: f64,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut out = std::io::stdout();
+    writeln!(
+        out,
+        "{:<44} {:>7} {:>7} {:>6} {:>6}  {:>8} {:>6}",
+        "case", "ideal", "wall", "ratio", "limit", "peak", "429"
+    )?;
+    for case in cases() {
+        let (wall, peak, throttled) = measure(&case)?;
+        let ratio = wall.as_secs_f64() / case.ideal.as_secs_f64();
+        writeln!(
+            out,
+            "{:<44} {:>6.2}s {:>6.2}s {ratio:>6.3} {:>6.2}  {:>5} MiB {throttled:>6}",
+            case.name,
+            case.ideal.as_secs_f64(),
+            wall.as_secs_f64(),
+            case.limit,
+            peak / 1024,
+        )?;
+    }
+    Ok(())
+}
+
+fn cases() -> [Case; 3] {
+    let ms = Duration::from_millis;
+    let latency = ms(30);
+    // Create, look, upload, run, download; the check of the key before, delete and list behind.
+    let cold = latency * 5 + ms(500) + RUN;
+    let warm = ms(90) + RUN;
+    let (requests, window) = (30, Duration::from_secs(2));
+    let limits = RateLimits {
+        sandbox_create: Some(RateLimit { requests, window }),
+        ..RateLimits::default()
+    };
+    [
+        Case {
+            name: "100 trials, 8 at once, 30 ms latency, 0.5 s start",
+            trials: 100,
+            jobs: 8,
+            options: Options {
+                latency,
+                start: ms(500),
+                ..Options::default()
+            },
+            ideal: cold * 100_u32.div_ceil(8) + latency * 3,
+            limit: 1.10,
+        },
+        Case {
+            name: "1000 trials, 100 at once, 90 ms create",
+            trials: 1000,
+            jobs: 100,
+            options: Options {
+                warm: true,
+                faults: vec![Rule::route(
+                    Route::Create,
+                    When::Always,
+                    Before::Delay(ms(90)),
+                )],
+                ..Options::default()
+            },
+            ideal: warm * 10,
+            limit: 1.15,
+        },
+        Case {
+            name: "300 trials, 30 creates in 2 s allowed",
+            trials: 300,
+            jobs: 30,
+            options: Options {
+                warm: true,
+                limits,
+                ..Options::default()
+            },
+            ideal: window * (300 / requests - 1) + RUN,
+            limit: 1.05,
+        },
+    ]
+}
+
+/// The time of the whole program, its peak memory in KiB, and how many calls were answered 429.
+fn measure(case: &Case) -> Result<(Duration, u64, usize), Box<dyn Error>> {
+    let project = tempfile::tempdir()?;
+    for folder in ["candidates", "objectives"] {
+        std::fs::create_dir(project.path().join(folder))?;
+    }
+    std::fs::write(project.path().join("candidates/a.sh"), "echo")?;
+    std::fs::write(
+        project.path().join("objectives/task.yaml"),
+        "prompt: do it\n",
+    )?;
+    let mut options = case.options.clone();
+    options.faults.extend(results());
+    let fake = FakeDaytona::start(options)?;
+    let began = Instant::now();
+    let mut forge = Command::new(env!("CARGO_BIN_EXE_forge"))
+        .args(["--daytona", "task", "--quiet"])
+        .args([format!("-k{}", case.trials), format!("-j{}", case.jobs)])
+        .current_dir(project.path())
+        .env("DAYTONA_API_KEY", fake.api_key())
+        .env("DAYTONA_API_URL", fake.api_url())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()?;
+    let mut peak = 0;
+    let status = loop {
+        peak = high_water(forge.id()).unwrap_or(peak);
+        if let Some(status) = forge.try_wait()? {
+            break status;
+        }
+        pause();
+    };
+    let wall = began.elapsed();
+    if !status.success() {
+        return Err(format!("{}: forge ended with {status}", case.name).into());
+    }
+    Ok((wall, peak, fake.throttled()))
+}
+
+/// The most memory that a process has had, in KiB, where the system tells.
+fn high_water(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches("kB").trim().parse().ok()
+}
+
+/// What stands in for running the candidate: the time, the status, the bundle.
+fn results() -> [Rule; 3] {
+    let status = format!("\nforge-status exited 0 {} 0 0 packed -\n", RUN.as_nanos());
+    let executed = Canned {
+        status: StatusCode::OK,
+        headers: vec![("content-type", "application/json".to_owned())],
+        body: serde_json::json!({"exitCode": 0, "result": status}).to_string(),
+    };
+    let bundle = Canned {
+        status: StatusCode::OK,
+        headers: vec![("content-type", "application/octet-stream".to_owned())],
+        body: [
+            entry("./.forge/run-1/notes", ""),
+            entry("./.forge/run-1/stdout", "one line\n"),
+            entry("./.forge/run-1/stderr", ""),
+            entry("./a_output.md", "hello from the candidate\n"),
+            "\0".repeat(1024),
+        ]
+        .concat(),
+    };
+    [
+        Rule::route(Route::Execute, When::Always, Before::Delay(RUN)),
+        Rule::route(Route::Execute, When::Always, Before::Answer(executed)),
+        Rule::route(Route::Download, When::Always, Before::Answer(bundle)),
+    ]
+}
+
+/// A regular file of a tar archive.
+fn entry(path: &str, text: &str) -> String {
+    let size = text.len();
+    let head = |sum: &str| {
+        let fields =
+            format!("{path:\0<100}0000644\00001000\00001000\0{size:011o}\000000000000\0{sum:8}0");
+        let rest = format!("{:\0<100}ustar\000", "");
+        format!("{:\0<512}", fields + &rest)
+    };
+    let sum: u32 = head("").bytes().map(u32::from).sum();
+    let padded = size.div_ceil(512) * 512;
+    format!("{}{text:\0<padded$}", head(&format!("{sum:06o}\0 ")))
+}
+
+/// A short while, between two looks at a process.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "blocks a thread of the bench's own"
+)]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(10));
+}
