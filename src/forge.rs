@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::exit::{self, Demands, ExitCode};
+use crate::exit::{self, ExitCode};
 use crate::name::RunId;
 use crate::objective::Objective;
 use crate::problem::Problems;
@@ -208,8 +208,8 @@ impl ForgeResult {
 
     /// How the command line would have ended, and why.
     #[must_use]
-    pub fn exit(&self, demands: &Demands) -> (ExitCode, Vec<String>) {
-        let (end, mut reasons) = exit::decide(&self.summary, &self.standings, demands);
+    pub fn exit(&self) -> (ExitCode, Vec<String>) {
+        let (end, mut reasons) = exit::decide(&self.summary, &self.standings);
         if let Some(error) = &self.unsaved {
             reasons.push(format!(
                 "the run's events could not all be written: {error}"

@@ -251,7 +251,8 @@ pub fn resolve(
 }
 
 /// The values of the variables that are declared to be secret.
-fn declared(project: &Project, variables: &BTreeMap<String, String>) -> Vec<Secret> {
+#[must_use]
+pub fn declared(project: &Project, variables: &BTreeMap<String, String>) -> Vec<Secret> {
     let names = project
         .secrets
         .iter()

@@ -75,7 +75,7 @@ pub(super) fn run(args: &RunArgs, matches: &ArgMatches) -> End {
             }
         };
         tokio::select! {
-            end = go(args, prepared, &demands, extra, causes) => How::Ended(end),
+            end = go(args, prepared, demands, extra, causes) => How::Ended(end),
             end = listen => How::GaveUp(end),
         }
     });
@@ -256,7 +256,7 @@ fn demands(args: &RunArgs) -> Result<Demands, Problems> {
 async fn go(
     args: &RunArgs,
     prepared: Prepared,
-    demands: &Demands,
+    demands: Demands,
     extra: Extra,
     mut causes: tokio::sync::mpsc::Receiver<StopCause>,
 ) -> End {
@@ -292,10 +292,11 @@ async fn go(
     }
     let builder = builder
         .stop_on(causes)
+        .demands(demands)
         .subscriber(signals::RemembersFolder(settings.artifacts.clone()))
         .subscriber(progress(&args.noise));
     match builder.build().run(sources).await {
-        Ok(result) => finish(&result, demands, &args.outputs, &args.noise, &extra),
+        Ok(result) => finish(&result, &args.outputs, &args.noise, &extra),
         Err(error) => failed(&error),
     }
 }
@@ -338,14 +339,8 @@ fn progress(noise: &Noise) -> Box<dyn Subscriber> {
 }
 
 /// Writes every report and prints the result.
-fn finish(
-    result: &ForgeResult,
-    demands: &Demands,
-    outputs: &Outputs,
-    noise: &Noise,
-    extra: &Extra,
-) -> End {
-    let (end, reasons) = result.exit(demands);
+fn finish(result: &ForgeResult, outputs: &Outputs, noise: &Noise, extra: &Extra) -> End {
+    let (end, reasons) = result.exit();
     let sweep = format!("forge sweep --run {}", result.run());
     let report = Report {
         summary: result.summary(),

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::{Forge, Place};
 use crate::candidate::Candidate;
-use crate::event::{Event, EventKind, Setting, StopCause, Subscriber};
+use crate::event::{Demands, Event, EventKind, Setting, StopCause, Subscriber};
 use crate::name::CandidateName;
 use crate::objective::LimitOverrides;
 use crate::sandbox::{Network, Provider};
@@ -30,6 +30,7 @@ pub struct ForgeBuilder {
     pub(super) repeat: Option<u32>,
     pub(super) limits: LimitOverrides,
     pub(super) deadline: Option<Duration>,
+    pub(super) demands: Demands,
     pub(super) seed: Option<u64>,
     pub(super) keep: Keep,
     pub(super) env: BTreeMap<String, String>,
@@ -58,6 +59,7 @@ impl Default for ForgeBuilder {
             repeat: None,
             limits: LimitOverrides::default(),
             deadline: None,
+            demands: Demands::default(),
             seed: None,
             keep: Keep::None,
             env: BTreeMap::new(),
@@ -156,6 +158,14 @@ impl ForgeBuilder {
     #[must_use]
     pub fn deadline(mut self, after: Duration) -> Self {
         self.deadline = Some(after);
+        self
+    }
+
+    /// What is asked of the run besides that it runs; recorded, and decided by
+    /// [`ForgeResult::exit`](crate::ForgeResult::exit).
+    #[must_use]
+    pub fn demands(mut self, demands: Demands) -> Self {
+        self.demands = demands;
         self
     }
 

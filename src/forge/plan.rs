@@ -65,6 +65,7 @@ impl ForgeBuilder {
                 .iter()
                 .map(|it| self.planned_objective(it))
                 .collect(),
+            demands: self.demands.clone(),
             settings: self.settings.clone(),
             host: host(),
         };

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forge::event::{Event, EventKind, StopCause, Subscriber};
-use forge::exit::{Demands, ExitCode};
+use forge::exit::ExitCode;
 use forge::objective::LimitOverrides;
 use forge::sandbox::local::LocalOptions;
 use forge::score::{Evidence, Points, Scorer, Verdict};
@@ -104,7 +104,7 @@ async fn a_program_hears_logs_and_events_and_adds_its_own_scorer() {
             .contains(&"a: [Run] Executing...".to_owned())
     );
     assert_eq!(result.cleanup().cleanup().deleted, 4);
-    assert_eq!(result.exit(&Demands::default()).0, ExitCode::Ok);
+    assert_eq!(result.exit().0, ExitCode::Ok);
     workspace.assert_nothing_left();
 }
 
