@@ -151,21 +151,13 @@ fn measure(case: &Case) -> Result<(Duration, Used, usize), Box<dyn Error>> {
         if let Some(status) = forge.try_wait()? {
             break status;
         }
-        look_again_soon();
+        pause();
     };
     let wall = began.elapsed();
     if !status.success() {
         return Err(format!("{}: forge ended with {status}", case.name).into());
     }
     Ok((wall, used, fake.throttled()))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "blocks the main thread, which only waits"
-)]
-fn look_again_soon() {
-    std::thread::sleep(Duration::from_millis(10));
 }
 
 fn used_by(process: u32) -> Option<Used> {
@@ -223,4 +215,13 @@ fn entry(path: &str, text: &str) -> String {
     let sum: u32 = head("").bytes().map(u32::from).sum();
     let padded = size.div_ceil(512) * 512;
     format!("{}{text:\0<padded$}", head(&format!("{sum:06o}\0 ")))
+}
+
+/// A short while, between two looks at a process.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "blocks a thread of the bench's own"
+)]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(10));
 }

@@ -11,6 +11,7 @@ use forge::exit::ExitCode as End;
 use forge::quantity::ByteCount;
 
 mod check;
+mod descriptors;
 mod doctor;
 mod list;
 mod log;
@@ -18,6 +19,7 @@ mod mode;
 mod print;
 mod rerun;
 mod run;
+mod show;
 mod signals;
 mod sweep;
 

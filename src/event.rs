@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{CandidateName, ObjectiveName, RunId, SandboxId, TrialId};
 use crate::sandbox::{Skipped, Usage};
-use crate::score::{TrialScore, Weights};
+use crate::score::{Points, TrialScore, Weights};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -134,6 +134,9 @@ pub struct RunPlan {
     pub candidates: Vec<PlannedCandidate>,
     /// The objectives, in the order of their names.
     pub objectives: Vec<PlannedObjective>,
+    /// What was asked of the run besides that it runs.
+    #[serde(default)]
+    pub demands: Demands,
     /// Every setting in force, with its value and where it came from.
     pub settings: BTreeMap<String, Setting>,
     /// The machine: operating system, architecture, cores.
@@ -179,6 +182,17 @@ impl<'a, I: Iterator<Item = &'a PlannedObjective> + 'a> FlattenTrials<'a> for I 
             })
         })
     }
+}
+
+/// What the caller asks of a run besides that it runs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Demands {
+    /// The winner's score must reach this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fail_under: Option<Points>,
+    /// These must pass their gates in every trial.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub require: Vec<CandidateName>,
 }
 
 /// A setting in force.

@@ -1,8 +1,7 @@
 //! Exit codes: every way in which forge ends, numbered and documented.
 
+pub use crate::event::Demands;
 use crate::event::StopCause;
-use crate::name::CandidateName;
-use crate::score::Points;
 use crate::summary::{RunSummary, Standings};
 
 /// How forge ended.
@@ -40,24 +39,13 @@ impl ExitCode {
     }
 }
 
-/// What the caller asks of a run besides that it runs.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Demands {
-    /// The winner's score must reach this.
-    pub fail_under: Option<Points>,
-    /// These must pass their gates in every trial.
-    pub require: Vec<CandidateName>,
-}
-
-/// Decides how a run ended, and says why when that is not [`ExitCode::Ok`]. Pure.
+/// Decides how a run ended, by what was asked of it, and says why when that is not [`ExitCode::Ok`]. Pure.
 ///
 /// An interruption beats everything but an undeleted sandbox, which beats all: it costs money.
 #[must_use]
-pub fn decide(
-    summary: &RunSummary,
-    standings: &Standings,
-    demands: &Demands,
-) -> (ExitCode, Vec<String>) {
+pub fn decide(summary: &RunSummary, standings: &Standings) -> (ExitCode, Vec<String>) {
+    let none = Demands::default();
+    let demands = summary.plan.as_ref().map_or(&none, |plan| &plan.demands);
     if let Some(cleanup) = summary
         .cleanup
         .as_ref()
@@ -128,12 +116,17 @@ fn missed(standings: &Standings, demands: &Demands) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::event::{Cleanup, EventKind, Undeleted};
+    use crate::name::CandidateName;
+    use crate::score::Points;
     use crate::summary::tests::History;
 
     #[track_caller]
     fn check(history: &History, demands: &Demands, code: ExitCode, why: &[&str]) {
-        let summary = history.summary();
-        let (got, reasons) = decide(&summary, &summary.standings(), demands);
+        let mut summary = history.summary();
+        if let Some(plan) = &mut summary.plan {
+            plan.demands = demands.clone();
+        }
+        let (got, reasons) = decide(&summary, &summary.standings());
         assert_eq!(
             (got, reasons.iter().map(String::as_str).collect::<Vec<_>>()),
             (code, why.to_vec())

@@ -15,16 +15,19 @@
 //!
 //! # Floors
 //!
-//! A module uses only its own floor and lower ones; `tests/forge/architecture.rs` reads the source and
-//! fails when one does not.
+//! A module uses only its own floor and lower ones; `x/*` is what is below `x`. `tests/forge/architecture.rs`
+//! reads this picture and the source, and fails when they differ.
 //!
 //! ```text
-//! 5  main  cli                                             compose, print, exit
-//! 4  lib (run_forge)  settings                             put the parts together
-//! 3  run  trial  rescore  sweep  |  progress  report                 do        |  show
-//! 2  sandbox/*  store  journal  load                       touch the outside
-//! 1  candidate  objective  score  event  summary  exit     think
-//! 0  name  quantity  plain  problem  secret  redact        words
+//! 5  main  cli                                           │ compose, print, exit
+//! 4  lib  forge  rescore  settings                       │ put the parts together
+//! 3  run  trial  sweep  |  progress  report              │ do  |  show
+//! 2  sandbox/*  store  journal  tree                     │ touch the outside
+//! 2  candidate/*  objective/*  project                   │ load
+//! 1  candidate  objective  score  event  summary  exit   │ think
+//! 1  sandbox  run/stop  policy  yaml                     │ and agree
+//! 0  name  quantity  plain  problem                      │ words
+//! 0  secret  redact  suggest                             │
 //! ```
 //!
 //! On floor 3 the two halves meet only in [`event`] and [`summary`]: what runs cannot print, what prints
@@ -88,3 +91,9 @@ pub use forge::{
     run_forge,
 };
 pub use settings::is_daytona_configured;
+
+/// The README's examples, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[derive(Debug)]
+pub struct Readme;

@@ -11,9 +11,35 @@ fn is_hostile(c: char) -> bool {
         | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Removes escape sequences and control characters; keeps line breaks and tabs.
+/// Removes escape sequences and control characters; keeps line breaks and tabs. Takes CI commands such as
+/// `##[group]` and `##vso[…]`, which are obeyed wherever they stand in a line, apart: `# #[group]`.
 #[must_use]
 pub fn text(hostile: &str) -> String {
+    let clean = without_controls(hostile);
+    if clean.contains("##") {
+        without_commands(&clean)
+    } else {
+        clean
+    }
+}
+
+fn without_commands(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("##") {
+        let (before, after) = rest.split_at(at + 1);
+        clean.push_str(before);
+        let word = after[1..].trim_start_matches(|c: char| c.is_ascii_alphanumeric());
+        if word.starts_with('[') {
+            clean.push(' ');
+        }
+        rest = after;
+    }
+    clean.push_str(rest);
+    clean
+}
+
+fn without_controls(hostile: &str) -> String {
     if !hostile.contains(is_hostile) {
         return hostile.to_owned();
     }

@@ -412,6 +412,7 @@ mod tests {
                 run_limit_s: 60.0,
                 network: "open".to_owned(),
             }],
+            demands: crate::event::Demands::default(),
             settings: BTreeMap::new(),
             host: BTreeMap::new(),
         }

@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use crate::ForgeError;
-use crate::event::{Event, EventKind, Subscriber as _};
+use crate::event::{Event, EventKind, Subscriber as _, TrialRecord};
 use crate::journal::{self, Journal};
-use crate::name::{ObjectiveName, RunId};
+use crate::name::{ObjectiveName, RunId, TrialId};
 use crate::objective::Objective;
 use crate::problem::{Problem, Problems};
 use crate::redact::Redactor;
@@ -52,9 +52,10 @@ pub async fn rescore(
     folder: &RunFolder,
     objectives: &Path,
     place: LocalOptions,
+    redactor: Redactor,
 ) -> Result<RunSummary, ForgeError> {
     let io = |doing| move |source| ForgeError::Io { doing, source };
-    let mut summary = replay(folder).map_err(io("read the run's events"))?;
+    let summary = replay(folder).map_err(io("read the run's events"))?;
     let objectives = load(&summary, objectives)?;
     let run = RunId::generate();
     let provider = Arc::new(LocalProvider::new(place, run));
@@ -71,58 +72,91 @@ pub async fn rescore(
         run,
         leaser: reaper.leaser(),
         folder: folder.clone(),
-        // What came home was redacted then.
-        redactor: Arc::new(Redactor::default()),
+        redactor: Arc::new(redactor),
         keep: Keep::None,
         installer_env: BTreeMap::new(),
         labels: BTreeMap::new(),
         events: mpsc::channel(1).0,
     };
-    let mut journal = Journal::open(folder.path()).map_err(io("open the run's journal"))?;
-    let mut seq = next_seq(folder).map_err(io("read the run's events"))?;
+    let journal = Journal::open(folder.path()).map_err(io("open the run's journal"))?;
+    let seq = next_seq(folder).map_err(io("read the run's events"))?;
     let trials: Vec<_> = summary.trials.iter().map(|row| row.trial.clone()).collect();
+    let mut history = History {
+        journal,
+        summary,
+        seq,
+    };
     for trial in trials {
-        let Some(mut record) = folder.record(&trial) else {
-            continue;
+        let place = folder.trial(&trial);
+        let saved = match saved(folder, &trial) {
+            Ok(saved) => saved,
+            Err(lost) => {
+                let message = format!("{trial} keeps its old score: {lost} is gone");
+                history.tell(EventKind::Warned { message });
+                continue;
+            }
         };
-        let Some((objective, run_limit)) = objectives.get(&trial.objective) else {
+        let (mut record, Some((objective, run_limit))) = (saved, objectives.get(&trial.objective))
+        else {
             continue;
         };
         let case = Case {
             objective,
             run_limit: *run_limit,
         };
-        judge(&case, &world, &folder.trial(&trial), &mut record).await;
+        judge(&case, &world, &place, &mut record).await;
         let Some(score) = record.score.clone() else {
             continue;
         };
-        folder
-            .trial(&trial)
+        place
             .write_record(&record)
             .map_err(io("write trial.json"))?;
-        let kind = EventKind::TrialRescored { trial, score };
-        let event = Event {
-            seq,
-            at: Timestamp::now(),
-            kind,
-        };
-        journal.on_event(&event);
-        summary.apply(&event);
-        seq += 1;
+        history.tell(EventKind::TrialRescored { trial, score });
     }
     let report = reaper.close().await;
     for left in &report.cleanup().unconfirmed {
-        summary.warnings.push(format!(
-            "the grader's sandbox {} is left: {}",
-            left.name, left.error
-        ));
+        let message = format!("the grader's sandbox {} is left: {}", left.name, left.error);
+        history.tell(EventKind::Warned { message });
     }
-    match journal.take_error() {
+    match history.journal.take_error() {
         Some(source) => Err(ForgeError::Io {
             doing: "write the run's journal",
             source,
         }),
-        None => Ok(summary),
+        None => Ok(history.summary),
+    }
+}
+
+/// A run's history, going on.
+struct History {
+    journal: Journal,
+    summary: RunSummary,
+    seq: u64,
+}
+
+impl History {
+    fn tell(&mut self, kind: EventKind) {
+        let event = Event {
+            seq: self.seq,
+            at: Timestamp::now(),
+            kind,
+        };
+        self.seq += 1;
+        self.journal.on_event(&event);
+        self.summary.apply(&event);
+    }
+}
+
+/// The record of a trial with all that it brought home, or the name of what is not there any more: what is
+/// judged must be what was left.
+fn saved(folder: &RunFolder, trial: &TrialId) -> Result<TrialRecord, String> {
+    let record = folder.record(trial).ok_or("trial.json")?;
+    let place = folder.trial(trial);
+    let files = record.artifact.iter().chain(&record.files);
+    let mut paths = files.map(|file| &file.path);
+    match paths.find(|path| !place.path().join(path).is_file()) {
+        Some(lost) => Err(lost.clone()),
+        None => Ok(record),
     }
 }
 

@@ -91,13 +91,15 @@ pub struct Finished {
     pub report: CleanupReport,
     /// Where its files are.
     pub folder: RunFolder,
+    /// Why the journal is not whole, if it is not: then the run cannot be rendered or scored again.
+    pub unsaved: Option<std::io::Error>,
 }
 
 /// Runs everything that is planned.
 ///
 /// # Errors
-/// When the run's folder, its journal or its ledger cannot be made, before any sandbox exists; or when the
-/// journal could not be written to the end, after all of them have been deleted.
+/// When the run's folder, its journal or its ledger cannot be made, before any sandbox exists. A disk that
+/// fills up later takes nothing from what is known by then: see [`Finished::unsaved`].
 ///
 /// # Cancel safety
 /// Safe: the trials are cancelled, and the reaper deletes every sandbox on a thread of its own.
@@ -172,14 +174,12 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
     teller.tell(EventKind::CleanedUp(report.cleanup().clone()));
     let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     teller.tell(EventKind::RunFinished { took_ms });
-    match teller.journal.take_error() {
-        Some(error) => Err(error),
-        None => Ok(Finished {
-            summary: teller.summary,
-            report,
-            folder,
-        }),
-    }
+    Ok(Finished {
+        unsaved: teller.journal.take_error(),
+        summary: teller.summary,
+        report,
+        folder,
+    })
 }
 
 /// Stamps events and tells everybody: the journal first, then the subscribers, then the summary.

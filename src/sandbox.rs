@@ -371,6 +371,9 @@ pub trait Provider: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// [`SandboxError`] when the provider could not tell.
     fn list<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<Vec<Listed>, SandboxError>>;
+
+    /// Hears that a sandbox is left for debugging. One that expires by itself needs to do nothing.
+    fn kept(&self, _id: &SandboxId) {}
 }
 
 /// What kind of infrastructure failure.

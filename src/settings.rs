@@ -59,7 +59,7 @@ impl Origin {
     }
 }
 
-/// What was typed or exported. Everything is optional; [`Flags::origin`] tells the two apart.
+/// What was typed or exported. Everything is optional; `from_environment` tells the two apart.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
     /// `--candidates`
@@ -251,7 +251,8 @@ pub fn resolve(
 }
 
 /// The values of the variables that are declared to be secret.
-fn declared(project: &Project, variables: &BTreeMap<String, String>) -> Vec<Secret> {
+#[must_use]
+pub fn declared(project: &Project, variables: &BTreeMap<String, String>) -> Vec<Secret> {
     let names = project
         .secrets
         .iter()
@@ -386,8 +387,10 @@ pub fn local_options_without_helper(variables: &BTreeMap<String, String>) -> Loc
                 .iter()
                 .any(|prefix| name.starts_with(prefix))
     };
+    let base = PathBuf::from(own("TMPDIR").unwrap_or_else(|| "/tmp".to_owned()));
     LocalOptions {
-        base: own("TMPDIR").unwrap_or_else(|| "/tmp".to_owned()).into(),
+        // A candidate works in another directory than forge, so that a relative path would lead it astray.
+        base: std::path::absolute(&base).unwrap_or(base),
         path: own("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
         helper: None,
         interpreter_env: variables

@@ -496,6 +496,7 @@ pub(crate) mod tests {
                 jobs: 1,
                 candidates: candidates.iter().map(candidate).collect(),
                 objectives: objectives.iter().map(objective).collect(),
+                demands: crate::event::Demands::default(),
                 settings: BTreeMap::new(),
                 host: BTreeMap::new(),
             })])

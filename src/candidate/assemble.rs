@@ -1,5 +1,6 @@
 //! One candidate, put together: its files, how it starts, what is installed for it, its digest.
 
+use std::io::Read as _;
 use std::path::Path;
 
 use super::dependencies::{Beside, dependencies, extension};
@@ -173,6 +174,11 @@ fn start(settings: &Settings, entry: Option<&TreeFile>) -> Start {
     }
     let path = entry.map_or("", |file| file.path.as_str());
     match entry.and_then(|file| for_extension(extension(&file.path))) {
+        Some(runtime) if entry.is_some_and(asks_for_sh) => Start {
+            programs: vec![vec!["sh".to_owned()]],
+            entry: vec![path.to_owned()],
+            python: runtime.ecosystem == Ecosystem::Python,
+        },
         Some(runtime) => {
             let words = |words: &&[&str]| words.iter().map(ToString::to_string).collect();
             Start {
@@ -187,6 +193,21 @@ fn start(settings: &Settings, entry: Option<&TreeFile>) -> Start {
             python: false,
         },
     }
+}
+
+/// Whether a `.sh` script says that the system's plain shell is enough, which starts faster than bash.
+fn asks_for_sh(file: &TreeFile) -> bool {
+    let mut head = Vec::new();
+    let read = |file: std::fs::File| file.take(64).read_to_end(&mut head);
+    let is_read = std::fs::File::open(&file.from).and_then(read).is_ok();
+    let first = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let first = String::from_utf8_lossy(first);
+    is_read
+        && extension(&file.path).eq_ignore_ascii_case("sh")
+        && matches!(
+            first.trim(),
+            "#!/bin/sh" | "#!/usr/bin/sh" | "#!/usr/bin/env sh"
+        )
 }
 
 /// A program of the candidate's own must be there and executable, unless its setup makes it.

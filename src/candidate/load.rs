@@ -2,7 +2,7 @@
 //!
 //! Promises: one order on every machine; every entry is a candidate, belongs to one, is known to be
 //! something else, or is a problem; all problems of all candidates at once. How one candidate is put
-//! together is in [`super::assemble`].
+//! together is in `assemble`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -762,6 +762,15 @@ error: DIR/p.py: it is a FIFO, not a regular file{outside}"
         assert!(told(&dir, None).contains("DIR/f/huge: it brings the folder over 1 GiB"));
         let large = "# x\n".repeat(1_000_000);
         assert_eq!(one(&[("a.py", &large)]).files.len(), 1);
+    }
+
+    #[test]
+    fn a_shell_script_gets_the_shell_that_it_asks_for() {
+        let first = |script: &str| one(&[("a.sh", script)]).start.programs.remove(0);
+        assert_eq!(first("#!/bin/sh\nexit\n"), ["sh"]);
+        assert_eq!(first("#!/usr/bin/env sh\r\n"), ["sh"]);
+        assert_eq!(first("#!/bin/bash\nexit\n"), ["bash"]);
+        assert_eq!(first("exit\n"), ["bash"]);
     }
 
     #[test]

@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use forge::exit::{Demands, ExitCode as End};
+use forge::exit::ExitCode as End;
+use forge::redact::Redactor;
 use forge::report::Report;
 use forge::rescore;
 use forge::store::RunFolder;
 use forge::summary::RunSummary;
 
 use super::print::Printer;
-use super::run::{Extra, show};
+use super::show::{Extra, show};
 use super::{Folders, Noise, Outputs, mode};
 
 #[derive(Debug, Args)]
@@ -67,8 +68,17 @@ pub(super) fn score(args: &ScoreArgs, printer: Printer) -> End {
             return End::Incomplete;
         }
     };
-    match runtime.block_on(rescore::rescore(&folder, &objectives, place)) {
-        Ok(summary) => render(&folder, &summary, &args.outputs, &args.noise, &extra),
+    let project = forge::settings::project(Path::new(".")).unwrap_or_default();
+    let redactor = Redactor::new(forge::settings::declared(&project, &variables));
+    match runtime.block_on(rescore::rescore(&folder, &objectives, place, redactor)) {
+        Ok(summary) => render(
+            &folder,
+            &summary,
+            &args.outputs,
+            &args.noise,
+            &extra,
+            printer,
+        ),
         Err(forge::ForgeError::Problems(problems)) => {
             printer.note(&problems.to_string());
             End::Usage
@@ -93,7 +103,14 @@ pub(super) fn report(args: &ReportArgs, printer: Printer) -> End {
         }
     };
     match rescore::replay(&folder) {
-        Ok(summary) => render(&folder, &summary, &args.outputs, &args.noise, &extra),
+        Ok(summary) => render(
+            &folder,
+            &summary,
+            &args.outputs,
+            &args.noise,
+            &extra,
+            printer,
+        ),
         Err(error) => {
             printer.error(
                 &error,
@@ -123,14 +140,18 @@ fn render(
     outputs: &Outputs,
     noise: &Noise,
     extra: &Extra,
+    printer: Printer,
 ) -> End {
+    let Some(plan) = &summary.plan else {
+        printer.note("error: the run's events.jsonl is empty: there is nothing to show");
+        return End::Usage;
+    };
+    for warning in &summary.warnings {
+        printer.note(&format!("forge: {}", forge::plain::line(warning)));
+    }
     let standings = summary.standings();
-    let (end, reasons) = forge::exit::decide(summary, &standings, &Demands::default());
-    let run = summary
-        .plan
-        .as_ref()
-        .map_or_else(String::new, |plan| plan.run.to_string());
-    let sweep = format!("forge sweep --run {run}");
+    let (end, reasons) = forge::exit::decide(summary, &standings);
+    let sweep = format!("forge sweep --run {}", plan.run);
     let report = Report {
         summary,
         standings: &standings,
@@ -139,5 +160,9 @@ fn render(
         sweep: &sweep,
         details: folder,
     };
-    show(&report, folder, outputs, noise, extra)
+    match show(&report, folder, outputs, noise, extra) {
+        // That run was interrupted; this command was not.
+        End::Interrupted | End::Terminated => End::Incomplete,
+        end @ (End::Ok | End::Below | End::Usage | End::Incomplete | End::Undeleted) => end,
+    }
 }

@@ -1,8 +1,7 @@
 //! `forge run`: settings, then the run, then its reports, then the exit code.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::ArgMatches;
@@ -12,15 +11,15 @@ use forge::exit::{Demands, ExitCode as End};
 use forge::name::CandidateName;
 use forge::problem::{Problem, Problems};
 use forge::progress;
-use forge::report::{Format, Report, Style};
+use forge::report::Report;
 use forge::score::Points;
 use forge::settings::{self, Flags, Settings};
-use forge::store::{RunFolder, write_whole};
 use forge::trial::Keep;
 use forge::{Forge, ForgeBuilder, ForgeError, ForgeResult, ObjectiveSource, Place};
 
-use super::print::{Printer, stderr_is_terminal, stdout_is_terminal};
-use super::{Color, KeepArg, Noise, Outputs, RunArgs, log, mode, signals};
+use super::print::{Printer, stderr_is_terminal};
+use super::show::{Extra, ROOM, show};
+use super::{KeepArg, Noise, Outputs, RunArgs, descriptors, log, mode, signals};
 
 /// Everything that is known before anything is started.
 pub(super) struct Prepared {
@@ -76,7 +75,7 @@ pub(super) fn run(args: &RunArgs, matches: &ArgMatches) -> End {
             }
         };
         tokio::select! {
-            end = go(args, prepared, &demands, extra, causes) => How::Ended(end),
+            end = go(args, prepared, demands, extra, causes) => How::Ended(end),
             end = listen => How::GaveUp(end),
         }
     });
@@ -146,7 +145,13 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         builder = builder.repeat(repeat);
     }
     if let Some(jobs) = settings.jobs.or(mode.jobs) {
-        builder = builder.jobs(jobs);
+        let room = descriptors::make_room(jobs);
+        builder = builder.jobs(room);
+        if room < jobs {
+            builder = builder.warning(format!(
+                "{room} sandboxes at once instead of {jobs}: more do not fit into this shell's limit of open files (`ulimit -n`)"
+            ));
+        }
     }
     if let Some(deadline) = settings.deadline {
         builder = builder.deadline(deadline);
@@ -159,6 +164,14 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
     }
     let given = args.objectives_given.iter().chain(&args.more_objectives);
     let sources: Vec<ObjectiveSource> = given.map(|text| text.as_str().into()).collect();
+    // Without it, the name of an objective would pass for a prompt.
+    if let Some(folder) = args.folders.objectives.as_deref()
+        && !sources.is_empty()
+        && !folder.is_dir()
+    {
+        let message = format!("there is no folder `{}`", folder.display());
+        problems.push(Problem::setting("--objectives", message));
+    }
     // Load now, so that the problems of all files are told together and before anything is opened.
     match builder.load(sources) {
         Ok((candidates, objectives)) => {
@@ -240,56 +253,10 @@ fn demands(args: &RunArgs) -> Result<Demands, Problems> {
     })
 }
 
-/// Output files that were asked for beside the run's folder. Opened before time is spent, so that a path
-/// that cannot be written is known at once.
-pub(super) struct Extra(Vec<(Format, PathBuf)>);
-
-impl Extra {
-    pub(super) fn open(outputs: &Outputs) -> Result<Self, Problem> {
-        let asked = [
-            (Format::Junit, "--junit", &outputs.junit),
-            (Format::Markdown, "--markdown", &outputs.markdown),
-            (Format::Html, "--html", &outputs.html),
-            (Format::Csv, "--csv", &outputs.csv),
-        ];
-        let mut extra = Vec::new();
-        for (format, flag, path) in asked {
-            let Some(path) = path else { continue };
-            if let Some(parent) = path
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty())
-            {
-                std::fs::create_dir_all(parent)
-                    .map_err(|error| cannot_write(flag, path, &error))?;
-            }
-            // Append: an old report stays until there is a new one.
-            File::options()
-                .append(true)
-                .create(true)
-                .open(path)
-                .map_err(|error| cannot_write(flag, path, &error))?;
-            extra.push((format, path.clone()));
-        }
-        Ok(Self(extra))
-    }
-
-    fn write(&self, report: &Report<'_>) -> io::Result<()> {
-        for (format, path) in &self.0 {
-            write_whole(path, |to| report.write(*format, to))?;
-        }
-        Ok(())
-    }
-}
-
-fn cannot_write(flag: &str, path: &Path, error: &io::Error) -> Problem {
-    Problem::setting(flag, format!("cannot write `{}`: {error}", path.display()))
-        .with_hint("give a path whose folder exists and can be written")
-}
-
 async fn go(
     args: &RunArgs,
     prepared: Prepared,
-    demands: &Demands,
+    demands: Demands,
     extra: Extra,
     mut causes: tokio::sync::mpsc::Receiver<StopCause>,
 ) -> End {
@@ -325,10 +292,11 @@ async fn go(
     }
     let builder = builder
         .stop_on(causes)
+        .demands(demands)
         .subscriber(signals::RemembersFolder(settings.artifacts.clone()))
         .subscriber(progress(&args.noise));
     match builder.build().run(sources).await {
-        Ok(result) => finish(&result, demands, &args.outputs, &args.noise, &extra),
+        Ok(result) => finish(&result, &args.outputs, &args.noise, &extra),
         Err(error) => failed(&error),
     }
 }
@@ -345,10 +313,7 @@ fn failed(error: &ForgeError) -> End {
             End::Incomplete
         }
         ForgeError::Io { .. } => {
-            printer.error(
-                error,
-                Some("is there room on the disk, and may you write there?"),
-            );
+            printer.error(error, Some(ROOM));
             End::Incomplete
         }
     }
@@ -374,14 +339,8 @@ fn progress(noise: &Noise) -> Box<dyn Subscriber> {
 }
 
 /// Writes every report and prints the result.
-fn finish(
-    result: &ForgeResult,
-    demands: &Demands,
-    outputs: &Outputs,
-    noise: &Noise,
-    extra: &Extra,
-) -> End {
-    let (end, reasons) = result.exit(demands);
+fn finish(result: &ForgeResult, outputs: &Outputs, noise: &Noise, extra: &Extra) -> End {
+    let (end, reasons) = result.exit();
     let sweep = format!("forge sweep --run {}", result.run());
     let report = Report {
         summary: result.summary(),
@@ -392,67 +351,4 @@ fn finish(
         details: result.folder(),
     };
     show(&report, result.folder(), outputs, noise, extra)
-}
-
-/// Writes a run's reports and prints its result; shared with `forge score` and `forge report`.
-pub(super) fn show(
-    report: &Report<'_>,
-    folder: &RunFolder,
-    outputs: &Outputs,
-    noise: &Noise,
-    extra: &Extra,
-) -> End {
-    let printer = Printer::new();
-    let mut end = report.exit;
-    let links = folder.point_winners(report.summary, report.standings);
-    links.unwrap_or_else(|error| tracing::debug!(%error, "no `winner` links"));
-    let written = report
-        .write_all(&mut folder.clone())
-        .and_then(|()| extra.write(report));
-    if let Err(error) = written {
-        printer.error(
-            &error,
-            Some("is there room on the disk, and may you write there?"),
-        );
-        end = end.max(End::Incomplete);
-    }
-    if outputs.json {
-        let mut text = Vec::new();
-        // Into memory, because a pipe that closes half-way must not look like a report.
-        drop(report.write(Format::Json, &mut text));
-        let mut stdout = io::stdout().lock();
-        drop(stdout.write_all(&text).and_then(|()| stdout.flush()));
-    } else {
-        let place = folder.path().join(Format::Markdown.file_name());
-        let style = Style {
-            width: width(),
-            color: colored(noise.color),
-            place: &place.to_string_lossy(),
-        };
-        printer.out(&report.terminal(&style));
-    }
-    for reason in report.reasons {
-        printer.note(&format!("forge: {reason} (exit code {})", end.code()));
-    }
-    end
-}
-
-/// The width of the table: the terminal's, or enough for every column.
-fn width() -> usize {
-    let size = rustix::termios::tcgetwinsize(io::stdout());
-    size.map_or(120, |size| {
-        if size.ws_col == 0 {
-            120
-        } else {
-            usize::from(size.ws_col)
-        }
-    })
-}
-
-fn colored(color: Color) -> bool {
-    match color {
-        Color::Always => true,
-        Color::Never => false,
-        Color::Auto => stdout_is_terminal() && settings::variable("NO_COLOR").is_none(),
-    }
 }

@@ -40,6 +40,10 @@ pub(super) fn listen() -> std::io::Result<(mpsc::Receiver<StopCause>, impl Futur
         (SignalKind::terminate(), StopCause::Terminate),
         (SignalKind::hangup(), StopCause::HangUp),
     ] {
+        if cause == StopCause::HangUp && is_ignored(kind) {
+            // `nohup forge`: whoever started it so wants it to outlive the terminal.
+            continue;
+        }
         let handler: Signal = signal(kind)?;
         let stream = futures::stream::unfold(handler, move |mut handler| async move {
             handler.recv().await.map(|()| (cause, handler))
@@ -64,6 +68,16 @@ pub(super) fn listen() -> std::io::Result<(mpsc::Receiver<StopCause>, impl Futur
         std::future::pending().await
     };
     Ok((causes, listen))
+}
+
+/// Whether a signal was being ignored when this process was started. Only Linux tells.
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0);
+    mask >> (kind.as_raw_value() - 1) & 1 == 1
 }
 
 /// The third signal: says what may still be alive.

@@ -10,7 +10,7 @@ use crate::event::{
     ArtifactRecord, Cleanup, Event, EventKind, PlannedCandidate, PlannedObjective, RunPlan,
     Setting, StreamRecord, Timings, TrialEnd, TrialRecord,
 };
-use crate::exit::{Demands, decide};
+use crate::exit::decide;
 use crate::name::{SandboxId, TrialId};
 use crate::sandbox::{Skipped, Usage};
 use crate::score::{GateResult, Points, ScorerResult, Weights, combine};
@@ -69,6 +69,7 @@ impl Run {
                         network: "open".to_owned(),
                     })
                     .collect(),
+                demands: crate::event::Demands::default(),
                 settings: [("jobs".to_owned(), setting("4", "flag"))].into(),
                 host: [("os".to_owned(), "linux".to_owned())].into(),
             },
@@ -100,7 +101,7 @@ impl Run {
     pub(crate) fn report<T>(&self, look: impl FnOnce(&Report<'_>) -> T) -> T {
         let summary = self.summary();
         let standings: Standings = summary.standings();
-        let (exit, reasons) = decide(&summary, &standings, &Demands::default());
+        let (exit, reasons) = decide(&summary, &standings);
         look(&Report {
             summary: &summary,
             standings: &standings,

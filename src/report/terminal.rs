@@ -323,7 +323,8 @@ fn cut(text: &str, width: usize) -> String {
     shown
 }
 
-/// Breaks a text into lines: the first begins `first` columns from the left, the others `indent`.
+/// Breaks a text into lines: the first begins `first` columns from the left, the others `indent`. None
+/// begins with a colon: CI systems obey a line that begins with `::`, be it indented.
 fn wrap(text: &str, first: usize, indent: usize, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut column = first;
@@ -342,6 +343,10 @@ fn wrap(text: &str, first: usize, indent: usize, width: usize) -> Vec<String> {
             if column + wide > width {
                 lines.push(String::new());
                 column = indent;
+            }
+            if c == ':' && lines.last().is_none_or(String::is_empty) {
+                push(&mut lines, '…');
+                column += 1;
             }
             push(&mut lines, c);
             column += wide;

@@ -9,8 +9,7 @@
 //! forge ── socket, output ──▶ keeper (forge run again) ──▶ program ──▶ its children
 //! ```
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -19,19 +18,19 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use crate::name::{RunId, SandboxId, SandboxName};
 use crate::sandbox::{
-    Area, ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, Deletion,
-    ErrorKind, Layout, Listed, Network, OutputSink, Provider, Sandbox, SandboxError, SandboxSpec,
-    Trust, Upload, Usage,
+    Deletion, ErrorKind, Layout, Listed, Network, Provider, Sandbox, SandboxError, SandboxSpec,
+    Trust,
 };
 
 mod collect;
+mod folder;
 pub mod keeper;
 mod kernel;
+mod output;
 mod place;
 mod program;
 mod protocol;
@@ -39,12 +38,11 @@ mod remove;
 mod run;
 mod upload;
 
+use folder::LocalSandbox;
 use place::{Hold, Place, Taken};
-use protocol::{Isolation, Policy};
 
 /// How often and how long apart a folder is tried for that another forge is just sweeping.
 const SWEPT: (u32, Duration) = (400, Duration::from_millis(5));
-/// Longer paths leave no room for a socket in `TMPDIR`.
 const BASE_HINT: &str = "choose another folder for local sandboxes, with `TMPDIR`";
 
 /// What a [`LocalProvider`] needs to know of the world. It looks up nothing by itself.
@@ -97,8 +95,11 @@ pub async fn find_helper(path: &str) -> Option<PathBuf> {
 pub struct LocalProvider {
     shared: Arc<Shared>,
     run: RunId,
-    // Taken for a few system calls at a time, never across an await.
+    // Both taken for a few system calls at a time, never across an await.
     hold: Mutex<Option<Hold>>,
+    /// Names that were refused before anything of them came to be. What forbids a sandbox may also forbid
+    /// looking for it, and then nothing could be said of them.
+    refused: Mutex<BTreeSet<SandboxName>>,
 }
 
 #[derive(Debug)]
@@ -129,6 +130,7 @@ impl LocalProvider {
             }),
             run,
             hold: Mutex::default(),
+            refused: Mutex::default(),
         }
     }
 
@@ -160,7 +162,7 @@ impl LocalProvider {
         })?;
         let layout = layout(&place.root())?;
         for _ in 0..SWEPT.0 {
-            match self.try_create(&place) {
+            match self.try_create(&place, &spec.name) {
                 Ok(Some(root)) => {
                     return Ok(LocalSandbox {
                         id: place.id(),
@@ -198,10 +200,14 @@ impl LocalProvider {
     }
 
     /// Creates the folders. `None` when the run's folder vanished meanwhile.
-    fn try_create(&self, place: &Place) -> rustix::io::Result<Option<OwnedFd>> {
+    fn try_create(&self, place: &Place, name: &SandboxName) -> rustix::io::Result<Option<OwnedFd>> {
         let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         if !hold.as_ref().is_some_and(|hold| hold.holds(&place.run)) {
-            match Hold::take(&place.run)? {
+            let taken = Hold::take(&place.run).inspect_err(|_| {
+                let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+                refused.insert(name.clone());
+            });
+            match taken? {
                 Taken::Held(taken) => *hold = Some(taken),
                 Taken::Swept => return Ok(None),
             }
@@ -225,7 +231,7 @@ impl LocalProvider {
             .map_err(|error| SandboxError::machine("delete a sandbox", error))?;
         let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         // Refused while there is another sandbox in it.
-        if rustix::fs::rmdir(&run).is_ok() {
+        if rustix::fs::rmdir(&run).is_ok() && run.ends_with(place::run_folder(&self.run)) {
             *hold = None;
         }
         Ok(Deletion::Confirmed)
@@ -295,8 +301,13 @@ impl Provider for LocalProvider {
         &'a self,
         name: &'a SandboxName,
     ) -> BoxFuture<'a, Result<Option<SandboxId>, SandboxError>> {
-        let found = place::find(&self.shared.base, name)
-            .map_err(|error| SandboxError::machine("find a sandbox", error));
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = if refused.remove(name) {
+            Ok(None)
+        } else {
+            place::find(&self.shared.base, name)
+                .map_err(|error| SandboxError::machine("find a sandbox", error))
+        };
         futures::future::ready(found).boxed()
     }
 
@@ -305,131 +316,12 @@ impl Provider for LocalProvider {
             .map_err(|error| SandboxError::machine("list sandboxes", error));
         futures::future::ready(found).boxed()
     }
-}
 
-/// A folder of this machine.
-struct LocalSandbox {
-    id: SandboxId,
-    layout: Layout,
-    place: Place,
-    /// The folder itself: a program could put another at its path.
-    root: OwnedFd,
-    shared: Arc<Shared>,
-}
-
-impl fmt::Debug for LocalSandbox {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("LocalSandbox").field(&self.id).finish()
-    }
-}
-
-impl LocalSandbox {
-    /// Opens an area, unless a program has put something else in its place.
-    fn area(&self, area: Area) -> rustix::io::Result<OwnedFd> {
-        let name = match area {
-            Area::Work => place::WORK,
-            Area::Artifacts => place::ARTIFACTS,
-            Area::Forge => place::FORGE,
-        };
-        place::open_folder(&self.root, name)
-    }
-
-    async fn put_all(&self, files: &[Upload]) -> Result<(), SandboxError> {
-        for file in files {
-            let put = async { upload::put(&self.area(file.area)?, file).await };
-            put.await.map_err(|error| {
-                let message = format!("{}: {error}", file.path);
-                let kind = error.kind();
-                SandboxError::machine("upload a file", io::Error::new(kind, message))
-            })?;
+    fn kept(&self, id: &SandboxId) {
+        if let Some(place) = Place::parse(&self.shared.base, id)
+            && let Err(error) = place.keep()
+        {
+            tracing::warn!(%error, %id, "the next run will remove this sandbox");
         }
-        Ok(())
-    }
-
-    async fn run_one(
-        &self,
-        command: &Command,
-        output: &mut dyn OutputSink,
-    ) -> Result<CommandResult, SandboxError> {
-        // The sandbox may have vanished with a swept temporary folder: not the candidate's doing.
-        if place::open_folder(CWD, &self.layout.work).is_err() {
-            let message = format!("its folder {} is gone", self.layout.work);
-            return Err(SandboxError::new(ErrorKind::Lost, "run a command", message));
-        }
-        let work = Path::new(&self.layout.work);
-        let (program, arguments) = match self.shared.programs.find(command, work).await {
-            Ok(found) => found,
-            Err(names) => {
-                return Ok(CommandResult {
-                    end: CommandEnd::NotFound(names),
-                    took: Duration::ZERO,
-                    usage: Usage::default(),
-                });
-            }
-        };
-        let own = [
-            ("PATH", program.path.as_str()),
-            ("HOME", &self.layout.work),
-            ("LANG", "C.UTF-8"),
-            ("TMPDIR", &self.layout.tmp),
-        ];
-        let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let mut env = BTreeMap::from(own);
-        env.extend(command.env.clone());
-        let policy = Policy {
-            isolation: Isolation::Process,
-            program: program.file,
-            arguments,
-            env: env.into_iter().collect(),
-            work: self.layout.work.clone(),
-            root: self.place.root(),
-            limit: command.limit,
-        };
-        let context = run::Context {
-            helper: self.shared.helper.as_deref(),
-            id: &self.id,
-            orphans: &self.shared.orphans,
-        };
-        run::run(&context, &policy, command, output).await
-    }
-}
-
-impl Sandbox for LocalSandbox {
-    fn id(&self) -> &SandboxId {
-        &self.id
-    }
-
-    fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    fn isolation(&self) -> &str {
-        self.shared.isolation
-    }
-
-    fn upload<'a>(&'a self, files: &'a [Upload]) -> BoxFuture<'a, Result<(), SandboxError>> {
-        self.put_all(files).boxed()
-    }
-
-    fn run<'a>(
-        &'a self,
-        command: &'a Command,
-        output: &'a mut dyn OutputSink,
-    ) -> BoxFuture<'a, Result<CommandResult, SandboxError>> {
-        self.run_one(command, output).boxed()
-    }
-
-    fn collect<'a>(
-        &'a self,
-        what: &'a Collect,
-        home: &'a mut dyn ArtifactSink,
-    ) -> BoxFuture<'a, Result<Collected, SandboxError>> {
-        async move {
-            // An area that is no folder any more holds nothing that may come home.
-            let work = self.area(Area::Work).ok();
-            let artifacts = self.area(Area::Artifacts).ok();
-            collect::collect(work.as_ref(), artifacts.as_ref(), what, home).await
-        }
-        .boxed()
     }
 }

@@ -478,6 +478,7 @@ impl Keeper {
         };
         if keep {
             self.note(&LedgerEntry::Kept { name: name.clone() });
+            self.provider.kept(&id);
             self.registry.insert(name, Fate::Kept(id));
         } else if self.layers.drop_tells {
             self.begin_delete(name, Some(id), works);

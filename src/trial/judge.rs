@@ -68,7 +68,7 @@ pub async fn judge(case: &Case<'_>, world: &World, folder: &TrialFolder, record:
                 None => (None, "unscored: it was not run".to_owned()),
             };
             let explanation = world.redactor.text(&explanation).into_owned();
-            let scorer = weighted.scorer.name();
+            let scorer = world.redactor.text(&weighted.scorer.name()).into_owned();
             ScorerResult {
                 scorer,
                 weight: weighted.weight,
@@ -80,6 +80,7 @@ pub async fn judge(case: &Case<'_>, world: &World, folder: &TrialFolder, record:
     let gates = gates
         .into_iter()
         .map(|gate| GateResult {
+            gate: world.redactor.text(&gate.gate).into_owned(),
             explanation: world.redactor.text(&gate.explanation).into_owned(),
             ..gate
         })

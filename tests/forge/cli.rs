@@ -379,3 +379,76 @@ fn trial_json_keeps_the_seven_fields_of_the_original() {
     assert!(trial["runtime_seconds"].as_f64().unwrap() > 0.0);
     assert!(trial["error_message"].is_null());
 }
+
+/// A run whose sandboxes are made in `base`; it must not take long to fail.
+fn run_in(workspace: &Workspace, base: &str) -> crate::support::workspace::Ended {
+    let child = workspace.command(["task"]).env("TMPDIR", base).spawn();
+    crate::support::workspace::finish(child.unwrap())
+}
+
+#[test]
+fn a_temporary_folder_that_is_none_is_said_and_not_waited_for() {
+    let workspace = Workspace::with(&[("a.sh", HELLO)]);
+    for base in ["candidates/a.sh", "/dev/null", "no/such", "/proc"] {
+        let ended = run_in(&workspace, base).expect(3);
+        assert!(
+            ended.stderr.contains("cannot create a sandbox"),
+            "{base}: {}",
+            ended.stderr
+        );
+        assert!(
+            ended.stderr.contains("sandboxes: 0 deleted"),
+            "{base}: {}",
+            ended.stderr
+        );
+    }
+}
+
+#[test]
+fn a_relative_temporary_folder_is_as_good_as_any() {
+    let workspace = Workspace::with(&[("a.sh", HELLO)]);
+    run_in(&workspace, "tmp").expect(0);
+    workspace.assert_nothing_left();
+}
+
+#[test]
+fn many_jobs_fit_into_few_open_files() {
+    let workspace = Workspace::with(&[(
+        "a.sh",
+        "#!/bin/sh\nsleep 0.3\necho \"hello from the script\" > \"$2\"\n",
+    )]);
+    let forge = env!("CARGO_BIN_EXE_forge");
+    for (limit, warned) in [("-Sn 128", false), ("-n 128", true)] {
+        let child = std::process::Command::new("sh")
+            .args([
+                "-c",
+                &format!("ulimit {limit}; exec \"$0\" task -k40 -j40"),
+                forge,
+            ])
+            .current_dir(workspace.path(""))
+            .env("TMPDIR", workspace.path("tmp"))
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let ended = crate::support::workspace::finish(child).expect(0);
+        assert_eq!(
+            ended.stderr.contains("ulimit -n"),
+            warned,
+            "{}",
+            ended.stderr
+        );
+        assert_eq!(workspace.trials().len(), 40);
+    }
+}
+
+#[test]
+fn a_folder_of_objectives_that_is_not_there_makes_no_prompt_of_a_name() {
+    let workspace = Workspace::with(&[("a.sh", HELLO)]);
+    let ended = workspace
+        .forge(["--objectives", "objetives", "task"])
+        .expect(2);
+    assert!(ended.stderr.contains("objetives"), "{}", ended.stderr);
+    assert!(!workspace.path("artifacts").exists());
+}

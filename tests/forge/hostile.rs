@@ -164,3 +164,54 @@ fn a_secret_is_nowhere_in_what_a_run_leaves() {
     assert_eq!(artifact, "the key is ***, again ***\n");
     assert_eq!(workspace.trial_file("leaky", "stdout.log"), b"***\n");
 }
+
+#[test]
+fn what_a_candidate_says_begins_no_wrapped_line_either() {
+    let fail = "printf '::error::boo ##[x]b ##vso[y]b\\n' >&2\nexit 3\n";
+    for padding in (0..48).step_by(4) {
+        let setup = format!("setup: [sh fail.sh {}]\n", "a".repeat(padding));
+        let workspace = Workspace::with(&[])
+            .file("candidates/evil/main.sh", "")
+            .file("candidates/evil/fail.sh", fail)
+            .file("candidates/evil/candidate.yaml", setup);
+        let ended = workspace.forge(["task"]).expect(1);
+        let printed = ended.stdout + &ended.stderr;
+        assert!(printed.contains("boo # #[x]b # #vso[y]b"), "{printed}");
+        for line in printed.lines() {
+            assert!(!line.trim_start().starts_with("::"), "{printed}");
+        }
+        assert!(!printed.contains("##["), "{printed}");
+    }
+}
+
+#[test]
+fn a_secret_in_the_name_of_a_file_stays_away_too() {
+    let script = "#!/bin/sh\necho \"hello from the script\" > \"$2\"\ncd \"$FORGE_ARTIFACTS\"\n\
+                  mkdir \"$KEY\"\necho one > \"$KEY.txt\"\necho two > \"$KEY$KEY.txt\"\necho three > '***.txt'\necho in > \"$KEY/in.txt\"\n";
+    let workspace = Workspace::with(&[("leaky.sh", script)]).file(
+        "objectives/task.yaml",
+        "prompt: x\nartifacts: ['**']\nscoring:\n  quality:\n    - contains: sk-very-secret-1234\n",
+    );
+    let child = workspace
+        .command(["task", "--pass-env", "KEY"])
+        .env("KEY", "sk-very-secret-1234")
+        .spawn()
+        .unwrap();
+    finish(child).expect(0);
+    let run = std::fs::read_to_string(workspace.run_folder().join("run.json")).unwrap();
+    assert!(!run.contains("sk-very-secret"), "{run}");
+    let files = workspace.trials()["task/leaky/1"]["files"].clone();
+    let mut paths: Vec<String> = files
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| file["path"].as_str().unwrap().to_owned())
+        .collect();
+    paths.sort();
+    paths.dedup();
+    assert_eq!(paths.len(), 4, "{files}");
+    for path in paths {
+        assert!(!path.contains("sk-very-secret"), "{path}");
+        workspace.trial_file("leaky", &path);
+    }
+}

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod architecture;
 mod cli;
 mod cloud;
 mod conformance;
@@ -9,6 +10,7 @@ mod daytona;
 mod fake;
 mod fake_sdk;
 mod hostile;
+mod library;
 mod local;
 mod outputs;
 mod scoring;

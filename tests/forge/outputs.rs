@@ -144,8 +144,16 @@ fn the_ledger_knows_every_sandbox_to_be_gone() {
 fn a_kept_sandbox_is_named_and_really_there() {
     let workspace = workspace();
     let ended = workspace.forge(["task", "--keep", "failed"]).expect(0);
+    let run = workspace.run_folder();
     let kept = workspace.run_json()["cleanup"]["kept"].clone();
     assert_eq!(kept.as_array().unwrap().len(), 1, "{kept}");
+    let sandbox = workspace.path("tmp").join(kept[0].as_str().unwrap());
+    // The next run cleans up after dead ones, and leaves it.
+    workspace.forge(["task"]).expect(0);
+    assert!(sandbox.join("work").is_dir());
+    let run = run.file_name().unwrap().to_str().unwrap().to_owned();
+    workspace.forge(["sweep", "--run", &run]).expect(0);
+    workspace.assert_nothing_left();
     assert!(
         ended.stdout.contains(kept[0].as_str().unwrap()),
         "{}",
@@ -165,4 +173,58 @@ fn version_and_help_are_no_errors() {
     assert!(help.stdout.contains("Exit codes"), "{}", help.stdout);
     let trial = workspace.path("artifacts");
     assert!(!trial.exists());
+}
+
+#[test]
+fn a_result_that_cannot_be_printed_is_no_success() {
+    let workspace = workspace();
+    for (to, code) in [("/dev/full", 3), ("/dev/null", 0)] {
+        let stdout = std::fs::OpenOptions::new().write(true).open(to).unwrap();
+        let status = workspace
+            .command(["task", "--json"])
+            .stdout(stdout)
+            .stderr(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(code), "{to}");
+    }
+}
+
+#[test]
+fn an_empty_name_is_no_run() {
+    let workspace = workspace();
+    workspace.forge(["task"]).expect(0);
+    workspace.forge(["report", ""]).expect(2);
+    workspace.forge(["score", ""]).expect(2);
+}
+
+/// A limit on the size of files stands in for a full disk.
+#[test]
+fn a_full_disk_takes_nothing_from_what_is_shown() {
+    let workspace = workspace();
+    let limited = "trap '' XFSZ; ulimit -f 8; exec \"$0\" task -k20";
+    let mut shell = workspace.command([""; 0]);
+    let environment: Vec<_> = shell
+        .get_envs()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+        .collect();
+    shell = std::process::Command::new("sh");
+    let child = shell
+        .args(["-c", limited, env!("CARGO_BIN_EXE_forge")])
+        .envs(environment)
+        .current_dir(workspace.path(""))
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let ended = crate::support::workspace::finish(child).expect(3);
+    assert!(ended.stdout.contains("Winner: good"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("40 trials"), "{}", ended.stdout);
+    assert!(
+        ended.stderr.contains("could not all be written"),
+        "{}",
+        ended.stderr
+    );
+    workspace.assert_nothing_left();
 }

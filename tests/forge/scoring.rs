@@ -140,3 +140,36 @@ fn saved_artifacts_are_scored_again_by_a_changed_objective() {
         before
     );
 }
+
+#[test]
+fn what_is_gone_keeps_its_score_and_is_said() {
+    let workspace = Workspace::with(&[("a.sh", HELLO), ("b.sh", HELLO)]);
+    workspace.forge(["task", "--fail-under", "99.9"]);
+    let before = workspace.trials()["task/a/1"]["score"].clone();
+    std::fs::remove_file(workspace.run_folder().join("task/a/1/discord_post.md")).unwrap();
+    let scored = workspace.forge(["score", "latest"]);
+    assert!(
+        scored.stderr.contains("task/a/1 keeps its old score"),
+        "{}",
+        scored.stderr
+    );
+    assert_eq!(workspace.trials()["task/a/1"]["score"], before);
+    let run_json = std::fs::read(workspace.run_folder().join("run.json")).unwrap();
+    assert_eq!(workspace.forge(["report", "latest"]).code, scored.code);
+    assert_eq!(
+        std::fs::read(workspace.run_folder().join("run.json")).unwrap(),
+        run_json
+    );
+}
+
+#[test]
+fn a_replay_knows_what_was_demanded() {
+    let workspace = Workspace::with(&[("a.sh", HELLO)]);
+    workspace.forge(["task", "--require", "nobody"]).expect(1);
+    let before = std::fs::read(workspace.run_folder().join("run.json")).unwrap();
+    workspace.forge(["report", "latest"]).expect(1);
+    assert_eq!(
+        std::fs::read(workspace.run_folder().join("run.json")).unwrap(),
+        before
+    );
+}

@@ -86,6 +86,32 @@ fn sighup_ends_with_143_and_leaves_nothing() {
     check(&["HUP"], 143);
 }
 
+#[test]
+fn under_nohup_a_hangup_is_ignored() {
+    let workspace = Workspace::with(&[(
+        "a.sh",
+        "#!/bin/sh\necho began\nsleep 1\necho \"hello from the script\" > \"$2\"\n",
+    )]);
+    let forge = workspace.command(["task"]);
+    let mut nohup = Command::new("nohup");
+    nohup.arg(forge.get_program()).args(forge.get_args());
+    nohup
+        .current_dir(workspace.path(""))
+        .env("TMPDIR", workspace.path("tmp"));
+    let streams = [std::process::Stdio::piped(), std::process::Stdio::piped()];
+    let [stdout, stderr] = streams;
+    let child = nohup
+        .stdin(std::process::Stdio::null())
+        .stdout(stdout)
+        .stderr(stderr)
+        .spawn()
+        .unwrap();
+    wait_for_trials(&workspace, 1);
+    signal(&child, "HUP");
+    finish(child).expect(0);
+    workspace.assert_nothing_left();
+}
+
 /// The first may have ended the run before the second comes, so only what is left counts.
 #[test]
 fn two_signals_leave_nothing_either() {

@@ -74,34 +74,32 @@ pub(super) fn exit_watch(child: Pid) -> io::Result<OwnedFd> {
 pub(super) fn end_descendants(leader: Pid) -> Option<WaitStatus> {
     let mut end = None;
     let mut unmoved = 0;
-    let mut killed = rustix::process::kill_process_group(leader, Signal::KILL).is_ok();
+    // Blocking is safe only after a signal that cannot be refused.
+    let mut options = match rustix::process::kill_process_group(leader, Signal::KILL) {
+        Ok(()) => WaitOptions::empty(),
+        Err(_) => WaitOptions::NOHANG,
+    };
     loop {
-        // Blocking is safe only after a signal that cannot be refused.
-        let options = if killed {
-            WaitOptions::empty()
-        } else {
-            WaitOptions::NOHANG
-        };
         match rustix::process::wait(options) {
             Ok(Some((pid, status))) => {
                 if pid == leader {
                     end = Some(status);
                 }
-                while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-                    if pid == leader {
-                        end = Some(status);
-                    }
-                }
+                options = WaitOptions::NOHANG;
             }
+            // All that was killed so far is reaped, and something is left.
             Ok(None) if unmoved < PATIENCE.0 => {
-                unmoved += 1;
-                pause();
+                if end_children() {
+                    options = WaitOptions::empty();
+                } else {
+                    unmoved += 1;
+                    pause();
+                }
             }
             Err(Errno::INTR) => {}
             // Nothing left, or only what belongs to another user (`sudo`).
             Ok(None) | Err(_) => return end,
         }
-        killed = end_children();
     }
 }
 

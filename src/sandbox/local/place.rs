@@ -4,11 +4,13 @@
 //! <base>/forge-<uid>-<run>/        one per run, there while it has a sandbox; flocked by every live forge
 //!     <sandbox name>/{work,tmp,artifacts,forge}
 //!     .gone-<sandbox name>/        being removed
+//!     .kept-<sandbox name>         says that the sandbox is left for debugging, for a day from then
 //! ```
 //!
 //! Promises: all of it is mode 0700 and this user's, though `<base>` be everybody's; the folder of a run
 //! whose forge is alive is never swept.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -28,6 +30,9 @@ pub(super) const FORGE: &str = "forge";
 pub(super) const TMP: &str = "tmp";
 
 const GONE: &str = ".gone-";
+const KEPT: &str = ".kept-";
+/// How long a kept sandbox outlives the runs that come after it.
+const KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Opens a folder, but no link to one.
 pub(super) fn open_folder<P: rustix::path::Arg>(
@@ -115,7 +120,17 @@ impl Place {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(_) => remove::tree(&self.root())?,
         }
-        remove::tree(&gone)
+        remove::tree(&gone)?;
+        remove::tree(&self.mark())
+    }
+
+    /// Marks the sandbox as left for debugging, so that the runs of the next day leave it too.
+    pub(super) fn keep(&self) -> io::Result<()> {
+        std::fs::File::create(self.mark()).map(drop)
+    }
+
+    fn mark(&self) -> PathBuf {
+        self.run.join(format!("{KEPT}{}", self.name))
     }
 }
 
@@ -171,7 +186,7 @@ impl Hold {
 /// The sandboxes in a run's folder.
 pub(super) fn list(base: &Path, run: &str) -> io::Result<Vec<Listed>> {
     let entries = match std::fs::read_dir(base.join(run)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if nothing_there(&error) => return Ok(Vec::new()),
         other => other?,
     };
     let mut found = Vec::new();
@@ -191,6 +206,14 @@ pub(super) fn list(base: &Path, run: &str) -> io::Result<Vec<Listed>> {
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
+}
+
+/// Whether nothing can be at a path: its folder is not there, or is no folder.
+fn nothing_there(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 /// Looks for a sandbox in the folders of all runs.
@@ -213,7 +236,7 @@ pub(super) fn find(base: &Path, name: &SandboxName) -> io::Result<Option<Sandbox
 /// The folders of this user's runs.
 fn runs(base: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(base) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if nothing_there(&error) => return Ok(Vec::new()),
         other => other?,
     };
     let mut found = Vec::new();
@@ -248,10 +271,39 @@ pub(super) fn sweep(base: &Path, older_than: Duration) -> io::Result<usize> {
             continue;
         }
         kernel::end_marked(&run);
-        remove::tree(&run)?;
-        swept += 1;
+        let kept = kept(&run)?;
+        if kept.is_empty() {
+            remove::tree(&run)?;
+            swept += 1;
+            continue;
+        }
+        for entry in std::fs::read_dir(&run)? {
+            let name = entry?.file_name();
+            let name = name.to_string_lossy();
+            if !kept.contains(name.strip_prefix(KEPT).unwrap_or(&name)) {
+                remove::tree(&run.join(&*name))?;
+            }
+        }
     }
     Ok(swept)
+}
+
+/// The names of a run's sandboxes that are to be left for now.
+fn kept(run: &Path) -> io::Result<BTreeSet<String>> {
+    let mut kept = BTreeSet::new();
+    for entry in std::fs::read_dir(run)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str().and_then(|name| name.strip_prefix(KEPT)) else {
+            continue;
+        };
+        let marked = entry.metadata().and_then(|data| data.modified());
+        let age = marked.map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
+        if age.is_ok_and(|age| age < KEPT_FOR) && run.join(name).is_dir() {
+            kept.insert(name.to_owned());
+        }
+    }
+    Ok(kept)
 }
 
 #[cfg(test)]
@@ -299,6 +351,26 @@ mod tests {
         assert_eq!(sweep(base.path(), Duration::ZERO).unwrap(), 0);
         drop(hold);
         assert_eq!(sweep(base.path(), Duration::from_secs(3600)).unwrap(), 0);
+        assert_eq!(sweep(base.path(), Duration::ZERO).unwrap(), 1);
+        assert!(!run.exists());
+    }
+
+    #[test]
+    fn a_kept_sandbox_outlives_the_next_runs_but_not_for_ever() {
+        let base = tempfile::tempdir().unwrap();
+        let id = RunId::generate();
+        let run = base.path().join(run_folder(&id));
+        std::fs::create_dir(&run).unwrap();
+        let place = |serial| Place::of(base.path(), &id, &SandboxName::new(&id, serial, "x"));
+        let (left, dead) = (place(1).unwrap(), place(2).unwrap());
+        left.create().unwrap();
+        left.keep().unwrap();
+        dead.create().unwrap();
+        assert_eq!(sweep(base.path(), Duration::ZERO).unwrap(), 0);
+        assert!(left.root().exists() && !dead.root().exists());
+        let yesterday = SystemTime::now() - KEPT_FOR;
+        let mark = std::fs::File::open(left.mark()).unwrap();
+        mark.set_modified(yesterday).unwrap();
         assert_eq!(sweep(base.path(), Duration::ZERO).unwrap(), 1);
         assert!(!run.exists());
     }

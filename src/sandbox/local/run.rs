@@ -1,37 +1,30 @@
-//! One command: starting its keeper, taking its output, hearing how it ended.
+//! One command: starting its keeper, hearing how it ended.
 //!
-//! Promises: output is read as fast as it comes, in constant memory; what the pipe holds when the program
-//! ends is not lost; a future that is dropped ends the command, and its keeper waits in [`Orphans`] until
-//! the sandbox is deleted.
+//! Promises: a future that is dropped ends the command, and its keeper waits in [`Orphans`] until the
+//! sandbox is deleted; a keeper that dies or overstays is an error, and its program is ended all the same.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::FutureExt as _;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
-use tokio::process::{Child, ChildStderr, ChildStdout};
+use tokio::process::Child;
 
 use super::kernel;
+use super::output::Output;
 use super::protocol::{Answer, CANCEL, End, GRACE, KEEPER_ARGUMENT, Policy};
 use crate::name::SandboxId;
 use crate::sandbox::{
-    Command, CommandEnd, CommandResult, ErrorKind, OutputSink, SandboxError, Stream, Usage,
+    Command, CommandEnd, CommandResult, ErrorKind, OutputSink, SandboxError, Usage,
 };
 
 const OPERATION: &str = "run a command";
 /// How far a keeper may overstay the limit of its program before it is taken for dead.
 const OVERSTAY: Duration = Duration::from_secs(2);
-/// How long output may stay open after the program has ended, which only a process of another user does.
-const LINGER: Duration = Duration::from_millis(500);
-const BUFFER: usize = 64 * 1024;
-/// More than a pipe can hold.
-const PIPE: usize = 1024 * 1024;
 
 /// A process that forge started for a command: its keeper, or without one the program itself.
 #[derive(Debug)]
@@ -136,19 +129,7 @@ pub(super) async fn run(
         },
     };
     let mut started = spawned.map_err(|error| SandboxError::machine(OPERATION, error))?;
-    let mut output = Output {
-        stdout: started
-            .child
-            .stdout
-            .take()
-            .map(|it| Tap::new(it, Stream::Stdout, command)),
-        stderr: started
-            .child
-            .stderr
-            .take()
-            .map(|it| Tap::new(it, Stream::Stderr, command)),
-        sink,
-    };
+    let mut output = Output::new(&mut started.child, command.output_limit, sink);
     let mut guard = Guard {
         started: Some(started),
         orphans: context.orphans,
@@ -313,114 +294,6 @@ async fn overlook(started: &mut Started, policy: &Policy, began: Instant) -> Ans
         end,
         took,
         usage: Usage::default(),
-    }
-}
-
-/// One stream of a program's output on its way to the sink.
-struct Tap<R> {
-    pipe: R,
-    stream: Stream,
-    /// How many bytes the sink still takes.
-    room: u64,
-    buffer: Vec<u8>,
-}
-
-impl<R: AsyncRead + Unpin> Tap<R> {
-    fn new(pipe: R, stream: Stream, command: &Command) -> Self {
-        Self {
-            pipe,
-            stream,
-            room: command.output_limit.0,
-            buffer: Vec::with_capacity(BUFFER),
-        }
-    }
-
-    /// Reads once. Returns how much; 0 is the end. Cancel safe.
-    async fn read(&mut self) -> usize {
-        self.buffer.clear();
-        // Reading a pipe fails only where it has broken, and then it has ended.
-        self.pipe.read_buf(&mut self.buffer).await.unwrap_or(0)
-    }
-
-    fn pass(&mut self, sink: &mut dyn OutputSink) {
-        let length = self.buffer.len();
-        let kept = usize::try_from(self.room).map_or(length, |room| length.min(room));
-        if kept > 0 {
-            sink.write(self.stream, &self.buffer[..kept]);
-            self.room -= kept as u64;
-        }
-        if kept < length {
-            sink.dropped(self.stream, (length - kept) as u64);
-        }
-    }
-
-    /// Takes what is in the pipe, without waiting for more.
-    fn empty(&mut self, sink: &mut dyn OutputSink) {
-        let mut taken = 0;
-        while taken < PIPE {
-            match self.read().now_or_never() {
-                Some(0) | None => return,
-                Some(length) => taken += length,
-            }
-            self.pass(sink);
-        }
-    }
-}
-
-/// Both streams. One that has ended is `None`.
-struct Output<'a> {
-    stdout: Option<Tap<ChildStdout>>,
-    stderr: Option<Tap<ChildStderr>>,
-    sink: &'a mut dyn OutputSink,
-}
-
-/// Reads once from a stream that may have ended; then for ever.
-async fn next<R: AsyncRead + Unpin>(tap: &mut Option<Tap<R>>) -> usize {
-    match tap {
-        Some(tap) => tap.read().await,
-        None => std::future::pending().await,
-    }
-}
-
-fn take<R: AsyncRead + Unpin>(tap: &mut Option<Tap<R>>, length: usize, sink: &mut dyn OutputSink) {
-    if length == 0 {
-        *tap = None;
-    } else if let Some(tap) = tap {
-        tap.pass(sink);
-    }
-}
-
-impl Output<'_> {
-    /// Passes output on until something else is done.
-    async fn pump_until<T>(&mut self, done: impl Future<Output = T>) -> T {
-        let mut done = pin!(done);
-        loop {
-            tokio::select! {
-                end = &mut done => return end,
-                length = next(&mut self.stdout) => take(&mut self.stdout, length, self.sink),
-                length = next(&mut self.stderr) => take(&mut self.stderr, length, self.sink),
-            }
-        }
-    }
-
-    /// Passes on the rest.
-    async fn drain(mut self) {
-        let rest = async {
-            while self.stdout.is_some() || self.stderr.is_some() {
-                tokio::select! {
-                    length = next(&mut self.stdout) => take(&mut self.stdout, length, self.sink),
-                    length = next(&mut self.stderr) => take(&mut self.stderr, length, self.sink),
-                }
-            }
-        };
-        if tokio::time::timeout(LINGER, rest).await.is_err() {
-            if let Some(tap) = &mut self.stdout {
-                tap.empty(self.sink);
-            }
-            if let Some(tap) = &mut self.stderr {
-                tap.empty(self.sink);
-            }
-        }
     }
 }
 

@@ -1,0 +1,296 @@
+//! What forge itself costs: `cargo bench`.
+//!
+//! Trials that do nothing, against the floor: `xargs` that runs the same script in fresh folders, with the
+//! few programs that this takes in a shell. Both are measured in turns, in one run, on one machine, so that
+//! their ratio says something; the median counts. Fails when something cannot be run, never for a time.
+//!
+//! `FORGE_BENCH_BIN` measures another build of forge.
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+/// Both run this many at once.
+const JOBS: &str = "8";
+const CANDIDATES: usize = 3;
+/// Trials of the small and of the big run.
+const SMALL: usize = 300;
+const BIG: usize = 3000;
+const REPETITIONS: usize = 5;
+const STARTS: usize = 50;
+
+/// Does nothing, but for an artifact that passes the default gates.
+const SCRIPT: &str = "#!/bin/sh\necho \"nothing was done about: $1\" > \"$2\"\n";
+
+/// One item of the floor: a fresh folder, the script in it, what it left brought home, the folder deleted.
+const ITEM: &str = "#!/bin/sh
+set -e
+mkdir \"work/$1\"
+cp candidates/a.sh \"work/$1\"
+(cd \"work/$1\" && sh ./a.sh 'do it' output.md)
+cat \"work/$1/output.md\" > \"home/$1.txt\"
+cp \"work/$1/output.md\" \"home/$1.md\"
+rm -r \"work/$1\"
+";
+
+/// What running a program to its end took.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    wall: Duration,
+    /// Of the program and of all that it waited for; `None` where there is no `/proc`.
+    cpu: Option<Duration>,
+    /// The most memory of the program itself, in bytes; `None` where there is no `/proc`.
+    memory: Option<u64>,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // `cargo test --all-targets` runs this too, and does not want to wait for it.
+    if !std::env::args().any(|it| it == "--bench") {
+        return Ok(());
+    }
+    let bench = Bench::new()?;
+    let (mut forge, mut floor) = (Vec::new(), Vec::new());
+    for _ in 0..REPETITIONS {
+        forge.push(bench.forge(SMALL)?);
+        floor.push(bench.floor(SMALL)?);
+    }
+    let big = bench.forge(BIG)?;
+    let mut starts = Vec::new();
+    for _ in 0..STARTS {
+        starts.push(bench.start()?);
+    }
+    report(&forge, &floor, big, &starts)?;
+    Ok(())
+}
+
+/// A project in a temporary folder.
+struct Bench {
+    program: PathBuf,
+    root: tempfile::TempDir,
+    ticks: u64,
+}
+
+impl Bench {
+    fn new() -> Result<Self, Box<dyn Error>> {
+        let given = std::env::var_os("FORGE_BENCH_BIN").map(PathBuf::from);
+        let program = given.unwrap_or_else(|| env!("CARGO_BIN_EXE_forge").into());
+        let root = tempfile::tempdir()?;
+        for folder in ["candidates", "objectives"] {
+            fs::create_dir(root.path().join(folder))?;
+        }
+        for name in ["a.sh", "b.sh", "c.sh"].iter().take(CANDIDATES) {
+            fs::write(root.path().join("candidates").join(name), SCRIPT)?;
+        }
+        fs::write(root.path().join("objectives/task.yaml"), "prompt: do it\n")?;
+        fs::write(root.path().join("item.sh"), ITEM)?;
+        Ok(Self {
+            program: fs::canonicalize(program)?,
+            root,
+            ticks: ticks_per_second(),
+        })
+    }
+
+    fn forge(&self, trials: usize) -> Result<Cost, Box<dyn Error>> {
+        let repeat = (trials / CANDIDATES).to_string();
+        let mut command = self.command(&self.program);
+        command.args([
+            "--quiet",
+            "--no-progress",
+            "--jobs",
+            JOBS,
+            "--repeat",
+            &repeat,
+        ]);
+        let cost = self.measure(&mut command)?;
+        fs::remove_dir_all(self.path("artifacts"))?;
+        Ok(cost)
+    }
+
+    fn floor(&self, items: usize) -> Result<Cost, Box<dyn Error>> {
+        fs::create_dir(self.path("work"))?;
+        fs::create_dir(self.path("home"))?;
+        let numbers: Vec<String> = (1..=items).map(|it| it.to_string()).collect();
+        fs::write(self.path("numbers"), numbers.join("\n"))?;
+        let mut command = self.command(Path::new("xargs"));
+        command.args(["-P", JOBS, "-n", "1", "sh", "item.sh"]);
+        command.stdin(File::open(self.path("numbers"))?);
+        let cost = self.measure(&mut command)?;
+        let came_home = fs::read_dir(self.path("home"))?.count();
+        if came_home != 2 * items {
+            return Err(format!("{came_home} files of {items} items came home").into());
+        }
+        fs::remove_dir_all(self.path("work"))?;
+        fs::remove_dir_all(self.path("home"))?;
+        Ok(cost)
+    }
+
+    fn start(&self) -> Result<Duration, Box<dyn Error>> {
+        let mut command = self.command(&self.program);
+        Ok(self.measure(command.arg("--version"))?.wall)
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.path().join(path)
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.root.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("FORGE_") {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    /// Runs a program to its end.
+    fn measure(&self, command: &mut Command) -> Result<Cost, Box<dyn Error>> {
+        let before = self.children_cpu();
+        let began = Instant::now();
+        let mut child = command.spawn()?;
+        let pid = child.id();
+        let (over, watched) = mpsc::channel::<()>();
+        let (ended, wall, memory) = std::thread::scope(|scope| {
+            let watch = scope.spawn(move || watch_memory(pid, &watched));
+            let (ended, wall) = (child.wait(), began.elapsed());
+            drop(over);
+            (ended, wall, watch.join().ok().flatten())
+        });
+        let ended = ended?;
+        if !ended.success() {
+            return Err(format!("{command:?}: {ended}").into());
+        }
+        let after = self.children_cpu();
+        Ok(Cost {
+            wall,
+            cpu: after
+                .zip(before)
+                .map(|(after, before)| after.saturating_sub(before)),
+            memory,
+        })
+    }
+
+    /// The processor time of all children that this process has waited for.
+    fn children_cpu(&self) -> Option<Duration> {
+        let stat = fs::read_to_string("/proc/self/stat").ok()?;
+        // The second field is a name in parentheses, which may have spaces.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let mut fields = fields.split_whitespace().skip(13);
+        let user: u64 = fields.next()?.parse().ok()?;
+        let system: u64 = fields.next()?.parse().ok()?;
+        Some(Duration::from_millis((user + system) * 1000 / self.ticks))
+    }
+}
+
+/// The unit of `/proc/self/stat`.
+fn ticks_per_second() -> u64 {
+    let asked = Command::new("getconf").arg("CLK_TCK").output().ok();
+    let asked = asked.and_then(|it| String::from_utf8(it.stdout).ok()?.trim().parse().ok());
+    asked.unwrap_or(100)
+}
+
+/// The most memory that a process had so far, looked up until it is over. Its last few milliseconds may be
+/// missed, in which it only cleans up.
+fn watch_memory(pid: u32, over: &mpsc::Receiver<()>) -> Option<u64> {
+    let mut most = None;
+    loop {
+        most = peak_memory(pid).max(most);
+        match over.recv_timeout(Duration::from_millis(5)) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return most,
+        }
+    }
+}
+
+fn peak_memory(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|it| it.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+fn median<T: Ord + Copy>(values: impl IntoIterator<Item = T>) -> Option<T> {
+    let mut values: Vec<T> = values.into_iter().collect();
+    values.sort();
+    values.get(values.len() / 2).copied()
+}
+
+fn report(forge: &[Cost], floor: &[Cost], big: Cost, starts: &[Duration]) -> io::Result<()> {
+    let seconds = |time: Option<Duration>| time.map(|it| it.as_secs_f64());
+    let megabytes = |bytes: Option<u64>| bytes.map(|it| it as f64 / 1e6);
+    let wall = |costs: &[Cost]| seconds(median(costs.iter().map(|it| it.wall)));
+    let cpu = |costs: &[Cost]| seconds(median(costs.iter().filter_map(|it| it.cpu)));
+    let memory = megabytes(median(forge.iter().filter_map(|it| it.memory)));
+    let start = seconds(median(starts.iter().copied())).map(|it| it * 1000.0);
+    let rows = [
+        (
+            format!("wall, {SMALL} trials"),
+            "s",
+            wall(forge),
+            wall(floor),
+            "at most 0.5x of xargs",
+        ),
+        (
+            format!("CPU, {SMALL} trials"),
+            "s",
+            cpu(forge),
+            cpu(floor),
+            "-",
+        ),
+        (
+            format!("memory, {SMALL} trials"),
+            "MB",
+            memory,
+            None,
+            "at most 25 MB",
+        ),
+        (
+            format!("memory, {BIG} trials"),
+            "MB",
+            megabytes(big.memory),
+            memory,
+            "flat: about 1x of the small run",
+        ),
+        (
+            format!("wall, {BIG} trials"),
+            "s",
+            seconds(Some(big.wall)),
+            None,
+            "-",
+        ),
+        (
+            "forge --version".to_owned(),
+            "ms",
+            start,
+            None,
+            "at most 5 ms",
+        ),
+    ];
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "\n{:<22} {:>11} {:>11} {:>8}  aim",
+        "", "forge", "against", "ratio"
+    )?;
+    for (what, unit, value, against, aim) in rows {
+        let show = |it: Option<f64>| it.map_or("-".to_owned(), |it| format!("{it:.2} {unit}"));
+        let ratio = value.zip(against).map(|(value, against)| value / against);
+        let ratio = ratio.map_or("-".to_owned(), |it| format!("{it:.2}x"));
+        let (value, against) = (show(value), show(against));
+        writeln!(
+            out,
+            "{what:<22} {value:>11} {against:>11} {ratio:>8}  {aim}"
+        )?;
+    }
+    writeln!(
+        out,
+        "\n{REPETITIONS} turns of each, {JOBS} at once, medians; {STARTS} starts; {} cores",
+        std::thread::available_parallelism().map_or(0, usize::from)
+    )
+}

@@ -1,0 +1,152 @@
+//! One local sandbox: a folder, and what may be done in it.
+//!
+//! Promises: a program gets exactly the environment that the contract names; what a program has put in the
+//! place of one of its folders is never taken for that folder.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use rustix::fs::CWD;
+
+use super::place::{self, Place};
+use super::protocol::{Isolation, Policy};
+use super::{Shared, collect, run, upload};
+use crate::name::SandboxId;
+use crate::sandbox::{
+    Area, ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, ErrorKind, Layout,
+    OutputSink, Sandbox, SandboxError, Upload, Usage,
+};
+
+/// A folder of this machine.
+pub(super) struct LocalSandbox {
+    pub id: SandboxId,
+    pub layout: Layout,
+    pub place: Place,
+    /// The folder itself: a program could put another at its path.
+    pub root: OwnedFd,
+    pub shared: Arc<Shared>,
+}
+
+impl fmt::Debug for LocalSandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LocalSandbox").field(&self.id).finish()
+    }
+}
+
+impl LocalSandbox {
+    /// Opens an area, unless a program has put something else in its place.
+    fn area(&self, area: Area) -> rustix::io::Result<OwnedFd> {
+        let name = match area {
+            Area::Work => place::WORK,
+            Area::Artifacts => place::ARTIFACTS,
+            Area::Forge => place::FORGE,
+        };
+        place::open_folder(&self.root, name)
+    }
+
+    async fn put_all(&self, files: &[Upload]) -> Result<(), SandboxError> {
+        for file in files {
+            let put = async { upload::put(&self.area(file.area)?, file).await };
+            put.await.map_err(|error| {
+                let message = format!("{}: {error}", file.path);
+                let kind = error.kind();
+                SandboxError::machine("upload a file", io::Error::new(kind, message))
+            })?;
+        }
+        Ok(())
+    }
+
+    async fn run_one(
+        &self,
+        command: &Command,
+        output: &mut dyn OutputSink,
+    ) -> Result<CommandResult, SandboxError> {
+        // The sandbox may have vanished with a swept temporary folder: not the candidate's doing.
+        if place::open_folder(CWD, &self.layout.work).is_err() {
+            let message = format!("its folder {} is gone", self.layout.work);
+            return Err(SandboxError::new(ErrorKind::Lost, "run a command", message));
+        }
+        let work = Path::new(&self.layout.work);
+        let (program, arguments) = match self.shared.programs.find(command, work).await {
+            Ok(found) => found,
+            Err(names) => {
+                return Ok(CommandResult {
+                    end: CommandEnd::NotFound(names),
+                    took: Duration::ZERO,
+                    usage: Usage::default(),
+                });
+            }
+        };
+        let own = [
+            ("PATH", program.path.as_str()),
+            ("HOME", &self.layout.work),
+            ("LANG", "C.UTF-8"),
+            ("TMPDIR", &self.layout.tmp),
+        ];
+        let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut env = BTreeMap::from(own);
+        env.extend(command.env.clone());
+        let policy = Policy {
+            isolation: Isolation::Process,
+            program: program.file,
+            arguments,
+            env: env.into_iter().collect(),
+            work: self.layout.work.clone(),
+            root: self.place.root(),
+            limit: command.limit,
+        };
+        let context = run::Context {
+            helper: self.shared.helper.as_deref(),
+            id: &self.id,
+            orphans: &self.shared.orphans,
+        };
+        run::run(&context, &policy, command, output).await
+    }
+}
+
+impl Sandbox for LocalSandbox {
+    fn id(&self) -> &SandboxId {
+        &self.id
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn isolation(&self) -> &str {
+        self.shared.isolation
+    }
+
+    fn upload<'a>(&'a self, files: &'a [Upload]) -> BoxFuture<'a, Result<(), SandboxError>> {
+        self.put_all(files).boxed()
+    }
+
+    fn run<'a>(
+        &'a self,
+        command: &'a Command,
+        output: &'a mut dyn OutputSink,
+    ) -> BoxFuture<'a, Result<CommandResult, SandboxError>> {
+        self.run_one(command, output).boxed()
+    }
+
+    fn collect<'a>(
+        &'a self,
+        what: &'a Collect,
+        home: &'a mut dyn ArtifactSink,
+    ) -> BoxFuture<'a, Result<Collected, SandboxError>> {
+        async move {
+            // An area that is no folder any more holds nothing that may come home.
+            let work = self.area(Area::Work).ok();
+            let artifacts = self.area(Area::Artifacts).ok();
+            collect::collect(work.as_ref(), artifacts.as_ref(), what, home).await
+        }
+        .boxed()
+    }
+}

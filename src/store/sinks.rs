@@ -1,0 +1,312 @@
+//! Sinks: what a trial prints and leaves, on its way into its folder.
+//!
+//! Promises: capped and redacted as it comes, in constant memory; a file that does not arrive whole leaves
+//! nothing behind; the first failure of the disk is told, and nothing is written after it.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::TrialFolder;
+use crate::candidate::hex;
+use crate::event::{ArtifactRecord, StreamRecord};
+use crate::name::RelativePath;
+use crate::quantity::ByteCount;
+use crate::redact::{RedactStream, Redactor};
+use crate::sandbox::{Area, ArtifactSink, OutputSink, Stream};
+
+/// One output stream on its way to a file.
+#[derive(Debug)]
+struct StreamFile {
+    file: File,
+    name: &'static str,
+    redact: RedactStream,
+    limit: u64,
+    bytes: u64,
+    kept: u64,
+    failed: Option<io::Error>,
+}
+
+impl StreamFile {
+    fn create(
+        folder: &Path,
+        name: &'static str,
+        redactor: &Arc<Redactor>,
+        limit: ByteCount,
+    ) -> io::Result<Self> {
+        let file = File::create(folder.join(name))?;
+        let redact = redactor.stream();
+        Ok(Self {
+            file,
+            name,
+            redact,
+            limit: limit.0,
+            bytes: 0,
+            kept: 0,
+            failed: None,
+        })
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let room = usize::try_from(self.limit - self.kept).unwrap_or(usize::MAX);
+        let kept = &bytes[..bytes.len().min(room)];
+        self.bytes += bytes.len() as u64;
+        self.kept += kept.len() as u64;
+        let (file, failed) = (&mut self.file, &mut self.failed);
+        if !kept.is_empty() {
+            self.redact
+                .push(kept, &mut |clean| write_once(file, failed, clean));
+        }
+    }
+
+    fn finish(&mut self) -> io::Result<StreamRecord> {
+        let (file, failed) = (&mut self.file, &mut self.failed);
+        self.redact
+            .finish(&mut |clean| write_once(file, failed, clean));
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => Ok(StreamRecord {
+                file: self.name.to_owned(),
+                bytes: self.bytes,
+                dropped: self.bytes - self.kept,
+            }),
+        }
+    }
+}
+
+/// Writes unless something went wrong before; remembers the first error.
+fn write_once(file: &mut File, failed: &mut Option<io::Error>, bytes: &[u8]) {
+    if failed.is_none() {
+        *failed = file.write_all(bytes).err();
+    }
+}
+
+/// Both output streams of a command on their way to files.
+#[derive(Debug)]
+pub struct OutputFiles {
+    stdout: StreamFile,
+    stderr: StreamFile,
+}
+
+impl OutputFiles {
+    /// Begins `stdout.log` and `stderr.log`, each capped at `limit`.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub fn create(
+        folder: &TrialFolder,
+        redactor: &Arc<Redactor>,
+        limit: ByteCount,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            stdout: StreamFile::create(&folder.path, "stdout.log", redactor, limit)?,
+            stderr: StreamFile::create(&folder.path, "stderr.log", redactor, limit)?,
+        })
+    }
+
+    /// Ends both, and says what they hold.
+    ///
+    /// # Errors
+    /// When something could not be written.
+    pub fn finish(&mut self) -> io::Result<(StreamRecord, StreamRecord)> {
+        Ok((self.stdout.finish()?, self.stderr.finish()?))
+    }
+
+    fn of(&mut self, stream: Stream) -> &mut StreamFile {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
+}
+
+impl OutputSink for OutputFiles {
+    fn write(&mut self, stream: Stream, bytes: &[u8]) {
+        self.of(stream).write(bytes);
+    }
+
+    fn dropped(&mut self, stream: Stream, bytes: u64) {
+        self.of(stream).bytes += bytes;
+    }
+}
+
+/// Both output streams of a setup command, in one file, one after the other as they come.
+#[derive(Debug)]
+pub struct SetupLog(StreamFile);
+
+impl SetupLog {
+    /// Begins `setup.log`, capped at `limit`.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn create(
+        folder: &TrialFolder,
+        redactor: &Arc<Redactor>,
+        limit: ByteCount,
+    ) -> io::Result<Self> {
+        StreamFile::create(&folder.path, "setup.log", redactor, limit).map(Self)
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// When something could not be written.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.0.finish().map(drop)
+    }
+}
+
+impl OutputSink for SetupLog {
+    fn write(&mut self, _: Stream, bytes: &[u8]) {
+        self.0.write(bytes);
+    }
+
+    fn dropped(&mut self, _: Stream, bytes: u64) {
+        self.0.bytes += bytes;
+    }
+}
+
+/// A file that is coming home.
+#[derive(Debug)]
+struct Arriving {
+    area: Area,
+    /// Below the trial's folder.
+    path: String,
+    file: File,
+    aside: PathBuf,
+    hasher: Sha256,
+    bytes: u64,
+    redact: RedactStream,
+}
+
+/// Collected files on their way home.
+#[derive(Debug)]
+pub struct ArtifactFiles {
+    folder: PathBuf,
+    /// The name that the artifact gets.
+    output: RelativePath,
+    redactor: Arc<Redactor>,
+    /// Whether the candidate was stopped before it could finish.
+    partial: bool,
+    arriving: Option<Arriving>,
+    /// The artifact, when it came home.
+    pub artifact: Option<ArtifactRecord>,
+    /// The others.
+    pub files: Vec<ArtifactRecord>,
+}
+
+impl ArtifactFiles {
+    /// Where a trial's files go.
+    #[must_use]
+    pub fn new(
+        folder: &TrialFolder,
+        output: &RelativePath,
+        redactor: &Arc<Redactor>,
+        partial: bool,
+    ) -> Self {
+        Self {
+            folder: folder.path.clone(),
+            output: output.clone(),
+            redactor: Arc::clone(redactor),
+            partial,
+            arriving: None,
+            artifact: None,
+            files: Vec::new(),
+        }
+    }
+
+    /// A path that no file of the trial has yet: two names may be the same without their secrets.
+    fn free(&self, path: &str) -> String {
+        let taken = |path: &str| self.files.iter().any(|file| file.path == path);
+        let mut free = path.to_owned();
+        let mut count = 1;
+        while taken(&free) {
+            count += 1;
+            free = format!("{path}-{count}");
+        }
+        free
+    }
+
+    fn discard(&mut self) {
+        if let Some(unfinished) = self.arriving.take() {
+            // It may be gone with its folder; then there is nothing to discard.
+            drop(fs::remove_file(unfinished.aside));
+        }
+    }
+}
+
+impl Drop for ArtifactFiles {
+    fn drop(&mut self) {
+        self.discard();
+    }
+}
+
+impl ArtifactSink for ArtifactFiles {
+    fn begin(&mut self, area: Area, path: &RelativePath, _bytes: u64) -> io::Result<()> {
+        self.discard();
+        let path = match area {
+            Area::Work => self.output.to_string(),
+            Area::Artifacts | Area::Forge => {
+                self.free(&self.redactor.text(&format!("files/{path}")))
+            }
+        };
+        let to = self.folder.join(&path);
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let aside = self.folder.join(".arriving");
+        self.arriving = Some(Arriving {
+            area,
+            path,
+            file: File::create(&aside)?,
+            aside,
+            hasher: Sha256::new(),
+            bytes: 0,
+            redact: self.redactor.stream(),
+        });
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let arriving = self.arriving.as_mut().ok_or(io::ErrorKind::InvalidInput)?;
+        arriving.take(Some(bytes))
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        let mut arriving = self.arriving.take().ok_or(io::ErrorKind::InvalidInput)?;
+        arriving.take(None)?;
+        fs::rename(&arriving.aside, self.folder.join(&arriving.path))?;
+        let record = ArtifactRecord {
+            path: arriving.path,
+            bytes: arriving.bytes,
+            sha256: hex(&arriving.hasher.finalize()),
+            partial: self.partial,
+        };
+        match arriving.area {
+            Area::Work => self.artifact = Some(record),
+            Area::Artifacts | Area::Forge => self.files.push(record),
+        }
+        Ok(())
+    }
+}
+
+impl Arriving {
+    /// Takes the next bytes, or the end.
+    fn take(&mut self, bytes: Option<&[u8]>) -> io::Result<()> {
+        let (file, hasher, count) = (&mut self.file, &mut self.hasher, &mut self.bytes);
+        let mut failed = None;
+        let mut store = |clean: &[u8]| {
+            write_once(file, &mut failed, clean);
+            hasher.update(clean);
+            *count += clean.len() as u64;
+        };
+        match bytes {
+            Some(bytes) => self.redact.push(bytes, &mut store),
+            None => self.redact.finish(&mut store),
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,174 @@
+//! What goes into the sandbox of one trial, where, and what is started in it.
+
+use std::collections::BTreeMap;
+
+use super::{Job, World};
+use crate::candidate::Dependencies;
+use crate::name::{RelativePath, RunId};
+use crate::sandbox::{Area, Collect, Command, Content, Layout, Upload};
+
+/// Where things are in the sandbox of one trial.
+pub(super) struct Place {
+    pub(super) layout: Layout,
+    /// The artifact, below the working directory.
+    pub(super) output: RelativePath,
+    /// The virtual environment, if one is made.
+    pub(super) venv: String,
+}
+
+impl Place {
+    pub(super) fn new(job: &Job, layout: &Layout) -> Self {
+        let output = RelativePath::parse(&format!("{}_output.md", job.id.candidate));
+        Self {
+            layout: layout.clone(),
+            // A candidate's name is a path component, so this is one too.
+            output: output.unwrap_or_else(|_| crate::objective::default_output()),
+            venv: format!("{}/venv", layout.forge),
+        }
+    }
+
+    pub(super) fn output_path(&self) -> String {
+        self.layout.path(Area::Work, &self.output)
+    }
+
+    pub(super) fn uploads(job: &Job) -> Vec<Upload> {
+        let own = job.candidate.files.iter().map(|file| Upload {
+            area: Area::Work,
+            path: file.path.clone(),
+            content: Content::File(file.from.clone()),
+            executable: file.executable,
+        });
+        let inputs = job.objective.inputs.iter().filter_map(|input| {
+            let path = RelativePath::parse(&format!("inputs/{}", input.path)).ok()?;
+            let content = Content::File(input.from.clone());
+            Some(Upload {
+                area: Area::Work,
+                path,
+                content,
+                executable: false,
+            })
+        });
+        own.chain(inputs)
+            .chain(prompt_file(&job.objective.prompt))
+            .collect()
+    }
+
+    pub(super) fn env(&self, job: &Job, run: &RunId) -> BTreeMap<String, String> {
+        let mut env = BTreeMap::clone(&job.env);
+        let own = [
+            ("FORGE_OBJECTIVE", job.objective.prompt.to_string()),
+            (
+                "FORGE_OBJECTIVE_FILE",
+                format!("{}/{PROMPT_FILE}", self.layout.forge),
+            ),
+            ("FORGE_OUTPUT", self.output_path()),
+            ("FORGE_ARTIFACTS", self.layout.artifacts.clone()),
+            ("FORGE_INPUTS", format!("{}/inputs", self.layout.work)),
+            ("FORGE_CANDIDATE", job.id.candidate.to_string()),
+            ("FORGE_RUN", run.to_string()),
+            ("FORGE_TRIAL", job.id.to_string()),
+            ("FORGE_SEED", job.seed.to_string()),
+        ];
+        env.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        env
+    }
+
+    pub(super) fn run_command(&self, job: &Job, world: &World, collect: Collect) -> Command {
+        let start = &job.candidate.start;
+        let in_venv = match &job.candidate.dependencies {
+            Dependencies::PythonFile(_) | Dependencies::PythonInline(_) => start.python,
+            Dependencies::None | Dependencies::Node { .. } => false,
+        };
+        let programs = if in_venv {
+            vec![vec![format!("{}/bin/python", self.venv), "-u".to_owned()]]
+        } else {
+            start.programs.clone()
+        };
+        let mut arguments = start.entry.clone();
+        arguments.extend([job.objective.prompt.to_string(), self.output_path()]);
+        Command {
+            programs,
+            arguments,
+            env: self.env(job, &world.run),
+            limit: job.limits.run,
+            output_limit: job.limits.output,
+            then_collect: Some(collect),
+        }
+    }
+
+    pub(super) fn setup_steps(&self, job: &Job, world: &World) -> Vec<Command> {
+        let step = |argv: &[&str], env: BTreeMap<String, String>| Command {
+            programs: vec![vec![argv[0].to_owned()]],
+            arguments: argv[1..].iter().map(|&it| it.to_owned()).collect(),
+            env,
+            limit: job.limits.setup,
+            output_limit: job.limits.output,
+            then_collect: None,
+        };
+        let mut installer = BTreeMap::clone(&job.env);
+        for (name, value) in &world.installer_env {
+            installer
+                .entry(name.clone())
+                .or_insert_with(|| value.clone());
+        }
+        let python = format!("{}/bin/python", self.venv);
+        let pip = [
+            python.as_str(),
+            "-m",
+            "pip",
+            "install",
+            "--no-input",
+            "--quiet",
+        ];
+        let mut steps = Vec::new();
+        match &job.candidate.dependencies {
+            Dependencies::None => {}
+            Dependencies::PythonFile(file) => {
+                steps.push(step(
+                    &["python3", "-m", "venv", &self.venv],
+                    installer.clone(),
+                ));
+                steps.push(step(
+                    &[&pip[..], &["-r", file.as_str()]].concat(),
+                    installer,
+                ));
+            }
+            Dependencies::PythonInline(packages) => {
+                let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
+                steps.push(step(
+                    &["python3", "-m", "venv", &self.venv],
+                    installer.clone(),
+                ));
+                steps.push(step(&[&pip[..], &["--"], &packages].concat(), installer));
+            }
+            Dependencies::Node { folder, locked } => {
+                let verb = if *locked { "ci" } else { "install" };
+                let folder = folder.as_ref().map_or(".", RelativePath::as_str);
+                let argv = ["npm", verb, "--prefix", folder, "--no-audit", "--no-fund"];
+                steps.push(step(&argv, installer));
+            }
+        }
+        let own = self.env(job, &world.run);
+        steps.extend(
+            job.candidate
+                .setup
+                .iter()
+                .map(|line| step(&["sh", "-c", line], own.clone())),
+        );
+        steps
+    }
+}
+
+/// The prompt as a file, in [`Area::Forge`].
+pub(super) const PROMPT_FILE: &str = "objective.txt";
+
+pub(super) fn prompt_file(prompt: &str) -> Option<Upload> {
+    let path = RelativePath::parse(PROMPT_FILE).ok()?;
+    let content = Content::Bytes(prompt.as_bytes().into());
+    Some(Upload {
+        area: Area::Forge,
+        path,
+        content,
+        executable: false,
+    })
+}
