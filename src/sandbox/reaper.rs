@@ -45,7 +45,7 @@
 //! let report = forge::sandbox::reaper::CleanupReport(Default::default());
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -259,6 +259,7 @@ impl Reaper {
             // Weak, so that the channel closes when everybody else has gone.
             requests: requests.downgrade(),
             registry: BTreeMap::new(),
+            abandoned: BTreeSet::new(),
             cleanup: Cleanup::default(),
         };
         let this = Self {
@@ -338,6 +339,8 @@ struct Keeper {
     requests: mpsc::WeakUnboundedSender<Request>,
     /// What is not known to be gone. What is gone is only counted, so that this stays small.
     registry: BTreeMap<SandboxName, Fate>,
+    /// Creates that were not waited for to the end: that nothing has their name yet proves nothing.
+    abandoned: BTreeSet<SandboxName>,
     cleanup: Cleanup,
 }
 
@@ -506,6 +509,10 @@ impl Keeper {
 
     fn end_delete(&mut self, (name, id, result): Deleted) {
         match result {
+            Ok(()) if id.is_none() && self.abandoned.contains(&name) => {
+                let error = "its creation did not end, and may still succeed".to_owned();
+                self.registry.insert(name, Fate::Unclear { id, error });
+            }
             Ok(()) => self.gone(&name, id.is_some()),
             Err(error) => {
                 self.registry.insert(name, Fate::Unclear { id, error });
@@ -584,8 +591,9 @@ impl Keeper {
 
     fn give_up_creates(&mut self, works: &mut Works, why: &str) {
         works.creates = FuturesUnordered::new();
-        for fate in self.registry.values_mut() {
+        for (name, fate) in &mut self.registry {
             if *fate == Fate::Creating {
+                self.abandoned.insert(name.clone());
                 *fate = Fate::Unclear {
                     id: None,
                     error: why.to_owned(),

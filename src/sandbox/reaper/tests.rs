@@ -506,6 +506,17 @@ async fn in_a_hurry_patience_is_short_but_not_none() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_create_that_does_not_end_is_reported_never_taken_for_none() {
+    let provider = Arc::new(Faulty::default());
+    provider.creates.lock().unwrap().push(Fault::Slow(60_000));
+    let (reaper, stop) = start(&provider, Layers::ALL);
+    let waiting = tokio::time::timeout(Duration::from_millis(100), acquire(&reaper)).await;
+    assert!(waiting.is_err());
+    stop.send_replace(Stopping::Hurry);
+    assert_eq!(reaper.close().await.cleanup().unconfirmed.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn in_a_hurry_a_create_under_way_is_waited_for_and_deleted() {
     let provider = Arc::new(Faulty::default());
     provider.creates.lock().unwrap().push(Fault::Slow(2000));
