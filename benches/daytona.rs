@@ -2,7 +2,8 @@
 //! program as a ratio to its critical path, and its peak memory, in one run: `cargo bench --bench daytona`.
 //!
 //! `FakeDaytona` stands in for the cloud. It does not run the commands here: a thousand of them would
-//! measure this machine. It waits as long as they would, and answers with what they would have left.
+//! measure this machine. It waits as long as they would, and answers with what they would have left. With
+//! `TMPDIR` on a disk in memory (`/dev/shm`), the disk is not measured either.
 
 #[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/forge/support/fake_daytona.rs"]
@@ -37,20 +38,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout();
     writeln!(
         out,
-        "{:<44} {:>7} {:>7} {:>6} {:>6}  {:>8} {:>6}",
-        "case", "ideal", "wall", "ratio", "limit", "peak", "429"
+        "{:<50} {:>7} {:>7} {:>6} {:>6} {:>7} {:>9} {:>4}",
+        "case", "ideal", "wall", "ratio", "limit", "CPU", "peak", "429"
     )?;
     for case in cases() {
-        let (wall, peak, throttled) = measure(&case)?;
+        let (wall, used, throttled) = measure(&case)?;
         let ratio = wall.as_secs_f64() / case.ideal.as_secs_f64();
         writeln!(
             out,
-            "{:<44} {:>6.2}s {:>6.2}s {ratio:>6.3} {:>6.2}  {:>5} MiB {throttled:>6}",
+            "{:<50} {:>6.2}s {:>6.2}s {ratio:>6.3} {:>6.2} {:>6.2}s {:>5} MiB {throttled:>4}",
             case.name,
             case.ideal.as_secs_f64(),
             wall.as_secs_f64(),
             case.limit,
-            peak / 1024,
+            used.cpu.as_secs_f64(),
+            used.peak >> 10,
         )?;
     }
     Ok(())
@@ -111,8 +113,16 @@ fn cases() -> [Case; 3] {
     ]
 }
 
-/// The time of the whole program, its peak memory in KiB, and how many calls were answered 429.
-fn measure(case: &Case) -> Result<(Duration, u64, usize), Box<dyn Error>> {
+/// What a process has used, where the system tells.
+#[derive(Debug, Clone, Copy, Default)]
+struct Used {
+    cpu: Duration,
+    /// The most memory, in KiB.
+    peak: u64,
+}
+
+/// The time of the whole program, what it used, and how many calls were answered 429.
+fn measure(case: &Case) -> Result<(Duration, Used, usize), Box<dyn Error>> {
     let project = tempfile::tempdir()?;
     for folder in ["candidates", "objectives"] {
         std::fs::create_dir(project.path().join(folder))?;
@@ -135,28 +145,43 @@ fn measure(case: &Case) -> Result<(Duration, u64, usize), Box<dyn Error>> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()?;
-    let mut peak = 0;
+    let mut used = Used::default();
     let status = loop {
-        peak = high_water(forge.id()).unwrap_or(peak);
+        used = used_by(forge.id()).unwrap_or(used);
         if let Some(status) = forge.try_wait()? {
             break status;
         }
-        pause();
+        look_again_soon();
     };
     let wall = began.elapsed();
     if !status.success() {
         return Err(format!("{}: forge ended with {status}", case.name).into());
     }
-    Ok((wall, peak, fake.throttled()))
+    Ok((wall, used, fake.throttled()))
 }
 
-/// The most memory that a process has had, in KiB, where the system tells.
-fn high_water(process: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status
+#[expect(
+    clippy::disallowed_methods,
+    reason = "blocks the main thread, which only waits"
+)]
+fn look_again_soon() {
+    std::thread::sleep(Duration::from_millis(10));
+}
+
+fn used_by(process: u32) -> Option<Used> {
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{process}/{file}")).ok();
+    let status = read("status")?;
+    let peak = status
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().trim_end_matches("kB").trim().parse().ok()
+    let peak = peak.trim().trim_end_matches("kB").trim().parse().ok()?;
+    let stat = read("stat")?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.filter_map(|field| field.parse::<u64>().ok()).sum();
+    // Linux counts them in hundredths of a second, whatever its own clock does.
+    let cpu = Duration::from_millis(ticks * 10);
+    Some(Used { cpu, peak })
 }
 
 /// What stands in for running the candidate: the time, the status, the bundle.
@@ -198,13 +223,4 @@ fn entry(path: &str, text: &str) -> String {
     let sum: u32 = head("").bytes().map(u32::from).sum();
     let padded = size.div_ceil(512) * 512;
     format!("{}{text:\0<padded$}", head(&format!("{sum:06o}\0 ")))
-}
-
-/// A short while, between two looks at a process.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "blocks a thread of the bench's own"
-)]
-fn pause() {
-    std::thread::sleep(Duration::from_millis(10));
 }
