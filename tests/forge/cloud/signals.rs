@@ -119,10 +119,8 @@ fn a_hundred_sandboxes_are_deleted_side_by_side() {
         .map(|seen| seen.at)
         .collect();
     assert_eq!(deletes.len(), 100, "one call each");
-    let (first, last) = (deletes.iter().min().unwrap(), deletes.iter().max().unwrap());
-    let spread = last.saturating_sub(*first);
-    assert!(
-        spread < Duration::from_secs(5),
-        "one after the other: {spread:?}"
-    );
+    // Before the first of them can have been answered.
+    let answered = *deletes.iter().min().unwrap() + Duration::from_millis(300);
+    let early = deletes.iter().filter(|at| **at < answered).count();
+    assert!(early > 1, "one after the other");
 }
