@@ -151,21 +151,17 @@ fn measure(case: &Case) -> Result<(Duration, Used, usize), Box<dyn Error>> {
         if let Some(status) = forge.try_wait()? {
             break status;
         }
+<<<<<<< HEAD
         look_again_soon();
+=======
+        pause();
+>>>>>>> 6e8edfac879e07b7ef8864598c3109a5bfbb20a2
     };
     let wall = began.elapsed();
     if !status.success() {
         return Err(format!("{}: forge ended with {status}", case.name).into());
     }
     Ok((wall, used, fake.throttled()))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "blocks the main thread, which only waits"
-)]
-fn look_again_soon() {
-    std::thread::sleep(Duration::from_millis(10));
 }
 
 fn used_by(process: u32) -> Option<Used> {

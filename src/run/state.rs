@@ -150,6 +150,7 @@ impl State {
                         cause,
                         hurry: true,
                     }));
+                    effects.push(Effect::Press(Stopping::Hurry));
                 }
             }
         }
@@ -589,8 +590,9 @@ mod tests {
             (ends(&effects), started(&effects)),
             (vec![TrialEnd::Cancelled], vec![])
         );
-        state.handle(Input::Hurry(StopCause::Interrupt), now);
+        let effects = state.handle(Input::Hurry(StopCause::Interrupt), now);
         assert_eq!(state.stopping(), Stopping::Hurry);
+        assert!(effects.contains(&Effect::Press(Stopping::Hurry)));
         assert!(
             state
                 .handle(lost(1, ErrorKind::Server), now)
