@@ -151,11 +151,7 @@ fn measure(case: &Case) -> Result<(Duration, Used, usize), Box<dyn Error>> {
         if let Some(status) = forge.try_wait()? {
             break status;
         }
-<<<<<<< HEAD
-        look_again_soon();
-=======
         pause();
->>>>>>> 6e8edfac879e07b7ef8864598c3109a5bfbb20a2
     };
     let wall = began.elapsed();
     if !status.success() {
@@ -219,4 +215,13 @@ fn entry(path: &str, text: &str) -> String {
     let sum: u32 = head("").bytes().map(u32::from).sum();
     let padded = size.div_ceil(512) * 512;
     format!("{}{text:\0<padded$}", head(&format!("{sum:06o}\0 ")))
+}
+
+/// A short while, between two looks at a process.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "blocks a thread of the bench's own"
+)]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(10));
 }
