@@ -285,3 +285,14 @@ fn dispatch(matches: &ArgMatches) -> End {
         Some(Command::Doctor) => doctor::doctor(Printer::new()),
     }
 }
+
+/// A runtime on all cores; says why when there is none.
+fn runtime(printer: Printer) -> Result<tokio::runtime::Runtime, End> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(|error| {
+        printer.error(&error, None);
+        End::Incomplete
+    })
+}

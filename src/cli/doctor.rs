@@ -17,15 +17,9 @@ const INTERPRETERS: [&str; 10] = [
 ];
 
 pub(super) fn doctor(printer: Printer) -> End {
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match super::runtime(printer) {
         Ok(runtime) => runtime,
-        Err(error) => {
-            printer.error(&error, None);
-            return End::Incomplete;
-        }
+        Err(end) => return end,
     };
     let variables = forge::settings::variables();
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);

@@ -58,15 +58,9 @@ pub(super) fn score(args: &ScoreArgs, printer: Printer) -> End {
         .unwrap_or_else(|| "objectives".into());
     let variables = forge::settings::variables();
     let place = mode::local(&variables);
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match super::runtime(printer) {
         Ok(runtime) => runtime,
-        Err(error) => {
-            printer.error(&error, None);
-            return End::Incomplete;
-        }
+        Err(end) => return end,
     };
     let project = forge::settings::project(Path::new(".")).unwrap_or_default();
     let redactor = Redactor::new(forge::settings::declared(&project, &variables));

@@ -56,15 +56,9 @@ pub(super) fn run(args: &RunArgs, matches: &ArgMatches) -> End {
             return End::Usage;
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match super::runtime(printer) {
         Ok(runtime) => runtime,
-        Err(error) => {
-            printer.error(&error, None);
-            return End::Incomplete;
-        }
+        Err(end) => return end,
     };
     let how = runtime.block_on(async {
         let (causes, listen) = match signals::listen() {

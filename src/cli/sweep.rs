@@ -37,15 +37,9 @@ pub(super) struct SweepArgs {
 }
 
 pub(super) fn sweep(args: &SweepArgs, printer: Printer) -> End {
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match super::runtime(printer) {
         Ok(runtime) => runtime,
-        Err(error) => {
-            printer.error(&error, None);
-            return End::Incomplete;
-        }
+        Err(end) => return end,
     };
     runtime.block_on(go(args, printer))
 }

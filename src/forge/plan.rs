@@ -100,7 +100,7 @@ impl ForgeBuilder {
     }
 
     /// Loads candidates and objectives, so that the problems of both are told at once. For callers who want
-    /// to look at them first; [`Forge::run`] does it by itself.
+    /// to look at them first; [`Forge::run`](crate::Forge::run) does it by itself.
     ///
     /// # Errors
     /// Everything that is wrong with them.
