@@ -23,6 +23,15 @@ pub const MAX_PROMPT_BYTES: usize = 96 * 1024;
 /// The name that an artifact gets at home unless the objective says otherwise.
 pub const DEFAULT_OUTPUT: &str = "discord_post.md";
 
+/// Names in a trial's folder that an artifact cannot take, because forge writes files of these names.
+pub const TAKEN_OUTPUTS: [&str; 5] = [
+    "trial.json",
+    "stdout.log",
+    "stderr.log",
+    "setup.log",
+    "files",
+];
+
 /// One file that is copied into every sandbox of the objective.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {

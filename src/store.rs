@@ -19,15 +19,6 @@ pub use sinks::{ArtifactFiles, OutputFiles, SetupLog};
 /// Text in `trial.json` holds at most this many bytes; longer or binary files are named instead.
 pub const INLINE_LIMIT: u64 = 64 * 1024;
 
-/// Names in a trial's folder that an artifact cannot take.
-pub const RESERVED: [&str; 5] = [
-    "trial.json",
-    "stdout.log",
-    "stderr.log",
-    "setup.log",
-    "files",
-];
-
 /// One run's folder below `artifacts/`.
 #[derive(Debug, Clone)]
 pub struct RunFolder {

@@ -44,12 +44,9 @@ pub(super) fn score(args: &ScoreArgs, printer: Printer) -> End {
         Ok(folder) => folder,
         Err(end) => return end,
     };
-    let extra = match Extra::open(&args.outputs) {
+    let extra = match Extra::open_or_tell(&args.outputs, printer) {
         Ok(extra) => extra,
-        Err(problem) => {
-            printer.note(&forge::problem::Problems::from(problem).to_string());
-            return End::Usage;
-        }
+        Err(end) => return end,
     };
     let objectives = args
         .folders
@@ -89,12 +86,9 @@ pub(super) fn report(args: &ReportArgs, printer: Printer) -> End {
         Ok(folder) => folder,
         Err(end) => return end,
     };
-    let extra = match Extra::open(&args.outputs) {
+    let extra = match Extra::open_or_tell(&args.outputs, printer) {
         Ok(extra) => extra,
-        Err(problem) => {
-            printer.note(&forge::problem::Problems::from(problem).to_string());
-            return End::Usage;
-        }
+        Err(end) => return end,
     };
     match rescore::replay(&folder) {
         Ok(summary) => render(

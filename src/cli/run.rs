@@ -49,12 +49,9 @@ pub(super) fn run(args: &RunArgs, matches: &ArgMatches) -> End {
             return End::Usage;
         }
     };
-    let extra = match Extra::open(&args.outputs) {
+    let extra = match Extra::open_or_tell(&args.outputs, printer) {
         Ok(extra) => extra,
-        Err(problem) => {
-            printer.note(&Problems::from(problem).to_string());
-            return End::Usage;
-        }
+        Err(end) => return end,
     };
     let runtime = match super::runtime(printer) {
         Ok(runtime) => runtime,

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use forge::exit::ExitCode as End;
-use forge::problem::Problem;
+use forge::problem::{Problem, Problems};
 use forge::report::{Format, Report, Style};
 use forge::settings;
 use forge::store::{RunFolder, write_whole};
@@ -20,7 +20,15 @@ pub(super) const ROOM: &str = "is there room on the disk, and may you write ther
 pub(super) struct Extra(Vec<(Format, PathBuf)>);
 
 impl Extra {
-    pub(super) fn open(outputs: &Outputs) -> Result<Self, Problem> {
+    /// Opens them, or says which cannot be written.
+    pub(super) fn open_or_tell(outputs: &Outputs, printer: Printer) -> Result<Self, End> {
+        Self::open(outputs).map_err(|problem| {
+            printer.note(&Problems::from(problem).to_string());
+            End::Usage
+        })
+    }
+
+    fn open(outputs: &Outputs) -> Result<Self, Problem> {
         let asked = [
             (Format::Junit, "--junit", &outputs.junit),
             (Format::Markdown, "--markdown", &outputs.markdown),

@@ -14,7 +14,7 @@ use crate::score::gate::Gate;
 use crate::tree::{Folder, Located, MAX_FILES, MAX_TREE_BYTES, TreeFile, hash_file, reason};
 use crate::yaml::decode::{Fields, Value, document};
 
-use super::{Input, Objective, check_prompt, default_gates, default_output};
+use super::{Input, Objective, TAKEN_OUTPUTS, check_prompt, default_gates, default_output};
 
 mod patterns;
 mod scoring;
@@ -43,8 +43,6 @@ const GATES: [&str; 7] = [
     "regex",
     "json_schema",
 ];
-/// What forge itself writes into the folder of a trial.
-const TAKEN_OUTPUTS: [&str; 4] = ["trial.json", "stdout.log", "stderr.log", "files"];
 const PROMPT_HINT: &str =
     "say what is to be done, for example `prompt: Write a post about the week`";
 
