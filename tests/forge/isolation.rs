@@ -198,6 +198,7 @@ impl Yard {
             // Backwards, so that who looks for it does not find this.
             "needle": self.needle().chars().rev().collect::<String>(),
             "mark": self.mark,
+            "objective": name,
             "namespace": namespace("pid"),
             "ipc": namespace("ipc"),
         });

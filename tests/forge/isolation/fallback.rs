@@ -37,7 +37,10 @@ const OLD: Machine = Machine {
 const OLD_DOCKER: Machine = Machine {
     options: &["docker", "no-landlock"],
     level: Level::Process,
-    says: &["local runs: process", "no isolation: scripts can read your files"],
+    says: &[
+        "local runs: process",
+        "no isolation: scripts can read your files",
+    ],
 };
 const MASKED: Machine = Machine {
     options: &["masked"],

@@ -2,6 +2,7 @@
 //! to go. Counts are small unless the environment asks for more.
 
 use std::path::Path;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -29,7 +30,7 @@ fn scaled(name: &str, usual: u32) -> u32 {
 const STAYS: &str = "import os, sys, time\n\
     from common import neighbour\n\
     held = neighbour('hello ' + os.environ['FORGE_CANDIDATE'])\n\
-    held.recv(1)\n\
+    held.recv(3)\n\
     if os.fork() == 0:\n\
     \x20   os.setsid()\n\
     \x20   if os.fork(): os._exit(0)\n\
@@ -42,14 +43,32 @@ fn yard() -> Yard {
         .file("candidates/quick.sh", "#!/bin/sh\nexec sleep 300\n")
 }
 
-/// The processes below a forge: those that it started, and theirs.
-fn keepers(forge: u32) -> Vec<Pid> {
-    let path = format!("/proc/{forge}/task");
-    let threads = std::fs::read_dir(path).into_iter().flatten().flatten();
-    let children = threads.filter_map(|it| std::fs::read_to_string(it.path().join("children")).ok());
-    let children: Vec<String> = children.collect();
-    let ids = children.iter().flat_map(|it| it.split_whitespace());
-    ids.filter_map(|id| Pid::from_raw(id.parse().ok()?)).collect()
+/// The processes of a forge that watch over programs: forge itself, run again, and again below that.
+fn helpers(forge: u32) -> Vec<Pid> {
+    let mut found = children(forge);
+    let mut next = 0;
+    while let Some(pid) = found.get(next) {
+        let below = children(*pid);
+        found.extend(below);
+        next += 1;
+    }
+    let is_helper = |pid: &u32| {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.split(|byte| *byte == 0).nth(1) == Some(b"__sandbox")
+    };
+    let pids = found.into_iter().filter(is_helper);
+    pids.filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?))
+        .collect()
+}
+
+fn children(of: u32) -> Vec<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{of}/task"));
+    let threads = threads.into_iter().flatten().flatten();
+    let lists: Vec<String> = threads
+        .filter_map(|it| std::fs::read_to_string(it.path().join("children")).ok())
+        .collect();
+    let ids = lists.iter().flat_map(|it| it.split_whitespace());
+    ids.filter_map(|id| id.parse().ok()).collect()
 }
 
 fn is_there(path: &Path) -> bool {
@@ -84,7 +103,10 @@ fn a_forge_that_is_killed_at_any_moment_leaves_nothing(level: Level) {
     let count = scaled("FORGE_TEST_KILLS", 20);
     // Steps through the start of forge and of its sandboxes, again and again.
     for round in 0..count {
-        let mut forge = yard.command(level, &["-c", "[oqt]*", "-j", "4"]).spawn().unwrap();
+        let mut forge = yard
+            .command(level, &["-c", "[oqt]*", "-j", "4"])
+            .spawn()
+            .unwrap();
         let moment = u64::from(round).wrapping_mul(7_919_117) % 160_000;
         spin(Duration::from_micros(moment));
         forge.kill().unwrap();
@@ -119,30 +141,29 @@ fn wait_for_all(yard: &Yard) {
 }
 
 fn keepers_that_are_killed_leave_nothing(level: Level) {
-    let yard = yard();
-    let arguments = ["-c", "one", "-c", "two", "-c", "three", "-j", "3"];
-    let forge = yard.command(level, &arguments).spawn().unwrap();
-    wait_for_all(&yard);
-    let until = Instant::now() + Duration::from_secs(40);
-    let id = forge.id();
-    // A lost trial is tried again, with another keeper.
-    let killer = std::thread::spawn(move || {
-        while Instant::now() < until && Path::new(&format!("/proc/{id}/exe")).exists() {
-            for keeper in keepers(id) {
-                kill_process(keeper, Signal::KILL).ok();
+    // All of them, or all but the first one, which starts the others.
+    for spared in [0, 1] {
+        let yard = yard();
+        let arguments = ["-c", "one", "-c", "two", "-c", "three", "-j", "3"];
+        let forge = yard.command(level, &arguments).spawn().unwrap();
+        wait_for_all(&yard);
+        let id = forge.id();
+        let (over, ended) = std::sync::mpsc::channel::<()>();
+        // A lost trial is tried again, with another keeper.
+        let killer = std::thread::spawn(move || {
+            let tick = Duration::from_millis(50);
+            while ended.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
+                for helper in helpers(id).into_iter().skip(spared) {
+                    kill_process(helper, Signal::KILL).ok();
+                }
             }
-            wait(50);
-        }
-    });
-    let ended = finish(forge);
-    assert_eq!(ended.code, Some(3), "{}{}", ended.stdout, ended.stderr);
-    killer.join().unwrap();
-    if level == Level::Namespaces {
+        });
+        let ended = finish(forge);
+        drop(over);
+        killer.join().unwrap();
+        assert_eq!(ended.code, Some(3), "{}{}", ended.stdout, ended.stderr);
         assert_all_gone(&yard);
         yard.workspace.assert_nothing_left();
-    } else {
-        // Forge finds what has the sandbox's mark; these have it.
-        assert_all_gone(&yard);
     }
 }
 
@@ -151,16 +172,16 @@ fn both_killed_leave_nothing_but_files_which_the_next_run_removes(level: Level) 
     let arguments = ["-c", "one", "-c", "two", "-c", "three", "-j", "3"];
     let mut forge = yard.command(level, &arguments).spawn().unwrap();
     wait_for_all(&yard);
-    let keepers = keepers(forge.id());
-    assert!(keepers.len() >= 3, "{keepers:?}");
-    // Stopped first, so that neither sees the other's end.
-    for keeper in &keepers {
-        kill_process(*keeper, Signal::STOP).unwrap();
+    let helpers = helpers(forge.id());
+    assert!(helpers.len() >= 3, "{helpers:?}");
+    // Stopped first, so that none sees another's end.
+    for helper in &helpers {
+        kill_process(*helper, Signal::STOP).unwrap();
     }
     forge.kill().unwrap();
     forge.wait().unwrap();
-    for keeper in keepers {
-        kill_process(keeper, Signal::KILL).unwrap();
+    for helper in helpers {
+        kill_process(helper, Signal::KILL).unwrap();
     }
     if level == Level::Namespaces {
         assert_all_gone(&yard);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Level, Verdicts, is_root};
-use Cell::{Blocked, Open, UnlessRoot};
+use Cell::{Blocked, ByMode, Open, UnlessRoot};
 
 /// What comes of an attempt on one level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +12,8 @@ enum Cell {
     Open,
     /// Forge as root gives its sandboxes other users' ids.
     UnlessRoot,
+    /// Whatever this machine's administrator thought.
+    ByMode,
 }
 
 /// A line of a table: what the README says, the probes that show it, the levels in their order.
@@ -33,7 +35,7 @@ const NEVER: [Cell; 3] = [Blocked, Blocked, Blocked];
 const ALWAYS: [Cell; 3] = [Open, Open, Open];
 
 /// Attempts on what is outside. `open/x` and `block/x` is a probe `x` with that network.
-const ATTACKS: [Row; 30] = [
+const ATTACKS: [Row; 32] = [
     row(
         "read your files",
         [Blocked, Blocked, Open],
@@ -42,7 +44,18 @@ const ATTACKS: [Row; 30] = [
     row(
         "read files that only you may read, and those of other trials",
         [Blocked, Blocked, UnlessRoot],
-        &["read_home", "read_project", "list_home", "read_etc_shadow", "link_to_secret", "open/read_sibling"],
+        &[
+            "read_home",
+            "read_project",
+            "list_home",
+            "link_to_secret",
+            "open/read_sibling",
+        ],
+    ),
+    row(
+        "read or change what only root may",
+        NEVER,
+        &["read_etc_shadow", "write_interpreter"],
     ),
     row(
         "see that a file exists, its size and its times",
@@ -56,7 +69,6 @@ const ATTACKS: [Row; 30] = [
             "write_project",
             "write_candidate",
             "write_elsewhere",
-            "write_interpreter",
             "remove_elsewhere",
             "rename_elsewhere",
             "open/write_sibling",
@@ -130,7 +142,12 @@ const ATTACKS: [Row; 30] = [
     row(
         "raw packets, vsock, the kernel's ciphers",
         NEVER,
-        &["connect_vsock", "listen_to_packets", "send_raw", "ask_kernel_for_ciphers"],
+        &[
+            "connect_vsock",
+            "listen_to_packets",
+            "send_raw",
+            "ask_kernel_for_ciphers",
+        ],
     ),
     row(
         "mount, remount, change the root",
@@ -164,17 +181,43 @@ const ATTACKS: [Row; 30] = [
     row(
         "write kernel settings such as `core_pattern`",
         NEVER,
-        &["write_core_pattern", "write_sysrq", "write_sysfs", "set_host_name", "set_clock", "load_module", "restart_machine"],
+        &[
+            "write_core_pattern",
+            "write_sysrq",
+            "write_sysfs",
+            "set_host_name",
+            "set_clock",
+            "load_module",
+            "restart_machine",
+        ],
     ),
     row(
         "disks, kernel memory, devices that it makes",
         NEVER,
-        &["read_kernel_memory", "read_kernel_log", "open_disk", "make_device"],
+        &[
+            "read_kernel_memory",
+            "read_kernel_log",
+            "open_disk",
+            "make_device",
+        ],
+    ),
+    row(
+        "devices of this machine, such as `/dev/kvm`",
+        [Blocked, Blocked, ByMode],
+        &["open_accelerators"],
     ),
     row(
         "keyring, io_uring, bpf, perf, userfaultfd, personality",
         NEVER,
-        &["add_to_keyring", "read_keyring", "io_uring", "bpf", "perf_event", "userfaultfd", "change_personality"],
+        &[
+            "add_to_keyring",
+            "read_keyring",
+            "io_uring",
+            "bpf",
+            "perf_event",
+            "userfaultfd",
+            "change_personality",
+        ],
     ),
     row(
         "shared memory of System V, its own or another's",
@@ -299,11 +342,13 @@ const USES: [Row; 6] = [
 ];
 
 impl Cell {
-    fn is_open(self) -> bool {
+    fn expected(self) -> Option<&'static str> {
         match self {
-            Blocked => false,
-            Open => true,
-            UnlessRoot => !is_root(),
+            Open => Some("OPEN"),
+            Blocked => Some("BLOCKED"),
+            UnlessRoot if is_root() => Some("BLOCKED"),
+            UnlessRoot => Some("OPEN"),
+            ByMode => None,
         }
     }
 
@@ -313,6 +358,7 @@ impl Cell {
             Blocked => "blocked",
             Open => "**open**",
             UnlessRoot => "**open**, unless forge is root",
+            ByMode => "by their modes",
         }
     }
 
@@ -321,7 +367,7 @@ impl Cell {
         match self {
             Blocked => "no",
             Open => "yes",
-            UnlessRoot => "not as root",
+            UnlessRoot | ByMode => "it depends",
         }
     }
 }
@@ -345,12 +391,9 @@ pub(super) fn compare(level: Level, network: &str, verdicts: &Verdicts) -> Vec<S
             }
             continue;
         };
-        let expected = if row.cells[index].is_open() {
-            "OPEN"
-        } else {
-            "BLOCKED"
-        };
-        if verdict != expected {
+        if let Some(expected) = row.cells[index].expected()
+            && verdict != expected
+        {
             wrong.push(format!("{full} is not {expected}: {verdict} {why}"));
         }
     }
@@ -366,7 +409,10 @@ pub(super) fn family(prefix: &str) -> BTreeSet<&'static str> {
 
 fn rendered(head: &str, rows: &[Row], word: fn(Cell) -> &'static str) -> String {
     let levels = Level::ALL.map(Level::name);
-    let mut text = format!("| {head} | `{}` |\n|---|---|---|---|\n", levels.join("` | `"));
+    let mut text = format!(
+        "| {head} | `{}` |\n|---|---|---|---|\n",
+        levels.join("` | `")
+    );
     for row in rows {
         let words = row.cells.map(word);
         text += &format!("| {} | {} |\n", row.what, words.join(" | "));

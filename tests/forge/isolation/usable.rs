@@ -26,7 +26,8 @@ fn what_programs_need_works_as_the_table_says(level: Level) {
     } else {
         eprintln!("SKIPPED: WebAssembly, there is no node");
     }
-    yard.forge(level, &["-j", "4", "--timeout", "40s"]).expect(0);
+    yard.forge(level, &["-j", "4", "--timeout", "40s"])
+        .expect(0);
     let mut wrong = Vec::new();
     for network in ["open", "block"] {
         let mut verdicts = yard.verdicts(level, network, "usable");

@@ -95,7 +95,7 @@ def change_attribute():
 
 # Whether these arrive is seen outside: a sandbox may have a folder of its own there.
 def plant(folder):
-    path = f"{folder}/{config()['mark']}-{os.environ['FORGE_OBJECTIVE']}"
+    path = f"{folder}/{config()['mark']}-{config()['objective']}"
     with open(path, "w", encoding="utf-8"):
         return f"made {path}"
 

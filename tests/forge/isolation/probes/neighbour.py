@@ -24,14 +24,21 @@ signals = []
 
 def serve(connection):
     stream = connection.makefile("rw", encoding="utf-8")
-    word, _, rest = stream.readline().strip().partition(" ")
+    try:
+        word, _, rest = stream.readline().strip().partition(" ")
+    except OSError:
+        return
     if word == "hello":
         with lock:
             seen[rest] = seen.get(rest, 0) + 1
             alive[rest] = alive.get(rest, 0) + 1
-        stream.write("hi\n")
-        stream.flush()
-        stream.read()
+        try:
+            connection.sendall(b"hi\n")
+            # Until the last process that has the other end is gone.
+            while connection.recv(100):
+                pass
+        except OSError:
+            pass
         with lock:
             alive[rest] -= 1
     elif word == "sibling":
