@@ -39,18 +39,12 @@ const ATTACKS: [Row; 32] = [
     row(
         "read your files",
         [Blocked, Blocked, Open],
-        &["read_elsewhere"],
+        &["read_elsewhere", "read_project", "list_home"],
     ),
     row(
         "read files that only you may read, and those of other trials",
         [Blocked, Blocked, UnlessRoot],
-        &[
-            "read_home",
-            "read_project",
-            "list_home",
-            "link_to_secret",
-            "open/read_sibling",
-        ],
+        &["read_home", "link_to_secret", "open/read_sibling"],
     ),
     row(
         "read or change what only root may",
@@ -281,7 +275,7 @@ const ATTACKS: [Row; 32] = [
 ];
 
 /// What a candidate may want to do.
-const USES: [Row; 6] = [
+const USES: [Row; 8] = [
     row(
         "a server of its own on 127.0.0.1, with `network: open`",
         ALWAYS,
@@ -308,7 +302,17 @@ const USES: [Row; 6] = [
         &["lock_between_processes", "pool_of_processes"],
     ),
     row(
-        "processes, threads, signals, terminals, temporary files, `pip`, `git`, SQLite, certificates, WebAssembly",
+        "its own `/proc/self`, terminals of its own",
+        [Open, Blocked, Open],
+        &["look_at_itself", "own_terminal"],
+    ),
+    row(
+        "a name for its user in `/etc/passwd`",
+        [UnlessRoot, UnlessRoot, UnlessRoot],
+        &["name_in_the_list"],
+    ),
+    row(
+        "processes, threads, signals, temporary files, `pip`, `git`, SQLite, certificates, WebAssembly",
         ALWAYS,
         &[
             "find_localhost",
@@ -318,7 +322,6 @@ const USES: [Row; 6] = [
             "signal_to_group",
             "orphans_are_reaped",
             "handle_signals",
-            "own_terminal",
             "pip",
             "git",
             "shell_tools",
@@ -328,7 +331,7 @@ const USES: [Row; 6] = [
             "languages",
             "who_am_i",
             "home_is_writable",
-            "look_at_itself",
+            "look_at_machine",
             "devices",
             "run_own_programs",
             "executable_memory",
@@ -367,7 +370,8 @@ impl Cell {
         match self {
             Blocked => "no",
             Open => "yes",
-            UnlessRoot | ByMode => "it depends",
+            UnlessRoot => "yes, unless forge is root",
+            ByMode => "it depends",
         }
     }
 }

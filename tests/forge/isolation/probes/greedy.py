@@ -184,9 +184,13 @@ def unlinked_files():
 
 def descriptors():
     held = []
-    while len(held) < 20000:
-        held.append(os.open("/dev/null", os.O_RDONLY))
-    return len(held)
+    try:
+        while len(held) < 20000:
+            held.append(os.open("/dev/null", os.O_RDONLY))
+        return len(held)
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
 
 
 def core_file():

@@ -98,6 +98,7 @@ def main():
         listener.bind(address)
         listener.listen(50)
         start(accept, listener, greet)
+    os.chmod(path, 0o666)
     held = os.open(secret, os.O_RDONLY)
     memory = ctypes.create_string_buffer(needle.encode())
     key = 0x46000000 + os.getpid()

@@ -27,7 +27,8 @@ make(os.mknod, "device.txt", stat.S_IFCHR | 0o666, os.makedev(1, 5))
 make(os.mknod, "disk.txt", stat.S_IFBLK | 0o666, os.makedev(254, 0))
 make(socket.socket(socket.AF_UNIX).bind, "socket.txt") if config()["sockets"] else None
 with open("sparse.txt", "wb") as sparse:
-    make(os.truncate, sparse.fileno(), 10 << 30)
+    for size in [64 << 20, 10 << 30]:
+        make(os.truncate, sparse.fileno(), size)
 os.makedirs("closed/in")
 with open("closed/in/deep.txt", "w", encoding="utf-8") as deep:
     deep.write("deep\n")

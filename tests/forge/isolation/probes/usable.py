@@ -1,5 +1,6 @@
 """A candidate that does what programs do, and says of each thing whether it works."""
 
+import getpass
 import locale
 import multiprocessing
 import os
@@ -151,7 +152,7 @@ def git():
 
 
 def shell_tools():
-    return printed("sh", "-c", "printf 'b\\na\\n' | sort | head -n 1 | tr a x && ls -la / > /dev/null && id && date && uname -a")
+    return printed("sh", "-c", "printf 'b\\na\\n' | sort | head -n 1 | tr a x && ls -la . > /dev/null && id && date && uname -a")
 
 
 def temporary_files():
@@ -187,7 +188,14 @@ def languages():
 
 
 def who_am_i():
-    return pwd.getpwuid(os.getuid()).pw_name, os.path.expanduser("~"), printed("id", "-u")
+    return os.path.expanduser("~"), printed("id", "-u"), printed("sh", "-c", "echo $HOME")
+
+
+def name_in_the_list():
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name, getpass.getuser()
+    except KeyError as error:
+        raise Blocked(str(error))
 
 
 def home_is_writable():
@@ -197,9 +205,15 @@ def home_is_writable():
 
 
 def look_at_itself():
-    with open("/proc/self/status", encoding="utf-8") as file, open("/proc/meminfo", encoding="utf-8") as memory:
-        expect("Name:" in file.read() and "MemTotal" in memory.read())
+    with open("/proc/self/status", encoding="utf-8") as file:
+        expect("Name:" in file.read())
     expect(os.path.samefile(f"/proc/{os.getpid()}", "/proc/self"))
+    return os.listdir("/proc/self/fd")
+
+
+def look_at_machine():
+    with open("/proc/meminfo", encoding="utf-8") as memory, open("/proc/cpuinfo", encoding="utf-8") as processors:
+        expect("MemTotal" in memory.read() and "processor" in processors.read())
     return os.cpu_count(), os.sched_getaffinity(0), os.getloadavg()
 
 
@@ -267,8 +281,10 @@ report(
         certificates,
         languages,
         who_am_i,
+        name_in_the_list,
         home_is_writable,
         look_at_itself,
+        look_at_machine,
         devices,
         run_own_programs,
         executable_memory,
