@@ -365,14 +365,14 @@ const KEYS: [&str; 2] = ["DAYTONA_API_KEY", "DAYTONA_JWT_TOKEN"];
 const INTERPRETER_PREFIXES: [&str; 4] = ["PYENV_", "ASDF_", "MISE_", "UV_PYTHON_"];
 
 /// How this machine is used for sandboxes, with a `forge` found beside the running program or on `PATH` as
-/// the keeper; forge itself sets its own program instead.
+/// the helper; forge itself sets its own program instead.
 pub async fn local_options(variables: &BTreeMap<String, String>) -> LocalOptions {
     let mut options = local_options_without_helper(variables);
     options.helper = crate::sandbox::local::find_helper(&options.path).await;
     options
 }
 
-/// The same without looking for a keeper.
+/// The same without looking for a helper.
 #[must_use]
 pub fn local_options_without_helper(variables: &BTreeMap<String, String>) -> LocalOptions {
     let own = |name: &str| {
@@ -388,18 +388,37 @@ pub fn local_options_without_helper(variables: &BTreeMap<String, String>) -> Loc
                 .any(|prefix| name.starts_with(prefix))
     };
     let base = PathBuf::from(own("TMPDIR").unwrap_or_else(|| "/tmp".to_owned()));
-    LocalOptions {
-        // A candidate works in another directory than forge, so that a relative path would lead it astray.
-        base: std::path::absolute(&base).unwrap_or(base),
-        path: own("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
-        helper: None,
-        interpreter_env: variables
-            .iter()
-            .filter(|(name, _)| wanted(name))
+    // A candidate works in another directory than forge, so that a relative path would lead it astray.
+    let base = std::path::absolute(&base).unwrap_or(base);
+    let path = own("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
+    let mut options = LocalOptions::new(base, path, None);
+    let chosen = |wanted: &dyn Fn(&str) -> bool| {
+        let chosen = variables.iter().filter(|(name, _)| wanted(name));
+        chosen
             .map(|(name, value)| (name.clone(), value.clone()))
-            .collect(),
-    }
+            .collect()
+    };
+    options.interpreter_env = chosen(&wanted);
+    options.network_env = chosen(&|name| NETWORK_NAMES.contains(&name));
+    options
 }
+
+/// Variables that say how this machine reaches the network and whom it trusts there, and in which zone it
+/// is. Every candidate of a local run gets them.
+const NETWORK_NAMES: [&str; 12] = [
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "TZ",
+];
 
 /// Variables that package installers need to reach a mirror or to trust a proxy. Passed to the installers
 /// of the setup phase of local runs, and to nothing else.

@@ -38,7 +38,7 @@ impl ForgeBuilder {
             Place::Local(options) => {
                 sweep_dead(options.base.clone()).await;
                 let local = LocalProvider::new(options, run);
-                let isolation = local.describe();
+                let isolation = local.describe().await?;
                 (Arc::new(local), isolation)
             }
             Place::Own(provider) => (provider, String::new()),

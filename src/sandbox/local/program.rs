@@ -23,6 +23,8 @@ pub(super) struct Program {
     pub file: PathBuf,
     /// The `PATH` it is to see.
     pub path: String,
+    /// What it needs to read besides the system's folders.
+    pub read: Vec<PathBuf>,
 }
 
 /// Finds programs.
@@ -73,6 +75,7 @@ impl Programs {
         Program {
             file,
             path: self.path.clone(),
+            read: Vec::new(),
         }
     }
 
@@ -106,6 +109,7 @@ impl Programs {
         let folder = file.parent()?.to_str()?;
         (answer.status.success() && file.is_absolute() && is_executable(&file)).then(|| Program {
             path: format!("{folder}:{}", self.path),
+            read: file.ancestors().nth(2).map(Path::to_owned).into_iter().collect(),
             file: file.clone(),
         })
     }
