@@ -403,21 +403,13 @@ pub fn local_options_without_helper(variables: &BTreeMap<String, String>) -> Loc
     options
 }
 
-/// Variables that say how this machine reaches the network and whom it trusts there, and in which zone it
-/// is. Every candidate of a local run gets them.
-const NETWORK_NAMES: [&str; 12] = [
+/// Variables that say whom this machine trusts on the network. Every candidate of a local run gets them.
+const NETWORK_NAMES: [&str; 5] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
     "NODE_EXTRA_CA_CERTS",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "TZ",
 ];
 
 /// Variables that package installers need to reach a mirror or to trust a proxy. Passed to the installers
