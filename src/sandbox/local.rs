@@ -389,7 +389,10 @@ impl Shared {
         if self.helper.is_some() {
             chosen.text(Some(network), self.limits)
         } else {
-            format!("{} without helper — no isolation, no limits", rungs::name(chosen.rung))
+            format!(
+                "{} without helper — no isolation, no limits",
+                rungs::name(chosen.rung)
+            )
         }
     }
 

@@ -10,6 +10,7 @@ mod daytona;
 mod fake;
 mod fake_sdk;
 mod hostile;
+mod isolation;
 mod library;
 mod local;
 mod outputs;

@@ -149,7 +149,10 @@ fn limit(policy: &Policy, common: &Common) -> io::Result<()> {
     set(Resource::Core, 0)?;
     set(Resource::Nofile, FILES)?;
     set(Resource::Cpu, seconds.saturating_mul(cores as u64))?;
-    set(Resource::Nproc, most_processes(policy, common, processes.into()))
+    set(
+        Resource::Nproc,
+        most_processes(policy, common, processes.into()),
+    )
 }
 
 /// In a user namespace the kernel counts what is in it; else whatever the user has, and then the meter is

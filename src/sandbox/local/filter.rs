@@ -85,7 +85,12 @@ enum Wanted {
 }
 
 impl Wanted {
-    const ALL: [Self; 4] = [Self::Apart, Self::Network, Self::AllSockets, Self::NoSockets];
+    const ALL: [Self; 4] = [
+        Self::Apart,
+        Self::Network,
+        Self::AllSockets,
+        Self::NoSockets,
+    ];
 
     fn by(policy: &Policy) -> Option<Self> {
         match (policy.rung, policy.network) {
@@ -117,7 +122,9 @@ impl Filters {
             return Ok(None);
         };
         let filter = self.0.get(wanted as usize).and_then(Option::as_ref);
-        filter.map(Some).ok_or_else(|| rustix::io::Errno::NOSYS.into())
+        filter
+            .map(Some)
+            .ok_or_else(|| rustix::io::Errno::NOSYS.into())
     }
 }
 
@@ -236,7 +243,9 @@ fn families(wanted: Wanted) -> io::Result<Vec<SeccompRule>> {
             number(*family),
         )
     });
-    let conditions: Vec<_> = conditions.collect::<Result<_, _>>().map_err(io::Error::other)?;
+    let conditions: Vec<_> = conditions
+        .collect::<Result<_, _>>()
+        .map_err(io::Error::other)?;
     if conditions.is_empty() {
         return Ok(Vec::new());
     }

@@ -110,7 +110,9 @@ impl LocalSandbox {
             arguments,
             env: env.into_iter().collect(),
             work: work.to_owned(),
-            writable: [place::WORK, place::ARTIFACTS].map(|it| root.join(it)).into(),
+            writable: [place::WORK, place::ARTIFACTS]
+                .map(|it| root.join(it))
+                .into(),
             readable,
             tmp: root.join(place::TMP),
             root,

@@ -80,11 +80,7 @@ struct Keeper<'a> {
 
 impl Keeper<'_> {
     /// Runs the program. `None` when forge was gone before it ended.
-    fn keep(
-        &self,
-        common: &Common,
-        output: [OwnedFd; 2],
-    ) -> io::Result<Option<Answer>> {
+    fn keep(&self, common: &Common, output: [OwnedFd; 2]) -> io::Result<Option<Answer>> {
         let started = Instant::now();
         let (report, say) = io::pipe()?;
         let program = match self.policy.rung {
@@ -201,7 +197,9 @@ impl Keeper<'_> {
             Some(code @ 0..) => End::Exited(code),
             Some(signal) if signal == -libc::SIGXFSZ => {
                 let disk = crate::quantity::ByteCount(self.policy.limits.disk);
-                End::Limit(format!("wrote a file larger than all of disk; {disk} are allowed"))
+                End::Limit(format!(
+                    "wrote a file larger than all of disk; {disk} are allowed"
+                ))
             }
             Some(signal) => End::Signalled(-signal),
             None => End::Failed("the program's status was lost".to_owned()),

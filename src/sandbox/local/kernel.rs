@@ -104,12 +104,13 @@ pub(super) fn clone(flags: i32) -> io::Result<Forked> {
 }
 
 fn forked(result: i64) -> io::Result<Forked> {
-    match result {
-        0 => Ok(Forked::Child),
-        pid => match i32::try_from(pid).ok().and_then(Pid::from_raw) {
-            Some(pid) if pid.as_raw_nonzero().get() > 0 => Ok(Forked::Parent(pid)),
-            Some(_) | None => Err(io::Error::last_os_error()),
-        },
+    match i32::try_from(result) {
+        Ok(0) => Ok(Forked::Child),
+        // Nothing negative may become a `Pid`, not even to be looked at.
+        Ok(pid @ 1..) => Pid::from_raw(pid)
+            .map(Forked::Parent)
+            .ok_or_else(io::Error::last_os_error),
+        Ok(_) | Err(_) => Err(io::Error::last_os_error()),
     }
 }
 

@@ -188,8 +188,12 @@ impl Use {
             if !nameless || !self.counted.insert(identity(&stat)) {
                 continue;
             }
-            let in_memory = std::fs::read_link(&path)
-                .is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"/memfd:"));
+            let in_memory = std::fs::read_link(&path).is_ok_and(|target| {
+                target
+                    .as_os_str()
+                    .as_encoded_bytes()
+                    .starts_with(b"/memfd:")
+            });
             if in_memory {
                 self.in_files += size(&stat);
             } else {
@@ -290,12 +294,7 @@ mod tests {
             rustix::fs::mkdirat(&folder, "d", Mode::RWXU).unwrap();
             folder = open_folder(&folder, "d").unwrap();
         }
-        let file = rustix::fs::openat(
-            &folder,
-            "deep",
-            OFlags::CREATE | OFlags::WRONLY,
-            Mode::RUSR,
-        );
+        let file = rustix::fs::openat(&folder, "deep", OFlags::CREATE | OFlags::WRONLY, Mode::RUSR);
         let mut file = std::fs::File::from(file.unwrap());
         io::Write::write_all(&mut file, &vec![1; 1_000_000]).unwrap();
         let total = walk(base.path(), u64::MAX).unwrap();

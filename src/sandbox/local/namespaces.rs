@@ -92,9 +92,9 @@ impl Machine {
     pub(super) fn end(mut self) -> Option<i32> {
         rustix::process::kill_process(self.init, Signal::KILL).ok();
         // Returns only when nothing in the namespace is left.
-        while let Err(Errno::INTR) =
-            rustix::process::waitpid(Some(self.init), WaitOptions::empty())
-        {}
+        while let Err(Errno::INTR) = rustix::process::waitpid(Some(self.init), WaitOptions::empty())
+        {
+        }
         let mut status = [0; size_of::<i32>()];
         self.status.read_exact(&mut status).ok()?;
         Some(i32::from_ne_bytes(status))
@@ -340,7 +340,10 @@ fn everything(policy: &Policy) -> Outcome<Vec<Seen>> {
         }
     }
     let is_own_folder = |path: &&Path| std::fs::symlink_metadata(path).is_ok_and(|it| it.is_dir());
-    let system = visible::SYSTEM.iter().chain(&visible::LINKED).map(Path::new);
+    let system = visible::SYSTEM
+        .iter()
+        .chain(&visible::LINKED)
+        .map(Path::new);
     for path in system.filter(is_own_folder) {
         seen.push(take(path, READ_ONLY)?);
     }

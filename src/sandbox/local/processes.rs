@@ -51,7 +51,8 @@ impl Held {
     /// Takes hold of a process that is known to live.
     pub(super) fn take(process: Pid) -> Self {
         #[cfg(target_os = "linux")]
-        let process = rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty()).ok();
+        let process =
+            rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty()).ok();
         Self { process }
     }
 
@@ -259,4 +260,3 @@ fn end_if_marked(pid: Pid, folder: &Path) -> Mark {
         Mark::Other
     }
 }
-

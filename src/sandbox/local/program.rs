@@ -109,7 +109,12 @@ impl Programs {
         let folder = file.parent()?.to_str()?;
         (answer.status.success() && file.is_absolute() && is_executable(&file)).then(|| Program {
             path: format!("{folder}:{}", self.path),
-            read: file.ancestors().nth(2).map(Path::to_owned).into_iter().collect(),
+            read: file
+                .ancestors()
+                .nth(2)
+                .map(Path::to_owned)
+                .into_iter()
+                .collect(),
             file: file.clone(),
         })
     }

@@ -99,7 +99,9 @@ impl Chosen {
             }
         };
         let root = self.why_root.as_ref();
-        let root = root.map_or_else(String::new, |why| format!("; as root without capabilities: {why}"));
+        let root = root.map_or_else(String::new, |why| {
+            format!("; as root without capabilities: {why}")
+        });
         let (memory, disk) = (ByteCount(memory), ByteCount(disk));
         format!("{promise}{network}; memory {memory}, disk {disk}, {processes} processes{root}")
     }
@@ -134,7 +136,8 @@ impl std::fmt::Display for Refusal {
 
 /// What a user can do about a refusal.
 pub(super) fn remedy(rung: Rung, failure: &Failure) -> Option<String> {
-    let container = "in Docker: `--security-opt seccomp=unconfined --security-opt systempaths=unconfined`";
+    let container =
+        "in Docker: `--security-opt seccomp=unconfined --security-opt systempaths=unconfined`";
     let text = match (rung, failure.stage.as_str(), failure.errno) {
         (Rung::Landlock, _, libc::ENOSYS | libc::EOPNOTSUPP) => {
             "the kernel has no Landlock of Linux 6.2 or later: boot with `lsm=landlock,…`"

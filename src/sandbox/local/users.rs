@@ -25,9 +25,9 @@ impl Users {
 pub(super) fn can_be_had() -> bool {
     let needed = FIRST..FIRST + COUNT;
     rustix::process::geteuid().is_root()
-        && ["/proc/self/uid_map", "/proc/self/gid_map"].iter().all(|map| {
-            std::fs::read_to_string(map).is_ok_and(|map| covers(&map, &needed))
-        })
+        && ["/proc/self/uid_map", "/proc/self/gid_map"]
+            .iter()
+            .all(|map| std::fs::read_to_string(map).is_ok_and(|map| covers(&map, &needed)))
 }
 
 fn covers(map: &str, needed: &std::ops::Range<u32>) -> bool {
@@ -37,9 +37,7 @@ fn covers(map: &str, needed: &std::ops::Range<u32>) -> bool {
             .filter_map(|number| number.parse().ok())
             .collect();
         match numbers[..] {
-            [first, _, count] => {
-                first <= needed.start.into() && first + count >= needed.end.into()
-            }
+            [first, _, count] => first <= needed.start.into() && first + count >= needed.end.into(),
             _ => false,
         }
     })
@@ -93,7 +91,11 @@ mod tests {
         let users = Users::default();
         let first: std::collections::BTreeSet<u32> = (0..COUNT).map(|_| users.next()).collect();
         assert_eq!(first.len() as u32, COUNT);
-        assert!(first.iter().all(|user| (FIRST..FIRST + COUNT).contains(user)));
+        assert!(
+            first
+                .iter()
+                .all(|user| (FIRST..FIRST + COUNT).contains(user))
+        );
     }
 
     #[test]
