@@ -37,8 +37,8 @@ pub enum Dependencies {
     None,
     /// A virtual environment with the packages of this requirements file.
     PythonFile(RelativePath),
-    /// A virtual environment with these packages, from the PEP 723 block of the script.
-    PythonInline(Vec<String>),
+    /// A virtual environment with the packages of the PEP 723 block of the script.
+    PythonInline(pep723::Block),
     /// `npm ci` with a lock file, else `npm install`.
     Node {
         /// The folder with the `package.json`; `None` for the working directory itself.

@@ -361,8 +361,18 @@ fn passed_variable(
 /// Forge's own keys: redacted everywhere, whoever prints them.
 const KEYS: [&str; 2] = ["DAYTONA_API_KEY", "DAYTONA_JWT_TOKEN"];
 
-/// Variables by which Python version managers find their Pythons.
-const INTERPRETER_PREFIXES: [&str; 4] = ["PYENV_", "ASDF_", "MISE_", "UV_PYTHON_"];
+/// Variables by which version managers find their interpreters, and uv and pip what the user set up.
+const INTERPRETER_PREFIXES: [&str; 9] = [
+    "PYENV_",
+    "ASDF_",
+    "MISE_",
+    "UV_PYTHON_",
+    "NODENV_",
+    "RBENV_",
+    "VOLTA_",
+    "XDG_CONFIG_",
+    "XDG_DATA_",
+];
 
 /// How this machine is used for sandboxes, with a `forge` found beside the running program or on `PATH` as
 /// the keeper; forge itself sets its own program instead.
@@ -387,12 +397,17 @@ pub fn local_options_without_helper(variables: &BTreeMap<String, String>) -> Loc
                 .iter()
                 .any(|prefix| name.starts_with(prefix))
     };
+    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
+    let cache = own("XDG_CACHE_HOME")
+        .and_then(|folder| absolute(folder.into()))
+        .or_else(|| absolute(PathBuf::from(own("HOME")?).join(".cache")));
     let base = PathBuf::from(own("TMPDIR").unwrap_or_else(|| "/tmp".to_owned()));
     LocalOptions {
         // A candidate works in another directory than forge, so that a relative path would lead it astray.
         base: std::path::absolute(&base).unwrap_or(base),
         path: own("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
         helper: None,
+        cache: cache.map(|folder| folder.join("forge")),
         interpreter_env: variables
             .iter()
             .filter(|(name, _)| wanted(name))
@@ -403,7 +418,21 @@ pub fn local_options_without_helper(variables: &BTreeMap<String, String>) -> Loc
 
 /// Variables that package installers need to reach a mirror or to trust a proxy. Passed to the installers
 /// of the setup phase of local runs, and to nothing else.
-const INSTALLER_PREFIXES: [&str; 3] = ["PIP_", "NPM_CONFIG_", "npm_config_"];
+const INSTALLER_PREFIXES: [&str; 13] = [
+    "PIP_",
+    "NPM_CONFIG_",
+    "npm_config_",
+    "UV_DEFAULT_INDEX",
+    "UV_INDEX",
+    "UV_EXTRA_INDEX",
+    "UV_FIND_LINKS",
+    "UV_NO_INDEX",
+    "UV_OFFLINE",
+    "UV_NATIVE_TLS",
+    "UV_SYSTEM_CERTS",
+    "UV_INSECURE_HOST",
+    "UV_HTTP_",
+];
 const INSTALLER_NAMES: [&str; 13] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",

@@ -78,7 +78,7 @@ pub(super) fn dependencies(
         && let Some(file) = entry
     {
         let inline = inline_dependencies(shown, file, shared)?;
-        if !inline.is_empty() {
+        if !inline.dependencies.is_empty() {
             return Ok(Installation {
                 dependencies: Dependencies::PythonInline(inline),
                 ..none
@@ -165,7 +165,7 @@ fn inline_dependencies(
     shown: &Path,
     file: &TreeFile,
     shared: bool,
-) -> Result<Vec<String>, Problem> {
+) -> Result<pep723::Block, Problem> {
     use std::io::Read as _;
     let called = shown_file(shown, file, shared);
     let mut head = Vec::new();

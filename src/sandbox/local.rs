@@ -34,6 +34,7 @@ mod output;
 mod place;
 mod program;
 mod protocol;
+mod python;
 mod remove;
 mod run;
 mod upload;
@@ -56,9 +57,12 @@ pub struct LocalOptions {
     /// found. Without one, programs are started directly, and what leaves its process group is found
     /// by its environment only.
     pub helper: Option<PathBuf>,
-    /// The environment for asking a Python version manager where its Python is, once: `HOME` and the
-    /// manager's own variables. No program in a sandbox gets it.
+    /// The environment for asking a version manager where its interpreter is, once, and for installers:
+    /// `HOME` and the manager's own variables. No program in a sandbox gets it.
     pub interpreter_env: BTreeMap<String, String>,
+    /// The folder that prepared Python environments are kept in, across runs. Without one, each is made
+    /// inside of its sandbox.
+    pub cache: Option<PathBuf>,
 }
 
 /// The running program as a helper; only for one whose `main` begins with [`keeper::is_wanted`].
@@ -107,6 +111,7 @@ struct Shared {
     base: PathBuf,
     helper: Option<PathBuf>,
     programs: program::Programs,
+    pythons: python::Pythons,
     orphans: run::Orphans,
     isolation: &'static str,
 }
@@ -122,9 +127,14 @@ impl LocalProvider {
         };
         Self {
             shared: Arc::new(Shared {
+                pythons: python::Pythons::new(options.cache, options.interpreter_env.clone()),
+                programs: program::Programs::new(
+                    &options.path,
+                    options.interpreter_env,
+                    &options.base,
+                ),
                 base: options.base,
                 helper: options.helper,
-                programs: program::Programs::new(options.path, options.interpreter_env),
                 orphans: run::Orphans::default(),
                 isolation,
             }),

@@ -33,6 +33,7 @@ fn provider(base: &Path, helper: Option<&str>, run: RunId) -> LocalProvider {
         path: "/usr/local/bin:/usr/bin:/bin".to_owned(),
         helper: helper.map(PathBuf::from),
         interpreter_env: BTreeMap::new(),
+        cache: None,
     };
     LocalProvider::new(options, run)
 }
