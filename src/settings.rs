@@ -362,16 +362,8 @@ fn passed_variable(
 const KEYS: [&str; 2] = ["DAYTONA_API_KEY", "DAYTONA_JWT_TOKEN"];
 
 /// Variables by which version managers find their interpreters, and uv and pip what the user set up.
-const INTERPRETER_PREFIXES: [&str; 9] = [
-    "PYENV_",
-    "ASDF_",
-    "MISE_",
-    "UV_PYTHON_",
-    "NODENV_",
-    "RBENV_",
-    "VOLTA_",
-    "XDG_CONFIG_",
-    "XDG_DATA_",
+const INTERPRETER_PREFIXES: [&str; 8] = [
+    "PYENV_", "ASDF_", "MISE_", "UV_", "NODENV_", "RBENV_", "VOLTA_", "XDG_",
 ];
 
 /// How this machine is used for sandboxes, with a `forge` found beside the running program or on `PATH` as
@@ -418,21 +410,7 @@ pub fn local_options_without_helper(variables: &BTreeMap<String, String>) -> Loc
 
 /// Variables that package installers need to reach a mirror or to trust a proxy. Passed to the installers
 /// of the setup phase of local runs, and to nothing else.
-const INSTALLER_PREFIXES: [&str; 13] = [
-    "PIP_",
-    "NPM_CONFIG_",
-    "npm_config_",
-    "UV_DEFAULT_INDEX",
-    "UV_INDEX",
-    "UV_EXTRA_INDEX",
-    "UV_FIND_LINKS",
-    "UV_NO_INDEX",
-    "UV_OFFLINE",
-    "UV_NATIVE_TLS",
-    "UV_SYSTEM_CERTS",
-    "UV_INSECURE_HOST",
-    "UV_HTTP_",
-];
+const INSTALLER_PREFIXES: [&str; 3] = ["PIP_", "NPM_CONFIG_", "npm_config_"];
 const INSTALLER_NAMES: [&str; 13] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",

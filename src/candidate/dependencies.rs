@@ -80,7 +80,10 @@ pub(super) fn dependencies(
         let inline = inline_dependencies(shown, file, shared)?;
         if !inline.dependencies.is_empty() {
             return Ok(Installation {
-                dependencies: Dependencies::PythonInline(inline),
+                dependencies: Dependencies::PythonInline {
+                    packages: inline.dependencies,
+                    requires_python: inline.requires_python,
+                },
                 ..none
             });
         }

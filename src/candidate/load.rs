@@ -525,10 +525,10 @@ mod tests {
             ),
             (
                 &[("a.py", block), ("requirements.txt", "other")],
-                Dependencies::PythonInline(super::super::pep723::Block {
-                    dependencies: vec!["rich".to_owned()],
+                Dependencies::PythonInline {
+                    packages: vec!["rich".to_owned()],
                     requires_python: None,
-                }),
+                },
                 &["a.py"],
             ),
             (

@@ -81,7 +81,7 @@ impl Place {
     pub(super) fn run_command(&self, job: &Job, world: &World, collect: Collect) -> Command {
         let start = &job.candidate.start;
         let in_venv = match &job.candidate.dependencies {
-            Dependencies::PythonFile(_) | Dependencies::PythonInline(_) => start.python,
+            Dependencies::PythonFile(_) | Dependencies::PythonInline { .. } => start.python,
             Dependencies::None | Dependencies::Node { .. } => false,
         };
         let programs = if in_venv {
@@ -112,9 +112,12 @@ impl Place {
         let packages = match &job.candidate.dependencies {
             Dependencies::None | Dependencies::Node { .. } => return None,
             Dependencies::PythonFile(file) => PythonPackages::File(file.clone()),
-            Dependencies::PythonInline(block) => PythonPackages::Inline {
-                packages: block.dependencies.clone(),
-                requires_python: block.requires_python.clone(),
+            Dependencies::PythonInline {
+                packages,
+                requires_python,
+            } => PythonPackages::Inline {
+                packages: packages.clone(),
+                requires_python: requires_python.clone(),
             },
         };
         Some(PythonEnvironment {
@@ -139,6 +142,10 @@ impl Place {
                 .entry(name.clone())
                 .or_insert_with(|| value.clone());
         }
+        // Its notice would come after the lines that say what is wrong.
+        installer
+            .entry("PIP_DISABLE_PIP_VERSION_CHECK".to_owned())
+            .or_insert_with(|| "1".to_owned());
         let python = self.python();
         let pip = [
             python.as_str(),
@@ -151,7 +158,7 @@ impl Place {
         let mut steps = Vec::new();
         match &job.candidate.dependencies {
             Dependencies::None => {}
-            Dependencies::PythonFile(_) | Dependencies::PythonInline(_)
+            Dependencies::PythonFile(_) | Dependencies::PythonInline { .. }
                 if self.prepared.is_some() => {}
             Dependencies::PythonFile(file) => {
                 steps.push(step(
@@ -163,8 +170,8 @@ impl Place {
                     installer,
                 ));
             }
-            Dependencies::PythonInline(block) => {
-                let packages: Vec<&str> = block.dependencies.iter().map(String::as_str).collect();
+            Dependencies::PythonInline { packages, .. } => {
+                let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
                 steps.push(step(
                     &["python3", "-m", "venv", &self.venv],
                     installer.clone(),

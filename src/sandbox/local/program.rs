@@ -55,6 +55,17 @@ struct Shell {
     real: HashMap<&'static str, PathBuf>,
 }
 
+impl Shell {
+    fn with(&self, file: PathBuf, more: Vec<PathBuf>) -> Program {
+        let read = self.read.iter().cloned().chain(more).collect();
+        Program {
+            file,
+            path: self.path.clone(),
+            read: fewest(read),
+        }
+    }
+}
+
 /// Finds programs.
 #[derive(Debug)]
 pub(super) struct Programs {
@@ -126,7 +137,7 @@ impl Programs {
             Some(file) => file.clone(),
             None => search(&shell.path, name)?,
         };
-        let program = self.with(shell, file.clone(), self.read(shell, &file, MAX_SCRIPTS));
+        let program = shell.with(file.clone(), self.read(shell, &file, MAX_SCRIPTS));
         found.insert(name.to_owned(), program.clone());
         Some(program)
     }
@@ -137,18 +148,18 @@ impl Programs {
         let sandbox = work.parent().unwrap_or(work);
         let plain = clean(&file);
         if plain.starts_with(sandbox) {
-            let mut read = Vec::new();
+            let mut roots = Vec::new();
             // A link out of the sandbox may be the candidate's: what it leads to is not shown for it.
             let real = std::fs::canonicalize(&file).ok();
             let own = std::fs::canonicalize(sandbox).ok();
             if let (Some(real), Some(own)) = (real, own)
                 && real.starts_with(own)
             {
-                read = self.asked(shell, &real, &[], MAX_SCRIPTS);
+                roots = self.asked(shell, &real, &[], MAX_SCRIPTS);
             }
-            return self.with(shell, file, read);
+            return shell.with(file, roots);
         }
-        let mut program = self.with(shell, plain.clone(), Vec::new());
+        let mut program = shell.with(plain.clone(), Vec::new());
         if !is_system(&plain) {
             let roots = self.bounds.roots(&plain, Named::ByCommand);
             if let Some(folder) = plain.parent().and_then(Path::to_str)
@@ -163,23 +174,14 @@ impl Programs {
         program
     }
 
-    fn with(&self, shell: &Shell, file: PathBuf, more: Vec<PathBuf>) -> Program {
-        let read = shell.read.iter().cloned().chain(more).collect();
-        Program {
-            file,
-            path: shell.path.clone(),
-            read: fewest(read),
-        }
-    }
-
     /// What a program on the `PATH` needs.
     fn read(&self, shell: &Shell, file: &Path, scripts: usize) -> Vec<PathBuf> {
-        let mut read = self.bounds.roots(file, Named::OnPath);
+        let mut roots = self.bounds.roots(file, Named::OnPath);
         // A program of an environment asks for the interpreter beside it.
         let real = std::fs::canonicalize(file).unwrap_or_default();
         let beside = [file.parent(), real.parent()].map(|it| it.unwrap_or(file));
-        read.extend(self.asked(shell, file, &beside, scripts));
-        read
+        roots.extend(self.asked(shell, file, &beside, scripts));
+        roots
     }
 
     /// What a script needs for the interpreter that its first line asks for; by its path only in these
@@ -229,18 +231,18 @@ impl Programs {
             (name, index, file, answer)
         });
         let mut before: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-        let (mut read, mut real) = (Vec::new(), HashMap::new());
+        let (mut roots, mut real) = (Vec::new(), HashMap::new());
         for (name, index, file, answer) in futures::future::join_all(asked).await {
             let Some(answer) = answer else {
                 // Nothing to ask, or a broken shim.
-                read.extend(self.bounds.roots(&file, Named::OnPath));
+                roots.extend(self.bounds.roots(&file, Named::OnPath));
                 continue;
             };
-            let own = self.own(&answer.file);
-            read.extend(self.bounds.roots(&own, Named::OnPath));
+            let own = own_file(&answer.file);
+            roots.extend(self.bounds.roots(&own, Named::OnPath));
             for folder in answer.reads {
                 if self.bounds.allow(&folder) {
-                    read.push(folder);
+                    roots.push(folder);
                 }
             }
             if let Some(folder) = own.parent().and_then(Path::to_str)
@@ -264,20 +266,20 @@ impl Programs {
         folders.extend(last.map(|&folder| folder.to_owned()));
         Shell {
             path: folders.join(":"),
-            read: fewest(read),
+            read: fewest(roots),
             real,
         }
     }
+}
 
-    /// The file to start for an interpreter: without links, so that it finds its own library, except in
-    /// a virtual environment, which it finds by the link.
-    fn own(&self, file: &Path) -> PathBuf {
-        let environment = file.ancestors().nth(2);
-        if environment.is_some_and(|folder| folder.join("pyvenv.cfg").exists()) {
-            return file.to_owned();
-        }
-        std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned())
+/// The file to start for an interpreter: without links, so that it finds its own library, except in a
+/// virtual environment, which it finds by the link.
+fn own_file(file: &Path) -> PathBuf {
+    let environment = file.ancestors().nth(2);
+    if environment.is_some_and(|folder| folder.join("pyvenv.cfg").exists()) {
+        return file.to_owned();
     }
+    std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned())
 }
 
 /// Looks a name up, as a shell does.

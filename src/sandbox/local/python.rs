@@ -131,11 +131,12 @@ impl Pythons {
             return Err(Not::Unfit(format!("`{requires}` is no range of versions")));
         }
         let tool = Tool::find(programs).await.map_err(Not::Unfit)?;
-        let key = key(&tool, &packages, requires.as_deref(), &wanted.installer_env);
+        let env = self.installer_env(wanted, &tool);
+        let key = key(&tool, &packages, requires.as_deref(), &env);
         let installer = Installer {
             folder: cache.join("python").join(&key),
             cache,
-            env: self.installer_env(wanted, &tool),
+            env,
             requires,
             packages,
             tool,
@@ -203,7 +204,8 @@ fn key(
     say(FORMAT.as_bytes());
     say(tool.digest().as_bytes());
     say(requires.unwrap_or_default().as_bytes());
-    for (name, value) in env {
+    let asks = |name: &str| name.starts_with("UV_") || name.starts_with("PIP_");
+    for (name, value) in env.iter().filter(|(name, _)| asks(name)) {
         say(name.as_bytes());
         say(value.as_bytes());
     }

@@ -180,7 +180,12 @@ impl Installer<'_> {
             };
         }
         let files = ["-r", &list, "-c", &constraints];
-        let (make, install) = self.commands(&files);
+        let files = if self.packages.constraints.is_empty() {
+            &files[..2]
+        } else {
+            &files[..]
+        };
+        let (make, install) = self.commands(files);
         let (program, arguments, shown) = make;
         let end = self.run(tmp, &program, &arguments, output).await;
         if end != CommandEnd::Exited(0) {
@@ -220,7 +225,9 @@ impl Installer<'_> {
                 ]));
             }
             make.push(folder);
-            let mut install = owned(&["pip", "install", "--no-build", "--no-sources", "--python"]);
+            let mut install = owned(&["pip", "install", "--no-build", "--no-sources"]);
+            // It would start the new Python for that.
+            install.extend(owned(&["--no-compile-bytecode", "--python"]));
             install.push(mine.display().to_string());
             install.extend(owned(files));
             return (
@@ -334,8 +341,9 @@ fn ended(end: CommandEnd, shown: String, output: &[u8]) -> Ended {
         said = last_lines(&text);
         let says = |all: &[&str]| all.iter().any(|part| text.contains(part));
         if text.contains("ensurepip is not available") {
-            said = "Python's `venv` is not whole: install the system's package for it, or uv"
-                .to_owned();
+            said = String::from(
+                "Python's `venv` is not whole: install the system's package for it, or uv",
+            );
         } else if says(&NEEDS_BUILD) && !says(&NOT_REACHED) {
             unfit = Some(format!("only wheels are installed outside of it: {said}"));
         }

@@ -197,14 +197,17 @@ impl Requirements {
         if is_wheel(first) {
             return Ok(format!("{}{rest}", self.target(work, first)?));
         }
-        let end = first
-            .find(['<', '>', '=', '!', '~', '(', ','])
-            .unwrap_or(first.len());
+        let mut extras = false;
+        let end = line.find(|c| {
+            extras = (extras || c == '[') && c != ']';
+            !extras && "<>=!~(;, \t".contains(c)
+        });
+        let name = &line[..end.unwrap_or(line.len())];
         let archive = [
             ".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".tbz", ".txz", ".tlz", ".lz",
         ];
         let lower = first.to_ascii_lowercase();
-        if !is_name(&first[..end]) || archive.iter().any(|ending| lower.ends_with(ending)) {
+        if !is_name(name) || archive.iter().any(|ending| lower.ends_with(ending)) {
             return Err(unknown(line));
         }
         Ok(line.to_owned())
