@@ -438,12 +438,17 @@ fn a_package_that_is_nowhere_fails_the_setup() {
     }
 }
 
-const SETUP: &str = "\
-import os
-open(os.path.expanduser('~/built'), 'w')
-from setuptools import setup
-setup(name='evil', version='1.0')
+/// A package that says how it is built, and needs nothing for that.
+const PROJECT: &str = "\
+[build-system]
+requires = []
+build-backend = 'backend'
+backend-path = ['.']
+[project]
+name = 'evil'
+version = '1.0'
 ";
+const BACKEND: &str = "import os\nopen(os.path.expanduser('~/built'), 'w')\n";
 
 #[test]
 fn what_would_have_to_be_built_is_never_built_outside() {
@@ -454,7 +459,9 @@ fn what_would_have_to_be_built_is_never_built_outside() {
         // What is asked for, and what a wheel asks for.
         for how in ["-e ./evil", "tiny"] {
             let project = packages(&case, &python, TINY_SAYS, &format!("{LINKS}{how}\n"));
-            let project = project.file("candidates/agent/evil/setup.py", SETUP);
+            let project = project
+                .file("candidates/agent/evil/pyproject.toml", PROJECT)
+                .file("candidates/agent/evil/backend.py", BACKEND);
             let archive = project.path("candidates/agent/evil-1.0.tar.gz");
             let program = "import sys, tarfile\nwith tarfile.open(sys.argv[2], 'w:gz') as it:\n    \
                 it.add(sys.argv[1], 'evil-1.0')\n";
@@ -472,7 +479,8 @@ fn what_would_have_to_be_built_is_never_built_outside() {
             project.assert_nothing_started();
             assert_eq!(project.environments().len(), 0, "{case:?} {how}");
             let log = std::fs::read_to_string(project.setup_log()).unwrap();
-            assert!(log.contains("evil"), "{case:?} {how}: {log}");
+            let refused = ["evil", "not a wheel"].iter().any(|it| log.contains(it));
+            assert!(refused, "{case:?} {how}: {log}");
         }
     }
 }
