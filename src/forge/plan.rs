@@ -15,9 +15,9 @@ use crate::objective::{Limits, Objective};
 use crate::problem::{Problem, Problems};
 use crate::redact::Redactor;
 use crate::run::Run;
+use crate::sandbox::Network;
 use crate::sandbox::Provider;
 use crate::sandbox::local::LocalProvider;
-use crate::sandbox::Network;
 use crate::score::quality::Quality;
 use crate::secret::Secret;
 

@@ -49,6 +49,7 @@ mod probe;
 mod processes;
 mod program;
 mod protocol;
+mod python;
 mod remove;
 mod run;
 mod rungs;
@@ -95,8 +96,8 @@ pub struct LocalOptions {
     /// found. Without one there is only the level [`Isolation::Process`], without limits of resources:
     /// programs are started directly, and what leaves its process group is found by its environment only.
     pub helper: Option<PathBuf>,
-    /// The environment for asking a Python version manager where its Python is, once: `HOME` and the
-    /// manager's own variables. No program in a sandbox gets it.
+    /// The environment for asking a version manager where its interpreter is, once, and for installers:
+    /// `HOME` and the manager's own variables. No program in a sandbox gets it.
     pub interpreter_env: BTreeMap<String, String>,
     /// Variables that every program gets besides those of its command, for trusting whom this machine trusts
     /// on the network. Absolute paths in them can be read by every program.
@@ -109,6 +110,9 @@ pub struct LocalOptions {
     pub disk: ByteCount,
     /// The most processes and threads of a sandbox at once.
     pub processes: u32,
+    /// The folder that prepared Python environments are kept in, across runs. Without one, each is made
+    /// inside of its sandbox.
+    pub cache: Option<PathBuf>,
 }
 
 impl LocalOptions {
@@ -128,6 +132,7 @@ impl LocalOptions {
             helper,
             interpreter_env: BTreeMap::new(),
             network_env: BTreeMap::new(),
+            cache: None,
             isolation: Isolation::Auto,
             memory: Self::MEMORY,
             disk: Self::DISK,
@@ -182,6 +187,7 @@ struct Shared {
     base: PathBuf,
     helper: Option<Helper>,
     programs: program::Programs,
+    pythons: python::Pythons,
     orphans: run::Orphans,
     network_env: BTreeMap<String, String>,
     isolation: Isolation,
@@ -204,8 +210,13 @@ impl LocalProvider {
         Self {
             shared: Arc::new(Shared {
                 helper: options.helper.map(|program| Helper::new(program, folder)),
+                pythons: python::Pythons::new(options.cache, options.interpreter_env.clone()),
+                programs: program::Programs::new(
+                    &options.path,
+                    options.interpreter_env,
+                    &options.base,
+                ),
                 base: options.base,
-                programs: program::Programs::new(options.path, options.interpreter_env),
                 orphans: run::Orphans::default(),
                 network_env: options.network_env,
                 isolation: options.isolation,

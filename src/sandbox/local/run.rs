@@ -188,7 +188,10 @@ pub(super) async fn run(
         let mut why = "the process that watched over it died".to_owned();
         if let (Started::Keeper { process: None, .. }, Some(helper)) = (&*started, context.helper) {
             helper.give_up().await;
-            why = format!("{} did not start a keeper for it", helper.program().display());
+            why = format!(
+                "{} did not start a keeper for it",
+                helper.program().display()
+            );
         }
         // Without its keeper, the program is nobody's.
         started.end_without_keeper(&policy.root).await;
