@@ -361,8 +361,10 @@ fn passed_variable(
 /// Forge's own keys: redacted everywhere, whoever prints them.
 const KEYS: [&str; 2] = ["DAYTONA_API_KEY", "DAYTONA_JWT_TOKEN"];
 
-/// Variables by which Python version managers find their Pythons.
-const INTERPRETER_PREFIXES: [&str; 4] = ["PYENV_", "ASDF_", "MISE_", "UV_PYTHON_"];
+/// Variables by which version managers find their interpreters, and uv and pip what the user set up.
+const INTERPRETER_PREFIXES: [&str; 8] = [
+    "PYENV_", "ASDF_", "MISE_", "UV_", "NODENV_", "RBENV_", "VOLTA_", "XDG_",
+];
 
 /// How this machine is used for sandboxes, with a `forge` found beside the running program or on `PATH` as
 /// the helper; forge itself sets its own program instead.
@@ -387,6 +389,10 @@ pub fn local_options_without_helper(variables: &BTreeMap<String, String>) -> Loc
                 .iter()
                 .any(|prefix| name.starts_with(prefix))
     };
+    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
+    let cache = own("XDG_CACHE_HOME")
+        .and_then(|folder| absolute(folder.into()))
+        .or_else(|| absolute(PathBuf::from(own("HOME")?).join(".cache")));
     let base = PathBuf::from(own("TMPDIR").unwrap_or_else(|| "/tmp".to_owned()));
     // A candidate works in another directory than forge, so that a relative path would lead it astray.
     let base = std::path::absolute(&base).unwrap_or(base);
@@ -398,26 +404,19 @@ pub fn local_options_without_helper(variables: &BTreeMap<String, String>) -> Loc
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect()
     };
+    options.cache = cache.map(|folder| folder.join("forge"));
     options.interpreter_env = chosen(&wanted);
     options.network_env = chosen(&|name| NETWORK_NAMES.contains(&name));
     options
 }
 
-/// Variables that say how this machine reaches the network and whom it trusts there, and in which zone it
-/// is. Every candidate of a local run gets them.
-const NETWORK_NAMES: [&str; 12] = [
+/// Variables that say whom this machine trusts on the network. Every candidate of a local run gets them.
+const NETWORK_NAMES: [&str; 5] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
     "NODE_EXTRA_CA_CERTS",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "TZ",
 ];
 
 /// Variables that package installers need to reach a mirror or to trust a proxy. Passed to the installers

@@ -68,7 +68,7 @@ pub(super) fn doctor(printer: Printer) -> End {
     }
     printer.out("\nIsolation\n");
     let local = LocalProvider::new(options, RunId::generate());
-    let end = match runtime.block_on(local.describe()) {
+    let end = match runtime.block_on(local.describe(None)) {
         Ok(line) => {
             printer.out(&format!("  {line}\n"));
             end

@@ -49,6 +49,7 @@ mod probe;
 mod processes;
 mod program;
 mod protocol;
+mod python;
 mod remove;
 mod run;
 mod rungs;
@@ -95,11 +96,11 @@ pub struct LocalOptions {
     /// found. Without one there is only the level [`Isolation::Process`], without limits of resources:
     /// programs are started directly, and what leaves its process group is found by its environment only.
     pub helper: Option<PathBuf>,
-    /// The environment for asking a Python version manager where its Python is, once: `HOME` and the
-    /// manager's own variables. No program in a sandbox gets it.
+    /// The environment for asking a version manager where its interpreter is, once, and for installers:
+    /// `HOME` and the manager's own variables. No program in a sandbox gets it.
     pub interpreter_env: BTreeMap<String, String>,
-    /// Variables that every program gets besides those of its command, for reaching the network as this
-    /// machine does: certificates and proxies. Absolute paths in them can be read by every program.
+    /// Variables that every program gets besides those of its command, for trusting whom this machine trusts
+    /// on the network. Absolute paths in them can be read by every program.
     pub network_env: BTreeMap<String, String>,
     /// How candidates are kept apart.
     pub isolation: Isolation,
@@ -109,6 +110,9 @@ pub struct LocalOptions {
     pub disk: ByteCount,
     /// The most processes and threads of a sandbox at once.
     pub processes: u32,
+    /// The folder that prepared Python environments are kept in, across runs. Without one, each is made
+    /// inside of its sandbox.
+    pub cache: Option<PathBuf>,
 }
 
 impl LocalOptions {
@@ -128,6 +132,7 @@ impl LocalOptions {
             helper,
             interpreter_env: BTreeMap::new(),
             network_env: BTreeMap::new(),
+            cache: None,
             isolation: Isolation::Auto,
             memory: Self::MEMORY,
             disk: Self::DISK,
@@ -182,6 +187,7 @@ struct Shared {
     base: PathBuf,
     helper: Option<Helper>,
     programs: program::Programs,
+    pythons: python::Pythons,
     orphans: run::Orphans,
     network_env: BTreeMap<String, String>,
     isolation: Isolation,
@@ -204,8 +210,13 @@ impl LocalProvider {
         Self {
             shared: Arc::new(Shared {
                 helper: options.helper.map(|program| Helper::new(program, folder)),
+                pythons: python::Pythons::new(options.cache, options.interpreter_env.clone()),
+                programs: program::Programs::new(
+                    &options.path,
+                    options.interpreter_env,
+                    &options.base,
+                ),
                 base: options.base,
-                programs: program::Programs::new(options.path, options.interpreter_env),
                 orphans: run::Orphans::default(),
                 network_env: options.network_env,
                 isolation: options.isolation,
@@ -220,18 +231,18 @@ impl LocalProvider {
     }
 
     /// What local runs are worth, in one line for people: the rung that is in force, what it promises, and
-    /// why it is no better one. Finds that out, by running a program that does nothing on each rung, unless
-    /// that was done before.
+    /// why it is no better one. `network` is what all candidates may reach, where that is the same for all.
+    /// Finds the rung out, by running a program that does nothing on each, unless that was done before.
     ///
     /// # Errors
     /// When this machine does not offer what was asked for; the message names the stage that failed.
     ///
     /// # Cancel safety
     /// Dropping the future ends what was tried; the next call begins anew.
-    pub async fn describe(&self) -> Result<String, SandboxError> {
+    pub async fn describe(&self, network: Option<&Network>) -> Result<String, SandboxError> {
         let chosen = self.shared.chosen().await?;
         let why = chosen.why_not_better();
-        let text = chosen.text(None, self.shared.limits);
+        let text = chosen.text(network, self.shared.limits);
         Ok(if self.shared.helper.is_some() {
             format!("local runs: {text}{why}")
         } else {
@@ -241,6 +252,28 @@ impl LocalProvider {
                 rungs::name(chosen.rung)
             )
         })
+    }
+
+    /// Whether this machine can keep what is asked for, before any sandbox exists.
+    ///
+    /// # Errors
+    /// The first thing that it cannot.
+    ///
+    /// # Cancel safety
+    /// As [`LocalProvider::describe`].
+    pub async fn can_keep(
+        &self,
+        networks: impl IntoIterator<Item = Network>,
+        trust: impl IntoIterator<Item = Trust>,
+    ) -> Result<(), SandboxError> {
+        let chosen = self.shared.chosen().await?;
+        for network in networks {
+            self.shared.keeps_network(&network, chosen)?;
+        }
+        for trust in trust {
+            Shared::keeps_trust(trust, chosen)?;
+        }
+        Ok(())
     }
 
     /// What each rung would need on this machine, line by line; for people who want a better one.
@@ -262,7 +295,8 @@ impl LocalProvider {
 
     async fn make(&self, spec: &SandboxSpec) -> Result<LocalSandbox, SandboxError> {
         let chosen = self.shared.chosen().await?;
-        self.shared.refuse(spec, chosen)?;
+        self.shared.keeps_network(&spec.network, chosen)?;
+        Shared::keeps_trust(spec.trust, chosen)?;
         let place = Place::of(&self.shared.base, &self.run, &spec.name).ok_or_else(|| {
             let message = format!("`{}` is not a name for a folder", spec.name);
             SandboxError::new(ErrorKind::Invalid, "create a sandbox", message)
@@ -373,22 +407,21 @@ impl Shared {
         }
     }
 
-    /// Refuses what the rung in force cannot keep.
-    fn refuse(&self, spec: &SandboxSpec, chosen: &Chosen) -> Result<(), SandboxError> {
-        let refuse = |message: &str, hint: &str| {
-            Err(SandboxError::new(ErrorKind::Invalid, "create a sandbox", message).with_hint(hint))
-        };
-        match spec.trust {
-            Trust::Untrusted if !rungs::confines_files(chosen.rung) => {
-                return refuse(
-                    "a local run without isolation refuses an untrusted candidate, which could read your files",
-                    "`forge doctor` shows what better isolation needs; or run it in Daytona: `--require-daytona`",
-                );
-            }
-            Trust::Trusted | Trust::Untrusted => {}
+    /// Refuses a candidate that the rung in force does not keep from this user's files.
+    fn keeps_trust(trust: Trust, chosen: &Chosen) -> Result<(), SandboxError> {
+        match trust {
+            Trust::Untrusted if !rungs::confines_files(chosen.rung) => refuse(
+                "a local run without isolation refuses an untrusted candidate, which could read your files",
+                "`forge doctor` shows what better isolation needs; or run it in Daytona: `--require-daytona`",
+            ),
+            Trust::Trusted | Trust::Untrusted => Ok(()),
         }
+    }
+
+    /// Refuses a network policy that the rung in force cannot enforce.
+    fn keeps_network(&self, network: &Network, chosen: &Chosen) -> Result<(), SandboxError> {
         let filtered = self.helper.is_some() && chosen.rung != Rung::Process { filtered: false };
-        match spec.network {
+        match network {
             Network::Open => Ok(()),
             Network::Block if filtered => Ok(()),
             Network::Block => refuse(
@@ -401,6 +434,10 @@ impl Shared {
             ),
         }
     }
+}
+
+fn refuse(message: &str, hint: &str) -> Result<(), SandboxError> {
+    Err(SandboxError::new(ErrorKind::Invalid, "create a sandbox", message).with_hint(hint))
 }
 
 fn layout(root: &Path, chosen: &Chosen) -> Result<Layout, SandboxError> {

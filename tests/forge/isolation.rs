@@ -69,6 +69,12 @@ impl Level {
     }
 }
 
+/// The names of the levels that this machine has.
+pub(crate) fn levels() -> Vec<&'static str> {
+    let here = Level::ALL.into_iter().filter(|level| level.is_here());
+    here.map(Level::name).collect()
+}
+
 fn succeeds(command: &mut Command) -> bool {
     let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())

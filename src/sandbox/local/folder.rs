@@ -21,7 +21,7 @@ use super::{Shared, collect, run, rungs, upload};
 use crate::name::SandboxId;
 use crate::sandbox::{
     Area, ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, ErrorKind, Layout,
-    Network, OutputSink, Sandbox, SandboxError, Upload, Usage,
+    Network, OutputSink, PreparedPython, PythonEnvironment, Sandbox, SandboxError, Upload, Usage,
 };
 
 /// A folder of this machine.
@@ -155,6 +155,19 @@ impl Sandbox for LocalSandbox {
 
     fn upload<'a>(&'a self, files: &'a [Upload]) -> BoxFuture<'a, Result<(), SandboxError>> {
         self.put_all(files).boxed()
+    }
+
+    fn prepare_python<'a>(
+        &'a self,
+        wanted: &'a PythonEnvironment,
+        output: &'a mut dyn OutputSink,
+    ) -> BoxFuture<'a, Result<Option<PreparedPython>, SandboxError>> {
+        let (pythons, programs) = (&self.shared.pythons, &self.shared.programs);
+        async move {
+            let work = Path::new(&self.layout.work);
+            Ok(pythons.prepare(wanted, work, programs, output).await)
+        }
+        .boxed()
     }
 
     fn run<'a>(

@@ -59,6 +59,13 @@ impl Helper {
     /// # Cancel safety
     /// Dropping the future may leave a keeper that gets no policy, and ends.
     pub(super) async fn keeper(&self) -> io::Result<Keeper> {
+        self.try_keeper().await.map_err(|error| {
+            let message = format!("its helper {}: {error}", self.program.display());
+            io::Error::new(error.kind(), message)
+        })
+    }
+
+    async fn try_keeper(&self) -> io::Result<Keeper> {
         let (mine, theirs) = std::os::unix::net::UnixStream::pair()?;
         let (stdout, their_stdout) = io::pipe()?;
         let (stderr, their_stderr) = io::pipe()?;
@@ -79,6 +86,11 @@ impl Helper {
         new.pass(&theirs).await?;
         *spawner = Some(new);
         Ok(keeper)
+    }
+
+    /// What it was made from.
+    pub(super) fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Makes the next keeper come from a new spawner: this one does not work.

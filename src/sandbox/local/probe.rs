@@ -8,7 +8,7 @@ use super::rungs::{self, Chosen, Refusal};
 use super::{Isolation, Shared, place, remove, run, users};
 use crate::name::SandboxId;
 use crate::quantity::ByteCount;
-use crate::sandbox::{Command, CommandEnd, OutputSink, SandboxError, Stream};
+use crate::sandbox::{Command, CommandEnd, ErrorKind, OutputSink, SandboxError, Stream};
 
 /// How long a program that does nothing may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -156,7 +156,8 @@ async fn run_nothing(
     let user = own_user.then(|| shared.users.next());
     let made = place::Place::for_probe(&shared.base);
     let place = made.map_err(|error| {
-        SandboxError::machine("isolate candidates", error).with_hint(super::BASE_HINT)
+        SandboxError::new(ErrorKind::Machine, "create a sandbox", error.to_string())
+            .with_hint(super::BASE_HINT)
     })?;
     let tried = async {
         let root = place.root();

@@ -185,13 +185,18 @@ pub(super) async fn run(
         Started::Program(child) => Ok(output.pump_until(overlook(child, policy, began)).await),
     };
     let Ok(answer) = end else {
+        let mut why = "the process that watched over it died".to_owned();
         if let (Started::Keeper { process: None, .. }, Some(helper)) = (&*started, context.helper) {
             helper.give_up().await;
+            why = format!(
+                "{} did not start a keeper for it",
+                helper.program().display()
+            );
         }
         // Without its keeper, the program is nobody's.
         started.end_without_keeper(&policy.root).await;
         guard.started = None;
-        return Err(lost("the process that watched over it died"));
+        return Err(lost(&why));
     };
     guard.started = None;
     output.drain().await;
