@@ -324,7 +324,7 @@ macro_rules! on_each_level {
 }
 use on_each_level;
 
-fn on(level: Level, check: fn(Level)) {
+fn on(level: Level, check: impl FnOnce(Level)) {
     if level.is_here() {
         check(level);
     }
