@@ -101,7 +101,6 @@ impl LocalSandbox {
         let chosen = self.shared.chosen().await?;
         let root = self.place.root();
         let mut readable = program.read;
-        readable.push(root.join(place::FORGE));
         let certificates = self.shared.network_env.values().map(PathBuf::from);
         readable.extend(certificates.filter(|path| path.is_absolute()));
         let policy = Policy {
@@ -110,7 +109,7 @@ impl LocalSandbox {
             arguments,
             env: env.into_iter().collect(),
             work: work.to_owned(),
-            writable: [place::WORK, place::ARTIFACTS]
+            writable: [place::WORK, place::ARTIFACTS, place::FORGE]
                 .map(|it| root.join(it))
                 .into(),
             readable,

@@ -22,19 +22,12 @@ struct Machine {
 const DOCKER: Machine = Machine {
     options: &["docker"],
     level: Level::Landlock,
-    says: &[
-        "local runs: landlock (abi ",
-        "no namespaces: refused at clone: operation not permitted",
-        "seccomp=unconfined",
-    ],
+    says: &["local runs: landlock (abi ", "eperm", "seccomp=unconfined"],
 };
 const APPARMOR: Machine = Machine {
     options: &["apparmor"],
     level: Level::Landlock,
-    says: &[
-        "local runs: landlock (abi ",
-        "no namespaces: refused at mount",
-    ],
+    says: &["local runs: landlock (abi ", "mount"],
 };
 const OLD: Machine = Machine {
     options: &["no-landlock"],
@@ -90,9 +83,12 @@ impl Machine {
             let ended = self.run(&yard, &arguments).expect(0);
             let text = (ended.stdout + &ended.stderr).to_lowercase();
             let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            // Who asks for this level is not told why it is no better one.
-            let told = if asked.is_some() { 1 } else { self.says.len() };
-            for expected in &self.says[..told] {
+            // What was asked for needs no reason.
+            let says = self
+                .says
+                .iter()
+                .take(if asked.is_some() { 1 } else { usize::MAX });
+            for expected in says {
                 assert!(text.contains(expected), "no `{expected}` in:\n{text}");
             }
             yard.trial(self.level, "task", "one");
