@@ -1,6 +1,6 @@
 //! Everything that a script can try on its surroundings, all at once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -65,11 +65,13 @@ fn check(level: Level, closed: Option<&Path>) {
     for network in ["open", "block"] {
         let mut verdicts = yard.verdicts(level, network, "quiet");
         for (probe, folder) in [
-            ("plant_in_tmp", "/tmp"),
-            ("plant_in_var_tmp", "/var/tmp"),
-            ("plant_in_shared_memory", "/dev/shm"),
+            ("write_project", yard.workspace.path("")),
+            ("write_elsewhere", yard.elsewhere.path().to_owned()),
+            ("plant_in_tmp", PathBuf::from("/tmp")),
+            ("plant_in_var_tmp", PathBuf::from("/var/tmp")),
+            ("plant_in_shared_memory", PathBuf::from("/dev/shm")),
         ] {
-            let planted = format!("{folder}/{}-{network}", yard.mark);
+            let planted = folder.join(format!("{}-{network}", yard.mark));
             let arrived = std::fs::remove_file(planted).is_ok();
             let verdict = verdicts.get_mut(probe).unwrap();
             assert!(

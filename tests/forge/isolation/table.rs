@@ -218,11 +218,7 @@ const ATTACKS: [Row; 32] = [
         NEVER,
         &["attach_shared_memory", "leave_shared_memory"],
     ),
-    row(
-        "message queues of others",
-        [Blocked, Blocked, UnlessRoot],
-        &["open_message_queue"],
-    ),
+    row("message queues of others", NEVER, &["open_message_queue"]),
     row(
         "raise its limits, its priority, its claim to memory",
         NEVER,
