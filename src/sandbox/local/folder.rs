@@ -132,9 +132,7 @@ impl LocalSandbox {
             arguments,
             env: env.into_iter().collect(),
             work: work.to_owned(),
-            writable: [place::WORK, place::ARTIFACTS]
-                .map(|it| root.join(it))
-                .into(),
+            writable: self.writable(),
             readable,
             tmp: root.join(place::TMP),
             root,
