@@ -107,13 +107,10 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The name of [`Layout::environment`], in [`Area::Forge`].
-    pub const ENVIRONMENT: &str = "venv";
-
     /// Where a Python environment is made that no provider has prepared.
     #[must_use]
     pub fn environment(&self) -> String {
-        format!("{}/{}", self.forge, Self::ENVIRONMENT)
+        format!("{}/venv", self.forge)
     }
 
     /// The absolute path of a file of an area, inside the sandbox.

@@ -55,28 +55,6 @@ impl LocalSandbox {
         place::open_folder(&self.root, name)
     }
 
-    /// The folders that programs may write, besides that for temporary files.
-    fn writable(&self) -> Vec<PathBuf> {
-        let root = self.place.root();
-        let mut folders: Vec<PathBuf> = [place::WORK, place::ARTIFACTS]
-            .map(|it| root.join(it))
-            .into();
-        // No program can have made it, where programs are kept from anything.
-        let environment = root.join(place::FORGE).join(Layout::ENVIRONMENT);
-        if environment.is_dir() {
-            folders.push(environment);
-        }
-        folders
-    }
-
-    /// Makes the folder of an environment that is made inside: programs cannot write above it.
-    fn make_environment(&self) -> rustix::io::Result<()> {
-        let forge = self.area(Area::Forge)?;
-        let (name, mode) = (Layout::ENVIRONMENT, rustix::fs::Mode::RWXU);
-        rustix::fs::mkdirat(&forge, name, mode)?;
-        upload::give(&place::open_folder(&forge, name)?, self.user)
-    }
-
     async fn put_all(&self, files: &[Upload]) -> Result<(), SandboxError> {
         for file in files {
             let put = async { upload::put(&self.area(file.area)?, file, self.user).await };
@@ -123,7 +101,6 @@ impl LocalSandbox {
         let chosen = self.shared.chosen().await?;
         let root = self.place.root();
         let mut readable = program.read;
-        readable.push(root.join(place::FORGE));
         let certificates = self.shared.network_env.values().map(PathBuf::from);
         readable.extend(certificates.filter(|path| path.is_absolute()));
         let policy = Policy {
@@ -132,7 +109,9 @@ impl LocalSandbox {
             arguments,
             env: env.into_iter().collect(),
             work: work.to_owned(),
-            writable: self.writable(),
+            writable: [place::WORK, place::ARTIFACTS, place::FORGE]
+                .map(|it| root.join(it))
+                .into(),
             readable,
             tmp: root.join(place::TMP),
             root,
@@ -185,12 +164,7 @@ impl Sandbox for LocalSandbox {
         let (pythons, programs) = (&self.shared.pythons, &self.shared.programs);
         async move {
             let work = Path::new(&self.layout.work);
-            let prepared = pythons.prepare(wanted, work, programs, output).await;
-            if prepared.is_none() {
-                self.make_environment()
-                    .map_err(|error| SandboxError::machine("make a folder", error.into()))?;
-            }
-            Ok(prepared)
+            Ok(pythons.prepare(wanted, work, programs, output).await)
         }
         .boxed()
     }

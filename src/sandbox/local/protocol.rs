@@ -147,9 +147,18 @@ impl Failure {
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = match self.errno {
+            libc::EPERM => "EPERM, ",
+            libc::EACCES => "EACCES, ",
+            libc::EINVAL => "EINVAL, ",
+            libc::ENOSPC => "ENOSPC, ",
+            libc::ENOSYS => "ENOSYS, ",
+            libc::EOPNOTSUPP => "EOPNOTSUPP, ",
+            _ => "",
+        };
         let why = io::Error::from_raw_os_error(self.errno).to_string();
         let why = why.split(" (os error").next().unwrap_or_default();
-        write!(f, "{}: {}", self.stage, why.to_lowercase())
+        write!(f, "{}: {name}{}", self.stage, why.to_lowercase())
     }
 }
 

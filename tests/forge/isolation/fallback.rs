@@ -83,7 +83,12 @@ impl Machine {
             let ended = self.run(&yard, &arguments).expect(0);
             let text = (ended.stdout + &ended.stderr).to_lowercase();
             let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            for expected in self.says {
+            // What was asked for needs no reason.
+            let says = self
+                .says
+                .iter()
+                .take(if asked.is_some() { 1 } else { usize::MAX });
+            for expected in says {
                 assert!(text.contains(expected), "no `{expected}` in:\n{text}");
             }
             yard.trial(self.level, "task", "one");
