@@ -107,6 +107,12 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// Where a Python environment is made that no provider has prepared.
+    #[must_use]
+    pub fn environment(&self) -> String {
+        format!("{}/venv", self.forge)
+    }
+
     /// The absolute path of a file of an area, inside the sandbox.
     #[must_use]
     pub fn path(&self, area: Area, path: &RelativePath) -> String {
@@ -328,7 +334,7 @@ pub trait Sandbox: Send + Sync + fmt::Debug {
     /// Prepares a Python environment outside of the sandbox, which its programs can then read but not
     /// change. For providers whose sandboxes are on this machine: it is made once for all trials that
     /// need the same. `None`, as of all other providers, means that it is to be made inside the sandbox,
-    /// by commands like any. Called after the upload and before the first command, so that what is read
+    /// in [`Layout::environment`], by commands like any. Called after the upload and before the first command, so that what is read
     /// from the working directory is what was uploaded. Nothing of the packages is executed.
     ///
     /// # Errors

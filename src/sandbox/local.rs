@@ -56,7 +56,6 @@ mod rungs;
 pub mod spawner;
 mod upload;
 mod users;
-#[cfg(target_os = "linux")]
 mod visible;
 
 use folder::LocalSandbox;

@@ -27,7 +27,7 @@ impl Place {
             layout: layout.clone(),
             // A candidate's name is a path component, so this is one too.
             output: output.unwrap_or_else(|_| crate::objective::default_output()),
-            venv: format!("{}/venv", layout.forge),
+            venv: layout.environment(),
             prepared: None,
         }
     }

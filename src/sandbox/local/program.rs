@@ -15,13 +15,14 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::{Mutex, OnceCell};
 
+use super::visible::is_system;
 use crate::sandbox::Command;
 
 mod ask;
 mod root;
 mod shebang;
 
-use root::{Bounds, Named, fewest, is_system};
+use root::{Bounds, Named, fewest};
 pub(super) use root::{base_python, clean};
 use shebang::Asked;
 

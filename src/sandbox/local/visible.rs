@@ -9,9 +9,11 @@ pub(super) const SYSTEM: [&str; 4] = ["/usr", "/opt", "/nix/store", "/etc"];
 pub(super) const LINKED: [&str; 6] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
 
 /// Devices that do nothing to the machine.
+#[cfg(target_os = "linux")]
 pub(super) const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
 /// Files of `/etc` that some systems keep elsewhere, as links.
+#[cfg(target_os = "linux")]
 const MOVED: [&str; 4] = [
     "/etc/resolv.conf",
     "/etc/hosts",
@@ -28,6 +30,7 @@ pub(super) fn is_system(path: &Path) -> bool {
 }
 
 /// Where those files of `/etc` really are, when that is not seen anyway.
+#[cfg(target_os = "linux")]
 pub(super) fn moved() -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = MOVED
         .iter()

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use super::root::is_system;
+use super::super::visible::is_system;
 use super::{is_executable, is_script};
 
 /// The longest a shim may take.

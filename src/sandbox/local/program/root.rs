@@ -5,18 +5,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-/// The folders that every sandbox shows.
-const SYSTEM: [&str; 9] = [
-    "/usr",
-    "/opt",
-    "/nix/store",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/etc",
-];
+use super::super::visible::is_system;
 
 /// Folders that are never shown, nor what holds them. Below them is another matter.
 const WIDE: [&str; 14] = [
@@ -52,11 +41,6 @@ const PRIVATE: [&str; 10] = [
 const KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
 /// More links than this are a loop.
 const MAX_LINKS: usize = 40;
-
-/// Whether every sandbox shows a path anyway.
-pub(super) fn is_system(path: &Path) -> bool {
-    SYSTEM.iter().any(|folder| path.starts_with(folder))
-}
 
 /// How far a program's folder is believed to be an installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
