@@ -1,5 +1,7 @@
 //! What every confined program may see of the machine.
 
+use std::fs::DirEntry;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// The system's own folders. Read only.
@@ -29,6 +31,47 @@ pub(super) fn is_system(path: &Path) -> bool {
         .any(|folder| path.starts_with(folder))
 }
 
+/// What of a folder everybody may read: itself, or where something in it is not for everybody, the rest of
+/// what it holds. For programs of root that could not become another user.
+pub(super) fn public(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    if is_public(folder, &mut found) {
+        return vec![folder.to_owned()];
+    }
+    found
+}
+
+/// Whether all of it is for everybody; otherwise adds the parts that are.
+fn is_public(path: &Path, parts: &mut Vec<PathBuf>) -> bool {
+    let Ok(data) = std::fs::symlink_metadata(path) else {
+        return false;
+    };
+    let mode = data.permissions().mode();
+    if !data.is_dir() {
+        return data.is_file() && mode & 0o004 != 0;
+    }
+    let entries = std::fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let (Ok(entries), 0o005) = (entries, mode & 0o005) else {
+        return false;
+    };
+    let (mut all, mut below) = (true, Vec::new());
+    // What a link leads to is decided where that is.
+    let is_link = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_symlink());
+    for entry in entries.iter().filter(|entry| !is_link(entry)) {
+        let mut within = Vec::new();
+        if is_public(&entry.path(), &mut within) {
+            below.push(entry.path());
+        } else {
+            all = false;
+            below.append(&mut within);
+        }
+    }
+    if !all {
+        parts.append(&mut below);
+    }
+    all
+}
+
 /// Where those files of `/etc` really are, when that is not seen anyway.
 #[cfg(target_os = "linux")]
 pub(super) fn moved() -> Vec<PathBuf> {
@@ -40,4 +83,45 @@ pub(super) fn moved() -> Vec<PathBuf> {
     found.sort();
     found.dedup();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set_mode(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_for_everybody_is_left_out_and_the_rest_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        set_mode(folder.path(), 0o755);
+        for name in ["all/in", "some/in", "none/in"] {
+            std::fs::create_dir_all(path(name)).unwrap();
+        }
+        for name in [
+            "hosts",
+            "all/a",
+            "all/in/b",
+            "some/a",
+            "some/in/b",
+            "none/in/c",
+        ] {
+            std::fs::write(path(name), "").unwrap();
+            set_mode(&path(name), 0o644);
+        }
+        assert_eq!(public(folder.path()), [folder.path()]);
+        std::os::unix::fs::symlink("some/secret", path("link")).unwrap();
+        for (name, mode) in [("shadow", 0o640), ("some/secret", 0o600)] {
+            std::fs::write(path(name), "").unwrap();
+            set_mode(&path(name), mode);
+        }
+        set_mode(&path("none"), 0o711);
+        let mut found = public(folder.path());
+        found.sort();
+        let expected = ["all", "hosts", "some/a", "some/in"].map(path);
+        assert_eq!(found, expected);
+    }
 }
