@@ -63,7 +63,7 @@ impl Level {
             Self::Process => true,
         };
         if !here {
-            eprintln!("SKIPPED: this machine has no level `{}`", self.name());
+            skipped(&format!("this machine has no level `{}`", self.name()));
         }
         here
     }
@@ -73,6 +73,13 @@ impl Level {
 pub(crate) fn levels() -> Vec<&'static str> {
     let here = Level::ALL.into_iter().filter(|level| level.is_here());
     here.map(Level::name).collect()
+}
+
+/// Says what is not tested here.
+fn skipped(why: &str) {
+    std::io::stderr()
+        .write_all(format!("SKIPPED: {why}\n").as_bytes())
+        .ok();
 }
 
 fn succeeds(command: &mut Command) -> bool {

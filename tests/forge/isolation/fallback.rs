@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::{Level, Yard, launched, succeeds};
+use super::{Level, Yard, launched, skipped, succeeds};
 use crate::support::workspace::{Ended, finish};
 
 /// Says where it is.
@@ -60,7 +60,7 @@ impl Machine {
             Command::new("/bin/true").current_dir("/"),
         ));
         if !works {
-            eprintln!("SKIPPED: {:?} cannot be had here", self.options);
+            skipped(&format!("{:?} cannot be had here", self.options));
         }
         works && self.level.is_here()
     }

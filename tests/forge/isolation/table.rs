@@ -343,11 +343,10 @@ const USES: [Row; 8] = [
 impl Cell {
     fn expected(self, own_users: bool) -> Option<&'static str> {
         match self {
-            Open => Some("OPEN"),
+            ByMode => None,
             Blocked => Some("BLOCKED"),
             UnlessRoot if own_users => Some("BLOCKED"),
-            UnlessRoot => Some("OPEN"),
-            ByMode => None,
+            UnlessRoot | Open => Some("OPEN"),
         }
     }
 
@@ -425,7 +424,8 @@ fn rendered(head: &str, rows: &[Row], word: fn(Cell) -> &'static str) -> String 
     );
     for row in rows {
         let words = row.cells.map(word);
-        text += &format!("| {} | {} |\n", row.what, words.join(" | "));
+        let cells = [row.what, &words.join(" | ")];
+        text.extend(["| ", cells[0], " | ", cells[1], " |\n"]);
     }
     text
 }

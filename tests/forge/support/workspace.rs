@@ -146,7 +146,7 @@ impl Workspace {
     }
 
     /// Processes that have something of this workspace in their environment, arguments or directory.
-    fn processes(&self) -> Vec<String> {
+    pub(crate) fn processes(&self) -> Vec<String> {
         let needle = self.root.path().to_str().unwrap().as_bytes();
         let holds = |bytes: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
         let mut found = Vec::new();
