@@ -13,7 +13,8 @@
 //!    is dropped closes itself all the same.
 //! 6. *Look again.* At close, every name whose fate is unclear is looked up until it is gone, then the
 //!    provider is asked for the run's sandboxes by label.
-//! 7. *Ledger.* The name is on disk before the create request leaves.
+//! 7. *Ledger.* The name is on disk before the create request leaves. The disk is waited for on another
+//!    thread, and once for all names that have come meanwhile.
 //!
 //! (8, expiry at the provider, is in every [`SandboxSpec`].)
 //!
@@ -260,6 +261,8 @@ impl Reaper {
             requests: requests.downgrade(),
             registry: BTreeMap::new(),
             abandoned: BTreeSet::new(),
+            noted: Vec::new(),
+            syncing: Vec::new(),
             cleanup: Cleanup::default(),
         };
         let this = Self {
@@ -341,7 +344,17 @@ struct Keeper {
     registry: BTreeMap<SandboxName, Fate>,
     /// Creates that were not waited for to the end: that nothing has their name yet proves nothing.
     abandoned: BTreeSet<SandboxName>,
+    /// Creates whose names are in the ledger and not yet safe there, in the order of their lines.
+    noted: Vec<Asked>,
+    /// Those of them that the disk is being waited for.
+    syncing: Vec<Asked>,
     cleanup: Cleanup,
+}
+
+/// A create that was asked for.
+struct Asked {
+    spec: SandboxSpec,
+    reply: oneshot::Sender<Result<Lease, SandboxError>>,
 }
 
 type Created = (
@@ -354,6 +367,8 @@ type Deleted = (SandboxName, Option<SandboxId>, Result<(), String>);
 /// The work under way.
 #[derive(Default)]
 struct Works {
+    /// At most one: the disk is waited for.
+    syncs: FuturesUnordered<BoxFuture<'static, std::io::Result<()>>>,
     creates: FuturesUnordered<BoxFuture<'static, Created>>,
     deletes: FuturesUnordered<BoxFuture<'static, Deleted>>,
 }
@@ -364,10 +379,13 @@ impl Keeper {
         loop {
             tokio::select! {
                 request = inbox.recv() => match request {
-                    Some(Request::Create { spec, reply }) => self.begin_create(*spec, reply, &works),
+                    Some(Request::Create { spec, reply }) => {
+                        self.note_create(Asked { spec: *spec, reply }, &works);
+                    }
                     Some(Request::Release { name, keep }) => self.release(name, keep, &works),
                     Some(Request::Close) | None => break,
                 },
+                Some(synced) = works.syncs.next() => self.end_sync(synced, &works),
                 Some(created) = works.creates.next() => self.end_create(created, &works),
                 Some(deleted) = works.deletes.next() => self.end_delete(deleted),
             }
@@ -379,6 +397,15 @@ impl Keeper {
     /// Takes what was sent before the close: releases count, creates are refused.
     fn refuse_and_drain(&mut self, mut inbox: mpsc::UnboundedReceiver<Request>, works: &Works) {
         inbox.close();
+        // Their requests have not left: nothing came to be.
+        for asked in self
+            .syncing
+            .drain(..)
+            .chain(std::mem::take(&mut self.noted))
+            .collect::<Vec<_>>()
+        {
+            self.gone(&asked.spec.name, false);
+        }
         while let Ok(request) = inbox.try_recv() {
             match request {
                 // Dropping the reply is the refusal.
@@ -388,22 +415,51 @@ impl Keeper {
         }
     }
 
-    fn begin_create(
-        &mut self,
-        spec: SandboxSpec,
-        reply: oneshot::Sender<Result<Lease, SandboxError>>,
-        works: &Works,
-    ) {
-        let name = spec.name.clone();
-        let provider = self.provider.name().to_owned();
-        if let Err(error) = self.ledger.append(&LedgerEntry::Create {
-            provider,
-            name: name.clone(),
-        }) {
-            let error = SandboxError::machine("write the ledger of sandboxes", error);
-            drop(reply.send(Err(error)));
+    /// Layer 7: the name goes into the ledger; the create begins when it is safe there.
+    fn note_create(&mut self, asked: Asked, works: &Works) {
+        let entry = LedgerEntry::Create {
+            provider: self.provider.name().to_owned(),
+            name: asked.spec.name.clone(),
+        };
+        match self.ledger.append(&entry) {
+            Ok(()) => {
+                self.noted.push(asked);
+                self.begin_sync(works);
+            }
+            Err(error) => refuse_unnoted(asked, error),
+        }
+    }
+
+    /// Has the disk waited for, unless it is already: those who come meanwhile share the next time.
+    fn begin_sync(&mut self, works: &Works) {
+        if self.noted.is_empty() || !works.syncs.is_empty() {
             return;
         }
+        self.syncing = std::mem::take(&mut self.noted);
+        match self.ledger.sync() {
+            None => self.end_sync(Ok(()), works),
+            Some(sync) => {
+                let sync = tokio::task::spawn_blocking(sync);
+                let sync = async { sync.await.unwrap_or_else(|error| Err(error.into())) };
+                works.syncs.push(sync.boxed());
+            }
+        }
+    }
+
+    fn end_sync(&mut self, synced: std::io::Result<()>, works: &Works) {
+        for asked in std::mem::take(&mut self.syncing) {
+            match &synced {
+                Ok(()) => self.begin_create(asked, works),
+                Err(error) => {
+                    refuse_unnoted(asked, std::io::Error::new(error.kind(), error.to_string()))
+                }
+            }
+        }
+        self.begin_sync(works);
+    }
+
+    fn begin_create(&mut self, Asked { spec, reply }: Asked, works: &Works) {
+        let name = spec.name.clone();
         self.registry.insert(name.clone(), Fate::Creating);
         let provider = Arc::clone(&self.provider);
         let create = async move {
@@ -672,6 +728,12 @@ impl Keeper {
         }
         CleanupReport(self.cleanup)
     }
+}
+
+/// Refuses a create whose name could not be put where a sweep finds it.
+fn refuse_unnoted(asked: Asked, error: std::io::Error) {
+    let error = SandboxError::machine("write the ledger of sandboxes", error);
+    drop(asked.reply.send(Err(error)));
 }
 
 /// Deletes sandboxes that a dead run has left, side by side, with the same patience as for its own.

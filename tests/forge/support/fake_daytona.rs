@@ -137,6 +137,10 @@ pub(crate) struct Options {
     pub(crate) limits: RateLimits,
     /// How many times as fast as real time the server's clock goes.
     pub(crate) clock_speed: u32,
+    /// Where the sandboxes' directories are; `None` is the system's temporary directory.
+    pub(crate) directory: Option<PathBuf>,
+    /// Whether every execute is answered by a fault, so that no sandbox has processes to be looked for.
+    pub(crate) runs_nothing: bool,
     /// What goes wrong.
     pub(crate) faults: Vec<Rule>,
 }
@@ -162,6 +166,8 @@ impl Default for Options {
             quota: None,
             limits: RateLimits::default(),
             clock_speed: 1,
+            directory: None,
+            runs_nothing: false,
             faults: Vec::new(),
         }
     }
@@ -197,7 +203,10 @@ impl FakeDaytona {
     /// # Errors
     /// When the port is taken, or this machine has no room for a directory or a thread.
     pub(crate) fn start(options: Options) -> io::Result<Self> {
-        let root = tempfile::Builder::new().prefix("fake-daytona-").tempdir()?;
+        let above = options.directory.clone().unwrap_or_else(std::env::temp_dir);
+        let root = tempfile::Builder::new()
+            .prefix("fake-daytona-")
+            .tempdir_in(above)?;
         let directory = root.path().canonicalize()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
         listener.set_nonblocking(true)?;
@@ -210,7 +219,7 @@ impl FakeDaytona {
         let shared = Arc::new(Shared {
             clock: Clock::new(options.clock_speed),
             toolbox: format!("{address}/toolbox"),
-            sweeper: Mutex::new(Sweeper::start(directory.clone())),
+            sweeper: Mutex::new(Sweeper::start(directory.clone(), options.runs_nothing)),
             root: directory,
             runtime: runtime.handle().clone(),
             plan: Mutex::new(Plan(options.faults.clone())),

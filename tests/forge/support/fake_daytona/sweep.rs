@@ -23,10 +23,11 @@ pub(crate) struct Sweeper {
 }
 
 impl Sweeper {
-    /// Starts the thread for the sandboxes whose directories are directly below `root`.
-    pub(crate) fn start(root: PathBuf) -> Self {
+    /// Starts the thread for the sandboxes whose directories are directly below `root`. Where nothing is
+    /// run, no processes are looked for.
+    pub(crate) fn start(root: PathBuf, runs_nothing: bool) -> Self {
         let (queue, orders) = channel();
-        let thread = std::thread::spawn(move || work(&root, &orders));
+        let thread = std::thread::spawn(move || work(&root, runs_nothing, &orders));
         Self {
             queue: Some(queue),
             thread: Some(thread),
@@ -49,14 +50,19 @@ impl Sweeper {
     }
 }
 
-fn work(root: &Path, orders: &Receiver<PathBuf>) {
+fn work(root: &Path, runs_nothing: bool, orders: &Receiver<PathBuf>) {
     while let Ok(first) = orders.recv() {
         // Looking through all processes is the costly part: one look serves all that wait.
         let mut batch: BTreeSet<PathBuf> = BTreeSet::from([first]);
         batch.extend(orders.try_iter());
         for round in 0..100 {
             let mut left = 0;
-            for process in processes_of(root, &batch) {
+            let processes = if runs_nothing {
+                Vec::new()
+            } else {
+                processes_of(root, &batch)
+            };
+            for process in processes {
                 left += 1;
                 if let Some(process) = Pid::from_raw(process) {
                     let _ = kill_process(process, Signal::KILL);
