@@ -65,6 +65,10 @@ use crate::event::{Cleanup, Undeleted};
 use crate::name::{RunId, SandboxId, SandboxName};
 use crate::run::stop::Stopping;
 
+mod noted;
+
+use noted::Noted;
+
 /// How patient the reaper is.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
@@ -261,8 +265,6 @@ impl Reaper {
             requests: requests.downgrade(),
             registry: BTreeMap::new(),
             abandoned: BTreeSet::new(),
-            noted: Vec::new(),
-            syncing: Vec::new(),
             cleanup: Cleanup::default(),
         };
         let this = Self {
@@ -344,10 +346,6 @@ struct Keeper {
     registry: BTreeMap<SandboxName, Fate>,
     /// Creates that were not waited for to the end: that nothing has their name yet proves nothing.
     abandoned: BTreeSet<SandboxName>,
-    /// Creates whose names are in the ledger and not yet safe there, in the order of their lines.
-    noted: Vec<Asked>,
-    /// Those of them that the disk is being waited for.
-    syncing: Vec<Asked>,
     cleanup: Cleanup,
 }
 
@@ -367,8 +365,6 @@ type Deleted = (SandboxName, Option<SandboxId>, Result<(), String>);
 /// The work under way.
 #[derive(Default)]
 struct Works {
-    /// At most one: the disk is waited for.
-    syncs: FuturesUnordered<BoxFuture<'static, std::io::Result<()>>>,
     creates: FuturesUnordered<BoxFuture<'static, Created>>,
     deletes: FuturesUnordered<BoxFuture<'static, Deleted>>,
 }
@@ -376,34 +372,37 @@ struct Works {
 impl Keeper {
     async fn work(mut self, mut inbox: mpsc::UnboundedReceiver<Request>) -> CleanupReport {
         let mut works = Works::default();
+        let mut noted = Noted::default();
         loop {
             tokio::select! {
                 request = inbox.recv() => match request {
                     Some(Request::Create { spec, reply }) => {
-                        self.note_create(Asked { spec: *spec, reply }, &works);
+                        self.note_create(Asked { spec: *spec, reply }, &mut noted);
                     }
                     Some(Request::Release { name, keep }) => self.release(name, keep, &works),
                     Some(Request::Close) | None => break,
                 },
-                Some(synced) = works.syncs.next() => self.end_sync(synced, &works),
+                (safe, synced) = noted.safe(&self.ledger) => {
+                    self.begin_creates(safe, &synced, &works);
+                }
                 Some(created) = works.creates.next() => self.end_create(created, &works),
                 Some(deleted) = works.deletes.next() => self.end_delete(deleted),
             }
         }
-        self.refuse_and_drain(inbox, &works);
+        self.refuse_and_drain(inbox, noted, &works);
         self.close(works).await
     }
 
     /// Takes what was sent before the close: releases count, creates are refused.
-    fn refuse_and_drain(&mut self, mut inbox: mpsc::UnboundedReceiver<Request>, works: &Works) {
+    fn refuse_and_drain(
+        &mut self,
+        mut inbox: mpsc::UnboundedReceiver<Request>,
+        noted: Noted<Asked>,
+        works: &Works,
+    ) {
         inbox.close();
         // Their requests have not left: nothing came to be.
-        for asked in self
-            .syncing
-            .drain(..)
-            .chain(std::mem::take(&mut self.noted))
-            .collect::<Vec<_>>()
-        {
+        for asked in noted.into_all() {
             self.gone(&asked.spec.name, false);
         }
         while let Ok(request) = inbox.try_recv() {
@@ -416,46 +415,24 @@ impl Keeper {
     }
 
     /// Layer 7: the name goes into the ledger; the create begins when it is safe there.
-    fn note_create(&mut self, asked: Asked, works: &Works) {
+    fn note_create(&mut self, asked: Asked, noted: &mut Noted<Asked>) {
         let entry = LedgerEntry::Create {
             provider: self.provider.name().to_owned(),
             name: asked.spec.name.clone(),
         };
         match self.ledger.append(&entry) {
-            Ok(()) => {
-                self.noted.push(asked);
-                self.begin_sync(works);
-            }
-            Err(error) => refuse_unnoted(asked, error),
+            Ok(()) => noted.push(asked),
+            Err(error) => refuse_unnoted(asked, &error),
         }
     }
 
-    /// Has the disk waited for, unless it is already: those who come meanwhile share the next time.
-    fn begin_sync(&mut self, works: &Works) {
-        if self.noted.is_empty() || !works.syncs.is_empty() {
-            return;
-        }
-        self.syncing = std::mem::take(&mut self.noted);
-        match self.ledger.sync() {
-            None => self.end_sync(Ok(()), works),
-            Some(sync) => {
-                let sync = tokio::task::spawn_blocking(sync);
-                let sync = async { sync.await.unwrap_or_else(|error| Err(error.into())) };
-                works.syncs.push(sync.boxed());
-            }
-        }
-    }
-
-    fn end_sync(&mut self, synced: std::io::Result<()>, works: &Works) {
-        for asked in std::mem::take(&mut self.syncing) {
-            match &synced {
+    fn begin_creates(&mut self, safe: Vec<Asked>, synced: &std::io::Result<()>, works: &Works) {
+        for asked in safe {
+            match synced {
                 Ok(()) => self.begin_create(asked, works),
-                Err(error) => {
-                    refuse_unnoted(asked, std::io::Error::new(error.kind(), error.to_string()))
-                }
+                Err(error) => refuse_unnoted(asked, error),
             }
         }
-        self.begin_sync(works);
     }
 
     fn begin_create(&mut self, Asked { spec, reply }: Asked, works: &Works) {
@@ -731,7 +708,8 @@ impl Keeper {
 }
 
 /// Refuses a create whose name could not be put where a sweep finds it.
-fn refuse_unnoted(asked: Asked, error: std::io::Error) {
+fn refuse_unnoted(asked: Asked, error: &std::io::Error) {
+    let error = std::io::Error::new(error.kind(), error.to_string());
     let error = SandboxError::machine("write the ledger of sandboxes", error);
     drop(asked.reply.send(Err(error)));
 }
