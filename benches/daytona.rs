@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 
 use fake_daytona::fault::{Before, Canned, Rule, When};
-use fake_daytona::{FakeDaytona, Options, RateLimit, RateLimits, Route};
+use fake_daytona::{Commands, FakeDaytona, Options, RateLimit, RateLimits, Route};
 
 /// How long every candidate takes.
 const RUN: Duration = Duration::from_millis(200);
@@ -148,7 +148,7 @@ fn measure(case: &Case) -> Result<(Duration, Used, usize), Box<dyn Error>> {
     let memory = Path::new("/dev/shm");
     let mut options = Options {
         directory: memory.is_dir().then(|| memory.to_owned()),
-        runs_nothing: true,
+        commands: Commands::Answered,
         ..case.options.clone()
     };
     options.faults.extend(results());

@@ -102,6 +102,15 @@ impl Quota {
     };
 }
 
+/// What becomes of commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Commands {
+    /// They are executed, if no fault comes before that.
+    Executed,
+    /// A fault answers every one, so that no sandbox has processes that would have to be looked for.
+    Answered,
+}
+
 /// How a server is to behave.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
@@ -139,8 +148,8 @@ pub(crate) struct Options {
     pub(crate) clock_speed: u32,
     /// Where the sandboxes' directories are; `None` is the system's temporary directory.
     pub(crate) directory: Option<PathBuf>,
-    /// Whether every execute is answered by a fault, so that no sandbox has processes to be looked for.
-    pub(crate) runs_nothing: bool,
+    /// What becomes of commands.
+    pub(crate) commands: Commands,
     /// What goes wrong.
     pub(crate) faults: Vec<Rule>,
 }
@@ -167,7 +176,7 @@ impl Default for Options {
             limits: RateLimits::default(),
             clock_speed: 1,
             directory: None,
-            runs_nothing: false,
+            commands: Commands::Executed,
             faults: Vec::new(),
         }
     }
@@ -219,7 +228,7 @@ impl FakeDaytona {
         let shared = Arc::new(Shared {
             clock: Clock::new(options.clock_speed),
             toolbox: format!("{address}/toolbox"),
-            sweeper: Mutex::new(Sweeper::start(directory.clone(), options.runs_nothing)),
+            sweeper: Mutex::new(Sweeper::start(directory.clone(), options.commands)),
             root: directory,
             runtime: runtime.handle().clone(),
             plan: Mutex::new(Plan(options.faults.clone())),
