@@ -67,7 +67,7 @@ use crate::run::stop::Stopping;
 
 mod noted;
 
-use noted::Noted;
+use noted::{Asked, Noted};
 
 /// How patient the reaper is.
 #[derive(Debug, Clone, Copy)]
@@ -349,12 +349,6 @@ struct Keeper {
     cleanup: Cleanup,
 }
 
-/// A create that was asked for.
-struct Asked {
-    spec: SandboxSpec,
-    reply: oneshot::Sender<Result<Lease, SandboxError>>,
-}
-
 type Created = (
     SandboxName,
     oneshot::Sender<Result<Lease, SandboxError>>,
@@ -397,7 +391,7 @@ impl Keeper {
     fn refuse_and_drain(
         &mut self,
         mut inbox: mpsc::UnboundedReceiver<Request>,
-        noted: Noted<Asked>,
+        noted: Noted,
         works: &Works,
     ) {
         inbox.close();
@@ -415,14 +409,14 @@ impl Keeper {
     }
 
     /// Layer 7: the name goes into the ledger; the create begins when it is safe there.
-    fn note_create(&mut self, asked: Asked, noted: &mut Noted<Asked>) {
+    fn note_create(&mut self, asked: Asked, noted: &mut Noted) {
         let entry = LedgerEntry::Create {
             provider: self.provider.name().to_owned(),
             name: asked.spec.name.clone(),
         };
         match self.ledger.append(&entry) {
             Ok(()) => noted.push(asked),
-            Err(error) => refuse_unnoted(asked, &error),
+            Err(error) => asked.refuse(&error),
         }
     }
 
@@ -430,7 +424,7 @@ impl Keeper {
         for asked in safe {
             match synced {
                 Ok(()) => self.begin_create(asked, works),
-                Err(error) => refuse_unnoted(asked, error),
+                Err(error) => asked.refuse(error),
             }
         }
     }
@@ -705,13 +699,6 @@ impl Keeper {
         }
         CleanupReport(self.cleanup)
     }
-}
-
-/// Refuses a create whose name could not be put where a sweep finds it.
-fn refuse_unnoted(asked: Asked, error: &std::io::Error) {
-    let error = std::io::Error::new(error.kind(), error.to_string());
-    let error = SandboxError::machine("write the ledger of sandboxes", error);
-    drop(asked.reply.send(Err(error)));
 }
 
 /// Deletes sandboxes that a dead run has left, side by side, with the same patience as for its own.

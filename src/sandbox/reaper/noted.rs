@@ -5,33 +5,42 @@
 
 use std::io;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::Lease;
 use crate::sandbox::ledger::Ledger;
+use crate::sandbox::{SandboxError, SandboxSpec};
 
-/// What waits, in the order of the ledger's lines.
+/// A create that was asked for.
 #[derive(Debug)]
-pub(super) struct Noted<T> {
-    /// For the next wait.
-    next: Vec<T>,
-    /// For the wait under way.
-    now: Vec<T>,
-    wait: Option<JoinHandle<io::Result<()>>>,
+pub(super) struct Asked {
+    pub(super) spec: SandboxSpec,
+    pub(super) reply: oneshot::Sender<Result<Lease, SandboxError>>,
 }
 
-impl<T> Default for Noted<T> {
-    fn default() -> Self {
-        Self {
-            next: Vec::new(),
-            now: Vec::new(),
-            wait: None,
-        }
+impl Asked {
+    /// Refuses it: its name could not be put where a sweep finds it.
+    pub(super) fn refuse(self, error: &io::Error) {
+        let error = io::Error::new(error.kind(), error.to_string());
+        let error = SandboxError::machine("write the ledger of sandboxes", error);
+        drop(self.reply.send(Err(error)));
     }
 }
 
-impl<T> Noted<T> {
+/// What waits, in the order of the ledger's lines.
+#[derive(Debug, Default)]
+pub(super) struct Noted {
+    /// For the next wait.
+    next: Vec<Asked>,
+    /// For the wait under way.
+    now: Vec<Asked>,
+    wait: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Noted {
     /// Adds one whose name has been appended to the ledger.
-    pub(super) fn push(&mut self, one: T) {
+    pub(super) fn push(&mut self, one: Asked) {
         self.next.push(one);
     }
 
@@ -40,7 +49,7 @@ impl<T> Noted<T> {
     ///
     /// # Cancel safety
     /// Safe: the next call goes on with the same wait.
-    pub(super) async fn safe(&mut self, ledger: &Ledger) -> (Vec<T>, io::Result<()>) {
+    pub(super) async fn safe(&mut self, ledger: &Ledger) -> (Vec<Asked>, io::Result<()>) {
         if self.wait.is_none() {
             if self.next.is_empty() {
                 std::future::pending::<()>().await;
@@ -57,7 +66,7 @@ impl<T> Noted<T> {
     }
 
     /// All of them, safe or not.
-    pub(super) fn into_all(mut self) -> Vec<T> {
+    pub(super) fn into_all(mut self) -> Vec<Asked> {
         self.now.append(&mut self.next);
         self.now
     }
