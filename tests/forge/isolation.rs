@@ -162,7 +162,13 @@ impl Yard {
             set_mode(&workspace.path(path), mode);
         }
         set_mode(elsewhere.path(), 0o755);
-        for file in ["secret", "removable", "movable"] {
+        for file in [
+            "secret",
+            "removable-open",
+            "removable-block",
+            "movable-open",
+            "movable-block",
+        ] {
             let path = elsewhere.path().join(file);
             std::fs::write(&path, &needle).unwrap();
             set_mode(&path, 0o644);
@@ -324,7 +330,7 @@ macro_rules! on_each_level {
 }
 use on_each_level;
 
-fn on(level: Level, check: fn(Level)) {
+fn on(level: Level, check: impl FnOnce(Level)) {
     if level.is_here() {
         check(level);
     }

@@ -19,6 +19,16 @@ on_each_level!(
     trees_that_do_not_want_to_go_are_removed,
 );
 
+/// Slow in the kernel: each level of a deep tree costs more than the one above it.
+#[test]
+fn very_deep_and_very_wide_trees_are_removed() {
+    on(Level::Namespaces, |level| {
+        let levels = scaled("FORGE_TEST_LEVELS", 20_000);
+        let entries = scaled("FORGE_TEST_ENTRIES", 20_000);
+        trees_are_removed(level, levels, entries);
+    });
+}
+
 /// A number of the environment.
 fn scaled(name: &str, usual: u32) -> u32 {
     #[expect(clippy::disallowed_methods, reason = "a test's own scale")]
@@ -233,8 +243,10 @@ const TREES: &str = "import os, sys\n\
     \x20   except OSError: pass\n";
 
 fn trees_that_do_not_want_to_go_are_removed(level: Level) {
-    let levels = scaled("FORGE_TEST_LEVELS", 20_000);
-    let entries = scaled("FORGE_TEST_ENTRIES", 20_000);
+    trees_are_removed(level, 2000, 2000);
+}
+
+fn trees_are_removed(level: Level, levels: u32, entries: u32) {
     let script = TREES.replace("LIMITS", &format!("{levels}, {entries}"));
     let yard = Yard::new(&[("trees", &script)])
         .objective("task", &json!({}), "")

@@ -47,8 +47,7 @@ def stat_file():
 
 
 def write_project():
-    with open(config()["project"] + "/planted.txt", "w", encoding="utf-8"):
-        return "made a file"
+    return plant(config()["project"])
 
 
 def write_candidate():
@@ -57,17 +56,16 @@ def write_candidate():
 
 
 def write_elsewhere():
-    with open(config()["elsewhere"] + "/planted", "w", encoding="utf-8"):
-        return "made a file"
+    return plant(config()["elsewhere"])
 
 
 def remove_elsewhere():
-    os.unlink(config()["elsewhere"] + "/removable")
+    os.unlink(config()["elsewhere"] + "/removable-" + config()["objective"])
     return "removed"
 
 
 def rename_elsewhere():
-    os.rename(config()["elsewhere"] + "/movable", "moved")
+    os.rename(config()["elsewhere"] + "/movable-" + config()["objective"], "moved")
     return "moved it here"
 
 

@@ -23,7 +23,7 @@ def limit(name):
 
 def wait_for_the_end():
     """The meter looks several times a second."""
-    time.sleep(8)
+    time.sleep(5)
 
 
 def processes():
