@@ -268,6 +268,10 @@ async fn go(
     mode.lines.iter().for_each(|line| print_mode(line));
     tokio::select! {
         ready = mode.preflight() => if let Err(error) = ready {
+            // No run, no report: this is the only place for them. They may be the reason.
+            for warning in &mode.warnings {
+                printer.note(&format!("warning: {}", forge::plain::line(warning)));
+            }
             printer.error(&error, error.hint.as_deref());
             return End::Incomplete;
         },
