@@ -31,6 +31,9 @@ const MAX_STATUS: u64 = 4096;
 /// How soon a command that was started has left a sign of that.
 const START: Duration = Duration::from_secs(3);
 
+/// How many times the first pause between two looks at the output the longest one is.
+const MAX_GROWTH: u32 = 6;
+
 const RUN: &str = "run a command";
 
 /// A sandbox of Daytona.
@@ -128,12 +131,13 @@ impl DaytonaSandbox {
         let end = self.end_of(command, &place, &executables);
         let status = match self.live_interval {
             None => end.await?,
-            Some(interval) => {
+            Some(first) => {
+                let mut backoff = Backoff::new(first, first * MAX_GROWTH);
                 tokio::pin!(end);
                 loop {
                     tokio::select! {
                         status = &mut end => break status?,
-                        () = sleep(interval) => delivery.look(&self.toolbox, &place).await,
+                        () = sleep(backoff.next()) => delivery.look(&self.toolbox, &place).await,
                     }
                 }
             }
