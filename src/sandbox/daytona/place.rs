@@ -342,7 +342,12 @@ impl DaytonaSandbox {
             .await?
         {
             Fetched::Missing => Ok(None),
-            Fetched::Bytes(_) => Kept::new(archive).map(Some).map_err(machine),
+            Fetched::Bytes(_) => {
+                let kept = Kept::new(archive).map_err(machine)?;
+                // Every bundle begins with these: what has none is something else, or broken.
+                let is_one = kept.has(&self.relative(place, "notes"));
+                Ok(is_one.then_some(kept))
+            }
         }
     }
 
