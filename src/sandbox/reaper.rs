@@ -516,13 +516,23 @@ impl Keeper {
     }
 
     fn begin_delete(&mut self, name: SandboxName, id: Option<SandboxId>, works: &Works) {
-        self.registry
-            .insert(name.clone(), Fate::Deleting(id.clone()));
         let budget = if id.is_some() {
             self.patience.delete
         } else {
             self.patience.look_again
         };
+        self.begin_delete_within(budget, name, id, works);
+    }
+
+    fn begin_delete_within(
+        &mut self,
+        budget: Duration,
+        name: SandboxName,
+        id: Option<SandboxId>,
+        works: &Works,
+    ) {
+        self.registry
+            .insert(name.clone(), Fate::Deleting(id.clone()));
         let delete = delete_until_gone(
             Arc::clone(&self.provider),
             name,
@@ -631,17 +641,23 @@ impl Keeper {
 
     /// Layer 6: first every name of unclear fate, then everything that bears the run's label.
     async fn look_again(&mut self, works: &mut Works) {
-        let unclear: Vec<(SandboxName, Option<SandboxId>)> = self
+        // What has been refused for all the time that there is for it gets another chance, not all of
+        // that time once more: somebody is waiting.
+        let (all, again) = (self.patience.delete, self.patience.delete / 4);
+        let unclear: Vec<(Duration, SandboxName, Option<SandboxId>)> = self
             .registry
             .iter()
             .filter_map(|(name, fate)| match fate {
-                Fate::Unclear { id, .. } => Some((name.clone(), id.clone())),
-                Fate::Live(id) => Some((name.clone(), Some(id.clone()))),
+                Fate::Unclear { id: Some(id), .. } => Some((again, name.clone(), Some(id.clone()))),
+                Fate::Unclear { id: None, .. } => {
+                    Some((self.patience.look_again, name.clone(), None))
+                }
+                Fate::Live(id) => Some((all, name.clone(), Some(id.clone()))),
                 Fate::Creating | Fate::Deleting(_) | Fate::Kept(_) => None,
             })
             .collect();
-        for (name, id) in unclear {
-            self.begin_delete(name, id, works);
+        for (budget, name, id) in unclear {
+            self.begin_delete_within(budget, name, id, works);
         }
         self.drain(works).await;
         // A list may be stale, so what it shows is deleted once more, and what it does not show proves

@@ -54,6 +54,11 @@ impl Kept {
         }
     }
 
+    /// Whether there is such a file in it.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        matches!(self.index.get(path), Some(Kind::File(_)))
+    }
+
     /// The whole content of a file, when it is there; `false` when it is not.
     pub(crate) async fn read(
         &mut self,

@@ -31,6 +31,9 @@ const MAX_STATUS: u64 = 4096;
 /// How soon a command that was started has left a sign of that.
 const START: Duration = Duration::from_secs(3);
 
+/// How many times the first pause between two looks at the output the longest one is.
+const MAX_GROWTH: u32 = 6;
+
 const RUN: &str = "run a command";
 
 /// A sandbox of Daytona.
@@ -127,12 +130,13 @@ impl DaytonaSandbox {
         let end = self.end_of(command, &place, &executables);
         let status = match self.live_interval {
             None => end.await?,
-            Some(interval) => {
+            Some(first) => {
+                let mut backoff = Backoff::new(first, first * MAX_GROWTH);
                 tokio::pin!(end);
                 loop {
                     tokio::select! {
                         status = &mut end => break status?,
-                        () = sleep(interval) => delivery.look(&self.toolbox, &place).await,
+                        () = sleep(backoff.next()) => delivery.look(&self.toolbox, &place).await,
                     }
                 }
             }
@@ -284,7 +288,10 @@ impl DaytonaSandbox {
         let mut kept = match status.bundle {
             Bundle::Packed => {
                 let most = command::bundle_limit(command);
-                Kept::fetch(&self.toolbox, &place.file("bundle"), most).await?
+                let kept = Kept::fetch(&self.toolbox, &place.file("bundle"), most).await?;
+                // Every bundle begins with these: what has none is something else, or broken.
+                let notes = self.relative(place, "notes");
+                kept.filter(|kept| kept.has(&notes))
             }
             Bundle::None | Bundle::Loose => None,
         };

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::RANGE;
+use reqwest::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue, RANGE};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Body, Method, Response, StatusCode, Url};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use super::client::{Client, Failed, below, transport};
+use super::client::{Client, Failed, Trouble, below, refuse, transport};
 use super::config::ApiUrl;
 use super::retry::{Failure, Verb};
 use super::wire::{Execute, Executed, FileInfo};
@@ -181,7 +181,7 @@ impl Toolbox {
                         .header(RANGE, format!("bytes={}-{last}", from + got))
                         // Each chunk has its own time limit.
                         .timeout(Duration::from_secs(3600));
-                    self.client.open(request)
+                    async move { self.client.open(request).await.and_then(refuse_page) }
                 })
                 .await;
             let response = match opened {
@@ -208,6 +208,18 @@ impl Toolbox {
         }
         Ok(Fetched::Bytes(got))
     }
+}
+
+/// A page in the place of a file: some gateway's, not the daemon's, which sends files as attachments.
+fn refuse_page(response: Response) -> Result<Response, Trouble> {
+    let headers = response.headers();
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if kind.is_some_and(|kind| kind.starts_with(b"text/html"))
+        && !headers.contains_key(CONTENT_DISPOSITION)
+    {
+        return Err(refuse(response.status(), headers, b"<"));
+    }
+    Ok(response)
 }
 
 enum Broken {

@@ -538,6 +538,22 @@ async fn a_refused_delete_is_reported_never_hidden() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_delete_that_never_succeeds_is_not_waited_for_twice() {
+    let provider = Arc::new(Faulty::default());
+    let busy = vec![Fault::Busy; 1000];
+    provider.deletes.lock().unwrap().extend(busy);
+    let (reaper, _stop) = start(&provider, Layers::ALL);
+    let lease = acquire(&reaper).await.unwrap();
+    let began = Instant::now();
+    drop(lease);
+    let report = reaper.close().await;
+    assert_eq!(report.cleanup().unconfirmed.len(), 1);
+    // The clock is paused.
+    let delete = Patience::default().delete;
+    assert!(began.elapsed() > delete && began.elapsed() < delete * 3 / 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn in_a_hurry_patience_is_short_but_not_none() {
     let provider = Arc::new(Faulty::default());
     provider
