@@ -124,9 +124,10 @@ impl Place {
                     then_collect: None,
                 };
                 let result = sandbox.run(&command, &mut Nothing).await?;
-                match result.end {
-                    CommandEnd::Exited(0) => Ok(()),
-                    other => Err(format!("it ended like this: {other:?}").into()),
+                if result.end == CommandEnd::Exited(0) {
+                    Ok(())
+                } else {
+                    Err(format!("it ended like this: {:?}", result.end).into())
                 }
             }
         }
@@ -151,7 +152,7 @@ async fn batch(way: &Way, at_once: usize) -> Result<Duration, Box<dyn Error>> {
     let ran = futures::stream::iter(&places).for_each_concurrent(None, |place| async move {
         for _ in 0..BATCH / at_once {
             if let Err(error) = place.run().await {
-                write!(io::stderr(), "{error}\n").ok();
+                writeln!(io::stderr(), "{error}").ok();
                 std::process::abort();
             }
         }

@@ -63,7 +63,8 @@ impl Level {
             Self::Process => true,
         };
         if !here {
-            eprintln!("SKIPPED: this machine has no level `{}`", self.name());
+            let what = format!("the level `{}`", self.name());
+            crate::support::skipped(&what, "this machine does not have it");
         }
         here
     }

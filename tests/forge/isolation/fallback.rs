@@ -60,7 +60,8 @@ impl Machine {
             Command::new("/bin/true").current_dir("/"),
         ));
         if !works {
-            eprintln!("SKIPPED: {:?} cannot be had here", self.options);
+            let what = format!("a machine like {:?}", self.options);
+            crate::support::skipped(&what, "it cannot be had here");
         }
         works && self.level.is_here()
     }

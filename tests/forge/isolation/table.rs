@@ -343,10 +343,9 @@ const USES: [Row; 8] = [
 impl Cell {
     fn expected(self, own_users: bool) -> Option<&'static str> {
         match self {
-            Open => Some("OPEN"),
             Blocked => Some("BLOCKED"),
             UnlessRoot if own_users => Some("BLOCKED"),
-            UnlessRoot => Some("OPEN"),
+            Open | UnlessRoot => Some("OPEN"),
             ByMode => None,
         }
     }
@@ -424,8 +423,8 @@ fn rendered(head: &str, rows: &[Row], word: fn(Cell) -> &'static str) -> String 
         levels.join("` | `")
     );
     for row in rows {
-        let words = row.cells.map(word);
-        text += &format!("| {} | {} |\n", row.what, words.join(" | "));
+        let words = row.cells.map(word).join(" | ");
+        text.extend(["| ", row.what, " | ", &words, " |\n"]);
     }
     text
 }

@@ -24,7 +24,7 @@ fn what_programs_need_works_as_the_table_says(level: Level) {
     if node {
         yard = yard.file("candidates/wasm.mjs", WASM);
     } else {
-        eprintln!("SKIPPED: WebAssembly, there is no node");
+        crate::support::skipped("WebAssembly", "there is no node");
     }
     yard.forge(level, &["-j", "4", "--timeout", "40s"])
         .expect(0);
