@@ -124,10 +124,11 @@ impl Place {
                     then_collect: None,
                 };
                 let result = sandbox.run(&command, &mut Nothing).await?;
-                let ended = result.end == CommandEnd::Exited(0);
-                ended
-                    .then_some(())
-                    .ok_or_else(|| format!("it ended like this: {:?}", result.end).into())
+                if result.end == CommandEnd::Exited(0) {
+                    Ok(())
+                } else {
+                    Err(format!("it ended like this: {:?}", result.end).into())
+                }
             }
         }
     }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use crate::ForgeError;
-use crate::event::{Event, EventKind, Subscriber as _, TrialRecord};
+use crate::event::{ErrorClass, Event, EventKind, Subscriber as _, TrialRecord};
 use crate::journal::{self, Journal};
 use crate::name::{ObjectiveName, RunId, TrialId};
 use crate::objective::Objective;
@@ -80,7 +80,10 @@ pub async fn rescore(
     };
     let journal = Journal::open(folder.path()).map_err(io("open the run's journal"))?;
     let seq = next_seq(folder).map_err(io("read the run's events"))?;
-    let trials: Vec<_> = summary.trials.iter().map(|row| row.trial.clone()).collect();
+    // Those that were not run have nothing that could be judged, and nothing that is gone.
+    let rows = summary.trials.iter();
+    let ran = rows.filter(|row| row.error_kind != Some(ErrorClass::NotRun));
+    let trials: Vec<_> = ran.map(|row| row.trial.clone()).collect();
     let mut history = History {
         journal,
         summary,

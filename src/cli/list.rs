@@ -103,7 +103,14 @@ fn about(folder: &RunFolder) -> String {
     let trials = summary.trials.len();
     let outcome = match (&summary.took, summary.standings().winner) {
         (None, _) => "not finished".to_owned(),
-        (Some(_), Some(winner)) => format!("winner {} with {}", winner.candidate, winner.score),
+        (Some(_), Some(winner)) if winner.tied_with.is_empty() => {
+            format!("winner {} with {}", winner.candidate, winner.score)
+        }
+        (Some(_), Some(winner)) => {
+            let others = winner.tied_with.iter().map(|name| format!(", {name}"));
+            let others: String = others.collect();
+            format!("tie of {}{others} with {}", winner.candidate, winner.score)
+        }
         (Some(_), None) => "no winner".to_owned(),
     };
     format!("{when}  {trials} trials, {outcome}")

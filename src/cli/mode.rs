@@ -87,7 +87,10 @@ pub(super) fn decide(
     }
     let Some(mut config) = resolved.config else {
         if settings.require_daytona {
+            // Why what is there does not count, if anything is.
+            let notes = resolved.notes.iter().map(|note| format!("{note}; "));
             let hint = "export DAYTONA_API_KEY, or put it into `.env.local`";
+            let hint = notes.collect::<String>() + hint;
             problems.push(
                 Problem::setting("--require-daytona", "Daytona is not configured").with_hint(hint),
             );

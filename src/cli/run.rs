@@ -14,6 +14,7 @@ use forge::progress;
 use forge::report::Report;
 use forge::score::Points;
 use forge::settings::{self, Flags, Settings};
+use forge::suggest;
 use forge::trial::Keep;
 use forge::{Forge, ForgeBuilder, ForgeError, ForgeResult, ObjectiveSource, Place};
 
@@ -163,6 +164,14 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         let message = format!("there is no folder `{}`", folder.display());
         problems.push(Problem::setting("--objectives", message));
     }
+    if let Some(problem) = args
+        .objectives_given
+        .first()
+        .and_then(|word| misspelt(word, &settings.objectives))
+    {
+        problems.push(problem);
+        return Err(problems);
+    }
     // Load now, so that the problems of all files are told together and before anything is opened.
     match builder.load(sources) {
         Ok((candidates, objectives)) => {
@@ -182,6 +191,21 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
             Err(problems)
         }
     }
+}
+
+/// A word that is nearly a subcommand. Taken for a prompt, it would run every candidate, and cost money in
+/// the cloud.
+fn misspelt(word: &str, objectives: &Path) -> Option<Problem> {
+    let is_objective = |end| objectives.join(format!("{word}.{end}")).exists();
+    if is_objective("yaml") || is_objective("yml") || Path::new(word).exists() {
+        return None;
+    }
+    let program = <super::Cli as clap::CommandFactory>::command();
+    let known = program.get_subcommands().map(clap::Command::get_name);
+    let near = suggest::nearest(word, known)?;
+    let message = format!("there is no subcommand `{}`", forge::plain::short(word, 60));
+    let hint = format!("did you mean `forge {near}`? a prompt of one word needs a second one");
+    Some(Problem::setting("OBJECTIVE", message).with_hint(hint))
 }
 
 fn flags(args: &RunArgs, matches: &ArgMatches) -> Flags {
@@ -268,6 +292,10 @@ async fn go(
     mode.lines.iter().for_each(|line| print_mode(line));
     tokio::select! {
         ready = mode.preflight() => if let Err(error) = ready {
+            // No run, no report: this is the only place for them. They may be the reason.
+            for warning in &mode.warnings {
+                printer.note(&format!("warning: {}", forge::plain::line(warning)));
+            }
             printer.error(&error, error.hint.as_deref());
             return End::Incomplete;
         },

@@ -61,7 +61,8 @@ pub struct DaytonaOptions {
     pub start_budget: Duration,
     /// How long a sandbox is looked for whose create reply was lost.
     pub resolve_budget: Duration,
-    /// How often output is fetched while a command runs; `None`: only when it has ended.
+    /// After how long output is fetched for the first time while a command runs, and then less and less
+    /// often: what has come home survives a sandbox that dies. `None`: only when it has ended.
     pub live_interval: Option<Duration>,
     /// The longest that one request waits for a command; one that takes longer is looked for. In whole
     /// seconds.
@@ -77,7 +78,7 @@ impl Default for DaytonaOptions {
             auto_stop: None,
             start_budget: Duration::from_secs(120),
             resolve_budget: Duration::from_secs(30),
-            live_interval: None,
+            live_interval: Some(Duration::from_secs(5)),
             detach_above: Duration::from_secs(240),
         }
     }

@@ -315,6 +315,23 @@ fn list_shows_candidates_objectives_and_runs() {
 }
 
 #[test]
+fn a_misspelt_subcommand_is_not_taken_for_a_prompt() {
+    let workspace = Workspace::with(&[("good.sh", HELLO)]);
+    for (typed, meant) in [
+        ("swep", "sweep"),
+        ("docter", "doctor"),
+        ("reports", "report"),
+    ] {
+        let ended = workspace.forge([typed]).expect(2);
+        let hint = format!("did you mean `forge {meant}`?");
+        assert!(ended.stderr.contains(&hint), "{}", ended.stderr);
+    }
+    assert!(!workspace.path("artifacts/latest").exists());
+    let named = workspace.file("objectives/swep.yaml", "prompt: x\n");
+    named.forge(["swep"]).expect(0);
+}
+
+#[test]
 fn an_objective_may_be_called_like_a_subcommand() {
     let workspace =
         Workspace::with(&[("good.sh", HELLO)]).file("objectives/list.yaml", "prompt: x\n");

@@ -64,7 +64,8 @@ async fn the_official_sdk_works_against_the_fake() {
                 std::env::var_os("CI").is_none(),
                 "CI must have the SDK: {reason}"
             );
-            eprintln!("SKIPPED the_official_sdk_works_against_the_fake: no {SDK}: {reason}");
+            let why = format!("no {SDK}: {reason}");
+            crate::support::skipped("the_official_sdk_works_against_the_fake", &why);
             return;
         }
     };

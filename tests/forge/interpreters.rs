@@ -142,9 +142,8 @@ fn python() -> Option<PathBuf> {
     Some(std::fs::canonicalize(file.trim()).unwrap())
 }
 
-#[expect(clippy::print_stderr, reason = "a case that was left out is named")]
 fn skip(case: &str, lacks: &str) {
-    eprintln!("skipped {case}: this machine has no {lacks}");
+    crate::support::skipped(case, &format!("this machine has no {lacks}"));
 }
 
 #[test]

@@ -63,7 +63,8 @@ impl Level {
             Self::Process => true,
         };
         if !here {
-            skipped(&format!("this machine has no level `{}`", self.name()));
+            let what = format!("the level `{}`", self.name());
+            crate::support::skipped(&what, "this machine does not have it");
         }
         here
     }
@@ -73,13 +74,6 @@ impl Level {
 pub(crate) fn levels() -> Vec<&'static str> {
     let here = Level::ALL.into_iter().filter(|level| level.is_here());
     here.map(Level::name).collect()
-}
-
-/// Says what is not tested here.
-fn skipped(why: &str) {
-    std::io::stderr()
-        .write_all(format!("SKIPPED: {why}\n").as_bytes())
-        .ok();
 }
 
 fn succeeds(command: &mut Command) -> bool {

@@ -111,7 +111,8 @@ fn offered(isolation: Isolation) -> Option<Local> {
         Err(error) => {
             assert_ne!(isolation, Isolation::Process, "{error}");
             let test = std::thread::current();
-            println!("skipped: {}: {error}", test.name().unwrap_or("a test"));
+            let why = error.to_string();
+            crate::support::skipped(test.name().unwrap_or("a test"), &why);
             None
         }
     }

@@ -105,6 +105,8 @@ fn equal_candidates_are_said_to_tie() {
     assert!(ended.stdout.contains("tie"), "{}", ended.stdout);
     let winner = &workspace.run_json()["standings"]["winner"];
     assert_eq!(winner["tied_with"][0], "b", "{winner}");
+    let listed = workspace.forge(["list"]).expect(0);
+    assert!(listed.stdout.contains("tie of a, b"), "{}", listed.stdout);
 }
 
 #[test]

@@ -155,6 +155,8 @@ fn kill_9_of_forge_leaves_no_process_and_the_next_run_no_folder() {
     wait_for_trials(&workspace, 2);
     signal(&child, "KILL");
     assert_eq!(finish(child).code, None);
+    let scored = workspace.forge(["score", "latest"]);
+    assert!(!scored.stderr.contains("is gone"), "{}", scored.stderr);
     let quick = workspace.candidate(
         "a.sh",
         "#!/bin/sh\necho \"hello from the script\" > \"$2\"\n",

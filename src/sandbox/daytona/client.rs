@@ -166,7 +166,12 @@ impl Client {
                 is_mute,
                 source,
             } = trouble;
-            tracing::debug!(operation, attempts, ?failure, message = %refusal.message, "failed");
+            // A server or a proxy may repeat what it was sent. The log is no better a place for the key.
+            let mut message = refusal.message;
+            if message.contains(self.secret.expose()) {
+                message = message.replace(self.secret.expose(), "***");
+            }
+            tracing::debug!(operation, attempts, ?failure, %message, "failed");
             // What everyone is told to wait, everyone would wait alike.
             let wait = match refusal.retry_after {
                 Some(asked) => asked + backoff.next(),
@@ -175,10 +180,6 @@ impl Client {
             if retry::may_repeat(verb, failure) && began.elapsed() + wait <= retry::budget(verb) {
                 sleep(wait).await;
                 continue;
-            }
-            let mut message = refusal.message;
-            if message.contains(self.secret.expose()) {
-                message = message.replace(self.secret.expose(), "***");
             }
             let mut error = SandboxError::new(refusal.kind, operation, message);
             error.attempts = attempts;

@@ -31,6 +31,9 @@ const MAX_STATUS: u64 = 4096;
 /// How soon a command that was started has left a sign of that.
 const START: Duration = Duration::from_secs(3);
 
+/// How many times the first pause between two looks at the output the longest one is.
+const MAX_GROWTH: u32 = 6;
+
 const RUN: &str = "run a command";
 
 /// A sandbox of Daytona.
@@ -78,8 +81,7 @@ impl DaytonaSandbox {
         for file in files {
             let bytes = match &file.content {
                 Content::Bytes(bytes) => bytes.len() as u64,
-                Content::File(path) => tokio::fs::metadata(path)
-                    .await
+                Content::File(path) => std::fs::metadata(path)
                     .map_err(|error| SandboxError::machine("read a file to upload", error))?
                     .len(),
             };
@@ -128,12 +130,13 @@ impl DaytonaSandbox {
         let end = self.end_of(command, &place, &executables);
         let status = match self.live_interval {
             None => end.await?,
-            Some(interval) => {
+            Some(first) => {
+                let mut backoff = Backoff::new(first, first * MAX_GROWTH);
                 tokio::pin!(end);
                 loop {
                     tokio::select! {
                         status = &mut end => break status?,
-                        () = sleep(interval) => delivery.look(&self.toolbox, &place).await,
+                        () = sleep(backoff.next()) => delivery.look(&self.toolbox, &place).await,
                     }
                 }
             }
@@ -283,7 +286,13 @@ impl DaytonaSandbox {
         delivery: &mut Delivery<'_>,
     ) -> Result<(), SandboxError> {
         let mut kept = match status.bundle {
-            Bundle::Packed => self.fetch_bundle(command, place).await?,
+            Bundle::Packed => {
+                let most = command::bundle_limit(command);
+                let kept = Kept::fetch(&self.toolbox, &place.file("bundle"), most).await?;
+                // Every bundle begins with these: what has none is something else, or broken.
+                let notes = self.relative(place, "notes");
+                kept.filter(|kept| kept.has(&notes))
+            }
             Bundle::None | Bundle::Loose => None,
         };
         if status.bundle != Bundle::None {
@@ -321,25 +330,6 @@ impl DaytonaSandbox {
             (Some(_) | None, Some(_) | None) => None,
         };
         Ok(())
-    }
-
-    async fn fetch_bundle(
-        &self,
-        command: &Command,
-        place: &Place,
-    ) -> Result<Option<Kept>, SandboxError> {
-        let machine = |error| SandboxError::machine("keep a bundle", error);
-        let mut archive = tempfile::tempfile().map_err(machine)?;
-        let most = command::bundle_limit(command);
-        let mut take = |bytes: &[u8]| std::io::Write::write_all(&mut archive, bytes);
-        match self
-            .toolbox
-            .fetch(&place.file("bundle"), 0, most, &mut take)
-            .await?
-        {
-            Fetched::Missing => Ok(None),
-            Fetched::Bytes(_) => Kept::new(archive).map(Some).map_err(machine),
-        }
     }
 
     /// The path of one of a command's files below the working directory.

@@ -41,7 +41,7 @@ impl Common {
 }
 
 /// Becomes the program. Returns only when that fails.
-pub(super) fn become_program(policy: &Policy, common: &Common, output: [impl AsFd; 2]) -> Failure {
+pub(super) fn become_program(policy: &Policy, common: &Common, output: &[impl AsFd; 2]) -> Failure {
     let confined = || -> Result<(), Failure> {
         start(policy, output)?;
         // Opened while everything can still be.
@@ -67,7 +67,7 @@ pub(super) fn become_program(policy: &Policy, common: &Common, output: [impl AsF
 }
 
 /// Leaves the keeper's session, and takes its own outputs and folder.
-fn start(policy: &Policy, output: [impl AsFd; 2]) -> Result<(), Failure> {
+fn start(policy: &Policy, output: &[impl AsFd; 2]) -> Result<(), Failure> {
     let own = || -> io::Result<()> {
         rustix::process::setsid()?;
         #[cfg(target_os = "linux")]
@@ -292,7 +292,8 @@ mod landlock {
     }
 
     fn failed(error: RulesetError) -> Failure {
-        let source = std::error::Error::source(&error);
+        let error: Box<dyn std::error::Error> = error.into();
+        let source = error.source();
         let mut causes = std::iter::successors(source, |cause| cause.source());
         let errno = causes.find_map(|cause| {
             cause

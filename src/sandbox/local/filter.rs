@@ -181,7 +181,9 @@ fn program(rules: BTreeMap<i64, Vec<SeccompRule>>, answer: i32) -> io::Result<Bp
 fn errno(error: seccompiler::Error) -> io::Error {
     match error {
         seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error) => error,
-        other => io::Error::other(other),
+        other @ (seccompiler::Error::Backend(_)
+        | seccompiler::Error::EmptyFilter
+        | seccompiler::Error::ThreadSync(_)) => io::Error::other(other),
     }
 }
 

@@ -136,12 +136,16 @@ impl Keeper<'_> {
     ) -> Result<Started, Failure> {
         match kernel::fork().map_err(Failure::at("fork"))? {
             Forked::Child => {
-                let failure = confine::become_program(self.policy, common, output);
+                let failure = confine::become_program(self.policy, common, &output);
                 // The keeper sees the end of this process anyway.
                 serde_json::to_writer(&mut say, &failure).ok();
                 kernel::exit_at_once(127)
             }
-            Forked::Parent(program) => Ok(Started::Program(program)),
+            Forked::Parent(program) => {
+                // The program's are the only ones left.
+                drop(output);
+                Ok(Started::Program(program))
+            }
         }
     }
 
@@ -187,7 +191,9 @@ impl Keeper<'_> {
                     other @ (Watched::Cancelled | Watched::Alone) => Ok(other),
                 }
             }
-            other => Ok(other),
+            other @ (Watched::Ended | Watched::Limit(_) | Watched::Cancelled | Watched::Alone) => {
+                Ok(other)
+            }
         }
     }
 

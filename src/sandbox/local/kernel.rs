@@ -214,7 +214,8 @@ pub(super) fn raise_loopback(socket: BorrowedFd<'_>) -> io::Result<()> {
     for (to, from) in request.ifr_name.iter_mut().zip(*b"lo") {
         *to = libc::c_char::from_ne_bytes([from]);
     }
-    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    // Fits: it is 1.
+    request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP).unwrap_or(1);
     // SAFETY: the pointer is to a whole `ifreq`, which this call only reads.
     let result = unsafe {
         libc::ioctl(

@@ -23,7 +23,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::confine::{self, Common};
 use super::kernel::{self, Forked};
-use super::protocol::{Failure, Policy};
+use super::protocol::{Failure, Policy, Rung};
 use super::visible;
 
 type Outcome<T> = Result<T, Failure>;
@@ -108,17 +108,13 @@ fn map_users(init: Pid, user: Option<u32>) -> io::Result<()> {
         rustix::process::geteuid().as_raw(),
         rustix::process::getegid().as_raw(),
     );
-    match user {
-        Some(other) => {
-            write("uid_map", &format!("{uid} {uid} 1\n{other} {other} 1\n"))?;
-            write("gid_map", &format!("{gid} {gid} 1\n{other} {other} 1\n"))
-        }
-        None => {
-            write("setgroups", "deny")?;
-            write("uid_map", &format!("{uid} {uid} 1\n"))?;
-            write("gid_map", &format!("{gid} {gid} 1\n"))
-        }
+    let other = user.map_or_else(String::new, |other| format!("{other} {other} 1\n"));
+    if user.is_none() {
+        // Else the kernel lets nobody but root say which groups there are.
+        write("setgroups", "deny")?;
     }
+    write("uid_map", &format!("{uid} {uid} 1\n{other}"))?;
+    write("gid_map", &format!("{gid} {gid} 1\n{other}"))
 }
 
 /// What never comes back: the process becomes another, or ends.
@@ -156,7 +152,7 @@ impl Inside<'_> {
         let program = match kernel::fork().map_err(Failure::at("fork"))? {
             Forked::Child => {
                 drop(say_status);
-                let failure = confine::become_program(self.policy, self.common, output);
+                let failure = confine::become_program(self.policy, self.common, &output);
                 let mut report = report;
                 serde_json::to_writer(&mut report, &failure).ok();
                 kernel::exit_at_once(127)
@@ -220,12 +216,9 @@ impl View {
             .map_err(|error| Failure::at("mount /")(error.into()))?;
         // All of it is held before anything is mounted over anything.
         let seen = everything(policy)?;
-        let proc = match policy.rung {
-            super::protocol::Rung::Namespaces { shared_proc: true } => {
-                Some(take(Path::new("/proc"), WRITABLE)?)
-            }
-            _ => None,
-        };
+        let shared_proc = policy.rung == Rung::Namespaces { shared_proc: true };
+        let proc = shared_proc.then(|| take(Path::new("/proc"), WRITABLE));
+        let proc = proc.transpose()?;
         file_system(
             "tmpfs",
             &policy.root,
@@ -239,11 +232,11 @@ impl View {
             Ok(Self { root })
         };
         let view = open().map_err(Failure::at("mount the root"))?;
-        view.fill(seen, proc)?;
+        view.fill(&seen, proc.as_ref())?;
         view.enter().map_err(Failure::at("pivot_root"))
     }
 
-    fn fill(&self, seen: Vec<Seen>, proc: Option<Seen>) -> Outcome<()> {
+    fn fill(&self, seen: &[Seen], proc: Option<&Seen>) -> Outcome<()> {
         let shape = || -> io::Result<()> {
             for folder in ["proc", "tmp", "dev/shm", "dev/pts", "var"] {
                 self.point(Path::new(folder), true)?;
@@ -281,11 +274,11 @@ impl View {
             Some(c"newinstance,ptmxmode=0666,mode=0620"),
         )
         .ok();
-        seen.into_iter().try_for_each(|one| self.place(one))
+        seen.iter().try_for_each(|one| self.place(one))
     }
 
     /// Puts something in its place.
-    fn place(&self, seen: Seen) -> Outcome<()> {
+    fn place(&self, seen: &Seen) -> Outcome<()> {
         let put = || -> io::Result<()> {
             let point = self.point(relative(&seen.at), seen.is_folder)?;
             let by_descriptor =

@@ -189,14 +189,12 @@ async fn run_nothing(
         let ran = run::run(&context, &policy, &command, &mut Nowhere).await?;
         Ok(match ran {
             run::Ran::Refused(failure) => Err(failure),
-            run::Ran::Ended(result) => match result.end {
-                CommandEnd::Exited(0) => Ok(()),
-                // Anything else is a sandbox in which nothing can run.
-                _ => Err(Failure {
-                    stage: format!("run {}", policy.program.display()),
-                    errno: libc::EPERM,
-                }),
-            },
+            run::Ran::Ended(result) if result.end == CommandEnd::Exited(0) => Ok(()),
+            // A sandbox in which nothing can run.
+            run::Ran::Ended(_) => Err(Failure {
+                stage: format!("run {}", policy.program.display()),
+                errno: libc::EPERM,
+            }),
         })
     };
     let outcome = tried.await;

@@ -79,7 +79,9 @@ impl Started {
         // An error here is one of a process that is gone.
         match self {
             Self::Keeper { process, .. } => {
-                process.take().map(Held::kill);
+                if let Some(process) = process.take() {
+                    process.kill();
+                }
             }
             Self::Program(child) => {
                 child.start_kill().ok();

@@ -56,7 +56,7 @@ pub(super) fn open_to_all(file: &Path) -> bool {
     })
 }
 
-/// Whether AppArmor keeps users from using namespaces (Ubuntu 23.10 and later).
+/// Whether `AppArmor` keeps users from using namespaces (Ubuntu 23.10 and later).
 pub(super) fn apparmor_restricts() -> bool {
     is(
         "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
@@ -90,7 +90,7 @@ mod tests {
     fn neighbours_are_different_users() {
         let users = Users::default();
         let first: std::collections::BTreeSet<u32> = (0..COUNT).map(|_| users.next()).collect();
-        assert_eq!(first.len() as u32, COUNT);
+        assert_eq!(u32::try_from(first.len()), Ok(COUNT));
         assert!(
             first
                 .iter()

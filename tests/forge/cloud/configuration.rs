@@ -59,6 +59,25 @@ fn without_a_key_it_runs_here_and_says_so() {
     assert_eq!(cloud.fake.requests(), 0);
 }
 
+/// What does not count may be why it does not work; there is no report to say so.
+#[test]
+fn what_is_passed_over_is_said_when_nothing_runs_as_well() {
+    let cloud = Cloud::of(WRITES, vec![]);
+    let mut command = cloud.workspace.command(["--require-daytona", "task"]);
+    command.env("DAYTONA_API_KEY", "your_key");
+    let ended = finish(command.spawn().unwrap()).expect(2);
+    let note = "ignoring a placeholder in DAYTONA_API_KEY";
+    assert!(ended.stderr.contains(note), "{}", ended.stderr);
+
+    let url = "DAYTONA_API_URL=http://127.0.0.1:9/api\n";
+    std::fs::write(cloud.workspace.path(".env"), url).unwrap();
+    let mut command = cloud.command(["--daytona", "task"]);
+    command.env("DAYTONA_API_KEY", "wrong-key-7c1b");
+    let ended = finish(command.spawn().unwrap()).expect(3);
+    let note = "ignoring DAYTONA_API_URL of .env";
+    assert!(ended.stderr.contains(note), "{}", ended.stderr);
+}
+
 #[test]
 fn a_token_needs_its_organization() {
     let options = Options {

@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use axum::http::StatusCode;
+
 use super::{Cloud, signal};
+use crate::support::fake_daytona::Route;
+use crate::support::fake_daytona::fault::{Before, Canned, Rule, When};
 use crate::support::workspace::{finish, wait};
 
 fn holds(bytes: &[u8], key: &str) -> bool {
@@ -100,6 +104,27 @@ fn the_key_is_nowhere() {
             assert_eq!(seen.key_in, [""; 0], "{} {}", seen.method, seen.path);
         }
     }
+}
+
+/// A proxy or a server may put what it was sent into its complaint.
+#[test]
+fn the_key_is_nowhere_when_the_server_repeats_it() {
+    let cloud = Cloud::of(super::WRITES, vec![]);
+    let key = cloud.fake.api_key().to_owned();
+    let says = Canned::error(StatusCode::BAD_REQUEST, &format!("bad header Bearer {key}"));
+    let rule = Rule::route(Route::Create, When::Nth(1), Before::Answer(says));
+    cloud.fake.add_fault(rule);
+    let mut command = cloud.command(["--daytona", "task", "-v", "--log-file", "forge.log"]);
+    let child = command.env("RUST_LOG", "trace").spawn().unwrap();
+    let ended = finish(child).expect(3);
+    assert!(ended.stderr.contains("bad header"), "{}", ended.stderr);
+    assert!(!holds(
+        format!("{}{}", ended.stdout, ended.stderr).as_bytes(),
+        &key
+    ));
+    let mut found = Vec::new();
+    search(&cloud.workspace.path("."), &key, &mut found);
+    assert_eq!(found, [""; 0]);
 }
 
 /// Errors, too, and what is left when it was interrupted.

@@ -349,6 +349,61 @@ async fn a_daemon_that_dies_is_a_lost_sandbox() {
     assert_eq!(error.kind, ErrorKind::Lost, "{error}");
 }
 
+/// What has come home while it lived is not lost with it.
+#[tokio::test]
+async fn what_was_printed_survives_a_daemon_that_dies_for_good() {
+    let mut ours = DaytonaOptions::default();
+    // As it is, but sooner.
+    ours.live_interval = ours.live_interval.map(|it| it / 25);
+    let warm = Options {
+        warm: true,
+        ..Options::default()
+    };
+    let setup = Setup::with(warm, ours);
+    let dies = During::DaemonDies(Duration::from_secs(3));
+    setup
+        .fake
+        .add_fault(Rule::route(Route::Execute, When::Nth(1), dies));
+    let sandbox = setup.sandbox().await;
+    let mut printed = Printed::default();
+    let command = shell("echo early; echo warning >&2; sleep 20; echo late");
+    let error = sandbox.run(&command, &mut printed).await;
+    assert_eq!(error.expect_err("a failure").kind, ErrorKind::Lost);
+    let (stdout, stderr) = printed.texts();
+    assert_eq!((stdout.as_str(), stderr.as_str()), ("early\n", "warning\n"));
+    setup.delete(sandbox.as_ref()).await;
+}
+
+/// A gateway's page is neither what was printed nor a bundle without an artifact: the candidate must not
+/// lose for it.
+#[tokio::test]
+async fn a_page_in_the_place_of_a_file_is_a_failure_of_the_infrastructure() {
+    let page = Before::Answer(Canned::html());
+    let setup = Setup::with_fault(Rule::route(Route::Download, When::Nth(1), page));
+    let sandbox = setup.sandbox().await;
+    let mut command = shell("echo printed; echo wanted >out.md");
+    command.then_collect = Some(collect(&[]));
+    let mut printed = Printed::default();
+    let error = sandbox.run(&command, &mut printed).await;
+    assert_eq!(error.expect_err("a failure").kind, ErrorKind::Protocol);
+    assert_eq!(printed.texts().0, "");
+    setup.delete(sandbox.as_ref()).await;
+}
+
+/// What says that it is a bundle and is none: the files are fetched one by one.
+#[tokio::test]
+async fn a_bundle_that_is_none_costs_the_candidate_nothing() {
+    let junk = Canned {
+        status: StatusCode::PARTIAL_CONTENT,
+        headers: vec![("content-type", "application/octet-stream".to_owned())],
+        body: "not an archive".to_owned(),
+    };
+    let junk = Before::Answer(junk);
+    let setup = Setup::with_fault(Rule::route(Route::Download, When::Nth(1), junk));
+    let (printed, home) = trial(&setup).await;
+    check_trial(&printed, &home);
+}
+
 #[tokio::test]
 async fn a_sandbox_that_is_gone_is_lost_and_not_a_wrong_key() {
     let setup = Setup::new(Options {

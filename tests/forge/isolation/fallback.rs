@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::{Level, Yard, launched, skipped, succeeds};
+use super::{Level, Yard, launched, succeeds};
 use crate::support::workspace::{Ended, finish};
 
 /// Says where it is.
@@ -60,7 +60,8 @@ impl Machine {
             Command::new("/bin/true").current_dir("/"),
         ));
         if !works {
-            skipped(&format!("{:?} cannot be had here", self.options));
+            let what = format!("a machine like {:?}", self.options);
+            crate::support::skipped(&what, "it cannot be had here");
         }
         works && self.level.is_here()
     }

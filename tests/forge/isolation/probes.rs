@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::table::compare_for;
-use super::{Level, Yard, is_root, launched, on, on_each_level, python, set_mode, skipped};
+use super::{Level, Yard, is_root, launched, on, on_each_level, python, set_mode};
 use crate::support::workspace::finish;
 
 const MAIN: &str = include_str!("probes/main.py");
@@ -27,7 +27,10 @@ fn what_a_script_tries_ends_as_the_table_says(level: Level) {
 #[test]
 fn a_root_whose_python_nobody_else_may_read_is_as_good_as_a_user() {
     if !is_root() || !python().starts_with('/') {
-        skipped("this is not root, or there is no python of the system");
+        crate::support::skipped(
+            "a root whose python is its own",
+            "this is not root, or there is no python of the system",
+        );
         return;
     }
     let closed = tempfile::tempdir().unwrap();

@@ -343,10 +343,10 @@ const USES: [Row; 8] = [
 impl Cell {
     fn expected(self, own_users: bool) -> Option<&'static str> {
         match self {
-            ByMode => None,
             Blocked => Some("BLOCKED"),
             UnlessRoot if own_users => Some("BLOCKED"),
-            UnlessRoot | Open => Some("OPEN"),
+            Open | UnlessRoot => Some("OPEN"),
+            ByMode => None,
         }
     }
 
@@ -423,9 +423,8 @@ fn rendered(head: &str, rows: &[Row], word: fn(Cell) -> &'static str) -> String 
         levels.join("` | `")
     );
     for row in rows {
-        let words = row.cells.map(word);
-        let cells = [row.what, &words.join(" | ")];
-        text.extend(["| ", cells[0], " | ", cells[1], " |\n"]);
+        let words = row.cells.map(word).join(" | ");
+        text.extend(["| ", row.what, " | ", &words, " |\n"]);
     }
     text
 }

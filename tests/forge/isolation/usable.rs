@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::json;
 
 use super::table::compare;
-use super::{Level, Yard, on, on_each_level, skipped, succeeds};
+use super::{Level, Yard, on, on_each_level, succeeds};
 
 const USABLE: &str = include_str!("probes/usable.py");
 const FORKED: &str = include_str!("probes/forked.py");
@@ -24,7 +24,7 @@ fn what_programs_need_works_as_the_table_says(level: Level) {
     if node {
         yard = yard.file("candidates/wasm.mjs", WASM);
     } else {
-        skipped("WebAssembly, there is no node");
+        crate::support::skipped("WebAssembly", "there is no node");
     }
     yard.forge(level, &["-j", "4", "--timeout", "40s"])
         .expect(0);
