@@ -2,8 +2,12 @@
 //! program as a ratio to its critical path, and its peak memory, in one run: `cargo bench --bench daytona`.
 //!
 //! `FakeDaytona` stands in for the cloud. It does not run the commands here: a thousand of them would
-//! measure this machine. It waits as long as they would, and answers with what they would have left. With
-//! `TMPDIR` on a disk in memory (`/dev/shm`), the disk is not measured either.
+//! measure this machine. It waits as long as they would, and answers with what they would have left. It
+//! shares the cores with forge, and what it does is part of every ratio: so its directories are in memory
+//! where there is `/dev/shm`, it looks for no processes, and the uploads are taken and not stored.
+//!
+//! Forge's own files are below `TMPDIR`: on the disk that is to be measured, or in memory too. Another build
+//! is measured with `FORGE_BENCH_BIN`, one case alone with a part of its name behind `--`.
 
 #[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/forge/support/fake_daytona.rs"]
@@ -11,13 +15,14 @@ mod fake_daytona;
 
 use std::error::Error;
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 
 use fake_daytona::fault::{Before, Canned, Rule, When};
-use fake_daytona::{FakeDaytona, Options, RateLimit, RateLimits, Route};
+use fake_daytona::{Commands, FakeDaytona, Options, RateLimit, RateLimits, Route};
 
 /// How long every candidate takes.
 const RUN: Duration = Duration::from_millis(200);
@@ -35,6 +40,8 @@ struct Case {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let mut words = std::env::args().skip(1);
+    let wanted = words.find(|word| !word.starts_with("--"));
     let mut out = std::io::stdout();
     writeln!(
         out,
@@ -42,6 +49,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         "case", "ideal", "wall", "ratio", "limit", "CPU", "peak", "429"
     )?;
     for case in cases() {
+        if wanted
+            .as_ref()
+            .is_some_and(|part| !case.name.contains(part))
+        {
+            continue;
+        }
         let (wall, used, throttled) = measure(&case)?;
         let ratio = wall.as_secs_f64() / case.ideal.as_secs_f64();
         writeln!(
@@ -132,11 +145,16 @@ fn measure(case: &Case) -> Result<(Duration, Used, usize), Box<dyn Error>> {
         project.path().join("objectives/task.yaml"),
         "prompt: do it\n",
     )?;
-    let mut options = case.options.clone();
+    let memory = Path::new("/dev/shm");
+    let mut options = Options {
+        directory: memory.is_dir().then(|| memory.to_owned()),
+        commands: Commands::Answered,
+        ..case.options.clone()
+    };
     options.faults.extend(results());
     let fake = FakeDaytona::start(options)?;
     let began = Instant::now();
-    let mut forge = Command::new(env!("CARGO_BIN_EXE_forge"))
+    let mut forge = Command::new(program())
         .args(["--daytona", "task", "--quiet"])
         .args([format!("-k{}", case.trials), format!("-j{}", case.jobs)])
         .current_dir(project.path())
@@ -160,6 +178,12 @@ fn measure(case: &Case) -> Result<(Duration, Used, usize), Box<dyn Error>> {
     Ok((wall, used, fake.throttled()))
 }
 
+/// The forge that is measured: `FORGE_BENCH_BIN`, or the one that was just built.
+fn program() -> PathBuf {
+    let given = std::env::var_os("FORGE_BENCH_BIN").map(PathBuf::from);
+    given.unwrap_or_else(|| env!("CARGO_BIN_EXE_forge").into())
+}
+
 fn used_by(process: u32) -> Option<Used> {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/{process}/{file}")).ok();
     let status = read("status")?;
@@ -177,12 +201,17 @@ fn used_by(process: u32) -> Option<Used> {
 }
 
 /// What stands in for running the candidate: the time, the status, the bundle.
-fn results() -> [Rule; 3] {
+fn results() -> [Rule; 4] {
     let status = format!("\nforge-status exited 0 {} 0 0 packed -\n", RUN.as_nanos());
     let executed = Canned {
         status: StatusCode::OK,
         headers: vec![("content-type", "application/json".to_owned())],
         body: serde_json::json!({"exitCode": 0, "result": status}).to_string(),
+    };
+    let uploaded = Canned {
+        status: StatusCode::OK,
+        headers: vec![("content-type", "application/json".to_owned())],
+        body: "{}".to_owned(),
     };
     let bundle = Canned {
         status: StatusCode::OK,
@@ -199,6 +228,7 @@ fn results() -> [Rule; 3] {
     [
         Rule::route(Route::Execute, When::Always, Before::Delay(RUN)),
         Rule::route(Route::Execute, When::Always, Before::Answer(executed)),
+        Rule::route(Route::BulkUpload, When::Always, Before::Answer(uploaded)),
         Rule::route(Route::Download, When::Always, Before::Answer(bundle)),
     ]
 }

@@ -37,8 +37,13 @@ pub enum Dependencies {
     None,
     /// A virtual environment with the packages of this requirements file.
     PythonFile(RelativePath),
-    /// A virtual environment with these packages, from the PEP 723 block of the script.
-    PythonInline(Vec<String>),
+    /// A virtual environment for the PEP 723 block of the script.
+    PythonInline {
+        /// What is installed, as requirements such as `rich>=13`.
+        packages: Vec<String>,
+        /// Which Pythons will do, such as `>=3.11`.
+        requires_python: Option<String>,
+    },
     /// `npm ci` with a lock file, else `npm install`.
     Node {
         /// The folder with the `package.json`; `None` for the working directory itself.

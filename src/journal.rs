@@ -9,11 +9,11 @@ use crate::event::{Event, Subscriber};
 /// The journal's file name in a run's folder.
 pub const FILE: &str = "events.jsonl";
 
-/// Writes events, one line each.
+/// Writes events, one line each, and all that come together at once.
 #[derive(Debug)]
 pub struct Journal {
     file: File,
-    line: Vec<u8>,
+    lines: Vec<u8>,
     failed: Option<io::Error>,
 }
 
@@ -29,9 +29,29 @@ impl Journal {
             .open(folder.join(FILE))?;
         Ok(Self {
             file,
-            line: Vec::new(),
+            lines: Vec::new(),
             failed: None,
         })
+    }
+
+    /// Writes these events down.
+    pub fn write(&mut self, events: &[Event]) {
+        if self.failed.is_some() {
+            return;
+        }
+        self.lines.clear();
+        for event in events {
+            let end = self.lines.len();
+            if let Err(error) = serde_json::to_writer(&mut self.lines, event) {
+                self.lines.truncate(end);
+                self.failed = Some(error.into());
+                break;
+            }
+            self.lines.push(b'\n');
+        }
+        // One write for whole lines: a crash can cut the last one, never mix two.
+        let written = self.file.write_all(&self.lines);
+        self.failed = self.failed.take().or(written.err());
     }
 
     /// The first error, if any: from then on nothing was written.
@@ -42,14 +62,7 @@ impl Journal {
 
 impl Subscriber for Journal {
     fn on_event(&mut self, event: &Event) {
-        if self.failed.is_some() {
-            return;
-        }
-        self.line.clear();
-        let written = serde_json::to_writer(&mut self.line, event).map_err(io::Error::from);
-        self.line.push(b'\n');
-        // One write a line: a crash can cut the last line, never mix two.
-        self.failed = written.and_then(|()| self.file.write_all(&self.line)).err();
+        self.write(std::slice::from_ref(event));
     }
 }
 

@@ -13,6 +13,7 @@ use crate::policy;
 use crate::problem::{Problem, Problems};
 use crate::quantity::ByteCount;
 use crate::sandbox::Network;
+use crate::sandbox::local::Isolation;
 use crate::tree::{Folder, read_text, reason};
 use crate::yaml::MAX_YAML_BYTES;
 use crate::yaml::decode::{Value, document};
@@ -59,19 +60,6 @@ pub enum ProviderChoice {
     Daytona,
 }
 
-/// What keeps local candidates apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IsolationChoice {
-    /// The strongest that works here.
-    Auto,
-    /// Linux namespaces.
-    Namespaces,
-    /// Landlock rules.
-    Landlock,
-    /// A process group and a folder of its own.
-    Process,
-}
-
 /// `daytona:` of a project.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DaytonaDefaults {
@@ -97,7 +85,7 @@ pub struct DaytonaDefaults {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LocalDefaults {
     /// What keeps candidates apart.
-    pub isolation: Option<IsolationChoice>,
+    pub isolation: Option<Isolation>,
     /// Memory of a candidate.
     pub memory: Option<ByteCount>,
     /// Disk of a candidate.
@@ -308,10 +296,10 @@ fn local(value: &Value<'_>) -> Option<LocalDefaults> {
     )?;
     let isolation = fields.optional("isolation", |value| {
         value.word(&[
-            ("auto", IsolationChoice::Auto),
-            ("namespaces", IsolationChoice::Namespaces),
-            ("landlock", IsolationChoice::Landlock),
-            ("process", IsolationChoice::Process),
+            ("auto", Isolation::Auto),
+            ("namespaces", Isolation::Namespaces),
+            ("landlock", Isolation::Landlock),
+            ("process", Isolation::Process),
         ])
     });
     let memory = fields.optional("memory", policy::byte_count);
@@ -391,7 +379,7 @@ env: {MODE: fast}
         assert_eq!(project.deadline, Some(Duration::from_secs(3600)));
         assert_eq!(project.provider, Some(ProviderChoice::Daytona));
         assert_eq!(project.daytona.memory, Some(ByteCount::mib(4096)));
-        assert_eq!(project.local.isolation, Some(IsolationChoice::Landlock));
+        assert_eq!(project.local.isolation, Some(Isolation::Landlock));
         let networks = vec!["10.0.0.0/8".to_owned(), "192.168.0.0/16".to_owned()];
         assert_eq!(project.local.network, Some(Network::Allow(networks)));
         assert_eq!(project.secrets, Some(vec!["OPENAI_API_KEY".to_owned()]));

@@ -204,19 +204,27 @@ impl Teller {
     }
 
     fn tell(&mut self, kind: EventKind) {
+        self.tell_all([kind]);
+    }
+
+    /// Tells what has come together: all of it is in the journal before any of it is shown.
+    fn tell_all(&mut self, kinds: impl IntoIterator<Item = EventKind>) {
         // The system's clock may be set back; the order of events is not.
         self.last = self.last.max(Timestamp::now());
-        let event = Event {
-            seq: self.seq,
+        let stamped = kinds.into_iter().zip(self.seq..).map(|(kind, seq)| Event {
+            seq,
             at: self.last,
             kind,
-        };
-        self.seq += 1;
-        self.journal.on_event(&event);
-        for subscriber in &mut self.subscribers {
-            subscriber.on_event(&event);
+        });
+        let events: Vec<Event> = stamped.collect();
+        self.seq += events.len() as u64;
+        self.journal.write(&events);
+        for event in &events {
+            for subscriber in &mut self.subscribers {
+                subscriber.on_event(event);
+            }
+            self.summary.apply(event);
         }
-        self.summary.apply(&event);
     }
 }
 
@@ -315,6 +323,7 @@ impl Dispatcher {
 
     /// Waits for the next thing that there is something to decide about.
     async fn next(&mut self) -> Input {
+        let mut news = Vec::new();
         loop {
             tokio::select! {
                 // Signals before everything; news before results, so that a trial's last words come first.
@@ -324,7 +333,9 @@ impl Dispatcher {
                     self.deadline = None;
                     return Input::Stop(StopCause::Deadline);
                 }
-                Some(kind) = self.inbox.recv() => self.teller.tell(kind),
+                1.. = self.inbox.recv_many(&mut news, EVENTS_UNDER_WAY) => {
+                    self.teller.tell_all(news.drain(..));
+                }
                 Some(joined) = self.trials.join_next_with_id() => return self.ended(joined),
                 () = at(self.wake) => {
                     self.wake = None;
@@ -345,9 +356,11 @@ impl Dispatcher {
         &mut self,
         joined: Result<(tokio::task::Id, Outcome), tokio::task::JoinError>,
     ) -> Input {
+        let mut news = Vec::new();
         while let Ok(kind) = self.inbox.try_recv() {
-            self.teller.tell(kind);
+            news.push(kind);
         }
+        self.teller.tell_all(news);
         let (id, outcome) = match joined {
             Ok((id, outcome)) => (id, Some(outcome)),
             Err(error) => (error.id(), None),
@@ -378,21 +391,27 @@ impl Dispatcher {
     /// Does what was decided; says whether that was all.
     fn perform(&mut self, effects: Vec<Effect>) -> bool {
         let mut finished = false;
+        let mut news = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Emit(EventKind::TrialFinished(record)) => self.keep(record),
-                Effect::Emit(kind) => self.teller.tell(kind),
+                Effect::Emit(EventKind::TrialFinished(record)) => {
+                    news.push(EventKind::TrialFinished(self.keep(record)));
+                }
+                Effect::Emit(kind) => news.push(kind),
                 Effect::StartTrial(trial, attempt) => self.start(trial, attempt),
                 Effect::Press(stopping) => drop(self.stopping.send_replace(stopping)),
                 Effect::WakeAt(at) => self.wake = Some(at.into()),
                 Effect::Finish => finished = true,
             }
         }
+        // What the started trials say comes through the inbox, after this.
+        self.teller.tell_all(news);
         finished
     }
 
-    /// Writes a result down, then tells it. What cannot be written has no verdict: nobody could look at it.
-    fn keep(&mut self, mut record: Box<TrialRecord>) {
+    /// Writes a result down, before it is told. What cannot be written has no verdict: nobody could look at
+    /// it.
+    fn keep(&self, mut record: Box<TrialRecord>) -> Box<TrialRecord> {
         let folder = self.world.folder.trial(&record.trial);
         if record.end == TrialEnd::Cancelled {
             (record.stdout, record.stderr) = folder.streams_so_far();
@@ -406,7 +425,7 @@ impl Dispatcher {
             };
             record.score = None;
         }
-        self.teller.tell(EventKind::TrialFinished(record));
+        record
     }
 
     fn start(&mut self, trial: usize, attempt: u32) {

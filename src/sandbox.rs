@@ -107,6 +107,12 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// Where a Python environment is made that no provider has prepared.
+    #[must_use]
+    pub fn environment(&self) -> String {
+        format!("{}/venv", self.forge)
+    }
+
     /// The absolute path of a file of an area, inside the sandbox.
     #[must_use]
     pub fn path(&self, area: Area, path: &RelativePath) -> String {
@@ -169,6 +175,45 @@ pub struct Command {
     /// What will be collected once the command has ended, so that a provider for which each call costs
     /// can make the bundle in the same call. Purely an optimisation.
     pub then_collect: Option<Collect>,
+}
+
+/// The packages of a Python environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PythonPackages {
+    /// Those of this requirements file, below [`Area::Work`].
+    File(RelativePath),
+    /// Those that a script's PEP 723 block asks for.
+    Inline {
+        /// Each one requirement such as `requests>=2`.
+        packages: Vec<String>,
+        /// Which Pythons will do, such as `>=3.11`.
+        requires_python: Option<String>,
+    },
+}
+
+/// A Python environment that a candidate needs, before anything of it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PythonEnvironment {
+    /// What is installed into it.
+    pub packages: PythonPackages,
+    /// Variables that the user has set for installers: mirrors, proxies, certificates. Nothing that a
+    /// candidate declares is among them, because an installer outside the sandbox would obey it.
+    pub installer_env: BTreeMap<String, String>,
+    /// How long it may take.
+    pub limit: Duration,
+}
+
+/// What became of a [`PythonEnvironment`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreparedPython {
+    /// The absolute path of its Python, for [`Command::programs`]; good when `end` is exit code 0.
+    pub python: String,
+    /// What was run last, as people would type it.
+    pub shown: String,
+    /// How that ended.
+    pub end: CommandEnd,
+    /// The last that it said, in one line, when it failed.
+    pub said: String,
 }
 
 /// How a command ended.
@@ -285,6 +330,25 @@ pub trait Sandbox: Send + Sync + fmt::Debug {
     /// # Cancel safety
     /// Dropping the future leaves the sandbox with some of the files.
     fn upload<'a>(&'a self, files: &'a [Upload]) -> BoxFuture<'a, Result<(), SandboxError>>;
+
+    /// Prepares a Python environment outside of the sandbox, which its programs can then read but not
+    /// change. For providers whose sandboxes are on this machine: it is made once for all trials that
+    /// need the same. `None`, as of all other providers, means that it is to be made inside the sandbox,
+    /// in [`Layout::environment`], by commands like any. Called after the upload and before the first command, so that what is read
+    /// from the working directory is what was uploaded. Nothing of the packages is executed.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when the provider failed. An installer that fails is a [`PreparedPython`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the installer, unless another trial waits for the same.
+    fn prepare_python<'a>(
+        &'a self,
+        _wanted: &'a PythonEnvironment,
+        _output: &'a mut dyn OutputSink,
+    ) -> BoxFuture<'a, Result<Option<PreparedPython>, SandboxError>> {
+        Box::pin(futures::future::ready(Ok(None)))
+    }
 
     /// Runs a command to its end, at the latest at its limit.
     ///

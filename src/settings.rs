@@ -361,18 +361,20 @@ fn passed_variable(
 /// Forge's own keys: redacted everywhere, whoever prints them.
 const KEYS: [&str; 2] = ["DAYTONA_API_KEY", "DAYTONA_JWT_TOKEN"];
 
-/// Variables by which Python version managers find their Pythons.
-const INTERPRETER_PREFIXES: [&str; 4] = ["PYENV_", "ASDF_", "MISE_", "UV_PYTHON_"];
+/// Variables by which version managers find their interpreters, and uv and pip what the user set up.
+const INTERPRETER_PREFIXES: [&str; 8] = [
+    "PYENV_", "ASDF_", "MISE_", "UV_", "NODENV_", "RBENV_", "VOLTA_", "XDG_",
+];
 
 /// How this machine is used for sandboxes, with a `forge` found beside the running program or on `PATH` as
-/// the keeper; forge itself sets its own program instead.
+/// the helper; forge itself sets its own program instead.
 pub async fn local_options(variables: &BTreeMap<String, String>) -> LocalOptions {
     let mut options = local_options_without_helper(variables);
     options.helper = crate::sandbox::local::find_helper(&options.path).await;
     options
 }
 
-/// The same without looking for a keeper.
+/// The same without looking for a helper.
 #[must_use]
 pub fn local_options_without_helper(variables: &BTreeMap<String, String>) -> LocalOptions {
     let own = |name: &str| {
@@ -387,19 +389,35 @@ pub fn local_options_without_helper(variables: &BTreeMap<String, String>) -> Loc
                 .iter()
                 .any(|prefix| name.starts_with(prefix))
     };
+    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
+    let cache = own("XDG_CACHE_HOME")
+        .and_then(|folder| absolute(folder.into()))
+        .or_else(|| absolute(PathBuf::from(own("HOME")?).join(".cache")));
     let base = PathBuf::from(own("TMPDIR").unwrap_or_else(|| "/tmp".to_owned()));
-    LocalOptions {
-        // A candidate works in another directory than forge, so that a relative path would lead it astray.
-        base: std::path::absolute(&base).unwrap_or(base),
-        path: own("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
-        helper: None,
-        interpreter_env: variables
-            .iter()
-            .filter(|(name, _)| wanted(name))
+    // A candidate works in another directory than forge, so that a relative path would lead it astray.
+    let base = std::path::absolute(&base).unwrap_or(base);
+    let path = own("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
+    let mut options = LocalOptions::new(base, path, None);
+    let chosen = |wanted: &dyn Fn(&str) -> bool| {
+        let chosen = variables.iter().filter(|(name, _)| wanted(name));
+        chosen
             .map(|(name, value)| (name.clone(), value.clone()))
-            .collect(),
-    }
+            .collect()
+    };
+    options.cache = cache.map(|folder| folder.join("forge"));
+    options.interpreter_env = chosen(&wanted);
+    options.network_env = chosen(&|name| NETWORK_NAMES.contains(&name));
+    options
 }
+
+/// Variables that say whom this machine trusts on the network. Every candidate of a local run gets them.
+const NETWORK_NAMES: [&str; 5] = [
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+];
 
 /// Variables that package installers need to reach a mirror or to trust a proxy. Passed to the installers
 /// of the setup phase of local runs, and to nothing else.

@@ -247,7 +247,6 @@ impl TrialFolder {
     /// # Errors
     /// When it cannot be written.
     pub fn write_record(&self, record: &TrialRecord) -> io::Result<()> {
-        fs::create_dir_all(&self.path)?;
         let inline = |file: &str| {
             (!file.is_empty())
                 .then(|| short_text(&self.path.join(file)))
@@ -259,10 +258,19 @@ impl TrialFolder {
             .as_ref()
             .and_then(|artifact| inline(&artifact.path));
         let whole = trial_json::render(record, output.as_deref(), content.as_deref());
-        write_whole(&self.path.join("trial.json"), |file| {
+        let path = self.path.join("trial.json");
+        let write = |file: &mut dyn Write| {
             serde_json::to_writer_pretty(&mut *file, &whole)?;
             file.write_all(b"\n")
-        })
+        };
+        match write_whole(&path, write) {
+            // A trial that was not run has no folder yet.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(&self.path)?;
+                write_whole(&path, write)
+            }
+            written => written,
+        }
     }
 }
 

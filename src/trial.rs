@@ -162,7 +162,7 @@ impl Attempt<'_> {
             .await?;
         self.record.sandbox = Some(lease.id().clone());
         lease.isolation().clone_into(&mut self.record.isolation);
-        let place = Place::new(self.job, lease.layout());
+        let mut place = Place::new(self.job, lease.layout());
 
         let uploads = Place::uploads(self.job);
         self.timed(
@@ -172,7 +172,7 @@ impl Attempt<'_> {
         )
         .await?;
 
-        let end = match self.set_up(&lease, &place, &folder).await? {
+        let end = match self.set_up(&lease, &mut place, &folder).await? {
             Err(message) => TrialEnd::SetupFailed { message },
             Ok(()) => self.run_candidate(&lease, &place, &folder).await?,
         };
@@ -240,11 +240,10 @@ impl Attempt<'_> {
     async fn set_up(
         &mut self,
         lease: &Lease,
-        place: &Place,
+        place: &mut Place,
         folder: &TrialFolder,
     ) -> Result<Result<(), String>, SandboxError> {
-        let steps = place.setup_steps(self.job, self.world);
-        if steps.is_empty() {
+        if place.setup_steps(self.job, self.world).is_empty() {
             return Ok(Ok(()));
         }
         self.enter(Phase::SettingUp).await;
@@ -253,7 +252,18 @@ impl Attempt<'_> {
         let began = Instant::now();
         let mut log =
             SetupLog::create(folder, &self.world.redactor, limits.output).map_err(home)?;
-        for step in steps {
+        if let Some(wanted) = Place::python_environment(self.job, self.world)
+            && let Some(prepared) = lease.prepare_python(&wanted, &mut log).await?
+        {
+            self.record.timings.setup_ms = Some(milliseconds(began.elapsed()));
+            if let Some(why) = failure(&prepared.end, limits.setup) {
+                log.finish().map_err(home)?;
+                let text = setup_failed(&prepared.shown, &why, &prepared.said);
+                return Ok(Err(self.world.redactor.text(&text).into_owned()));
+            }
+            place.prepared = Some(prepared.python);
+        }
+        for step in place.setup_steps(self.job, self.world) {
             let left = limits.setup.saturating_sub(began.elapsed());
             let command = Command {
                 limit: left.max(Duration::from_millis(1)),
@@ -265,12 +275,7 @@ impl Attempt<'_> {
             if let Some(why) = failure(&result.end, limits.setup) {
                 log.finish().map_err(home)?;
                 let last = crate::store::last_line(&folder.path().join("setup.log"));
-                let said = if last.is_empty() {
-                    String::new()
-                } else {
-                    format!(": {last}")
-                };
-                let text = format!("setup failed: `{shown}` {why}{said}");
+                let text = setup_failed(&shown, &why, &last);
                 return Ok(Err(self.world.redactor.text(&text).into_owned()));
             }
         }
@@ -402,6 +407,16 @@ fn shown(command: &Command) -> String {
         .map(|word| word.rsplit('/').next().unwrap_or(word))
         .collect();
     crate::plain::short(&words.join(" "), 80)
+}
+
+/// The sentence about a setup that failed.
+fn setup_failed(shown: &str, why: &str, said: &str) -> String {
+    let said = if said.is_empty() {
+        String::new()
+    } else {
+        format!(": {said}")
+    };
+    format!("setup failed: `{shown}` {why}{said}")
 }
 
 /// Why a command did not do its job, if so: `exited with code 1`.

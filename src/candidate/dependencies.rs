@@ -78,9 +78,12 @@ pub(super) fn dependencies(
         && let Some(file) = entry
     {
         let inline = inline_dependencies(shown, file, shared)?;
-        if !inline.is_empty() {
+        if !inline.dependencies.is_empty() {
             return Ok(Installation {
-                dependencies: Dependencies::PythonInline(inline),
+                dependencies: Dependencies::PythonInline {
+                    packages: inline.dependencies,
+                    requires_python: inline.requires_python,
+                },
                 ..none
             });
         }
@@ -165,7 +168,7 @@ fn inline_dependencies(
     shown: &Path,
     file: &TreeFile,
     shared: bool,
-) -> Result<Vec<String>, Problem> {
+) -> Result<pep723::Block, Problem> {
     use std::io::Read as _;
     let called = shown_file(shown, file, shared);
     let mut head = Vec::new();

@@ -525,7 +525,10 @@ mod tests {
             ),
             (
                 &[("a.py", block), ("requirements.txt", "other")],
-                Dependencies::PythonInline(vec!["rich".to_owned()]),
+                Dependencies::PythonInline {
+                    packages: vec!["rich".to_owned()],
+                    requires_python: None,
+                },
                 &["a.py"],
             ),
             (

@@ -12,17 +12,21 @@ pub struct BlockError {
 }
 
 /// The part of the block that forge acts on; the rest is for other tools.
-#[derive(Debug, Deserialize)]
-struct Metadata {
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Block {
+    /// The packages, each as a requirement such as `requests>=2`.
     #[serde(default)]
-    dependencies: Vec<String>,
+    pub dependencies: Vec<String>,
+    /// Which Pythons will do, such as `>=3.11`.
+    #[serde(rename = "requires-python")]
+    pub requires_python: Option<String>,
 }
 
-/// Returns the packages that a script asks for in its `# /// script` block; none without a block.
+/// Returns what a script asks for in its `# /// script` block; nothing without a block.
 ///
 /// # Errors
 /// [`BlockError`] when a block has no end, there are several, or its TOML or a requirement is wrong.
-pub fn dependencies(script: &str) -> Result<Vec<String>, BlockError> {
+pub fn dependencies(script: &str) -> Result<Block, BlockError> {
     let lines: Vec<&str> = script
         .lines()
         .map(|line| line.trim_end_matches('\r'))
@@ -32,7 +36,7 @@ pub fn dependencies(script: &str) -> Result<Vec<String>, BlockError> {
         .enumerate()
         .filter(|(_, line)| **line == "# /// script");
     let Some((start, _)) = starts.next() else {
-        return Ok(Vec::new());
+        return Ok(Block::default());
     };
     let inside = lines[start + 1..]
         .iter()
@@ -57,7 +61,7 @@ pub fn dependencies(script: &str) -> Result<Vec<String>, BlockError> {
         .map(|line| line.strip_prefix("# ").unwrap_or_default())
         .collect();
     let content = content.join("\n");
-    let metadata: Metadata = toml::from_str(&content).map_err(|error| {
+    let block: Block = toml::from_str(&content).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         let before = content.get(..at).unwrap_or(&content).matches('\n').count();
         BlockError {
@@ -69,13 +73,13 @@ pub fn dependencies(script: &str) -> Result<Vec<String>, BlockError> {
     let bad = |text: &&String| {
         text.trim().is_empty() || text.trim().starts_with('-') || text.contains(char::is_control)
     };
-    if let Some(text) = metadata.dependencies.iter().find(bad) {
+    if let Some(text) = block.dependencies.iter().find(bad) {
         return Err(BlockError {
             line: start + 1,
             message: format!("{text:?} is not a requirement such as `requests>=2`"),
         });
     }
-    Ok(metadata.dependencies)
+    Ok(block)
 }
 
 #[cfg(test)]
@@ -84,7 +88,7 @@ mod tests {
 
     fn check(script: &str, expected: Result<&[&str], (usize, &str)>) {
         match (dependencies(script), expected) {
-            (Ok(got), Ok(expected)) => assert_eq!(got, expected, "{script}"),
+            (Ok(got), Ok(expected)) => assert_eq!(got.dependencies, expected, "{script}"),
             (Err(got), Err((line, part))) => {
                 assert_eq!(got.line, line, "{script}: {got:?}");
                 assert!(got.message.contains(part), "{script}: {got:?}");
@@ -114,6 +118,13 @@ mod tests {
         );
         check("    # /// script\n    # ///\n", Ok(&[]));
         check("# /// other\n# x\n# ///\n", Ok(&[]));
+    }
+
+    #[test]
+    fn a_block_says_which_python() {
+        let script = "# /// script\n# requires-python = '>=3.11'\n# ///\n";
+        let block = dependencies(script).unwrap();
+        assert_eq!(block.requires_python.as_deref(), Some(">=3.11"));
     }
 
     #[test]

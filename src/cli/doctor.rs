@@ -68,7 +68,16 @@ pub(super) fn doctor(printer: Printer) -> End {
     }
     printer.out("\nIsolation\n");
     let local = LocalProvider::new(options, RunId::generate());
-    printer.out(&format!("  {}\n", local.describe()));
+    let end = match runtime.block_on(local.describe(None)) {
+        Ok(line) => {
+            printer.out(&format!("  {line}\n"));
+            end
+        }
+        Err(error) => end.max(wrong(printer, &error)),
+    };
+    for line in runtime.block_on(local.explain()) {
+        printer.out(&format!("  {line}\n"));
+    }
     end
 }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use forge::Place;
 use forge::problem::{Problem, Problems};
-use forge::project::{DaytonaDefaults, IsolationChoice, Project};
+use forge::project::{DaytonaDefaults, Project};
 use forge::quantity::ByteCount;
 use forge::sandbox::daytona::{Daytona, DaytonaOptions, Resources, Source};
-use forge::sandbox::local::LocalOptions;
+use forge::sandbox::local::{Isolation, LocalOptions};
 use forge::sandbox::{Network, SandboxError};
 use forge::secret::Secret;
 use forge::settings::Settings;
@@ -68,9 +68,8 @@ pub(super) fn decide(
         Source::Default
     });
     if !settings.daytona {
-        problems.0.extend(local_problems(args, project));
         let mode = Mode {
-            place: Place::Local(local(variables)),
+            place: Place::Local(asked_local(args, project, variables)),
             reason: "daytona was not asked for",
             jobs: None,
             warnings: Vec::new(),
@@ -96,9 +95,8 @@ pub(super) fn decide(
                 Problem::setting("--require-daytona", "Daytona is not configured").with_hint(hint),
             );
         }
-        problems.0.extend(local_problems(args, project));
         return problems.or(Mode {
-            place: Place::Local(local(variables)),
+            place: Place::Local(asked_local(args, project, variables)),
             reason: "daytona is not configured",
             jobs: None,
             warnings: resolved.notes,
@@ -139,36 +137,6 @@ pub(super) fn decide(
         secrets: vec![config.credential.bearer().clone()],
         daytona: Some(daytona),
     })
-}
-
-/// What was asked of a local run that this version cannot keep. Asked-for guarantees that cannot be
-/// enforced are errors, never warnings.
-fn local_problems(args: &RunArgs, project: &Project) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let asked = match (args.isolation, project.local.isolation) {
-        (Some(IsolationArg::Landlock), _) => Some("--isolation landlock"),
-        (Some(IsolationArg::Namespaces), _) => Some("--isolation namespaces"),
-        (Some(IsolationArg::Auto | IsolationArg::Process), _)
-        | (None, None | Some(IsolationChoice::Auto | IsolationChoice::Process)) => None,
-        (None, Some(IsolationChoice::Landlock)) => Some("local.isolation: landlock"),
-        (None, Some(IsolationChoice::Namespaces)) => Some("local.isolation: namespaces"),
-    };
-    if let Some(asked) = asked {
-        let message = "this version of forge has only the level `process` for local runs";
-        let hint = "use `process`, which keeps nothing from your files, or run on Daytona";
-        problems.push(Problem::setting(asked, message).with_hint(hint));
-    }
-    let local = &project.local;
-    let limits = [
-        ("local.memory", local.memory.is_some()),
-        ("local.disk", local.disk.is_some()),
-        ("local.processes", local.processes.is_some()),
-    ];
-    for (name, _) in limits.iter().filter(|(_, asked)| *asked) {
-        let message = "this version of forge cannot enforce it in local runs";
-        problems.push(Problem::setting(*name, message).with_hint("leave it out"));
-    }
-    problems
 }
 
 /// What Daytona sandboxes are made from. Checked offline, wherever the run takes place.
@@ -225,7 +193,28 @@ pub(super) fn host() -> String {
         .into_owned()
 }
 
-/// This machine, with forge itself as the keeper.
+/// This machine as the flags and the project want it.
+fn asked_local(
+    args: &RunArgs,
+    project: &Project,
+    variables: &BTreeMap<String, String>,
+) -> LocalOptions {
+    let mut options = local(variables);
+    let asked = args.isolation.map(|isolation| match isolation {
+        IsolationArg::Auto => Isolation::Auto,
+        IsolationArg::Namespaces => Isolation::Namespaces,
+        IsolationArg::Landlock => Isolation::Landlock,
+        IsolationArg::Process => Isolation::Process,
+    });
+    let written = &project.local;
+    options.isolation = asked.or(written.isolation).unwrap_or_default();
+    options.memory = written.memory.unwrap_or(options.memory);
+    options.disk = written.disk.unwrap_or(options.disk);
+    options.processes = written.processes.unwrap_or(options.processes);
+    options
+}
+
+/// This machine, with forge itself as the helper.
 pub(super) fn local(variables: &BTreeMap<String, String>) -> LocalOptions {
     let helper = forge::sandbox::local::this_program();
     LocalOptions {

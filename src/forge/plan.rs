@@ -15,6 +15,7 @@ use crate::objective::{Limits, Objective};
 use crate::problem::{Problem, Problems};
 use crate::redact::Redactor;
 use crate::run::Run;
+use crate::sandbox::Network;
 use crate::sandbox::Provider;
 use crate::sandbox::local::LocalProvider;
 use crate::score::quality::Quality;
@@ -38,7 +39,13 @@ impl ForgeBuilder {
             Place::Local(options) => {
                 sweep_dead(options.base.clone()).await;
                 let local = LocalProvider::new(options, run);
-                let isolation = local.describe();
+                let trust = candidates.iter().map(|it| it.trust);
+                let networks = objectives.iter().map(|it| self.network_of(it));
+                local.can_keep(networks.clone(), trust).await?;
+                let mut networks: Vec<Network> = networks.collect();
+                networks.dedup();
+                let common = networks.pop().filter(|_| networks.is_empty());
+                let isolation = local.describe(common.as_ref()).await?;
                 (Arc::new(local), isolation)
             }
             Place::Own(provider) => (provider, String::new()),
@@ -97,6 +104,12 @@ impl ForgeBuilder {
             stop,
             warnings: self.warnings,
         })
+    }
+
+    /// What candidates may reach while they do an objective.
+    fn network_of(&self, objective: &Objective) -> Network {
+        let network = self.network.as_ref().or(objective.network.as_ref());
+        network.cloned().unwrap_or_default()
     }
 
     /// Loads candidates and objectives, so that the problems of both are told at once. For callers who want
@@ -235,7 +248,7 @@ impl ForgeBuilder {
 
     fn planned_objective(&self, objective: &Objective) -> PlannedObjective {
         let limits = Limits::resolve(self.limits.over(objective.limits));
-        let network = self.network.clone().or_else(|| objective.network.clone());
+        let network = self.network_of(objective);
         PlannedObjective {
             name: objective.name.clone(),
             title: objective.title.clone(),
@@ -252,7 +265,7 @@ impl ForgeBuilder {
             output: objective.output.to_string(),
             weights: objective.scoring.weights,
             run_limit_s: limits.run.as_secs_f64(),
-            network: network.unwrap_or_default().to_string(),
+            network: network.to_string(),
         }
     }
 }

@@ -100,7 +100,15 @@ pub(super) fn line(kind: &EventKind, noise: Noise) -> Option<String> {
         }
     };
     // Every line begins with words of forge's own, so nothing hostile can be at its start.
-    wanted.then(|| crate::plain::short(&text, 1000))
+    let text = crate::plain::short(&text, 1000);
+    let text = if let EventKind::RunStarted(plan) = kind
+        && !plan.isolation.is_empty()
+    {
+        format!("{}\n{text}", crate::plain::short(&plan.isolation, 1000))
+    } else {
+        text
+    };
+    wanted.then_some(text)
 }
 
 fn about(trial: &TrialId, what: &str) -> String {

@@ -1,12 +1,13 @@
 //! The ledger: an append-only log of what was created and deleted, for `forge sweep` after a crash.
 //!
-//! Promises: a sandbox's name is in the file before its create request leaves; a line that was cut by a
-//! crash is passed over when read.
+//! Promises: a sandbox's name is in the file before its create request leaves, and where that costs money,
+//! safe from a power failure too; a line that was cut by a crash is passed over when read.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +62,7 @@ pub struct Open {
 /// Appends to a run's ledger.
 #[derive(Debug)]
 pub struct Ledger {
-    file: Option<File>,
+    file: Option<Arc<File>>,
     /// Whether a line must survive a power failure: where a lost name costs money.
     durable: bool,
 }
@@ -82,7 +83,7 @@ impl Ledger {
             tracing::debug!(%error, "the ledger is not locked");
         }
         Ok(Self {
-            file: Some(file),
+            file: Some(Arc::new(file)),
             durable,
         })
     }
@@ -96,25 +97,27 @@ impl Ledger {
         }
     }
 
-    /// Appends a line.
+    /// Appends a line. A create must not begin before [`Ledger::sync`] has made it safe, where there is one.
     ///
     /// # Errors
     /// When it could not be written: then nothing may be created, because nobody could sweep it.
     pub fn append(&mut self, entry: &Entry) -> io::Result<()> {
-        let Some(file) = &mut self.file else {
+        let Some(mut file) = self.file.as_deref() else {
             return Ok(());
         };
         let mut line = serde_json::to_vec(entry).map_err(io::Error::other)?;
         line.push(b'\n');
         // One write, so that lines of several writers cannot mix.
-        file.write_all(&line)?;
-        match entry {
-            Entry::Create { .. } if self.durable => file.sync_data(),
-            Entry::Create { .. }
-            | Entry::Created { .. }
-            | Entry::Kept { .. }
-            | Entry::Deleted { .. } => Ok(()),
-        }
+        file.write_all(&line)
+    }
+
+    /// What makes all lines appended so far survive a power failure; one call does for many lines. It blocks
+    /// for as long as the disk takes. `None` where the lines need not survive.
+    #[must_use]
+    pub fn sync(&self) -> Option<impl FnOnce() -> io::Result<()> + Send + use<>> {
+        let file = self.file.as_ref().filter(|_| self.durable)?;
+        let file = Arc::clone(file);
+        Some(move || file.sync_data())
     }
 }
 
@@ -127,7 +130,7 @@ pub fn claim(folder: &Path) -> io::Result<Option<Ledger>> {
     let file = OpenOptions::new().append(true).open(folder.join(FILE))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(Ledger {
-            file: Some(file),
+            file: Some(Arc::new(file)),
             durable: false,
         })),
         Err(TryLockError::WouldBlock) => Ok(None),

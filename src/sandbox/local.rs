@@ -2,11 +2,14 @@
 //!
 //! Promises: when a command is over, for whatever reason, none of its processes is left; when a sandbox is
 //! deleted, none of its files is; the environment of forge reaches no program. What forge can no longer do
-//! because it was killed, the keepers do. Deliberately absent at this rung: programs can read and write
-//! what this user can, and use the network. Whoever asks for more gets an error, never less than asked.
+//! because it was killed, the keepers and the spawner do. What else a program is kept from depends on the
+//! rung, which is the best that the machine offers, or what was asked for; whoever asks for more than there
+//! is gets an error, never less.
 //!
 //! ```text
-//! forge ── socket, output ──▶ keeper (forge run again) ──▶ program ──▶ its children
+//! forge ─┬─ starts ──────────────▶ spawner (forge run again, one per run)
+//!        │                            │ forks
+//!        └─ socket, output ─────▶ keeper, one per command ──▶ (init ──▶) program ──▶ its children
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,27 +22,63 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use crate::name::{RunId, SandboxId, SandboxName};
+use crate::quantity::ByteCount;
 use crate::sandbox::{
     Deletion, ErrorKind, Layout, Listed, Network, Provider, Sandbox, SandboxError, SandboxSpec,
     Trust,
 };
 
 mod collect;
+mod confine;
+#[cfg(target_os = "linux")]
+mod filter;
 mod folder;
-pub mod keeper;
+mod helper;
+mod keeper;
 mod kernel;
+#[cfg(target_os = "linux")]
+mod meter;
+#[cfg(target_os = "linux")]
+mod namespaces;
 mod output;
 mod place;
+mod probe;
+mod processes;
 mod program;
 mod protocol;
+mod python;
 mod remove;
 mod run;
+mod rungs;
+pub mod spawner;
 mod upload;
+mod users;
+mod visible;
 
 use folder::LocalSandbox;
+use helper::Helper;
 use place::{Hold, Place, Taken};
+use protocol::{Limits, Rung};
+use rungs::Chosen;
+use users::Users;
+
+/// How candidates are kept apart from this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// The best of the others that this machine offers.
+    #[default]
+    Auto,
+    /// Their own files, processes, IPC and `/tmp`: what is not granted does not exist for them.
+    Namespaces,
+    /// The kernel refuses the files, sockets and signals that are not granted.
+    Landlock,
+    /// Their own folder, environment and process tree; no isolation of files.
+    Process,
+}
 
 /// How often and how long apart a folder is tried for that another forge is just sweeping.
 const SWEPT: (u32, Duration) = (400, Duration::from_millis(5));
@@ -52,16 +91,56 @@ pub struct LocalOptions {
     pub base: PathBuf,
     /// The `PATH` that programs are looked up on and get.
     pub path: String,
-    /// The program that can be a keeper: forge itself (see [`this_program`]) or what [`find_helper`]
-    /// found. Without one, programs are started directly, and what leaves its process group is found
-    /// by its environment only.
+    /// The program that starts sandboxes: forge itself (see [`this_program`]) or what [`find_helper`]
+    /// found. Without one there is only the level [`Isolation::Process`], without limits of resources:
+    /// programs are started directly, and what leaves its process group is found by its environment only.
     pub helper: Option<PathBuf>,
-    /// The environment for asking a Python version manager where its Python is, once: `HOME` and the
-    /// manager's own variables. No program in a sandbox gets it.
+    /// The environment for asking a version manager where its interpreter is, once, and for installers:
+    /// `HOME` and the manager's own variables. No program in a sandbox gets it.
     pub interpreter_env: BTreeMap<String, String>,
+    /// Variables that every program gets besides those of its command, for trusting whom this machine trusts
+    /// on the network. Absolute paths in them can be read by every program.
+    pub network_env: BTreeMap<String, String>,
+    /// How candidates are kept apart.
+    pub isolation: Isolation,
+    /// The most memory of a sandbox's processes together, and of each.
+    pub memory: ByteCount,
+    /// The most that a sandbox's files hold together.
+    pub disk: ByteCount,
+    /// The most processes and threads of a sandbox at once.
+    pub processes: u32,
+    /// The folder that prepared Python environments are kept in, across runs. Without one, each is made
+    /// inside of its sandbox.
+    pub cache: Option<PathBuf>,
 }
 
-/// The running program as a helper; only for one whose `main` begins with [`keeper::is_wanted`].
+impl LocalOptions {
+    /// What a sandbox's processes may use when nobody says otherwise.
+    pub const MEMORY: ByteCount = ByteCount(2 << 30);
+    /// What a sandbox's files may hold when nobody says otherwise.
+    pub const DISK: ByteCount = ByteCount(1 << 30);
+    /// How many processes a sandbox may have when nobody says otherwise.
+    pub const PROCESSES: u32 = 256;
+
+    /// A provider with the best isolation that is to be had with this helper, and the usual limits.
+    #[must_use]
+    pub fn new(base: PathBuf, path: String, helper: Option<PathBuf>) -> Self {
+        Self {
+            base,
+            path,
+            helper,
+            interpreter_env: BTreeMap::new(),
+            network_env: BTreeMap::new(),
+            cache: None,
+            isolation: Isolation::Auto,
+            memory: Self::MEMORY,
+            disk: Self::DISK,
+            processes: Self::PROCESSES,
+        }
+    }
+}
+
+/// The running program as a helper; only for one whose `main` begins with [`spawner::is_wanted`].
 /// Good for as long as it runs, even when its file is replaced meanwhile.
 #[must_use]
 pub fn this_program() -> Option<PathBuf> {
@@ -72,7 +151,7 @@ pub fn this_program() -> Option<PathBuf> {
 }
 
 /// Looks for a `forge` beside the running program and then on a `PATH`, and asks it whether it can be
-/// this library's keeper: other programs have that name too. For programs other than forge.
+/// this library's helper: other programs have that name too. For programs other than forge.
 ///
 /// # Cancel safety
 /// Dropping the future ends the program that was being asked.
@@ -83,7 +162,7 @@ pub async fn find_helper(path: &str) -> Option<PathBuf> {
         .and_then(|me| Some(me.parent()?.join("forge")));
     for helper in beside.into_iter().chain(program::search(path, "forge")) {
         // Asking oneself would start the caller's whole program again.
-        if Some(&helper) != me.as_ref() && run::is_keeper(&helper).await {
+        if Some(&helper) != me.as_ref() && helper::is_helper(&helper).await {
             return Some(helper);
         }
     }
@@ -105,28 +184,44 @@ pub struct LocalProvider {
 #[derive(Debug)]
 struct Shared {
     base: PathBuf,
-    helper: Option<PathBuf>,
+    helper: Option<Helper>,
     programs: program::Programs,
+    pythons: python::Pythons,
     orphans: run::Orphans,
-    isolation: &'static str,
+    network_env: BTreeMap<String, String>,
+    isolation: Isolation,
+    limits: Limits,
+    users: Users,
+    /// Found out when it is first needed.
+    chosen: tokio::sync::OnceCell<Chosen>,
 }
 
 impl LocalProvider {
     /// A provider for a run. Touches nothing yet.
     #[must_use]
     pub fn new(options: LocalOptions, run: RunId) -> Self {
-        let isolation = if options.helper.is_some() {
-            "process: own folder, environment and process tree; files and network are shared"
-        } else {
-            "process, without keeper: own folder, environment and process group; files and network are shared"
+        let limits = Limits {
+            memory: options.memory.0,
+            disk: options.disk.0,
+            processes: options.processes,
         };
+        let folder = options.base.join(place::run_folder(&run));
         Self {
             shared: Arc::new(Shared {
+                helper: options.helper.map(|program| Helper::new(program, folder)),
+                pythons: python::Pythons::new(options.cache, options.interpreter_env.clone()),
+                programs: program::Programs::new(
+                    &options.path,
+                    options.interpreter_env,
+                    &options.base,
+                ),
                 base: options.base,
-                helper: options.helper,
-                programs: program::Programs::new(options.path, options.interpreter_env),
                 orphans: run::Orphans::default(),
-                isolation,
+                network_env: options.network_env,
+                isolation: options.isolation,
+                limits,
+                users: Users::default(),
+                chosen: tokio::sync::OnceCell::new(),
             }),
             run,
             hold: Mutex::default(),
@@ -134,15 +229,58 @@ impl LocalProvider {
         }
     }
 
-    /// What local runs are worth, in one line for people.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        let without = if self.shared.helper.is_some() {
-            ""
+    /// What local runs are worth, in one line for people: the rung that is in force, what it promises, and
+    /// why it is no better one. `network` is what all candidates may reach, where that is the same for all.
+    /// Finds the rung out, by running a program that does nothing on each, unless that was done before.
+    ///
+    /// # Errors
+    /// When this machine does not offer what was asked for; the message names the stage that failed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends what was tried; the next call begins anew.
+    pub async fn describe(&self, network: Option<&Network>) -> Result<String, SandboxError> {
+        let chosen = self.shared.chosen().await?;
+        let why = chosen.why_not_better();
+        let text = chosen.text(network, self.shared.limits);
+        Ok(if self.shared.helper.is_some() {
+            format!("local runs: {text}{why}")
         } else {
-            ", and daemons that clear their environment outlive their trial"
-        };
-        format!("local runs: process — no isolation: scripts can read your files{without}")
+            format!(
+                "local runs: {} without helper — no isolation: scripts can read your files, nothing limits \
+                 them, and daemons that clear their environment outlive their trial",
+                rungs::name(chosen.rung)
+            )
+        })
+    }
+
+    /// Whether this machine can keep what is asked for, before any sandbox exists.
+    ///
+    /// # Errors
+    /// The first thing that it cannot.
+    ///
+    /// # Cancel safety
+    /// As [`LocalProvider::describe`].
+    pub async fn can_keep(
+        &self,
+        networks: impl IntoIterator<Item = Network>,
+        trust: impl IntoIterator<Item = Trust>,
+    ) -> Result<(), SandboxError> {
+        let chosen = self.shared.chosen().await?;
+        for network in networks {
+            self.shared.keeps_network(&network, chosen)?;
+        }
+        for trust in trust {
+            Shared::keeps_trust(trust, chosen)?;
+        }
+        Ok(())
+    }
+
+    /// What each rung would need on this machine, line by line; for people who want a better one.
+    ///
+    /// # Cancel safety
+    /// As [`LocalProvider::describe`].
+    pub async fn explain(&self) -> Vec<String> {
+        probe::explain(&self.shared).await
     }
 
     /// Removes what runs of this user left below `base` whose forge is dead and that have not changed for
@@ -155,20 +293,26 @@ impl LocalProvider {
     }
 
     async fn make(&self, spec: &SandboxSpec) -> Result<LocalSandbox, SandboxError> {
-        refuse(spec)?;
+        let chosen = self.shared.chosen().await?;
+        self.shared.keeps_network(&spec.network, chosen)?;
+        Shared::keeps_trust(spec.trust, chosen)?;
         let place = Place::of(&self.shared.base, &self.run, &spec.name).ok_or_else(|| {
             let message = format!("`{}` is not a name for a folder", spec.name);
             SandboxError::new(ErrorKind::Invalid, "create a sandbox", message)
         })?;
-        let layout = layout(&place.root())?;
+        let layout = layout(&place.root(), chosen)?;
+        let user = chosen.own_user.then(|| self.shared.users.next());
         for _ in 0..SWEPT.0 {
-            match self.try_create(&place, &spec.name) {
+            match self.try_create(&place, &spec.name, user) {
                 Ok(Some(root)) => {
                     return Ok(LocalSandbox {
                         id: place.id(),
                         layout,
                         root,
                         place,
+                        user,
+                        network: spec.network.clone(),
+                        isolation: self.shared.text(chosen, &spec.network),
                         shared: Arc::clone(&self.shared),
                     });
                 }
@@ -200,7 +344,12 @@ impl LocalProvider {
     }
 
     /// Creates the folders. `None` when the run's folder vanished meanwhile.
-    fn try_create(&self, place: &Place, name: &SandboxName) -> rustix::io::Result<Option<OwnedFd>> {
+    fn try_create(
+        &self,
+        place: &Place,
+        name: &SandboxName,
+        user: Option<u32>,
+    ) -> rustix::io::Result<Option<OwnedFd>> {
         let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         if !hold.as_ref().is_some_and(|hold| hold.holds(&place.run)) {
             let taken = Hold::take(&place.run).inspect_err(|_| {
@@ -212,7 +361,7 @@ impl LocalProvider {
                 Taken::Swept => return Ok(None),
             }
         }
-        match place.create() {
+        match place.create(user) {
             Err(Errno::NOENT) => Ok(None),
             other => other.map(Some),
         }
@@ -238,30 +387,59 @@ impl LocalProvider {
     }
 }
 
-/// Refuses what this rung cannot keep.
-fn refuse(spec: &SandboxSpec) -> Result<(), SandboxError> {
-    let refuse = |message: &str, hint: &str| {
-        Err(SandboxError::new(ErrorKind::Invalid, "create a sandbox", message).with_hint(hint))
-    };
-    match spec.trust {
-        Trust::Trusted => {}
-        Trust::Untrusted => {
-            return refuse(
-                "a local run without isolation refuses an untrusted candidate, which could read your files",
-                "run it in Daytona: `--require-daytona`",
-            );
+impl Shared {
+    /// The rung in force.
+    async fn chosen(&self) -> Result<&Chosen, SandboxError> {
+        self.chosen
+            .get_or_try_init(|| probe::choose(self, self.isolation))
+            .await
+    }
+
+    fn text(&self, chosen: &Chosen, network: &Network) -> String {
+        if self.helper.is_some() {
+            chosen.text(Some(network), self.limits)
+        } else {
+            format!(
+                "{} without helper — no isolation, no limits",
+                rungs::name(chosen.rung)
+            )
         }
     }
-    match spec.network {
-        Network::Open => Ok(()),
-        Network::Block | Network::Allow(_) => refuse(
-            "a local run without isolation cannot keep a candidate from the network",
-            "run it in Daytona (`--require-daytona`), or allow the network: `--network open`",
-        ),
+
+    /// Refuses a candidate that the rung in force does not keep from this user's files.
+    fn keeps_trust(trust: Trust, chosen: &Chosen) -> Result<(), SandboxError> {
+        match trust {
+            Trust::Untrusted if !rungs::confines_files(chosen.rung) => refuse(
+                "a local run without isolation refuses an untrusted candidate, which could read your files",
+                "`forge doctor` shows what better isolation needs; or run it in Daytona: `--require-daytona`",
+            ),
+            Trust::Trusted | Trust::Untrusted => Ok(()),
+        }
+    }
+
+    /// Refuses a network policy that the rung in force cannot enforce.
+    fn keeps_network(&self, network: &Network, chosen: &Chosen) -> Result<(), SandboxError> {
+        let filtered = self.helper.is_some() && chosen.rung != Rung::Process { filtered: false };
+        match network {
+            Network::Open => Ok(()),
+            Network::Block if filtered => Ok(()),
+            Network::Block => refuse(
+                "a local run without isolation cannot keep a candidate from the network",
+                "run it in Daytona (`--require-daytona`), or allow the network: `--network open`",
+            ),
+            Network::Allow(_) => refuse(
+                "a local run cannot allow some networks and refuse others",
+                "run it in Daytona (`--require-daytona`), or use `--network open` or `--network block`",
+            ),
+        }
     }
 }
 
-fn layout(root: &Path) -> Result<Layout, SandboxError> {
+fn refuse(message: &str, hint: &str) -> Result<(), SandboxError> {
+    Err(SandboxError::new(ErrorKind::Invalid, "create a sandbox", message).with_hint(hint))
+}
+
+fn layout(root: &Path, chosen: &Chosen) -> Result<Layout, SandboxError> {
     let folder = |name: &str| {
         let path = root.join(name).into_os_string().into_string();
         path.map_err(|path| {
@@ -273,7 +451,10 @@ fn layout(root: &Path) -> Result<Layout, SandboxError> {
         work: folder(place::WORK)?,
         artifacts: folder(place::ARTIFACTS)?,
         forge: folder(place::FORGE)?,
-        tmp: folder(place::TMP)?,
+        tmp: match chosen.rung {
+            Rung::Namespaces { .. } => "/tmp".to_owned(),
+            Rung::Landlock | Rung::Process { .. } => folder(place::TMP)?,
+        },
     })
 }
 

@@ -13,7 +13,8 @@
 //!    is dropped closes itself all the same.
 //! 6. *Look again.* At close, every name whose fate is unclear is looked up until it is gone, then the
 //!    provider is asked for the run's sandboxes by label.
-//! 7. *Ledger.* The name is on disk before the create request leaves.
+//! 7. *Ledger.* The name is on disk before the create request leaves. The disk is waited for on another
+//!    thread, and once for all names that have come meanwhile.
 //!
 //! (8, expiry at the provider, is in every [`SandboxSpec`].)
 //!
@@ -63,6 +64,10 @@ use super::{Deletion, ErrorKind, Provider, Remedy, Sandbox, SandboxError, Sandbo
 use crate::event::{Cleanup, Undeleted};
 use crate::name::{RunId, SandboxId, SandboxName};
 use crate::run::stop::Stopping;
+
+mod noted;
+
+use noted::{Asked, Noted};
 
 /// How patient the reaper is.
 #[derive(Debug, Clone, Copy)]
@@ -361,24 +366,39 @@ struct Works {
 impl Keeper {
     async fn work(mut self, mut inbox: mpsc::UnboundedReceiver<Request>) -> CleanupReport {
         let mut works = Works::default();
+        let mut noted = Noted::default();
         loop {
             tokio::select! {
                 request = inbox.recv() => match request {
-                    Some(Request::Create { spec, reply }) => self.begin_create(*spec, reply, &works),
+                    Some(Request::Create { spec, reply }) => {
+                        self.note_create(Asked { spec: *spec, reply }, &mut noted);
+                    }
                     Some(Request::Release { name, keep }) => self.release(name, keep, &works),
                     Some(Request::Close) | None => break,
                 },
+                (safe, synced) = noted.safe(&self.ledger) => {
+                    self.begin_creates(safe, &synced, &works);
+                }
                 Some(created) = works.creates.next() => self.end_create(created, &works),
                 Some(deleted) = works.deletes.next() => self.end_delete(deleted),
             }
         }
-        self.refuse_and_drain(inbox, &works);
+        self.refuse_and_drain(inbox, noted, &works);
         self.close(works).await
     }
 
     /// Takes what was sent before the close: releases count, creates are refused.
-    fn refuse_and_drain(&mut self, mut inbox: mpsc::UnboundedReceiver<Request>, works: &Works) {
+    fn refuse_and_drain(
+        &mut self,
+        mut inbox: mpsc::UnboundedReceiver<Request>,
+        noted: Noted,
+        works: &Works,
+    ) {
         inbox.close();
+        // Their requests have not left: nothing came to be.
+        for asked in noted.into_all() {
+            self.gone(&asked.spec.name, false);
+        }
         while let Ok(request) = inbox.try_recv() {
             match request {
                 // Dropping the reply is the refusal.
@@ -388,22 +408,29 @@ impl Keeper {
         }
     }
 
-    fn begin_create(
-        &mut self,
-        spec: SandboxSpec,
-        reply: oneshot::Sender<Result<Lease, SandboxError>>,
-        works: &Works,
-    ) {
-        let name = spec.name.clone();
-        let provider = self.provider.name().to_owned();
-        if let Err(error) = self.ledger.append(&LedgerEntry::Create {
-            provider,
-            name: name.clone(),
-        }) {
-            let error = SandboxError::machine("write the ledger of sandboxes", error);
-            drop(reply.send(Err(error)));
-            return;
+    /// Layer 7: the name goes into the ledger; the create begins when it is safe there.
+    fn note_create(&mut self, asked: Asked, noted: &mut Noted) {
+        let entry = LedgerEntry::Create {
+            provider: self.provider.name().to_owned(),
+            name: asked.spec.name.clone(),
+        };
+        match self.ledger.append(&entry) {
+            Ok(()) => noted.push(asked),
+            Err(error) => asked.refuse(&error),
         }
+    }
+
+    fn begin_creates(&mut self, safe: Vec<Asked>, synced: &std::io::Result<()>, works: &Works) {
+        for asked in safe {
+            match synced {
+                Ok(()) => self.begin_create(asked, works),
+                Err(error) => asked.refuse(error),
+            }
+        }
+    }
+
+    fn begin_create(&mut self, Asked { spec, reply }: Asked, works: &Works) {
+        let name = spec.name.clone();
         self.registry.insert(name.clone(), Fate::Creating);
         let provider = Arc::clone(&self.provider);
         let create = async move {

@@ -253,8 +253,10 @@ impl ArtifactSink for ArtifactFiles {
                 self.free(&self.redactor.text(&format!("files/{path}")))
             }
         };
-        let to = self.folder.join(&path);
-        if let Some(parent) = to.parent() {
+        // Most trials leave nothing below their folder, which is there.
+        if path.contains('/')
+            && let Some(parent) = self.folder.join(&path).parent()
+        {
             fs::create_dir_all(parent)?;
         }
         let aside = self.folder.join(".arriving");

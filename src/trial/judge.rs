@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::{MARGIN, PROMPT_FILE, World, prompt_file};
-use crate::event::{TrialEnd, TrialRecord};
+use crate::event::{ArtifactRecord, TrialEnd, TrialRecord};
 use crate::name::{RelativePath, TrialId};
 use crate::objective::Objective;
 use crate::quantity::ByteCount;
@@ -15,12 +15,15 @@ use crate::sandbox::{
     Area, Command, CommandEnd, Content, Layout, OutputSink, Remedy, SandboxError, SandboxSpec,
     Stream, Trust, Upload,
 };
+use crate::score::gate::Gate;
 use crate::score::quality::{Grader, GraderEnd, Quality, grader_verdict};
 use crate::score::{Evidence, GateResult, ScorerResult, SpeedScale, Verdict, combine};
 use crate::store::TrialFolder;
 
 /// How much of each of a grader's streams is read.
 const GRADER_OUTPUT: ByteCount = ByteCount::mib(1);
+/// The longest artifact, in bytes, that is judged on the runtime's own threads, where that is quick.
+const QUICK: u64 = 16 << 10;
 /// How often a sandbox for graders is asked for when the provider fails, and when its pool is full.
 const MAX_FAILURES: u32 = 3;
 const MAX_REFUSALS: u32 = 12;
@@ -47,7 +50,11 @@ pub async fn judge(case: &Case<'_>, world: &World, folder: &TrialFolder, record:
         return;
     }
     let evidence = Arc::new(evidence(case, folder, record));
-    let (gates, mut verdicts) = builtin(case, &evidence).await;
+    let (gates, mut verdicts) = if is_quick(case.objective, record) {
+        (check_gates(case.objective, &evidence), Vec::new())
+    } else {
+        builtin(case, &evidence).await
+    };
     let qualified = gates.iter().all(|gate| gate.passed);
     if qualified {
         grade(case, world, folder, record, &mut verdicts).await;
@@ -121,6 +128,29 @@ fn ended(end: &TrialEnd) -> String {
         .map_or_else(|| "exited with code 0".to_owned(), |(_, text)| text)
 }
 
+/// Whether judging is nothing but a look at a short text: another thread would cost more than that.
+fn is_quick(objective: &Objective, record: &TrialRecord) -> bool {
+    let is_short = |artifact: &ArtifactRecord| artifact.bytes <= QUICK;
+    let is_quick = |gate: &Gate| match gate {
+        Gate::ExitCode(_)
+        | Gate::MinBytes(_)
+        | Gate::MaxBytes(_)
+        | Gate::Contains(_)
+        | Gate::NotContains(_)
+        | Gate::Regex(_) => true,
+        // Its patterns may backtrack.
+        Gate::JsonSchema(_) => false,
+    };
+    objective.scoring.quality.is_empty()
+        && objective.gates.iter().all(is_quick)
+        && record.artifact.as_ref().is_none_or(is_short)
+}
+
+fn check_gates(objective: &Objective, evidence: &Evidence) -> Vec<GateResult> {
+    let gates = objective.gates.iter();
+    gates.map(|gate| gate.check(evidence)).collect()
+}
+
 /// Runs the gates and everything that needs no sandbox, off the runtime's threads. A panic in a scorer of
 /// the caller's own is an unscored part, nothing more.
 async fn builtin(
@@ -129,11 +159,7 @@ async fn builtin(
 ) -> (Vec<GateResult>, Vec<Option<Verdict>>) {
     let (objective, shared) = (Arc::clone(case.objective), Arc::clone(evidence));
     let work = tokio::task::spawn_blocking(move || {
-        let gates: Vec<GateResult> = objective
-            .gates
-            .iter()
-            .map(|gate| gate.check(&shared))
-            .collect();
+        let gates = check_gates(&objective, &shared);
         let qualified = gates.iter().all(|gate| gate.passed);
         let score = |quality: &Quality| {
             let judge = std::panic::AssertUnwindSafe(|| quality.score(&shared));

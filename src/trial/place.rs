@@ -5,15 +5,19 @@ use std::collections::BTreeMap;
 use super::{Job, World};
 use crate::candidate::Dependencies;
 use crate::name::{RelativePath, RunId};
-use crate::sandbox::{Area, Collect, Command, Content, Layout, Upload};
+use crate::sandbox::{
+    Area, Collect, Command, Content, Layout, PythonEnvironment, PythonPackages, Upload,
+};
 
 /// Where things are in the sandbox of one trial.
 pub(super) struct Place {
     pub(super) layout: Layout,
     /// The artifact, below the working directory.
     pub(super) output: RelativePath,
-    /// The virtual environment, if one is made.
-    pub(super) venv: String,
+    /// The virtual environment, if one is made inside the sandbox.
+    venv: String,
+    /// The Python of the one that the provider has prepared outside, if it has.
+    pub(super) prepared: Option<String>,
 }
 
 impl Place {
@@ -23,7 +27,8 @@ impl Place {
             layout: layout.clone(),
             // A candidate's name is a path component, so this is one too.
             output: output.unwrap_or_else(|_| crate::objective::default_output()),
-            venv: format!("{}/venv", layout.forge),
+            venv: layout.environment(),
+            prepared: None,
         }
     }
 
@@ -76,11 +81,11 @@ impl Place {
     pub(super) fn run_command(&self, job: &Job, world: &World, collect: Collect) -> Command {
         let start = &job.candidate.start;
         let in_venv = match &job.candidate.dependencies {
-            Dependencies::PythonFile(_) | Dependencies::PythonInline(_) => start.python,
+            Dependencies::PythonFile(_) | Dependencies::PythonInline { .. } => start.python,
             Dependencies::None | Dependencies::Node { .. } => false,
         };
         let programs = if in_venv {
-            vec![vec![format!("{}/bin/python", self.venv), "-u".to_owned()]]
+            vec![vec![self.python(), "-u".to_owned()]]
         } else {
             start.programs.clone()
         };
@@ -94,6 +99,32 @@ impl Place {
             output_limit: job.limits.output,
             then_collect: Some(collect),
         }
+    }
+
+    /// The Python of the candidate's environment.
+    fn python(&self) -> String {
+        let inside = || format!("{}/bin/python", self.venv);
+        self.prepared.clone().unwrap_or_else(inside)
+    }
+
+    /// The Python environment that the candidate needs, if it needs one.
+    pub(super) fn python_environment(job: &Job, world: &World) -> Option<PythonEnvironment> {
+        let packages = match &job.candidate.dependencies {
+            Dependencies::None | Dependencies::Node { .. } => return None,
+            Dependencies::PythonFile(file) => PythonPackages::File(file.clone()),
+            Dependencies::PythonInline {
+                packages,
+                requires_python,
+            } => PythonPackages::Inline {
+                packages: packages.clone(),
+                requires_python: requires_python.clone(),
+            },
+        };
+        Some(PythonEnvironment {
+            packages,
+            installer_env: world.installer_env.clone(),
+            limit: job.limits.setup,
+        })
     }
 
     pub(super) fn setup_steps(&self, job: &Job, world: &World) -> Vec<Command> {
@@ -111,7 +142,11 @@ impl Place {
                 .entry(name.clone())
                 .or_insert_with(|| value.clone());
         }
-        let python = format!("{}/bin/python", self.venv);
+        // Its notice would come after the lines that say what is wrong.
+        installer
+            .entry("PIP_DISABLE_PIP_VERSION_CHECK".to_owned())
+            .or_insert_with(|| "1".to_owned());
+        let python = self.python();
         let pip = [
             python.as_str(),
             "-m",
@@ -123,6 +158,8 @@ impl Place {
         let mut steps = Vec::new();
         match &job.candidate.dependencies {
             Dependencies::None => {}
+            Dependencies::PythonFile(_) | Dependencies::PythonInline { .. }
+                if self.prepared.is_some() => {}
             Dependencies::PythonFile(file) => {
                 steps.push(step(
                     &["python3", "-m", "venv", &self.venv],
@@ -133,7 +170,7 @@ impl Place {
                     installer,
                 ));
             }
-            Dependencies::PythonInline(packages) => {
+            Dependencies::PythonInline { packages, .. } => {
                 let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
                 steps.push(step(
                     &["python3", "-m", "venv", &self.venv],

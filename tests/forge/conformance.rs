@@ -1,7 +1,7 @@
 //! What every provider owes forge, as one list of cases.
 //!
-//! A provider joins with a [`Harness`] and one line: `conformance::cases!(its_harness().await);`. Each case
-//! gets a fresh sandbox, which is deleted afterwards, and is then looked for.
+//! A provider joins with a [`Harness`] and one line: `conformance::cases!(its_harness().await);`, where the harness is
+//! `None` when this machine cannot have it. Each case gets a fresh sandbox, which is deleted afterwards, and is then looked for.
 
 use std::time::{Duration, Instant};
 
@@ -94,7 +94,9 @@ macro_rules! cases {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                let harness = $harness;
+                let Some(harness) = $harness else {
+                    return;
+                };
                 let sandbox = $crate::conformance::create(&harness, stringify!($case)).await;
                 $crate::conformance::$case(&harness, &*sandbox).await;
                 $crate::conformance::delete(&harness, sandbox).await;
@@ -127,7 +129,10 @@ pub(crate) async fn a_new_sandbox_is_empty(_: &dyn Harness, sandbox: &dyn Sandbo
         .into_iter()
         .collect();
     let listed = shout(sandbox, &script).await;
-    let mut seen: Vec<_> = listed.lines().filter(|line| !line.is_empty()).collect();
+    // The folders that lead to the sandbox may be in its own `/tmp`.
+    let leads_here = |line: &str| layout.work.starts_with(&format!("{}/{line}/", layout.tmp));
+    let lines = listed.lines().filter(|line| !line.is_empty());
+    let mut seen: Vec<_> = lines.filter(|line| !leads_here(line)).collect();
     seen.sort_unstable();
     let mut expected: Vec<_> = names.iter().map(String::as_str).collect();
     expected.sort_unstable();
@@ -443,7 +448,7 @@ pub(crate) async fn folders_that_are_links_are_not_entered(_: &dyn Harness, sand
 pub(crate) async fn too_much_stays_away(_: &dyn Harness, sandbox: &dyn Sandbox) {
     let artifacts = &sandbox.layout().artifacts;
     let script = format!(
-        "head -c 400 /dev/zero > out.md; cd {artifacts}; truncate -s 1T sparse; \
+        "head -c 400 /dev/zero > out.md; cd {artifacts}; truncate -s 900M sparse; \
          head -c 500 /dev/zero > big; head -c 601 /dev/zero > bigger; echo a > x1; echo b > x2"
     );
     shout(sandbox, &script).await;

@@ -79,7 +79,7 @@ fn a_daemon_that_outlives_its_parent_does_not_outlive_the_trial() {
 #[test]
 fn what_is_not_a_regular_file_stays_where_it_is() {
     let script = "#!/bin/sh\nln -s /etc/passwd \"$2\"\ncd \"$FORGE_ARTIFACTS\"\nmkfifo pipe.txt\n\
-                  ln -s /etc/passwd link.txt\nln -s / root\nmkdir dir.txt\ntruncate -s 10G sparse.txt\necho fine > good.txt\n";
+                  ln -s /etc/passwd link.txt\nln -s / root\nmkdir dir.txt\ntruncate -s 900M sparse.txt\necho fine > good.txt\n";
     let workspace = Workspace::with(&[("odd.sh", script)]).file(
         "objectives/task.yaml",
         "prompt: x\nartifacts: ['**/*.txt']\n",

@@ -10,6 +10,8 @@ mod daytona;
 mod fake;
 mod fake_sdk;
 mod hostile;
+mod interpreters;
+mod isolation;
 mod library;
 mod local;
 mod outputs;

@@ -3,10 +3,10 @@
 //! Promises: only what was asked for reaches the sink, only regular files, never more than the caps, and
 //! whatever the sandbox claims about it is checked here.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use tempfile::SpooledTempFile;
 use tokio::task::yield_now;
 
 use super::bundle::{self, Index, Kind, Span};
@@ -22,18 +22,36 @@ const MAX_DEPTH: usize = 32;
 /// How many folders are looked into, and how many entries are looked at.
 const MAX_ENTRIES: usize = 20_000;
 
-/// A bundle that has come home: an unnamed temporary file, and what is in it.
+/// The largest bundle that is kept in memory; a larger one goes to a temporary file. As many sandboxes as
+/// there are at once may each have one, and most are far smaller: a file for each of these would cost more
+/// than all that is done with it.
+const IN_MEMORY: usize = 128 << 10;
+/// How much of a file is read at once.
+const CHUNK: u64 = 64 << 10;
+
+/// A bundle that has come home, in memory or in an unnamed temporary file, and what is in it.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    archive: File,
+    archive: SpooledTempFile,
     index: Index,
 }
 
 impl Kept {
-    /// Reads what is in an archive.
-    pub(crate) fn new(mut archive: File) -> io::Result<Self> {
-        let index = bundle::index(&mut archive)?;
-        Ok(Self { archive, index })
+    /// Fetches at most `most` bytes of a bundle, and reads what is in it. `None` when there is none.
+    pub(crate) async fn fetch(
+        toolbox: &Toolbox,
+        path: &str,
+        most: u64,
+    ) -> Result<Option<Self>, SandboxError> {
+        let mut archive = tempfile::spooled_tempfile(IN_MEMORY);
+        let mut take = |bytes: &[u8]| io::Write::write_all(&mut archive, bytes);
+        match toolbox.fetch(path, 0, most, &mut take).await? {
+            Fetched::Missing => Ok(None),
+            Fetched::Bytes(_) => match bundle::index(&mut archive) {
+                Ok(index) => Ok(Some(Self { archive, index })),
+                Err(error) => Err(SandboxError::machine("keep a bundle", error)),
+            },
+        }
     }
 
     /// Whether there is such a file in it.
@@ -55,7 +73,7 @@ impl Kept {
         self.archive
             .seek(SeekFrom::Start(offset + skip.min(bytes)))?;
         let mut left = bytes.saturating_sub(skip);
-        let mut chunk = vec![0; 64 << 10];
+        let mut chunk = vec![0; usize::try_from(left.min(CHUNK)).unwrap_or_default()];
         while left > 0 {
             let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
             self.archive.read_exact(&mut chunk[..wanted])?;

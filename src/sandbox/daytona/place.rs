@@ -81,8 +81,7 @@ impl DaytonaSandbox {
         for file in files {
             let bytes = match &file.content {
                 Content::Bytes(bytes) => bytes.len() as u64,
-                Content::File(path) => tokio::fs::metadata(path)
-                    .await
+                Content::File(path) => std::fs::metadata(path)
                     .map_err(|error| SandboxError::machine("read a file to upload", error))?
                     .len(),
             };
@@ -287,7 +286,12 @@ impl DaytonaSandbox {
         delivery: &mut Delivery<'_>,
     ) -> Result<(), SandboxError> {
         let mut kept = match status.bundle {
-            Bundle::Packed => self.fetch_bundle(command, place).await?,
+            Bundle::Packed => {
+                let most = command::bundle_limit(command);
+                let bundle = Kept::fetch(&self.toolbox, &place.file("bundle"), most).await?;
+                // Every bundle begins with these: what has none is something else, or broken.
+                bundle.filter(|kept| kept.has(&self.relative(place, "notes")))
+            }
             Bundle::None | Bundle::Loose => None,
         };
         if status.bundle != Bundle::None {
@@ -325,30 +329,6 @@ impl DaytonaSandbox {
             (Some(_) | None, Some(_) | None) => None,
         };
         Ok(())
-    }
-
-    async fn fetch_bundle(
-        &self,
-        command: &Command,
-        place: &Place,
-    ) -> Result<Option<Kept>, SandboxError> {
-        let machine = |error| SandboxError::machine("keep a bundle", error);
-        let mut archive = tempfile::tempfile().map_err(machine)?;
-        let most = command::bundle_limit(command);
-        let mut take = |bytes: &[u8]| std::io::Write::write_all(&mut archive, bytes);
-        match self
-            .toolbox
-            .fetch(&place.file("bundle"), 0, most, &mut take)
-            .await?
-        {
-            Fetched::Missing => Ok(None),
-            Fetched::Bytes(_) => {
-                let kept = Kept::new(archive).map_err(machine)?;
-                // Every bundle begins with these: what has none is something else, or broken.
-                let is_one = kept.has(&self.relative(place, "notes"));
-                Ok(is_one.then_some(kept))
-            }
-        }
     }
 
     /// The path of one of a command's files below the working directory.

@@ -1,11 +1,11 @@
 //! The calls to the daemon inside one sandbox.
 //!
 //! Promises: what is downloaded is bounded and resumed where it broke off, not begun again; what is
-//! uploaded is streamed from disk; a daemon that cannot be reached is [`ErrorKind::Lost`], as is a
+//! uploaded is streamed from disk, but for what is small; a daemon that cannot be reached is [`ErrorKind::Lost`], as is a
 //! sandbox that the proxy does not know.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,9 @@ use crate::sandbox::{Content, ErrorKind, SandboxError};
 const SILENCE: Duration = Duration::from_secs(30);
 /// How often a download that breaks off is resumed.
 const MAX_RESUMES: u32 = 4;
+
+/// The largest file that is read whole before it is sent.
+const SMALL: u64 = 64 << 10;
 
 /// Takes what is downloaded.
 pub(crate) type Take<'a> = dyn FnMut(&[u8]) -> io::Result<()> + Send + 'a;
@@ -260,14 +263,25 @@ async fn drain(
     }
 }
 
-/// The content of a file, read while it is sent.
+/// The content of a file, read while it is sent, or before if it is small.
 fn part(file: &Sending<'_>) -> Part {
     match file.content {
         Content::Bytes(bytes) => Part::bytes(bytes.to_vec()),
-        Content::File(path) => {
-            Part::stream_with_length(Body::wrap_stream(stream(path.clone())), file.bytes)
-        }
+        Content::File(path) => match small(path, file.bytes) {
+            Some(bytes) => Part::bytes(bytes),
+            None => Part::stream_with_length(Body::wrap_stream(stream(path.clone())), file.bytes),
+        },
     }
+}
+
+/// The content of a small regular file. Reading it at once costs less than handing it to another thread
+/// four times. `None` when it is not small, or not what it was any more.
+fn small(path: &Path, bytes: u64) -> Option<Vec<u8>> {
+    if bytes > SMALL || !std::fs::metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let content = std::fs::read(path).ok()?;
+    (content.len() as u64 == bytes).then_some(content)
 }
 
 fn stream(path: PathBuf) -> impl futures::Stream<Item = io::Result<Vec<u8>>> + Send {

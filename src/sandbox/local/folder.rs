@@ -3,11 +3,10 @@
 //! Promises: a program gets exactly the environment that the contract names; what a program has put in the
 //! place of one of its folders is never taken for that folder.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +15,13 @@ use futures::future::BoxFuture;
 use rustix::fs::CWD;
 
 use super::place::{self, Place};
-use super::protocol::{Isolation, Policy};
-use super::{Shared, collect, run, upload};
+use super::protocol::Policy;
+use super::run::Ran;
+use super::{Shared, collect, run, rungs, upload};
 use crate::name::SandboxId;
 use crate::sandbox::{
     Area, ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, ErrorKind, Layout,
-    OutputSink, Sandbox, SandboxError, Upload, Usage,
+    Network, OutputSink, PreparedPython, PythonEnvironment, Sandbox, SandboxError, Upload, Usage,
 };
 
 /// A folder of this machine.
@@ -31,6 +31,10 @@ pub(super) struct LocalSandbox {
     pub place: Place,
     /// The folder itself: a program could put another at its path.
     pub root: OwnedFd,
+    /// The user that its programs run as, where it is another.
+    pub user: Option<u32>,
+    pub network: Network,
+    pub isolation: String,
     pub shared: Arc<Shared>,
 }
 
@@ -53,7 +57,7 @@ impl LocalSandbox {
 
     async fn put_all(&self, files: &[Upload]) -> Result<(), SandboxError> {
         for file in files {
-            let put = async { upload::put(&self.area(file.area)?, file).await };
+            let put = async { upload::put(&self.area(file.area)?, file, self.user).await };
             put.await.map_err(|error| {
                 let message = format!("{}: {error}", file.path);
                 let kind = error.kind();
@@ -91,23 +95,47 @@ impl LocalSandbox {
             ("TMPDIR", &self.layout.tmp),
         ];
         let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let mut env = BTreeMap::from(own);
+        let mut env = self.shared.network_env.clone();
+        env.extend(own);
         env.extend(command.env.clone());
+        let chosen = self.shared.chosen().await?;
+        let root = self.place.root();
+        let mut readable = program.read;
+        let certificates = self.shared.network_env.values().map(PathBuf::from);
+        readable.extend(certificates.filter(|path| path.is_absolute()));
         let policy = Policy {
-            isolation: Isolation::Process,
+            rung: chosen.rung,
             program: program.file,
             arguments,
             env: env.into_iter().collect(),
-            work: self.layout.work.clone(),
-            root: self.place.root(),
+            work: work.to_owned(),
+            writable: [place::WORK, place::ARTIFACTS, place::FORGE]
+                .map(|it| root.join(it))
+                .into(),
+            readable,
+            tmp: root.join(place::TMP),
+            root,
+            network: self.network != Network::Block,
+            user: self.user,
+            limits: self.shared.limits,
             limit: command.limit,
         };
         let context = run::Context {
-            helper: self.shared.helper.as_deref(),
+            helper: self.shared.helper.as_ref(),
             id: &self.id,
             orphans: &self.shared.orphans,
         };
-        run::run(&context, &policy, command, output).await
+        match run::run(&context, &policy, command, output).await? {
+            Ran::Ended(result) => Ok(result),
+            Ran::Refused(failure) => {
+                let message = format!("the sandbox could not be set up: {failure}");
+                let error = SandboxError::new(ErrorKind::Machine, "run a command", message);
+                Err(match rungs::remedy(policy.rung, &failure) {
+                    Some(remedy) => error.with_hint(remedy),
+                    None => error,
+                })
+            }
+        }
     }
 }
 
@@ -121,11 +149,24 @@ impl Sandbox for LocalSandbox {
     }
 
     fn isolation(&self) -> &str {
-        self.shared.isolation
+        &self.isolation
     }
 
     fn upload<'a>(&'a self, files: &'a [Upload]) -> BoxFuture<'a, Result<(), SandboxError>> {
         self.put_all(files).boxed()
+    }
+
+    fn prepare_python<'a>(
+        &'a self,
+        wanted: &'a PythonEnvironment,
+        output: &'a mut dyn OutputSink,
+    ) -> BoxFuture<'a, Result<Option<PreparedPython>, SandboxError>> {
+        let (pythons, programs) = (&self.shared.pythons, &self.shared.programs);
+        async move {
+            let work = Path::new(&self.layout.work);
+            Ok(pythons.prepare(wanted, work, programs, output).await)
+        }
+        .boxed()
     }
 
     fn run<'a>(

@@ -1,174 +1,265 @@
-//! The keeper: forge run again as the parent of one sandboxed program.
+//! The keeper: the parent of one sandboxed program.
 //!
-//! It starts the program, waits, and leaves nothing of it alive: when the program ends, when its limit is
-//! over, when forge says so and when forge is gone. In the last case it also removes the sandbox's folder,
-//! because nobody else will. It has one thread, no environment, and is in a session of its own, so that a
-//! Ctrl-C in the terminal reaches forge alone, which decides.
+//! It starts the program, waits, and leaves nothing of it alive: when the program ends, when a limit is
+//! passed, when forge says so and when forge is gone. In the last case it also removes the sandbox's folder,
+//! because nobody else will. It is a fork of the [`super::spawner`]: it has one thread, no environment, and
+//! is in a session without a terminal, so that a Ctrl-C reaches forge alone, which decides.
 
-use std::ffi::OsStr;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, PipeReader, Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitStatus};
 
-use super::kernel;
-use super::protocol::{Answer, CANCEL, End, GRACE, Isolation, KEEPER_EXIT, Policy};
+use super::confine::{self, Common};
+use super::kernel::{self, Forked};
+#[cfg(target_os = "linux")]
+use super::meter::Meter;
+#[cfg(target_os = "linux")]
+use super::namespaces::Machine;
+use super::processes;
+use super::protocol::{Answer, CANCEL, End, Failure, Frame as _, GRACE, Policy, Rung};
 use super::remove;
 use crate::sandbox::Usage;
 
-/// Whether this process was started to be a keeper; to be asked before anything else is done.
-#[must_use]
-pub fn is_wanted<S: AsRef<OsStr>>(arguments: &[S]) -> bool {
-    matches!(arguments, [_, only] if only.as_ref() == super::protocol::KEEPER_ARGUMENT)
-}
-
-/// Serves the one command whose policy arrives on standard input, to its end.
-#[must_use]
-pub fn main() -> ExitCode {
-    let Ok(socket) = take_socket() else {
-        return ExitCode::from(KEEPER_EXIT);
-    };
+/// Serves the one command whose policy arrives on the socket, to its end.
+pub(super) fn serve(socket: &UnixStream, output: [OwnedFd; 2], common: &Common) {
+    let id = rustix::process::getpid().as_raw_nonzero().get();
+    let mut to_forge = socket;
     // Without a policy there is nothing to do: forge ended before it had sent it.
-    let Ok(policy) = Policy::receive(&socket) else {
-        return ExitCode::FAILURE;
+    let Ok(policy) = to_forge
+        .write_all(&id.to_le_bytes())
+        .and_then(|()| Policy::receive(socket))
+    else {
+        return;
     };
-    let answer = match keep(&socket, &policy) {
+    let keeper = Keeper {
+        socket,
+        policy: &policy,
+    };
+    let answer = match keeper.keep(common, output) {
         Ok(Some(answer)) => answer,
-        Ok(None) => {
-            remove_orphan(&policy);
-            return ExitCode::SUCCESS;
-        }
+        Ok(None) => return remove_orphan(&policy),
         Err(error) => Answer {
             end: End::Failed(error.to_string()),
             took: Duration::ZERO,
             usage: Usage::default(),
         },
     };
-    let sent = serde_json::to_vec(&answer)
-        .map_err(io::Error::from)
-        .and_then(|text| (&socket).write_all(&text));
-    match sent {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    // Forge takes a keeper that says nothing for dead.
+    let text = serde_json::to_vec(&answer).map_err(io::Error::from);
+    text.and_then(|text| to_forge.write_all(&text)).ok();
 }
 
-/// Moves the socket away from standard input, where no program shall find it.
-fn take_socket() -> io::Result<UnixStream> {
-    let input = io::stdin();
-    let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&input)?.st_mode);
-    if kind != rustix::fs::FileType::Socket {
-        return Err(Errno::NOTSOCK.into());
-    }
-    Ok(rustix::io::fcntl_dupfd_cloexec(&input, 3)?.into())
-}
-
-/// Runs the program. `None` when forge was gone before it ended.
-fn keep(socket: &UnixStream, policy: &Policy) -> io::Result<Option<Answer>> {
-    kernel::disinherit();
-    let null = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/null")?;
-    rustix::stdio::dup2_stdin(&null)?;
-    // Refused only to the leader of a group, which is what this is for.
-    rustix::process::setsid().ok();
-    kernel::adopt_orphans()?;
-    let mut command = match policy.isolation {
-        Isolation::Process => Command::new(&policy.program),
-    };
-    command
-        .args(&policy.arguments)
-        .env_clear()
-        .envs(policy.env.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::inherit())
-        .process_group(0);
-    std::env::set_current_dir(&policy.work)?;
-    let started = Instant::now();
-    let spawned = command.spawn();
-    // The program's are the only ones left: forge sees the end of its output when it has ended. If this
-    // failed, forge would see it when the keeper ends.
-    rustix::stdio::dup2_stdout(&null).ok();
-    rustix::stdio::dup2_stderr(&null).ok();
-    let program = match spawned {
-        Ok(child) => Pid::from_child(&child),
-        Err(error) => {
-            return Ok(Some(Answer {
-                end: End::CannotStart(why_not(&error)),
-                took: started.elapsed(),
-                usage: Usage::default(),
-            }));
-        }
-    };
-    let watched = watch(socket, program, started, policy.limit);
-    let took = started.elapsed();
-    let status = kernel::end_descendants(program);
-    let end = match watched? {
-        Watched::Ended => status.map_or_else(
-            || End::Failed("the program's status was lost".to_owned()),
-            end_of,
-        ),
-        Watched::Limit => End::TimedOut,
-        Watched::Cancelled => End::Cancelled,
-        Watched::Alone => return Ok(None),
-    };
-    Ok(Some(Answer {
-        end,
-        took,
-        usage: kernel::children_usage(),
-    }))
+/// What was started.
+enum Started {
+    /// A program, which leads a session.
+    Program(Pid),
+    /// A machine with a program in it.
+    #[cfg(target_os = "linux")]
+    Machine(Machine),
 }
 
 /// Why waiting was over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Watched {
     Ended,
-    Limit,
+    TimedOut,
+    Limit(String),
     Cancelled,
     Alone,
 }
 
-/// Waits for the program, forge, or the limit; at the limit asks the program to end, and waits a little.
-fn watch(
-    socket: &UnixStream,
-    program: Pid,
-    started: Instant,
-    limit: Duration,
-) -> io::Result<Watched> {
-    let exit = kernel::exit_watch(program)?;
-    let wait_until = |end: Option<Instant>| -> io::Result<Watched> {
-        loop {
-            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            let left = left.map(Timespec::try_from).transpose();
-            let mut both = [
-                PollFd::new(&exit, PollFlags::IN),
-                PollFd::new(socket, PollFlags::IN),
-            ];
-            match rustix::event::poll(&mut both, left.unwrap_or(None).as_ref()) {
-                Ok(0) => return Ok(Watched::Limit),
-                Ok(_) if !both[0].revents().is_empty() => return Ok(Watched::Ended),
-                Ok(_) => return Ok(heard(socket)),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+struct Keeper<'a> {
+    socket: &'a UnixStream,
+    policy: &'a Policy,
+}
+
+impl Keeper<'_> {
+    /// Runs the program. `None` when forge was gone before it ended.
+    fn keep(&self, common: &Common, output: [OwnedFd; 2]) -> io::Result<Option<Answer>> {
+        let started = Instant::now();
+        let (report, say) = io::pipe()?;
+        let program = match self.policy.rung {
+            Rung::Landlock | Rung::Process { .. } => {
+                processes::adopt_orphans()?;
+                self.start(common, output, say)
             }
-        }
-    };
-    match wait_until(started.checked_add(limit))? {
-        Watched::Limit => {
-            // It may be gone since.
-            rustix::process::kill_process_group(program, Signal::TERM).ok();
-            match wait_until(Instant::now().checked_add(GRACE))? {
-                Watched::Ended | Watched::Limit => Ok(Watched::Limit),
-                other @ (Watched::Cancelled | Watched::Alone) => Ok(other),
+            #[cfg(target_os = "linux")]
+            Rung::Namespaces { .. } => {
+                Machine::start(self.policy, common, output, say).map(Started::Machine)
             }
+            #[cfg(not(target_os = "linux"))]
+            Rung::Namespaces { .. } => Err(Failure {
+                stage: "clone".to_owned(),
+                errno: libc::ENOSYS,
+            }),
+        };
+        let program = match program {
+            Ok(program) => program,
+            Err(failure) => return Ok(Some(refused(failure, started))),
+        };
+        let mut peak = 0;
+        let watched = self.watch(&program, started, &mut peak);
+        let took = started.elapsed();
+        let code = program.end();
+        let usage = kernel::children_usage();
+        if let Some(failure) = reported(report) {
+            return Ok(Some(refused(failure, started)));
         }
-        other @ (Watched::Ended | Watched::Cancelled | Watched::Alone) => Ok(other),
+        let end = match watched? {
+            Watched::Ended => self.end_of(code),
+            Watched::TimedOut => End::TimedOut,
+            Watched::Limit(limit) => End::Limit(limit),
+            Watched::Cancelled => End::Cancelled,
+            Watched::Alone => return Ok(None),
+        };
+        Ok(Some(Answer {
+            end,
+            took,
+            usage: Usage {
+                peak_memory_bytes: usage.peak_memory_bytes.max(Some(peak)),
+                ..usage
+            },
+        }))
     }
+
+    /// Starts the program as a child of this process.
+    fn start(
+        &self,
+        common: &Common,
+        output: [OwnedFd; 2],
+        mut say: io::PipeWriter,
+    ) -> Result<Started, Failure> {
+        match kernel::fork().map_err(Failure::at("fork"))? {
+            Forked::Child => {
+                let failure = confine::become_program(self.policy, common, &output);
+                // The keeper sees the end of this process anyway.
+                serde_json::to_writer(&mut say, &failure).ok();
+                kernel::exit_at_once(127)
+            }
+            Forked::Parent(program) => {
+                // The program's are the only ones left.
+                drop(output);
+                Ok(Started::Program(program))
+            }
+        }
+    }
+
+    /// Waits for the program, forge, or a limit; at the time limit asks the program to end, and waits a
+    /// little.
+    fn watch(&self, program: &Started, started: Instant, peak: &mut u64) -> io::Result<Watched> {
+        let exit = processes::exit_watch(program.top())?;
+        #[cfg(target_os = "linux")]
+        let mut meter = Meter::new(self.policy.limits, &self.policy.root);
+        let mut wait_until = |end: Option<Instant>| -> io::Result<Watched> {
+            loop {
+                #[cfg(target_os = "linux")]
+                let until = Some(end.map_or(meter.next(), |end| end.min(meter.next())));
+                #[cfg(not(target_os = "linux"))]
+                let until = end;
+                let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+                let left = left.map(Timespec::try_from).transpose();
+                let mut both = [
+                    PollFd::new(&exit, PollFlags::IN),
+                    PollFd::new(self.socket, PollFlags::IN),
+                ];
+                match rustix::event::poll(&mut both, left.unwrap_or(None).as_ref()) {
+                    Ok(0) => {}
+                    Ok(_) if !both[0].revents().is_empty() => return Ok(Watched::Ended),
+                    Ok(_) => return Ok(heard(self.socket)),
+                    Err(Errno::INTR) => continue,
+                    Err(error) => return Err(error.into()),
+                }
+                if end.is_some_and(|end| Instant::now() >= end) {
+                    return Ok(Watched::TimedOut);
+                }
+                #[cfg(target_os = "linux")]
+                if let Some(limit) = program.look(&mut meter, peak) {
+                    return Ok(Watched::Limit(limit));
+                }
+            }
+        };
+        match wait_until(started.checked_add(self.policy.limit))? {
+            Watched::TimedOut => {
+                program.ask_to_end();
+                match wait_until(Instant::now().checked_add(GRACE))? {
+                    Watched::Ended | Watched::TimedOut | Watched::Limit(_) => Ok(Watched::TimedOut),
+                    other @ (Watched::Cancelled | Watched::Alone) => Ok(other),
+                }
+            }
+            other @ (Watched::Ended | Watched::Limit(_) | Watched::Cancelled | Watched::Alone) => {
+                Ok(other)
+            }
+        }
+    }
+
+    /// What an exit code, or the negative number of a signal, says.
+    fn end_of(&self, code: Option<i32>) -> End {
+        match code {
+            Some(code @ 0..) => End::Exited(code),
+            Some(signal) if signal == -libc::SIGXFSZ => {
+                let disk = crate::quantity::ByteCount(self.policy.limits.disk);
+                End::Limit(format!(
+                    "wrote a file larger than all of disk; {disk} are allowed"
+                ))
+            }
+            Some(signal) => End::Signalled(-signal),
+            None => End::Failed("the program's status was lost".to_owned()),
+        }
+    }
+}
+
+impl Started {
+    /// The process whose end is that of the program.
+    fn top(&self) -> Pid {
+        match self {
+            Self::Program(program) => *program,
+            #[cfg(target_os = "linux")]
+            Self::Machine(machine) => machine.init,
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn look(&self, meter: &mut Meter<'_>, peak: &mut u64) -> Option<String> {
+        let limit = match self {
+            Self::Program(program) => {
+                processes::reap_all_but(*program);
+                meter.look(rustix::process::getpid())
+            }
+            Self::Machine(machine) => meter.look(machine.init),
+        };
+        *peak = meter.peak();
+        limit
+    }
+
+    fn ask_to_end(&self) {
+        match self {
+            Self::Program(program) => {
+                // It may be gone since.
+                rustix::process::kill_process_group(*program, Signal::TERM).ok();
+            }
+            #[cfg(target_os = "linux")]
+            Self::Machine(machine) => machine.ask_to_end(),
+        }
+    }
+
+    /// Ends all of it, and waits until it is gone.
+    fn end(self) -> Option<i32> {
+        match self {
+            Self::Program(program) => processes::end_descendants(program).and_then(code_of),
+            #[cfg(target_os = "linux")]
+            Self::Machine(machine) => machine.end(),
+        }
+    }
+}
+
+fn code_of(status: WaitStatus) -> Option<i32> {
+    let signal = status.terminating_signal().map(|signal| -signal);
+    status.exit_status().or(signal)
 }
 
 fn heard(mut socket: &UnixStream) -> Watched {
@@ -179,11 +270,23 @@ fn heard(mut socket: &UnixStream) -> Watched {
     }
 }
 
-fn end_of(status: WaitStatus) -> End {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => End::Exited(code),
-        (None, Some(signal)) => End::Signalled(signal),
-        (None, None) => End::Failed("the program neither exited nor was killed".to_owned()),
+/// Why the program was not started, if it was not. Everybody who could say so is gone.
+fn reported(mut report: PipeReader) -> Option<Failure> {
+    let mut text = Vec::new();
+    report.read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+fn refused(failure: Failure, started: Instant) -> Answer {
+    let end = if failure.stage == Failure::EXEC {
+        End::CannotStart(why_not(&io::Error::from_raw_os_error(failure.errno)))
+    } else {
+        End::Refused(failure)
+    };
+    Answer {
+        end,
+        took: started.elapsed(),
+        usage: Usage::default(),
     }
 }
 
@@ -202,7 +305,7 @@ pub(super) fn why_not(error: &io::Error) -> String {
 
 /// Removes what forge can no longer remove: the sandbox, and the run's folder with the last one.
 fn remove_orphan(policy: &Policy) {
-    // Whatever stays is removed by the next forge.
+    // Whatever stays is removed by the spawner, or by the next forge.
     remove::tree(&policy.root).ok();
     if let Some(run) = policy.root.parent() {
         std::fs::remove_dir(run).ok();

@@ -1,28 +1,17 @@
-//! Process trees: where they end, how they are ended, what they used.
+//! The system calls that no crate of the tree wraps: the only file of forge with `unsafe`.
 //!
-//! Promises: a process is only ever signalled while its id cannot have passed to another one, because it
-//! is an unreaped child, leads the group of one, or is held by a descriptor. This is the only file of
-//! forge with `unsafe`.
+//! Promises: every function here is sound for any caller; those that are so only in a process with one
+//! thread look whether it has one.
 
 use std::io;
-use std::os::fd::OwnedFd;
-use std::path::Path;
-use std::time::Duration;
+#[cfg(target_os = "linux")]
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+#[cfg(target_os = "linux")]
+use std::sync::atomic::{AtomicI32, Ordering};
 
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitIdOptions, WaitOptions, WaitStatus};
+use rustix::process::Pid;
 
 use crate::sandbox::Usage;
-
-/// How often children that cannot be ended are looked at again, and how long between.
-const PATIENCE: (u32, Duration) = (100, Duration::from_millis(10));
-
-/// Makes every orphan among the descendants of this process its child.
-pub(super) fn adopt_orphans() -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    Ok(())
-}
 
 /// Keeps from the programs of this process what it inherited itself: ignored signals (`nohup`, a shell's
 /// background jobs), and descriptors that somebody above left open.
@@ -52,188 +41,6 @@ pub(super) fn disinherit() {
     }
 }
 
-/// A descriptor that becomes readable when a child of this process has ended.
-pub(super) fn exit_watch(child: Pid) -> io::Result<OwnedFd> {
-    #[cfg(target_os = "linux")]
-    if let Ok(pidfd) = rustix::process::pidfd_open(child, rustix::process::PidfdFlags::empty()) {
-        return Ok(pidfd);
-    }
-    let (watch, held) = std::os::unix::net::UnixStream::pair()?;
-    std::thread::Builder::new().spawn(move || {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        while let Err(Errno::INTR) =
-            rustix::process::waitid(rustix::process::WaitId::Pid(child), options)
-        {}
-        drop(held);
-    })?;
-    Ok(watch.into())
-}
-
-/// Ends a child of this process that leads a process group, that group, and all that was adopted; waits
-/// until they are gone. Returns how the child ended. Blocks.
-pub(super) fn end_descendants(leader: Pid) -> Option<WaitStatus> {
-    let mut end = None;
-    let mut unmoved = 0;
-    // Blocking is safe only after a signal that cannot be refused.
-    let mut options = match rustix::process::kill_process_group(leader, Signal::KILL) {
-        Ok(()) => WaitOptions::empty(),
-        Err(_) => WaitOptions::NOHANG,
-    };
-    loop {
-        match rustix::process::wait(options) {
-            Ok(Some((pid, status))) => {
-                if pid == leader {
-                    end = Some(status);
-                }
-                options = WaitOptions::NOHANG;
-            }
-            // All that was killed so far is reaped, and something is left.
-            Ok(None) if unmoved < PATIENCE.0 => {
-                if end_children() {
-                    options = WaitOptions::empty();
-                } else {
-                    unmoved += 1;
-                    pause();
-                }
-            }
-            Err(Errno::INTR) => {}
-            // Nothing left, or only what belongs to another user (`sudo`).
-            Ok(None) | Err(_) => return end,
-        }
-    }
-}
-
-/// A keeper's one thread may sleep: there is nothing else for it to do.
-#[expect(clippy::disallowed_methods, reason = "not a thread of a runtime")]
-fn pause() {
-    std::thread::sleep(PATIENCE.1);
-}
-
-/// Signals the children that this process has now, with the groups they lead. Returns whether there was one.
-#[cfg(target_os = "linux")]
-fn end_children() -> bool {
-    let mut any = false;
-    for pid in children() {
-        any |= rustix::process::kill_process(pid, Signal::KILL).is_ok();
-        // Most lead none.
-        rustix::process::kill_process_group(pid, Signal::KILL).ok();
-    }
-    any
-}
-
-/// Signals the children that this process has now. Without adoption there are none but the first.
-#[cfg(not(target_os = "linux"))]
-fn end_children() -> bool {
-    false
-}
-
-#[cfg(target_os = "linux")]
-fn children() -> Vec<Pid> {
-    listed_children().unwrap_or_else(|_| {
-        // A kernel without `CONFIG_PROC_CHILDREN`.
-        let me = rustix::process::getpid();
-        processes().filter(|pid| parent(*pid) == Some(me)).collect()
-    })
-}
-
-#[cfg(target_os = "linux")]
-fn listed_children() -> io::Result<Vec<Pid>> {
-    let mut found = Vec::new();
-    for task in std::fs::read_dir("/proc/self/task")? {
-        let text = std::fs::read_to_string(task?.path().join("children"))?;
-        found.extend(text.split_ascii_whitespace().filter_map(parse_pid));
-    }
-    Ok(found)
-}
-
-#[cfg(target_os = "linux")]
-fn processes() -> impl Iterator<Item = Pid> {
-    std::fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| parse_pid(entry.file_name().to_str()?))
-}
-
-#[cfg(target_os = "linux")]
-fn parse_pid(text: &str) -> Option<Pid> {
-    Pid::from_raw(text.parse().ok()?)
-}
-
-#[cfg(target_os = "linux")]
-fn parent(pid: Pid) -> Option<Pid> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may itself hold any character.
-    let (_, rest) = stat.rsplit_once(')')?;
-    parse_pid(rest.split_ascii_whitespace().nth(1)?)
-}
-
-/// Ends every process that was started with a `TMPDIR` below this folder. For what lost its keeper, or
-/// never had one: a process that changed its own environment block escapes. Blocks.
-///
-/// Where processes cannot be looked at this way, nothing happens.
-#[cfg(target_os = "linux")]
-#[expect(clippy::disallowed_methods, reason = "callers know that it blocks")]
-pub(super) fn end_marked(folder: &Path) {
-    let mut unclear = 0;
-    for _ in 0..PATIENCE.0 {
-        let marks: Vec<Mark> = processes().map(|pid| end_if_marked(pid, folder)).collect();
-        if marks.contains(&Mark::Ended) {
-            continue;
-        }
-        // Most of these stay unclear for ever.
-        if !marks.contains(&Mark::Unclear) || unclear == 3 {
-            return;
-        }
-        unclear += 1;
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// Ends nothing: processes cannot be looked at here.
-#[cfg(not(target_os = "linux"))]
-pub(super) fn end_marked(_folder: &Path) {}
-
-#[cfg(target_os = "linux")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mark {
-    /// It was marked, and is no more.
-    Ended,
-    /// It is somebody else's.
-    Other,
-    /// It shows no environment: it has none, or is just becoming another program.
-    Unclear,
-}
-
-#[cfg(target_os = "linux")]
-fn end_if_marked(pid: Pid, folder: &Path) -> Mark {
-    use std::os::unix::ffi::OsStrExt as _;
-    if pid == rustix::process::getpid() {
-        return Mark::Other;
-    }
-    let Ok(held) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else {
-        return Mark::Other;
-    };
-    let Ok(environ) = std::fs::read(format!("/proc/{pid}/environ")) else {
-        return Mark::Other;
-    };
-    if environ.is_empty() {
-        // Threads of the kernel and zombies have no file.
-        let has_file = std::fs::read_link(format!("/proc/{pid}/exe")).is_ok();
-        return if has_file { Mark::Unclear } else { Mark::Other };
-    }
-    let marked = environ.split(|byte| *byte == 0).any(|variable| {
-        variable
-            .strip_prefix(b"TMPDIR=")
-            .is_some_and(|value| Path::new(std::ffi::OsStr::from_bytes(value)).starts_with(folder))
-    });
-    if marked && rustix::process::pidfd_send_signal(&held, Signal::KILL).is_ok() {
-        Mark::Ended
-    } else {
-        Mark::Other
-    }
-}
-
 /// What the ended children of this process used, with all whose end they waited for.
 #[expect(unsafe_code, reason = "no crate of the tree wraps getrusage")]
 pub(super) fn children_usage() -> Usage {
@@ -255,4 +62,189 @@ pub(super) fn children_usage() -> Usage {
             .map(|peak| peak.saturating_mul(unit)),
         cpu_milliseconds: Some(milliseconds(usage.ru_utime) + milliseconds(usage.ru_stime)),
     }
+}
+
+/// In which of the two processes a fork has returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Forked {
+    /// In the one that forked; this is its new child.
+    Parent(Pid),
+    /// In the new one.
+    Child,
+}
+
+/// Makes a second process like this one.
+///
+/// # Errors
+/// What the system said; or that this process has threads, which its child would not have: what those
+/// hold then stays held for ever.
+#[expect(unsafe_code, reason = "no crate of the tree wraps fork")]
+pub(super) fn fork() -> io::Result<Forked> {
+    only_thread()?;
+    // SAFETY: with one thread nothing is half done in the child.
+    forked(i64::from(unsafe { libc::fork() }))
+}
+
+/// [`fork`] into new namespaces; `flags` are of `CLONE_NEW*` only.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "no crate of the tree wraps clone")]
+pub(super) fn clone(flags: i32) -> io::Result<Forked> {
+    const NAMESPACES: i32 = libc::CLONE_NEWUSER
+        | libc::CLONE_NEWNS
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWCGROUP
+        | libc::CLONE_NEWNET;
+    only_thread()?;
+    let flags = libc::c_long::from((flags & NAMESPACES) | libc::SIGCHLD);
+    // SAFETY: without a stack and without sharing, this is a fork; see there. What the C library keeps of
+    // the process id is not used by it.
+    forked(unsafe { libc::syscall(libc::SYS_clone, flags, 0_usize, 0_usize, 0_usize, 0_usize) })
+}
+
+fn forked(result: i64) -> io::Result<Forked> {
+    match i32::try_from(result) {
+        Ok(0) => Ok(Forked::Child),
+        // Nothing negative may become a `Pid`, not even to be looked at.
+        Ok(pid @ 1..) => Pid::from_raw(pid)
+            .map(Forked::Parent)
+            .ok_or_else(io::Error::last_os_error),
+        Ok(_) | Err(_) => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether this process has one thread. Where that cannot be told, callers are believed.
+fn only_thread() -> io::Result<()> {
+    let threads = std::fs::metadata("/proc/self/task").map(|data| {
+        use std::os::unix::fs::MetadataExt as _;
+        data.nlink().saturating_sub(2)
+    });
+    match threads {
+        Ok(2..) => Err(io::Error::other("a process with threads cannot fork")),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Ends this process at once, and nothing else: what it shares with its parent is left as it is.
+#[expect(unsafe_code, reason = "no crate of the tree wraps _exit")]
+pub(super) fn exit_at_once(code: i32) -> ! {
+    // SAFETY: it does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Children of this process leave no zombies, and their ends are not told.
+#[expect(unsafe_code, reason = "no crate of the tree wraps signal")]
+pub(super) fn forget_children() {
+    // SAFETY: to ignore is no handler.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
+/// The group that gets what [`pass_on_termination`] receives. Nobody has number 0.
+#[cfg(target_os = "linux")]
+static TERMINATED: AtomicI32 = AtomicI32::new(0);
+
+/// From now on, SIGTERM to this process goes to a process group in its place; to none for `None`.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "no crate of the tree wraps signal")]
+pub(super) fn pass_on_termination(group: Option<Pid>) {
+    extern "C" fn pass_on(_: libc::c_int) {
+        let group = TERMINATED.load(Ordering::SeqCst);
+        if group > 1 {
+            // SAFETY: `kill` may be called in a handler.
+            unsafe { libc::kill(-group, libc::SIGTERM) };
+        }
+    }
+    let group = group.map_or(0, |group| group.as_raw_nonzero().get());
+    TERMINATED.store(group, Ordering::SeqCst);
+    // SAFETY: the handler does nothing that a handler may not.
+    unsafe { libc::signal(libc::SIGTERM, pass_on as *const () as libc::sighandler_t) };
+}
+
+/// `struct mount_attr` of the kernel.
+#[cfg(target_os = "linux")]
+#[repr(C)]
+#[derive(Debug, Default)]
+struct MountAttributes {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    namespace: u64,
+}
+
+/// Sets attributes (`MOUNT_ATTR_*`) of a mount, and of all below it if so wanted; those that it has stay.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "no crate of the tree wraps mount_setattr")]
+pub(super) fn restrict_mount(
+    mount: BorrowedFd<'_>,
+    attributes: u64,
+    recursive: bool,
+) -> io::Result<()> {
+    // The same number everywhere but on alpha, which Rust does not have.
+    const MOUNT_SETATTR: libc::c_long = 442;
+    let attributes = MountAttributes {
+        set: attributes,
+        ..MountAttributes::default()
+    };
+    let recursive = if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a C string, and the size is that of the structure.
+    let result = unsafe {
+        libc::syscall(
+            MOUNT_SETATTR,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH | recursive,
+            &raw const attributes,
+            size_of::<MountAttributes>(),
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Brings up the loopback interface of this process's network namespace.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "no crate of the tree wraps SIOCSIFFLAGS")]
+pub(super) fn raise_loopback(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: all zeroes is a value of `ifreq`.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(*b"lo") {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    // Fits: it is 1.
+    request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP).unwrap_or(1);
+    // SAFETY: the pointer is to a whole `ifreq`, which this call only reads.
+    let result = unsafe {
+        libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCSIFFLAGS as libc::Ioctl,
+            &raw const request,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// The version of Landlock that the kernel has switched on.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "the crate `landlock` does not tell it")]
+pub(super) fn landlock_version() -> io::Result<u32> {
+    const CREATE_RULESET: libc::c_long = 444;
+    const VERSION: libc::c_uint = 1;
+    // SAFETY: with this flag the kernel takes no structure.
+    let version = unsafe {
+        libc::syscall(
+            CREATE_RULESET,
+            std::ptr::null::<libc::c_void>(),
+            0_usize,
+            VERSION,
+        )
+    };
+    u32::try_from(version).map_err(|_| io::Error::last_os_error())
 }

@@ -7,8 +7,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::{Child, ChildStderr, ChildStdout};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe::Receiver;
 
 use crate::quantity::ByteCount;
 use crate::sandbox::{OutputSink, Stream};
@@ -20,16 +20,16 @@ const LINGER: Duration = Duration::from_millis(500);
 const PIPE: usize = 1024 * 1024;
 
 /// One stream of a program's output on its way to the sink.
-struct Tap<R> {
-    pipe: R,
+struct Tap {
+    pipe: Receiver,
     stream: Stream,
     /// How many bytes the sink still takes.
     room: u64,
     buffer: Vec<u8>,
 }
 
-impl<R: AsyncRead + Unpin> Tap<R> {
-    fn new(pipe: R, stream: Stream, limit: ByteCount) -> Self {
+impl Tap {
+    fn new(pipe: Receiver, stream: Stream, limit: ByteCount) -> Self {
         Self {
             pipe,
             stream,
@@ -72,20 +72,20 @@ impl<R: AsyncRead + Unpin> Tap<R> {
 
 /// Both streams. One that has ended is `None`.
 pub(super) struct Output<'a> {
-    stdout: Option<Tap<ChildStdout>>,
-    stderr: Option<Tap<ChildStderr>>,
+    stdout: Option<Tap>,
+    stderr: Option<Tap>,
     sink: &'a mut dyn OutputSink,
 }
 
 /// Reads once from a stream that may have ended; then for ever.
-async fn next<R: AsyncRead + Unpin>(tap: &mut Option<Tap<R>>) -> usize {
+async fn next(tap: &mut Option<Tap>) -> usize {
     match tap {
         Some(tap) => tap.read().await,
         None => std::future::pending().await,
     }
 }
 
-fn take<R: AsyncRead + Unpin>(tap: &mut Option<Tap<R>>, length: usize, sink: &mut dyn OutputSink) {
+fn take(tap: &mut Option<Tap>, length: usize, sink: &mut dyn OutputSink) {
     if length == 0 {
         *tap = None;
     } else if let Some(tap) = tap {
@@ -94,12 +94,16 @@ fn take<R: AsyncRead + Unpin>(tap: &mut Option<Tap<R>>, length: usize, sink: &mu
 }
 
 impl<'a> Output<'a> {
-    /// Takes the pipes of a child. The sink gets at most `limit` bytes of each.
-    pub(super) fn new(child: &mut Child, limit: ByteCount, sink: &'a mut dyn OutputSink) -> Self {
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    /// The sink gets at most `limit` bytes of each.
+    pub(super) fn new(
+        stdout: Receiver,
+        stderr: Receiver,
+        limit: ByteCount,
+        sink: &'a mut dyn OutputSink,
+    ) -> Self {
         Self {
-            stdout: stdout.map(|pipe| Tap::new(pipe, Stream::Stdout, limit)),
-            stderr: stderr.map(|pipe| Tap::new(pipe, Stream::Stderr, limit)),
+            stdout: Some(Tap::new(stdout, Stream::Stdout, limit)),
+            stderr: Some(Tap::new(stderr, Stream::Stderr, limit)),
             sink,
         }
     }

@@ -7,19 +7,22 @@
 //!     .kept-<sandbox name>         says that the sandbox is left for debugging, for a day from then
 //! ```
 //!
-//! Promises: all of it is mode 0700 and this user's, though `<base>` be everybody's; the folder of a run
-//! whose forge is alive is never swept.
+//! Promises: all of it is this user's, though `<base>` be everybody's, and others cannot look into it; where
+//! programs run as a user of their own, that one can pass through, but sees only what is its. The folder of
+//! a run whose forge is alive is never swept.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{kernel, remove};
+use super::upload::give;
+use super::{processes, remove};
 use crate::name::{RunId, SandboxId, SandboxName};
 use crate::sandbox::Listed;
 
@@ -74,6 +77,23 @@ impl Place {
         })
     }
 
+    /// A place to try something out, with its folders above it; nobody else has it.
+    pub(super) fn for_probe(base: &Path) -> io::Result<Self> {
+        static TRIED: AtomicU32 = AtomicU32::new(0);
+        let serial = TRIED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}probe-{}-{serial}", prefix(), std::process::id());
+        let run = base.join(name);
+        let named = |error: Errno| {
+            let error = io::Error::from(error);
+            io::Error::new(error.kind(), format!("{}: {error}", run.display()))
+        };
+        rustix::fs::mkdir(&run, Mode::RWXU).map_err(named)?;
+        Ok(Self {
+            run,
+            name: "probe".to_owned(),
+        })
+    }
+
     /// The place that an id speaks of. `None` when it is no id of a sandbox of this user.
     pub(super) fn parse(base: &Path, id: &SandboxId) -> Option<Self> {
         let (run, name) = id.as_str().split_once('/')?;
@@ -95,14 +115,28 @@ impl Place {
         SandboxId::new(format!("{run}/{}", self.name))
     }
 
-    /// Makes the sandbox's folders; the run's folder is there. Returns the open root.
-    pub(super) fn create(&self) -> rustix::io::Result<OwnedFd> {
+    /// Makes the sandbox's folders; the run's folder is there. Returns the open root. `user` is the one that
+    /// programs run as, where it is another.
+    pub(super) fn create(&self, user: Option<u32>) -> rustix::io::Result<OwnedFd> {
         let root = self.root();
-        rustix::fs::mkdir(&root, Mode::RWXU)?;
+        let passable = if user.is_some() {
+            Mode::RWXU | Mode::XOTH
+        } else {
+            Mode::RWXU
+        };
+        rustix::fs::mkdir(&root, passable)?;
         let fill = || {
             let open = open_folder(CWD, &root)?;
             for folder in [WORK, ARTIFACTS, FORGE, TMP] {
                 rustix::fs::mkdirat(&open, folder, Mode::RWXU)?;
+                if user.is_some() {
+                    give(&open_folder(&open, folder)?, user)?;
+                }
+            }
+            if user.is_some() {
+                // Whatever the mask of this process is, and for the run's folder too.
+                rustix::fs::fchmod(&open, passable)?;
+                rustix::fs::chmod(&self.run, passable)?;
             }
             Ok(open)
         };
@@ -255,37 +289,42 @@ fn runs(base: &Path) -> io::Result<Vec<PathBuf>> {
 pub(super) fn sweep(base: &Path, older_than: Duration) -> io::Result<usize> {
     let mut swept = 0;
     for run in runs(base)? {
-        let Ok(folder) = open_folder(CWD, &run) else {
-            continue;
-        };
-        let stat = rustix::fs::fstat(&folder)?;
-        if stat.st_uid != rustix::process::geteuid().as_raw() {
-            continue;
-        }
         let changed = std::fs::symlink_metadata(&run).and_then(|data| data.modified());
         let age = changed.map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
-        if age.is_ok_and(|age| age < older_than) {
-            continue;
-        }
-        if rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive).is_err() {
-            continue;
-        }
-        kernel::end_marked(&run);
-        let kept = kept(&run)?;
-        if kept.is_empty() {
-            remove::tree(&run)?;
+        if age.is_ok_and(|age| age >= older_than) && sweep_run(&run)? {
             swept += 1;
-            continue;
-        }
-        for entry in std::fs::read_dir(&run)? {
-            let name = entry?.file_name();
-            let name = name.to_string_lossy();
-            if !kept.contains(name.strip_prefix(KEPT).unwrap_or(&name)) {
-                remove::tree(&run.join(&*name))?;
-            }
         }
     }
     Ok(swept)
+}
+
+/// Removes the folder of a run, but for the sandboxes in it that are kept, unless a forge is at it. Returns
+/// whether all of it is gone. Blocks.
+pub(super) fn sweep_run(run: &Path) -> io::Result<bool> {
+    let Ok(folder) = open_folder(CWD, run) else {
+        return Ok(false);
+    };
+    let stat = rustix::fs::fstat(&folder)?;
+    if stat.st_uid != rustix::process::geteuid().as_raw() {
+        return Ok(false);
+    }
+    if rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(false);
+    }
+    processes::end_marked(run);
+    let kept = kept(run)?;
+    if kept.is_empty() {
+        remove::tree(run)?;
+        return Ok(true);
+    }
+    for entry in std::fs::read_dir(run)? {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        if !kept.contains(name.strip_prefix(KEPT).unwrap_or(&name)) {
+            remove::tree(&run.join(&*name))?;
+        }
+    }
+    Ok(false)
 }
 
 /// The names of a run's sandboxes that are to be left for now.
@@ -363,9 +402,9 @@ mod tests {
         std::fs::create_dir(&run).unwrap();
         let place = |serial| Place::of(base.path(), &id, &SandboxName::new(&id, serial, "x"));
         let (left, dead) = (place(1).unwrap(), place(2).unwrap());
-        left.create().unwrap();
+        left.create(None).unwrap();
         left.keep().unwrap();
-        dead.create().unwrap();
+        dead.create(None).unwrap();
         assert_eq!(sweep(base.path(), Duration::ZERO).unwrap(), 0);
         assert!(left.root().exists() && !dead.root().exists());
         let yesterday = SystemTime::now() - KEPT_FOR;

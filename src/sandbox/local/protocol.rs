@@ -1,23 +1,28 @@
-//! What forge and its keeper say to each other over their socket.
+//! What forge, its spawner and the keepers say to each other over their sockets.
 //!
-//! Forge sends one [`Policy`], preceded by its length; later at the most one [`CANCEL`] byte. The keeper
-//! sends one [`Answer`] and closes. A socket that closes without [`CANCEL`] means that forge is gone.
+//! The spawner is forge run again, once per run. It gets one [`Frame`] with a [`Charter`], and then for each
+//! command one byte with three descriptors: a socket for a new keeper, and the program's two outputs. The
+//! keeper says its process id (four bytes), gets a frame with a [`Policy`] and at the most one [`CANCEL`]
+//! byte, sends one [`Answer`] and closes. A socket that closes without [`CANCEL`] means that forge is gone.
 //! Nothing of this is ever in an argument vector or an environment, where other processes could read it.
 
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::sandbox::Usage;
 
-/// The one argument of a keeper.
-pub(super) const KEEPER_ARGUMENT: &str = "__sandbox";
+/// The one argument of a spawner.
+pub(super) const HELPER_ARGUMENT: &str = "__sandbox";
 
-/// How a keeper exits that was given no socket. Changes whenever the rest of this file does, so that
-/// asking a program for it tells whether it is a keeper of this version.
-pub(super) const KEEPER_EXIT: u8 = 71;
+/// How a spawner exits that was given no socket. Changes whenever the rest of this file does, so that
+/// asking a program for it tells whether it is a helper of this version.
+pub(super) const HELPER_EXIT: u8 = 72;
+
+/// Starts a keeper.
+pub(super) const START: u8 = b's';
 
 /// Ends the command at once, and leaves its files alone.
 pub(super) const CANCEL: u8 = b'c';
@@ -25,19 +30,47 @@ pub(super) const CANCEL: u8 = b'c';
 /// How long a program has between being asked to end at its limit and being ended.
 pub(super) const GRACE: Duration = Duration::from_millis(200);
 
-/// How far a program is kept from the rest of the machine.
+/// What a spawner needs to know.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Charter {
+    /// The run's folder, removed by the spawner when forge is gone.
+    pub run: PathBuf,
+}
+
+/// How a program is kept from the rest of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Isolation {
+pub(super) enum Rung {
+    /// Its own view of files, processes, IPC and network.
+    Namespaces {
+        /// The machine's `/proc` is seen instead of an own one.
+        shared_proc: bool,
+    },
+    /// The machine's view of them, with the kernel refusing what is not granted.
+    Landlock,
     /// Its own folder, environment and process tree, and nothing else.
-    Process,
+    Process {
+        /// System calls that no candidate needs are refused.
+        filtered: bool,
+    },
+}
+
+/// What a program may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Limits {
+    /// Of each process and of all together, in bytes.
+    pub memory: u64,
+    /// Of all files together, in bytes.
+    pub disk: u64,
+    /// Of processes and threads at once.
+    pub processes: u32,
 }
 
 /// Everything a keeper needs to know.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Policy {
-    /// How far to keep the program away.
-    pub isolation: Isolation,
+    /// How to keep the program away.
+    pub rung: Rung,
     /// The program, as an absolute path.
     pub program: PathBuf,
     /// Its arguments.
@@ -45,16 +78,29 @@ pub(super) struct Policy {
     /// Its whole environment.
     pub env: Vec<(String, String)>,
     /// Its working directory.
-    pub work: String,
+    pub work: PathBuf,
+    /// What it may write besides, at the same path inside.
+    pub writable: Vec<PathBuf>,
+    /// What it may read besides the system's own folders, at the same path inside.
+    pub readable: Vec<PathBuf>,
+    /// The folder that is `/tmp` where the rung has a `/tmp` of its own.
+    pub tmp: PathBuf,
     /// The sandbox's folder, removed by the keeper when forge is gone.
     pub root: PathBuf,
+    /// Whether it may use the network.
+    pub network: bool,
+    /// The user and group to become, from root.
+    pub user: Option<u32>,
+    /// What it may use.
+    pub limits: Limits,
     /// When it is ended.
     pub limit: Duration,
 }
 
-impl Policy {
+/// What is sent as a length and a text.
+pub(super) trait Frame: Serialize + DeserializeOwned {
     /// The bytes to send.
-    pub(super) fn frame(&self) -> io::Result<Vec<u8>> {
+    fn frame(&self) -> io::Result<Vec<u8>> {
         let mut frame = vec![0; size_of::<u32>()];
         serde_json::to_writer(&mut frame, self)?;
         let length = u32::try_from(frame.len() - size_of::<u32>())
@@ -64,13 +110,55 @@ impl Policy {
     }
 
     /// Receives one.
-    pub(super) fn receive(mut from: impl Read) -> io::Result<Self> {
+    fn receive(mut from: impl Read) -> io::Result<Self> {
         let mut length = [0; size_of::<u32>()];
         from.read_exact(&mut length)?;
         let mut text = Vec::new();
         from.take(u32::from_le_bytes(length).into())
             .read_to_end(&mut text)?;
         Ok(serde_json::from_slice(&text)?)
+    }
+}
+
+impl Frame for Charter {}
+impl Frame for Policy {}
+
+/// What was being done when a sandbox could not be set up, and what the system said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Failure {
+    /// For example `clone` or `bind /usr`.
+    pub stage: String,
+    /// The system's number of the error; 0 where it said none.
+    pub errno: i32,
+}
+
+impl Failure {
+    /// What is called when the program itself is started.
+    pub(super) const EXEC: &str = "exec";
+
+    /// A failure of a stage.
+    pub(super) fn at(stage: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self {
+            stage: stage.into(),
+            errno: error.raw_os_error().unwrap_or(0),
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = match self.errno {
+            libc::EPERM => "EPERM, ",
+            libc::EACCES => "EACCES, ",
+            libc::EINVAL => "EINVAL, ",
+            libc::ENOSPC => "ENOSPC, ",
+            libc::ENOSYS => "ENOSYS, ",
+            libc::EOPNOTSUPP => "EOPNOTSUPP, ",
+            _ => "",
+        };
+        let why = io::Error::from_raw_os_error(self.errno).to_string();
+        let why = why.split(" (os error").next().unwrap_or_default();
+        write!(f, "{}: {name}{}", self.stage, why.to_lowercase())
     }
 }
 
@@ -86,8 +174,12 @@ pub(super) enum End {
     TimedOut,
     /// It was ended because forge said so.
     Cancelled,
+    /// It was ended because it used more than it may: what, and how much.
+    Limit(String),
     /// The system refused to start it.
     CannotStart(String),
+    /// The sandbox could not be set up.
+    Refused(Failure),
     /// The keeper failed.
     Failed(String),
 }
@@ -109,12 +201,22 @@ mod tests {
 
     fn policy() -> Policy {
         Policy {
-            isolation: Isolation::Process,
+            rung: Rung::Process { filtered: true },
             program: "/bin/echo".into(),
             arguments: vec!["\"'\n$HOME \u{1f389}".to_owned(), "x".repeat(96 * 1024)],
             env: vec![("A".to_owned(), "=b=".to_owned())],
-            work: "/w".to_owned(),
+            work: "/w".into(),
+            writable: vec!["/w".into()],
+            readable: Vec::new(),
+            tmp: "/t".into(),
             root: "/".into(),
+            network: false,
+            user: None,
+            limits: Limits {
+                memory: 1,
+                disk: 2,
+                processes: 3,
+            },
             limit: Duration::from_millis(1_500),
         }
     }

@@ -4,19 +4,22 @@
 //! sandbox is deleted; a keeper that dies or overstays is an error, and its program is ended all the same.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::io;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
+use tokio::net::unix::pipe::Receiver;
 use tokio::process::Child;
 
-use super::kernel;
+use super::helper::Helper;
 use super::output::Output;
-use super::protocol::{Answer, CANCEL, End, GRACE, KEEPER_ARGUMENT, Policy};
+use super::processes::{self, Held};
+use super::protocol::{Answer, CANCEL, End, Failure, Frame as _, GRACE, Policy};
 use crate::name::SandboxId;
 use crate::sandbox::{
     Command, CommandEnd, CommandResult, ErrorKind, OutputSink, SandboxError, Usage,
@@ -26,44 +29,74 @@ const OPERATION: &str = "run a command";
 /// How far a keeper may overstay the limit of its program before it is taken for dead.
 const OVERSTAY: Duration = Duration::from_secs(2);
 
-/// A process that forge started for a command: its keeper, or without one the program itself.
+/// What was started for a command.
 #[derive(Debug)]
-pub(super) struct Started {
-    child: Child,
-    /// Where there is none, there is no keeper.
-    keeper: Option<UnixStream>,
+pub(super) enum Started {
+    /// Its keeper.
+    Keeper {
+        socket: UnixStream,
+        /// Since it said who it is.
+        process: Option<Held>,
+    },
+    /// The program itself, where there is no helper.
+    Program(Child),
 }
 
 impl Started {
     /// Asks for the end of the command. Returns at once.
     fn cancel(&mut self) {
-        match &self.keeper {
+        match self {
             // A keeper that is gone needs no telling.
-            Some(socket) => drop(socket.try_write(&[CANCEL])),
-            None => self.end_group(),
-        }
-    }
-
-    /// Ends the group of a program without keeper.
-    fn end_group(&self) {
-        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
-        if let Some(pid) = id.and_then(rustix::process::Pid::from_raw) {
-            // Gone already.
-            rustix::process::kill_process_group(pid, rustix::process::Signal::KILL).ok();
+            Self::Keeper { socket, .. } => drop(socket.try_write(&[CANCEL])),
+            Self::Program(child) => {
+                if let Some(group) = group(child) {
+                    // Gone already.
+                    rustix::process::kill_process_group(group, Signal::KILL).ok();
+                }
+            }
         }
     }
 
     /// Waits until nothing of the command is left.
     async fn end(mut self, root: &Path) {
-        let ended = tokio::time::timeout(OVERSTAY, self.child.wait()).await;
-        let well = self.keeper.is_some() && ended.is_ok_and(|end| end.is_ok_and(|it| it.success()));
+        let well = match &mut self {
+            Self::Keeper { socket, process } => {
+                let ended = tokio::time::timeout(OVERSTAY, hear(socket, process)).await;
+                matches!(ended, Ok(Ok(_)))
+            }
+            Self::Program(child) => {
+                tokio::time::timeout(OVERSTAY, child.wait()).await.ok();
+                false
+            }
+        };
         if !well {
-            // An error here is one of a process that is gone.
-            self.child.start_kill().ok();
-            end_marked(root).await;
-            self.child.wait().await.ok();
+            self.end_without_keeper(root).await;
         }
     }
+
+    /// Ends what has no keeper, or one that does not answer.
+    async fn end_without_keeper(&mut self, root: &Path) {
+        // An error here is one of a process that is gone.
+        match self {
+            Self::Keeper { process, .. } => {
+                if let Some(process) = process.take() {
+                    process.kill();
+                }
+            }
+            Self::Program(child) => {
+                child.start_kill().ok();
+            }
+        }
+        end_marked(root).await;
+        if let Self::Program(child) = self {
+            child.wait().await.ok();
+        }
+    }
+}
+
+fn group(child: &Child) -> Option<Pid> {
+    let id = child.id().and_then(|id| i32::try_from(id).ok());
+    id.and_then(Pid::from_raw)
 }
 
 /// What dropped futures left behind, by sandbox.
@@ -107,10 +140,18 @@ impl Drop for Guard<'_> {
 /// What a run needs besides its policy.
 #[derive(Debug)]
 pub(super) struct Context<'a> {
-    /// The program that can be a keeper.
-    pub helper: Option<&'a Path>,
+    pub helper: Option<&'a Helper>,
     pub id: &'a SandboxId,
     pub orphans: &'a Orphans,
+}
+
+/// How a command ended, and what its outputs still hold.
+#[derive(Debug)]
+pub(super) enum Ran {
+    /// It was started, and this came of it.
+    Ended(CommandResult),
+    /// The sandbox could not be set up.
+    Refused(Failure),
 }
 
 /// Runs a command to its end.
@@ -119,17 +160,18 @@ pub(super) async fn run(
     policy: &Policy,
     command: &Command,
     sink: &mut dyn OutputSink,
-) -> Result<CommandResult, SandboxError> {
+) -> Result<Ran, SandboxError> {
     let began = Instant::now();
     let spawned = match context.helper {
-        Some(helper) => start_keeper(helper),
+        Some(helper) => start_keeper(helper).await,
         None => match start_directly(policy) {
             Ok(started) => Ok(started),
-            Err(error) => return Ok(not_started(&error, began)),
+            Err(error) => return Ok(Ran::Ended(not_started(&error, began))),
         },
     };
-    let mut started = spawned.map_err(|error| SandboxError::machine(OPERATION, error))?;
-    let mut output = Output::new(&mut started.child, command.output_limit, sink);
+    let (started, stdout, stderr) =
+        spawned.map_err(|error| SandboxError::machine(OPERATION, error))?;
+    let mut output = Output::new(stdout, stderr, command.output_limit, sink);
     let mut guard = Guard {
         started: Some(started),
         orphans: context.orphans,
@@ -138,27 +180,25 @@ pub(super) async fn run(
     let Some(started) = guard.started.as_mut() else {
         return Err(lost("it was never started"));
     };
-    let end = match started.keeper.as_mut() {
-        Some(socket) => {
-            let heard = output.pump_until(hear(socket, policy)).await;
-            match heard {
-                // Its exit follows at once; waiting leaves no zombie.
-                Ok(answer) if started.child.wait().await.is_ok() => Ok(answer),
-                Ok(_) | Err(()) => Err(()),
-            }
+    let end = match started {
+        Started::Keeper { socket, process } => {
+            output.pump_until(converse(socket, process, policy)).await
         }
-        None => Ok(output.pump_until(overlook(started, policy, began)).await),
+        Started::Program(child) => Ok(output.pump_until(overlook(child, policy, began)).await),
     };
     let Ok(answer) = end else {
+        let mut why = "the process that watched over it died".to_owned();
+        if let (Started::Keeper { process: None, .. }, Some(helper)) = (&*started, context.helper) {
+            helper.give_up().await;
+            why = format!(
+                "{} did not start a keeper for it",
+                helper.program().display()
+            );
+        }
         // Without its keeper, the program is nobody's.
-        started.child.start_kill().ok();
-        end_marked(&policy.root).await;
-        let how = started.child.wait().await;
+        started.end_without_keeper(&policy.root).await;
         guard.started = None;
-        return Err(lost(&format!(
-            "the process that watched over it {}",
-            how.map_or_else(|error| error.to_string(), fate)
-        )));
+        return Err(lost(&why));
     };
     guard.started = None;
     output.drain().await;
@@ -167,7 +207,7 @@ pub(super) async fn run(
 
 async fn end_marked(root: &Path) {
     let root = root.to_owned();
-    let ended = tokio::task::spawn_blocking(move || kernel::end_marked(&root)).await;
+    let ended = tokio::task::spawn_blocking(move || processes::end_marked(&root)).await;
     // It does not panic, and whoever closes the runtime waits for nothing.
     ended.ok();
 }
@@ -176,19 +216,13 @@ fn lost(message: &str) -> SandboxError {
     SandboxError::new(ErrorKind::Lost, OPERATION, message)
 }
 
-fn fate(status: ExitStatus) -> String {
-    if status.success() {
-        "gave no answer".to_owned()
-    } else {
-        format!("died ({status})")
-    }
-}
-
-fn result(answer: Answer) -> Result<CommandResult, SandboxError> {
+fn result(answer: Answer) -> Result<Ran, SandboxError> {
     let end = match answer.end {
         End::Exited(code) => CommandEnd::Exited(code),
         End::Signalled(signal) => CommandEnd::Signalled(signal),
         End::TimedOut => CommandEnd::TimedOut,
+        End::Limit(what) => CommandEnd::LimitReached(what),
+        End::Refused(failure) => return Ok(Ran::Refused(failure)),
         End::CannotStart(why) => CommandEnd::CannotStart(why),
         End::Cancelled => {
             return Err(SandboxError::new(
@@ -199,45 +233,53 @@ fn result(answer: Answer) -> Result<CommandResult, SandboxError> {
         }
         End::Failed(why) => return Err(SandboxError::new(ErrorKind::Machine, OPERATION, why)),
     };
-    Ok(CommandResult {
+    Ok(Ran::Ended(CommandResult {
         end,
         took: answer.took,
         usage: answer.usage,
-    })
+    }))
 }
 
-fn start_keeper(helper: &Path) -> std::io::Result<Started> {
-    let (mine, theirs) = std::os::unix::net::UnixStream::pair()?;
-    mine.set_nonblocking(true)?;
-    let child = tokio::process::Command::new(helper)
-        .arg(KEEPER_ARGUMENT)
-        .env_clear()
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    Ok(Started {
-        child,
-        keeper: Some(UnixStream::from_std(mine)?),
-    })
+type Spawned = (Started, Receiver, Receiver);
+
+async fn start_keeper(helper: &Helper) -> io::Result<Spawned> {
+    let keeper = helper.keeper().await?;
+    let started = Started::Keeper {
+        socket: keeper.socket,
+        process: None,
+    };
+    Ok((started, keeper.stdout, keeper.stderr))
 }
 
 /// Sends the policy and waits for the answer.
-async fn hear(socket: &mut UnixStream, policy: &Policy) -> Result<Answer, ()> {
+async fn converse(
+    socket: &mut UnixStream,
+    process: &mut Option<Held>,
+    policy: &Policy,
+) -> io::Result<Answer> {
     let talk = async {
         socket.write_all(&policy.frame()?).await?;
-        let mut text = Vec::new();
-        socket.read_to_end(&mut text).await?;
-        Ok::<Answer, std::io::Error>(serde_json::from_slice(&text)?)
+        hear(socket, process).await
     };
     let patience = policy.limit.saturating_add(GRACE + OVERSTAY);
-    match tokio::time::timeout(patience, talk).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(_)) | Err(_) => Err(()),
-    }
+    tokio::time::timeout(patience, talk).await?
 }
 
-fn start_directly(policy: &Policy) -> std::io::Result<Started> {
+/// Hears who the keeper is, unless that is known, and its answer.
+async fn hear(socket: &mut UnixStream, process: &mut Option<Held>) -> io::Result<Answer> {
+    if process.is_none() {
+        let mut id = [0; size_of::<i32>()];
+        socket.read_exact(&mut id).await?;
+        *process = Pid::from_raw(i32::from_le_bytes(id)).map(Held::take);
+    }
+    let mut text = Vec::new();
+    socket.read_to_end(&mut text).await?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+fn start_directly(policy: &Policy) -> io::Result<Spawned> {
+    let (stdout, their_stdout) = io::pipe()?;
+    let (stderr, their_stderr) = io::pipe()?;
     let child = tokio::process::Command::new(&policy.program)
         .args(&policy.arguments)
         .env_clear()
@@ -245,17 +287,18 @@ fn start_directly(policy: &Policy) -> std::io::Result<Started> {
         .current_dir(&policy.work)
         .process_group(0)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stdout(their_stdout)
+        .stderr(their_stderr)
         .kill_on_drop(true)
         .spawn()?;
-    Ok(Started {
-        child,
-        keeper: None,
-    })
+    Ok((
+        Started::Program(child),
+        Receiver::from_owned_fd(stdout.into())?,
+        Receiver::from_owned_fd(stderr.into())?,
+    ))
 }
 
-fn not_started(error: &std::io::Error, began: Instant) -> CommandResult {
+fn not_started(error: &io::Error, began: Instant) -> CommandResult {
     CommandResult {
         end: CommandEnd::CannotStart(super::keeper::why_not(error)),
         took: began.elapsed(),
@@ -264,21 +307,20 @@ fn not_started(error: &std::io::Error, began: Instant) -> CommandResult {
 }
 
 /// Does for a program without keeper what can be done from here.
-async fn overlook(started: &mut Started, policy: &Policy, began: Instant) -> Answer {
+async fn overlook(child: &mut Child, policy: &Policy, began: Instant) -> Answer {
     use std::os::unix::process::ExitStatusExt as _;
-    let id = started.child.id().and_then(|id| i32::try_from(id).ok());
-    let group = id.and_then(rustix::process::Pid::from_raw);
-    let waited = tokio::time::timeout(policy.limit, started.child.wait()).await;
+    let group = group(child);
+    let waited = tokio::time::timeout(policy.limit, child.wait()).await;
     let took = began.elapsed();
     if waited.is_err()
         && let Some(group) = group
     {
         // It may be gone since.
-        rustix::process::kill_process_group(group, rustix::process::Signal::TERM).ok();
-        tokio::time::timeout(GRACE, started.child.wait()).await.ok();
+        rustix::process::kill_process_group(group, Signal::TERM).ok();
+        tokio::time::timeout(GRACE, child.wait()).await.ok();
     }
     if let Some(group) = group {
-        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
+        rustix::process::kill_process_group(group, Signal::KILL).ok();
     }
     end_marked(&policy.root).await;
     let end = match waited {
@@ -295,20 +337,4 @@ async fn overlook(started: &mut Started, policy: &Policy, began: Instant) -> Ans
         took,
         usage: Usage::default(),
     }
-}
-
-/// Whether a program is a keeper of this version.
-pub(super) async fn is_keeper(program: &Path) -> bool {
-    let asked = tokio::process::Command::new(program)
-        .arg(KEEPER_ARGUMENT)
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .status();
-    let answer = tokio::time::timeout(OVERSTAY, asked).await;
-    answer.is_ok_and(|status| {
-        status.is_ok_and(|it| it.code() == Some(super::protocol::KEEPER_EXIT.into()))
-    })
 }

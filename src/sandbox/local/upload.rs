@@ -17,9 +17,9 @@ use crate::sandbox::{Content, Upload};
 /// Larger files are copied on a thread that may block.
 const INLINE: u64 = 256 * 1024;
 
-/// Puts a file below an open folder.
-pub(super) async fn put(area: &OwnedFd, upload: &Upload) -> io::Result<()> {
-    let mut to = make(area, upload)?;
+/// Puts a file below an open folder; it and the folders above it are then that user's.
+pub(super) async fn put(area: &OwnedFd, upload: &Upload, user: Option<u32>) -> io::Result<()> {
+    let mut to = make(area, upload, user)?;
     match &upload.content {
         Content::Bytes(bytes) => to.write_all(bytes),
         Content::File(path) => {
@@ -45,14 +45,14 @@ pub(super) async fn put(area: &OwnedFd, upload: &Upload) -> io::Result<()> {
 }
 
 /// Makes the empty file, and the folders that it is in.
-fn make(area: &OwnedFd, upload: &Upload) -> io::Result<File> {
+fn make(area: &OwnedFd, upload: &Upload, user: Option<u32>) -> io::Result<File> {
     let (folders, name) = match upload.path.as_str().rsplit_once('/') {
         Some((folders, name)) => (folders, name),
         None => ("", upload.path.as_str()),
     };
     let mut folder = None;
     for part in folders.split('/').filter(|part| !part.is_empty()) {
-        folder = Some(enter(folder.as_ref().unwrap_or(area), part)?);
+        folder = Some(enter(folder.as_ref().unwrap_or(area), part, user)?);
     }
     let folder = folder.as_ref().unwrap_or(area);
     let mode = if upload.executable { 0o755 } else { 0o644 };
@@ -65,11 +65,24 @@ fn make(area: &OwnedFd, upload: &Upload) -> io::Result<File> {
         }
         other => other?,
     };
+    give(&file, user)?;
     Ok(file.into())
 }
 
+/// Gives what was made to the user that programs run as.
+pub(super) fn give(made: &OwnedFd, user: Option<u32>) -> rustix::io::Result<()> {
+    let Some(user) = user else {
+        return Ok(());
+    };
+    let (owner, group) = (
+        rustix::fs::Uid::from_raw(user),
+        rustix::fs::Gid::from_raw(user),
+    );
+    rustix::fs::fchown(made, Some(owner), Some(group))
+}
+
 /// Opens a folder, after making it if need be.
-fn enter(parent: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
+fn enter(parent: &OwnedFd, name: &str, user: Option<u32>) -> rustix::io::Result<OwnedFd> {
     match open_folder(parent, name) {
         Err(Errno::NOENT) => {}
         Err(Errno::NOTDIR | Errno::LOOP) => {
@@ -78,7 +91,10 @@ fn enter(parent: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
         other => return other,
     }
     match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => open_folder(parent, name),
-        Err(error) => Err(error),
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(error),
     }
+    let folder = open_folder(parent, name)?;
+    give(&folder, user)?;
+    Ok(folder)
 }

@@ -418,6 +418,61 @@ async fn layer_7_the_name_is_on_disk_before_the_create_leaves() {
     );
 }
 
+#[tokio::test]
+async fn a_name_that_the_disk_does_not_keep_creates_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    // A FIFO takes lines, and cannot be synced.
+    let path = folder.path().join(crate::sandbox::ledger::FILE);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, 0o600.into()).unwrap();
+    let _both_ends = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .unwrap();
+    let provider = Arc::new(Faulty::default());
+    let (_stop, stopping) = watch::channel(Stopping::No);
+    let reaper = Reaper::start(
+        Arc::clone(&provider) as Arc<dyn Provider>,
+        RunId::generate(),
+        Ledger::open(folder.path(), true).unwrap(),
+        stopping,
+        Patience::default(),
+    )
+    .unwrap();
+    let (one, other) = tokio::join!(acquire(&reaper), acquire(&reaper));
+    for refused in [one, other] {
+        assert_eq!(refused.unwrap_err().kind, ErrorKind::Machine);
+    }
+    assert_eq!(reaper.close().await.cleanup(), &Cleanup::default());
+    assert_eq!(*provider.created.lock().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn creates_that_come_together_are_all_in_the_ledger_first() {
+    use crate::sandbox::ledger::open_sandboxes;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (_stop, stopping) = watch::channel(Stopping::No);
+    let reaper = Reaper::start(
+        Arc::new(Faulty::default()),
+        RunId::generate(),
+        Ledger::open(folder.path(), true).unwrap(),
+        stopping,
+        Patience::default(),
+    )
+    .unwrap();
+    let leases: Vec<Lease> = futures::future::join_all((0..50).map(|_| acquire(&reaper)))
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    let open = open_sandboxes(folder.path()).unwrap();
+    assert_eq!(open.iter().filter(|it| it.id.is_some()).count(), 50);
+    drop(leases);
+    assert_eq!(reaper.close().await.cleanup().deleted, 50);
+    assert_eq!(open_sandboxes(folder.path()).unwrap(), []);
+}
+
 #[test]
 fn a_runtime_that_is_dropped_waits_for_the_deletes() {
     let provider = Arc::new(Faulty::default());

@@ -122,5 +122,5 @@ fn a_hundred_sandboxes_are_deleted_side_by_side() {
     // Before the first of them can have been answered.
     let answered = *deletes.iter().min().unwrap() + Duration::from_millis(300);
     let early = deletes.iter().filter(|at| **at < answered).count();
-    assert!(early > 1, "one after the other");
+    assert!(early > 1, "one after the other: {deletes:?}");
 }

@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Setup, send, try_send, until};
-use crate::support::fake_daytona::Options;
+use crate::support::fake_daytona::{Commands, Options};
 
 #[tokio::test]
 async fn commands_run_in_a_shell_that_merges_their_streams() {
@@ -130,6 +130,22 @@ async fn a_delete_kills_what_has_detached_itself() {
     assert!(runs(process.trim()));
     setup.delete(&id).await;
     until("it is dead", async || !runs(process.trim())).await;
+    until("its files are gone", async || !home.exists()).await;
+}
+
+#[tokio::test]
+async fn where_no_commands_are_executed_the_files_go_all_the_same() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let setup = Setup::new(Options {
+        directory: Some(directory.path().to_owned()),
+        commands: Commands::Answered,
+        ..Options::default()
+    });
+    let id = setup.sandbox("a").await;
+    let home = setup.fake.home(&id).expect("a home");
+    let above = directory.path().canonicalize().expect("a path");
+    assert!(home.starts_with(above) && home.exists());
+    setup.delete(&id).await;
     until("its files are gone", async || !home.exists()).await;
 }
 

@@ -102,6 +102,15 @@ impl Quota {
     };
 }
 
+/// What becomes of commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Commands {
+    /// They are executed, if no fault comes before that.
+    Executed,
+    /// A fault answers every one, so that no sandbox has processes that would have to be looked for.
+    Answered,
+}
+
 /// How a server is to behave.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
@@ -137,6 +146,10 @@ pub(crate) struct Options {
     pub(crate) limits: RateLimits,
     /// How many times as fast as real time the server's clock goes.
     pub(crate) clock_speed: u32,
+    /// Where the sandboxes' directories are; `None` is the system's temporary directory.
+    pub(crate) directory: Option<PathBuf>,
+    /// What becomes of commands.
+    pub(crate) commands: Commands,
     /// What goes wrong.
     pub(crate) faults: Vec<Rule>,
 }
@@ -162,6 +175,8 @@ impl Default for Options {
             quota: None,
             limits: RateLimits::default(),
             clock_speed: 1,
+            directory: None,
+            commands: Commands::Executed,
             faults: Vec::new(),
         }
     }
@@ -197,7 +212,10 @@ impl FakeDaytona {
     /// # Errors
     /// When the port is taken, or this machine has no room for a directory or a thread.
     pub(crate) fn start(options: Options) -> io::Result<Self> {
-        let root = tempfile::Builder::new().prefix("fake-daytona-").tempdir()?;
+        let above = options.directory.clone().unwrap_or_else(std::env::temp_dir);
+        let root = tempfile::Builder::new()
+            .prefix("fake-daytona-")
+            .tempdir_in(above)?;
         let directory = root.path().canonicalize()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
         listener.set_nonblocking(true)?;
@@ -210,7 +228,7 @@ impl FakeDaytona {
         let shared = Arc::new(Shared {
             clock: Clock::new(options.clock_speed),
             toolbox: format!("{address}/toolbox"),
-            sweeper: Mutex::new(Sweeper::start(directory.clone())),
+            sweeper: Mutex::new(Sweeper::start(directory.clone(), options.commands)),
             root: directory,
             runtime: runtime.handle().clone(),
             plan: Mutex::new(Plan(options.faults.clone())),

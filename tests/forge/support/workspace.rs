@@ -73,6 +73,7 @@ impl Workspace {
             .args(arguments)
             .current_dir(self.root.path())
             .env("TMPDIR", self.path("tmp"))
+            .env("XDG_CACHE_HOME", self.path("cache"))
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::Commands;
+
 /// The thread, as long as somebody holds this.
 #[derive(Debug)]
 pub(crate) struct Sweeper {
@@ -23,10 +25,11 @@ pub(crate) struct Sweeper {
 }
 
 impl Sweeper {
-    /// Starts the thread for the sandboxes whose directories are directly below `root`.
-    pub(crate) fn start(root: PathBuf) -> Self {
+    /// Starts the thread for the sandboxes whose directories are directly below `root`. Where no
+    /// commands are executed, no processes are looked for.
+    pub(crate) fn start(root: PathBuf, commands: Commands) -> Self {
         let (queue, orders) = channel();
-        let thread = std::thread::spawn(move || work(&root, &orders));
+        let thread = std::thread::spawn(move || work(&root, commands, &orders));
         Self {
             queue: Some(queue),
             thread: Some(thread),
@@ -49,14 +52,18 @@ impl Sweeper {
     }
 }
 
-fn work(root: &Path, orders: &Receiver<PathBuf>) {
+fn work(root: &Path, commands: Commands, orders: &Receiver<PathBuf>) {
     while let Ok(first) = orders.recv() {
         // Looking through all processes is the costly part: one look serves all that wait.
         let mut batch: BTreeSet<PathBuf> = BTreeSet::from([first]);
         batch.extend(orders.try_iter());
         for round in 0..100 {
             let mut left = 0;
-            for process in processes_of(root, &batch) {
+            let processes = match commands {
+                Commands::Executed => processes_of(root, &batch),
+                Commands::Answered => Vec::new(),
+            };
+            for process in processes {
                 left += 1;
                 if let Some(process) = Pid::from_raw(process) {
                     let _ = kill_process(process, Signal::KILL);

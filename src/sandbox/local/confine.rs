@@ -1,0 +1,302 @@
+//! What a process does to itself on its way to becoming a candidate's program.
+//!
+//! Promises: nothing here can be undone by the program; the first thing that fails is reported, and then
+//! the program is not started.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use rustix::process::{Resource, Rlimit, Signal};
+
+use super::processes;
+use super::protocol::{Failure, Limits, Policy};
+#[cfg(target_os = "linux")]
+use super::{filter::Filters, kernel, protocol::Rung, visible};
+
+/// The most files that a program can have open.
+const FILES: u64 = 1024;
+/// What is left over of the processes of a user, where they are counted together with those of others.
+const COMMON_PROCESSES: u64 = 16;
+
+/// What the spawner has ready for all programs.
+#[derive(Debug)]
+pub(super) struct Common {
+    /// How many processes and threads the user had.
+    processes: u64,
+    #[cfg(target_os = "linux")]
+    filters: Filters,
+}
+
+impl Common {
+    /// Makes it ready.
+    pub(super) fn new() -> Self {
+        Self {
+            processes: processes::count_mine(),
+            #[cfg(target_os = "linux")]
+            filters: Filters::compile(),
+        }
+    }
+}
+
+/// Becomes the program. Returns only when that fails.
+pub(super) fn become_program(policy: &Policy, common: &Common, output: &[impl AsFd; 2]) -> Failure {
+    let confined = || -> Result<(), Failure> {
+        start(policy, output)?;
+        // Opened while everything can still be.
+        #[cfg(target_os = "linux")]
+        let landlock = landlock::by(policy)?;
+        #[cfg(target_os = "linux")]
+        drop_privileges(policy.user)?;
+        limit(policy, common).map_err(Failure::at("limits"))?;
+        #[cfg(target_os = "linux")]
+        if let Some(landlock) = landlock {
+            landlock::restrict(landlock)?;
+        }
+        #[cfg(target_os = "linux")]
+        if let Some(filter) = common.filters.by(policy).map_err(Failure::at("seccomp"))? {
+            filter.load().map_err(Failure::at("seccomp"))?;
+        }
+        Ok(())
+    };
+    match confined() {
+        Ok(()) => exec(policy),
+        Err(failure) => failure,
+    }
+}
+
+/// Leaves the keeper's session, and takes its own outputs and folder.
+fn start(policy: &Policy, output: &[impl AsFd; 2]) -> Result<(), Failure> {
+    let own = || -> io::Result<()> {
+        rustix::process::setsid()?;
+        #[cfg(target_os = "linux")]
+        {
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+            // The first to go when memory runs out; some systems do not let it be said.
+            std::fs::write("/proc/self/oom_score_adj", "1000").ok();
+        }
+        rustix::stdio::dup2_stdout(&output[0])?;
+        rustix::stdio::dup2_stderr(&output[1])?;
+        Ok(())
+    };
+    own().map_err(Failure::at("start"))?;
+    std::env::set_current_dir(&policy.work).map_err(Failure::at("enter the working directory"))
+}
+
+/// Gives up the user, when there is another to be, and every capability.
+#[cfg(target_os = "linux")]
+fn drop_privileges(user: Option<u32>) -> Result<(), Failure> {
+    use rustix::process::{Gid, Uid};
+    use rustix::thread::{CapabilitySet, CapabilitySets};
+
+    // One that does not exist is refused, and so are all of them to a user who has none.
+    for bit in 0..u64::BITS {
+        let capability = CapabilitySet::from_bits_retain(1 << bit);
+        if rustix::thread::remove_capability_from_bounding_set(capability).is_err() {
+            break;
+        }
+    }
+    let switch = |user: u32| -> rustix::io::Result<()> {
+        let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(user));
+        rustix::thread::set_thread_groups(&[])?;
+        rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+        rustix::thread::set_thread_res_uid(uid, uid, uid)?;
+        // Another user's processes get no signal from their parent's end unless they ask again.
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+    };
+    if let Some(user) = user {
+        switch(user).map_err(|error| Failure::at("change the user")(error.into()))?;
+    }
+    let give_up = || -> rustix::io::Result<()> {
+        rustix::thread::set_no_new_privs(true)?;
+        // Not there before Linux 4.3.
+        rustix::thread::clear_ambient_capability_set().ok();
+        let none = CapabilitySet::empty();
+        rustix::thread::set_capabilities(
+            None,
+            CapabilitySets {
+                effective: none,
+                permitted: none,
+                inheritable: none,
+            },
+        )
+    };
+    give_up().map_err(|error| Failure::at("drop capabilities")(error.into()))
+}
+
+/// Sets what the kernel counts for each process, or for each user.
+fn limit(policy: &Policy, common: &Common) -> io::Result<()> {
+    let Limits {
+        memory,
+        disk,
+        processes,
+    } = policy.limits;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let seconds = policy.limit.as_secs().saturating_add(1);
+    let set = |resource, most: u64| -> io::Result<()> {
+        let there = rustix::process::getrlimit(resource).maximum;
+        let most = Some(there.map_or(most, |there| there.min(most)));
+        let limit = Rlimit {
+            current: most,
+            maximum: most,
+        };
+        Ok(rustix::process::setrlimit(resource, limit)?)
+    };
+    // Not the address space: node and WebAssembly reserve more of that than they use.
+    set(Resource::Data, memory)?;
+    set(Resource::Fsize, disk)?;
+    set(Resource::Core, 0)?;
+    set(Resource::Nofile, FILES)?;
+    set(Resource::Cpu, seconds.saturating_mul(cores as u64))?;
+    set(
+        Resource::Nproc,
+        most_processes(policy, common, processes.into()),
+    )
+}
+
+/// In a user namespace the kernel counts what is in it; else whatever the user has, and then the meter is
+/// what counts, and this is for what is faster than the meter.
+fn most_processes(policy: &Policy, common: &Common, processes: u64) -> u64 {
+    #[cfg(target_os = "linux")]
+    if matches!(policy.rung, Rung::Namespaces { .. }) {
+        // One more, for the sandbox's first process.
+        return processes.saturating_add(1);
+    }
+    let others = if policy.user.is_some() {
+        0
+    } else {
+        common.processes
+    };
+    processes
+        .saturating_mul(COMMON_PROCESSES)
+        .saturating_add(others)
+}
+
+fn exec(policy: &Policy) -> Failure {
+    let error = Command::new(&policy.program)
+        .args(&policy.arguments)
+        .env_clear()
+        .envs(policy.env.iter().map(|(name, value)| (name, value)))
+        .exec();
+    Failure::at(Failure::EXEC)(error)
+}
+
+#[cfg(target_os = "linux")]
+mod landlock {
+    use std::path::Path;
+
+    use landlock::{
+        ABI, Access, AccessFs, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr as _,
+        RulesetCreated, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
+    };
+
+    use super::{Failure, Policy, Rung, kernel, visible};
+
+    /// The newest version that this was written for; what an older kernel does not know is left out.
+    const NEWEST: ABI = ABI::V8;
+
+    /// The version from which on abstract sockets and signals can be kept in.
+    pub(super) const SCOPES: u32 = 6;
+
+    /// Harmless facts about the machine, and a process's own folder.
+    const FACTS: [&str; 12] = [
+        "/proc/self",
+        "/proc/cpuinfo",
+        "/proc/filesystems",
+        "/proc/loadavg",
+        "/proc/meminfo",
+        "/proc/stat",
+        "/proc/sys/kernel",
+        "/proc/sys/vm",
+        "/proc/uptime",
+        "/proc/version",
+        "/sys/devices/system/cpu",
+        "/sys/kernel/mm/transparent_hugepage",
+    ];
+
+    /// What a policy asks of Landlock.
+    pub(super) fn by(policy: &Policy) -> Result<Option<RulesetCreated>, Failure> {
+        match policy.rung {
+            Rung::Landlock => files(policy).map(Some),
+            Rung::Namespaces { .. } if policy.network => Ok(abstract_sockets()),
+            Rung::Namespaces { .. } | Rung::Process { .. } => Ok(None),
+        }
+    }
+
+    /// Everything but what is granted here is refused.
+    fn files(policy: &Policy) -> Result<RulesetCreated, Failure> {
+        let (all, read) = (AccessFs::from_all(NEWEST), AccessFs::from_read(NEWEST));
+        let device = AccessFs::ReadFile | AccessFs::WriteFile;
+        let ruleset = Ruleset::default()
+            .handle_access(all)
+            .and_then(|ruleset| ruleset.scope(Scope::from_all(NEWEST)))
+            .and_then(Ruleset::create)
+            .map_err(failed)?;
+        let system = visible::SYSTEM.iter().chain(&visible::LINKED).chain(&FACTS);
+        let mut ruleset = system.map(Path::new).try_fold(ruleset, |ruleset, path| {
+            // Not every system has all of them.
+            grant_if_there(ruleset, path, read)
+        })?;
+        for device_file in visible::DEVICES {
+            let path = Path::new("/dev").join(device_file);
+            ruleset = grant_if_there(ruleset, &path, device)?;
+        }
+        for path in visible::moved().iter().chain(&policy.readable) {
+            ruleset = grant_if_there(ruleset, path, read)?;
+        }
+        for path in policy.writable.iter().chain([&policy.tmp]) {
+            ruleset = grant_if_there(ruleset, path, all)?;
+        }
+        Ok(ruleset)
+    }
+
+    /// Where the kernel can, abstract sockets of the network namespace are out of reach: they have no path
+    /// that could be hidden.
+    fn abstract_sockets() -> Option<RulesetCreated> {
+        if kernel::landlock_version().is_ok_and(|it| it >= SCOPES) {
+            let ruleset = Ruleset::default().scope(Scope::AbstractUnixSocket).ok()?;
+            return ruleset.create().ok();
+        }
+        None
+    }
+
+    pub(super) fn restrict(ruleset: RulesetCreated) -> Result<(), Failure> {
+        let status = ruleset.restrict_self().map_err(failed)?;
+        match status.ruleset {
+            RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
+            RulesetStatus::NotEnforced => Err(Failure {
+                stage: "landlock".to_owned(),
+                errno: libc::EOPNOTSUPP,
+            }),
+        }
+    }
+
+    fn grant_if_there(
+        ruleset: RulesetCreated,
+        path: &Path,
+        access: BitFlags<AccessFs>,
+    ) -> Result<RulesetCreated, Failure> {
+        match PathFd::new(path) {
+            Ok(open) => ruleset
+                .add_rule(PathBeneath::new(open, access))
+                .map_err(failed),
+            Err(_) => Ok(ruleset),
+        }
+    }
+
+    fn failed(error: RulesetError) -> Failure {
+        let error: Box<dyn std::error::Error> = error.into();
+        let source = error.source();
+        let mut causes = std::iter::successors(source, |cause| cause.source());
+        let errno = causes.find_map(|cause| {
+            cause
+                .downcast_ref::<std::io::Error>()
+                .and_then(std::io::Error::raw_os_error)
+        });
+        Failure {
+            stage: "landlock".to_owned(),
+            errno: errno.unwrap_or(libc::EOPNOTSUPP),
+        }
+    }
+}

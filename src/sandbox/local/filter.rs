@@ -1,0 +1,256 @@
+//! The system calls that are refused: what no candidate needs, and what reaches past a sandbox.
+//!
+//! Compiled once per run, by the spawner; each program loads it last of all before it starts.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
+
+use super::protocol::{Policy, Rung};
+
+/// Refused whatever their arguments are.
+const REFUSED: &[libc::c_long] = &[
+    // Into other processes.
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_kcmp,
+    // Large parts of the kernel that have let programs out before.
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    // The keyring knows no namespaces.
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    // Another view of files.
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_setns,
+    libc::SYS_unshare,
+    libc::SYS_open_tree,
+    libc::SYS_move_mount,
+    libc::SYS_fsopen,
+    libc::SYS_fsmount,
+    libc::SYS_fsconfig,
+    libc::SYS_fspick,
+    libc::SYS_mount_setattr,
+    libc::SYS_open_by_handle_at,
+    // The machine itself.
+    libc::SYS_kexec_load,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_quotactl,
+    libc::SYS_acct,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_personality,
+    // Memory that outlives its makers and that no process is charged for.
+    libc::SYS_shmget,
+];
+
+/// Refused where there is no IPC namespace.
+const SHARED_IPC: &[libc::c_long] = &[
+    libc::SYS_shmat,
+    libc::SYS_semget,
+    libc::SYS_msgget,
+    libc::SYS_mq_open,
+];
+
+/// Which filter a program gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// It has IPC and file namespaces of its own, and with them whatever network it may use.
+    Apart,
+    /// It may use the network of the machine, but no sockets that are files.
+    Network,
+    /// It may use the network of the machine, with the sockets that are files.
+    AllSockets,
+    /// It may make no socket.
+    NoSockets,
+}
+
+impl Wanted {
+    const ALL: [Self; 4] = [
+        Self::Apart,
+        Self::Network,
+        Self::AllSockets,
+        Self::NoSockets,
+    ];
+
+    fn by(policy: &Policy) -> Option<Self> {
+        match (policy.rung, policy.network) {
+            (Rung::Process { filtered: false }, _) => None,
+            (Rung::Namespaces { .. }, _) => Some(Self::Apart),
+            (Rung::Landlock | Rung::Process { .. }, false) => Some(Self::NoSockets),
+            (Rung::Landlock, true) => Some(Self::Network),
+            (Rung::Process { .. }, true) => Some(Self::AllSockets),
+        }
+    }
+}
+
+/// All of them, compiled. One that this processor does not have is `None`.
+#[derive(Debug)]
+pub(super) struct Filters([Option<Filter>; Wanted::ALL.len()]);
+
+impl Filters {
+    /// Compiles them.
+    pub(super) fn compile() -> Self {
+        Self(Wanted::ALL.map(|wanted| Filter::compile(wanted).ok()))
+    }
+
+    /// The one for a policy, or that there is none.
+    ///
+    /// # Errors
+    /// When there should be one.
+    pub(super) fn by(&self, policy: &Policy) -> io::Result<Option<&Filter>> {
+        let Some(wanted) = Wanted::by(policy) else {
+            return Ok(None);
+        };
+        let filter = self.0.get(wanted as usize).and_then(Option::as_ref);
+        filter
+            .map(Some)
+            .ok_or_else(|| rustix::io::Errno::NOSYS.into())
+    }
+}
+
+/// Compiled filters, in the order in which they are loaded.
+#[derive(Debug, Clone)]
+pub(super) struct Filter(Vec<BpfProgram>);
+
+impl Filter {
+    /// Compiles one.
+    ///
+    /// # Errors
+    /// On processors that are not known here.
+    fn compile(wanted: Wanted) -> io::Result<Self> {
+        let mut refused: BTreeMap<i64, Vec<SeccompRule>> =
+            REFUSED.iter().map(|call| (*call, Vec::new())).collect();
+        if wanted != Wanted::Apart {
+            refused.extend(SHARED_IPC.iter().map(|call| (*call, Vec::new())));
+        }
+        refused.insert(libc::SYS_clone, new_namespaces()?);
+        refused.insert(libc::SYS_ioctl, terminal_input()?);
+        refused.insert(libc::SYS_socket, families(wanted)?);
+        // Flags behind a pointer cannot be looked at; the C library then takes `clone`.
+        let unknown = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+        // Allocates faster than any meter sees.
+        let unsupported = BTreeMap::from([(libc::SYS_fallocate, Vec::new())]);
+        let programs = [
+            (unknown, libc::ENOSYS),
+            (unsupported, libc::EOPNOTSUPP),
+            (refused, libc::EPERM),
+        ];
+        let compiled = programs
+            .into_iter()
+            .map(|(rules, errno)| program(rules, errno));
+        Ok(Self(compiled.collect::<io::Result<_>>()?))
+    }
+
+    /// Loads it for this thread, for good; needs that no new privileges can be had.
+    pub(super) fn load(&self) -> io::Result<()> {
+        for program in &self.0 {
+            seccompiler::apply_filter(program).map_err(errno)?;
+        }
+        Ok(())
+    }
+}
+
+fn program(rules: BTreeMap<i64, Vec<SeccompRule>>, answer: i32) -> io::Result<BpfProgram> {
+    let processor = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
+    let answer = SeccompAction::Errno(answer.unsigned_abs());
+    SeccompFilter::new(rules, SeccompAction::Allow, answer, processor)
+        .and_then(BpfProgram::try_from)
+        .map_err(io::Error::other)
+}
+
+fn errno(error: seccompiler::Error) -> io::Error {
+    match error {
+        seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error) => error,
+        other @ (seccompiler::Error::Backend(_)
+        | seccompiler::Error::EmptyFilter
+        | seccompiler::Error::ThreadSync(_)) => io::Error::other(other),
+    }
+}
+
+fn rule(argument: u8, operation: SeccompCmpOp, value: u64) -> io::Result<SeccompRule> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operation, value)
+        .and_then(|condition| SeccompRule::new(vec![condition]))
+        .map_err(io::Error::other)
+}
+
+fn number(value: i32) -> u64 {
+    u64::from(value.cast_unsigned())
+}
+
+/// A process in new namespaces has all capabilities there.
+fn new_namespaces() -> io::Result<Vec<SeccompRule>> {
+    let flags = [
+        libc::CLONE_NEWUSER,
+        libc::CLONE_NEWNS,
+        libc::CLONE_NEWPID,
+        libc::CLONE_NEWIPC,
+        libc::CLONE_NEWUTS,
+        libc::CLONE_NEWCGROUP,
+        libc::CLONE_NEWNET,
+    ];
+    let rules = flags
+        .iter()
+        .map(|flag| rule(0, SeccompCmpOp::MaskedEq(number(*flag)), number(*flag)));
+    rules.collect()
+}
+
+/// Typing for the user into a terminal that was passed on.
+fn terminal_input() -> io::Result<Vec<SeccompRule>> {
+    const TIOCLINUX: u64 = 0x541c;
+    const TIOCSTI: u64 = 0x5412;
+    [TIOCSTI, TIOCLINUX]
+        .iter()
+        .map(|request| rule(1, SeccompCmpOp::Eq, *request))
+        .collect()
+}
+
+/// Kinds of sockets that a program may not make. Pairs of sockets are no matter of this.
+fn families(wanted: Wanted) -> io::Result<Vec<SeccompRule>> {
+    let allowed: &[i32] = match wanted {
+        Wanted::Apart | Wanted::AllSockets => &[
+            libc::AF_INET,
+            libc::AF_INET6,
+            libc::AF_NETLINK,
+            libc::AF_UNIX,
+        ],
+        // Every socket of the machine could be reached by its path.
+        Wanted::Network => &[libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK],
+        Wanted::NoSockets => &[],
+    };
+    let conditions = allowed.iter().map(|family| {
+        SeccompCondition::new(
+            0,
+            SeccompCmpArgLen::Dword,
+            SeccompCmpOp::Ne,
+            number(*family),
+        )
+    });
+    let conditions: Vec<_> = conditions
+        .collect::<Result<_, _>>()
+        .map_err(io::Error::other)?;
+    if conditions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rule = SeccompRule::new(conditions).map_err(io::Error::other)?;
+    Ok(vec![rule])
+}

@@ -1,0 +1,148 @@
+//! Forge's end of the spawner: starting it, and getting keepers from it.
+//!
+//! Promises: a spawner that died is replaced by a new one; its keepers are not touched by that.
+
+use std::io::{self, IoSlice, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::{Child, Command};
+
+use super::protocol::{Charter, Frame as _, HELPER_ARGUMENT, HELPER_EXIT, START};
+
+/// How long a program may take to say whether it is a helper.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What starts keepers.
+#[derive(Debug)]
+pub(super) struct Helper {
+    program: PathBuf,
+    charter: Charter,
+    // Held while a keeper is asked for, which waits only for a spawner that is behind.
+    spawner: tokio::sync::Mutex<Option<Spawner>>,
+}
+
+#[derive(Debug)]
+struct Spawner {
+    socket: UnixStream,
+    /// Ends with its socket; never killed, so that it can clean up.
+    _process: Child,
+}
+
+/// A new keeper, which waits for its policy.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    pub socket: UnixStream,
+    pub stdout: Receiver,
+    pub stderr: Receiver,
+}
+
+impl Helper {
+    /// `run` is the folder of the run's sandboxes.
+    pub(super) fn new(program: PathBuf, run: PathBuf) -> Self {
+        Self {
+            program,
+            charter: Charter { run },
+            spawner: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Gets a keeper.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave a keeper that gets no policy, and ends.
+    pub(super) async fn keeper(&self) -> io::Result<Keeper> {
+        self.try_keeper().await.map_err(|error| {
+            let message = format!("its helper {}: {error}", self.program.display());
+            io::Error::new(error.kind(), message)
+        })
+    }
+
+    async fn try_keeper(&self) -> io::Result<Keeper> {
+        let (mine, theirs) = std::os::unix::net::UnixStream::pair()?;
+        let (stdout, their_stdout) = io::pipe()?;
+        let (stderr, their_stderr) = io::pipe()?;
+        let theirs: [OwnedFd; 3] = [theirs.into(), their_stdout.into(), their_stderr.into()];
+        mine.set_nonblocking(true)?;
+        let keeper = Keeper {
+            socket: UnixStream::from_std(mine)?,
+            stdout: Receiver::from_owned_fd(stdout.into())?,
+            stderr: Receiver::from_owned_fd(stderr.into())?,
+        };
+        let mut spawner = self.spawner.lock().await;
+        if let Some(there) = spawner.as_ref()
+            && there.pass(&theirs).await.is_ok()
+        {
+            return Ok(keeper);
+        }
+        let new = Spawner::start(&self.program, &self.charter)?;
+        new.pass(&theirs).await?;
+        *spawner = Some(new);
+        Ok(keeper)
+    }
+
+    /// What it was made from.
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Makes the next keeper come from a new spawner: this one does not work.
+    pub(super) async fn give_up(&self) {
+        self.spawner.lock().await.take();
+    }
+}
+
+impl Spawner {
+    fn start(program: &Path, charter: &Charter) -> io::Result<Self> {
+        let (mut mine, theirs) = std::os::unix::net::UnixStream::pair()?;
+        // Far less than a socket holds.
+        mine.write_all(&charter.frame()?)?;
+        mine.set_nonblocking(true)?;
+        let process = Command::new(program)
+            .arg(HELPER_ARGUMENT)
+            .env_clear()
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok(Self {
+            socket: UnixStream::from_std(mine)?,
+            _process: process,
+        })
+    }
+
+    async fn pass(&self, descriptors: &[OwnedFd; 3]) -> io::Result<()> {
+        let descriptors = descriptors.each_ref().map(|it| it.as_fd());
+        let send = || {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            control.push(SendAncillaryMessage::ScmRights(&descriptors));
+            let byte = [IoSlice::new(&[START])];
+            // A spawner that is gone is an error, not a signal: the standard library sees to that.
+            rustix::net::sendmsg(&self.socket, &byte, &mut control, SendFlags::empty())?;
+            Ok(())
+        };
+        self.socket.async_io(Interest::WRITABLE, send).await
+    }
+}
+
+/// Whether a program is a helper of this version.
+pub(super) async fn is_helper(program: &Path) -> bool {
+    let asked = Command::new(program)
+        .arg(HELPER_ARGUMENT)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .status();
+    let answer = tokio::time::timeout(PATIENCE, asked).await;
+    answer.is_ok_and(|status| status.is_ok_and(|it| it.code() == Some(HELPER_EXIT.into())))
+}

@@ -1,0 +1,418 @@
+//! A program in a machine of its own: files, processes, IPC, host name and, if wanted, network.
+//!
+//! Promises: what is not granted does not exist inside; all of it ends with its first process, which ends
+//! with the keeper; nothing outside of it is changed, no mount, no name. The sequence is that of
+//! `unshare`, made with the newer mount calls, which keep the flags that a mount is locked with.
+//!
+//! ```text
+//! keeper ── clone ──▶ init (process 1: makes the view, waits, reaps) ── fork ──▶ program (process 2)
+//! ```
+
+use std::ffi::CString;
+use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+};
+use rustix::process::{Pid, Signal, WaitOptions};
+
+use super::confine::{self, Common};
+use super::kernel::{self, Forked};
+use super::protocol::{Failure, Policy, Rung};
+use super::visible;
+
+type Outcome<T> = Result<T, Failure>;
+
+/// A machine that was started, as its keeper knows it.
+#[derive(Debug)]
+pub(super) struct Machine {
+    /// Its process 1.
+    pub init: Pid,
+    /// Says how the program ended, when it did.
+    status: PipeReader,
+}
+
+impl Machine {
+    /// Starts one, with the program in it. Why that did not work comes over `report`, or is the error.
+    pub(super) fn start(
+        policy: &Policy,
+        common: &Common,
+        output: [OwnedFd; 2],
+        mut report: PipeWriter,
+    ) -> Outcome<Self> {
+        let pipes = || Ok::<_, io::Error>((io::pipe()?, io::pipe()?));
+        let ((ready, say_ready), (status, say_status)) =
+            pipes().map_err(Failure::at("make a pipe"))?;
+        let mut flags = libc::CLONE_NEWUSER
+            | libc::CLONE_NEWNS
+            | libc::CLONE_NEWPID
+            | libc::CLONE_NEWIPC
+            | libc::CLONE_NEWUTS
+            | libc::CLONE_NEWCGROUP;
+        if !policy.network {
+            flags |= libc::CLONE_NEWNET;
+        }
+        match kernel::clone(flags).map_err(Failure::at("clone"))? {
+            Forked::Child => {
+                drop((say_ready, status));
+                let inside = Inside { policy, common };
+                let Err(failure) = inside.first(ready, output, &report, say_status);
+                // The keeper is told by the end of this process if it cannot be by this.
+                serde_json::to_writer(&mut report, &failure).ok();
+                kernel::exit_at_once(1)
+            }
+            Forked::Parent(init) => {
+                let machine = Self { init, status };
+                drop((ready, say_status, output, report));
+                let mapped = map_users(init, policy.user);
+                match mapped.and_then(|()| (&say_ready).write_all(b"y")) {
+                    Ok(()) => Ok(machine),
+                    Err(error) => {
+                        machine.end();
+                        Err(Failure::at("map users")(error))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks the program to end.
+    pub(super) fn ask_to_end(&self) {
+        // It may be gone since.
+        rustix::process::kill_process(self.init, Signal::TERM).ok();
+    }
+
+    /// Ends all of it, and waits until it is gone. Returns how the program ended, if it did by itself:
+    /// its exit code, or the negative number of the signal.
+    pub(super) fn end(mut self) -> Option<i32> {
+        rustix::process::kill_process(self.init, Signal::KILL).ok();
+        // Returns only when nothing in the namespace is left.
+        while let Err(Errno::INTR) = rustix::process::waitpid(Some(self.init), WaitOptions::empty())
+        {
+        }
+        let mut status = [0; size_of::<i32>()];
+        self.status.read_exact(&mut status).ok()?;
+        Some(i32::from_ne_bytes(status))
+    }
+}
+
+/// Says who is who inside: this user, and for root also the one that programs run as.
+fn map_users(init: Pid, user: Option<u32>) -> io::Result<()> {
+    let write = |name: &str, text: &str| std::fs::write(format!("/proc/{init}/{name}"), text);
+    let (uid, gid) = (
+        rustix::process::geteuid().as_raw(),
+        rustix::process::getegid().as_raw(),
+    );
+    let other = user.map_or_else(String::new, |other| format!("{other} {other} 1\n"));
+    if user.is_none() {
+        // Else the kernel lets nobody but root say which groups there are.
+        write("setgroups", "deny")?;
+    }
+    write("uid_map", &format!("{uid} {uid} 1\n{other}"))?;
+    write("gid_map", &format!("{gid} {gid} 1\n{other}"))
+}
+
+/// What never comes back: the process becomes another, or ends.
+enum Never {}
+
+/// The processes inside.
+struct Inside<'a> {
+    policy: &'a Policy,
+    common: &'a Common,
+}
+
+impl Inside<'_> {
+    /// Process 1: makes the view, starts the program, waits for it, and ends; then the kernel ends the rest.
+    fn first(
+        &self,
+        mut ready: PipeReader,
+        output: [OwnedFd; 2],
+        report: &PipeWriter,
+        mut say_status: PipeWriter,
+    ) -> Outcome<Never> {
+        let die = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+        die.map_err(|error| Failure::at("start")(error.into()))?;
+        // Without an answer the keeper is gone.
+        if !matches!(ready.read(&mut [0]), Ok(1)) {
+            kernel::exit_at_once(1);
+        }
+        drop(ready);
+        if !self.policy.network {
+            raise_loopback().map_err(Failure::at("raise the loopback interface"))?;
+        }
+        // A name that is found without asking the network.
+        rustix::system::sethostname(b"localhost")
+            .map_err(|error| Failure::at("set the host name")(error.into()))?;
+        View::make(self.policy)?;
+        let program = match kernel::fork().map_err(Failure::at("fork"))? {
+            Forked::Child => {
+                drop(say_status);
+                let failure = confine::become_program(self.policy, self.common, &output);
+                let mut report = report;
+                serde_json::to_writer(&mut report, &failure).ok();
+                kernel::exit_at_once(127)
+            }
+            Forked::Parent(program) => program,
+        };
+        drop(output);
+        kernel::pass_on_termination(Some(program));
+        loop {
+            match rustix::process::wait(WaitOptions::empty()) {
+                Ok(Some((pid, status))) if pid == program => {
+                    kernel::pass_on_termination(None);
+                    let code = status.exit_status();
+                    let code = code.or(status.terminating_signal().map(|signal| -signal));
+                    // Without it the keeper says that it does not know.
+                    say_status.write_all(&code.unwrap_or(-1).to_ne_bytes()).ok();
+                    kernel::exit_at_once(0)
+                }
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => kernel::exit_at_once(1),
+            }
+        }
+    }
+}
+
+fn raise_loopback() -> io::Result<()> {
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        None,
+    )?;
+    kernel::raise_loopback(socket.as_fd())
+}
+
+/// Something of the machine that is seen inside.
+struct Seen {
+    /// Where, as an absolute path.
+    at: PathBuf,
+    tree: OwnedFd,
+    is_folder: bool,
+}
+
+/// A root directory under construction. It is mounted over the sandbox's own folder, which exists for sure.
+struct View {
+    root: OwnedFd,
+}
+
+const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
+    .union(MountAttrFlags::MOUNT_ATTR_NOSUID)
+    .union(MountAttrFlags::MOUNT_ATTR_NODEV);
+const WRITABLE: MountAttrFlags =
+    MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
+const DEVICE: MountAttrFlags =
+    MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
+
+impl View {
+    /// Makes the view, and makes it this process's.
+    fn make(policy: &Policy) -> Outcome<()> {
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        rustix::mount::mount_change("/", private)
+            .map_err(|error| Failure::at("mount /")(error.into()))?;
+        // All of it is held before anything is mounted over anything.
+        let seen = everything(policy)?;
+        let shared_proc = policy.rung == Rung::Namespaces { shared_proc: true };
+        let proc = shared_proc.then(|| take(Path::new("/proc"), WRITABLE));
+        let proc = proc.transpose()?;
+        file_system(
+            "tmpfs",
+            &policy.root,
+            MountFlags::NOSUID | MountFlags::NODEV,
+            Some(c"size=1m,mode=755"),
+        )?;
+        let open = || -> io::Result<Self> {
+            std::env::set_current_dir(&policy.root)?;
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let root = rustix::fs::open(".", flags, Mode::empty())?;
+            Ok(Self { root })
+        };
+        let view = open().map_err(Failure::at("mount the root"))?;
+        view.fill(&seen, proc.as_ref())?;
+        view.enter().map_err(Failure::at("pivot_root"))
+    }
+
+    fn fill(&self, seen: &[Seen], proc: Option<&Seen>) -> Outcome<()> {
+        let shape = || -> io::Result<()> {
+            for folder in ["proc", "tmp", "dev/shm", "dev/pts", "var"] {
+                self.point(Path::new(folder), true)?;
+            }
+            for (name, target) in [
+                ("dev/fd", "/proc/self/fd"),
+                ("dev/stdin", "/proc/self/fd/0"),
+                ("dev/stdout", "/proc/self/fd/1"),
+                ("dev/stderr", "/proc/self/fd/2"),
+                ("dev/ptmx", "pts/ptmx"),
+                ("var/tmp", "../tmp"),
+            ] {
+                rustix::fs::symlinkat(target, &self.root, name)?;
+            }
+            for path in visible::LINKED {
+                if let Ok(target) = std::fs::read_link(path) {
+                    rustix::fs::symlinkat(&target, &self.root, relative(Path::new(path)))?;
+                }
+            }
+            Ok(())
+        };
+        shape().map_err(Failure::at("make the root"))?;
+        let quiet = MountFlags::NOSUID | MountFlags::NODEV;
+        match proc {
+            Some(proc) => self.place(proc)?,
+            None => file_system("proc", "proc", quiet | MountFlags::NOEXEC, None)?,
+        }
+        let shm = quiet | MountFlags::NOEXEC;
+        file_system("tmpfs", "dev/shm", shm, Some(c"size=64m,mode=1777"))?;
+        // A program without terminals still does most things.
+        file_system(
+            "devpts",
+            "dev/pts",
+            MountFlags::NOSUID | MountFlags::NOEXEC,
+            Some(c"newinstance,ptmxmode=0666,mode=0620"),
+        )
+        .ok();
+        seen.iter().try_for_each(|one| self.place(one))
+    }
+
+    /// Puts something in its place.
+    fn place(&self, seen: &Seen) -> Outcome<()> {
+        let put = || -> io::Result<()> {
+            let point = self.point(relative(&seen.at), seen.is_folder)?;
+            let by_descriptor =
+                MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+            Ok(rustix::mount::move_mount(
+                &seen.tree,
+                "",
+                &point,
+                "",
+                by_descriptor,
+            )?)
+        };
+        put().map_err(Failure::at(format!("bind {}", seen.at.display())))
+    }
+
+    /// Opens the place for a mount, after making it if need be. Follows no link: some of the folders above
+    /// it may be a program's, from an earlier command in this sandbox.
+    fn point(&self, path: &Path, is_folder: bool) -> rustix::io::Result<OwnedFd> {
+        let mut names = path.components().peekable();
+        let mut above: Option<OwnedFd> = None;
+        while let Some(Component::Normal(name)) = names.next() {
+            let parent = above.as_ref().unwrap_or(&self.root).as_fd();
+            let name = CString::new(name.as_bytes()).map_err(|_| Errno::INVAL)?;
+            above = Some(if names.peek().is_none() && !is_folder {
+                file_at(parent, &name)?
+            } else {
+                folder_at(parent, &name)?
+            });
+        }
+        above.ok_or(Errno::INVAL)
+    }
+
+    /// Makes it the root directory; nothing else can be reached then.
+    fn enter(self) -> io::Result<()> {
+        rustix::process::pivot_root(".", ".")?;
+        rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+        kernel::restrict_mount(
+            self.root.as_fd(),
+            MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into(),
+            false,
+        )
+    }
+}
+
+/// Takes hold of all that is seen inside, the folders above before those below.
+fn everything(policy: &Policy) -> Outcome<Vec<Seen>> {
+    let mut seen = Vec::new();
+    for device in visible::DEVICES {
+        let path = Path::new("/dev").join(device);
+        if path.exists() {
+            seen.push(take(&path, DEVICE)?);
+        }
+    }
+    let is_own_folder = |path: &&Path| std::fs::symlink_metadata(path).is_ok_and(|it| it.is_dir());
+    let system = visible::SYSTEM
+        .iter()
+        .chain(&visible::LINKED)
+        .map(Path::new);
+    for path in system.filter(is_own_folder) {
+        seen.push(take(path, READ_ONLY)?);
+    }
+    let mut readable = policy.readable.clone();
+    readable.extend(visible::moved());
+    readable.sort();
+    let mut last: Option<PathBuf> = None;
+    for path in readable {
+        let within = |above: &PathBuf| path.starts_with(above);
+        if !visible::is_system(&path) && !last.as_ref().is_some_and(within) && path.exists() {
+            seen.push(take(&path, READ_ONLY)?);
+            last = Some(path);
+        }
+    }
+    for path in &policy.writable {
+        seen.push(take(path, WRITABLE)?);
+    }
+    let mut tmp = take(&policy.tmp, WRITABLE)?;
+    tmp.at = "/tmp".into();
+    seen.push(tmp);
+    seen.sort_by(|a, b| a.at.cmp(&b.at));
+    Ok(seen)
+}
+
+/// Takes hold of a file or folder, with all that is mounted below it.
+fn take(path: &Path, attributes: MountAttrFlags) -> Outcome<Seen> {
+    let hold = || -> io::Result<Seen> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_RECURSIVE;
+        let tree = rustix::mount::open_tree(CWD, path, flags)?;
+        kernel::restrict_mount(tree.as_fd(), attributes.bits().into(), true)?;
+        let mode = rustix::fs::fstat(&tree)?.st_mode;
+        Ok(Seen {
+            at: path.to_owned(),
+            tree,
+            is_folder: rustix::fs::FileType::from_raw_mode(mode).is_dir(),
+        })
+    };
+    hold().map_err(Failure::at(format!("bind {}", path.display())))
+}
+
+fn file_system(
+    kind: &str,
+    at: impl AsRef<Path>,
+    flags: MountFlags,
+    options: Option<&std::ffi::CStr>,
+) -> Outcome<()> {
+    rustix::mount::mount(kind, at.as_ref(), kind, flags, options)
+        .map_err(|error| Failure::at(format!("mount {kind}"))(error.into()))
+}
+
+fn relative(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
+}
+
+fn folder_at(parent: BorrowedFd<'_>, name: &CString) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = || rustix::fs::openat(parent, name, flags, Mode::empty());
+    match open() {
+        Err(Errno::NOENT) => {}
+        Err(Errno::NOTDIR | Errno::LOOP) => {
+            rustix::fs::unlinkat(parent, name, AtFlags::empty())?;
+        }
+        other => return other,
+    }
+    rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
+    open()
+}
+
+fn file_at(parent: BorrowedFd<'_>, name: &CString) -> rustix::io::Result<OwnedFd> {
+    let make = OFlags::CREATE | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    rustix::fs::openat(
+        parent,
+        name,
+        make | OFlags::CLOEXEC,
+        Mode::from_raw_mode(0o644),
+    )
+}

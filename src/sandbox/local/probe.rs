@@ -1,0 +1,204 @@
+//! Trying the rungs out.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::protocol::{Failure, Policy, Rung};
+use super::rungs::{self, Chosen, Refusal};
+use super::{Isolation, Shared, place, remove, run, users};
+use crate::name::SandboxId;
+use crate::quantity::ByteCount;
+use crate::sandbox::{Command, CommandEnd, ErrorKind, OutputSink, SandboxError, Stream};
+
+/// How long a program that does nothing may take.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Chooses a rung.
+///
+/// # Errors
+/// When none of those that were asked for works.
+pub(super) async fn choose(shared: &Shared, asked: Isolation) -> Result<Chosen, SandboxError> {
+    if shared.helper.is_none() {
+        return match asked {
+            Isolation::Auto | Isolation::Process => Ok(without_helper()),
+            Isolation::Landlock | Isolation::Namespaces => Err(rungs::none(asked, &[])),
+        };
+    }
+    let mut refusals = Vec::new();
+    for rung in rungs::candidates(asked) {
+        match attempt(shared, rung).await? {
+            Ok(mut chosen) => {
+                chosen.refusals = refusals;
+                return Ok(chosen);
+            }
+            Err(failure) => refusals.push(Refusal { rung, failure }),
+        }
+    }
+    Err(rungs::none(asked, &refusals))
+}
+
+/// Says of each rung whether it works here, and else why not.
+pub(super) async fn explain(shared: &Shared) -> Vec<String> {
+    let mut lines = Vec::new();
+    for rung in rungs::candidates(Isolation::Auto) {
+        let name = rungs::name(rung);
+        lines.push(match attempt(shared, rung).await {
+            Ok(Ok(chosen)) => {
+                let root = chosen.why_root.map_or_else(String::new, |why| {
+                    format!(", as root without capabilities: {why}")
+                });
+                format!("{name}: works{root}")
+            }
+            Ok(Err(failure)) => Refusal { rung, failure }.to_string(),
+            Err(error) => format!("{name}: {error}"),
+        });
+    }
+    lines
+}
+
+fn without_helper() -> Chosen {
+    Chosen {
+        rung: Rung::Process { filtered: false },
+        own_user: false,
+        why_root: None,
+        landlock: None,
+        refusals: Vec::new(),
+    }
+}
+
+/// Runs a program that does nothing on a rung.
+async fn attempt(shared: &Shared, rung: Rung) -> Result<Result<Chosen, Failure>, SandboxError> {
+    let landlock = landlock();
+    if rung == Rung::Landlock
+        && let Err(failure) = &landlock
+    {
+        return Ok(Err(failure.clone()));
+    }
+    let mut chosen = Chosen {
+        rung,
+        own_user: users::can_be_had(),
+        why_root: None,
+        landlock: landlock.ok(),
+        refusals: Vec::new(),
+    };
+    if !chosen.own_user {
+        return Ok(run_nothing(shared, rung, false).await?.map(|()| chosen));
+    }
+    let unreadable = match rung {
+        // What is bound is reached by another path.
+        Rung::Namespaces { .. } => None,
+        Rung::Landlock | Rung::Process { .. } => unreadable(shared).await,
+    };
+    let first = run_nothing(shared, rung, unreadable.is_none()).await?;
+    if unreadable.is_some() || first.is_ok() {
+        chosen.own_user = unreadable.is_none();
+        chosen.why_root = unreadable;
+        return Ok(first.map(|()| chosen));
+    }
+    let second = run_nothing(shared, rung, false).await?;
+    chosen.own_user = false;
+    chosen.why_root = first.err().map(|failure| failure.to_string());
+    Ok(second.map(|()| chosen))
+}
+
+/// The Python of this user, when other users cannot read it.
+async fn unreadable(shared: &Shared) -> Option<String> {
+    let command = command(&["python3"]);
+    let (program, _) = shared.programs.find(&command, Path::new("/")).await.ok()?;
+    let closed = !users::open_to_all(&program.file);
+    closed.then(|| format!("other users cannot read {}", program.file.display()))
+}
+
+#[cfg(target_os = "linux")]
+fn landlock() -> Result<u32, Failure> {
+    let version = super::kernel::landlock_version().map_err(Failure::at("landlock"))?;
+    if version < rungs::LANDLOCK_FILES {
+        return Err(Failure {
+            stage: "landlock".to_owned(),
+            errno: libc::EOPNOTSUPP,
+        });
+    }
+    Ok(version)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn landlock() -> Result<u32, Failure> {
+    Err(Failure {
+        stage: "landlock".to_owned(),
+        errno: libc::ENOSYS,
+    })
+}
+
+fn command(program: &[&str]) -> Command {
+    Command {
+        programs: vec![program.iter().map(|&word| word.to_owned()).collect()],
+        arguments: Vec::new(),
+        env: std::collections::BTreeMap::new(),
+        limit: LIMIT,
+        output_limit: ByteCount(0),
+        then_collect: None,
+    }
+}
+
+/// Nothing is written.
+struct Nowhere;
+
+impl OutputSink for Nowhere {
+    fn write(&mut self, _: Stream, _: &[u8]) {}
+    fn dropped(&mut self, _: Stream, _: u64) {}
+}
+
+async fn run_nothing(
+    shared: &Shared,
+    rung: Rung,
+    own_user: bool,
+) -> Result<Result<(), Failure>, SandboxError> {
+    let user = own_user.then(|| shared.users.next());
+    let made = place::Place::for_probe(&shared.base);
+    let place = made.map_err(|error| {
+        SandboxError::new(ErrorKind::Machine, "create a sandbox", error.to_string())
+            .with_hint(super::BASE_HINT)
+    })?;
+    let tried = async {
+        let root = place.root();
+        if let Err(error) = place.create(user) {
+            return Ok(Err(Failure::at("make a folder")(error.into())));
+        }
+        let command = command(&["true"]);
+        let policy = Policy {
+            rung,
+            program: rungs::nothing().unwrap_or_else(|| "/bin/true".into()),
+            arguments: Vec::new(),
+            env: Vec::new(),
+            work: root.join(place::WORK),
+            writable: vec![root.join(place::WORK)],
+            readable: Vec::new(),
+            tmp: root.join(place::TMP),
+            root,
+            network: true,
+            user,
+            limits: shared.limits,
+            limit: LIMIT,
+        };
+        let id = SandboxId::new("probe");
+        let context = run::Context {
+            helper: shared.helper.as_ref(),
+            id: &id,
+            orphans: &shared.orphans,
+        };
+        let ran = run::run(&context, &policy, &command, &mut Nowhere).await?;
+        Ok(match ran {
+            run::Ran::Refused(failure) => Err(failure),
+            run::Ran::Ended(result) if result.end == CommandEnd::Exited(0) => Ok(()),
+            // A sandbox in which nothing can run.
+            run::Ran::Ended(_) => Err(Failure {
+                stage: format!("run {}", policy.program.display()),
+                errno: libc::EPERM,
+            }),
+        })
+    };
+    let outcome = tried.await;
+    // What stays is swept later.
+    remove::tree(&place.run).ok();
+    outcome
+}

@@ -1,0 +1,262 @@
+//! Process trees: who is in them, how they are ended.
+//!
+//! Promises: a process is only ever signalled while its id cannot have passed to another one, because it
+//! is an unreaped child, leads the group of one, or is held by a descriptor.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitIdOptions, WaitOptions, WaitStatus};
+
+/// How often children that cannot be ended are looked at again, and how long between.
+const PATIENCE: (u32, Duration) = (100, Duration::from_millis(10));
+
+/// Makes every orphan among the descendants of this process its child.
+pub(super) fn adopt_orphans() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    Ok(())
+}
+
+/// A descriptor that becomes readable when a child of this process has ended.
+pub(super) fn exit_watch(child: Pid) -> io::Result<OwnedFd> {
+    #[cfg(target_os = "linux")]
+    if let Ok(pidfd) = rustix::process::pidfd_open(child, rustix::process::PidfdFlags::empty()) {
+        return Ok(pidfd);
+    }
+    let (watch, held) = std::os::unix::net::UnixStream::pair()?;
+    std::thread::Builder::new().spawn(move || {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while let Err(Errno::INTR) =
+            rustix::process::waitid(rustix::process::WaitId::Pid(child), options)
+        {}
+        drop(held);
+    })?;
+    Ok(watch.into())
+}
+
+/// A process of somebody else's, which can be ended.
+#[derive(Debug)]
+pub(super) struct Held {
+    #[cfg(target_os = "linux")]
+    process: Option<OwnedFd>,
+    #[cfg(not(target_os = "linux"))]
+    process: Pid,
+}
+
+impl Held {
+    /// Takes hold of a process that is known to live.
+    pub(super) fn take(process: Pid) -> Self {
+        #[cfg(target_os = "linux")]
+        let process =
+            rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty()).ok();
+        Self { process }
+    }
+
+    /// Ends it. One that is gone stays so.
+    pub(super) fn kill(self) {
+        #[cfg(target_os = "linux")]
+        if let Some(process) = self.process {
+            rustix::process::pidfd_send_signal(&process, Signal::KILL).ok();
+        }
+        #[cfg(not(target_os = "linux"))]
+        rustix::process::kill_process(self.process, Signal::KILL).ok();
+    }
+}
+
+/// Ends a child of this process that leads a process group, that group, and all that was adopted; waits
+/// until they are gone. Returns how the child ended. Blocks.
+pub(super) fn end_descendants(leader: Pid) -> Option<WaitStatus> {
+    let mut end = None;
+    let mut unmoved = 0;
+    // Blocking is safe only after a signal that cannot be refused.
+    let mut options = match rustix::process::kill_process_group(leader, Signal::KILL) {
+        Ok(()) => WaitOptions::empty(),
+        Err(_) => WaitOptions::NOHANG,
+    };
+    loop {
+        match rustix::process::wait(options) {
+            Ok(Some((pid, status))) => {
+                if pid == leader {
+                    end = Some(status);
+                }
+                options = WaitOptions::NOHANG;
+            }
+            // All that was killed so far is reaped, and something is left.
+            Ok(None) if unmoved < PATIENCE.0 => {
+                if end_children() {
+                    options = WaitOptions::empty();
+                } else {
+                    unmoved += 1;
+                    pause();
+                }
+            }
+            Err(Errno::INTR) => {}
+            // Nothing left, or only what belongs to another user (`sudo`).
+            Ok(None) | Err(_) => return end,
+        }
+    }
+}
+
+/// Takes leave of the children that have ended, but for one whose end somebody waits for.
+#[cfg(target_os = "linux")]
+pub(super) fn reap_all_but(awaited: Pid) {
+    for child in children(rustix::process::getpid()) {
+        if child != awaited {
+            // Most of them live.
+            rustix::process::waitpid(Some(child), WaitOptions::NOHANG).ok();
+        }
+    }
+}
+
+/// A keeper's one thread may sleep: there is nothing else for it to do.
+#[expect(clippy::disallowed_methods, reason = "not a thread of a runtime")]
+fn pause() {
+    std::thread::sleep(PATIENCE.1);
+}
+
+/// Signals the children that this process has now, with the groups they lead. Returns whether there was one.
+#[cfg(target_os = "linux")]
+fn end_children() -> bool {
+    let mut any = false;
+    for pid in children(rustix::process::getpid()) {
+        any |= rustix::process::kill_process(pid, Signal::KILL).is_ok();
+        // Most lead none.
+        rustix::process::kill_process_group(pid, Signal::KILL).ok();
+    }
+    any
+}
+
+/// Signals the children that this process has now. Without adoption there are none but the first.
+#[cfg(not(target_os = "linux"))]
+fn end_children() -> bool {
+    false
+}
+
+/// The children of a process. One that is gone has none.
+#[cfg(target_os = "linux")]
+pub(super) fn children(of: Pid) -> Vec<Pid> {
+    listed_children(of).unwrap_or_else(|_| {
+        // A kernel without `CONFIG_PROC_CHILDREN`.
+        processes().filter(|pid| parent(*pid) == Some(of)).collect()
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn listed_children(of: Pid) -> io::Result<Vec<Pid>> {
+    let mut found = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{of}/task"))? {
+        let text = std::fs::read_to_string(task?.path().join("children"))?;
+        found.extend(text.split_ascii_whitespace().filter_map(parse_pid));
+    }
+    Ok(found)
+}
+
+#[cfg(target_os = "linux")]
+fn processes() -> impl Iterator<Item = Pid> {
+    std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| parse_pid(entry.file_name().to_str()?))
+}
+
+/// How many processes and threads this user has. 0 where that cannot be told.
+#[cfg(target_os = "linux")]
+pub(super) fn count_mine() -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    let me = rustix::process::getuid().as_raw();
+    let folders = processes().filter_map(|pid| {
+        let tasks = std::fs::metadata(format!("/proc/{pid}/task")).ok()?;
+        (tasks.uid() == me).then(|| tasks.nlink().saturating_sub(2))
+    });
+    folders.sum()
+}
+
+/// How many processes this user has: not to be told here.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn count_mine() -> u64 {
+    0
+}
+
+#[cfg(target_os = "linux")]
+fn parse_pid(text: &str) -> Option<Pid> {
+    Pid::from_raw(text.parse().ok()?)
+}
+
+#[cfg(target_os = "linux")]
+fn parent(pid: Pid) -> Option<Pid> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may itself hold any character.
+    let (_, rest) = stat.rsplit_once(')')?;
+    parse_pid(rest.split_ascii_whitespace().nth(1)?)
+}
+
+/// Ends every process that was started with a `TMPDIR` below this folder. For what lost its keeper, or
+/// never had one: a process that changed its own environment block escapes. Blocks.
+///
+/// Where processes cannot be looked at this way, nothing happens.
+#[cfg(target_os = "linux")]
+#[expect(clippy::disallowed_methods, reason = "callers know that it blocks")]
+pub(super) fn end_marked(folder: &Path) {
+    let mut unclear = 0;
+    for _ in 0..PATIENCE.0 {
+        let marks: Vec<Mark> = processes().map(|pid| end_if_marked(pid, folder)).collect();
+        if marks.contains(&Mark::Ended) {
+            continue;
+        }
+        // Most of these stay unclear for ever.
+        if !marks.contains(&Mark::Unclear) || unclear == 3 {
+            return;
+        }
+        unclear += 1;
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Ends nothing: processes cannot be looked at here.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn end_marked(_folder: &Path) {}
+
+#[cfg(target_os = "linux")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// It was marked, and is no more.
+    Ended,
+    /// It is somebody else's.
+    Other,
+    /// It shows no environment: it has none, or is just becoming another program.
+    Unclear,
+}
+
+#[cfg(target_os = "linux")]
+fn end_if_marked(pid: Pid, folder: &Path) -> Mark {
+    use std::os::unix::ffi::OsStrExt as _;
+    if pid == rustix::process::getpid() {
+        return Mark::Other;
+    }
+    let Ok(held) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else {
+        return Mark::Other;
+    };
+    let Ok(environ) = std::fs::read(format!("/proc/{pid}/environ")) else {
+        return Mark::Other;
+    };
+    if environ.is_empty() {
+        // Threads of the kernel and zombies have no file.
+        let has_file = std::fs::read_link(format!("/proc/{pid}/exe")).is_ok();
+        return if has_file { Mark::Unclear } else { Mark::Other };
+    }
+    let marked = environ.split(|byte| *byte == 0).any(|variable| {
+        variable
+            .strip_prefix(b"TMPDIR=")
+            .is_some_and(|value| Path::new(std::ffi::OsStr::from_bytes(value)).starts_with(folder))
+    });
+    if marked && rustix::process::pidfd_send_signal(&held, Signal::KILL).is_ok() {
+        Mark::Ended
+    } else {
+        Mark::Other
+    }
+}

@@ -1,0 +1,340 @@
+//! Python environments that are made outside of the sandboxes: once, for all trials and runs that need the
+//! same.
+//!
+//! ```text
+//! <cache>/python/<key>/         one environment, named by what is in it; complete when it holds `.complete`
+//! <cache>/python/<key>.lock     flocked: exclusively while it is made, shared by every forge that uses it
+//! <cache>/{uv,pip}/             the installers' own caches
+//! ```
+//!
+//! Promises: nothing that a candidate brings is executed out here, neither what would have to be built nor
+//! what starts by itself with the environment's Python, nor is an installer told anything by a candidate's
+//! variables. A failed attempt leaves nothing that another could take for an environment. What cannot be
+//! made on these terms is left to the inside of the sandbox.
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::OnceCell;
+
+use super::program::Programs;
+use super::remove;
+use crate::sandbox::{
+    CommandEnd, OutputSink, PreparedPython, PythonEnvironment, PythonPackages, Stream,
+};
+
+mod install;
+mod requirements;
+
+use install::{Installer, Tool};
+use requirements::{Requirements, Unfit};
+
+/// Changes whenever environments are made differently.
+const FORMAT: &str = "1";
+const COMPLETE: &str = ".complete";
+/// How long an environment is kept that nobody uses.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Between two looks at a lock that another forge has.
+const LOCKED: Duration = Duration::from_millis(50);
+
+/// An environment that was made, or an installer's failure.
+#[derive(Debug)]
+struct Made {
+    prepared: PreparedPython,
+    /// What the installers printed.
+    output: Vec<u8>,
+    /// Keeps other forges from removing it.
+    _lock: Option<OwnedFd>,
+}
+
+/// Why there is no [`Made`].
+#[derive(Debug)]
+enum Not {
+    /// It cannot be made out here.
+    Unfit(Unfit),
+    /// It took too long; another trial may have more time.
+    TimedOut(PreparedPython),
+}
+
+type Cell = Arc<OnceCell<Result<Made, Unfit>>>;
+
+/// Makes environments.
+#[derive(Debug)]
+pub(super) struct Pythons {
+    cache: Option<PathBuf>,
+    env: BTreeMap<String, String>,
+    made: Mutex<HashMap<String, Cell>>,
+}
+
+impl Pythons {
+    /// Below this folder; none without one. `env` is for the installers.
+    pub(super) fn new(cache: Option<PathBuf>, env: BTreeMap<String, String>) -> Self {
+        Self {
+            cache,
+            env,
+            made: Mutex::default(),
+        }
+    }
+
+    /// See [`crate::sandbox::Sandbox::prepare_python`].
+    pub(super) async fn prepare(
+        &self,
+        wanted: &PythonEnvironment,
+        work: &Path,
+        programs: &Programs,
+        output: &mut dyn OutputSink,
+    ) -> Option<PreparedPython> {
+        let cache = self.cache.as_deref()?;
+        let prepared = self.try_prepare(cache, wanted, work, programs, output);
+        match prepared.await {
+            Ok(prepared) | Err(Not::TimedOut(prepared)) => Some(prepared),
+            Err(Not::Unfit(why)) => {
+                let line = format!("made inside the sandbox: {why}\n");
+                output.write(Stream::Stderr, line.as_bytes());
+                None
+            }
+        }
+    }
+
+    async fn try_prepare(
+        &self,
+        cache: &Path,
+        wanted: &PythonEnvironment,
+        work: &Path,
+        programs: &Programs,
+        output: &mut dyn OutputSink,
+    ) -> Result<PreparedPython, Not> {
+        let (packages, what) = match &wanted.packages {
+            PythonPackages::File(file) => {
+                let what = format!("-r {}", file.file_name());
+                (Requirements::read(work, file.as_str()), what)
+            }
+            PythonPackages::Inline { packages, .. } => {
+                (Requirements::inline(work, packages), packages.join(" "))
+            }
+        };
+        let packages = packages.map_err(Not::Unfit)?;
+        let requires = match &wanted.packages {
+            PythonPackages::File(_) => None,
+            PythonPackages::Inline {
+                requires_python, ..
+            } => requires_python.clone(),
+        };
+        if let Some(requires) = requires.as_deref().filter(|it| !is_specifier(it)) {
+            let requires = crate::plain::short(requires, 80);
+            return Err(Not::Unfit(format!("`{requires}` is no range of versions")));
+        }
+        let tool = Tool::find(programs).await.map_err(Not::Unfit)?;
+        let env = self.installer_env(wanted, &tool);
+        let key = key(&tool, &packages, requires.as_deref(), &env);
+        let installer = Installer {
+            folder: cache.join("python").join(&key),
+            cache,
+            env,
+            requires,
+            packages,
+            tool,
+            what,
+        };
+        let cell = {
+            let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(made.entry(key).or_default())
+        };
+        let making = cell.get_or_init(|| make(&installer));
+        let Ok(made) = tokio::time::timeout(wanted.limit, making).await else {
+            return Err(Not::TimedOut(PreparedPython {
+                end: CommandEnd::TimedOut,
+                ..installer.prepared()
+            }));
+        };
+        match made {
+            Ok(made) => {
+                output.write(Stream::Stderr, &made.output);
+                Ok(made.prepared.clone())
+            }
+            Err(why) => Err(Not::Unfit(why.clone())),
+        }
+    }
+
+    /// What an installer gets; nothing of it comes from a candidate.
+    fn installer_env(&self, wanted: &PythonEnvironment, tool: &Tool) -> BTreeMap<String, String> {
+        let mut env = self.env.clone();
+        env.extend(wanted.installer_env.clone());
+        env.insert("PATH".to_owned(), tool.path.clone());
+        env.insert("LANG".to_owned(), "C.UTF-8".to_owned());
+        // Whoever has told pip of a mirror has told forge, whichever installer it takes.
+        for (pip, uv) in install::SAME {
+            if let Some(value) = env.get(pip).cloned() {
+                env.entry(uv.to_owned()).or_insert(value);
+            }
+        }
+        env
+    }
+}
+
+/// Whether a text says which versions will do, like `>=3.11,<4`. Installers take a path for a Python too,
+/// and would start it.
+fn is_specifier(text: &str) -> bool {
+    let one = |part: &str| {
+        let version = part.trim().trim_start_matches(['<', '>', '=', '!', '~']);
+        let plain = |c: char| c.is_ascii_alphanumeric() || ".*+ ".contains(c);
+        version.len() < part.trim().len() && version.chars().all(plain)
+    };
+    text.split(',').all(one)
+}
+
+/// The name of an environment: the same for all that would be alike.
+fn key(
+    tool: &Tool,
+    packages: &Requirements,
+    requires: Option<&str>,
+    env: &BTreeMap<String, String>,
+) -> String {
+    let mut digest = Sha256::new();
+    let mut say = |part: &[u8]| {
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    };
+    say(FORMAT.as_bytes());
+    say(tool.digest().as_bytes());
+    say(requires.unwrap_or_default().as_bytes());
+    let asks = |name: &str| name.starts_with("UV_") || name.starts_with("PIP_");
+    for (name, value) in env.iter().filter(|(name, _)| asks(name)) {
+        say(name.as_bytes());
+        say(value.as_bytes());
+    }
+    say(&packages.digest.clone().finalize());
+    let mut key = crate::candidate::hex(&digest.finalize());
+    // Enough to be unique; it is part of the first line of every script in the environment.
+    key.truncate(32);
+    key
+}
+
+/// Makes an environment, or takes the one that is there.
+async fn make(installer: &Installer<'_>) -> Result<Made, Unfit> {
+    let folder = &installer.folder;
+    let cannot = |error: std::io::Error| {
+        let shown = folder.parent().unwrap_or(folder).display();
+        format!("{shown}: {}", crate::tree::reason(&error))
+    };
+    let parent = folder.parent().unwrap_or(folder);
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(parent)
+        .map_err(cannot)?;
+    let mut lock = open_lock(folder).map_err(cannot)?;
+    let complete = folder.join(COMPLETE);
+    loop {
+        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            break;
+        }
+        // Others that use it share it; one that makes it does not.
+        let shared = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared).is_ok();
+        if shared && complete.exists() {
+            break;
+        }
+        if shared {
+            lock = open_lock(folder).map_err(cannot)?;
+        }
+        tokio::time::sleep(LOCKED).await;
+    }
+    let mut prepared = installer.prepared();
+    let mut output = Vec::new();
+    if complete.exists() {
+        touch(&complete);
+    } else {
+        remove::tree(folder).map_err(cannot)?;
+        let ended = installer.install(&mut output).await;
+        if ended.end != CommandEnd::Exited(0) {
+            // It says nothing that is not said already.
+            remove::tree(folder).ok();
+        }
+        if let Some(why) = ended.unfit {
+            return Err(why);
+        }
+        prepared.shown = ended.shown;
+        prepared.said = ended.said;
+        prepared.end = ended.end;
+        if prepared.end == CommandEnd::Exited(0) {
+            std::fs::write(&complete, "").map_err(cannot)?;
+            clean(parent);
+        }
+    }
+    // The one who had it to himself lets others use it; where there is nothing to use, others may try.
+    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared)
+        .map_err(|error| cannot(error.into()))?;
+    let good = prepared.end == CommandEnd::Exited(0);
+    Ok(Made {
+        prepared,
+        output,
+        _lock: good.then_some(lock),
+    })
+}
+
+fn open_lock(folder: &Path) -> std::io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    Ok(rustix::fs::openat(
+        CWD,
+        folder.with_extension("lock"),
+        flags,
+        mode,
+    )?)
+}
+
+/// Says that an environment is used.
+fn touch(complete: &Path) {
+    let file = std::fs::File::options().write(true).open(complete);
+    // It only keeps it from being removed early.
+    drop(file.and_then(|file| file.set_modified(SystemTime::now())));
+}
+
+/// Removes environments that nobody has used for long.
+fn clean(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let folder = entry.path();
+        let used = std::fs::metadata(folder.join(COMPLETE)).and_then(|data| data.modified());
+        let age = used.map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
+        if !age.is_ok_and(|age| age > KEPT) {
+            continue;
+        }
+        let lock = open_lock(&folder).ok();
+        let free = lock.as_ref().is_some_and(|lock| {
+            rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+        });
+        if free && let Err(error) = remove::tree(&folder) {
+            tracing::debug!(%error, folder = %folder.display(), "an old environment stays");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_range_of_versions_is_handed_on() {
+        for good in [">=3.11", ">=3.11, <4", "==3.12.*", "~=3.10", "!= 3.9"] {
+            assert!(is_specifier(good), "{good}");
+        }
+        for bad in [
+            "",
+            "/tmp/python",
+            "python3",
+            "3.11",
+            ">=3,",
+            ">=3,/tmp/x",
+            ">=../x",
+            "--x",
+        ] {
+            assert!(!is_specifier(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! Requirements files: read, and written again in a form in which no installer can find anything that it
+//! would have to build.
+//!
+//! Installing a wheel executes nothing of it; building anything else does. The installers' own switches
+//! for that have holes (one builds what is editable all the same, the other lets the file undo the switch),
+//! so a line that is not known to be harmless makes the whole file one for the inside of the sandbox.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::quantity::ByteCount;
+
+/// The largest requirements file.
+const MAX_FILE: ByteCount = ByteCount::mib(1);
+/// How deep files may name files.
+const MAX_DEPTH: usize = 5;
+/// The most files in a folder of wheels.
+const MAX_WHEELS: usize = 1_000;
+
+/// Options that are followed by a value that is left as it is.
+const WITH_VALUE: [&str; 4] = ["-i", "--index-url", "--extra-index-url", "--trusted-host"];
+const ALONE: [&str; 4] = ["--no-index", "--pre", "--prefer-binary", "--require-hashes"];
+
+/// Why an environment is not to be made outside the sandbox: a sentence fragment.
+pub(super) type Unfit = String;
+
+/// What is to be installed.
+#[derive(Debug, Default)]
+pub(super) struct Requirements {
+    /// The file for the installer, every path in it absolute.
+    pub text: String,
+    /// The same for its `-c`.
+    pub constraints: String,
+    /// Of all that was said and of the local files that were named, wherever they were.
+    pub digest: Sha256,
+}
+
+impl Requirements {
+    /// Reads a file, with those that it names, below a folder.
+    pub(super) fn read(work: &Path, file: &str) -> Result<Self, Unfit> {
+        let mut this = Self::default();
+        let mut text = String::new();
+        this.file(work, &work.join(file), &mut text, MAX_DEPTH)?;
+        this.text = text;
+        Ok(this)
+    }
+
+    /// Takes the packages of a script's block.
+    pub(super) fn inline(work: &Path, packages: &[String]) -> Result<Self, Unfit> {
+        let mut this = Self::default();
+        let mut text = String::new();
+        for package in packages {
+            this.said(package);
+            if !package.is_ascii() {
+                return Err(unknown(package));
+            }
+            let line = this.requirement(work, package.trim())?;
+            writeln!(text, "{line}").ok();
+        }
+        this.text = text;
+        Ok(this)
+    }
+
+    fn said(&mut self, text: &str) {
+        self.digest.update((text.len() as u64).to_le_bytes());
+        self.digest.update(text);
+    }
+
+    fn file(
+        &mut self,
+        work: &Path,
+        file: &Path,
+        to: &mut String,
+        depth: usize,
+    ) -> Result<(), Unfit> {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let below = file
+            .components()
+            .all(|part| part != std::path::Component::ParentDir);
+        let Some(depth) = depth
+            .checked_sub(1)
+            .filter(|_| below && file.starts_with(work))
+        else {
+            return Err(format!(
+                "`{name}` is named from outside or from too far away"
+            ));
+        };
+        let text = crate::tree::read_text(file, MAX_FILE)
+            .map_err(|problem| format!("`{name}` cannot be read: {}", problem.message))?;
+        self.said(&text);
+        for line in logical_lines(&text) {
+            // Some control characters end a line for one installer and not for another.
+            if !line
+                .chars()
+                .all(|c| c.is_ascii_graphic() || c == ' ' || c == '\t')
+            {
+                return Err(unknown(&line));
+            }
+            self.line(work, &line, to, depth)?;
+        }
+        Ok(())
+    }
+
+    fn line(
+        &mut self,
+        work: &Path,
+        line: &str,
+        to: &mut String,
+        depth: usize,
+    ) -> Result<(), Unfit> {
+        if !line.starts_with('-') {
+            let line = self.requirement(work, line)?;
+            writeln!(to, "{line}").ok();
+            return Ok(());
+        }
+        let spaced = match line.split_once('=') {
+            Some((option, value)) if !option.contains(' ') => format!("{option} {value}"),
+            Some(_) | None => line.to_owned(),
+        };
+        let mut words = spaced.split_whitespace();
+        while let Some(option) = words.next() {
+            if ALONE.contains(&option) {
+                writeln!(to, "{option}").ok();
+                continue;
+            }
+            let value = words.next().unwrap_or_default();
+            if value.is_empty() || value.contains('$') {
+                return Err(unknown(line));
+            }
+            match option {
+                _ if WITH_VALUE.contains(&option) => writeln!(to, "{option} {value}").ok(),
+                "--only-binary" if value == ":all:" => Some(()),
+                "-f" | "--find-links" => {
+                    let value = self.links(work, value)?;
+                    writeln!(to, "{option} {value}").ok()
+                }
+                "-r" | "--requirement" => {
+                    self.file(work, &work.join(value), to, depth)?;
+                    Some(())
+                }
+                "-c" | "--constraint" => {
+                    let mut text = String::new();
+                    self.file(work, &work.join(value), &mut text, depth)?;
+                    self.constraints.push_str(&text);
+                    Some(())
+                }
+                _ => return Err(unknown(line)),
+            };
+        }
+        Ok(())
+    }
+
+    /// Where wheels are looked for: an address, or a folder of this machine.
+    fn links(&mut self, work: &Path, value: &str) -> Result<String, Unfit> {
+        if is_address(value) {
+            return Ok(value.to_owned());
+        }
+        let path = local(work, value);
+        let entries = std::fs::read_dir(&path).map_err(|_| unknown(value))?;
+        let mut files: Vec<PathBuf> = entries
+            .take(MAX_WHEELS)
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|it| it == "whl"))
+            .collect();
+        files.sort();
+        for file in files {
+            self.wheel(&file)?;
+        }
+        plain(&path)
+    }
+
+    /// A requirement: a name with versions, or a wheel.
+    fn requirement(&mut self, work: &Path, line: &str) -> Result<String, Unfit> {
+        let words = line.split_whitespace();
+        let mut options = words.filter(|word| word.starts_with('-'));
+        if line.contains(['$', '\\']) || options.any(|word| !word.starts_with("--hash=")) {
+            return Err(unknown(line));
+        }
+        let end = line.find([' ', ';', '\t']).unwrap_or(line.len());
+        let (first, rest) = line.split_at(end);
+        // `name @ address`, with or without spaces.
+        if let Some((name, target)) = line.split_once('@')
+            && is_name(name.trim())
+        {
+            let target = target.trim();
+            let end = target.find([' ', '\t']).unwrap_or(target.len());
+            let (target, rest) = target.split_at(end);
+            let target = self.target(work, target)?;
+            return Ok(format!("{} @ {target}{rest}", name.trim()));
+        }
+        if is_address(first) || first.starts_with("file:") || first.contains('/') {
+            return Ok(format!("{}{rest}", self.target(work, first)?));
+        }
+        if is_wheel(first) {
+            return Ok(format!("{}{rest}", self.target(work, first)?));
+        }
+        let mut extras = false;
+        let end = line.find(|c| {
+            extras = (extras || c == '[') && c != ']';
+            !extras && "<>=!~(;, \t".contains(c)
+        });
+        let name = &line[..end.unwrap_or(line.len())];
+        let archive = [
+            ".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".tbz", ".txz", ".tlz", ".lz",
+        ];
+        let lower = first.to_ascii_lowercase();
+        if !is_name(name) || archive.iter().any(|ending| lower.ends_with(ending)) {
+            return Err(unknown(line));
+        }
+        Ok(line.to_owned())
+    }
+
+    /// What is installed from an address or a path: only a wheel.
+    fn target(&mut self, work: &Path, target: &str) -> Result<String, Unfit> {
+        let bare = target.split(['#', '?']).next().unwrap_or_default();
+        if !is_wheel(bare) {
+            return Err(unknown(target));
+        }
+        if is_address(target) {
+            return Ok(target.to_owned());
+        }
+        let path = local(work, bare);
+        self.wheel(&path)?;
+        // An escaped address cannot be mistaken for something else.
+        let path = plain(&path)?;
+        Ok(format!("file://{path}{}", &target[bare.len()..]))
+    }
+
+    fn wheel(&mut self, file: &Path) -> Result<(), Unfit> {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let hash = crate::tree::hash_file(file)
+            .map_err(|error| format!("`{name}` cannot be read: {}", crate::tree::reason(&error)))?;
+        self.said(&name);
+        self.said(&hash);
+        Ok(())
+    }
+}
+
+fn unknown(line: &str) -> Unfit {
+    let line = crate::plain::short(line, 80);
+    format!("`{line}` may need more than a wheel")
+}
+
+/// A path of this machine that an address or a relative path means.
+fn local(work: &Path, text: &str) -> PathBuf {
+    let path = text.strip_prefix("file:").unwrap_or(text);
+    let path = path.strip_prefix("//localhost").unwrap_or(path);
+    let path = path.strip_prefix("//").unwrap_or(path);
+    super::super::program::clean(&work.join(path))
+}
+
+/// A path that means itself wherever it is written.
+fn plain(path: &Path) -> Result<String, Unfit> {
+    let text = path.to_string_lossy();
+    let safe = |c: char| c.is_ascii_alphanumeric() || "/._-+~@".contains(c);
+    if text.chars().all(safe) {
+        return Ok(text.into_owned());
+    }
+    Err(unknown(&text))
+}
+
+fn is_address(text: &str) -> bool {
+    text.starts_with("https://") || text.starts_with("http://")
+}
+
+fn is_wheel(text: &str) -> bool {
+    Path::new(text).extension().is_some_and(|it| it == "whl")
+}
+
+/// Whether it is a project's name, with or without extras.
+fn is_name(text: &str) -> bool {
+    let (name, extras) = text.split_once('[').unwrap_or((text, "]"));
+    let word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let first = name.chars().next();
+    first.is_some_and(|c| c.is_ascii_alphanumeric())
+        && name.chars().all(word)
+        && extras
+            .strip_suffix(']')
+            .is_some_and(|it| it.chars().all(|c| word(c) || ", ".contains(c)))
+}
+
+/// Lines joined where one ends with `\`, without comments.
+fn logical_lines(text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut open = String::new();
+    for line in text.lines() {
+        let comment = line.trim_start().starts_with('#');
+        if let Some(start) = line.strip_suffix('\\').filter(|_| !comment) {
+            open.push_str(start);
+            continue;
+        }
+        if !comment {
+            open.push_str(line);
+        }
+        lines.push(std::mem::take(&mut open));
+    }
+    lines.push(open);
+    let stripped = lines.iter().map(|line| {
+        let end = line.find(" #").or_else(|| line.find("\t#"));
+        line[..end.unwrap_or(line.len())].trim().to_owned()
+    });
+    stripped.filter(|line| !line.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn work() -> tempfile::TempDir {
+        let work = tempfile::tempdir().unwrap();
+        std::fs::create_dir(work.path().join("wheels")).unwrap();
+        std::fs::write(work.path().join("wheels/a-1-py3-none-any.whl"), "a").unwrap();
+        work
+    }
+
+    fn read(work: &Path, text: &str) -> Result<Requirements, Unfit> {
+        std::fs::write(work.join("requirements.txt"), text).unwrap();
+        Requirements::read(work, "requirements.txt")
+    }
+
+    #[test]
+    fn what_needs_only_wheels_is_written_again() {
+        let work = work();
+        let root = work.path().display().to_string();
+        std::fs::write(work.path().join("more.txt"), "more==1\n").unwrap();
+        for (text, expected) in [
+            ("requests\n", "requests\n"),
+            (
+                "# x\n\nrequests[socks, http2]>=2,<3 ; python_version<'4' # y\n",
+                "requests[socks, http2]>=2,<3 ; python_version<'4'\n",
+            ),
+            (
+                "a==1 \\\n  --hash=sha256:1 \\\n  --hash=sha256:2\n",
+                "a==1   --hash=sha256:1   --hash=sha256:2\n",
+            ),
+            ("--index-url=https://x/y\n", "--index-url https://x/y\n"),
+            (
+                "--no-index --find-links wheels\n",
+                "--no-index\n--find-links $/wheels\n",
+            ),
+            (
+                "./wheels/a-1-py3-none-any.whl\n",
+                "file://$/wheels/a-1-py3-none-any.whl\n",
+            ),
+            (
+                "a @ file:wheels/a-1-py3-none-any.whl\n",
+                "a @ file://$/wheels/a-1-py3-none-any.whl\n",
+            ),
+            (
+                "a@https://x/a-1-py3-none-any.whl#sha256=1\n",
+                "a @ https://x/a-1-py3-none-any.whl#sha256=1\n",
+            ),
+            ("-r more.txt\nx", "more==1\nx\n"),
+        ] {
+            let found = read(work.path(), text).unwrap();
+            assert_eq!(found.text, expected.replace('$', &root), "{text}");
+        }
+        let found = read(work.path(), "-c more.txt\nx").unwrap();
+        assert_eq!((&*found.text, &*found.constraints), ("x\n", "more==1\n"));
+    }
+
+    #[test]
+    fn what_could_be_built_is_refused() {
+        let work = work();
+        std::fs::create_dir(work.path().join("pkg")).unwrap();
+        for text in [
+            "-e ./pkg",
+            "-e./pkg",
+            "--editable=./pkg",
+            "-\\\ne ./pkg",
+            "./pkg",
+            "pkg/",
+            ".",
+            "..",
+            "a @ ./pkg",
+            "a @ file:///tmp/a.tar.gz",
+            "git+https://x/y",
+            "a@git+https://x/y.whl",
+            "https://x/a.tar.gz",
+            "a-1.tar.gz",
+            "a-1.ZIP",
+            "--no-binary :all:",
+            "a --no-binary=a",
+            "a --global-option=x",
+            "--pre --no-binary a",
+            "--only-binary :none:",
+            "a ; x\u{c}-e ./pkg",
+            "a ; x\u{2028}-e ./pkg",
+            "--config-settings x",
+            "-r ../more.txt",
+            "-r /etc/passwd",
+            "-r https://x/more.txt",
+            "-r requirements.txt",
+            "-r",
+            "${HOME}/x.whl",
+            "$X",
+            "a\\b",
+            "./missing.whl",
+            "--find-links missing",
+        ] {
+            assert!(read(work.path(), text).is_err(), "{text}");
+        }
+        for text in ["-e ./pkg", "--no-binary=x", "", "a --no-binary=a"] {
+            assert!(
+                Requirements::inline(work.path(), &[text.to_owned()]).is_err(),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_digest_is_of_the_content_not_of_the_place() {
+        let digest = |text: &str, wheel: &str| {
+            let work = work();
+            std::fs::write(work.path().join("wheels/a-1-py3-none-any.whl"), wheel).unwrap();
+            read(work.path(), text).unwrap().digest.finalize()
+        };
+        let text = "--find-links wheels\na\n";
+        assert_eq!(digest(text, "1"), digest(text, "1"));
+        assert_ne!(digest(text, "1"), digest(text, "2"));
+        assert_ne!(digest(text, "1"), digest("a\n--find-links wheels\n", "1"));
+        let path = "./wheels/a-1-py3-none-any.whl";
+        assert_ne!(digest(path, "1"), digest(path, "2"));
+    }
+}

@@ -1,0 +1,193 @@
+//! Which rung of isolation this machine offers: found out by running a program on each.
+//!
+//! Promises: what is reported was seen to work a moment ago, end to end; what was asked for and cannot be
+//! had is an error that names the stage that failed and the remedy.
+
+use std::path::{Path, PathBuf};
+
+use super::protocol::{Failure, Limits, Rung};
+use super::{Isolation, users};
+use crate::quantity::ByteCount;
+use crate::sandbox::{ErrorKind, Network, SandboxError};
+
+/// What local runs are worth, with the reasons.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Chosen {
+    pub rung: Rung,
+    /// Whether each sandbox gets a user of its own.
+    pub own_user: bool,
+    /// Why not, for root.
+    pub why_root: Option<String>,
+    /// The version of Landlock.
+    pub landlock: Option<u32>,
+    /// Better rungs that were tried, the best first.
+    pub refusals: Vec<Refusal>,
+}
+
+/// A rung that this machine does not offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub rung: Rung,
+    pub failure: Failure,
+}
+
+/// The first version of Landlock with which a file cannot be cut off that may not be written.
+pub(super) const LANDLOCK_FILES: u32 = 3;
+/// The first version of Landlock that keeps signals in.
+const LANDLOCK_SIGNALS: u32 = 6;
+
+/// The rungs to try for what was asked for, the best first.
+pub(super) fn candidates(asked: Isolation) -> Vec<Rung> {
+    let namespaces = [false, true].map(|shared_proc| Rung::Namespaces { shared_proc });
+    let process = [true, false].map(|filtered| Rung::Process { filtered });
+    match asked {
+        Isolation::Namespaces => namespaces.into(),
+        Isolation::Landlock => vec![Rung::Landlock],
+        Isolation::Process => process.into(),
+        Isolation::Auto => {
+            let mut all = Vec::from(namespaces);
+            all.push(Rung::Landlock);
+            all.extend(process);
+            all
+        }
+    }
+}
+
+/// How good a rung is, to compare it with what a candidate needs.
+pub(super) fn confines_files(rung: Rung) -> bool {
+    match rung {
+        Rung::Namespaces { .. } | Rung::Landlock => true,
+        Rung::Process { .. } => false,
+    }
+}
+
+/// A rung's name.
+pub(super) fn name(rung: Rung) -> &'static str {
+    match rung {
+        Rung::Namespaces { shared_proc: false } => "namespaces",
+        Rung::Namespaces { shared_proc: true } => "namespaces (shared /proc)",
+        Rung::Landlock => "landlock",
+        Rung::Process { filtered: true } => "process",
+        Rung::Process { filtered: false } => "process (system calls not filtered)",
+    }
+}
+
+impl Chosen {
+    /// What a sandbox does and does not promise, in one line.
+    pub(super) fn text(&self, network: Option<&Network>, limits: Limits) -> String {
+        let network = match network {
+            Some(Network::Block) => "; network: none",
+            Some(Network::Open | Network::Allow(_)) => "; network: host",
+            None => "",
+        };
+        let Limits {
+            memory,
+            disk,
+            processes,
+        } = limits;
+        let promise = match self.rung {
+            Rung::Namespaces { shared_proc: false } => {
+                "namespaces — private files, processes and /tmp".to_owned()
+            }
+            Rung::Namespaces { shared_proc: true } => {
+                "namespaces (shared /proc) — private files, signals and /tmp; the machine's processes can be listed"
+                    .to_owned()
+            }
+            Rung::Landlock => self.landlock_text(),
+            Rung::Process { .. } => {
+                format!("{} — no isolation: scripts can read your files", name(self.rung))
+            }
+        };
+        let root = self.why_root.as_ref();
+        let root = root.map_or_else(String::new, |why| {
+            format!("; as root without capabilities: {why}")
+        });
+        let (memory, disk) = (ByteCount(memory), ByteCount(disk));
+        format!("{promise}{network}; memory {memory}, disk {disk}, {processes} processes{root}")
+    }
+
+    fn landlock_text(&self) -> String {
+        let version = self.landlock.unwrap_or(0);
+        if version < LANDLOCK_SIGNALS {
+            format!("landlock (abi {version}) — files and sockets confined; signals are not")
+        } else {
+            format!("landlock (abi {version}) — files, signals and sockets confined")
+        }
+    }
+
+    /// Why it is not better, for the line at the start of a run.
+    pub(super) fn why_not_better(&self) -> String {
+        match self.refusals.first() {
+            Some(refusal) => format!("; {refusal}"),
+            None => String::new(),
+        }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "no {}: refused at {}", name(self.rung), self.failure)?;
+        match remedy(self.rung, &self.failure) {
+            Some(remedy) => write!(f, " ({remedy})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a user can do about a refusal.
+pub(super) fn remedy(rung: Rung, failure: &Failure) -> Option<String> {
+    let container =
+        "in Docker: `--security-opt seccomp=unconfined --security-opt systempaths=unconfined`";
+    let text = match (rung, failure.stage.as_str(), failure.errno) {
+        (Rung::Landlock, _, libc::ENOSYS | libc::EOPNOTSUPP) => {
+            "the kernel has no Landlock of Linux 6.2 or later: boot with `lsm=landlock,…`"
+        }
+        (Rung::Namespaces { .. }, "clone", libc::ENOSPC) => {
+            "raise it: `sudo sysctl -w user.max_user_namespaces=10000`"
+        }
+        (Rung::Namespaces { .. }, _, _) if users::apparmor_restricts() => {
+            "AppArmor: `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`"
+        }
+        (Rung::Namespaces { .. }, "clone", _) if users::namespaces_are_off() => {
+            "`sudo sysctl -w kernel.unprivileged_userns_clone=1`"
+        }
+        (Rung::Namespaces { .. }, "clone" | "map users" | "mount /" | "mount proc", _) => container,
+        (Rung::Namespaces { .. } | Rung::Landlock | Rung::Process { .. }, _, _) => return None,
+    };
+    Some(text.to_owned())
+}
+
+/// That nothing of what was asked for is to be had.
+pub(super) fn none(asked: Isolation, refusals: &[Refusal]) -> SandboxError {
+    let asked = match asked {
+        Isolation::Auto => "auto",
+        Isolation::Namespaces => "namespaces",
+        Isolation::Landlock => "landlock",
+        Isolation::Process => "process",
+    };
+    // The last one tried asked for the least.
+    let (why, hint) = match refusals.first() {
+        Some(refusal) => (
+            format!("refused at {}", refusal.failure),
+            remedy(refusal.rung, &refusal.failure),
+        ),
+        None => (
+            "forge was not found to help with it".to_owned(),
+            Some("put the program `forge` beside this one or on `PATH`".to_owned()),
+        ),
+    };
+    let message = format!("this machine does not offer `--isolation {asked}`: {why}");
+    let hint = hint.unwrap_or_else(|| {
+        "`forge doctor` shows what it offers; `--isolation auto` takes the best of it".to_owned()
+    });
+    SandboxError::new(ErrorKind::Invalid, "isolate candidates", message).with_hint(hint)
+}
+
+/// Where the program that is run on each rung is.
+pub(super) fn nothing() -> Option<PathBuf> {
+    ["/usr/bin/true", "/bin/true"]
+        .iter()
+        .map(Path::new)
+        .find(|path| path.is_file())
+        .map(Path::to_owned)
+}

@@ -1,0 +1,112 @@
+//! The spawner: forge run again, once per run, that forks a keeper for each command.
+//!
+//! It has one thread, so that forking is safe, and little memory, so that forking is fast: a fork of forge
+//! itself would be neither, and running forge's whole program again for each command costs more than most
+//! commands. It ends with forge, after its keepers, and removes what is left of the run's folder.
+
+use std::ffi::OsStr;
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+
+use super::confine::Common;
+use super::kernel::{self, Forked};
+use super::protocol::{Charter, Frame as _, HELPER_ARGUMENT, HELPER_EXIT, START};
+use super::{keeper, place};
+
+/// Whether this process was started to be a spawner; to be asked before anything else is done.
+#[must_use]
+pub fn is_wanted<S: AsRef<OsStr>>(arguments: &[S]) -> bool {
+    matches!(arguments, [_, only] if only.as_ref() == HELPER_ARGUMENT)
+}
+
+/// Serves the run whose charter arrives on standard input, to its end.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Ok(socket) = take_socket() else {
+        return ExitCode::from(HELPER_EXIT);
+    };
+    match serve(&socket) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Moves the socket away from standard input, where no program shall find it.
+fn take_socket() -> io::Result<UnixStream> {
+    let input = io::stdin();
+    let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&input)?.st_mode);
+    if kind != rustix::fs::FileType::Socket {
+        return Err(Errno::NOTSOCK.into());
+    }
+    Ok(rustix::io::fcntl_dupfd_cloexec(&input, 3)?.into())
+}
+
+fn serve(socket: &UnixStream) -> io::Result<()> {
+    kernel::disinherit();
+    let null = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    // Refused only to the leader of a group, which is what this is for.
+    rustix::process::setsid().ok();
+    let charter = Charter::receive(socket)?;
+    let common = Common::new();
+    kernel::forget_children();
+    while let Some([to_forge, out, err]) = receive(socket)? {
+        // Where this fails, forge hears of it by the end of the socket.
+        if let Ok(Forked::Child) = kernel::fork() {
+            kernel::disinherit();
+            let to_forge = UnixStream::from(to_forge);
+            keeper::serve(&to_forge, [out, err], &common);
+            kernel::exit_at_once(0);
+        }
+    }
+    // Ends when there is no keeper any more; nothing is told of them.
+    rustix::process::wait(rustix::process::WaitOptions::empty()).ok();
+    place::sweep_run(&charter.run)?;
+    Ok(())
+}
+
+/// Receives the descriptors for one keeper. `None` when forge is gone.
+fn receive(socket: &UnixStream) -> io::Result<Option<[OwnedFd; 3]>> {
+    #[cfg(target_os = "linux")]
+    const FLAGS: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+    #[cfg(not(target_os = "linux"))]
+    const FLAGS: RecvFlags = RecvFlags::empty();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    loop {
+        let mut into = [IoSliceMut::new(&mut byte)];
+        match rustix::net::recvmsg(socket, &mut into, &mut control, FLAGS) {
+            Ok(received) if received.bytes == 0 => return Ok(None),
+            Ok(_) => break,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let mut received = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            received.extend(descriptors);
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    for descriptor in &received {
+        rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::CLOEXEC)?;
+    }
+    let three = <[OwnedFd; 3]>::try_from(received);
+    match (byte, three) {
+        ([START], Ok(three)) => Ok(Some(three)),
+        _ => Err(Errno::PROTO.into()),
+    }
+}

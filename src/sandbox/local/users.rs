@@ -1,0 +1,109 @@
+//! Which users programs run as, and what the system says of users.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Users that no distribution gives out (systemd's table of users), for root's sandboxes.
+const FIRST: u32 = 60_706;
+const COUNT: u32 = 478;
+
+/// Gives each sandbox a user of its own.
+#[derive(Debug, Default)]
+pub(super) struct Users(AtomicU32);
+
+impl Users {
+    /// The next one. After some hundred the first is given out again.
+    pub(super) fn next(&self) -> u32 {
+        // Two forges of root start at different users, mostly.
+        let start = std::process::id();
+        let given = self.0.fetch_add(1, Ordering::Relaxed);
+        FIRST + start.wrapping_add(given) % COUNT
+    }
+}
+
+/// Whether this process may become those users.
+pub(super) fn can_be_had() -> bool {
+    let needed = FIRST..FIRST + COUNT;
+    rustix::process::geteuid().is_root()
+        && ["/proc/self/uid_map", "/proc/self/gid_map"]
+            .iter()
+            .all(|map| std::fs::read_to_string(map).is_ok_and(|map| covers(&map, &needed)))
+}
+
+fn covers(map: &str, needed: &std::ops::Range<u32>) -> bool {
+    map.lines().any(|line| {
+        let numbers: Vec<u64> = line
+            .split_ascii_whitespace()
+            .filter_map(|number| number.parse().ok())
+            .collect();
+        match numbers[..] {
+            [first, _, count] => first <= needed.start.into() && first + count >= needed.end.into(),
+            _ => false,
+        }
+    })
+}
+
+/// Whether a file can be read and executed by users that do not own it, as far as modes say.
+#[cfg(unix)]
+pub(super) fn open_to_all(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    let allows = |path: &Path, mode: u32| {
+        path.metadata()
+            .is_ok_and(|data| data.permissions().mode() & mode == mode)
+    };
+    file.canonicalize().is_ok_and(|file| {
+        allows(&file, 0o005) && file.ancestors().skip(1).all(|folder| allows(folder, 0o001))
+    })
+}
+
+/// Whether `AppArmor` keeps users from using namespaces (Ubuntu 23.10 and later).
+pub(super) fn apparmor_restricts() -> bool {
+    is(
+        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+        "1",
+    )
+}
+
+/// Whether users may not make namespaces (older Debian).
+pub(super) fn namespaces_are_off() -> bool {
+    is("/proc/sys/kernel/unprivileged_userns_clone", "0")
+}
+
+fn is(file: &str, value: &str) -> bool {
+    std::fs::read_to_string(file).is_ok_and(|text| text.trim() == value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_had_where_they_are_mapped() {
+        let needed = FIRST..FIRST + COUNT;
+        assert!(covers("         0          0 4294967295\n", &needed));
+        assert!(covers("0 1000 1\n1 100000 65536\n", &needed));
+        assert!(!covers("0 1000 1\n", &needed));
+        assert!(!covers("", &needed));
+    }
+
+    #[test]
+    fn neighbours_are_different_users() {
+        let users = Users::default();
+        let first: std::collections::BTreeSet<u32> = (0..COUNT).map(|_| users.next()).collect();
+        assert_eq!(u32::try_from(first.len()), Ok(COUNT));
+        assert!(
+            first
+                .iter()
+                .all(|user| (FIRST..FIRST + COUNT).contains(user))
+        );
+    }
+
+    #[test]
+    fn what_is_roots_own_is_not_open_to_all() {
+        assert!(open_to_all(Path::new("/bin/sh")));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x");
+        std::fs::write(&file, "").unwrap();
+        assert!(!open_to_all(&file));
+    }
+}

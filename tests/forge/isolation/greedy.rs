@@ -1,0 +1,101 @@
+//! Candidates that want more than the limits: they do not get it, and the result says which limit it was.
+
+use serde_json::{Value, json};
+
+use super::table::{compare, family};
+use super::{Level, Verdicts, Yard, on, on_each_level};
+
+const GREEDY: &str = include_str!("probes/greedy.py");
+
+const MEMORY: u64 = 256 << 20;
+const DISK: u64 = 128 << 20;
+const PROCESSES: u64 = 100;
+
+/// What forge itself ends, and the word that it has for the limit.
+const ENDED: [(&str, &str); 6] = [
+    ("memory-of-children", "memory"),
+    ("memory-files", "memory"),
+    ("many-files", "disk"),
+    ("temporary-files", "disk"),
+    ("artifact-files", "disk"),
+    ("unlinked-files", "disk"),
+];
+
+on_each_level!(
+    nobody_gets_more_than_the_limits,
+    what_a_trial_has_used_is_told,
+);
+
+fn limits() -> Value {
+    json!({"memory": MEMORY, "disk": DISK, "processes": PROCESSES})
+}
+
+fn yard(candidates: &[&str]) -> Yard {
+    let candidates: Vec<(&str, &str)> = candidates.iter().map(|name| (*name, GREEDY)).collect();
+    Yard::new(&candidates)
+        .objective("task", &limits(), "")
+        .file(
+            "forge.yaml",
+            "local: {memory: 256MiB, disk: 128MiB, processes: 100}\n",
+        )
+}
+
+fn nobody_gets_more_than_the_limits(level: Level) {
+    let names: Vec<&str> = family("greedy/").into_iter().collect();
+    let yard = yard(&names);
+    let ended = yard.forge(level, &["-j", "3", "--timeout", "40s"]);
+    // Some of them are ended, which is their own doing.
+    let ended = ended.expect(0);
+    let mut verdicts = Verdicts::new();
+    for name in names {
+        let trial = yard.trial(level, "task", name);
+        let message = trial["error_message"].as_str().unwrap_or_default();
+        if trial["error_kind"] == "limit" {
+            let why = message.to_owned();
+            verdicts.insert(name.to_owned(), ("BLOCKED".to_owned(), why));
+        } else {
+            assert!(
+                trial["error_kind"].is_null(),
+                "{name}: {message} {}",
+                yard.stderr("task", name)
+            );
+            let said = yard.verdicts(level, "task", name);
+            let said = said.into_values().next().unwrap();
+            verdicts.insert(name.to_owned(), said);
+        }
+    }
+    let mut wrong = compare(level, "greedy", &verdicts);
+    for (name, word) in ENDED {
+        let trial = yard.trial(level, "task", name);
+        let message = trial["error_message"].as_str().unwrap_or_default();
+        // `ended at 312 MiB of memory; 256 MiB are allowed`
+        let figures = message.matches(char::is_numeric).count();
+        if trial["error_kind"] != "limit" || !message.contains(word) || figures < 4 {
+            wrong.push(format!("{name} should name {word}: {trial}"));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{level:?}:\n{}\n{}",
+        wrong.join("\n"),
+        ended.stderr
+    );
+    yard.workspace.assert_nothing_left();
+}
+
+/// Two seconds of work, and 100 MB.
+const BUSY: &str = "import sys, time\n\
+    held = bytearray(100_000_000)\n\
+    held[::4096] = b'x' * len(range(0, len(held), 4096))\n\
+    while time.process_time() < 0.5: pass\n\
+    open(sys.argv[2], 'w').write('done with the work')\n";
+
+fn what_a_trial_has_used_is_told(level: Level) {
+    let yard = Yard::new(&[("busy", BUSY)]).objective("task", &json!({}), "");
+    yard.forge(level, &["--timeout", "40s"]).expect(0);
+    let usage = yard.trial(level, "task", "busy")["usage"].clone();
+    let memory = usage["peak_memory_bytes"].as_u64().unwrap();
+    assert!((100_000_000..400_000_000).contains(&memory), "{usage}");
+    let cpu = usage["cpu_milliseconds"].as_u64().unwrap();
+    assert!((500..20_000).contains(&cpu), "{usage}");
+}

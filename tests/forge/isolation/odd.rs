@@ -1,0 +1,54 @@
+//! Artifacts that are not what they seem.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{Level, Yard, on, on_each_level};
+
+const ODD: &str = include_str!("probes/odd.py");
+
+on_each_level!(only_regular_files_of_the_sandbox_come_home);
+
+fn only_regular_files_of_the_sandbox_come_home(level: Level) {
+    let sockets = level != Level::Landlock;
+    let yard = Yard::new(&[("odd", ODD)]).objective(
+        "task",
+        &json!({"sockets": sockets}),
+        "artifacts: ['**/*.txt']\nlimits: {artifacts: 1MiB}\n",
+    );
+    // The output is a link, so there is none.
+    yard.forge(level, &["--timeout", "40s"]).expect(1);
+    let trial = yard.trial(level, "task", "odd");
+    assert_eq!(trial["exit_code"], 0, "{}", yard.stderr("task", "odd"));
+    assert!(trial["artifact"].is_null(), "{trial}");
+    let row = yard.workspace.trials()["task/odd/1"].clone();
+    let files = row["files"].as_array().unwrap();
+    let mut files: Vec<&str> = files
+        .iter()
+        .map(|it| it["path"].as_str().unwrap())
+        .collect();
+    // Those that are closed to their owner may come, or be skipped.
+    files.retain(|path| !path.contains("closed"));
+    assert_eq!(files, ["files/good.txt"], "{row}");
+    let skipped = row["skipped"].as_array().unwrap().len();
+    assert!(skipped >= 4, "{row}");
+    let needle = yard.needle();
+    assert_holds_not(&yard.workspace.run_folder().join("task"), needle.as_bytes());
+    yard.workspace.assert_nothing_left();
+}
+
+fn assert_holds_not(folder: &Path, needle: &[u8]) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        assert!(kind.is_dir() || kind.is_file() || entry.file_name() == "winner");
+        if kind.is_dir() {
+            assert_holds_not(&entry.path(), needle);
+        } else if kind.is_file() {
+            let bytes = std::fs::read(entry.path()).unwrap();
+            let found = bytes.windows(needle.len()).any(|it| it == needle);
+            assert!(!found, "{}", entry.path().display());
+        }
+    }
+}

@@ -1,0 +1,211 @@
+"""Candidates that take more than their share, each by its own name. The small limits of the test are in the
+first argument. What is still there after a while, with all that it wanted, says so.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+import tempfile
+import threading
+import time
+
+from common import LIBC, Blocked, checked, config
+
+MIB = 1 << 20
+BLOCK = b"x" * MIB
+
+
+def limit(name):
+    return config()[name]
+
+
+def wait_for_the_end():
+    """The meter looks several times a second."""
+    time.sleep(5)
+
+
+def processes():
+    children = []
+    try:
+        while len(children) < 600:
+            child = os.fork()
+            if child == 0:
+                time.sleep(60)
+                os._exit(0)
+            children.append(child)
+        wait_for_the_end()
+        return f"{len(children)} children"
+    except OSError as error:
+        if len(children) < limit("processes") // 2:
+            raise AssertionError(f"only {len(children)} children") from error
+        raise Blocked(f"{error} after {len(children)}")
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+
+
+def threads():
+    over, started = threading.Event(), 0
+    threading.stack_size(65536)
+    try:
+        while started < 600:
+            threading.Thread(target=over.wait, args=(60,), daemon=True).start()
+            started += 1
+        wait_for_the_end()
+        return f"{started} threads"
+    except RuntimeError as error:
+        if started < limit("processes") // 2:
+            raise AssertionError(f"only {started} threads") from error
+        raise Blocked(f"{error} after {started}")
+    finally:
+        over.set()
+
+
+def touch(megabytes):
+    held = []
+    for _ in range(megabytes // 16):
+        held.append(bytearray(os.urandom(4096)) * 4096)
+    return held
+
+
+def memory():
+    held = []
+    try:
+        for _ in range(256):
+            held.append(bytearray(16 * MIB))
+            held[-1][::4096] = b"x" * 4096
+        wait_for_the_end()
+        return f"{16 * len(held)} MiB"
+    except MemoryError:
+        size = 16 * len(held)
+        del held[:]
+        if size * MIB < limit("memory") // 2:
+            raise AssertionError(f"only {size} MiB")
+        raise Blocked(f"no more after {size} MiB")
+
+
+def memory_of_children():
+    for _ in range(8):
+        if os.fork() == 0:
+            held = touch(limit("memory") // MIB // 2)
+            time.sleep(60)
+            os._exit(len(held) & 1)
+    wait_for_the_end()
+    return "8 children of half the limit"
+
+
+def memory_files():
+    held = []
+    for _ in range(2 * limit("memory") // (16 * MIB)):
+        held.append(os.memfd_create("greedy"))
+        for _ in range(16):
+            os.write(held[-1], BLOCK)
+    wait_for_the_end()
+    return f"{len(held)} files of 16 MiB"
+
+
+def mapped_memory():
+    """Shared memory is not of the kind that the limit of a process counts."""
+    import mmap
+
+    held = mmap.mmap(-1, 3 * limit("memory"))
+    for at in range(0, len(held), MIB):
+        held[at : at + MIB] = BLOCK
+    wait_for_the_end()
+    return f"{len(held) // MIB} MiB"
+
+
+def big_file():
+    with open("big", "wb", buffering=0) as file:
+        for _ in range(4 * limit("disk") // MIB):
+            file.write(BLOCK)
+        wait_for_the_end()
+        return f"{file.tell() // MIB} MiB"
+
+
+def sparse_file():
+    with open("sparse", "wb") as file:
+        os.truncate(file.fileno(), 10 << 30)
+        return "10 GiB"
+
+
+def allocated_file():
+    LIBC.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    with open("allocated", "wb") as file:
+        checked(LIBC.fallocate(file.fileno(), 0, 0, 1 << 30))
+        return "1 GiB"
+
+
+def fill(folder):
+    total, size = 0, limit("disk") // 16
+    for index in range(64):
+        with open(f"{folder}/{config()['mark']}-{index}", "wb") as file:
+            for _ in range(size // MIB):
+                file.write(BLOCK)
+        total += size
+    wait_for_the_end()
+    return f"{total // MIB} MiB"
+
+
+def many_files():
+    os.makedirs("a/b/c")
+    return fill("a/b/c")
+
+
+def temporary_files():
+    return fill(tempfile.gettempdir())
+
+
+def artifact_files():
+    return fill(os.environ["FORGE_ARTIFACTS"])
+
+
+def shared_memory_folder():
+    try:
+        return fill("/dev/shm")
+    finally:
+        for name in os.listdir("/dev/shm"):
+            if name.startswith(config()["mark"]):
+                os.unlink(f"/dev/shm/{name}")
+
+
+def unlinked_files():
+    held = []
+    for index in range(64):
+        held.append(os.open(f"gone{index}", os.O_CREAT | os.O_WRONLY))
+        os.unlink(f"gone{index}")
+        for _ in range(limit("disk") // 16 // MIB):
+            os.write(held[-1], BLOCK)
+    wait_for_the_end()
+    return "64 files without a name"
+
+
+def descriptors():
+    held = []
+    try:
+        while len(held) < 20000:
+            held.append(os.open("/dev/null", os.O_RDONLY))
+        return len(held)
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+
+
+def core_file():
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+    return "allowed"
+
+
+def main():
+    name = os.environ["FORGE_CANDIDATE"].replace("-", "_")
+    try:
+        said = "OPEN", globals()[name]()
+    except (OSError, Blocked, ValueError) as error:
+        said = "BLOCKED", error
+    with open(sys.argv[2], "w", encoding="utf-8") as out:
+        print(name, *said, sep="\t", file=out)
+
+
+main()

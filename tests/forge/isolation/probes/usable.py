@@ -1,0 +1,295 @@
+"""A candidate that does what programs do, and says of each thing whether it works."""
+
+import getpass
+import locale
+import multiprocessing
+import os
+import pwd
+import signal
+import socket
+import sqlite3
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from common import Blocked, report
+
+NO_RESERVE = 0x4000
+PYTHON = sys.executable or "python3"
+
+
+def expect(truth, *why):
+    if not truth:
+        raise Blocked(" ".join(str(it) for it in why) or "not as it should be")
+
+
+def printed(*command, code=0):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    expect(done.returncode == code, command, done.returncode, done.stdout[-300:], done.stderr[-300:])
+    return done.stdout.strip()
+
+
+def serve_itself():
+    server = socket.create_server(("127.0.0.1", 0))
+    with socket.create_connection(server.getsockname(), timeout=5) as client:
+        served = server.accept()[0]
+        client.sendall(b"hello")
+        return served.recv(5)
+
+
+def serve_itself_by_name():
+    server = socket.create_server(("localhost", 0))
+    return socket.create_connection(("localhost", server.getsockname()[1]), timeout=5).getpeername()
+
+
+def find_localhost():
+    addresses = {it[4][0] for it in socket.getaddrinfo("localhost", 80, socket.AF_INET)}
+    expect("127.0.0.1" in addresses, addresses)
+    return addresses
+
+
+def unix_socket_of_its_own():
+    server = socket.socket(socket.AF_UNIX)
+    server.bind("own.sock")
+    server.listen()
+    client = socket.socket(socket.AF_UNIX)
+    client.connect("own.sock")
+    return "connected"
+
+
+def pair_of_sockets():
+    one, other = socket.socketpair()
+    one.sendall(b"x")
+    return other.recv(1)
+
+
+def lock_between_processes():
+    with multiprocessing.Lock():
+        return "locked"
+
+
+def square(number):
+    return number * number
+
+
+def pool_of_processes():
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        expect(pool.map(square, range(4)) == [0, 1, 4, 9])
+    return "four squares"
+
+
+def queue_between_threads():
+    done = []
+    threads = [threading.Thread(target=done.append, args=(it,)) for it in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    expect(len(done) == 40)
+    return "40 threads"
+
+
+def signal_ends_itself():
+    done = subprocess.run([PYTHON, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"], timeout=60)
+    expect(done.returncode == -signal.SIGTERM, done.returncode)
+    done = subprocess.run(["sh", "-c", "kill -TERM $$; sleep 5"], timeout=60)
+    expect(done.returncode == -signal.SIGTERM, done.returncode)
+    return "ended by SIGTERM"
+
+
+def signal_to_group():
+    child = subprocess.Popen(["sh", "-c", "sleep 60 & sleep 60"], start_new_session=True)
+    time.sleep(0.1)
+    os.killpg(child.pid, signal.SIGTERM)
+    expect(child.wait(timeout=20) == -signal.SIGTERM)
+    return "the group ended"
+
+
+def orphans_are_reaped():
+    # The shell is gone when they end.
+    orphans = printed("sh", "-c", "for i in 1 2 3 4 5; do sh -c 'echo $$; sleep 0.05' & done").split()
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        left = []
+        for pid in orphans:
+            try:
+                os.kill(int(pid), 0)
+                left.append(pid)
+            except ProcessLookupError:
+                pass
+        if len(orphans) == 5 and not left:
+            return "no zombie"
+        time.sleep(0.05)
+    raise Blocked(f"zombies stay: {left}")
+
+
+def handle_signals():
+    heard = []
+    signal.signal(signal.SIGALRM, lambda *_: heard.append(1))
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    time.sleep(0.2)
+    expect(heard)
+    return "heard"
+
+
+def own_terminal():
+    master, slave = os.openpty()
+    os.write(slave, b"x")
+    expect(os.read(master, 1) == b"x" and os.isatty(slave))
+    return os.ttyname(slave) if os.path.exists("/dev/pts") else "a terminal"
+
+
+def pip():
+    return printed(PYTHON, "-m", "pip", "--version")
+
+
+def git():
+    printed("git", "init", "-q", "repository")
+    return printed("git", "--version")
+
+
+def shell_tools():
+    return printed("sh", "-c", "printf 'b\\na\\n' | sort | head -n 1 | tr a x && ls -la . > /dev/null && id && date && uname -a")
+
+
+def temporary_files():
+    with tempfile.TemporaryDirectory() as folder, tempfile.NamedTemporaryFile(dir=folder) as file:
+        file.write(b"x")
+        os.symlink("a", folder + "/link")
+        os.rename(folder + "/link", folder + "/other")
+    with tempfile.TemporaryFile() as file:
+        file.write(b"x")
+    return tempfile.gettempdir()
+
+
+def database():
+    with sqlite3.connect("data.db") as connection:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("create table t (a)")
+        connection.execute("insert into t values (1)")
+        return connection.execute("select count(*) from t").fetchall()
+
+
+def certificates():
+    ssl.create_default_context()
+    paths = ssl.get_default_verify_paths()
+    path = paths.cafile or paths.capath
+    if path is None:
+        return "this machine has none"
+    expect(os.access(path, os.R_OK), path)
+    return path
+
+
+def languages():
+    return locale.setlocale(locale.LC_ALL, "C.UTF-8"), time.tzname, sys.getfilesystemencoding()
+
+
+def who_am_i():
+    return os.path.expanduser("~"), printed("id", "-u"), printed("sh", "-c", "echo $HOME")
+
+
+def name_in_the_list():
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name, getpass.getuser()
+    except KeyError as error:
+        raise Blocked(str(error))
+
+
+def home_is_writable():
+    with open(os.path.expanduser("~/.cache-of-mine"), "w", encoding="utf-8") as file:
+        file.write("x")
+    return os.path.expanduser("~")
+
+
+def look_at_itself():
+    with open("/proc/self/status", encoding="utf-8") as file:
+        expect("Name:" in file.read())
+    expect(os.path.samefile(f"/proc/{os.getpid()}", "/proc/self"))
+    return os.listdir("/proc/self/fd")
+
+
+def look_at_machine():
+    with open("/proc/meminfo", encoding="utf-8") as memory, open("/proc/cpuinfo", encoding="utf-8") as processors:
+        expect("MemTotal" in memory.read() and "processor" in processors.read())
+    return os.cpu_count(), os.sched_getaffinity(0), os.getloadavg()
+
+
+def devices():
+    with open("/dev/urandom", "rb") as random, open("/dev/null", "wb") as null, open("/dev/zero", "rb") as zero:
+        null.write(random.read(10) + zero.read(10))
+    return printed("sh", "-c", "echo x > /dev/stderr; cat < /dev/stdin; echo y > /dev/stdout; exec 9<>/dev/fd/1")
+
+
+def run_own_programs():
+    with open("tool", "w", encoding="utf-8") as tool:
+        tool.write("#!/bin/sh\necho ran $1\n")
+    os.chmod("tool", 0o755)
+    return printed("./tool", "well")
+
+
+def executable_memory():
+    import ctypes
+    import mmap
+
+    memory = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    memory.write(b"\xc3")
+    return ctypes.sizeof(ctypes.c_void_p), len(memory)
+
+
+def reserve_address_space():
+    import mmap
+
+    mmap.mmap(-1, 64 << 30, flags=mmap.MAP_PRIVATE | NO_RESERVE, prot=0)
+    return "64 GiB that are not used"
+
+
+def memory_file():
+    descriptor = os.memfd_create("x")
+    os.write(descriptor, b"x")
+    return os.pread(descriptor, 1, 0)
+
+
+def spawn_quickly():
+    for _ in range(50):
+        subprocess.run(["true"], check=True)
+    return "50 programs"
+
+
+report(
+    [
+        serve_itself,
+        serve_itself_by_name,
+        find_localhost,
+        unix_socket_of_its_own,
+        pair_of_sockets,
+        lock_between_processes,
+        pool_of_processes,
+        queue_between_threads,
+        signal_ends_itself,
+        signal_to_group,
+        orphans_are_reaped,
+        handle_signals,
+        own_terminal,
+        pip,
+        git,
+        shell_tools,
+        temporary_files,
+        database,
+        certificates,
+        languages,
+        who_am_i,
+        name_in_the_list,
+        home_is_writable,
+        look_at_itself,
+        look_at_machine,
+        devices,
+        run_own_programs,
+        executable_memory,
+        reserve_address_space,
+        memory_file,
+        spawn_quickly,
+    ]
+)
