@@ -516,23 +516,14 @@ impl Keeper {
     }
 
     fn begin_delete(&mut self, name: SandboxName, id: Option<SandboxId>, works: &Works) {
-        let budget = if id.is_some() {
-            self.patience.delete
-        } else {
-            self.patience.look_again
+        let deleting = Fate::Deleting(id.clone());
+        let before = self.registry.insert(name.clone(), deleting);
+        let budget = match (&id, before) {
+            // Refused for all the time that there is: another chance, not all of that once more.
+            (Some(_), Some(Fate::Unclear { id: Some(_), .. })) => self.patience.delete / 4,
+            (Some(_), _) => self.patience.delete,
+            (None, _) => self.patience.look_again,
         };
-        self.begin_delete_within(budget, name, id, works);
-    }
-
-    fn begin_delete_within(
-        &mut self,
-        budget: Duration,
-        name: SandboxName,
-        id: Option<SandboxId>,
-        works: &Works,
-    ) {
-        self.registry
-            .insert(name.clone(), Fate::Deleting(id.clone()));
         let delete = delete_until_gone(
             Arc::clone(&self.provider),
             name,
@@ -641,23 +632,17 @@ impl Keeper {
 
     /// Layer 6: first every name of unclear fate, then everything that bears the run's label.
     async fn look_again(&mut self, works: &mut Works) {
-        // What has been refused for all the time that there is for it gets another chance, not all of
-        // that time once more: somebody is waiting.
-        let (all, again) = (self.patience.delete, self.patience.delete / 4);
-        let unclear: Vec<(Duration, SandboxName, Option<SandboxId>)> = self
+        let unclear: Vec<(SandboxName, Option<SandboxId>)> = self
             .registry
             .iter()
             .filter_map(|(name, fate)| match fate {
-                Fate::Unclear { id: Some(id), .. } => Some((again, name.clone(), Some(id.clone()))),
-                Fate::Unclear { id: None, .. } => {
-                    Some((self.patience.look_again, name.clone(), None))
-                }
-                Fate::Live(id) => Some((all, name.clone(), Some(id.clone()))),
+                Fate::Unclear { id, .. } => Some((name.clone(), id.clone())),
+                Fate::Live(id) => Some((name.clone(), Some(id.clone()))),
                 Fate::Creating | Fate::Deleting(_) | Fate::Kept(_) => None,
             })
             .collect();
-        for (budget, name, id) in unclear {
-            self.begin_delete_within(budget, name, id, works);
+        for (name, id) in unclear {
+            self.begin_delete(name, id, works);
         }
         self.drain(works).await;
         // A list may be stale, so what it shows is deleted once more, and what it does not show proves

@@ -288,10 +288,9 @@ impl DaytonaSandbox {
         let mut kept = match status.bundle {
             Bundle::Packed => {
                 let most = command::bundle_limit(command);
-                let kept = Kept::fetch(&self.toolbox, &place.file("bundle"), most).await?;
+                let bundle = Kept::fetch(&self.toolbox, &place.file("bundle"), most).await?;
                 // Every bundle begins with these: what has none is something else, or broken.
-                let notes = self.relative(place, "notes");
-                kept.filter(|kept| kept.has(&notes))
+                bundle.filter(|kept| kept.has(&self.relative(place, "notes")))
             }
             Bundle::None | Bundle::Loose => None,
         };
