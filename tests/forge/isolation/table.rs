@@ -35,7 +35,7 @@ const NEVER: [Cell; 3] = [Blocked, Blocked, Blocked];
 const ALWAYS: [Cell; 3] = [Open, Open, Open];
 
 /// Attempts on what is outside. `open/x` and `block/x` is a probe `x` with that network.
-const ATTACKS: [Row; 32] = [
+const ATTACKS: [Row; 33] = [
     row(
         "read your files",
         [Blocked, Blocked, Open],
@@ -101,9 +101,13 @@ const ATTACKS: [Row; 32] = [
             "signal_keeper",
             "open/signal_sibling",
             "limit_others",
-            "slow_others",
             "doom_others",
         ],
+    ),
+    row(
+        "slow them down",
+        [Blocked, UnlessRoot, UnlessRoot],
+        &["slow_others"],
     ),
     row(
         "trace them, or read their memory and take their descriptors by a system call",
@@ -260,6 +264,12 @@ const ATTACKS: [Row; 32] = [
             "greedy/memory-of-children",
             "greedy/memory-files",
             "greedy/mapped-memory",
+            "greedy/abandoned-memory",
+            "greedy/abandoned-memory-files",
+            "greedy/hidden-memory",
+            "greedy/memory-behind-files",
+            "greedy/closed-files",
+            "greedy/moving-files",
             "greedy/big-file",
             "greedy/sparse-file",
             "greedy/allocated-file",

@@ -117,6 +117,70 @@ def mapped_memory():
     return f"{len(held) // MIB} MiB"
 
 
+def abandoned_memory():
+    """A child has touched it; who holds it has not."""
+    import mmap
+
+    held = mmap.mmap(-1, 3 * limit("memory"))
+    child = os.fork()
+    if child == 0:
+        for at in range(0, len(held), MIB):
+            held[at : at + MIB] = BLOCK
+        os._exit(0)
+    os.waitpid(child, 0)
+    wait_for_the_end()
+    return f"{len(held) // MIB} MiB"
+
+
+def abandoned_memory_files():
+    """No descriptor leads to them any more."""
+    import mmap
+
+    held = []
+    for _ in range(3 * limit("memory") // (16 * MIB)):
+        file = os.memfd_create("greedy")
+        for _ in range(16):
+            os.write(file, BLOCK)
+        held.append(mmap.mmap(file, 16 * MIB))
+        os.close(file)
+    wait_for_the_end()
+    return f"{len(held)} mappings of 16 MiB"
+
+
+def hidden_memory():
+    """Nobody but root may look into such processes."""
+    LIBC.prctl(4, 0, 0, 0, 0)
+    return memory_of_children()
+
+
+def memory_behind_files():
+    """Looking at many files takes long."""
+    for folder in range(4):
+        os.mkdir(f"f{folder}")
+        for name in range(15000):
+            os.symlink("x", f"f{folder}/{name}")
+    time.sleep(1)
+    return memory_of_children()
+
+
+def closed_files():
+    os.mkdir("closed")
+    os.chmod("closed", 0o300)
+    return fill("closed")
+
+
+def moving_files():
+    """Who walks in there does not find the way back."""
+    os.makedirs("a/a")
+    os.makedirs("z/b/c")
+    os.mkdir("y")
+    if os.fork() == 0:
+        while True:
+            os.rename("z/b", "y/b")
+            os.rename("y/b", "z/b")
+    return fill("a/a")
+
+
 def big_file():
     with open("big", "wb", buffering=0) as file:
         for _ in range(4 * limit("disk") // MIB):
