@@ -100,7 +100,6 @@ const ATTACKS: [Row; 33] = [
             "send_signal",
             "signal_keeper",
             "open/signal_sibling",
-            "limit_others",
             "doom_others",
         ],
     ),
@@ -110,9 +109,14 @@ const ATTACKS: [Row; 33] = [
         &["slow_others"],
     ),
     row(
-        "trace them, or read their memory and take their descriptors by a system call",
+        "trace them, limit them, or read their memory and take their descriptors by a system call",
         NEVER,
-        &["trace", "read_memory_by_call", "take_descriptor"],
+        &[
+            "limit_others",
+            "trace",
+            "read_memory_by_call",
+            "take_descriptor",
+        ],
     ),
     row(
         "read their memory, descriptors and files in `/proc`",

@@ -3,6 +3,7 @@ first argument. What is still there after a while, with all that it wanted, says
 """
 
 import ctypes
+import mmap
 import os
 import resource
 import signal
@@ -108,8 +109,6 @@ def memory_files():
 
 def mapped_memory():
     """Shared memory is not of the kind that the limit of a process counts."""
-    import mmap
-
     held = mmap.mmap(-1, 3 * limit("memory"))
     for at in range(0, len(held), MIB):
         held[at : at + MIB] = BLOCK
@@ -118,33 +117,31 @@ def mapped_memory():
 
 
 def abandoned_memory():
-    """A child has touched it; who holds it has not."""
-    import mmap
-
+    """Children have touched it, one part each; who holds it has not."""
     held = mmap.mmap(-1, 3 * limit("memory"))
-    child = os.fork()
-    if child == 0:
-        for at in range(0, len(held), MIB):
-            held[at : at + MIB] = BLOCK
-        os._exit(0)
-    os.waitpid(child, 0)
+    for part in range(0, len(held), limit("memory") // 4):
+        child = os.fork()
+        if child == 0:
+            for at in range(part, part + limit("memory") // 4, MIB):
+                held[at : at + MIB] = BLOCK
+            os._exit(0)
+        os.waitpid(child, 0)
     wait_for_the_end()
     return f"{len(held) // MIB} MiB"
 
 
 def abandoned_memory_files():
-    """No descriptor leads to them any more."""
-    import mmap
-
-    held = []
+    """No descriptor leads to them any more, and nobody has touched them where they are mapped."""
+    LIBC.mmap.restype = ctypes.c_long
+    LIBC.mmap.argtypes = [ctypes.c_long] * 6
     for _ in range(3 * limit("memory") // (16 * MIB)):
         file = os.memfd_create("greedy")
         for _ in range(16):
             os.write(file, BLOCK)
-        held.append(mmap.mmap(file, 16 * MIB))
+        checked(LIBC.mmap(0, 16 * MIB, mmap.PROT_READ, mmap.MAP_SHARED, file, 0))
         os.close(file)
     wait_for_the_end()
-    return f"{len(held)} mappings of 16 MiB"
+    return "mappings of 16 MiB"
 
 
 def hidden_memory():
