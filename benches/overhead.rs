@@ -22,6 +22,12 @@ const SMALL: usize = 300;
 const BIG: usize = 3000;
 const REPETITIONS: usize = 5;
 const STARTS: usize = 50;
+/// Levels of isolation, and how much of the floor's time each may take.
+const LEVELS: [(&str, &str); 3] = [
+    ("process", "at most 0.5x of xargs"),
+    ("landlock", "-"),
+    ("namespaces", "at most 0.9x of xargs"),
+];
 
 /// Does nothing, but for an artifact that passes the default gates.
 const SCRIPT: &str = "#!/bin/sh\necho \"nothing was done about: $1\" > \"$2\"\n";
@@ -41,10 +47,15 @@ rm -r \"work/$1\"
 #[derive(Debug, Clone, Copy)]
 struct Cost {
     wall: Duration,
-    /// Of the program and of all that it waited for; `None` where there is no `/proc`.
-    cpu: Option<Duration>,
     /// The most memory of the program itself, in bytes; `None` where there is no `/proc`.
     memory: Option<u64>,
+}
+
+/// What trials on one level of isolation took.
+struct Level {
+    name: &'static str,
+    aim: &'static str,
+    costs: Vec<Cost>,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -53,17 +64,30 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let bench = Bench::new()?;
-    let (mut forge, mut floor) = (Vec::new(), Vec::new());
+    let mut levels: Vec<Level> = Vec::new();
+    for (name, aim) in LEVELS {
+        // A machine may not have all of them.
+        if bench.forge(name, CANDIDATES).is_ok() {
+            levels.push(Level {
+                name,
+                aim,
+                costs: Vec::new(),
+            });
+        }
+    }
+    let mut floor = Vec::new();
     for _ in 0..REPETITIONS {
-        forge.push(bench.forge(SMALL)?);
+        for level in &mut levels {
+            level.costs.push(bench.forge(level.name, SMALL)?);
+        }
         floor.push(bench.floor(SMALL)?);
     }
-    let big = bench.forge(BIG)?;
+    let big = bench.forge("process", BIG)?;
     let mut starts = Vec::new();
     for _ in 0..STARTS {
         starts.push(bench.start()?);
     }
-    report(&forge, &floor, big, &starts)?;
+    report(&levels, &floor, big, &starts)?;
     Ok(())
 }
 
@@ -71,7 +95,6 @@ fn main() -> Result<(), Box<dyn Error>> {
 struct Bench {
     program: PathBuf,
     root: tempfile::TempDir,
-    ticks: u64,
 }
 
 impl Bench {
@@ -90,11 +113,10 @@ impl Bench {
         Ok(Self {
             program: fs::canonicalize(program)?,
             root,
-            ticks: ticks_per_second(),
         })
     }
 
-    fn forge(&self, trials: usize) -> Result<Cost, Box<dyn Error>> {
+    fn forge(&self, level: &str, trials: usize) -> Result<Cost, Box<dyn Error>> {
         let repeat = (trials / CANDIDATES).to_string();
         let mut command = self.command(&self.program);
         command.args([
@@ -104,8 +126,10 @@ impl Bench {
             JOBS,
             "--repeat",
             &repeat,
+            "--isolation",
+            level,
         ]);
-        let cost = self.measure(&mut command)?;
+        let cost = Self::measure(&mut command)?;
         fs::remove_dir_all(self.path("artifacts"))?;
         Ok(cost)
     }
@@ -118,7 +142,7 @@ impl Bench {
         let mut command = self.command(Path::new("xargs"));
         command.args(["-P", JOBS, "-n", "1", "sh", "item.sh"]);
         command.stdin(File::open(self.path("numbers"))?);
-        let cost = self.measure(&mut command)?;
+        let cost = Self::measure(&mut command)?;
         let came_home = fs::read_dir(self.path("home"))?.count();
         if came_home != 2 * items {
             return Err(format!("{came_home} files of {items} items came home").into());
@@ -130,7 +154,7 @@ impl Bench {
 
     fn start(&self) -> Result<Duration, Box<dyn Error>> {
         let mut command = self.command(&self.program);
-        Ok(self.measure(command.arg("--version"))?.wall)
+        Ok(Self::measure(command.arg("--version"))?.wall)
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -150,8 +174,7 @@ impl Bench {
     }
 
     /// Runs a program to its end.
-    fn measure(&self, command: &mut Command) -> Result<Cost, Box<dyn Error>> {
-        let before = self.children_cpu();
+    fn measure(command: &mut Command) -> Result<Cost, Box<dyn Error>> {
         let began = Instant::now();
         let mut child = command.spawn()?;
         let pid = child.id();
@@ -166,33 +189,8 @@ impl Bench {
         if !ended.success() {
             return Err(format!("{command:?}: {ended}").into());
         }
-        let after = self.children_cpu();
-        Ok(Cost {
-            wall,
-            cpu: after
-                .zip(before)
-                .map(|(after, before)| after.saturating_sub(before)),
-            memory,
-        })
+        Ok(Cost { wall, memory })
     }
-
-    /// The processor time of all children that this process has waited for.
-    fn children_cpu(&self) -> Option<Duration> {
-        let stat = fs::read_to_string("/proc/self/stat").ok()?;
-        // The second field is a name in parentheses, which may have spaces.
-        let (_, fields) = stat.rsplit_once(')')?;
-        let mut fields = fields.split_whitespace().skip(13);
-        let user: u64 = fields.next()?.parse().ok()?;
-        let system: u64 = fields.next()?.parse().ok()?;
-        Some(Duration::from_millis((user + system) * 1000 / self.ticks))
-    }
-}
-
-/// The unit of `/proc/self/stat`.
-fn ticks_per_second() -> u64 {
-    let asked = Command::new("getconf").arg("CLK_TCK").output().ok();
-    let asked = asked.and_then(|it| String::from_utf8(it.stdout).ok()?.trim().parse().ok());
-    asked.unwrap_or(100)
 }
 
 /// The most memory that a process had so far, looked up until it is over. Its last few milliseconds may be
@@ -221,28 +219,19 @@ fn median<T: Ord + Copy>(values: impl IntoIterator<Item = T>) -> Option<T> {
     values.get(values.len() / 2).copied()
 }
 
-fn report(forge: &[Cost], floor: &[Cost], big: Cost, starts: &[Duration]) -> io::Result<()> {
+fn report(levels: &[Level], floor: &[Cost], big: Cost, starts: &[Duration]) -> io::Result<()> {
     let seconds = |time: Option<Duration>| time.map(|it| it.as_secs_f64());
     let megabytes = |bytes: Option<u64>| bytes.map(|it| it as f64 / 1e6);
     let wall = |costs: &[Cost]| seconds(median(costs.iter().map(|it| it.wall)));
-    let cpu = |costs: &[Cost]| seconds(median(costs.iter().filter_map(|it| it.cpu)));
-    let memory = megabytes(median(forge.iter().filter_map(|it| it.memory)));
+    let used = levels.iter().flat_map(|it| &it.costs);
+    let memory = megabytes(median(used.filter_map(|it| it.memory)));
     let start = seconds(median(starts.iter().copied())).map(|it| it * 1000.0);
-    let rows = [
-        (
-            format!("wall, {SMALL} trials"),
-            "s",
-            wall(forge),
-            wall(floor),
-            "at most 0.5x of xargs",
-        ),
-        (
-            format!("CPU, {SMALL} trials"),
-            "s",
-            cpu(forge),
-            cpu(floor),
-            "-",
-        ),
+    let mut rows = Vec::new();
+    for level in levels {
+        let what = format!("wall, {SMALL}, {}", level.name);
+        rows.push((what, "s", wall(&level.costs), wall(floor), level.aim));
+    }
+    rows.extend([
         (
             format!("memory, {SMALL} trials"),
             "MB",
@@ -271,7 +260,7 @@ fn report(forge: &[Cost], floor: &[Cost], big: Cost, starts: &[Duration]) -> io:
             None,
             "at most 5 ms",
         ),
-    ];
+    ]);
     let mut out = io::stdout().lock();
     writeln!(
         out,

@@ -185,7 +185,7 @@ struct RunArgs {
     /// What candidates may reach: `open`, `block` or IPv4 networks [default: the objective's, else open]
     #[arg(long, value_name = "POLICY")]
     network: Option<String>,
-    /// The least isolation that a local run must have
+    /// How local candidates are isolated; what this machine does not offer is an error [default: auto]
     #[arg(long, value_enum, value_name = "RUNG")]
     isolation: Option<IsolationArg>,
     /// Daytona: the snapshot to start from

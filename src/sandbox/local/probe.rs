@@ -40,9 +40,19 @@ pub(super) async fn choose(shared: &Shared, asked: Isolation) -> Result<Chosen, 
 /// Says of each rung whether it works here, and else why not.
 pub(super) async fn explain(shared: &Shared) -> Vec<String> {
     let mut lines = Vec::new();
+    let mut works = false;
     for rung in rungs::candidates(Isolation::Auto) {
         let name = rungs::name(rung);
-        lines.push(match attempt(shared, rung).await {
+        let is_makeshift = matches!(
+            rung,
+            Rung::Namespaces { shared_proc: true } | Rung::Process { filtered: false }
+        );
+        if is_makeshift && works {
+            continue;
+        }
+        let attempted = attempt(shared, rung).await;
+        works = matches!(attempted, Ok(Ok(_)));
+        lines.push(match attempted {
             Ok(Ok(chosen)) => {
                 let root = chosen.why_root.map_or_else(String::new, |why| {
                     format!(", as root without capabilities: {why}")
