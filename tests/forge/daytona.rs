@@ -4,6 +4,14 @@
 mod commands;
 mod lifecycle;
 
+mod warm {
+    crate::conformance::cases!(Some(super::Setup::started(true)));
+}
+
+mod cold {
+    crate::conformance::cases!(Some(super::Setup::started(false)));
+}
+
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
@@ -17,6 +25,10 @@ use forge::sandbox::{
 };
 use forge::secret::Secret;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+
+use crate::conformance::Harness;
 use crate::support::fake_daytona::fault::Rule;
 use crate::support::fake_daytona::{FakeDaytona, Options};
 
@@ -42,6 +54,15 @@ impl Setup {
             daytona,
             run: RunId::generate(),
         }
+    }
+
+    /// With sandboxes that are ready at once, or only after a while.
+    fn started(warm: bool) -> Self {
+        Self::new(Options {
+            warm,
+            start: Duration::from_millis(if warm { 0 } else { 20 }),
+            ..Options::default()
+        })
     }
 
     fn with_fault(rule: Rule) -> Self {
@@ -70,6 +91,20 @@ impl Setup {
     async fn delete(&self, sandbox: &dyn Sandbox) {
         let deleted = self.daytona.delete(sandbox.id()).await.expect("a deletion");
         assert_eq!(deleted, Deletion::Confirmed);
+    }
+}
+
+impl Harness for Setup {
+    fn provider(&self) -> &dyn Provider {
+        &self.daytona
+    }
+
+    fn run(&self) -> RunId {
+        self.run
+    }
+
+    fn assert_nothing_left(&self) -> BoxFuture<'_, ()> {
+        async { assert_eq!(self.fake.alive().len(), 0, "sandboxes are left") }.boxed()
     }
 }
 
