@@ -100,6 +100,14 @@ impl<'a> Meter<'a> {
         self.peak
     }
 
+    /// The processor time of a process that is about to be ended, and of its descendants, in milliseconds.
+    /// The kernel forgets it when a namespace of processes ends with its first one.
+    pub(super) fn processor_time(above: Pid) -> u64 {
+        let mut pids = descendants(above);
+        pids.push(above);
+        pids.into_iter().filter_map(processes::processor_time).sum()
+    }
+
     /// Looks at the descendants of a process. Returns which limit they passed, and how far.
     pub(super) fn look(&mut self, above: Pid) -> Option<String> {
         let began = Instant::now();
@@ -318,7 +326,9 @@ fn walk(root: &Path, limit: u64) -> io::Result<u64> {
     let mut total = 0;
     let mut here: OwnedFd = open_folder(CWD, root)?;
     let mut levels = Vec::new();
-    let enter = |here: &OwnedFd, total: &mut u64| -> io::Result<Level> {
+    // Files of several names are stored once.
+    let mut linked = BTreeSet::new();
+    let mut enter = |here: &OwnedFd, total: &mut u64| -> io::Result<Level> {
         let mut left = Vec::new();
         for entry in Dir::read_from(here)? {
             let entry = entry?;
@@ -329,8 +339,10 @@ fn walk(root: &Path, limit: u64) -> io::Result<u64> {
             let Ok(stat) = rustix::fs::statat(here, name, AtFlags::SYMLINK_NOFOLLOW) else {
                 continue;
             };
-            *total += size(&stat).max(ENTRY);
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+            let again = !is_folder && stat.st_nlink > 1 && !linked.insert(identity(&stat));
+            *total += if again { 0 } else { size(&stat) }.max(ENTRY);
+            if is_folder {
                 left.push(name.to_owned());
             }
             if *total > limit {
@@ -410,6 +422,18 @@ mod tests {
         let cut = walk(base.path(), 200_000).unwrap();
         assert!(cut > 200_000 && cut < total, "{cut}");
         super::super::remove::tree(base.path()).unwrap();
+    }
+
+    #[test]
+    fn a_file_of_many_names_is_stored_once() {
+        let base = tempfile::tempdir().unwrap();
+        let file = base.path().join("a");
+        std::fs::write(&file, vec![1; 1_000_000]).unwrap();
+        for name in 0..10 {
+            std::fs::hard_link(&file, base.path().join(name.to_string())).unwrap();
+        }
+        let total = walk(base.path(), u64::MAX).unwrap();
+        assert!((1_000_000..2_000_000).contains(&total), "{total}");
     }
 
     #[test]
