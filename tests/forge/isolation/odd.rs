@@ -1,4 +1,4 @@
-//! Artifacts that are not what they seem.
+//! Artifacts and failures that are not what they seem.
 
 use std::path::Path;
 
@@ -51,4 +51,28 @@ fn assert_holds_not(folder: &Path, needle: &[u8]) {
             assert!(!found, "{}", entry.path().display());
         }
     }
+}
+
+/// Burns the time of the first process of its namespace, after limiting that.
+const FRATRICIDE: &str = "import os, resource, signal, sys, time\n\
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n\
+    for process in (1, os.getppid()):\n\
+    \x20   try: resource.prlimit(process, resource.RLIMIT_CPU, (1, 1))\n\
+    \x20   except OSError as error: print(error)\n\
+    until = time.monotonic() + 5\n\
+    try:\n\
+    \x20   while time.monotonic() < until: os.kill(1, signal.SIGTERM)\n\
+    except OSError as error: print(error)\n\
+    sys.exit(3)\n";
+
+#[test]
+fn who_ends_what_is_above_it_has_lost_all_the_same() {
+    on(Level::Namespaces, |level| {
+        let yard = Yard::new(&[("cain", FRATRICIDE)]).objective("task", &json!({}), "");
+        // Its own failure, and not that of the infrastructure.
+        yard.forge(level, &["--timeout", "40s"]).expect(1);
+        let trial = yard.trial(level, "task", "cain");
+        assert_eq!(trial["exit_code"], 3, "{trial}");
+        assert_eq!(trial["error_kind"], "candidate", "{trial}");
+    });
 }
