@@ -278,13 +278,16 @@ async fn hear(socket: &mut UnixStream, process: &mut Option<Held>) -> io::Result
         tokio::time::timeout(GREETING, greeting).await??;
         *process = Pid::from_raw(i32::from_le_bytes(id)).map(Held::take);
     }
-    while tokio::time::timeout(WAKE, socket.readable()).await.is_err() {
-        if let Some(process) = process {
+    let mut text = Vec::new();
+    loop {
+        if let Ok(read) = tokio::time::timeout(WAKE, socket.read_buf(&mut text)).await {
+            if read? == 0 {
+                break;
+            }
+        } else if let Some(process) = process {
             process.wake();
         }
     }
-    let mut text = Vec::new();
-    socket.read_to_end(&mut text).await?;
     Ok(serde_json::from_slice(&text)?)
 }
 
