@@ -113,6 +113,8 @@ mod tests {
     fn what_is_roots_own_is_not_open_to_all() {
         assert!(open_to_all(Path::new("/bin/sh")));
         let folder = tempfile::tempdir().unwrap();
+        let closed = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(folder.path(), closed).unwrap();
         let file = folder.path().join("x");
         std::fs::write(&file, "").unwrap();
         assert!(!open_to_all(&file));
