@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::plain;
+use crate::sandbox::patterns;
 use crate::sandbox::{Collect, Command, CommandEnd, Layout};
 
 /// Runs in the sandbox: the command, its limit, its output.
@@ -47,6 +48,13 @@ impl Place {
     /// The path of one of its files.
     pub(crate) fn file(&self, name: &str) -> String {
         format!("{}/{name}", self.folder)
+    }
+
+    /// The same below the working directory.
+    pub(crate) fn below(&self, layout: &Layout, name: &str) -> String {
+        let path = self.file(name);
+        let below = path.strip_prefix(&layout.work).unwrap_or(&path);
+        below.trim_start_matches('/').to_owned()
     }
 }
 
@@ -146,7 +154,8 @@ pub(crate) fn script(
         add(path);
     }
 
-    let wanted = collect.map(collect_words).unwrap_or_default();
+    let wanted = collect.map(|what| collect_words(what, place, layout));
+    let wanted = wanted.unwrap_or_default();
     add(&number(wanted.len()));
     for word in &wanted {
         add(word);
@@ -182,7 +191,8 @@ pub(crate) fn bundle_limit(command: &Command) -> u64 {
         None => (0, 0),
     };
     let output = command.output_limit.0.saturating_mul(2);
-    let blocks = files.saturating_add(16).saturating_mul(4096);
+    // 64 KiB of it are for the notes.
+    let blocks = files.saturating_add(32).saturating_mul(4096);
     limit.saturating_add(output).saturating_add(blocks)
 }
 
@@ -192,7 +202,8 @@ fn lines(what: &Collect) -> u64 {
     (what.max_files as u64).saturating_mul(2).saturating_add(64)
 }
 
-fn collect_words(what: &Collect) -> Vec<String> {
+/// The artifact with the folders above it, and how `find` is to look for the other files.
+fn collect_words(what: &Collect, place: &Place, layout: &Layout) -> Vec<String> {
     let output = what.output.as_str();
     let parents = output
         .match_indices('/')
@@ -200,7 +211,60 @@ fn collect_words(what: &Collect) -> Vec<String> {
     let parents: Vec<String> = parents.collect();
     let mut words = vec![output.to_owned(), parents.len().to_string()];
     words.extend(parents);
-    words.extend(what.files.iter().map(|glob| widen(glob)));
+    if !what.files.is_empty() {
+        words.extend(find_words(what, place, layout));
+    }
+    words
+}
+
+/// What `find` notes of what it does not list: the kind, and the path.
+const NOTE: &str =
+    r#"kind=$1; shift; for path; do printf '%s %s\000' "$kind" "$path"; done >>"$0""#;
+
+/// The arguments of a `find` that prints the regular files that may be wanted, a line each, and notes
+/// everything else that may be: links, also in the place of a folder that is looked into; folders where
+/// a file was named; what is neither; what is too large; and what has no name for a line of its own.
+fn find_words(what: &Collect, place: &Place, layout: &Layout) -> Vec<String> {
+    let below = layout.artifacts.strip_prefix(&layout.work);
+    let artifacts = format!(".{}", below.unwrap_or(&layout.artifacts));
+    let notes = place.file("noted");
+    let any_of = |globs: &[String]| {
+        let path = |glob: &String| format!("{artifacts}/{}", widen(glob));
+        // No path is the first one: an alternative of none is none.
+        let paths = std::iter::once("/".to_owned()).chain(globs.iter().map(path));
+        let tests: Vec<[String; 2]> = paths.map(|path| ["-path".to_owned(), path]).collect();
+        let or = ["-o".to_owned()];
+        [
+            ["(".to_owned()].to_vec(),
+            tests.join(&or[..]),
+            [")".to_owned()].to_vec(),
+        ]
+        .concat()
+    };
+    let over = format!("-{}c", what.limit.0.saturating_add(1));
+    let files = any_of(&what.files);
+    let links = any_of(&[&what.files[..], &patterns::folders(&what.files)].concat());
+    let literal = any_of(&patterns::literal(&what.files));
+    // tar has a meaning of its own for a backslash in a list.
+    let unnamed: &[&str] = &["(", "-name", "*\n*", "-o", "-name", r"*\\*", ")", "-prune"];
+    let mut words = vec![artifacts.clone()];
+    for (kind, tests, paths) in [
+        ("named", unnamed, &Vec::new()),
+        ("link", &["-type", "l"], &links),
+        ("folder", &["-type", "d"], &literal),
+        ("special", &["!", "-type", "d", "!", "-type", "f"], &files),
+        ("large", &["-type", "f", "!", "-size", &over], &files),
+    ] {
+        words.extend(tests.iter().map(|test| (*test).to_owned()));
+        words.extend_from_slice(paths);
+        let note = [
+            "-exec", "/bin/sh", "-c", NOTE, &notes, kind, "{}", "+", "-o",
+        ];
+        words.extend(note.map(str::to_owned));
+    }
+    words.extend(["-type", "f"].map(str::to_owned));
+    words.extend(files);
+    words.push("-print".to_owned());
     words
 }
 
@@ -251,7 +315,7 @@ pub(crate) enum Bundle {
     None,
     /// As one archive.
     Packed,
-    /// One by one: the sandbox has no tar.
+    /// As one file behind the other: the sandbox has no tar.
     Loose,
 }
 
