@@ -318,6 +318,31 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_bundle_without_tar_is_cut_at_its_end_and_never_read_twice() {
+        let file = |offset, bytes| Kind::File(Span { offset, bytes });
+        let notes =
+            b"forge ./\0file 3 ./a\0file 0 ./e m\npty\0file 4 ./x\xff\0large ./b\0file 5 ./c";
+        let expected = [
+            ("a".to_owned(), file(0, 3)),
+            ("c".to_owned(), Kind::Cut),
+            ("e m\npty".to_owned(), file(3, 0)),
+            ("x\u{fffd}".to_owned(), Kind::Unnamed),
+        ];
+        let entries = loose_index(notes, 11);
+        assert_eq!(entries.into_iter().collect::<Vec<_>>(), expected);
+        for bad in [
+            "file x ./a",
+            "file -1 ./a",
+            "file 1",
+            "file 18446744073709551615 ./a",
+        ] {
+            let notes = format!("file 1 ./first\0{bad}\0file 2 ./last");
+            let entries = loose_index(notes.as_bytes(), 9);
+            assert_eq!(entries.into_keys().collect::<Vec<_>>(), ["first"], "{bad}");
+        }
+    }
+
     proptest! {
         #[test]
         fn garbage_is_survived(

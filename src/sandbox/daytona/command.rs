@@ -572,8 +572,6 @@ mod tests {
         names.sort_unstable();
         let expected = [
             "./.forge/artifacts/charts/a.png",
-            "./.forge/artifacts/charts/f.png",
-            "./.forge/artifacts/charts/l.png",
             "./.forge/run-1/notes",
             "./.forge/run-1/stderr",
             "./.forge/run-1/stdout",
@@ -581,7 +579,70 @@ mod tests {
         ];
         assert_eq!(names, expected);
         let notes = home.read(1, "notes");
-        assert_eq!(notes, "large ./.forge/artifacts/charts/big.png\n");
+        let notes: Vec<_> = notes.split_terminator('\0').collect();
+        let expected = [
+            "forge ./",
+            "link ./.forge/artifacts/charts/l.png",
+            "special ./.forge/artifacts/charts/f.png",
+            "large ./.forge/artifacts/charts/big.png",
+        ];
+        assert_eq!(notes, expected);
+    }
+
+    /// Whatever becomes of a file between the two: neither a link is followed nor a named pipe opened.
+    #[test]
+    fn what_is_replaced_after_it_was_listed_is_not_packed() {
+        for has_tar in [true, false] {
+            let home = home();
+            let tools = home.folder.path().join("tools");
+            std::fs::create_dir(&tools).unwrap();
+            for folder in ["/usr/bin", "/bin"]
+                .map(std::fs::read_dir)
+                .into_iter()
+                .flatten()
+            {
+                for program in folder.flatten() {
+                    let name = program.file_name();
+                    if !matches!(name.to_str(), Some("tar" | "sort")) {
+                        drop(std::os::unix::fs::symlink(program.path(), tools.join(name)));
+                    }
+                }
+            }
+            if has_tar {
+                std::os::unix::fs::symlink("/usr/bin/tar", tools.join("tar")).unwrap();
+            }
+            // What `sort` gives is the list: the files are replaced before it has an end.
+            let text = "#!/bin/sh\ncd .forge/artifacts; /usr/bin/sort; ln -sf /etc/passwd link; \
+                        rm pipe; mkfifo pipe\n";
+            let sort = tools.join("sort");
+            std::fs::write(&sort, text).unwrap();
+            let is_executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(&sort, is_executable).unwrap();
+
+            let text = "cd .forge/artifacts; echo fine >fine; echo link >link; echo pipe >pipe";
+            let mut wanted = command(&[&["sh", "-c", text]], &[]);
+            wanted.then_collect = Some(Collect {
+                output: RelativePath::parse("out.md").unwrap(),
+                files: vec!["*".to_owned()],
+                limit: ByteCount(2000),
+                max_files: 10,
+            });
+            let place = Place::new(&home.layout, 1);
+            let text = script(&wanted, &place, &home.layout, Mode::Waiting, &[], false);
+            let path = tools.to_str().unwrap();
+            let (said, _) = feed("sh", &format!("PATH={}; export PATH\n{text}", quote(path)));
+            let said = String::from_utf8(said).unwrap();
+            let status = Status::parse(&said, &wanted).unwrap();
+            let expected = [Bundle::Loose, Bundle::Packed][usize::from(has_tar)];
+            assert_eq!(status.bundle, expected);
+            let path = home.folder.path().join(".forge/run-1/bundle");
+            let bundle = String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
+            assert!(bundle.contains("fine\n"), "{bundle}");
+            assert!(
+                !bundle.contains("root:") && !bundle.contains("pipe\n"),
+                "{bundle}"
+            );
+        }
     }
 
     #[test]
