@@ -4,6 +4,8 @@
 //! for as long as the command may run; what it printed and wrote comes home all the same.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -87,9 +89,8 @@ impl DaytonaSandbox {
         for file in files {
             let bytes = match &file.content {
                 Content::Bytes(bytes) => bytes.len() as u64,
-                Content::File(path) => std::fs::metadata(path)
-                    .map_err(|error| SandboxError::machine("read a file to upload", error))?
-                    .len(),
+                Content::File(path) => length(path)
+                    .map_err(|error| SandboxError::machine("read a file to upload", error))?,
             };
             let path = self.layout.path(file.area, &file.path);
             sending.push(Sending {
@@ -386,6 +387,18 @@ impl DaytonaSandbox {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed) + 1;
         Place::new(&self.layout, serial)
     }
+}
+
+/// The length of a file of this machine. What cannot be read is noticed here: while it is sent, it would
+/// look like a failure of the network, and be tried again.
+fn length(path: &Path) -> io::Result<u64> {
+    let file = std::fs::metadata(path)?;
+    if !file.is_file() {
+        let message = format!("{} is not a regular file", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    std::fs::File::open(path)?;
+    Ok(file.len())
 }
 
 impl Sandbox for DaytonaSandbox {
