@@ -146,6 +146,13 @@ impl Filter {
         refused.insert(libc::SYS_clone, new_namespaces()?);
         refused.insert(libc::SYS_ioctl, terminal_input()?);
         refused.insert(libc::SYS_socket, families(wanted)?);
+        refused.insert(libc::SYS_prctl, hiding()?);
+        if wanted != Wanted::Apart {
+            refused.insert(libc::SYS_prlimit64, limits_of_others()?);
+        }
+        if matches!(wanted, Wanted::Network | Wanted::NoSockets) {
+            refused.insert(libc::SYS_socketpair, pairs_of_datagrams()?);
+        }
         // Flags behind a pointer cannot be looked at; the C library then takes `clone`.
         let unknown = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
         // Allocates faster than any meter sees.
@@ -221,6 +228,34 @@ fn terminal_input() -> io::Result<Vec<SeccompRule>> {
     [TIOCSTI, TIOCLINUX]
         .iter()
         .map(|request| rule(1, SeccompCmpOp::Eq, *request))
+        .collect()
+}
+
+/// What would keep the meter of a user from looking into a process.
+fn hiding() -> io::Result<Vec<SeccompRule>> {
+    Ok(vec![rule(
+        0,
+        SeccompCmpOp::Eq,
+        number(libc::PR_SET_DUMPABLE),
+    )?])
+}
+
+/// A limit of processor time ends whom it is set for, and Landlock has no say in it.
+fn limits_of_others() -> io::Result<Vec<SeccompRule>> {
+    let not_zero = |argument| {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)
+            .map_err(io::Error::other)
+    };
+    let rule = SeccompRule::new(vec![not_zero(0)?, not_zero(2)?]).map_err(io::Error::other)?;
+    Ok(vec![rule])
+}
+
+/// Each of such a pair can send to every other datagram socket that is a file, such as that of the log.
+fn pairs_of_datagrams() -> io::Result<Vec<SeccompRule>> {
+    const KIND: u64 = 0xf;
+    [libc::SOCK_DGRAM, libc::SOCK_RAW]
+        .iter()
+        .map(|kind| rule(1, SeccompCmpOp::MaskedEq(KIND), number(*kind)))
         .collect()
 }
 

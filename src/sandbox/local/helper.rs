@@ -6,19 +6,24 @@ use std::io::{self, IoSlice, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::process::Pid;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
+use super::processes;
 use super::protocol::{Charter, Frame as _, HELPER_ARGUMENT, HELPER_EXIT, START};
 
 /// How long a program may take to say whether it is a helper.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a spawner that has nothing more to do is waited for.
+const MOMENT_NS: i64 = 100_000_000;
 
 /// What starts keepers.
 #[derive(Debug)]
@@ -31,9 +36,9 @@ pub(super) struct Helper {
 
 #[derive(Debug)]
 struct Spawner {
-    socket: UnixStream,
-    /// Ends with its socket; never killed, so that it can clean up.
-    _process: Child,
+    /// Until it is dropped.
+    socket: Option<UnixStream>,
+    process: Child,
 }
 
 /// A new keeper, which waits for its policy.
@@ -105,7 +110,7 @@ impl Spawner {
         // Far less than a socket holds.
         mine.write_all(&charter.frame()?)?;
         mine.set_nonblocking(true)?;
-        let process = Command::new(program)
+        let process = std::process::Command::new(program)
             .arg(HELPER_ARGUMENT)
             .env_clear()
             .stdin(Stdio::from(OwnedFd::from(theirs)))
@@ -113,12 +118,13 @@ impl Spawner {
             .stderr(Stdio::null())
             .spawn()?;
         Ok(Self {
-            socket: UnixStream::from_std(mine)?,
-            _process: process,
+            socket: Some(UnixStream::from_std(mine)?),
+            process,
         })
     }
 
     async fn pass(&self, descriptors: &[OwnedFd; 3]) -> io::Result<()> {
+        let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
         let descriptors = descriptors.each_ref().map(|it| it.as_fd());
         let send = || {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
@@ -126,10 +132,33 @@ impl Spawner {
             control.push(SendAncillaryMessage::ScmRights(&descriptors));
             let byte = [IoSlice::new(&[START])];
             // A spawner that is gone is an error, not a signal: the standard library sees to that.
-            rustix::net::sendmsg(&self.socket, &byte, &mut control, SendFlags::empty())?;
+            rustix::net::sendmsg(socket, &byte, &mut control, SendFlags::empty())?;
             Ok(())
         };
-        self.socket.async_io(Interest::WRITABLE, send).await
+        socket.async_io(Interest::WRITABLE, send).await
+    }
+}
+
+impl Drop for Spawner {
+    /// Lets it end, and waits a moment for that, so that it is not seen after forge. It is never killed: it
+    /// may have to clean up.
+    fn drop(&mut self) {
+        drop(self.socket.take());
+        let pid = i32::try_from(self.process.id())
+            .ok()
+            .and_then(Pid::from_raw);
+        let Some(Ok(ended)) = pid.map(processes::exit_watch) else {
+            return;
+        };
+        let mut ended = [PollFd::new(&ended, PollFlags::IN)];
+        let moment = Timespec {
+            tv_sec: 0,
+            tv_nsec: MOMENT_NS,
+        };
+        if matches!(rustix::event::poll(&mut ended, Some(&moment)), Ok(1)) {
+            // Leaves no zombie.
+            self.process.try_wait().ok();
+        }
     }
 }
 

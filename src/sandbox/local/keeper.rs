@@ -105,6 +105,10 @@ impl Keeper<'_> {
         let mut peak = 0;
         let watched = self.watch(&program, started, &mut peak);
         let took = started.elapsed();
+        #[cfg(target_os = "linux")]
+        let last = Some(Meter::processor_time(program.top()));
+        #[cfg(not(target_os = "linux"))]
+        let last = None;
         let code = program.end();
         let usage = kernel::children_usage();
         if let Some(failure) = reported(report) {
@@ -122,7 +126,7 @@ impl Keeper<'_> {
             took,
             usage: Usage {
                 peak_memory_bytes: usage.peak_memory_bytes.max(Some(peak)),
-                ..usage
+                cpu_milliseconds: usage.cpu_milliseconds.max(last),
             },
         }))
     }

@@ -4,14 +4,17 @@
 //! large is looked at less often, so that looking stays a small part of the time. What is between two looks
 //! is held by the kernel's limits for each process (see [`super::confine`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
+use std::fs::Permissions;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::place::open_folder;
@@ -21,8 +24,17 @@ use crate::quantity::ByteCount;
 
 /// The time between two looks.
 pub(super) const EVERY: Duration = Duration::from_millis(200);
-/// How many times longer than a look the time between two is at least.
+/// How many times longer than a look the time between two is at least, and how long at the most: who makes
+/// looking slow is not to be left alone with that.
 const SELDOM: u32 = 20;
+const LATEST: Duration = Duration::from_secs(1);
+/// The same for looking at files, of which there may be a million.
+const LATEST_FILES: Duration = Duration::from_secs(15);
+/// How often in a row the way through the files may be lost. Nothing that is of use moves its folders all
+/// the time.
+const LOST: u32 = 20;
+/// Looking at what is mapped is the slowest part, and seldom finds anything.
+const MAPPED_EVERY: u32 = 5;
 /// What an entry of a folder costs at least: empty files are many files.
 const ENTRY: u64 = 1024;
 /// A block of `st_blocks`.
@@ -35,6 +47,11 @@ pub(super) struct Meter<'a> {
     /// The sandbox's folder.
     root: &'a Path,
     next: Instant,
+    /// When to look at the files next.
+    next_files: Instant,
+    /// How often in a row the way through the files was lost.
+    lost: u32,
+    looks: u32,
     /// The most memory seen.
     peak: u64,
 }
@@ -50,6 +67,8 @@ struct Use {
     /// In files that have no name any more.
     unnamed: u64,
     counted: BTreeSet<(u64, u64)>,
+    /// Shared memory without a descriptor, and how far it is mapped.
+    mapped: BTreeMap<(u64, u64), u64>,
 }
 
 impl Use {
@@ -64,6 +83,9 @@ impl<'a> Meter<'a> {
             limits,
             root,
             next: Instant::now() + EVERY,
+            next_files: Instant::now() + EVERY,
+            lost: 0,
+            looks: 0,
             peak: 0,
         }
     }
@@ -78,26 +100,45 @@ impl<'a> Meter<'a> {
         self.peak
     }
 
+    /// The processor time of a process that is about to be ended, and of its descendants, in milliseconds.
+    /// The kernel forgets it when a namespace of processes ends with its first one.
+    pub(super) fn processor_time(above: Pid) -> u64 {
+        let mut pids = descendants(above);
+        pids.push(above);
+        pids.into_iter().filter_map(processes::processor_time).sum()
+    }
+
     /// Looks at the descendants of a process. Returns which limit they passed, and how far.
     pub(super) fn look(&mut self, above: Pid) -> Option<String> {
         let began = Instant::now();
-        let passed = self.passed(above);
-        let cost = began.elapsed();
-        self.next = Instant::now() + EVERY.max(cost * SELDOM);
+        let mut used = Use::default();
+        let passed = self.passed(above, &mut used);
+        let ended = Instant::now();
+        self.next = ended + pause(ended - began, LATEST);
+        if passed.is_some() || ended < self.next_files {
+            return passed;
+        }
+        let passed = self.passed_disk(used.unnamed);
+        let cost = ended.elapsed();
+        self.next_files = Instant::now() + pause(cost, LATEST_FILES);
         passed
     }
 
-    fn passed(&mut self, above: Pid) -> Option<String> {
+    fn passed(&mut self, above: Pid, used: &mut Use) -> Option<String> {
         let pids = descendants(above);
-        let mut used = Use::default();
         for pid in &pids {
             used.add_status(*pid);
             used.add_files(*pid);
         }
+        self.looks += 1;
+        if self.looks.is_multiple_of(MAPPED_EVERY) {
+            for pid in &pids {
+                used.add_mapped(*pid);
+            }
+            used.in_files += used.mapped.values().sum::<u64>();
+        }
         let Limits {
-            memory,
-            disk,
-            processes,
+            memory, processes, ..
         } = self.limits;
         if used.tasks > processes.into() {
             let tasks = used.tasks;
@@ -110,18 +151,34 @@ impl<'a> Meter<'a> {
             used.anonymous = 0;
             used.shared = 0;
             for pid in &pids {
-                used.add_share(*pid);
+                if !used.add_share(*pid) {
+                    used.add_resident(*pid);
+                }
             }
         }
         self.peak = self.peak.max(used.memory());
-        if used.memory() > memory {
-            return Some(over("memory", used.memory(), memory));
-        }
-        let on_disk = walk(self.root, disk.saturating_sub(used.unnamed));
-        // Files that changed under the walk are met again by the next.
-        let on_disk = on_disk.unwrap_or(0).saturating_add(used.unnamed);
-        (on_disk > disk).then(|| over("disk", on_disk, disk))
+        (used.memory() > memory).then(|| over("memory", used.memory(), memory))
     }
+
+    fn passed_disk(&mut self, unnamed: u64) -> Option<String> {
+        let disk = self.limits.disk;
+        let walked = walk(self.root, disk.saturating_sub(unnamed));
+        // Files that changed under the walk are met again by the next.
+        self.lost = if walked.is_ok() { 0 } else { self.lost + 1 };
+        let on_disk = walked.unwrap_or(0).saturating_add(unnamed);
+        if on_disk > disk {
+            return Some(over("disk", on_disk, disk));
+        }
+        let allowed = ByteCount(disk);
+        (self.lost > LOST).then(|| {
+            format!("its folders moved {LOST} times while what they hold on disk was summed up; {allowed} are allowed")
+        })
+    }
+}
+
+/// How long to leave a sandbox alone after a look.
+fn pause(cost: Duration, latest: Duration) -> Duration {
+    EVERY.max((cost * SELDOM).min(latest))
 }
 
 fn over(what: &str, reached: u64, allowed: u64) -> String {
@@ -157,20 +214,42 @@ impl Use {
     // A process that has ended meanwhile has no files in `/proc`, and uses nothing.
 
     fn add_status(&mut self, pid: Pid) {
-        let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
-            return;
-        };
-        self.tasks += kibibytes(&text, &["Threads"]) / 1024;
-        self.anonymous += kibibytes(&text, &["RssAnon", "VmSwap"]);
-        self.shared += kibibytes(&text, &["RssShmem"]);
+        self.tasks += self.add_resident(pid);
     }
 
-    fn add_share(&mut self, pid: Pid) {
+    /// Adds the memory that a process has, which it may share. Returns how many threads it has.
+    fn add_resident(&mut self, pid: Pid) -> u64 {
+        let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
+            return 0;
+        };
+        self.anonymous += kibibytes(&text, &["RssAnon", "VmSwap"]);
+        self.shared += kibibytes(&text, &["RssShmem"]);
+        kibibytes(&text, &["Threads"]) / 1024
+    }
+
+    /// Adds a process's share of the memory that it has. Returns whether that could be learned: a process
+    /// whose program cannot be read shows it to root only.
+    fn add_share(&mut self, pid: Pid) -> bool {
         let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) else {
-            return;
+            return false;
         };
         self.anonymous += kibibytes(&text, &["Pss_Anon", "SwapPss"]);
         self.shared += kibibytes(&text, &["Pss_Shmem"]);
+        true
+    }
+
+    /// Adds memory that is shared, and mapped, and that no descriptor leads to. Who holds it need not be
+    /// who has written it, so that it may be in nobody's resident memory.
+    fn add_mapped(&mut self, pid: Pid) {
+        let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/maps")) else {
+            return;
+        };
+        for (file, end) in text.lines().filter_map(shared_memory) {
+            if !self.counted.contains(&file) {
+                let known = self.mapped.entry(file).or_default();
+                *known = end.max(*known);
+            }
+        }
     }
 
     /// Adds what is only to be found through open descriptors.
@@ -203,6 +282,27 @@ impl Use {
     }
 }
 
+/// What a line of `maps` says of shared memory: which it is, and how far it reaches at least.
+fn shared_memory(line: &str) -> Option<((u64, u64), u64)> {
+    let mut words = line.split_ascii_whitespace();
+    let (range, mode, offset) = (words.next()?, words.next()?, words.next()?);
+    let (device, inode, path) = (words.next()?, words.next()?, words.next()?);
+    let hexadecimal = |text: &str| u64::from_str_radix(text, 16).ok();
+    let memory = ["/memfd:", "/dev/zero", "/SYSV"];
+    if !mode.ends_with('s') || !memory.iter().any(|name| path.starts_with(name)) {
+        return None;
+    }
+    let (start, end) = range.split_once('-')?;
+    let length = hexadecimal(end)?.checked_sub(hexadecimal(start)?)?;
+    let (major, minor) = device.split_once(':')?;
+    let device = rustix::fs::makedev(
+        u32::from_str_radix(major, 16).ok()?,
+        u32::from_str_radix(minor, 16).ok()?,
+    );
+    let end = hexadecimal(offset)?.saturating_add(length);
+    Some(((device, inode.parse().ok()?), end))
+}
+
 fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
@@ -226,7 +326,9 @@ fn walk(root: &Path, limit: u64) -> io::Result<u64> {
     let mut total = 0;
     let mut here: OwnedFd = open_folder(CWD, root)?;
     let mut levels = Vec::new();
-    let enter = |here: &OwnedFd, total: &mut u64| -> io::Result<Level> {
+    // Files of several names are stored once.
+    let mut linked = BTreeSet::new();
+    let mut enter = |here: &OwnedFd, total: &mut u64| -> io::Result<Level> {
         let mut left = Vec::new();
         for entry in Dir::read_from(here)? {
             let entry = entry?;
@@ -237,8 +339,10 @@ fn walk(root: &Path, limit: u64) -> io::Result<u64> {
             let Ok(stat) = rustix::fs::statat(here, name, AtFlags::SYMLINK_NOFOLLOW) else {
                 continue;
             };
-            *total += size(&stat).max(ENTRY);
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+            let again = !is_folder && stat.st_nlink > 1 && !linked.insert(identity(&stat));
+            *total += if again { 0 } else { size(&stat) }.max(ENTRY);
+            if is_folder {
                 left.push(name.to_owned());
             }
             if *total > limit {
@@ -254,8 +358,8 @@ fn walk(root: &Path, limit: u64) -> io::Result<u64> {
             break;
         }
         if let Some(name) = level.left.pop() {
-            // What forbids being opened, or is gone, is passed by.
-            let Ok(below) = open_folder(&here, name.as_c_str()) else {
+            // What is gone, or is no folder any more, is passed by.
+            let Ok(below) = open_closed(&here, &name) else {
                 continue;
             };
             let Ok(level) = enter(&below, &mut total) else {
@@ -281,6 +385,22 @@ fn walk(root: &Path, limit: u64) -> io::Result<u64> {
     Ok(total)
 }
 
+/// Opens a folder; one that forbids it is made to allow it from then on: what it holds is stored all the
+/// same. It is held meanwhile, so that nothing else can take its place, such as a link to a file of the
+/// user's.
+fn open_closed(parent: &OwnedFd, name: &CString) -> io::Result<OwnedFd> {
+    match open_folder(parent, name.as_c_str()) {
+        Err(Errno::ACCESS) => {}
+        other => return Ok(other?),
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let held = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    let mode = rustix::fs::fstat(&held)?.st_mode & 0o7777;
+    let path = format!("/proc/self/fd/{}", held.as_raw_fd());
+    std::fs::set_permissions(path, Permissions::from_mode(mode | 0o500))?;
+    Ok(open_folder(&held, c".")?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -302,6 +422,43 @@ mod tests {
         let cut = walk(base.path(), 200_000).unwrap();
         assert!(cut > 200_000 && cut < total, "{cut}");
         super::super::remove::tree(base.path()).unwrap();
+    }
+
+    #[test]
+    fn a_file_of_many_names_is_stored_once() {
+        let base = tempfile::tempdir().unwrap();
+        let file = base.path().join("a");
+        std::fs::write(&file, vec![1; 1_000_000]).unwrap();
+        for name in 0..10 {
+            std::fs::hard_link(&file, base.path().join(name.to_string())).unwrap();
+        }
+        let total = walk(base.path(), u64::MAX).unwrap();
+        assert!((1_000_000..2_000_000).contains(&total), "{total}");
+    }
+
+    #[test]
+    fn a_folder_that_forbids_it_is_summed_up_all_the_same() {
+        let base = tempfile::tempdir().unwrap();
+        let closed = base.path().join("closed");
+        std::fs::create_dir(&closed).unwrap();
+        std::fs::write(closed.join("a"), vec![1; 500_000]).unwrap();
+        std::fs::set_permissions(&closed, Permissions::from_mode(0o300)).unwrap();
+        assert!(walk(base.path(), u64::MAX).unwrap() >= 500_000);
+    }
+
+    #[test]
+    fn mapped_memory_is_told_from_mapped_files() {
+        let line = "7f00-9f00 rw-s 00001000 00:01 2057 /memfd:x (deleted)";
+        let device = rustix::fs::makedev(0, 1);
+        assert_eq!(shared_memory(line), Some(((device, 2057), 0x3000)));
+        for other in [
+            "7f00-9f00 rw-p 00000000 00:01 2057 /memfd:x (deleted)",
+            "7f00-9f00 rw-s 00000000 fe:00 2057 /tmp/x",
+            "7f00-9f00 rw-p 00000000 00:00 0 ",
+            "",
+        ] {
+            assert_eq!(shared_memory(other), None, "{other}");
+        }
     }
 
     #[test]

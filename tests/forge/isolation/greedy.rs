@@ -12,8 +12,14 @@ const DISK: u64 = 128 << 20;
 const PROCESSES: u64 = 100;
 
 /// What forge itself ends, and the word that it has for the limit.
-const ENDED: [(&str, &str); 6] = [
+const ENDED: [(&str, &str); 12] = [
     ("memory-of-children", "memory"),
+    ("abandoned-memory", "memory"),
+    ("abandoned-memory-files", "memory"),
+    ("hidden-memory", "memory"),
+    ("memory-behind-files", "memory"),
+    ("closed-files", "disk"),
+    ("moving-files", "disk"),
     ("memory-files", "memory"),
     ("many-files", "disk"),
     ("temporary-files", "disk"),
@@ -24,6 +30,9 @@ const ENDED: [(&str, &str); 6] = [
 on_each_level!(
     nobody_gets_more_than_the_limits,
     what_a_trial_has_used_is_told,
+    what_a_trial_has_used_until_it_was_ended_is_told,
+    sandboxes_do_not_count_what_others_have,
+    files_of_many_names_count_once,
 );
 
 fn limits() -> Value {
@@ -98,4 +107,50 @@ fn what_a_trial_has_used_is_told(level: Level) {
     assert!((100_000_000..400_000_000).contains(&memory), "{usage}");
     let cpu = usage["cpu_milliseconds"].as_u64().unwrap();
     assert!((500..20_000).contains(&cpu), "{usage}");
+}
+
+fn what_a_trial_has_used_until_it_was_ended_is_told(level: Level) {
+    let endless = BUSY.replace("time.process_time() < 0.5", "True");
+    let yard = Yard::new(&[("endless", &endless)]).objective("task", &json!({}), "");
+    yard.forge(level, &["--timeout", "2s"]).expect(1);
+    let trial = yard.trial(level, "task", "endless");
+    assert_eq!(trial["error_kind"], "timeout", "{trial}");
+    let cpu = trial["usage"]["cpu_milliseconds"].as_u64().unwrap();
+    assert!((100..20_000).contains(&cpu), "{trial}");
+}
+
+/// Has 100 processes for a second.
+const CROWD: &str = "import os, sys, time\n\
+    for _ in range(100):\n\
+    \x20   if os.fork() == 0: time.sleep(1); os._exit(0)\n\
+    for _ in range(100): os.wait()\n\
+    open(sys.argv[2], 'w').write('all of them came')\n";
+
+fn sandboxes_do_not_count_what_others_have(level: Level) {
+    let yard = Yard::new(&[("one", CROWD), ("two", CROWD), ("three", CROWD)])
+        .objective("task", &json!({}), "")
+        .file("forge.yaml", "local: {processes: 110}\n");
+    yard.forge(level, &["-j", "3", "--timeout", "40s"])
+        .expect(0);
+    for name in ["one", "two", "three"] {
+        let trial = yard.trial(level, "task", name);
+        assert!(trial["error_kind"].is_null(), "{trial}");
+    }
+}
+
+/// One file of 64 MiB.
+const LINKS: &str = "import os, sys, time\n\
+    with open('file', 'wb') as file:\n\
+    \x20   for _ in range(64): file.write(b'x' * (1 << 20))\n\
+    for name in range(20): os.link('file', f'link{name}')\n\
+    time.sleep(1)\n\
+    open(sys.argv[2], 'w').write('still here, and alone')\n";
+
+fn files_of_many_names_count_once(level: Level) {
+    let yard = Yard::new(&[("links", LINKS)])
+        .objective("task", &json!({}), "")
+        .file("forge.yaml", "local: {disk: 128MiB}\n");
+    yard.forge(level, &["--timeout", "40s"]).expect(0);
+    let trial = yard.trial(level, "task", "links");
+    assert!(trial["error_kind"].is_null(), "{trial}");
 }

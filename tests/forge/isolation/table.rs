@@ -35,7 +35,7 @@ const NEVER: [Cell; 3] = [Blocked, Blocked, Blocked];
 const ALWAYS: [Cell; 3] = [Open, Open, Open];
 
 /// Attempts on what is outside. `open/x` and `block/x` is a probe `x` with that network.
-const ATTACKS: [Row; 32] = [
+const ATTACKS: [Row; 33] = [
     row(
         "read your files",
         [Blocked, Blocked, Open],
@@ -54,7 +54,7 @@ const ATTACKS: [Row; 32] = [
     row(
         "see that a file exists, its size and its times",
         [Blocked, Open, Open],
-        &["stat_file"],
+        &["stat_file", "watch_files"],
     ),
     row(
         "change, make, move or delete files",
@@ -96,17 +96,37 @@ const ATTACKS: [Row; 32] = [
     row(
         "signal forge, other trials and your programs",
         [Blocked, Blocked, UnlessRoot],
-        &["send_signal", "signal_keeper", "open/signal_sibling"],
+        &[
+            "send_signal",
+            "signal_keeper",
+            "open/signal_sibling",
+            "doom_others",
+        ],
     ),
     row(
-        "trace them, or read their memory and take their descriptors by a system call",
+        "slow them down",
+        [Blocked, UnlessRoot, UnlessRoot],
+        &["slow_others"],
+    ),
+    row(
+        "trace them, limit them, or read their memory and take their descriptors by a system call",
         NEVER,
-        &["trace", "read_memory_by_call", "take_descriptor"],
+        &[
+            "limit_others",
+            "trace",
+            "read_memory_by_call",
+            "take_descriptor",
+        ],
     ),
     row(
         "read their memory, descriptors and files in `/proc`",
         [Blocked, Blocked, UnlessRoot],
-        &["read_memory_by_file", "open_descriptor", "enter_root"],
+        &[
+            "read_memory_by_file",
+            "open_descriptor",
+            "enter_root",
+            "look_into_keeper",
+        ],
     ),
     row(
         "use a descriptor or the terminal of forge",
@@ -121,12 +141,24 @@ const ATTACKS: [Row; 32] = [
     row(
         "with `network: block`, reach its Unix sockets",
         NEVER,
-        &["block/connect_unix", "block/connect_abstract"],
+        &[
+            "block/connect_unix",
+            "block/send_unix",
+            "block/send_unix_through_pair",
+            "block/connect_pair",
+            "block/connect_abstract",
+        ],
     ),
     row(
         "with `network: open`, reach its Unix sockets, such as an agent's",
         [Blocked, Blocked, Open],
-        &["open/connect_unix", "open/connect_abstract"],
+        &[
+            "open/connect_unix",
+            "open/send_unix",
+            "open/send_unix_through_pair",
+            "open/connect_pair",
+            "open/connect_abstract",
+        ],
     ),
     row(
         "with `network: open`, reach what listens on this machine: TCP, UDP",
@@ -211,6 +243,8 @@ const ATTACKS: [Row; 32] = [
             "perf_event",
             "userfaultfd",
             "change_personality",
+            "calls_of_32_bits",
+            "calls_of_x32",
         ],
     ),
     row(
@@ -234,6 +268,12 @@ const ATTACKS: [Row; 32] = [
             "greedy/memory-of-children",
             "greedy/memory-files",
             "greedy/mapped-memory",
+            "greedy/abandoned-memory",
+            "greedy/abandoned-memory-files",
+            "greedy/hidden-memory",
+            "greedy/memory-behind-files",
+            "greedy/closed-files",
+            "greedy/moving-files",
             "greedy/big-file",
             "greedy/sparse-file",
             "greedy/allocated-file",

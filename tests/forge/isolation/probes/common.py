@@ -73,6 +73,8 @@ def attempt(probe, limit=15):
     if text:
         verdict, reason = text.decode(errors="replace").split("\t", 1)
         return verdict, reason
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGSYS, signal.SIGSEGV):
+        return "BLOCKED", signal.strsignal(os.WTERMSIG(status))
     return "BROKEN", f"no answer, wait status {status}"
 
 

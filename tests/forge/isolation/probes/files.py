@@ -2,7 +2,7 @@
 
 import os
 
-from common import Blocked, config
+from common import LIBC, Blocked, checked, config
 
 
 def has_secret(text):
@@ -44,6 +44,11 @@ def list_home():
 
 def stat_file():
     return os.stat(config()["elsewhere"] + "/secret").st_size
+
+
+def watch_files():
+    inotify = checked(LIBC.inotify_init1(0))
+    return checked(LIBC.inotify_add_watch(inotify, config()["elsewhere"].encode(), 0xFFF))
 
 
 def write_project():
@@ -118,6 +123,7 @@ PROBES = [
     link_to_secret,
     list_home,
     stat_file,
+    watch_files,
     write_project,
     write_candidate,
     write_elsewhere,

@@ -3,6 +3,7 @@ first argument. What is still there after a while, with all that it wanted, says
 """
 
 import ctypes
+import mmap
 import os
 import resource
 import signal
@@ -108,13 +109,73 @@ def memory_files():
 
 def mapped_memory():
     """Shared memory is not of the kind that the limit of a process counts."""
-    import mmap
-
     held = mmap.mmap(-1, 3 * limit("memory"))
     for at in range(0, len(held), MIB):
         held[at : at + MIB] = BLOCK
     wait_for_the_end()
     return f"{len(held) // MIB} MiB"
+
+
+def abandoned_memory():
+    """Children have touched it, one part each; who holds it has not."""
+    held = mmap.mmap(-1, 3 * limit("memory"))
+    for part in range(0, len(held), limit("memory") // 4):
+        child = os.fork()
+        if child == 0:
+            for at in range(part, part + limit("memory") // 4, MIB):
+                held[at : at + MIB] = BLOCK
+            os._exit(0)
+        os.waitpid(child, 0)
+    wait_for_the_end()
+    return f"{len(held) // MIB} MiB"
+
+
+def abandoned_memory_files():
+    """No descriptor leads to them any more, and nobody has touched them where they are mapped."""
+    LIBC.mmap.restype = ctypes.c_long
+    LIBC.mmap.argtypes = [ctypes.c_long] * 6
+    for _ in range(3 * limit("memory") // (16 * MIB)):
+        file = os.memfd_create("greedy")
+        for _ in range(16):
+            os.write(file, BLOCK)
+        checked(LIBC.mmap(0, 16 * MIB, mmap.PROT_READ, mmap.MAP_SHARED, file, 0))
+        os.close(file)
+    wait_for_the_end()
+    return "mappings of 16 MiB"
+
+
+def hidden_memory():
+    """Nobody but root may look into such processes."""
+    LIBC.prctl(4, 0, 0, 0, 0)
+    return memory_of_children()
+
+
+def memory_behind_files():
+    """Looking at many files takes long."""
+    for folder in range(4):
+        os.mkdir(f"f{folder}")
+        for name in range(15000):
+            os.symlink("x", f"f{folder}/{name}")
+    time.sleep(1)
+    return memory_of_children()
+
+
+def closed_files():
+    os.mkdir("closed")
+    os.chmod("closed", 0o300)
+    return fill("closed")
+
+
+def moving_files():
+    """Who walks in there does not find the way back."""
+    os.makedirs("a/a")
+    os.makedirs("z/b/c")
+    os.mkdir("y")
+    if os.fork() == 0:
+        while True:
+            os.rename("z/b", "y/b")
+            os.rename("y/b", "z/b")
+    return fill("a/a")
 
 
 def big_file():

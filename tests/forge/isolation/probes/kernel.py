@@ -1,10 +1,11 @@
 """The kernel's own doors. Each is harmless where it is open: it undoes, or opens and does not use."""
 
 import ctypes
+import mmap
 import os
 import stat
 
-from common import LIBC, Blocked, call, checked, config, number
+from common import LIBC, X86, Blocked, call, checked, config, number
 
 NEWNS, NEWUSER, NEWPID, NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
 BIND, REMOUNT, READ_ONLY = 4096, 32, 1
@@ -224,6 +225,26 @@ def userfaultfd():
     return call(number(323, 282), 1)
 
 
+def calls_of_32_bits():
+    """A filter that looks at numbers only would let other numbers through."""
+    if not X86:
+        raise Blocked("not on this machine")
+    memory = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    # getpid, by its number of 32 bits: mov eax, 20; int 0x80; ret
+    memory.write(b"\xb8\x14\x00\x00\x00\xcd\x80\xc3")
+    function = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(memory)))
+    if function() != os.getpid():
+        raise Blocked("no such calls")
+    return "they are not filtered"
+
+
+def calls_of_x32():
+    if not X86:
+        raise Blocked("not on this machine")
+    # The keyring's.
+    return call(0x40000000 | 248, b"user", b"forge-probe", b"secret", 6, -4)
+
+
 def open_by_handle():
     handle = ctypes.create_string_buffer(128)
     ctypes.c_uint32.from_buffer(handle).value = 120
@@ -347,6 +368,8 @@ PROBES = [
     bpf,
     perf_event,
     userfaultfd,
+    calls_of_32_bits,
+    calls_of_x32,
     open_by_handle,
     change_personality,
     set_host_name,

@@ -80,6 +80,13 @@ def echo(udp):
         udp.sendto(data, who)
 
 
+def hear(listener):
+    while True:
+        name = listener.recv(100).decode(errors="replace")
+        with lock:
+            seen[name] = seen.get(name, 0) + 1
+
+
 def start(target, *arguments):
     threading.Thread(target=target, args=arguments, daemon=True).start()
 
@@ -99,6 +106,11 @@ def main():
         listener.listen(50)
         start(accept, listener, greet)
     os.chmod(path, 0o666)
+    datagrams = os.path.join(folder, "datagrams.sock")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    listener.bind(datagrams)
+    os.chmod(datagrams, 0o666)
+    start(hear, listener)
     held = os.open(secret, os.O_RDONLY)
     memory = ctypes.create_string_buffer(needle.encode())
     key = 0x46000000 + os.getpid()
@@ -110,6 +122,7 @@ def main():
         "tcp": tcp.getsockname()[1],
         "udp": udp.getsockname()[1],
         "unix": path,
+        "datagrams": datagrams,
         "abstract": abstract,
         "held": held,
         "address": ctypes.addressof(memory),

@@ -30,6 +30,25 @@ def connect_unix():
         return hear(connection)
 
 
+def send_unix():
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
+        connection.sendto(b"a datagram", config()["datagrams"])
+        return "sent"
+
+
+def send_unix_through_pair():
+    """As a logger listens; a pair needs no permission to make a socket."""
+    one, _other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    one.sendto(b"a datagram through a pair", config()["datagrams"])
+    return "sent"
+
+
+def connect_pair():
+    one, _other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    one.connect(config()["datagrams"])
+    return "connected"
+
+
 def connect_abstract():
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect("\0" + config()["abstract"])
@@ -60,6 +79,9 @@ PROBES = [
     connect_tcp,
     connect_udp,
     connect_unix,
+    send_unix,
+    send_unix_through_pair,
+    connect_pair,
     connect_abstract,
     connect_vsock,
     listen_to_packets,

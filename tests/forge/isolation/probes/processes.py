@@ -3,6 +3,7 @@
 import ctypes
 import fcntl
 import os
+import resource
 import signal
 import sys
 import termios
@@ -154,6 +155,44 @@ def enter_root():
         return file.read(10)
 
 
+def limit_others():
+    def limit(pid):
+        # As it is.
+        resource.prlimit(pid, resource.RLIMIT_CORE, resource.prlimit(pid, resource.RLIMIT_CORE))
+
+    return each(limit)
+
+
+def slow_others():
+    return each(lambda pid: os.sched_setaffinity(pid, os.sched_getaffinity(pid)))
+
+
+def doom_others():
+    def doom(pid):
+        os.close(os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY))
+
+    return each(doom)
+
+
+def look_into_keeper():
+    """Into process 1, where that is of this sandbox."""
+    pid = KEEPER if namespace() == config()["namespace"] else 1
+    failed = []
+    try:
+        # Their numbers are no secret.
+        descriptors = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        descriptors = []
+    for file in ["mem", "environ", "maps", "root/etc", "cwd/."] + [f"fd/{it}" for it in descriptors]:
+        path = f"/proc/{pid}/{file}"
+        try:
+            os.close(os.open(path, os.O_RDONLY))
+            return path
+        except OSError as error:
+            failed.append(error.strerror)
+    raise Blocked(", ".join(failed))
+
+
 def own_descriptors():
     """Nothing that forge has open is open here."""
     odd = []
@@ -192,6 +231,10 @@ PROBES = [
     take_descriptor,
     open_descriptor,
     enter_root,
+    limit_others,
+    slow_others,
+    doom_others,
+    look_into_keeper,
     own_descriptors,
     type_into_terminal,
 ]
