@@ -147,9 +147,7 @@ impl Filter {
         refused.insert(libc::SYS_ioctl, terminal_input()?);
         refused.insert(libc::SYS_socket, families(wanted)?);
         refused.insert(libc::SYS_prctl, hiding()?);
-        if wanted != Wanted::Apart {
-            refused.insert(libc::SYS_prlimit64, limits_of_others()?);
-        }
+        refused.insert(libc::SYS_prlimit64, limits_of_others()?);
         if matches!(wanted, Wanted::Network | Wanted::NoSockets) {
             refused.insert(libc::SYS_socketpair, pairs_of_datagrams()?);
         }
@@ -240,7 +238,8 @@ fn hiding() -> io::Result<Vec<SeccompRule>> {
     )?])
 }
 
-/// A limit of processor time ends whom it is set for, and Landlock has no say in it.
+/// A limit of processor time ends whom it is set for, and Landlock has no say in it. Nor does a namespace
+/// protect its own first process, with which the trial would be lost and not the candidate's to answer for.
 fn limits_of_others() -> io::Result<Vec<SeccompRule>> {
     let not_zero = |argument| {
         SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
@@ -124,6 +124,7 @@ impl Spawner {
     }
 
     async fn pass(&self, descriptors: &[OwnedFd; 3]) -> io::Result<()> {
+        self.wake();
         let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
         let descriptors = descriptors.each_ref().map(|it| it.as_fd());
         let send = || {
@@ -139,15 +140,29 @@ impl Spawner {
     }
 }
 
+impl Spawner {
+    /// Lets it go on where somebody has stopped it, such as a program that may signal it.
+    fn wake(&self) {
+        if let Some(pid) = self.pid() {
+            // Gone, but not to anybody else: its end was not waited for.
+            rustix::process::kill_process(pid, Signal::CONT).ok();
+        }
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        i32::try_from(self.process.id())
+            .ok()
+            .and_then(Pid::from_raw)
+    }
+}
+
 impl Drop for Spawner {
     /// Lets it end, and waits a moment for that, so that it is not seen after forge. It is never killed: it
     /// may have to clean up.
     fn drop(&mut self) {
         drop(self.socket.take());
-        let pid = i32::try_from(self.process.id())
-            .ok()
-            .and_then(Pid::from_raw);
-        let Some(Ok(ended)) = pid.map(processes::exit_watch) else {
+        self.wake();
+        let Some(Ok(ended)) = self.pid().map(processes::exit_watch) else {
             return;
         };
         let mut ended = [PollFd::new(&ended, PollFlags::IN)];

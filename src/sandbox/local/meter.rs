@@ -5,7 +5,7 @@
 //! is held by the kernel's limits for each process (see [`super::confine`]).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fs::Permissions;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -33,6 +33,9 @@ const LATEST_FILES: Duration = Duration::from_secs(15);
 /// How often in a row the way through the files may be lost. Nothing that is of use moves its folders all
 /// the time.
 const LOST: u32 = 20;
+/// How often in a row something may be where it cannot be summed up. What is sent is soon received, by
+/// programs that are of use.
+const HIDDEN: u32 = 8;
 /// Looking at what is mapped is the slowest part, and seldom finds anything.
 const MAPPED_EVERY: u32 = 5;
 /// What an entry of a folder costs at least: empty files are many files.
@@ -51,6 +54,8 @@ pub(super) struct Meter<'a> {
     next_files: Instant,
     /// How often in a row the way through the files was lost.
     lost: u32,
+    /// How often in a row something was hidden.
+    hidden: u32,
     looks: u32,
     /// The most memory seen.
     peak: u64,
@@ -66,6 +71,8 @@ struct Use {
     in_files: u64,
     /// In files that have no name any more.
     unnamed: u64,
+    /// There are descriptors that cannot be looked at.
+    hidden: bool,
     counted: BTreeSet<(u64, u64)>,
     /// Shared memory without a descriptor, and how far it is mapped.
     mapped: BTreeMap<(u64, u64), u64>,
@@ -85,6 +92,7 @@ impl<'a> Meter<'a> {
             next: Instant::now() + EVERY,
             next_files: Instant::now() + EVERY,
             lost: 0,
+            hidden: 0,
             looks: 0,
             peak: 0,
         }
@@ -157,7 +165,17 @@ impl<'a> Meter<'a> {
             }
         }
         self.peak = self.peak.max(used.memory());
-        (used.memory() > memory).then(|| over("memory", used.memory(), memory))
+        if used.memory() > memory {
+            return Some(over("memory", used.memory(), memory));
+        }
+        self.hidden = if used.hidden { self.hidden + 1 } else { 0 };
+        let allowed = ByteCount(memory);
+        (self.hidden > HIDDEN).then(|| {
+            format!(
+                "files were {HIDDEN} times where their memory cannot be summed up, on their way between \
+                 processes or in a program that cannot be read; {allowed} are allowed"
+            )
+        })
     }
 
     fn passed_disk(&mut self, unnamed: u64) -> Option<String> {
@@ -254,16 +272,23 @@ impl Use {
 
     /// Adds what is only to be found through open descriptors.
     fn add_files(&mut self, pid: Pid) {
-        let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
-            return;
+        let files = match std::fs::read_dir(format!("/proc/{pid}/fd")) {
+            Ok(files) => files,
+            Err(error) => {
+                self.hidden |= error.kind() == io::ErrorKind::PermissionDenied && is_mine(pid);
+                return;
+            }
         };
         for file in files.flatten() {
             let path = file.path();
             let Ok(stat) = rustix::fs::stat(&path) else {
                 continue;
             };
-            let nameless = stat.st_nlink == 0
-                && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            if kind == FileType::Socket {
+                self.hidden |= holds_descriptors(pid, &file.file_name());
+            }
+            let nameless = stat.st_nlink == 0 && kind == FileType::RegularFile;
             if !nameless || !self.counted.insert(identity(&stat)) {
                 continue;
             }
@@ -280,6 +305,32 @@ impl Use {
             }
         }
     }
+}
+
+/// Whether a process lives and is this user's. Who may look at others but not at this one is kept from it by
+/// its program, which cannot be read.
+fn is_mine(pid: Pid) -> bool {
+    let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
+        return false;
+    };
+    let value = |name: &str| {
+        let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+        let (_, values) = lines.find(|(line, _)| *line == name)?;
+        values.split_ascii_whitespace().next()
+    };
+    let ended = value("State").is_none_or(|state| matches!(state, "Z" | "X"));
+    let me = rustix::process::geteuid().as_raw().to_string();
+    !ended && value("Uid") == Some(&me)
+}
+
+/// Whether descriptors were sent to a socket and not received yet: what they lead to is in nobody's hands.
+fn holds_descriptors(pid: Pid, descriptor: &OsStr) -> bool {
+    let path = Path::new("/proc").join(pid.to_string()).join("fdinfo");
+    let text = std::fs::read_to_string(path.join(descriptor)).unwrap_or_default();
+    let mut sent = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("scm_fds:"));
+    sent.any(|number| number.trim() != "0")
 }
 
 /// What a line of `maps` says of shared memory: which it is, and how far it reaches at least.

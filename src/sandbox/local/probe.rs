@@ -97,7 +97,10 @@ async fn attempt(shared: &Shared, rung: Rung) -> Result<Result<Chosen, Failure>,
     let unreadable = match rung {
         // What is bound is reached by another path.
         Rung::Namespaces { .. } => None,
-        Rung::Landlock | Rung::Process { .. } => unreadable(shared).await,
+        Rung::Landlock | Rung::Process { .. } => match unreachable(shared) {
+            Some(why) => Some(why),
+            None => unreadable(shared).await,
+        },
     };
     let first = run_nothing(shared, rung, unreadable.is_none()).await?;
     if unreadable.is_some() || first.is_ok() {
@@ -109,6 +112,12 @@ async fn attempt(shared: &Shared, rung: Rung) -> Result<Result<Chosen, Failure>,
     chosen.own_user = false;
     chosen.why_root = first.err().map(|failure| failure.to_string());
     Ok(second.map(|()| chosen))
+}
+
+/// The folder of sandboxes, when other users cannot get there.
+fn unreachable(shared: &Shared) -> Option<String> {
+    let closed = !users::passable_to_all(&shared.base);
+    closed.then(|| format!("other users cannot reach {}", shared.base.display()))
 }
 
 /// The Python of this user, when other users cannot read it.

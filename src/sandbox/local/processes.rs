@@ -56,6 +56,16 @@ impl Held {
         Self { process }
     }
 
+    /// Lets it go on where somebody has stopped it.
+    pub(super) fn wake(&self) {
+        #[cfg(target_os = "linux")]
+        if let Some(process) = &self.process {
+            rustix::process::pidfd_send_signal(process, Signal::CONT).ok();
+        }
+        #[cfg(not(target_os = "linux"))]
+        rustix::process::kill_process(self.process, Signal::CONT).ok();
+    }
+
     /// Ends it. One that is gone stays so.
     pub(super) fn kill(self) {
         #[cfg(target_os = "linux")]

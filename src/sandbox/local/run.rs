@@ -28,6 +28,10 @@ use crate::sandbox::{
 const OPERATION: &str = "run a command";
 /// How far a keeper may overstay the limit of its program before it is taken for dead.
 const OVERSTAY: Duration = Duration::from_secs(2);
+/// How long a new keeper may take to say who it is. Hundreds at once take a second.
+const GREETING: Duration = Duration::from_secs(30);
+/// How often a keeper that says nothing is told to go on.
+const WAKE: Duration = Duration::from_secs(1);
 
 /// What was started for a command.
 #[derive(Debug)]
@@ -265,15 +269,25 @@ async fn converse(
     tokio::time::timeout(patience, talk).await?
 }
 
-/// Hears who the keeper is, unless that is known, and its answer.
+/// Hears who the keeper is, unless that is known, and its answer. A keeper that says nothing may have been
+/// stopped, by a program that may signal it.
 async fn hear(socket: &mut UnixStream, process: &mut Option<Held>) -> io::Result<Answer> {
     if process.is_none() {
         let mut id = [0; size_of::<i32>()];
-        socket.read_exact(&mut id).await?;
+        let greeting = socket.read_exact(&mut id);
+        tokio::time::timeout(GREETING, greeting).await??;
         *process = Pid::from_raw(i32::from_le_bytes(id)).map(Held::take);
     }
     let mut text = Vec::new();
-    socket.read_to_end(&mut text).await?;
+    loop {
+        if let Ok(read) = tokio::time::timeout(WAKE, socket.read_buf(&mut text)).await {
+            if read? == 0 {
+                break;
+            }
+        } else if let Some(process) = process {
+            process.wake();
+        }
+    }
     Ok(serde_json::from_slice(&text)?)
 }
 

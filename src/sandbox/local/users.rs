@@ -47,13 +47,24 @@ fn covers(map: &str, needed: &std::ops::Range<u32>) -> bool {
 #[cfg(unix)]
 pub(super) fn open_to_all(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    let allows = |path: &Path, mode: u32| {
+    file.metadata()
+        .is_ok_and(|data| data.permissions().mode() & 0o005 == 0o005)
+        && file
+            .canonicalize()
+            .is_ok_and(|file| file.parent().is_none_or(passable_to_all))
+}
+
+/// Whether users that do not own a folder can get through it to what is below, as far as modes say.
+#[cfg(unix)]
+pub(super) fn passable_to_all(folder: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    let allows = |path: &Path| {
         path.metadata()
-            .is_ok_and(|data| data.permissions().mode() & mode == mode)
+            .is_ok_and(|data| data.permissions().mode() & 0o001 != 0)
     };
-    file.canonicalize().is_ok_and(|file| {
-        allows(&file, 0o005) && file.ancestors().skip(1).all(|folder| allows(folder, 0o001))
-    })
+    folder
+        .canonicalize()
+        .is_ok_and(|folder| folder.ancestors().all(allows))
 }
 
 /// Whether `AppArmor` keeps users from using namespaces (Ubuntu 23.10 and later).
@@ -105,5 +116,7 @@ mod tests {
         let file = folder.path().join("x");
         std::fs::write(&file, "").unwrap();
         assert!(!open_to_all(&file));
+        assert!(passable_to_all(Path::new("/usr")));
+        assert!(!passable_to_all(folder.path()));
     }
 }

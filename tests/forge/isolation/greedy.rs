@@ -12,12 +12,14 @@ const DISK: u64 = 128 << 20;
 const PROCESSES: u64 = 100;
 
 /// What forge itself ends, and the word that it has for the limit.
-const ENDED: [(&str, &str); 12] = [
+const ENDED: [(&str, &str); 14] = [
     ("memory-of-children", "memory"),
     ("abandoned-memory", "memory"),
     ("abandoned-memory-files", "memory"),
     ("hidden-memory", "memory"),
     ("memory-behind-files", "memory"),
+    ("memory-in-flight", "memory"),
+    ("memory-of-unreadable", "memory"),
     ("closed-files", "disk"),
     ("moving-files", "disk"),
     ("memory-files", "memory"),

@@ -14,6 +14,7 @@ use crate::support::workspace::{finish, pause, wait};
 on_each_level!(
     a_forge_that_is_killed_at_any_moment_leaves_nothing,
     keepers_that_are_killed_leave_nothing,
+    helpers_that_are_stopped_go_on,
     both_killed_leave_nothing_but_files_which_the_next_run_removes,
     many_sandboxes_at_once_are_all_served,
     trees_that_do_not_want_to_go_are_removed,
@@ -183,6 +184,45 @@ fn keepers_that_are_killed_leave_nothing(level: Level) {
         assert_all_gone(&yard);
         yard.workspace.assert_nothing_left();
     }
+}
+
+/// What a program can do that is of forge's user, on the lowest level.
+fn helpers_that_are_stopped_go_on(level: Level) {
+    let brief = "import os, sys, time\n\
+        from common import neighbour\n\
+        held = neighbour('hello ' + os.environ['FORGE_CANDIDATE'])\n\
+        held.recv(3)\n\
+        time.sleep(1)\n\
+        open(sys.argv[2], 'w').write('done with the work')\n";
+    let yard = Yard::new(&[("one", brief), ("two", brief)]).objective(
+        "task",
+        &json!({}),
+        "network: open\n",
+    );
+    let forge = yard
+        .command(level, &["-j", "1", "--timeout", "5m"])
+        .spawn()
+        .unwrap();
+    let until = Instant::now() + Duration::from_secs(30);
+    while yard.neighbour.report()["alive"] == json!({}) {
+        assert!(Instant::now() < until, "{}", yard.neighbour.report());
+        pause();
+    }
+    // The spawner, and the keeper of the first program.
+    let stopped: Vec<Pid> = helpers(forge.id()).into_iter().take(2).collect();
+    assert_eq!(stopped.len(), 2);
+    for helper in &stopped {
+        kill_process(*helper, Signal::STOP).unwrap();
+    }
+    let ended = finish(forge);
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    assert!(!ended.stderr.contains("attempt"), "{}", ended.stderr);
+    for helper in stopped {
+        let there = rustix::process::test_kill_process(helper);
+        assert!(there.is_err(), "{helper:?} outlives forge");
+    }
+    assert_all_gone(&yard);
+    yard.workspace.assert_nothing_left();
 }
 
 fn both_killed_leave_nothing_but_files_which_the_next_run_removes(level: Level) {

@@ -272,6 +272,8 @@ const ATTACKS: [Row; 33] = [
             "greedy/abandoned-memory-files",
             "greedy/hidden-memory",
             "greedy/memory-behind-files",
+            "greedy/memory-in-flight",
+            "greedy/memory-of-unreadable",
             "greedy/closed-files",
             "greedy/moving-files",
             "greedy/big-file",

@@ -6,7 +6,9 @@ import ctypes
 import mmap
 import os
 import resource
+import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -158,6 +160,38 @@ def memory_behind_files():
             os.symlink("x", f"f{folder}/{name}")
     time.sleep(1)
     return memory_of_children()
+
+
+def memory_in_flight():
+    """Files that were sent and not received are in nobody's descriptors."""
+    ours, theirs = socket.socketpair()
+    for _ in range(2 * limit("memory") // (16 * MIB)):
+        file = os.memfd_create("greedy")
+        for _ in range(16):
+            os.write(file, BLOCK)
+        socket.send_fds(ours, [b"x"], [file])
+        os.close(file)
+    time.sleep(30)
+    return theirs.fileno()
+
+
+def memory_of_unreadable():
+    """Who runs a program that cannot be read shows its descriptors to root only."""
+    shutil.copy(shutil.which("sleep"), "sleep")
+    os.chmod("sleep", 0o111)
+    for _ in range(4):
+        started, closed_by_exec = os.pipe()
+        if os.fork() == 0:
+            for _ in range(limit("memory") // (32 * MIB)):
+                file = os.memfd_create("greedy")
+                os.set_inheritable(file, True)
+                for _ in range(16):
+                    os.write(file, BLOCK)
+            os.execv("./sleep", ["sleep", "30"])
+        os.close(closed_by_exec)
+        os.read(started, 1)
+    time.sleep(30)
+    return "4 programs with half of the limit"
 
 
 def closed_files():
