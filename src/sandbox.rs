@@ -28,6 +28,7 @@ use crate::quantity::ByteCount;
 pub mod daytona;
 pub mod ledger;
 pub mod local;
+pub(crate) mod patterns;
 pub mod reaper;
 
 /// What candidates may reach over the network.

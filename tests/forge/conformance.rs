@@ -1,7 +1,7 @@
 //! What every provider owes forge, as one list of cases.
 //!
 //! A provider joins with a [`Harness`] and one line: `conformance::cases!(its_harness().await);`, where the harness is
-//! `None` when this machine cannot have it. Each case gets a fresh sandbox, which is deleted afterwards, and is then looked for.
+//! `None` when this machine cannot have it: each local isolation joins, and `FakeDaytona`, warm, cold, and without `tar`. Each case gets a fresh sandbox, which is deleted afterwards, and is then looked for.
 
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,11 @@ pub(crate) trait Harness: Send + Sync {
     fn provider(&self) -> &dyn Provider;
     /// The run that its sandboxes are to belong to.
     fn run(&self) -> RunId;
+    /// Whether every folder of the layout is made for the one sandbox, and empty at first. Where it is not,
+    /// the provider keeps things of its own in forge's folder, and `TMPDIR` is that of the sandbox's system.
+    fn owns_all_folders(&self) -> bool {
+        true
+    }
     /// Fails the test when anything is left once all sandboxes are deleted.
     fn assert_nothing_left(&self) -> BoxFuture<'_, ()>;
 }
@@ -83,6 +88,7 @@ macro_rules! cases {
             uploaded_files_arrive_and_replace
             a_file_of_this_machine_is_uploaded
             only_what_was_asked_for_comes_home
+            names_that_are_no_plain_text_stay_away
             a_missing_artifact_is_nothing_to_tell
             what_is_not_a_regular_file_stays_away
             folders_that_are_links_are_not_entered
@@ -118,26 +124,42 @@ async fn shout(sandbox: &dyn Sandbox, script: &str) -> String {
     heard.text()
 }
 
-pub(crate) async fn a_new_sandbox_is_empty(_: &dyn Harness, sandbox: &dyn Sandbox) {
+/// A path of the layout as programs of the sandbox see it: `FakeDaytona` has another folder in its place.
+async fn as_seen_inside(sandbox: &dyn Sandbox, path: &str) -> String {
+    shout(sandbox, &format!("printf %s {path}")).await
+}
+
+pub(crate) async fn a_new_sandbox_is_empty(harness: &dyn Harness, sandbox: &dyn Sandbox) {
     let layout = sandbox.layout();
+    let mut folders = vec![&layout.work, &layout.artifacts];
+    if harness.owns_all_folders() {
+        folders.extend([&layout.forge, &layout.tmp]);
+    }
+    for folder in folders {
+        // Other folders of the layout may be below this one, as may be the sandbox itself below its `/tmp`.
+        let others = [&layout.work, &layout.artifacts, &layout.forge];
+        let below = others.map(|other| other.strip_prefix(&format!("{folder}/")));
+        let expected: Vec<_> = below
+            .into_iter()
+            .flatten()
+            .filter_map(|path| path.split('/').next())
+            .collect();
+        let listed = shout(sandbox, &format!("ls -A {folder}")).await;
+        let strange: Vec<_> = listed
+            .lines()
+            .filter(|name| !expected.contains(name))
+            .collect();
+        assert_eq!(strange, [""; 0], "{folder}");
+    }
     let script = format!(
-        "ls -A . {} {} {}",
-        layout.artifacts, layout.forge, layout.tmp
+        "pwd -P; cd {} && pwd -P; cd \"$HOME\" && pwd -P",
+        layout.work
     );
-    let names: Vec<_> = [".", &layout.artifacts, &layout.forge, &layout.tmp]
-        .map(|folder| format!("{folder}:"))
-        .into_iter()
-        .collect();
-    let listed = shout(sandbox, &script).await;
-    // The folders that lead to the sandbox may be in its own `/tmp`.
-    let leads_here = |line: &str| layout.work.starts_with(&format!("{}/{line}/", layout.tmp));
-    let lines = listed.lines().filter(|line| !line.is_empty());
-    let mut seen: Vec<_> = lines.filter(|line| !leads_here(line)).collect();
-    seen.sort_unstable();
-    let mut expected: Vec<_> = names.iter().map(String::as_str).collect();
-    expected.sort_unstable();
-    assert_eq!(seen, expected);
-    assert_eq!(shout(sandbox, "pwd").await.trim_end(), layout.work);
+    let said = shout(sandbox, &script).await;
+    let [first, work, home] = said.lines().collect::<Vec<_>>()[..] else {
+        panic!("{said}");
+    };
+    assert_eq!((first, home), (work, work));
 }
 
 pub(crate) async fn a_sandbox_is_found_by_its_name_and_listed_by_its_run(
@@ -191,8 +213,8 @@ pub(crate) async fn the_environment_is_what_was_asked_for(_: &dyn Harness, sandb
     seen.sort_unstable();
     let layout = sandbox.layout();
     let (home, tmp) = (
-        format!("HOME={}", layout.work),
-        format!("TMPDIR={}", layout.tmp),
+        format!("HOME={}", as_seen_inside(sandbox, &layout.work).await),
+        format!("TMPDIR={}", as_seen_inside(sandbox, &layout.tmp).await),
     );
     let exact = ["EMPTY=", "FORGE_TRIAL=a b\n=\"$x'", &home, "LANG=C.UTF-8"];
     assert_eq!(seen[..4], exact);
@@ -401,6 +423,39 @@ pub(crate) async fn only_what_was_asked_for_comes_home(_: &dyn Harness, sandbox:
     assert_eq!(home.paths(), ["out.md", "extra", "metrics.json"]);
     let (home, _) = collect(sandbox, &["{charts/deep,all}/[a-c1]*"]).await;
     assert_eq!(home.paths(), ["out.md", "all/1", "charts/deep/c.png"]);
+}
+
+pub(crate) async fn names_that_are_no_plain_text_stay_away(_: &dyn Harness, sandbox: &dyn Sandbox) {
+    let artifacts = &sandbox.layout().artifacts;
+    // The second line of one name is the path of a file that nobody asked for.
+    let script = format!(
+        "echo fine > fine; echo private > private; cd {artifacts}; echo fine > fine.png; \
+         echo x > \"$(printf 'back\\134141.png')\"; echo x > \"$(printf 'latin\\351.png')\"; \
+         echo x > \"$(printf 'tab\\t.png')\"; n=$(printf 'two\\n'.); mkdir -p \"$n\"; \
+         echo x > \"$n/private\"; echo x > \"$(printf 'line\\nline.png')\"; \
+         echo x > \"$(printf 'two\\n-C..')\"; echo '  ' > '  .png'; echo x > '-C.png'"
+    );
+    shout(sandbox, &script).await;
+    let (home, skipped) = collect(sandbox, &["*.png", "two*"]).await;
+    assert_eq!(home.paths(), ["  .png", "-C.png", "fine.png"]);
+    assert_eq!(home.files[2].2, b"fine\n");
+    assert!(
+        skipped
+            .iter()
+            .all(|it| it.ends_with(": has a name that is not plain text")),
+        "{skipped:?}"
+    );
+    for name in [
+        "back\\141.png",
+        "latin\u{fffd}.png",
+        "line\\nline.png",
+        "tab\\t.png",
+    ] {
+        let told = skipped.iter().filter(|it| it.starts_with(name)).count();
+        assert_eq!(told, 1, "{name}: {skipped:?}");
+    }
+    let (home, _) = collect(sandbox, &["**"]).await;
+    assert_eq!(home.paths(), ["  .png", "-C.png", "fine.png"]);
 }
 
 pub(crate) async fn a_missing_artifact_is_nothing_to_tell(_: &dyn Harness, sandbox: &dyn Sandbox) {

@@ -12,6 +12,10 @@ mod cold {
     crate::conformance::cases!(Some(super::Setup::started(false)));
 }
 
+mod without_tar {
+    crate::conformance::cases!(Some(super::Setup::without_tar()));
+}
+
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
@@ -65,6 +69,15 @@ impl Setup {
         })
     }
 
+    /// With sandboxes that have everything of this machine's `PATH` but `tar`.
+    fn without_tar() -> Self {
+        Self::new(Options {
+            warm: true,
+            missing: vec!["tar".to_owned()],
+            ..Options::default()
+        })
+    }
+
     fn with_fault(rule: Rule) -> Self {
         Self::new(Options {
             warm: true,
@@ -101,6 +114,10 @@ impl Harness for Setup {
 
     fn run(&self) -> RunId {
         self.run
+    }
+
+    fn owns_all_folders(&self) -> bool {
+        false
     }
 
     fn assert_nothing_left(&self) -> BoxFuture<'_, ()> {

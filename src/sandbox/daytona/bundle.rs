@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     SymbolicLink,
     /// A FIFO, a device, or a kind that nobody has heard of.
     Special,
+    /// Something whose name is not text; the path shows what can be shown of it.
+    Unnamed,
 }
 
 /// A part of the archive.
@@ -35,7 +37,7 @@ pub(crate) struct Span {
     pub(crate) bytes: u64,
 }
 
-/// Which paths are in an archive: what follows `./`, and is text. Later entries replace earlier ones.
+/// Which paths are in an archive: what follows `./`. Later entries replace earlier ones.
 pub(crate) type Index = BTreeMap<String, Kind>;
 
 /// Reads an archive. One that is broken ends where it breaks.
@@ -87,13 +89,15 @@ pub(crate) fn index<R: Read + Seek>(archive: &mut R) -> io::Result<Index> {
                 let kind = match flag {
                     _ if is_file && total.saturating_sub(at) < bytes => Some(Kind::Cut),
                     _ if is_file => Some(Kind::File(Span { offset: at, bytes })),
-                    b'1' => entries.get(&tidy(&link).unwrap_or_default()).copied(),
+                    b'1' => std::str::from_utf8(&link)
+                        .ok()
+                        .and_then(|link| entries.get(tidy(link)).copied()),
                     b'2' => Some(Kind::SymbolicLink),
                     b'5' => None,
                     _ => Some(Kind::Special),
                 };
-                if let (Some(name), Some(kind)) = (tidy(&name), kind) {
-                    entries.insert(name, kind);
+                if let Some(kind) = kind {
+                    note(&mut entries, &name, kind);
                 }
             }
         }
@@ -144,11 +148,49 @@ impl Extension {
     }
 }
 
-/// The path without its leading `./`, where it is text.
-fn tidy(name: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(name).ok()?;
-    let text = text.strip_prefix("./").unwrap_or(text);
-    (!text.is_empty()).then(|| text.to_owned())
+/// Reads the notes of a bundle that is one file behind the other: records that end with a NUL, of which
+/// `file <bytes> ./<path>` is for each file in turn. What would be behind the bundle's end is cut off.
+pub(crate) fn loose_index(notes: &[u8], total: u64) -> Index {
+    let mut entries = Index::new();
+    let mut offset: u64 = 0;
+    for record in notes.split(|byte| *byte == 0).take(MAX_ENTRIES) {
+        let Some(record) = record.strip_prefix(b"file ") else {
+            continue;
+        };
+        let mut parts = record.splitn(2, |byte| *byte == b' ');
+        let (size, name) = (parts.next(), parts.next());
+        let bytes = size.and_then(|size| std::str::from_utf8(size).ok()?.parse::<u64>().ok());
+        let (Some(bytes), Some(name)) = (bytes, name) else {
+            break;
+        };
+        let Some(next) = offset.checked_add(bytes) else {
+            break;
+        };
+        let is_whole = next <= total;
+        let kind = is_whole.then_some(Kind::File(Span { offset, bytes }));
+        note(&mut entries, name, kind.unwrap_or(Kind::Cut));
+        offset = next;
+    }
+    entries
+}
+
+fn note(entries: &mut Index, name: &[u8], kind: Kind) {
+    match std::str::from_utf8(name) {
+        Ok(name) if tidy(name).is_empty() => {}
+        Ok(name) => drop(entries.insert(tidy(name).to_owned(), kind)),
+        Err(_) => {
+            let shown = String::from_utf8_lossy(name);
+            // One that is really called so comes first.
+            entries
+                .entry(tidy(&shown).to_owned())
+                .or_insert(Kind::Unnamed);
+        }
+    }
+}
+
+/// The path without its leading `./`.
+fn tidy(name: &str) -> &str {
+    name.strip_prefix("./").unwrap_or(name)
 }
 
 /// A field up to its first NUL.
@@ -214,7 +256,7 @@ mod tests {
                 );
                 Some(archive[from..to].to_vec())
             }
-            Kind::Cut | Kind::SymbolicLink | Kind::Special => None,
+            Kind::Cut | Kind::SymbolicLink | Kind::Special | Kind::Unnamed => None,
         };
         entries
             .into_iter()
@@ -274,6 +316,31 @@ mod tests {
             entries.into_iter().collect::<Vec<_>>(),
             [("a".to_owned(), Kind::Cut)]
         );
+    }
+
+    #[test]
+    fn a_bundle_without_tar_is_cut_at_its_end_and_never_read_twice() {
+        let file = |offset, bytes| Kind::File(Span { offset, bytes });
+        let notes =
+            b"forge ./\0file 3 ./a\0file 0 ./e m\npty\0file 4 ./x\xff\0large ./b\0file 5 ./c";
+        let expected = [
+            ("a".to_owned(), file(0, 3)),
+            ("c".to_owned(), Kind::Cut),
+            ("e m\npty".to_owned(), file(3, 0)),
+            ("x\u{fffd}".to_owned(), Kind::Unnamed),
+        ];
+        let entries = loose_index(notes, 11);
+        assert_eq!(entries.into_iter().collect::<Vec<_>>(), expected);
+        for bad in [
+            "file x ./a",
+            "file -1 ./a",
+            "file 1",
+            "file 18446744073709551615 ./a",
+        ] {
+            let notes = format!("file 1 ./first\0{bad}\0file 2 ./last");
+            let entries = loose_index(notes.as_bytes(), 9);
+            assert_eq!(entries.into_keys().collect::<Vec<_>>(), ["first"], "{bad}");
+        }
     }
 
     proptest! {

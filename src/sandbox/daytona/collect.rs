@@ -1,26 +1,26 @@
-//! Files on their way home: from the bundle, or one by one where there is none.
+//! Files on their way home, from the bundle that the sandbox has made of them.
 //!
 //! Promises: only what was asked for reaches the sink, only regular files, never more than the caps, and
-//! whatever the sandbox claims about it is checked here.
+//! whatever the sandbox claims about it is checked here. No file of the sandbox is fetched by its own
+//! path: the daemon follows links, and waits for whoever writes into a named pipe.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use tempfile::SpooledTempFile;
 use tokio::task::yield_now;
 
 use super::bundle::{self, Index, Kind, Span};
+use super::command::{Bundle, Place};
 use super::toolbox::{Fetched, Toolbox};
 use crate::name::RelativePath;
-use crate::sandbox::{
-    Area, ArtifactSink, Collect, Collected, ErrorKind, Layout, SandboxError, Skipped,
-};
+use crate::sandbox::patterns::{Patterns, shown};
+use crate::sandbox::{Area, ArtifactSink, Collect, Collected, Layout, SandboxError, Skipped};
 
 const OPERATION: &str = "collect files";
-/// How deep folders are looked through.
-const MAX_DEPTH: usize = 32;
-/// How many folders are looked into, and how many entries are looked at.
-const MAX_ENTRIES: usize = 20_000;
+/// The most of the notes that is read: a line for each of very many files.
+const MAX_NOTES: u64 = 16 << 20;
+/// How many skipped things are named.
+const MAX_SKIPPED: usize = 1000;
 
 /// The largest bundle that is kept in memory; a larger one goes to a temporary file. As many sandboxes as
 /// there are at once may each have one, and most are far smaller: a file for each of these would cost more
@@ -34,29 +34,63 @@ const CHUNK: u64 = 64 << 10;
 pub(crate) struct Kept {
     archive: SpooledTempFile,
     index: Index,
+    notes: Vec<Note>,
+}
+
+/// What the sandbox says of a path, in a word, besides that it is in the bundle.
+#[derive(Debug)]
+struct Note {
+    why: String,
+    path: String,
 }
 
 impl Kept {
-    /// Fetches at most `most` bytes of a bundle, and reads what is in it. `None` when there is none.
+    /// Fetches at most `most` bytes of a command's bundle, and reads what is in it. `None` when there is
+    /// none, or something else in its place.
     pub(crate) async fn fetch(
         toolbox: &Toolbox,
-        path: &str,
+        place: &Place,
+        layout: &Layout,
+        bundle: Bundle,
         most: u64,
     ) -> Result<Option<Self>, SandboxError> {
+        let machine = |error| SandboxError::machine("keep a bundle", error);
+        let mut text = Vec::new();
+        if bundle == Bundle::None {
+            return Ok(None);
+        }
+        if bundle == Bundle::Loose {
+            let mut take = |bytes: &[u8]| io::Write::write_all(&mut text, bytes);
+            let path = place.file("notes");
+            toolbox.fetch(&path, 0, MAX_NOTES, &mut take).await?;
+        }
         let mut archive = tempfile::spooled_tempfile(IN_MEMORY);
         let mut take = |bytes: &[u8]| io::Write::write_all(&mut archive, bytes);
-        match toolbox.fetch(path, 0, most, &mut take).await? {
-            Fetched::Missing => Ok(None),
-            Fetched::Bytes(_) => match bundle::index(&mut archive) {
-                Ok(index) => Ok(Some(Self { archive, index })),
-                Err(error) => Err(SandboxError::machine("keep a bundle", error)),
-            },
+        let path = place.file("bundle");
+        if let Fetched::Missing = toolbox.fetch(&path, 0, most, &mut take).await? {
+            return Ok(None);
         }
-    }
-
-    /// Whether there is such a file in it.
-    pub(crate) fn has(&self, path: &str) -> bool {
-        matches!(self.index.get(path), Some(Kind::File(_)))
+        let mut kept = Self {
+            archive,
+            index: Index::new(),
+            notes: Vec::new(),
+        };
+        if bundle == Bundle::Loose {
+            let total = kept.archive.seek(SeekFrom::End(0)).map_err(machine)?;
+            kept.index = bundle::loose_index(&text, total);
+        } else {
+            kept.index = bundle::index(&mut kept.archive).map_err(machine)?;
+            let take = |bytes: &[u8]| {
+                text.extend_from_slice(bytes);
+                Ok(())
+            };
+            let inside = place.below(layout, "notes");
+            kept.read(&inside, 0, take).await.map_err(machine)?;
+        }
+        kept.notes = notes(&text);
+        // All notes begin with this: what has none is something else, or broken.
+        let is_ours = kept.notes.first().is_some_and(|note| note.why == "forge");
+        Ok(is_ours.then_some(kept))
     }
 
     /// The whole content of a file, when it is there; `false` when it is not.
@@ -85,45 +119,17 @@ impl Kept {
         Ok(true)
     }
 
-    /// The lines about what is not in the archive: why, and which path.
-    async fn notes(&mut self, file: &str) -> io::Result<Vec<(String, String)>> {
-        let mut text = Vec::new();
-        self.read(file, 0, |bytes| {
-            // Paths of 1 KiB each: more than can be of interest.
-            if text.len() < 16 << 20 {
-                text.extend_from_slice(bytes);
-            }
-            Ok(())
-        })
-        .await?;
-        let text = String::from_utf8_lossy(&text);
-        let note = |line: &str| {
-            let (why, path) = line.split_once(" ./")?;
-            Some((why.to_owned(), path.to_owned()))
-        };
-        Ok(text.lines().filter_map(note).collect())
-    }
-
-    /// Gives what was asked for to the sink. `notes` is the file about what is not in it.
+    /// Gives what was asked for to the sink.
     pub(crate) async fn collect(
         &mut self,
         what: &Collect,
         layout: &Layout,
-        notes: &str,
         home: &mut dyn ArtifactSink,
     ) -> Result<Collected, SandboxError> {
         let mut order = Order::new(what, layout)?;
         let machine = |error| SandboxError::machine(OPERATION, error);
-        for (why, path) in self.notes(notes).await.map_err(machine)? {
-            let reason = match why.as_str() {
-                "large" => order.too_large(),
-                "linked" => "is reached through a symbolic link".to_owned(),
-                "directory" => "is a folder".to_owned(),
-                _ => continue,
-            };
-            if let Some((_, path)) = order.wanted(&path) {
-                order.skip(path.as_str(), reason);
-            }
+        for note in &self.notes {
+            order.note(note);
         }
         let paths: Vec<(String, Kind)> = self
             .index
@@ -135,32 +141,68 @@ impl Kept {
             .into_iter()
             .partition(|(path, _)| path == what.output.as_str());
         for (inside, kind) in output.into_iter().chain(others) {
-            let Some((area, path)) = order.wanted(&inside) else {
+            let Some((area, text)) = order.wanted(&inside) else {
                 continue;
             };
-            match kind {
-                Kind::File(span) => {
-                    if order.admit(area, &path, span.bytes) {
-                        home.begin(area, &path, span.bytes).map_err(machine)?;
-                        self.read(&inside, 0, |bytes| home.write(bytes))
-                            .await
-                            .map_err(machine)?;
-                        home.end().map_err(machine)?;
-                    }
+            let span = match kind {
+                Kind::File(span) => span,
+                Kind::Cut => {
+                    order.skip(text, order.too_large(None));
+                    continue;
                 }
-                Kind::Cut => order.skip(path.as_str(), order.too_large()),
-                Kind::SymbolicLink => order.skip(path.as_str(), "is a symbolic link".to_owned()),
-                Kind::Special => order.skip(path.as_str(), "is not a regular file".to_owned()),
+                Kind::SymbolicLink => {
+                    order.skip(text, "is a symbolic link");
+                    continue;
+                }
+                Kind::Special => {
+                    order.skip(text, "is not a regular file");
+                    continue;
+                }
+                Kind::Unnamed => {
+                    order.skip(text, NO_NAME);
+                    continue;
+                }
+            };
+            let Ok(path) = RelativePath::parse(text) else {
+                order.skip(text, NO_NAME);
+                continue;
+            };
+            if order.admit(&path, span.bytes) {
+                home.begin(area, &path, span.bytes).map_err(machine)?;
+                self.read(&inside, 0, |bytes| home.write(bytes))
+                    .await
+                    .map_err(machine)?;
+                home.end().map_err(machine)?;
             }
         }
-        Ok(order.collected)
+        let mut collected = order.collected;
+        collected.skipped.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(collected)
     }
+}
+
+/// Why a file with such a name does not come home.
+const NO_NAME: &str = "has a name that is not plain text";
+
+/// What stands in notes, each up to a NUL. The last one may have been cut off.
+fn notes(text: &[u8]) -> Vec<Note> {
+    let mut lines: Vec<&[u8]> = text.split(|byte| *byte == 0).collect();
+    lines.pop();
+    let note = |line: &[u8]| {
+        let line = String::from_utf8_lossy(line);
+        let (why, path) = line.split_once(" ./")?;
+        Some(Note {
+            why: why.to_owned(),
+            path: path.to_owned(),
+        })
+    };
+    lines.into_iter().filter_map(note).collect()
 }
 
 /// What was asked for, and how much of it there already is.
 struct Order<'a> {
     what: &'a Collect,
-    globs: GlobSet,
+    patterns: Patterns,
     /// The artifacts' folder, relative to the working directory, with a slash.
     prefix: String,
     bytes: u64,
@@ -170,25 +212,13 @@ struct Order<'a> {
 
 impl<'a> Order<'a> {
     fn new(what: &'a Collect, layout: &Layout) -> Result<Self, SandboxError> {
-        let invalid = |error: globset::Error| {
-            SandboxError::new(ErrorKind::Invalid, OPERATION, error.to_string())
-        };
-        let mut globs = GlobSetBuilder::new();
-        for glob in &what.files {
-            globs.add(
-                GlobBuilder::new(glob)
-                    .literal_separator(true)
-                    .build()
-                    .map_err(invalid)?,
-            );
-        }
         let artifacts = layout
             .artifacts
             .strip_prefix(&layout.work)
             .unwrap_or(&layout.artifacts);
         Ok(Self {
             what,
-            globs: globs.build().map_err(invalid)?,
+            patterns: Patterns::new(&what.files, OPERATION)?,
             prefix: format!("{}/", artifacts.trim_start_matches('/')),
             bytes: 0,
             files: 0,
@@ -196,178 +226,78 @@ impl<'a> Order<'a> {
         })
     }
 
-    /// Whether a path below the working directory was asked for, and as what.
-    fn wanted(&self, inside: &str) -> Option<(Area, RelativePath)> {
+    /// Whether a path below the working directory was asked for, and as what of which area.
+    fn wanted<'p>(&self, inside: &'p str) -> Option<(Area, &'p str)> {
         if inside == self.what.output.as_str() {
-            return Some((Area::Work, self.what.output.clone()));
+            return Some((Area::Work, inside));
         }
-        let path = RelativePath::parse(inside.strip_prefix(&self.prefix)?).ok()?;
-        self.globs
-            .is_match(path.as_str())
-            .then_some((Area::Artifacts, path))
+        let path = inside.strip_prefix(&self.prefix)?;
+        self.patterns.wants(path).then_some((Area::Artifacts, path))
+    }
+
+    /// Whether something that was asked for could be below this path.
+    fn wanted_below<'p>(&self, inside: &'p str) -> Option<&'p str> {
+        let path = inside.strip_prefix(&self.prefix)?;
+        self.patterns.wants_below(path).then_some(path)
+    }
+
+    /// Skips what the sandbox says is not in the bundle.
+    fn note(&mut self, Note { why, path }: &Note) {
+        let wanted = self.wanted(path).map(|(_, path)| path);
+        let (path, reason) = match (why.as_str(), wanted, self.wanted_below(path)) {
+            ("large", Some(path), _) => (path, self.too_large(Some(u64::MAX))),
+            ("linked", Some(path), _) => (path, "is reached through a symbolic link".to_owned()),
+            ("folder", Some(path), _) => (path, "is a folder".to_owned()),
+            ("special", Some(path), _) => (path, "is not a regular file".to_owned()),
+            ("link", Some(path), _) | ("link", None, Some(path)) => {
+                (path, "is a symbolic link".to_owned())
+            }
+            ("named", Some(path), _) | ("named", None, Some(path)) => (path, NO_NAME.to_owned()),
+            ("more", ..) => match path.parse::<u64>() {
+                Ok(count) => return self.skip(&format!("{count} more"), "were not looked at"),
+                Err(_) => return,
+            },
+            _ => return,
+        };
+        self.skip(path, reason);
     }
 
     /// Counts a file of this size in, or notes why not.
-    fn admit(&mut self, area: Area, path: &RelativePath, bytes: u64) -> bool {
-        let is_extra = area != Area::Work;
-        if is_extra && self.files >= self.what.max_files {
-            let reason = format!("is one of more than {} files", self.what.max_files);
+    fn admit(&mut self, path: &RelativePath, bytes: u64) -> bool {
+        if bytes > self.what.limit.0.saturating_sub(self.bytes) {
+            self.skip(path.as_str(), self.too_large(Some(bytes)));
+            return false;
+        }
+        if self.files >= self.what.max_files {
+            let most = self.what.max_files;
+            let reason = format!("is more than the {most} files that may come home");
             self.skip(path.as_str(), reason);
             return false;
         }
-        if bytes > self.what.limit.0.saturating_sub(self.bytes) {
-            self.skip(path.as_str(), self.too_large());
-            return false;
-        }
         self.bytes += bytes;
-        self.files += usize::from(is_extra);
+        self.files += 1;
         true
     }
 
-    fn too_large(&self) -> String {
-        format!("is larger than what is left of {}", self.what.limit)
+    /// Why a file of this size does not come home, or of one that is not known.
+    fn too_large(&self, bytes: Option<u64>) -> String {
+        let limit = self.what.limit;
+        if bytes.is_some_and(|bytes| bytes > limit.0) {
+            format!("is larger than {limit}")
+        } else {
+            format!("does not fit into what is left of {limit}")
+        }
     }
 
-    fn skip(&mut self, path: &str, reason: String) {
+    fn skip(&mut self, path: &str, reason: impl Into<String>) {
         // One line to a path, and no flood of them.
         let skipped = &mut self.collected.skipped;
-        if skipped.len() < 1000 && !skipped.iter().any(|old| old.path == path) {
+        let path = shown(path);
+        if skipped.len() < MAX_SKIPPED && !skipped.iter().any(|old| old.path == path) {
             skipped.push(Skipped {
-                path: path.to_owned(),
-                reason,
+                path,
+                reason: reason.into(),
             });
         }
-    }
-}
-
-/// Brings files home one by one, by what the daemon says of them.
-pub(crate) async fn one_by_one(
-    toolbox: &Toolbox,
-    what: &Collect,
-    layout: &Layout,
-    home: &mut dyn ArtifactSink,
-) -> Result<Collected, SandboxError> {
-    let mut order = Order::new(what, layout)?;
-    if find_output(toolbox, &mut order, layout).await? {
-        let output = &what.output;
-        bring(toolbox, &mut order, Area::Work, output, layout, home).await?;
-    }
-    if what.files.is_empty() {
-        return Ok(order.collected);
-    }
-    let mut folders = vec![(String::new(), 0)];
-    let mut looked = 0;
-    while let Some((folder, depth)) = folders.pop() {
-        let inside = format!("{}/{folder}", layout.artifacts);
-        let mut entries = toolbox
-            .entries(inside.trim_end_matches('/'))
-            .await?
-            .unwrap_or_default();
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        for entry in entries {
-            looked += 1;
-            if looked > MAX_ENTRIES {
-                order.skip("…", format!("is behind the first {MAX_ENTRIES} entries"));
-                return Ok(order.collected);
-            }
-            let Ok(path) = RelativePath::parse(&format!("{folder}{}", entry.name)) else {
-                continue;
-            };
-            if entry.name.contains('/') {
-                continue;
-            }
-            match what_is(&entry.mode) {
-                Ok(Is::Folder) if depth < MAX_DEPTH => {
-                    folders.push((format!("{path}/"), depth + 1));
-                }
-                Ok(Is::Folder) => {}
-                Ok(Is::File) => {
-                    if order.globs.is_match(path.as_str()) {
-                        bring(toolbox, &mut order, Area::Artifacts, &path, layout, home).await?;
-                    }
-                }
-                Err(reason) => {
-                    if order.globs.is_match(path.as_str()) {
-                        order.skip(path.as_str(), reason.to_owned());
-                    }
-                }
-            }
-        }
-    }
-    Ok(order.collected)
-}
-
-enum Is {
-    File,
-    Folder,
-}
-
-/// What a mode such as `-rw-r--r--` belongs to; or why that is not brought home.
-fn what_is(mode: &str) -> Result<Is, &'static str> {
-    match mode.chars().next() {
-        Some('-') => Ok(Is::File),
-        Some('d') => Ok(Is::Folder),
-        Some('L' | 'l') => Err("is a symbolic link"),
-        Some(_) | None => Err("is not a regular file"),
-    }
-}
-
-/// Whether the artifact is there, without a link on the way to it.
-async fn find_output(
-    toolbox: &Toolbox,
-    order: &mut Order<'_>,
-    layout: &Layout,
-) -> Result<bool, SandboxError> {
-    let output = order.what.output.clone();
-    let mut folder = layout.work.clone();
-    let parts: Vec<&str> = output.as_str().split('/').collect();
-    for (index, part) in parts.iter().enumerate() {
-        let entries = toolbox.entries(&folder).await?.unwrap_or_default();
-        let Some(entry) = entries.into_iter().find(|entry| entry.name == *part) else {
-            return Ok(false);
-        };
-        let is_last = index + 1 == parts.len();
-        let reason = match what_is(&entry.mode) {
-            Ok(Is::File) if is_last => return Ok(true),
-            Ok(Is::Folder) if !is_last => {
-                folder = format!("{folder}/{part}");
-                continue;
-            }
-            Ok(Is::Folder) => "is a folder",
-            Ok(Is::File) => return Ok(false),
-            Err(_) if !is_last => "is reached through a symbolic link",
-            Err(reason) => reason,
-        };
-        order.skip(output.as_str(), reason.to_owned());
-        return Ok(false);
-    }
-    Ok(false)
-}
-
-async fn bring(
-    toolbox: &Toolbox,
-    order: &mut Order<'_>,
-    area: Area,
-    path: &RelativePath,
-    layout: &Layout,
-    home: &mut dyn ArtifactSink,
-) -> Result<(), SandboxError> {
-    let machine = |error| SandboxError::machine(OPERATION, error);
-    let inside = layout.path(area, path);
-    let Some(info) = toolbox.info(&inside).await? else {
-        return Ok(());
-    };
-    if info.is_dir || !order.admit(area, path, info.size) {
-        return Ok(());
-    }
-    home.begin(area, path, info.size).map_err(machine)?;
-    // What has grown since, or never ends, is cut at the size that was admitted.
-    let fetched = toolbox
-        .fetch(&inside, 0, info.size, &mut |bytes| home.write(bytes))
-        .await?;
-    match fetched {
-        // One that was begun and not ended is discarded by the sink.
-        Fetched::Missing => Ok(()),
-        Fetched::Bytes(_) => home.end().map_err(machine),
     }
 }

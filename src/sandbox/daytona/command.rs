@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::plain;
+use crate::sandbox::patterns;
 use crate::sandbox::{Collect, Command, CommandEnd, Layout};
 
 /// Runs in the sandbox: the command, its limit, its output.
@@ -47,6 +48,13 @@ impl Place {
     /// The path of one of its files.
     pub(crate) fn file(&self, name: &str) -> String {
         format!("{}/{name}", self.folder)
+    }
+
+    /// The same below the working directory.
+    pub(crate) fn below(&self, layout: &Layout, name: &str) -> String {
+        let path = self.file(name);
+        let below = path.strip_prefix(&layout.work).unwrap_or(&path);
+        below.trim_start_matches('/').to_owned()
     }
 }
 
@@ -146,7 +154,8 @@ pub(crate) fn script(
         add(path);
     }
 
-    let wanted = collect.map(collect_words).unwrap_or_default();
+    let wanted = collect.map(|what| collect_words(what, place, layout));
+    let wanted = wanted.unwrap_or_default();
     add(&number(wanted.len()));
     for word in &wanted {
         add(word);
@@ -182,7 +191,8 @@ pub(crate) fn bundle_limit(command: &Command) -> u64 {
         None => (0, 0),
     };
     let output = command.output_limit.0.saturating_mul(2);
-    let blocks = files.saturating_add(16).saturating_mul(4096);
+    // 64 KiB of it are for the notes.
+    let blocks = files.saturating_add(32).saturating_mul(4096);
     limit.saturating_add(output).saturating_add(blocks)
 }
 
@@ -192,7 +202,8 @@ fn lines(what: &Collect) -> u64 {
     (what.max_files as u64).saturating_mul(2).saturating_add(64)
 }
 
-fn collect_words(what: &Collect) -> Vec<String> {
+/// The artifact with the folders above it, and how `find` is to look for the other files.
+fn collect_words(what: &Collect, place: &Place, layout: &Layout) -> Vec<String> {
     let output = what.output.as_str();
     let parents = output
         .match_indices('/')
@@ -200,7 +211,60 @@ fn collect_words(what: &Collect) -> Vec<String> {
     let parents: Vec<String> = parents.collect();
     let mut words = vec![output.to_owned(), parents.len().to_string()];
     words.extend(parents);
-    words.extend(what.files.iter().map(|glob| widen(glob)));
+    if !what.files.is_empty() {
+        words.extend(find_words(what, place, layout));
+    }
+    words
+}
+
+/// What `find` notes of what it does not list: the kind, and the path.
+const NOTE: &str =
+    r#"kind=$1; shift; for path; do printf '%s %s\000' "$kind" "$path"; done >>"$0""#;
+
+/// The arguments of a `find` that prints the regular files that may be wanted, a line each, and notes
+/// everything else that may be: links, also in the place of a folder that is looked into; folders where
+/// a file was named; what is neither; what is too large; and what has no name for a line of its own.
+fn find_words(what: &Collect, place: &Place, layout: &Layout) -> Vec<String> {
+    let below = layout.artifacts.strip_prefix(&layout.work);
+    let artifacts = format!(".{}", below.unwrap_or(&layout.artifacts));
+    let notes = place.file("noted");
+    let any_of = |globs: &[String]| {
+        let path = |glob: &String| format!("{artifacts}/{}", widen(glob));
+        // No path is the first one: an alternative of none is none.
+        let paths = std::iter::once("/".to_owned()).chain(globs.iter().map(path));
+        let tests: Vec<[String; 2]> = paths.map(|path| ["-path".to_owned(), path]).collect();
+        let or = ["-o".to_owned()];
+        [
+            ["(".to_owned()].to_vec(),
+            tests.join(&or[..]),
+            [")".to_owned()].to_vec(),
+        ]
+        .concat()
+    };
+    let over = format!("-{}c", what.limit.0.saturating_add(1));
+    let files = any_of(&what.files);
+    let links = any_of(&[&what.files[..], &patterns::folders(&what.files)].concat());
+    let literal = any_of(&patterns::literal(&what.files));
+    // tar has a meaning of its own for a backslash in a list.
+    let unnamed: &[&str] = &["(", "-name", "*\n*", "-o", "-name", r"*\\*", ")", "-prune"];
+    let mut words = vec![artifacts.clone()];
+    for (kind, tests, paths) in [
+        ("named", unnamed, &Vec::new()),
+        ("link", &["-type", "l"], &links),
+        ("folder", &["-type", "d"], &literal),
+        ("special", &["!", "-type", "d", "!", "-type", "f"], &files),
+        ("large", &["-type", "f", "!", "-size", &over], &files),
+    ] {
+        words.extend(tests.iter().map(|test| (*test).to_owned()));
+        words.extend_from_slice(paths);
+        let note = [
+            "-exec", "/bin/sh", "-c", NOTE, &notes, kind, "{}", "+", "-o",
+        ];
+        words.extend(note.map(str::to_owned));
+    }
+    words.extend(["-type", "f"].map(str::to_owned));
+    words.extend(files);
+    words.push("-print".to_owned());
     words
 }
 
@@ -251,7 +315,7 @@ pub(crate) enum Bundle {
     None,
     /// As one archive.
     Packed,
-    /// One by one: the sandbox has no tar.
+    /// As one file behind the other: the sandbox has no tar.
     Loose,
 }
 
@@ -508,8 +572,6 @@ mod tests {
         names.sort_unstable();
         let expected = [
             "./.forge/artifacts/charts/a.png",
-            "./.forge/artifacts/charts/f.png",
-            "./.forge/artifacts/charts/l.png",
             "./.forge/run-1/notes",
             "./.forge/run-1/stderr",
             "./.forge/run-1/stdout",
@@ -517,7 +579,72 @@ mod tests {
         ];
         assert_eq!(names, expected);
         let notes = home.read(1, "notes");
-        assert_eq!(notes, "large ./.forge/artifacts/charts/big.png\n");
+        let notes: Vec<_> = notes.split_terminator('\0').collect();
+        let expected = [
+            "forge ./",
+            "link ./.forge/artifacts/charts/l.png",
+            "special ./.forge/artifacts/charts/f.png",
+            "large ./.forge/artifacts/charts/big.png",
+        ];
+        assert_eq!(notes, expected);
+    }
+
+    /// Whatever becomes of a file between the two: neither a link is followed nor a named pipe opened.
+    #[test]
+    fn what_is_replaced_after_it_was_listed_is_not_packed() {
+        for has_tar in [true, false] {
+            let home = home();
+            let tools = home.folder.path().join("tools");
+            std::fs::create_dir(&tools).unwrap();
+            for folder in ["/usr/bin", "/bin"]
+                .map(std::fs::read_dir)
+                .into_iter()
+                .flatten()
+            {
+                for program in folder.flatten() {
+                    let name = program.file_name();
+                    if !matches!(name.to_str(), Some("tar" | "sort")) {
+                        drop(std::os::unix::fs::symlink(program.path(), tools.join(name)));
+                    }
+                }
+            }
+            if has_tar {
+                std::os::unix::fs::symlink("/usr/bin/tar", tools.join("tar")).unwrap();
+            }
+            // What `sort` gives is the list: the files are replaced before it has an end.
+            let text = "#!/bin/sh\ncd .forge/artifacts; /usr/bin/sort; ln -sf /etc/passwd link; \
+                        rm pipe; mkfifo pipe\n";
+            let sort = tools.join("sort");
+            std::fs::write(&sort, text).unwrap();
+            let is_executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(&sort, is_executable).unwrap();
+
+            let text = "cd .forge/artifacts; echo fine >fine; echo link >link; echo pipe >pipe";
+            let mut wanted = command(&[&["sh", "-c", text]], &[]);
+            wanted.then_collect = Some(Collect {
+                output: RelativePath::parse("out.md").unwrap(),
+                files: vec!["*".to_owned()],
+                limit: ByteCount(2000),
+                max_files: 10,
+            });
+            let place = Place::new(&home.layout, 1);
+            let text = script(&wanted, &place, &home.layout, Mode::Waiting, &[], false);
+            // Whoever opens the pipe would wait for ever.
+            let text = text.replacen("exec ", "exec timeout 30 ", 1);
+            let path = tools.to_str().unwrap();
+            let (said, _) = feed("sh", &format!("PATH={}; export PATH\n{text}", quote(path)));
+            let said = String::from_utf8(said).unwrap();
+            let status = Status::parse(&said, &wanted).unwrap();
+            let expected = [Bundle::Loose, Bundle::Packed][usize::from(has_tar)];
+            assert_eq!(status.bundle, expected);
+            let path = home.folder.path().join(".forge/run-1/bundle");
+            let bundle = String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
+            assert!(bundle.contains("fine\n"), "{bundle}");
+            assert!(
+                !bundle.contains("root:") && !bundle.contains("pipe\n"),
+                "{bundle}"
+            );
+        }
     }
 
     #[test]

@@ -3,10 +3,11 @@
 #
 #   serial limit whole cap work artifacts forge tmp over files most live
 #   NCHMOD path...          to be made executable
-#   NCOLLECT word...        output NPARENT parent... pattern...; or nothing
+#   NCOLLECT word...        output NPARENT parent... argument of find...; or nothing
 #   NPROGRAM (NWORD word...)...   NARGUMENT argument... NAME=VALUE...
 #
-# Leaves in $forge/run-$serial: stdout, stderr, bundle, and at last status.
+# Leaves in $forge/run-$serial: stdout, stderr, notes, bundle, and at last status. Without any program
+# only what is to be collected is packed.
 
 serial=$1 limit=$2 whole=$3 cap=$4 work=$5 artifacts=$6 forge=$7 tmp=$8
 shift 8
@@ -186,8 +187,44 @@ execute() {
   esac
 }
 
-# Puts everything that is wanted into one archive. What is too large, or is reached through a link, is
-# only named, in `notes`.
+# Notes why a path will not be in the bundle. The path may have any character but NUL.
+note() { printf '%s %s\000' "$1" "$2" >>"$run/noted"; }
+
+# Lists what is wanted: regular files only, a line each. What is too large, or something else than a file,
+# or reached through a link, is only noted. `find` follows no link, and notes by itself.
+list() {
+  near=.${run#"$work"}
+  for file in notes stdout stderr; do
+    if [ -e "$run/$file" ]; then echo "$near/$file"; fi
+  done
+  if [ "$wanted" = 0 ]; then return; fi
+  output=./$1 parents=$2 linked=
+  shift 2
+  while [ "$parents" -gt 0 ]; do
+    if [ -h "./$1" ]; then linked=$1; fi
+    shift
+    parents=$((parents - 1))
+  done
+  if [ -n "$linked" ]; then
+    note linked "$output"
+  elif [ -h "$output" ]; then
+    note link "$output"
+  elif [ -d "$output" ]; then
+    note folder "$output"
+  elif [ -f "$output" ]; then
+    if [ -n "$(find "$output" ! -size "-${over}c")" ]; then note large "$output"; else echo "$output"; fi
+  elif [ -e "$output" ]; then
+    note special "$output"
+  fi
+  if [ "$#" = 0 ]; then return; fi
+  find "$@" | LC_ALL=C sort >"$run/found"
+  head -n "$files" "$run/found"
+  found=$(wc -l <"$run/found")
+  if [ "$found" -gt "$files" ]; then note more "./$((found - files))"; fi
+}
+
+# Puts what is listed into one archive: that of tar, or, where there is none, one file behind the other,
+# with the size of each in `notes`.
 pack() {
   count=$1 total=$#
   shift
@@ -197,43 +234,26 @@ pack() {
     count=$((count - 1))
   done
   shift $((total - 1 - wanted))
-  near=.${run#"$work"} note='echo "large $1" >>"$0"'
+  printf 'forge ./\000' >"$run/noted"
   : >"$run/notes"
-  {
-    echo "$near/notes"
-    echo "$near/stdout"
-    echo "$near/stderr"
-    if [ "$wanted" -gt 0 ]; then
-      output=./$1 parents=$2 linked=
-      shift 2
-      while [ "$parents" -gt 0 ]; do
-        if [ -h "./$1" ]; then linked=$1; fi
-        shift
-        parents=$((parents - 1))
-      done
-      if [ -n "$linked" ]; then
-        echo "linked $output" >>"$run/notes"
-      elif [ -h "$output" ] || [ -e "$output" ]; then
-        if [ -d "$output" ] && [ ! -h "$output" ]; then
-          echo "directory $output" >>"$run/notes"
-        else
-          find "$output" -type f ! -size "-${over}c" -exec sh -c "$note" "$run/notes" {} \; -o -print
-        fi
-      fi
-      if [ "$#" -gt 0 ]; then
-        place=.${artifacts#"$work"} count=$# or=
-        while [ "$count" -gt 0 ]; do
-          set -- "$@" $or -path "$place/$1"
-          or=-o
-          shift
-          count=$((count - 1))
-        done
-        find "$place" ! -type d \( "$@" \) \( -type f ! -size "-${over}c" \
-          -exec sh -c "$note" "$run/notes" {} \; -o -print \) | LC_ALL=C sort | head -n "$files"
-      fi
-    fi
-  } >"$run/list" 2>/dev/null
-  tar -cf - -T "$run/list" 2>/dev/null | head -c "$most" >"$run/bundle"
+  list "$@" >"$run/list" 2>/dev/null
+  # A flood of notes must not take the place of files.
+  head -c 65536 "$run/noted" >"$run/notes"
+  if command -v tar >/dev/null 2>&1; then
+    tar -cf - -T "$run/list" 2>/dev/null | head -c "$most" >"$run/bundle"
+    bundle=packed
+    return
+  fi
+  bundle=loose packed=0
+  : >"$run/bundle"
+  # The end of a note that was cut off.
+  printf '\000' >>"$run/notes"
+  while IFS= read -r file && [ "$packed" -lt "$most" ]; do
+    if [ "$file" = "$near/notes" ] || [ -h "$file" ] || [ ! -f "$file" ]; then continue; fi
+    size=$(head -c "$most" <"$file" | tee -a "$run/bundle" | wc -c)
+    packed=$((packed + size))
+    printf 'file %s %s\000' "$((size))" "$file" >>"$run/notes"
+  done <"$run/list" 2>/dev/null
 }
 
 execute "$@"
@@ -241,12 +261,7 @@ execute "$@"
 bundle=none
 wanted=$1
 if [ "$wanted" -gt 0 ] || [ -s "$run/stdout" ] || [ -s "$run/stderr" ]; then
-  if command -v tar >/dev/null 2>&1; then
-    pack "$@"
-    bundle=packed
-  else
-    bundle=loose
-  fi
+  pack "$@"
 fi
 
 dropped_out=0 dropped_err=0

@@ -3,6 +3,9 @@
 //! Promises: a command is sent once; when its answer is lost, the sentinel that it leaves is looked for,
 //! for as long as the command may run; what it printed and wrote comes home all the same.
 
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,12 +14,13 @@ use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 
 use super::DaytonaOptions;
-use super::collect::{self, Kept};
+use super::collect::Kept;
 use super::command::{self, Bundle, Mode, Place, Status};
 use super::live::{Delivery, STREAMS};
 use super::retry::{Backoff, Failure};
 use super::toolbox::{Fetched, Sending, Toolbox};
 use crate::name::SandboxId;
+use crate::quantity::ByteCount;
 use crate::sandbox::{
     ArtifactSink, Collect, Collected, Command, CommandResult, Content, ErrorKind, Layout,
     OutputSink, Sandbox, SandboxError, Upload, Usage,
@@ -34,7 +38,11 @@ const START: Duration = Duration::from_secs(3);
 /// How many times the first pause between two looks at the output the longest one is.
 const MAX_GROWTH: u32 = 6;
 
+/// How long packing may take when it is not the end of a command. [`GRACE`] comes on top.
+const PACKING: Duration = Duration::from_secs(60);
+
 const RUN: &str = "run a command";
+const COLLECT: &str = "collect files";
 
 /// A sandbox of Daytona.
 #[derive(Debug)]
@@ -49,7 +57,7 @@ pub(crate) struct DaytonaSandbox {
     /// Uploads cannot set a mode; the next command does.
     executables: Mutex<Vec<String>>,
     /// The last bundle, and what it was made for.
-    kept: tokio::sync::Mutex<Option<(Collect, Place, Kept)>>,
+    kept: tokio::sync::Mutex<Option<(Collect, Kept)>>,
 }
 
 impl DaytonaSandbox {
@@ -81,9 +89,8 @@ impl DaytonaSandbox {
         for file in files {
             let bytes = match &file.content {
                 Content::Bytes(bytes) => bytes.len() as u64,
-                Content::File(path) => std::fs::metadata(path)
-                    .map_err(|error| SandboxError::machine("read a file to upload", error))?
-                    .len(),
+                Content::File(path) => length(path)
+                    .map_err(|error| SandboxError::machine("read a file to upload", error))?,
             };
             let path = self.layout.path(file.area, &file.path);
             sending.push(Sending {
@@ -92,6 +99,8 @@ impl DaytonaSandbox {
                 bytes,
             });
         }
+        // What was packed before is not what is there any more.
+        *self.kept.lock().await = None;
         self.toolbox.upload(&sending).await?;
         let mut executables = self
             .executables
@@ -119,8 +128,7 @@ impl DaytonaSandbox {
         if let Some(end) = command::refuse(command) {
             return Ok(ended(end, Duration::ZERO));
         }
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed) + 1;
-        let place = Place::new(&self.layout, serial);
+        let place = self.next_place();
         let executables = self
             .executables
             .lock()
@@ -228,7 +236,7 @@ impl DaytonaSandbox {
                 return Ok(status);
             }
             if !is_started && began.elapsed() > START {
-                is_started = self.toolbox.info(&place.file("")).await?.is_some();
+                is_started = self.toolbox.exists(&place.file("")).await?;
                 if !is_started {
                     // It never reached the shell: nothing has run, and nothing will.
                     let what = "the command was not started".to_owned();
@@ -285,18 +293,10 @@ impl DaytonaSandbox {
         status: &Status,
         delivery: &mut Delivery<'_>,
     ) -> Result<(), SandboxError> {
-        let mut kept = match status.bundle {
-            Bundle::Packed => {
-                let most = command::bundle_limit(command);
-                let bundle = Kept::fetch(&self.toolbox, &place.file("bundle"), most).await?;
-                // Every bundle begins with these: what has none is something else, or broken.
-                bundle.filter(|kept| kept.has(&self.relative(place, "notes")))
-            }
-            Bundle::None | Bundle::Loose => None,
-        };
+        let mut kept = self.fetch_bundle(command, place, status).await?;
         if status.bundle != Bundle::None {
             for (stream, file) in STREAMS {
-                let inside = self.relative(place, file);
+                let inside = place.below(&self.layout, file);
                 let from = delivery.delivered(stream);
                 let take = |bytes: &[u8]| {
                     delivery.write(stream, bytes);
@@ -325,17 +325,20 @@ impl DaytonaSandbox {
         }
         // A bundle is of one moment: the one before is of no use any more.
         *self.kept.lock().await = match (&command.then_collect, kept) {
-            (Some(what), Some(kept)) => Some((what.clone(), place.clone(), kept)),
+            (Some(what), Some(kept)) => Some((what.clone(), kept)),
             (Some(_) | None, Some(_) | None) => None,
         };
         Ok(())
     }
 
-    /// The path of one of a command's files below the working directory.
-    fn relative(&self, place: &Place, file: &str) -> String {
-        let path = place.file(file);
-        let below = path.strip_prefix(&self.layout.work).unwrap_or(&path);
-        below.trim_start_matches('/').to_owned()
+    async fn fetch_bundle(
+        &self,
+        command: &Command,
+        place: &Place,
+        status: &Status,
+    ) -> Result<Option<Kept>, SandboxError> {
+        let most = command::bundle_limit(command);
+        Kept::fetch(&self.toolbox, place, &self.layout, status.bundle, most).await
     }
 
     async fn bring_home(
@@ -343,14 +346,59 @@ impl DaytonaSandbox {
         what: &Collect,
         home: &mut dyn ArtifactSink,
     ) -> Result<Collected, SandboxError> {
-        if let Some((made_for, place, kept)) = &mut *self.kept.lock().await
+        if let Some((made_for, kept)) = &mut *self.kept.lock().await
             && made_for == what
         {
-            let notes = self.relative(place, "notes");
-            return kept.collect(what, &self.layout, &notes, home).await;
+            return kept.collect(what, &self.layout, home).await;
         }
-        collect::one_by_one(&self.toolbox, what, &self.layout, home).await
+        let packed = match self.pack(what).await {
+            // Nothing runs for it but what looks at files: it may be sent again.
+            Err(error) if matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Server) => {
+                self.pack(what).await?
+            }
+            packed => packed?,
+        };
+        let nonsense =
+            || SandboxError::new(ErrorKind::Protocol, COLLECT, "the bundle makes no sense");
+        let mut kept = packed.ok_or_else(nonsense)?;
+        kept.collect(what, &self.layout, home).await
     }
+
+    /// Has the sandbox make a bundle as at the end of a command, without one.
+    async fn pack(&self, what: &Collect) -> Result<Option<Kept>, SandboxError> {
+        let nothing = Command {
+            programs: Vec::new(),
+            arguments: Vec::new(),
+            env: BTreeMap::new(),
+            limit: PACKING,
+            output_limit: ByteCount(0),
+            then_collect: Some(what.clone()),
+        };
+        let place = self.next_place();
+        let ended = self.end_of(&nothing, &place, &[]).await;
+        let status = ended.map_err(|error| SandboxError {
+            operation: COLLECT,
+            ..error
+        })?;
+        self.fetch_bundle(&nothing, &place, &status).await
+    }
+
+    fn next_place(&self) -> Place {
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed) + 1;
+        Place::new(&self.layout, serial)
+    }
+}
+
+/// The length of a file of this machine. What cannot be read is noticed here: while it is sent, it would
+/// look like a failure of the network, and be tried again.
+fn length(path: &Path) -> io::Result<u64> {
+    let file = std::fs::metadata(path)?;
+    if !file.is_file() {
+        let message = format!("{} is not a regular file", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    std::fs::File::open(path)?;
+    Ok(file.len())
 }
 
 impl Sandbox for DaytonaSandbox {

@@ -12,13 +12,14 @@ use std::time::Duration;
 use reqwest::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue, RANGE};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Body, Method, Response, StatusCode, Url};
+use serde::de::IgnoredAny;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::client::{Client, Failed, Trouble, below, refuse, transport};
 use super::config::ApiUrl;
 use super::retry::{Failure, Verb};
-use super::wire::{Execute, Executed, FileInfo};
+use super::wire::{Execute, Executed};
 use crate::sandbox::{Content, ErrorKind, SandboxError};
 
 /// No byte for so long means that none will come.
@@ -130,32 +131,20 @@ impl Toolbox {
             .map_err(in_sandbox)
     }
 
-    /// What a path is, links followed. `None` when there is nothing.
-    pub(crate) async fn info(&self, path: &str) -> Result<Option<FileInfo>, Failed> {
-        self.look("look at a file", &["files", "info"], path).await
-    }
-
-    /// What is in a folder. `None` when there is none.
-    pub(crate) async fn entries(&self, path: &str) -> Result<Option<Vec<FileInfo>>, Failed> {
-        self.look("list files", &["files"], path).await
-    }
-
-    async fn look<T: serde::de::DeserializeOwned>(
-        &self,
-        operation: &'static str,
-        segments: &[&str],
-        path: &str,
-    ) -> Result<Option<T>, Failed> {
+    /// Whether there is something at a path.
+    pub(crate) async fn exists(&self, path: &str) -> Result<bool, Failed> {
         let answer = self
             .client
-            .repeat(Verb::Read, operation, || {
-                let request = self.client.request(Method::GET, self.url(segments));
-                self.client.json(request.query(&[("path", path)]))
+            .repeat(Verb::Read, "look at a file", || {
+                let url = self.url(&["files", "info"]);
+                let request = self.client.request(Method::GET, url);
+                self.client
+                    .json::<IgnoredAny>(request.query(&[("path", path)]))
             })
             .await;
         match answer {
-            Err(failed) if is_no_file(&failed) => Ok(None),
-            other => other.map_err(in_sandbox),
+            Err(failed) if is_no_file(&failed) => Ok(false),
+            other => other.map_err(in_sandbox).map(|found| found.is_some()),
         }
     }
 

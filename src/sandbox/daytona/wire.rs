@@ -166,21 +166,6 @@ pub(crate) struct Executed {
     pub(crate) result: Option<String>,
 }
 
-/// What forge reads of a file's description.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct FileInfo {
-    #[serde(default)]
-    pub(crate) name: String,
-    #[serde(default)]
-    pub(crate) size: u64,
-    #[serde(default)]
-    pub(crate) is_dir: bool,
-    /// As `ls` shows it: `-rw-r--r--`.
-    #[serde(default)]
-    pub(crate) mode: String,
-}
-
 /// What the key may do.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -7,14 +7,14 @@ use std::ffi::{CStr, CString};
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::place::open_folder;
 use crate::name::RelativePath;
 use crate::quantity::ByteCount;
-use crate::sandbox::{Area, ArtifactSink, Collect, Collected, ErrorKind, SandboxError, Skipped};
+use crate::sandbox::patterns::{Patterns, shown};
+use crate::sandbox::{Area, ArtifactSink, Collect, Collected, SandboxError, Skipped};
 
 const OPERATION: &str = "collect artifacts";
 const CHUNK: usize = 256 * 1024;
@@ -32,8 +32,7 @@ pub(super) async fn collect(
     what: &Collect,
     home: &mut dyn ArtifactSink,
 ) -> Result<Collected, SandboxError> {
-    let patterns = Patterns::new(&what.files)
-        .map_err(|error| SandboxError::new(ErrorKind::Invalid, OPERATION, error.to_string()))?;
+    let patterns = Patterns::new(&what.files, OPERATION)?;
     let mut bringing = Bringing {
         home,
         chunk: Vec::new(),
@@ -97,60 +96,6 @@ impl Skips {
     }
 }
 
-/// What is wanted of a folder of artifacts.
-#[derive(Debug)]
-struct Patterns {
-    files: GlobSet,
-    /// The folders in which something wanted can be. `None`: all of them.
-    folders: Option<GlobSet>,
-    literal: Vec<String>,
-}
-
-impl Patterns {
-    fn new(patterns: &[String]) -> Result<Self, globset::Error> {
-        let mut files = GlobSetBuilder::new();
-        let mut folders = Some(GlobSetBuilder::new());
-        for pattern in patterns {
-            files.add(glob(pattern)?);
-            // The slashes in braces and brackets do not part folders.
-            if pattern.contains(['{', '[', '\\']) {
-                folders = None;
-            }
-            if let Some(folders) = &mut folders {
-                for (at, _) in pattern.match_indices('/') {
-                    folders.add(glob(&pattern[..at])?);
-                }
-                if let Some(at) = pattern.find("**") {
-                    folders.add(glob(&pattern[..at + 2])?);
-                }
-            }
-        }
-        let literal = patterns
-            .iter()
-            .filter(|pattern| !pattern.contains(['*', '?', '[', '{', '\\']))
-            .cloned()
-            .collect();
-        Ok(Self {
-            files: files.build()?,
-            folders: folders.map(|folders| folders.build()).transpose()?,
-            literal,
-        })
-    }
-
-    fn wants_below(&self, folder: &str) -> bool {
-        self.folders
-            .as_ref()
-            .is_none_or(|folders| folders.is_match(folder))
-    }
-}
-
-fn glob(pattern: &str) -> Result<globset::Glob, globset::Error> {
-    GlobBuilder::new(pattern)
-        .literal_separator(true)
-        .backslash_escape(true)
-        .build()
-}
-
 /// The search for wanted files.
 struct Walk<'a> {
     patterns: &'a Patterns,
@@ -194,7 +139,7 @@ impl Walk<'_> {
             above => format!("{above}/{text}"),
         };
         let below = self.patterns.wants_below(&path);
-        let wanted = self.patterns.files.is_match(&path);
+        let wanted = self.patterns.wants(&path);
         if !below && !wanted {
             return;
         }
@@ -203,7 +148,7 @@ impl Walk<'_> {
             Err(error) => return self.skipped.push(&shown(&path), unreadable(error)),
         };
         if kind == FileType::Directory {
-            if self.patterns.literal.contains(&path) {
+            if self.patterns.names(&path) {
                 self.skipped.push(&shown(&path), "is a folder");
             } else if below && depth == MAX_DEPTH {
                 self.skipped.push(
@@ -230,18 +175,6 @@ impl Walk<'_> {
                 .push(&shown(&path), "has a name that is not plain text"),
         }
     }
-}
-
-fn shown(path: &str) -> String {
-    path.chars()
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_default().collect()
-            } else {
-                vec![c]
-            }
-        })
-        .collect()
 }
 
 fn kind(folder: &OwnedFd, name: &CStr) -> rustix::io::Result<FileType> {

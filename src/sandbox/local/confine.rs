@@ -32,6 +32,9 @@ pub(super) struct Common {
 impl Common {
     /// Makes it ready.
     pub(super) fn new() -> Self {
+        // What the processor can do is remembered by each process, and asking takes long in virtual machines.
+        #[cfg(target_arch = "x86_64")]
+        let _known = std::arch::is_x86_feature_detected!("avx2");
         Self {
             processes: processes::count_mine(),
             #[cfg(target_os = "linux")]

@@ -138,12 +138,21 @@ async fn each_of_these_failures_changes_nothing_of_a_trial() {
     }
 }
 
+/// What was not announced with a command is packed by a call of its own, whether or not there is a tar.
 #[tokio::test]
-async fn without_a_bundle_files_come_home_one_by_one() {
-    let setup = Setup::new(Options {
-        warm: true,
-        ..Options::default()
-    });
+async fn what_was_not_announced_costs_one_call_more_and_comes_home_alike() {
+    for (missing, downloads) in [(vec![], 1), (vec!["tar".to_owned()], 2)] {
+        let setup = Setup::new(Options {
+            warm: true,
+            missing,
+            ..Options::default()
+        });
+        brings_what_was_not_announced(&setup, downloads).await;
+    }
+}
+
+#[expect(clippy::unwrap_used, reason = "a test that cannot begin has failed")]
+async fn brings_what_was_not_announced(setup: &Setup, downloads: usize) {
     let sandbox = setup.sandbox().await;
     let text = "echo result >out.md; cd .forge/artifacts; mkdir -p charts/deep; echo 1 >charts/a.png; \
                 echo 2 >charts/deep/b.png; echo no >c.txt; head -c 2000000 /dev/zero >charts/big.png";
@@ -160,8 +169,16 @@ async fn without_a_bundle_files_come_home_one_by_one() {
         ),
         (vec![], vec!["out.md"]),
     ] {
+        let calls = || {
+            let calls = [Route::Execute, Route::Download].map(|it| setup.fake.requests_to(it));
+            (calls[0], calls[1], setup.fake.requests())
+        };
+        let before = calls();
         let mut home = Home::default();
         let collected = sandbox.collect(&collect(&files), &mut home).await.unwrap();
+        let after = calls();
+        assert_eq!((after.0 - before.0, after.1 - before.1), (1, downloads));
+        assert_eq!(after.2 - before.2, 1 + downloads);
         let came: Vec<&str> = home.texts().iter().map(|(_, path, _)| *path).collect();
         assert_eq!(came, names);
         let skipped: Vec<&str> = collected
@@ -211,7 +228,7 @@ async fn what_is_not_a_small_regular_file_stays_and_is_named() {
         reason: reason.to_owned(),
     };
     let expected = [
-        skipped("big", "is larger than what is left of 1 MiB"),
+        skipped("big", "is larger than 1 MiB"),
         skipped("f", "is not a regular file"),
         skipped("l", "is a symbolic link"),
         skipped("out.md", "is a symbolic link"),
@@ -390,7 +407,7 @@ async fn a_page_in_the_place_of_a_file_is_a_failure_of_the_infrastructure() {
     setup.delete(sandbox.as_ref()).await;
 }
 
-/// What says that it is a bundle and is none: the files are fetched one by one.
+/// What says that it is a bundle and is none: it is made again.
 #[tokio::test]
 async fn a_bundle_that_is_none_costs_the_candidate_nothing() {
     let junk = Canned {
@@ -402,6 +419,51 @@ async fn a_bundle_that_is_none_costs_the_candidate_nothing() {
     let setup = Setup::with_fault(Rule::route(Route::Download, When::Nth(1), junk));
     let (printed, home) = trial(&setup).await;
     check_trial(&printed, &home);
+}
+
+/// Packing for a call of its own may be sent again, which a command never is.
+#[tokio::test]
+async fn a_packing_that_got_lost_is_sent_again() {
+    for fault in [
+        Rule::route(Route::Execute, When::Nth(2), Before::Drop),
+        Rule::route(Route::Execute, When::Nth(2), After::Drop),
+    ] {
+        let setup = Setup::with_fault(fault);
+        let sandbox = setup.sandbox().await;
+        let command = shell("echo result >out.md");
+        sandbox
+            .run(&command, &mut Printed::default())
+            .await
+            .unwrap();
+        let mut home = Home::default();
+        sandbox.collect(&collect(&[]), &mut home).await.unwrap();
+        assert_eq!(
+            home.texts(),
+            [(Area::Work, "out.md", "result\n".to_owned())]
+        );
+        setup.delete(sandbox.as_ref()).await;
+    }
+}
+
+/// What was uploaded since a command ended is not hidden by what was packed at its end.
+#[tokio::test]
+async fn an_upload_makes_a_bundle_old() {
+    let setup = Setup::started(true);
+    let sandbox = setup.sandbox().await;
+    let mut command = shell("echo old >out.md");
+    command.then_collect = Some(collect(&[]));
+    sandbox
+        .run(&command, &mut Printed::default())
+        .await
+        .unwrap();
+    sandbox
+        .upload(&[upload("out.md", "new", false)])
+        .await
+        .unwrap();
+    let mut home = Home::default();
+    sandbox.collect(&collect(&[]), &mut home).await.unwrap();
+    assert_eq!(home.texts(), [(Area::Work, "out.md", "new".to_owned())]);
+    setup.delete(sandbox.as_ref()).await;
 }
 
 #[tokio::test]

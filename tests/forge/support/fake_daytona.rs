@@ -150,6 +150,8 @@ pub(crate) struct Options {
     pub(crate) directory: Option<PathBuf>,
     /// What becomes of commands.
     pub(crate) commands: Commands,
+    /// The programs of this machine's `PATH` that no sandbox has.
+    pub(crate) missing: Vec<String>,
     /// What goes wrong.
     pub(crate) faults: Vec<Rule>,
 }
@@ -177,6 +179,7 @@ impl Default for Options {
             clock_speed: 1,
             directory: None,
             commands: Commands::Executed,
+            missing: Vec::new(),
             faults: Vec::new(),
         }
     }

@@ -260,7 +260,7 @@ impl Shared {
                 .iter()
                 .map(|name| ("DAYTONA_SANDBOX_SNAPSHOT".to_owned(), name.clone())),
         );
-        let place = Place::create(self.root.join(&id), inside)
+        let place = Place::create(self.root.join(&id), inside, &self.options.missing)
             .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
         let now = self.clock.now();
         let state = match (&wanted.build_info, warm) {

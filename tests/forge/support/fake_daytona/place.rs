@@ -6,6 +6,7 @@
 //! above all, is what it is, and output and downloads are not translated back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -46,12 +47,21 @@ struct Groups {
 }
 
 impl Place {
-    /// Makes the directories.
-    pub(crate) fn create(root: PathBuf, env: BTreeMap<String, String>) -> io::Result<Self> {
+    /// Makes the directories. What is missing is not on `PATH`.
+    pub(crate) fn create(
+        root: PathBuf,
+        env: BTreeMap<String, String>,
+        missing: &[String],
+    ) -> io::Result<Self> {
         let home = root.join("home");
         std::fs::create_dir_all(&home)?;
-        let path =
+        let mut path =
             std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+        if !missing.is_empty() {
+            let links = root.join("bin");
+            link_all_but(missing, &path, &links)?;
+            path = links.into();
+        }
         let mut environment = BTreeMap::from([
             ("PATH".to_owned(), path.to_string_lossy().into_owned()),
             ("HOME".to_owned(), HOME.to_owned()),
@@ -173,6 +183,24 @@ impl Place {
         self.calls.fetch_add(1, Ordering::SeqCst);
         UnderWay(Arc::clone(self))
     }
+}
+
+/// Makes a folder with a link to each program of a `PATH` but these.
+fn link_all_but(missing: &[String], path: &OsStr, folder: &Path) -> io::Result<()> {
+    std::fs::create_dir(folder)?;
+    let folders = std::env::split_paths(path).filter_map(|it| std::fs::read_dir(it).ok());
+    for program in folders.flatten().flatten() {
+        let name = program.file_name();
+        if missing.iter().any(|it| name == it.as_str()) {
+            continue;
+        }
+        match std::os::unix::fs::symlink(program.path(), folder.join(name)) {
+            // The first one of a name is the one that counts.
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Err(_) | Ok(()) => {}
+        }
+    }
+    Ok(())
 }
 
 /// A toolbox call under way.
