@@ -50,8 +50,13 @@ impl Started {
     /// Asks for the end of the command. Returns at once.
     fn cancel(&mut self) {
         match self {
-            // A keeper that is gone needs no telling.
-            Self::Keeper { socket, .. } => drop(socket.try_write(&[CANCEL])),
+            Self::Keeper { socket, process } => {
+                // A keeper that is gone needs no telling.
+                socket.try_write(&[CANCEL]).ok();
+                if let Some(process) = process {
+                    process.wake();
+                }
+            }
             Self::Program(child) => {
                 if let Some(group) = group(child) {
                     // Gone already.
