@@ -413,6 +413,13 @@ impl Shared {
                 "a local run without isolation refuses an untrusted candidate, which could read your files",
                 "`forge doctor` shows what better isolation needs; or run it in Daytona: `--require-daytona`",
             ),
+            // Landlock has no say in who owns a file, and owners may change its mode.
+            Trust::Untrusted if chosen.rung == Rung::Landlock && chosen.why_root.is_some() => {
+                refuse(
+                    "an untrusted candidate is refused where it would run as root, though without capabilities",
+                    "run forge as a normal user, or with `--isolation namespaces`",
+                )
+            }
             Trust::Trusted | Trust::Untrusted => Ok(()),
         }
     }

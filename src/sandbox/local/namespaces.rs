@@ -409,10 +409,13 @@ fn folder_at(parent: BorrowedFd<'_>, name: &CString) -> rustix::io::Result<Owned
 
 fn file_at(parent: BorrowedFd<'_>, name: &CString) -> rustix::io::Result<OwnedFd> {
     let make = OFlags::CREATE | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    rustix::fs::openat(
-        parent,
-        name,
-        make | OFlags::CLOEXEC,
-        Mode::from_raw_mode(0o644),
-    )
+    let flags = make | OFlags::CLOEXEC;
+    let open = || rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644));
+    match open() {
+        Err(Errno::LOOP) => {
+            rustix::fs::unlinkat(parent, name, AtFlags::empty())?;
+            open()
+        }
+        other => other,
+    }
 }
