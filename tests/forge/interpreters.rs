@@ -399,6 +399,22 @@ fn requirements_are_installed_once_for_all_trials_and_the_next_run() {
 }
 
 #[test]
+fn requirements_are_there_for_users_that_cannot_reach_the_cache() {
+    // Everybody may run this one, so that root's sandboxes are other users.
+    let python = Path::new("/usr/bin/python3");
+    let pip = Command::new(python)
+        .args(["-c", "import venv, ensurepip"])
+        .output();
+    if !pip.is_ok_and(|it| it.status.success()) {
+        return skip("requirements of other users", "/usr/bin/python3 with venv");
+    }
+    for level in levels() {
+        let project = packages(&(level, None), python, TINY_SAYS, &format!("{LINKS}tiny\n"));
+        assert!(project.output(&[]).starts_with("42 "), "{level}");
+    }
+}
+
+#[test]
 fn the_packages_of_a_scripts_block_are_installed() {
     let Some(python) = python() else {
         return skip("a script's block", "python3");

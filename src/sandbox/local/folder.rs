@@ -15,13 +15,14 @@ use futures::future::BoxFuture;
 use rustix::fs::CWD;
 
 use super::place::{self, Place};
-use super::protocol::Policy;
+use super::protocol::{Policy, Rung};
 use super::run::Ran;
 use super::{Shared, collect, run, rungs, upload};
 use crate::name::SandboxId;
 use crate::sandbox::{
     Area, ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, ErrorKind, Layout,
-    Network, OutputSink, PreparedPython, PythonEnvironment, Sandbox, SandboxError, Upload, Usage,
+    Network, OutputSink, PreparedPython, PythonEnvironment, Sandbox, SandboxError, Stream, Upload,
+    Usage,
 };
 
 /// A folder of this machine.
@@ -163,6 +164,13 @@ impl Sandbox for LocalSandbox {
     ) -> BoxFuture<'a, Result<Option<PreparedPython>, SandboxError>> {
         let (pythons, programs) = (&self.shared.pythons, &self.shared.programs);
         async move {
+            let rung = self.shared.chosen().await?.rung;
+            // What is shown inside is reached there; else the folder of environments is this user's alone.
+            if self.user.is_some() && !matches!(rung, Rung::Namespaces { .. }) {
+                let why = "made inside the sandbox: it is another user's\n";
+                output.write(Stream::Stderr, why.as_bytes());
+                return Ok(None);
+            }
             let work = Path::new(&self.layout.work);
             Ok(pythons.prepare(wanted, work, programs, output).await)
         }
