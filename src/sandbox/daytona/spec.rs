@@ -314,4 +314,57 @@ mod tests {
         });
         assert_eq!(serde_json::to_value(body).unwrap(), expected);
     }
+
+    #[test]
+    fn a_build_volumes_and_networks_are_passed_through() {
+        let run = RunId::generate();
+        let spec = SandboxSpec {
+            name: SandboxName::new(&run, 1, "x"),
+            run,
+            labels: BTreeMap::new(),
+            lifetime: Duration::from_secs(60),
+            network: Network::Allow(vec!["10.0.0.0/8".to_owned(), "1.2.3.4/32".to_owned()]),
+            trust: Trust::Trusted,
+        };
+        let volume = |subpath: Option<&str>| crate::sandbox::daytona::Volume {
+            volume_id: "v".to_owned(),
+            mount_path: "/data".to_owned(),
+            subpath: subpath.map(str::to_owned),
+        };
+        let options = DaytonaOptions {
+            source: Source::Build {
+                dockerfile: "FROM x:1\nRUN true\n".to_owned(),
+                resources: Resources {
+                    cpu: Some(2),
+                    memory: Some(4),
+                    disk: None,
+                },
+            },
+            volumes: vec![volume(None), volume(Some("part"))],
+            ..DaytonaOptions::default()
+        };
+        let body = serde_json::to_value(body(&spec, &options, Some("eu"), "now").unwrap()).unwrap();
+        for (field, expected) in [
+            (
+                "buildInfo",
+                serde_json::json!({"dockerfileContent": "FROM x:1\nRUN true\n"}),
+            ),
+            ("cpu", 2.into()),
+            ("memory", 4.into()),
+            ("disk", serde_json::Value::Null),
+            ("snapshot", serde_json::Value::Null),
+            ("target", "eu".into()),
+            ("networkAllowList", "10.0.0.0/8,1.2.3.4/32".into()),
+            ("networkBlockAll", serde_json::Value::Null),
+            (
+                "volumes",
+                serde_json::json!([
+                    {"volumeId": "v", "mountPath": "/data"},
+                    {"volumeId": "v", "mountPath": "/data", "subpath": "part"},
+                ]),
+            ),
+        ] {
+            assert_eq!(body[field], expected, "{field}");
+        }
+    }
 }
