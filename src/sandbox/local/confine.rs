@@ -195,12 +195,10 @@ mod landlock {
     };
 
     use super::{Failure, Policy, Rung, kernel, visible};
+    use crate::sandbox::local::rungs::LANDLOCK_SCOPES;
 
     /// The newest version that this was written for; what an older kernel does not know is left out.
     const NEWEST: ABI = ABI::V8;
-
-    /// The version from which on abstract sockets and signals can be kept in.
-    pub(super) const SCOPES: u32 = 6;
 
     /// Harmless facts about the machine, and a process's own folder.
     const FACTS: [&str; 12] = [
@@ -263,7 +261,7 @@ mod landlock {
     /// Where the kernel can, abstract sockets of the network namespace are out of reach: they have no path
     /// that could be hidden.
     fn abstract_sockets() -> Option<RulesetCreated> {
-        if kernel::landlock_version().is_ok_and(|it| it >= SCOPES) {
+        if kernel::landlock_version().is_ok_and(|it| it >= LANDLOCK_SCOPES) {
             let ruleset = Ruleset::default().scope(Scope::AbstractUnixSocket).ok()?;
             return ruleset.create().ok();
         }

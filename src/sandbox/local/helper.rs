@@ -138,9 +138,7 @@ impl Spawner {
         };
         socket.async_io(Interest::WRITABLE, send).await
     }
-}
 
-impl Spawner {
     /// Lets it go on where somebody has stopped it, such as a program that may signal it.
     fn wake(&self) {
         if let Some(pid) = self.pid() {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitStatus};
+use rustix::process::{Pid, Signal};
 
 use super::confine::{self, Common};
 use super::kernel::{self, Forked};
@@ -254,16 +254,13 @@ impl Started {
     /// Ends all of it, and waits until it is gone.
     fn end(self) -> Option<i32> {
         match self {
-            Self::Program(program) => processes::end_descendants(program).and_then(code_of),
+            Self::Program(program) => {
+                processes::end_descendants(program).and_then(processes::code_of)
+            }
             #[cfg(target_os = "linux")]
             Self::Machine(machine) => machine.end(),
         }
     }
-}
-
-fn code_of(status: WaitStatus) -> Option<i32> {
-    let signal = status.terminating_signal().map(|signal| -signal);
-    status.exit_status().or(signal)
 }
 
 fn heard(mut socket: &UnixStream) -> Watched {

@@ -198,10 +198,15 @@ pub(super) fn restrict_mount(
             size_of::<MountAttributes>(),
         )
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
+    checked(result)
+}
+
+/// What a system call that answers 0 has come to.
+#[cfg(target_os = "linux")]
+fn checked(result: libc::c_long) -> io::Result<()> {
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
@@ -224,11 +229,7 @@ pub(super) fn raise_loopback(socket: BorrowedFd<'_>) -> io::Result<()> {
             &raw const request,
         )
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    checked(result.into())
 }
 
 /// The version of Landlock that the kernel has switched on.

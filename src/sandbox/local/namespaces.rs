@@ -24,7 +24,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use super::confine::{self, Common};
 use super::kernel::{self, Forked};
 use super::protocol::{Failure, Policy, Rung};
-use super::visible;
+use super::{processes, visible};
 
 type Outcome<T> = Result<T, Failure>;
 
@@ -165,10 +165,9 @@ impl Inside<'_> {
             match rustix::process::wait(WaitOptions::empty()) {
                 Ok(Some((pid, status))) if pid == program => {
                     kernel::pass_on_termination(None);
-                    let code = status.exit_status();
-                    let code = code.or(status.terminating_signal().map(|signal| -signal));
+                    let code = processes::code_of(status).unwrap_or(-1);
                     // Without it the keeper says that it does not know.
-                    say_status.write_all(&code.unwrap_or(-1).to_ne_bytes()).ok();
+                    say_status.write_all(&code.to_ne_bytes()).ok();
                     kernel::exit_at_once(0)
                 }
                 Ok(_) | Err(Errno::INTR) => {}

@@ -111,6 +111,12 @@ pub(super) fn end_descendants(leader: Pid) -> Option<WaitStatus> {
     }
 }
 
+/// How a process ended: its exit code, or the negative number of the signal.
+pub(super) fn code_of(status: WaitStatus) -> Option<i32> {
+    let signal = status.terminating_signal().map(|signal| -signal);
+    status.exit_status().or(signal)
+}
+
 /// Takes leave of the children that have ended, but for one whose end somebody waits for.
 #[cfg(target_os = "linux")]
 pub(super) fn reap_all_but(awaited: Pid) {
@@ -197,9 +203,8 @@ pub(super) fn count_mine() -> u64 {
 pub(super) fn processor_time(pid: Pid) -> Option<u64> {
     /// The unit of these numbers is 10 ms wherever Linux runs today.
     const TICK: u64 = 10;
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, rest) = stat.rsplit_once(')')?;
-    let times = rest.split_ascii_whitespace().skip(11).take(4);
+    let stat = stat(pid)?;
+    let times = stat.split_ascii_whitespace().skip(11).take(4);
     let ticks: u64 = times.filter_map(|time| time.parse::<u64>().ok()).sum();
     Some(ticks * TICK)
 }
@@ -211,10 +216,16 @@ fn parse_pid(text: &str) -> Option<Pid> {
 
 #[cfg(target_os = "linux")]
 fn parent(pid: Pid) -> Option<Pid> {
+    parse_pid(stat(pid)?.split_ascii_whitespace().nth(1)?)
+}
+
+/// What the kernel says of a process, from its state on.
+#[cfg(target_os = "linux")]
+fn stat(pid: Pid) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may itself hold any character.
     let (_, rest) = stat.rsplit_once(')')?;
-    parse_pid(rest.split_ascii_whitespace().nth(1)?)
+    Some(rest.to_owned())
 }
 
 /// Ends every process that was started with a `TMPDIR` below this folder. For what lost its keeper, or

@@ -33,8 +33,8 @@ pub(super) struct Refusal {
 
 /// The first version of Landlock with which a file cannot be cut off that may not be written.
 pub(super) const LANDLOCK_FILES: u32 = 3;
-/// The first version of Landlock that keeps signals in.
-const LANDLOCK_SIGNALS: u32 = 6;
+/// The first version of Landlock that keeps signals and abstract sockets in.
+pub(super) const LANDLOCK_SCOPES: u32 = 6;
 
 /// The rungs to try for what was asked for, the best first.
 pub(super) fn candidates(asked: Isolation) -> Vec<Rung> {
@@ -108,7 +108,7 @@ impl Chosen {
 
     fn landlock_text(&self) -> String {
         let version = self.landlock.unwrap_or(0);
-        if version < LANDLOCK_SIGNALS {
+        if version < LANDLOCK_SCOPES {
             format!("landlock (abi {version}) — files and sockets confined; signals are not")
         } else {
             format!("landlock (abi {version}) — files, signals and sockets confined")
@@ -165,7 +165,7 @@ pub(super) fn none(asked: Isolation, refusals: &[Refusal]) -> SandboxError {
         Isolation::Landlock => "landlock",
         Isolation::Process => "process",
     };
-    // The last one tried asked for the least.
+    // The first is what was asked for; those after it make do with less.
     let (why, hint) = match refusals.first() {
         Some(refusal) => (
             format!("refused at {}", refusal.failure),
