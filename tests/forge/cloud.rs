@@ -68,9 +68,16 @@ impl Cloud {
     /// Waits until a call has come to the server.
     #[track_caller]
     fn wait_for(&self, route: Route) {
-        let until = Instant::now() + Duration::from_secs(30);
-        while self.fake.requests_to(route) == 0 {
-            assert!(Instant::now() < until, "no {route:?} comes");
+        self.wait_for_many(route, 1);
+    }
+
+    /// Waits until as many calls have come to the server.
+    #[track_caller]
+    fn wait_for_many(&self, route: Route, count: usize) {
+        let until = Instant::now() + Duration::from_secs(60);
+        while self.fake.requests_to(route) < count {
+            let came = self.fake.requests_to(route);
+            assert!(Instant::now() < until, "{came} of {count} {route:?} came");
             pause();
         }
     }

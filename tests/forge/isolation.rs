@@ -193,6 +193,11 @@ impl Yard {
         self
     }
 
+    /// Where forge is started.
+    fn started_in(&self) -> PathBuf {
+        std::fs::canonicalize(self.workspace.path(".")).unwrap()
+    }
+
     fn needle(&self) -> String {
         std::fs::read_to_string(self.elsewhere.path().join("secret")).unwrap()
     }

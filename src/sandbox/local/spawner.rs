@@ -31,7 +31,7 @@ pub fn main() -> ExitCode {
     let Ok(socket) = take_socket() else {
         return ExitCode::from(HELPER_EXIT);
     };
-    match serve(&socket) {
+    match serve(socket) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
@@ -47,7 +47,7 @@ fn take_socket() -> io::Result<UnixStream> {
     Ok(rustix::io::fcntl_dupfd_cloexec(&input, 3)?.into())
 }
 
-fn serve(socket: &UnixStream) -> io::Result<()> {
+fn serve(socket: UnixStream) -> io::Result<()> {
     kernel::disinherit();
     let null = std::fs::File::options()
         .read(true)
@@ -58,12 +58,14 @@ fn serve(socket: &UnixStream) -> io::Result<()> {
     rustix::stdio::dup2_stderr(&null)?;
     // Refused only to the leader of a group, which is what this is for.
     rustix::process::setsid().ok();
-    let charter = Charter::receive(socket)?;
+    let charter = Charter::receive(&socket)?;
     let common = Common::new();
     kernel::forget_children();
-    while let Some([to_forge, out, err]) = receive(socket)? {
+    while let Some([to_forge, out, err]) = receive(&socket)? {
         // Where this fails, forge hears of it by the end of the socket.
         if let Ok(Forked::Child) = kernel::fork() {
+            // Held here, it would outlive the spawner, and forge would go on asking nobody.
+            drop(socket);
             kernel::disinherit();
             let to_forge = UnixStream::from(to_forge);
             keeper::serve(&to_forge, [out, err], &common);

@@ -15,6 +15,7 @@ on_each_level!(
     a_forge_that_is_killed_at_any_moment_leaves_nothing,
     keepers_that_are_killed_leave_nothing,
     helpers_that_are_stopped_go_on,
+    a_spawner_that_is_killed_is_replaced,
     both_killed_leave_nothing_but_files_which_the_next_run_removes,
     many_sandboxes_at_once_are_all_served,
     trees_that_do_not_want_to_go_are_removed,
@@ -54,21 +55,45 @@ fn yard() -> Yard {
         .file("candidates/quick.sh", "#!/bin/sh\nexec sleep 300\n")
 }
 
-/// The processes of a forge that watch over programs: forge itself, run again, and again below that.
-fn helpers(forge: u32) -> Vec<Pid> {
+/// The processes of a forge that watch over programs: forge itself, run again, and again below that. The
+/// spawner comes first; keepers that have lost theirs are nobody's children, and come last.
+fn helpers(forge: u32, folder: &Path) -> Vec<Pid> {
     let mut found = children(forge);
-    let mut next = 0;
-    while let Some(pid) = found.get(next) {
-        let below = children(*pid);
-        found.extend(below);
-        next += 1;
+    descend(&mut found);
+    for pid in in_folder(folder) {
+        if !found.contains(&pid) {
+            found.push(pid);
+        }
     }
+    descend(&mut found);
     let is_helper = |pid: &u32| {
         let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         words.split(|byte| *byte == 0).nth(1) == Some(b"__sandbox")
     };
     let pids = found.into_iter().filter(is_helper);
     pids.filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?))
+        .collect()
+}
+
+/// Adds all that is below these processes.
+fn descend(found: &mut Vec<u32>) {
+    let mut next = 0;
+    while let Some(pid) = found.get(next) {
+        for below in children(*pid) {
+            if !found.contains(&below) {
+                found.push(below);
+            }
+        }
+        next += 1;
+    }
+}
+
+/// The processes that work in this folder.
+fn in_folder(folder: &Path) -> Vec<u32> {
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let is_here = |path: &Path| std::fs::read_link(path.join("cwd")).is_ok_and(|at| at == folder);
+    all.filter(|it| is_here(&it.path()))
+        .filter_map(|it| it.file_name().to_str()?.parse().ok())
         .collect()
 }
 
@@ -146,12 +171,13 @@ fn spin(time: Duration) {
     }
 }
 
-/// Waits until all candidates are connected.
-fn wait_for_all(yard: &Yard) {
+/// Waits until as many candidates are connected.
+#[track_caller]
+fn wait_for(yard: &Yard, count: usize) {
     let until = Instant::now() + Duration::from_secs(30);
     loop {
         let report = yard.neighbour.report();
-        if report["alive"].as_object().unwrap().len() == 3 {
+        if report["alive"].as_object().unwrap().len() == count {
             return;
         }
         assert!(Instant::now() < until, "{report}");
@@ -165,14 +191,14 @@ fn keepers_that_are_killed_leave_nothing(level: Level) {
         let yard = yard();
         let arguments = ["-c", "one", "-c", "two", "-c", "three", "-j", "3"];
         let forge = yard.command(level, &arguments).spawn().unwrap();
-        wait_for_all(&yard);
-        let id = forge.id();
+        wait_for(&yard, 3);
+        let (id, folder) = (forge.id(), yard.started_in());
         let (over, ended) = std::sync::mpsc::channel::<()>();
         // A lost trial is tried again, with another keeper.
         let killer = std::thread::spawn(move || {
             let tick = Duration::from_millis(50);
             while ended.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
-                for helper in helpers(id).into_iter().skip(spared) {
+                for helper in helpers(id, &folder).into_iter().skip(spared) {
                     kill_process(helper, Signal::KILL).ok();
                 }
             }
@@ -184,6 +210,34 @@ fn keepers_that_are_killed_leave_nothing(level: Level) {
         assert_all_gone(&yard);
         yard.workspace.assert_nothing_left();
     }
+}
+
+/// A keeper that lives on does not make forge wait for a spawner that is dead.
+fn a_spawner_that_is_killed_is_replaced(level: Level) {
+    let sleeps = |time: u32| {
+        format!(
+            "import os, sys, time\n\
+            from common import neighbour\n\
+            held = neighbour('hello ' + os.environ['FORGE_CANDIDATE'])\n\
+            held.recv(3)\n\
+            time.sleep({time})\n\
+            open(sys.argv[2], 'w').write('done with the work')\n"
+        )
+    };
+    let yard = Yard::new(&[("short", &sleeps(2)), ("long", &sleeps(4))]).objective(
+        "task",
+        &json!({}),
+        "network: open\n",
+    );
+    let arguments = ["-k", "2", "-j", "2", "--timeout", "50s"];
+    let forge = yard.command(level, &arguments).spawn().unwrap();
+    // Both run, so that no keeper is just being started; the next one is, while the long one still runs.
+    wait_for(&yard, 2);
+    let spawner = helpers(forge.id(), &yard.started_in())[0];
+    kill_process(spawner, Signal::KILL).unwrap();
+    let ended = finish(forge).expect(0);
+    assert!(!ended.stderr.contains("trying again"), "{}", ended.stderr);
+    yard.workspace.assert_nothing_left();
 }
 
 /// What a program can do that is of forge's user, on the lowest level.
@@ -203,13 +257,12 @@ fn helpers_that_are_stopped_go_on(level: Level) {
         .command(level, &["-j", "1", "--timeout", "5m"])
         .spawn()
         .unwrap();
-    let until = Instant::now() + Duration::from_secs(30);
-    while yard.neighbour.report()["alive"] == json!({}) {
-        assert!(Instant::now() < until, "{}", yard.neighbour.report());
-        pause();
-    }
+    wait_for(&yard, 1);
     // The spawner, and the keeper of the first program.
-    let stopped: Vec<Pid> = helpers(forge.id()).into_iter().take(2).collect();
+    let stopped: Vec<Pid> = helpers(forge.id(), &yard.started_in())
+        .into_iter()
+        .take(2)
+        .collect();
     assert_eq!(stopped.len(), 2);
     for helper in &stopped {
         kill_process(*helper, Signal::STOP).unwrap();
@@ -229,8 +282,8 @@ fn both_killed_leave_nothing_but_files_which_the_next_run_removes(level: Level) 
     let yard = yard().file("candidates/next/main.py", NEXT);
     let arguments = ["-c", "one", "-c", "two", "-c", "three", "-j", "3"];
     let mut forge = yard.command(level, &arguments).spawn().unwrap();
-    wait_for_all(&yard);
-    let helpers = helpers(forge.id());
+    wait_for(&yard, 3);
+    let helpers = helpers(forge.id(), &yard.started_in());
     assert!(helpers.len() >= 3, "{helpers:?}");
     // Stopped first, so that none sees another's end.
     for helper in &helpers {

@@ -3,10 +3,12 @@
 //! A rule counts the requests that it matches, from 1, and decides by that number alone (or by a seeded
 //! draw), so a plan does the same in every run. All rules that fire on a request apply to it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use globset::GlobMatcher;
+use tokio::sync::Barrier;
 
 use super::route::Route;
 
@@ -135,6 +137,8 @@ pub(crate) enum Before {
     Drop,
     /// Nothing is done, and no answer comes.
     Hang,
+    /// It waits until as many like it have come as the barrier is for.
+    Together(Arc<Barrier>),
 }
 
 /// What goes wrong while the server acts.

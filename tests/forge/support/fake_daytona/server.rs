@@ -91,6 +91,9 @@ async fn handle(
             Before::Answer(instead) => answer = Some(canned(instead)),
             Before::Drop => return scissors.cut(),
             Before::Hang => std::future::pending().await,
+            Before::Together(all) => {
+                all.wait().await;
+            }
         }
     }
     let mut answer = match answer {
