@@ -155,11 +155,9 @@ async fn ends(script: &str, limit: Duration, end: CommandEnd) {
     let sandbox = create(&local, "nasty").await;
     let mut nasty = shell(script);
     nasty.limit = limit;
-    let began = Instant::now();
     let (result, _) = run(&*sandbox, &nasty).await;
     assert_eq!(result.end, end);
-    // The scripts below last for a minute.
-    assert!(began.elapsed() < Duration::from_secs(30));
+    // The scripts below last for an hour.
     let pid = pid(&*sandbox, "pid").unwrap();
     assert!(!is_alive(&pid), "{pid} is alive");
     assert_eq!(marked(local.base.path()), [0; 0]);
@@ -172,7 +170,7 @@ const LATER: Duration = Duration::from_secs(60);
 #[tokio::test]
 async fn grandchildren_that_hang_end_at_the_limit() {
     ends(
-        "sh -c 'sleep 60 & echo $! > pid; wait' & wait",
+        "sh -c 'sleep 3600 & echo $! > pid; wait' & wait",
         SOON,
         CommandEnd::TimedOut,
     )
@@ -181,16 +179,16 @@ async fn grandchildren_that_hang_end_at_the_limit() {
 
 #[tokio::test]
 async fn ignoring_the_polite_signal_does_not_help() {
-    let script = "trap '' TERM; echo $$ > pid; while :; do sleep 60; done";
+    let script = "trap '' TERM; echo $$ > pid; while :; do sleep 3600; done";
     ends(script, SOON, CommandEnd::TimedOut).await;
 }
 
 #[tokio::test]
 async fn a_background_process_ends_with_its_program() {
-    ends("sleep 60 & echo $! > pid", LATER, CommandEnd::Exited(0)).await;
+    ends("sleep 3600 & echo $! > pid", LATER, CommandEnd::Exited(0)).await;
 }
 
-const DAEMON: &str = "setsid sh -c 'setsid sh -c \"echo \\$\\$ > pid; exec sleep 60\" & exit 0'; \
+const DAEMON: &str = "setsid sh -c 'setsid sh -c \"echo \\$\\$ > pid; exec sleep 3600\" & exit 0'; \
     while [ ! -s pid ]; do sleep 0.01; done";
 
 #[tokio::test]
@@ -200,13 +198,13 @@ async fn a_daemon_that_holds_the_output_ends_with_its_program() {
 
 #[tokio::test]
 async fn a_daemon_without_environment_ends_with_its_program() {
-    let script = "setsid env -i PATH=$PATH sh -c 'sleep 60 & echo $! > pid'; exit 3";
+    let script = "setsid env -i PATH=$PATH sh -c 'sleep 3600 & echo $! > pid'; exit 3";
     ends(script, LATER, CommandEnd::Exited(3)).await;
 }
 
 #[tokio::test]
 async fn a_stopped_process_ends_with_its_program() {
-    let script = "sleep 60 & echo $! > pid; kill -STOP $!; exit 0";
+    let script = "sleep 3600 & echo $! > pid; kill -STOP $!; exit 0";
     ends(script, LATER, CommandEnd::Exited(0)).await;
 }
 
@@ -219,14 +217,14 @@ async fn a_chain_of_forks_is_caught() {
         X\n\
         sh link; sleep 0.1; echo caught";
     ends(script, LATER, CommandEnd::Exited(0)).await;
-    ends(&format!("{script}; sleep 60"), SOON, CommandEnd::TimedOut).await;
+    ends(&format!("{script}; sleep 3600"), SOON, CommandEnd::TimedOut).await;
 }
 
 #[tokio::test]
 async fn the_polite_signal_leaves_time_to_tidy_up() {
     let local = kept();
     let sandbox = create(&local, "tidy").await;
-    let mut tidy = shell("trap 'echo tidied > out.md; exit 0' TERM; sleep 60 & wait");
+    let mut tidy = shell("trap 'echo tidied > out.md; exit 0' TERM; sleep 3600 & wait");
     tidy.limit = SOON;
     let (result, _) = run(&*sandbox, &tidy).await;
     assert_eq!(result.end, CommandEnd::TimedOut);
@@ -341,8 +339,8 @@ async fn a_program_starts_with_default_signals_and_no_descriptors_of_ours() {
 async fn a_dropped_command_is_over_when_its_sandbox_is_deleted() {
     let local = kept();
     for script in [
-        DAEMON.to_owned() + "; sleep 60",
-        "trap '' TERM; echo $$ > pid; sleep 60".into(),
+        DAEMON.to_owned() + "; sleep 3600",
+        "trap '' TERM; echo $$ > pid; sleep 3600".into(),
     ] {
         let sandbox = create(&local, "dropped").await;
         let mut heard = Heard::default();
@@ -367,7 +365,7 @@ async fn a_command_dropped_at_any_moment_leaves_nothing() {
     for moment in 0..40 {
         let sandbox = create(&local, "moment").await;
         let mut heard = Heard::default();
-        let slow = shell("setsid sleep 60 & sleep 60");
+        let slow = shell("setsid sleep 3600 & sleep 3600");
         let ran = sandbox.run(&slow, &mut heard);
         let limit = Duration::from_micros(moment * 250);
         assert!(tokio::time::timeout(limit, ran).await.is_err());
@@ -380,7 +378,7 @@ async fn a_program_whose_keeper_is_killed_ends_and_is_told_as_lost() {
     let local = kept();
     let sandbox = create(&local, "bereft").await;
     let mut heard = Heard::default();
-    let script = shell("echo $PPID > keeper; sleep 60 & echo $! > pid; sleep 60");
+    let script = shell("echo $PPID > keeper; sleep 3600 & echo $! > pid; sleep 3600");
     let killed = async {
         wait_for("the start", || pid(&*sandbox, "pid").is_some()).await;
         let keeper = pid(&*sandbox, "keeper").unwrap().parse().unwrap();
@@ -418,7 +416,7 @@ async fn a_forge_to_be_killed() {
     let sandbox = provider.create(&spec(run_id, "orphan")).await.unwrap();
     let (result, _) = run(
         &*sandbox,
-        &shell(&format!("{DAEMON}; echo $$ > ready; sleep 60")),
+        &shell(&format!("{DAEMON}; echo $$ > ready; sleep 3600")),
     )
     .await;
     panic!("it ended by itself: {result:?}");

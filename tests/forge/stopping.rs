@@ -170,7 +170,7 @@ fn the_deadline_stops_the_run_and_what_is_lost_is_no_loss() {
     let quick = "#!/bin/sh\necho \"hello from the script\" > \"$2\"\n";
     let workspace = Workspace::with(&[("a.sh", quick), ("b.sh", SLEEPS)]);
     workspace
-        .forge(["task", "--deadline", "1s", "-j2"])
+        .forge(["task", "--deadline", "5s", "-j2"])
         .expect(3);
     let trials = workspace.trials();
     assert!(trials["task/a/1"]["score"].is_number());

@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use super::super::visible::is_system;
-use super::{is_executable, is_script};
+use super::{is_executable, is_script, pyenv};
 
 /// The longest a shim may take.
 const SHIM_LIMIT: Duration = Duration::from_secs(10);
@@ -59,7 +59,9 @@ pub(super) async fn ask(
     env: &BTreeMap<String, String>,
 ) -> Option<Answer> {
     let arguments = question(name, file)?;
-    let asked = tokio::process::Command::new(file)
+    let here = std::env::current_dir().unwrap_or_default();
+    let behind = pyenv::behind(file, env, &here);
+    let asked = tokio::process::Command::new(behind.as_deref().unwrap_or(file))
         .args(arguments)
         .env_clear()
         .envs(env)
