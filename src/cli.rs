@@ -2,12 +2,13 @@
 //!
 //! With `main`, the only place that prints or ends the process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use forge::exit::ExitCode as End;
+use forge::project::Project;
 use forge::quantity::ByteCount;
 
 mod check;
@@ -284,6 +285,14 @@ fn dispatch(matches: &ArgMatches) -> End {
         Some(Command::Sweep(args)) => sweep::sweep(&args, Printer::new()),
         Some(Command::Doctor) => doctor::doctor(Printer::new()),
     }
+}
+
+/// What `forge.yaml` says here; says what is wrong with it.
+fn project(printer: Printer) -> Result<Project, End> {
+    forge::settings::project(Path::new(".")).map_err(|problems| {
+        printer.note(&problems.to_string());
+        End::Usage
+    })
 }
 
 /// A runtime on all cores; says why when there is none.

@@ -128,6 +128,16 @@ pub fn show_duration(duration: Duration) -> String {
     }
 }
 
+/// A number and the thing that it counts: `1 byte`, `5 bytes`.
+pub fn counted<N: fmt::Display + Copy + PartialEq + From<u8>>(
+    count: N,
+    one: &str,
+    many: &str,
+) -> String {
+    let noun = if count == N::from(1) { one } else { many };
+    format!("{count} {noun}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -192,11 +192,6 @@ impl<'a> Outcome<'a> {
     }
 }
 
-/// `one` thing or several `many`, with the number.
-fn count(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;

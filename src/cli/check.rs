@@ -4,6 +4,8 @@ use clap::ArgMatches;
 use forge::ObjectiveSource;
 use forge::exit::ExitCode as End;
 
+use forge::quantity::counted;
+
 use super::RunArgs;
 use super::print::Printer;
 use super::run::{Prepared, prepare};
@@ -43,10 +45,10 @@ pub(super) fn check(args: &RunArgs, matches: &ArgMatches) -> End {
                 }
             };
             printer.out(&format!(
-                "ok: {} candidates, {} objectives, {} trials\n",
-                candidates.len(),
-                objectives.len(),
-                repeats * candidates.len() as u64,
+                "ok: {}, {}, {}\n",
+                counted(candidates.len(), "candidate", "candidates"),
+                counted(objectives.len(), "objective", "objectives"),
+                counted(repeats * candidates.len() as u64, "trial", "trials"),
             ));
             End::Ok
         }

@@ -1,6 +1,6 @@
 //! `forge list`: candidates, objectives and past runs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use forge::exit::ExitCode as End;
 use forge::problem::Problems;
@@ -14,12 +14,9 @@ use super::print::Printer;
 const RUNS_SHOWN: usize = 20;
 
 pub(super) fn list(folders: &Folders, printer: Printer) -> End {
-    let project = match forge::settings::project(Path::new(".")) {
+    let project = match super::project(printer) {
         Ok(project) => project,
-        Err(problems) => {
-            printer.note(&problems.to_string());
-            return End::Usage;
-        }
+        Err(end) => return end,
     };
     let folder = |typed: &Option<PathBuf>, written: &Option<PathBuf>, default: &str| {
         typed

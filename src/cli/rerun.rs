@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use forge::exit::ExitCode as End;
+use forge::project::Project;
 use forge::redact::Redactor;
 use forge::report::Report;
 use forge::rescore;
@@ -40,7 +41,12 @@ pub(super) struct ReportArgs {
 }
 
 pub(super) fn score(args: &ScoreArgs, printer: Printer) -> End {
-    let folder = match find(args.folders.artifacts.as_deref(), &args.run, printer) {
+    let project = match super::project(printer) {
+        Ok(project) => project,
+        Err(end) => return end,
+    };
+    let artifacts = args.folders.artifacts.as_deref();
+    let folder = match find(artifacts, &project, &args.run, printer) {
         Ok(folder) => folder,
         Err(end) => return end,
     };
@@ -52,6 +58,7 @@ pub(super) fn score(args: &ScoreArgs, printer: Printer) -> End {
         .folders
         .objectives
         .clone()
+        .or_else(|| project.objectives.clone())
         .unwrap_or_else(|| "objectives".into());
     let variables = forge::settings::variables();
     let place = mode::local(&variables);
@@ -59,7 +66,6 @@ pub(super) fn score(args: &ScoreArgs, printer: Printer) -> End {
         Ok(runtime) => runtime,
         Err(end) => return end,
     };
-    let project = forge::settings::project(Path::new(".")).unwrap_or_default();
     let redactor = Redactor::new(forge::settings::declared(&project, &variables));
     match runtime.block_on(rescore::rescore(&folder, &objectives, place, redactor)) {
         Ok(summary) => render(
@@ -82,7 +88,11 @@ pub(super) fn score(args: &ScoreArgs, printer: Printer) -> End {
 }
 
 pub(super) fn report(args: &ReportArgs, printer: Printer) -> End {
-    let folder = match find(args.artifacts.as_deref(), &args.run, printer) {
+    let project = match super::project(printer) {
+        Ok(project) => project,
+        Err(end) => return end,
+    };
+    let folder = match find(args.artifacts.as_deref(), &project, &args.run, printer) {
         Ok(folder) => folder,
         Err(end) => return end,
     };
@@ -109,13 +119,16 @@ pub(super) fn report(args: &ReportArgs, printer: Printer) -> End {
     }
 }
 
-fn find(artifacts: Option<&Path>, run: &str, printer: Printer) -> Result<RunFolder, End> {
-    let project = forge::settings::project(Path::new(".")).unwrap_or_default();
+fn find(
+    artifacts: Option<&Path>,
+    project: &Project,
+    run: &str,
+    printer: Printer,
+) -> Result<RunFolder, End> {
     let artifacts = artifacts
-        .map(Path::to_owned)
-        .or(project.artifacts)
-        .unwrap_or_else(|| "artifacts".into());
-    RunFolder::find(&artifacts, run).map_err(|message| {
+        .or(project.artifacts.as_deref())
+        .unwrap_or_else(|| Path::new("artifacts"));
+    RunFolder::find(artifacts, run).map_err(|message| {
         printer.note(&format!("error: {}", forge::plain::line(&message)));
         printer.note("  hint: `forge list` shows the runs");
         End::Usage

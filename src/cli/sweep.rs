@@ -45,12 +45,9 @@ pub(super) fn sweep(args: &SweepArgs, printer: Printer) -> End {
 }
 
 async fn go(args: &SweepArgs, printer: Printer) -> End {
-    let project = match forge::settings::project(Path::new(".")) {
+    let project = match super::project(printer) {
         Ok(project) => project,
-        Err(problems) => {
-            printer.note(&problems.to_string());
-            return End::Usage;
-        }
+        Err(end) => return end,
     };
     let artifacts = args
         .artifacts

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Noise, Output};
 use crate::event::{Cleanup, ErrorClass, Event, EventKind, RunPlan, Subscriber, TrialRecord};
 use crate::name::TrialId;
-use crate::quantity::show_duration;
+use crate::quantity::{counted, show_duration};
 
 /// Progress as plain lines, each with the trial that it is about: for logs and pipes.
 pub struct Lines {
@@ -120,13 +120,11 @@ pub(super) fn tag(trial: &TrialId) -> String {
 }
 
 fn planned(plan: &RunPlan) -> String {
-    let plural =
-        |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
     format!(
         "{}: {}, {}, up to {} at once",
-        plural(plan.len(), "trial"),
-        plural(plan.candidates.len(), "candidate"),
-        plural(plan.objectives.len(), "objective"),
+        counted(plan.len(), "trial", "trials"),
+        counted(plan.candidates.len(), "candidate", "candidates"),
+        counted(plan.objectives.len(), "objective", "objectives"),
         plan.jobs
     )
 }

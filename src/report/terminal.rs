@@ -5,8 +5,9 @@
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use super::Report;
 use super::view::{Fact, Headline, NOTHING, Row, Tone, View};
-use super::{Report, count};
+use crate::quantity::counted;
 
 /// How to set the summary.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +33,7 @@ pub(super) fn render(report: &Report<'_>, style: &Style<'_>) -> String {
     };
     page.headline("", &view.headline);
     if !view.overall.is_empty() {
-        let objectives = count(view.sections.len(), "objective", "objectives");
+        let objectives = counted(view.sections.len(), "objective", "objectives");
         page.blank();
         page.line(Paint::Bold, &format!("Overall, the mean over {objectives}"));
         page.table(&view.overall);
@@ -94,7 +95,7 @@ fn endings(page: &mut Page, view: &View, report: &Report<'_>, place: &str) {
         let exit = format!("Exit code {} ({}): ", view.exit.code, view.exit.name);
         page.wrapped(Paint::Bad, &exit, reason);
     }
-    let trials = count(report.summary.trials.len(), "trial", "trials");
+    let trials = counted(report.summary.trials.len(), "trial", "trials");
     let took = report.summary.took.map_or_else(String::new, |took| {
         format!(" in {}", crate::quantity::show_duration(took))
     });

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Outcome, Report, count};
+use super::{Outcome, Report};
 use crate::event::{Cleanup, PlannedObjective, RunPlan};
 use crate::name::ObjectiveName;
 use crate::plain::short;
-use crate::quantity::show_duration;
+use crate::quantity::{counted, show_duration};
 use crate::score::Points;
 use crate::summary::{ObjectiveStandings, TrialRow};
 
@@ -351,7 +351,7 @@ fn conditions(planned: &PlannedObjective) -> String {
     clean(&format!(
         "{} for every candidate, at most {} each, network {}; the score is {} parts success, {} parts \
          quality, {} parts speed",
-        count(planned.repeats as usize, "trial", "trials"),
+        counted(planned.repeats as usize, "trial", "trials"),
         show_duration(limit),
         planned.network,
         weights.success,

@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 
 use super::Points;
-use super::gate::{counted, quoted};
+use super::gate::quoted;
 use super::quality::share;
+use crate::quantity::counted;
 
 /// Up to this many lines, [`golden`] compares in order; above, it only counts equal lines.
 const MAX_LINES_IN_ORDER: usize = 20_000;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::artifact::{self, Unfit};
 use super::{Evidence, GateResult};
 use crate::plain;
+use crate::quantity::counted;
 
 /// The most characters that an explanation or a name shows of one text.
 pub(super) const SHOWN: usize = 80;
@@ -160,16 +161,6 @@ fn found(there: &str, nowhere: &str, at: Option<usize>, text: &str) -> String {
         let length = counted(text.chars().count(), "character", "characters");
         format!("{nowhere} in {length}")
     }
-}
-
-/// `1 byte`, `5 bytes`.
-pub(super) fn counted<N: std::fmt::Display + Copy + PartialEq + From<u8>>(
-    count: N,
-    one: &str,
-    many: &str,
-) -> String {
-    let noun = if count == N::from(1) { one } else { many };
-    format!("{count} {noun}")
 }
 
 /// A text in quotes, short and harmless.

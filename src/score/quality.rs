@@ -14,10 +14,11 @@ use serde_json::Value;
 
 use super::artifact::{self, Unfit};
 use super::compare::{equals, golden};
-use super::gate::{SHOWN, Schema, counted, quoted, slashed};
+use super::gate::{SHOWN, Schema, quoted, slashed};
 use super::{Evidence, Points, Scorer, Verdict};
 use crate::name::RelativePath;
 use crate::plain;
+use crate::quantity::counted;
 
 pub use super::grader::{GraderEnd, grader_verdict};
 

@@ -311,7 +311,7 @@ fn list_shows_candidates_objectives_and_runs() {
         assert!(listed.stdout.contains(part), "{part}:\n{}", listed.stdout);
     }
     let checked = workspace.forge(["check", "-k", "3"]).expect(0);
-    assert_eq!(checked.stdout, "ok: 1 candidates, 1 objectives, 3 trials\n");
+    assert_eq!(checked.stdout, "ok: 1 candidate, 1 objective, 3 trials\n");
 }
 
 #[test]

@@ -144,6 +144,20 @@ fn saved_artifacts_are_scored_again_by_a_changed_objective() {
 }
 
 #[test]
+fn scoring_again_looks_where_the_project_says() {
+    let workspace = Workspace::with(&[("a.sh", HELLO)])
+        .file("forge.yaml", "objectives: goals\nartifacts: results\n")
+        .file("goals/other.yaml", "prompt: x\n");
+    workspace.forge(["other"]).expect(0);
+    workspace.forge(["score", "latest"]).expect(0);
+    let broken = workspace.file("forge.yaml", "objectives: [goals\n");
+    for command in ["score", "report"] {
+        let ended = broken.forge([command, "latest"]).expect(2);
+        assert!(ended.stderr.contains("forge.yaml"), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn what_is_gone_keeps_its_score_and_is_said() {
     let workspace = Workspace::with(&[("a.sh", HELLO), ("b.sh", HELLO)]);
     workspace.forge(["task", "--fail-under", "99.9"]);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Fact, NOTHING, clean, points, seconds};
 use crate::event::ErrorClass;
 use crate::name::{CandidateName, ObjectiveName};
-use crate::report::count;
+use crate::quantity::counted;
 use crate::summary::{Standing, TrialRow, Winner};
 
 /// Who won, or that nobody did.
@@ -159,7 +159,7 @@ impl<'a> Losses<'a> {
             0 => String::new(),
             lost => format!(
                 "{lost} of {} have no verdict and do not count: {}",
-                count(self.planned, "trial", "trials"),
+                counted(self.planned, "trial", "trials"),
                 self.all.show()
             ),
         }
