@@ -23,6 +23,7 @@ use super::namespaces::Machine;
 use super::processes;
 use super::protocol::{Answer, CANCEL, End, Failure, Frame as _, GRACE, Policy, Rung};
 use super::remove;
+use crate::quantity::ByteCount;
 use crate::sandbox::Usage;
 
 /// Serves the one command whose policy arrives on the socket, to its end.
@@ -114,21 +115,20 @@ impl Keeper<'_> {
         if let Some(failure) = reported(report) {
             return Ok(Some(refused(failure, started)));
         }
+        let usage = Usage {
+            peak_memory_bytes: usage.peak_memory_bytes.max(Some(peak)),
+            cpu_milliseconds: usage.cpu_milliseconds.max(last),
+        };
         let end = match watched? {
-            Watched::Ended => self.end_of(code),
+            Watched::Ended => self
+                .starved(code, usage.peak_memory_bytes)
+                .unwrap_or_else(|| self.end_of(code)),
             Watched::TimedOut => End::TimedOut,
             Watched::Limit(limit) => End::Limit(limit),
             Watched::Cancelled => End::Cancelled,
             Watched::Alone => return Ok(None),
         };
-        Ok(Some(Answer {
-            end,
-            took,
-            usage: Usage {
-                peak_memory_bytes: usage.peak_memory_bytes.max(Some(peak)),
-                cpu_milliseconds: usage.cpu_milliseconds.max(last),
-            },
-        }))
+        Ok(Some(Answer { end, took, usage }))
     }
 
     /// Starts the program as a child of this process.
@@ -201,12 +201,27 @@ impl Keeper<'_> {
         }
     }
 
+    /// What it says that a program failed with this peak of memory: near the limit the kernel refuses it
+    /// more, before the meter sees that it has too much.
+    fn starved(&self, code: Option<i32>, peak: Option<u64>) -> Option<End> {
+        let allowed = self.policy.limits.memory;
+        let peak = peak.filter(|peak| *peak >= allowed / 10 * 9)?;
+        let ended = match code? {
+            0 => return None,
+            code @ 1.. => format!("exited with code {code}"),
+            signal => format!("was ended by signal {}", -signal),
+        };
+        let (peak, allowed) = (ByteCount(peak), ByteCount(allowed));
+        let limit = format!("{ended} at {peak} of memory; {allowed} are allowed");
+        Some(End::Limit(limit))
+    }
+
     /// What an exit code, or the negative number of a signal, says.
     fn end_of(&self, code: Option<i32>) -> End {
         match code {
             Some(code @ 0..) => End::Exited(code),
             Some(signal) if signal == -libc::SIGXFSZ => {
-                let disk = crate::quantity::ByteCount(self.policy.limits.disk);
+                let disk = ByteCount(self.policy.limits.disk);
                 End::Limit(format!(
                     "wrote a file larger than all of disk; {disk} are allowed"
                 ))

@@ -31,6 +31,7 @@ const ENDED: [(&str, &str); 14] = [
 
 on_each_level!(
     nobody_gets_more_than_the_limits,
+    who_fails_for_want_of_memory_has_reached_the_limit,
     what_a_trial_has_used_is_told,
     what_a_trial_has_used_until_it_was_ended_is_told,
     sandboxes_do_not_count_what_others_have,
@@ -92,6 +93,28 @@ fn nobody_gets_more_than_the_limits(level: Level) {
         ended.stderr
     );
     yard.workspace.assert_nothing_left();
+}
+
+fn who_fails_for_want_of_memory_has_reached_the_limit(level: Level) {
+    let hungry = "held = []\n\
+        while True: held.append(bytearray(b'x') * (1 << 20))\n";
+    let sated = "import sys\n\
+        held = bytearray(b'x') * (100 << 20)\n\
+        sys.exit(7)\n";
+    let yard = Yard::new(&[("hungry", hungry), ("sated", sated)])
+        .objective("task", &json!({}), "")
+        .file("forge.yaml", "local: {memory: 256MiB}\n");
+    yard.forge(level, &["--timeout", "40s"]).expect(1);
+    let trial = yard.trial(level, "task", "hungry");
+    assert_eq!(trial["error_kind"], "limit", "{trial}");
+    let message = trial["error_message"].as_str().unwrap();
+    assert!(
+        message.ends_with(" of memory; 256 MiB are allowed"),
+        "{trial}"
+    );
+    let trial = yard.trial(level, "task", "sated");
+    assert_eq!(trial["error_kind"], "candidate", "{trial}");
+    assert_eq!(trial["exit_code"], 7, "{trial}");
 }
 
 /// Two seconds of work, and 100 MB.
