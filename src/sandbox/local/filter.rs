@@ -128,9 +128,9 @@ impl Filters {
     }
 }
 
-/// Compiled filters, in the order in which they are loaded.
+/// A compiled filter.
 #[derive(Debug, Clone)]
-pub(super) struct Filter(Vec<BpfProgram>);
+pub(super) struct Filter(BpfProgram);
 
 impl Filter {
     /// Compiles one.
@@ -155,23 +155,15 @@ impl Filter {
         let unknown = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
         // Allocates faster than any meter sees.
         let unsupported = BTreeMap::from([(libc::SYS_fallocate, Vec::new())]);
-        let programs = [
-            (unknown, libc::ENOSYS),
-            (unsupported, libc::EOPNOTSUPP),
-            (refused, libc::EPERM),
-        ];
-        let compiled = programs
-            .into_iter()
-            .map(|(rules, errno)| program(rules, errno));
-        Ok(Self(compiled.collect::<io::Result<_>>()?))
+        let whole = program(refused, libc::EPERM)?;
+        let whole = followed_by(program(unsupported, libc::EOPNOTSUPP)?, whole)?;
+        let whole = followed_by(program(unknown, libc::ENOSYS)?, whole)?;
+        Ok(Self(whole))
     }
 
     /// Loads it for this thread, for good; needs that no new privileges can be had.
     pub(super) fn load(&self) -> io::Result<()> {
-        for program in &self.0 {
-            seccompiler::apply_filter(program).map_err(errno)?;
-        }
-        Ok(())
+        seccompiler::apply_filter(&self.0).map_err(errno)
     }
 }
 
@@ -181,6 +173,23 @@ fn program(rules: BTreeMap<i64, Vec<SeccompRule>>, answer: i32) -> io::Result<Bp
     SeccompFilter::new(rules, SeccompAction::Allow, answer, processor)
         .and_then(BpfProgram::try_from)
         .map_err(io::Error::other)
+}
+
+/// One program of two: what the first allows, the second decides. The kernel would take them apart too, but
+/// makes machine code of each, for each process.
+fn followed_by(mut first: BpfProgram, second: BpfProgram) -> io::Result<BpfProgram> {
+    const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+    const JUMP: u32 = libc::BPF_JMP | libc::BPF_JA;
+    let length = first.len();
+    for (at, instruction) in first.iter_mut().enumerate() {
+        if u32::from(instruction.code) == RETURN && instruction.k == libc::SECCOMP_RET_ALLOW {
+            instruction.code = u16::try_from(JUMP).map_err(io::Error::other)?;
+            // Counted from the next instruction.
+            instruction.k = u32::try_from(length - at - 1).map_err(io::Error::other)?;
+        }
+    }
+    first.extend(second);
+    Ok(first)
 }
 
 fn errno(error: seccompiler::Error) -> io::Error {

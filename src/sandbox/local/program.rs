@@ -23,6 +23,7 @@ mod pyenv;
 mod root;
 mod shebang;
 
+use ask::Interpreter;
 use root::{Bounds, Named, fewest};
 pub(super) use root::{base_python, clean};
 use shebang::Asked;
@@ -226,18 +227,26 @@ impl Programs {
                 .folders
                 .iter()
                 .position(|folder| is_executable(&Path::new(folder).join(name)))?;
-            Some((name, index, Path::new(&self.folders[index]).join(name)))
+            let file = Path::new(&self.folders[index]).join(name);
+            let interpreter = Interpreter::of(&file, &self.interpreter_env);
+            Some((name, index, file, interpreter))
         });
-        let asked = common.map(async |(name, index, file)| {
-            let answer = ask::ask(name, &file, &path, &self.interpreter_env).await;
-            (name, index, file, answer)
+        let common: Vec<_> = common.collect();
+        let once: HashMap<&Path, OnceCell<_>> = common
+            .iter()
+            .map(|(.., interpreter)| (&*interpreter.identity, OnceCell::new()))
+            .collect();
+        let asked = common.iter().map(async |(name, index, file, interpreter)| {
+            let ask = || interpreter.ask(name, &path, &self.interpreter_env);
+            let answer = once[&*interpreter.identity].get_or_init(ask).await;
+            (*name, *index, file, answer.clone())
         });
         let mut before: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         let (mut roots, mut real) = (Vec::new(), HashMap::new());
         for (name, index, file, answer) in futures::future::join_all(asked).await {
             let Some(answer) = answer else {
                 // Nothing to ask, or a broken shim.
-                roots.extend(self.bounds.roots(&file, Named::OnPath));
+                roots.extend(self.bounds.roots(file, Named::OnPath));
                 continue;
             };
             let own = own_file(&answer.file);
@@ -436,6 +445,36 @@ mod tests {
         assert_eq!(me.find("python3").await.file, real.join("bin/python3.9"));
         let asked = std::fs::read_to_string(me.path("log")).unwrap();
         assert_eq!(asked, "asked shims\n");
+    }
+
+    #[tokio::test]
+    async fn a_plain_pyenv_is_not_started_and_its_python_is_asked_once() {
+        let me = somebody(&["pyenv/shims"], &[]);
+        let root = me.path("pyenv");
+        let root = root.display();
+        let log = me.path("log");
+        let shim = format!(
+            "#!/bin/sh\necho shim >> {}\nexport PYENV_ROOT=\"{root}\"\n\
+            exec \"{root}/libexec/pyenv\" exec \"$program\" \"$@\"\n",
+            log.display()
+        );
+        let real = me.path("pyenv/versions/3.9/bin");
+        let python = format!(
+            "#!/bin/sh\necho asked >> {}\necho {}/python3.9\n",
+            log.display(),
+            real.display()
+        );
+        executable(&real.join("python3.9"), &python);
+        for name in ["python", "python3"] {
+            executable(&me.path(&format!("pyenv/shims/{name}")), &shim);
+            std::os::unix::fs::symlink("python3.9", real.join(name)).unwrap();
+        }
+        std::fs::write(me.path("pyenv/version"), "3.9\n").unwrap();
+        let two = futures::join!(me.find("python"), me.find("python3"));
+        for found in [two.0, two.1] {
+            assert_eq!(found.file, real.join("python3.9"));
+        }
+        assert_eq!(std::fs::read_to_string(log).unwrap(), "asked\n");
     }
 
     #[tokio::test]

@@ -51,35 +51,63 @@ fn question(name: &str, file: &Path) -> Option<Vec<&'static str>> {
     }
 }
 
-/// Asks, where there is something to ask.
-pub(super) async fn ask(
-    name: &str,
-    file: &Path,
-    path: &str,
-    env: &BTreeMap<String, String>,
-) -> Option<Answer> {
-    let arguments = question(name, file)?;
-    let here = std::env::current_dir().unwrap_or_default();
-    let behind = pyenv::behind(file, env, &here);
-    let asked = tokio::process::Command::new(behind.as_deref().unwrap_or(file))
-        .args(arguments)
-        .env_clear()
-        .envs(env)
-        .env("PATH", path)
+/// What is started to ask.
+#[derive(Debug)]
+pub(super) struct Interpreter {
+    /// As the `PATH` leads to it.
+    found: PathBuf,
+    /// Itself, where that is plain to see.
+    behind: Option<PathBuf>,
+    /// The same for those that give the same answer.
+    pub identity: PathBuf,
+}
+
+impl Interpreter {
+    /// Behind a program on the `PATH`.
+    pub(super) fn of(file: &Path, env: &BTreeMap<String, String>) -> Self {
         // In forge's own working directory: version managers look there for the project's version.
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let answer = tokio::time::timeout(SHIM_LIMIT, asked).await.ok()?.ok()?;
-    if !answer.status.success() {
-        return None;
+        let here = std::env::current_dir().unwrap_or_default();
+        let behind = pyenv::behind(file, env, &here);
+        // `python` and `python3` beside each other are links to the same.
+        let linked = behind.as_deref().and_then(|behind| {
+            let real = std::fs::canonicalize(behind).ok()?;
+            Some(behind.with_file_name(real.file_name()?))
+        });
+        Self {
+            found: file.to_owned(),
+            behind,
+            identity: linked.unwrap_or_else(|| file.to_owned()),
+        }
     }
-    let text = String::from_utf8(answer.stdout).ok()?;
-    let mut lines = text.lines().map(PathBuf::from);
-    let file = lines.next()?;
-    (file.is_absolute() && is_executable(&file)).then(|| Answer {
-        file,
-        reads: lines.filter(|path| path.is_absolute()).collect(),
-    })
+
+    /// Asks, where there is something to ask.
+    pub(super) async fn ask(
+        &self,
+        name: &str,
+        path: &str,
+        env: &BTreeMap<String, String>,
+    ) -> Option<Answer> {
+        let arguments = question(name, &self.found)?;
+        let file = self.behind.as_deref().unwrap_or(&self.found);
+        let asked = tokio::process::Command::new(file)
+            .args(arguments)
+            .env_clear()
+            .envs(env)
+            .env("PATH", path)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let answer = tokio::time::timeout(SHIM_LIMIT, asked).await.ok()?.ok()?;
+        if !answer.status.success() {
+            return None;
+        }
+        let text = String::from_utf8(answer.stdout).ok()?;
+        let mut lines = text.lines().map(PathBuf::from);
+        let file = lines.next()?;
+        (file.is_absolute() && is_executable(&file)).then(|| Answer {
+            file,
+            reads: lines.filter(|path| path.is_absolute()).collect(),
+        })
+    }
 }
