@@ -3,7 +3,6 @@
 use clap::ArgMatches;
 use forge::ObjectiveSource;
 use forge::exit::ExitCode as End;
-
 use forge::quantity::counted;
 
 use super::RunArgs;

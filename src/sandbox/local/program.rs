@@ -2,11 +2,11 @@
 //!
 //! Promises: only absolute folders of the given `PATH` are looked through; a program that was found is
 //! not looked for again. An interpreter that is a version manager's shim (a script that looks for the real
-//! one each time, 90 ms long) is asked once where the real one is, unless that is plain to see; every program then finds the real one on
-//! its `PATH` where the user's shell would find the shim. Nothing that a candidate names by its path is
-//! executed here. Deliberately absent: looking into a candidate's own programs further than their first
-//! line; a file that names an interpreter by a path that the user's `PATH` does not lead to gets no more
-//! of this machine for it.
+//! one each time, 90 ms long) is asked once where the real one is, unless that is plain to see; every
+//! program then finds the real one on its `PATH` where the user's shell would find the shim. Nothing that a
+//! candidate names by its path is executed here. Deliberately absent: looking into a candidate's own programs
+//! further than their first line; a file that names an interpreter by a path that the user's `PATH` does not
+//! lead to gets no more of this machine for it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read as _;
