@@ -121,7 +121,7 @@ impl Keeper<'_> {
         };
         let end = match watched? {
             Watched::Ended => self
-                .starved(code, usage.peak_memory_bytes)
+                .starved(code, peak)
                 .unwrap_or_else(|| self.end_of(code)),
             Watched::TimedOut => End::TimedOut,
             Watched::Limit(limit) => End::Limit(limit),
@@ -201,19 +201,22 @@ impl Keeper<'_> {
         }
     }
 
-    /// What it says that a program failed with this peak of memory: near the limit the kernel refuses it
-    /// more, before the meter sees that it has too much.
-    fn starved(&self, code: Option<i32>, peak: Option<u64>) -> Option<End> {
+    /// What it says that a program failed when the meter had seen so much memory at once: near the limit the
+    /// kernel refuses it more, before the meter sees that it has too much.
+    fn starved(&self, code: Option<i32>, peak: u64) -> Option<End> {
+        const GIVES_UP: [i32; 4] = [libc::SIGABRT, libc::SIGILL, libc::SIGTRAP, libc::SIGSEGV];
         let allowed = self.policy.limits.memory;
-        let peak = peak.filter(|peak| *peak >= allowed / 10 * 9)?;
         let ended = match code? {
-            0 => return None,
             code @ 1.. => format!("exited with code {code}"),
-            signal => format!("was ended by signal {}", -signal),
+            signal if GIVES_UP.contains(&-signal) => format!("was ended by signal {}", -signal),
+            _ => return None,
         };
-        let (peak, allowed) = (ByteCount(peak), ByteCount(allowed));
-        let limit = format!("{ended} at {peak} of memory; {allowed} are allowed");
-        Some(End::Limit(limit))
+        (peak >= allowed / 10 * 9).then(|| {
+            let (peak, allowed) = (ByteCount(peak), ByteCount(allowed));
+            End::Limit(format!(
+                "{ended} at {peak} of memory; {allowed} are allowed"
+            ))
+        })
     }
 
     /// What an exit code, or the negative number of a signal, says.

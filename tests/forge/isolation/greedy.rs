@@ -96,12 +96,26 @@ fn nobody_gets_more_than_the_limits(level: Level) {
 }
 
 fn who_fails_for_want_of_memory_has_reached_the_limit(level: Level) {
-    let hungry = "held = []\n\
-        while True: held.append(bytearray(b'x') * (1 << 20))\n";
-    let sated = "import sys\n\
+    // Long enough for the meter to see it.
+    let hungry = "import time\n\
+        held = []\n\
+        try:\n\
+        \x20   while True: held.append(bytearray(b'x') * (1 << 20))\n\
+        except MemoryError: time.sleep(1); raise\n";
+    let sated = "import sys, time\n\
         held = bytearray(b'x') * (100 << 20)\n\
+        time.sleep(1)\n\
         sys.exit(7)\n";
-    let yard = Yard::new(&[("hungry", hungry), ("sated", sated)])
+    // What is mapped from a file is the kernel's to take away again.
+    let reader = "import mmap, sys, time\n\
+        with open('big', 'wb') as file:\n\
+        \x20   for _ in range(320): file.write(b'x' * (1 << 20))\n\
+        file = open('big', 'rb')\n\
+        held = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)\n\
+        for at in range(0, len(held), 4096): held[at]\n\
+        time.sleep(1)\n\
+        sys.exit(7)\n";
+    let yard = Yard::new(&[("hungry", hungry), ("sated", sated), ("reader", reader)])
         .objective("task", &json!({}), "")
         .file("forge.yaml", "local: {memory: 256MiB}\n");
     yard.forge(level, &["--timeout", "40s"]).expect(1);
@@ -112,9 +126,11 @@ fn who_fails_for_want_of_memory_has_reached_the_limit(level: Level) {
         message.ends_with(" of memory; 256 MiB are allowed"),
         "{trial}"
     );
-    let trial = yard.trial(level, "task", "sated");
-    assert_eq!(trial["error_kind"], "candidate", "{trial}");
-    assert_eq!(trial["exit_code"], 7, "{trial}");
+    for name in ["sated", "reader"] {
+        let trial = yard.trial(level, "task", name);
+        assert_eq!(trial["error_kind"], "candidate", "{trial}");
+        assert_eq!(trial["exit_code"], 7, "{trial}");
+    }
 }
 
 /// Two seconds of work, and 100 MB.

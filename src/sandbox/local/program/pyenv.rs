@@ -24,11 +24,9 @@ pub(super) fn behind(
     if set("PYENV_DIR").or(set("PYENV_HOOK_PATH")).is_some() {
         return None;
     }
-    let chosen = match set("PYENV_VERSION") {
-        Some(versions) => versions.clone(),
-        None => read(&version_file(&root, folder))?,
-    };
-    let first = first_version(&chosen)?;
+    let of_folder = || first_word(&read(&version_file(&root, folder))?).map(str::to_owned);
+    let versions = set("PYENV_VERSION").cloned().or_else(of_folder)?;
+    let first = versions.split(':').next()?;
     if first == ".." || first.contains('/') {
         return None;
     }
@@ -64,12 +62,20 @@ fn root_of(shim: &str) -> Option<PathBuf> {
     (plain && lines.any(hands_over)).then(|| root.into())
 }
 
-/// The first of the versions that are separated by lines, with comments, or by colons.
-fn first_version(text: &str) -> Option<&str> {
+/// The first word of the first line that is no comment. Shells differ about what else is a space than these,
+/// and pyenv about where a long line ends.
+fn first_word(text: &str) -> Option<&str> {
+    let plain = |line: &str| {
+        let plain = |c: char| c.is_ascii_graphic() || matches!(c, ' ' | '\t' | '\r');
+        line.len() < 1000 && line.chars().all(plain)
+    };
+    if !text.split('\n').all(plain) {
+        return None;
+    }
     let mut words = text
-        .lines()
-        .filter_map(|line| line.split_whitespace().next());
-    words.find(|word| !word.starts_with('#'))?.split(':').next()
+        .split('\n')
+        .filter_map(|line| line.split_ascii_whitespace().next());
+    words.find(|word| !word.starts_with('#'))
 }
 
 #[cfg(test)]
@@ -136,6 +142,10 @@ mod tests {
         home.assert_is(&[], None);
         home.assert_is(&[("PYENV_VERSION", "3.11.7:3.10.0")], Some("3.11.7"));
         home.assert_is(&[("PYENV_VERSION", "")], None);
+        // It is no file: nothing in it is a comment, or the end of a word.
+        for strange in [" 3.11.7", "3.11.7 ", "3.11.7\n3.12.1", "# x\n3.11.7"] {
+            home.assert_is(&[("PYENV_VERSION", strange)], None);
+        }
         home.file("project/src/.python-version", "3.11.7\r\n");
         home.assert_is(&[], Some("3.11.7"));
     }
@@ -152,6 +162,11 @@ mod tests {
             "../versions/3.11.7",
             "",
         ] {
+            home.file("version", version);
+            home.assert_is(&[], None);
+        }
+        let long = format!("#{}\n3.11.7\n", "x".repeat(1023));
+        for version in ["3.11.7\u{b}x", "3.11.7\u{a0}x", "3.11.7\u{2028}", &long] {
             home.file("version", version);
             home.assert_is(&[], None);
         }

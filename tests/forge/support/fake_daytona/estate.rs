@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::runtime::Handle;
 
@@ -17,7 +16,7 @@ use super::place::Place;
 use super::reply::Refusal;
 use super::route::Route;
 use super::row::{Desired, Row, State};
-use super::sweep::{Sweeper, processes_of};
+use super::sweep::{Sweeper, kill_processes_of};
 use super::throttle::Throttles;
 
 /// One request, as the server saw it.
@@ -100,11 +99,7 @@ impl Shared {
     pub(crate) fn hunt(&self, place: &Arc<Place>) {
         let (root, directory) = (self.root.clone(), place.root.clone());
         drop(self.runtime.spawn_blocking(move || {
-            for process in processes_of(&root, &BTreeSet::from([directory])) {
-                if let Some(process) = Pid::from_raw(process) {
-                    let _ = kill_process(process, Signal::KILL);
-                }
-            }
+            kill_processes_of(&root, &BTreeSet::from([directory]));
         }));
     }
 

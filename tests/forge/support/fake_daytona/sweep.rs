@@ -58,17 +58,10 @@ fn work(root: &Path, commands: Commands, orders: &Receiver<PathBuf>) {
         let mut batch: BTreeSet<PathBuf> = BTreeSet::from([first]);
         batch.extend(orders.try_iter());
         for round in 0..100 {
-            let mut left = 0;
-            let processes = match commands {
-                Commands::Executed => processes_of(root, &batch),
-                Commands::Answered => Vec::new(),
+            let left = match commands {
+                Commands::Executed => kill_processes_of(root, &batch),
+                Commands::Answered => 0,
             };
-            for process in processes {
-                left += 1;
-                if let Some(process) = Pid::from_raw(process) {
-                    let _ = kill_process(process, Signal::KILL);
-                }
-            }
             batch.retain(|directory| fs::remove_dir_all(directory).is_err() && directory.exists());
             if left == 0 && (batch.is_empty() || round > 10) {
                 break;
@@ -78,24 +71,35 @@ fn work(root: &Path, commands: Commands, orders: &Receiver<PathBuf>) {
     }
 }
 
-/// The processes that belong to sandboxes whose directories are among these.
-pub(crate) fn processes_of(root: &Path, directories: &BTreeSet<PathBuf>) -> Vec<i32> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
+/// Kills the processes that belong to sandboxes whose directories are among these. Says how many there were.
+///
+/// A fork of this process that is just becoming another program still has all that this one has open, of
+/// whatever sandbox: it is counted, and spared until it is itself.
+pub(crate) fn kill_processes_of(root: &Path, directories: &BTreeSet<PathBuf>) -> usize {
     let own = std::process::id();
+    let program = |process: &Path| fs::read_link(process.join("exe")).ok();
+    let this = program(Path::new("/proc/self"));
     let oldest = started(Path::new("/proc/self")).unwrap_or(0);
-    entries
-        .flatten()
-        .filter_map(|entry| {
-            let id: u32 = entry.file_name().to_str()?.parse().ok()?;
-            let process = entry.path();
-            // What is older than this server cannot have been started by it.
-            (id != own && started(&process)? >= oldest && belongs(&process, root, directories))
-                .then(|| i32::try_from(id).ok())
-                .flatten()
-        })
-        .collect()
+    let mut found = 0;
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let id: Option<u32> = entry.file_name().to_str().and_then(|id| id.parse().ok());
+        let process = entry.path();
+        // Before its files are looked at: afterwards it may have become itself.
+        let is_itself = program(&process) != this;
+        // What is older than this server cannot have been started by it.
+        let is_ours = id.is_some_and(|id| id != own)
+            && started(&process).is_some_and(|started| started >= oldest)
+            && belongs(&process, root, directories);
+        if !is_ours {
+            continue;
+        }
+        found += 1;
+        let pid = id.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        if let Some(pid) = pid.filter(|_| is_itself) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+    found
 }
 
 /// When a process started, in ticks since the machine did.
