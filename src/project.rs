@@ -302,8 +302,8 @@ fn local(value: &Value<'_>) -> Option<LocalDefaults> {
             ("process", Isolation::Process),
         ])
     });
-    let memory = fields.optional("memory", policy::byte_count);
-    let disk = fields.optional("disk", policy::byte_count);
+    let memory = fields.optional("memory", |value| at_least(value, ByteCount::mib(16)));
+    let disk = fields.optional("disk", |value| at_least(value, ByteCount::mib(1)));
     let processes = fields.optional("processes", |value| {
         value.whole(
             1..=1_000_000,
@@ -318,6 +318,16 @@ fn local(value: &Value<'_>) -> Option<LocalDefaults> {
         processes: processes?,
         network: network?,
     })
+}
+
+/// A size that leaves a program room to start.
+fn at_least(value: &Value<'_>, least: ByteCount) -> Option<ByteCount> {
+    let size = policy::byte_count(value)?;
+    if size.0 < least.0 {
+        let hint = format!("at least {least}; a number alone is one of bytes");
+        return value.problem(format!("{size} leave a program no room"), hint);
+    }
+    Some(size)
 }
 
 /// Names only. What is no name is not repeated: it could be the secret itself.
@@ -384,6 +394,20 @@ env: {MODE: fast}
         assert_eq!(project.local.network, Some(Network::Allow(networks)));
         assert_eq!(project.secrets, Some(vec!["OPENAI_API_KEY".to_owned()]));
         assert_eq!(project.candidates, Some(PathBuf::from("DIR/agents")));
+    }
+
+    #[test]
+    fn a_sandbox_without_room_is_told_of() {
+        let told = read("local: {memory: 512, disk: 64KiB}\n").unwrap_err();
+        assert_eq!(
+            told,
+            "\
+error: DIR/forge.yaml:1:17: local.memory: 512 B leave a program no room
+  hint: at least 16 MiB; a number alone is one of bytes
+error: DIR/forge.yaml:1:28: local.disk: 64 KiB leave a program no room
+  hint: at least 1 MiB; a number alone is one of bytes"
+        );
+        assert!(read("local: {memory: 16MiB, disk: 1MiB}\n").is_ok());
     }
 
     #[test]
