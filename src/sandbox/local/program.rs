@@ -229,17 +229,17 @@ impl Programs {
                 .position(|folder| is_executable(&Path::new(folder).join(name)))?;
             let file = Path::new(&self.folders[index]).join(name);
             let interpreter = Interpreter::of(&file, &self.interpreter_env);
-            Some((name, index, file, interpreter))
+            Some((name, index, interpreter))
         });
         let common: Vec<_> = common.collect();
         let once: HashMap<&Path, OnceCell<_>> = common
             .iter()
             .map(|(.., interpreter)| (&*interpreter.identity, OnceCell::new()))
             .collect();
-        let asked = common.iter().map(async |(name, index, file, interpreter)| {
+        let asked = common.iter().map(async |(name, index, interpreter)| {
             let ask = || interpreter.ask(name, &path, &self.interpreter_env);
             let answer = once[&*interpreter.identity].get_or_init(ask).await;
-            (*name, *index, file, answer.clone())
+            (*name, *index, &interpreter.found, answer.clone())
         });
         let mut before: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         let (mut roots, mut real) = (Vec::new(), HashMap::new());

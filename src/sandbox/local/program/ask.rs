@@ -55,7 +55,7 @@ fn question(name: &str, file: &Path) -> Option<Vec<&'static str>> {
 #[derive(Debug)]
 pub(super) struct Interpreter {
     /// As the `PATH` leads to it.
-    found: PathBuf,
+    pub found: PathBuf,
     /// Itself, where that is plain to see.
     behind: Option<PathBuf>,
     /// The same for those that give the same answer.
