@@ -3,19 +3,21 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::estate::Shared;
 use super::fault::During;
+use super::lifecycle::{archive_minutes, whole_minutes};
 use super::place::Place;
 use super::reply::{Refusal, json_ok};
-use super::row::{Desired, Intervals, Row, Size, State};
-use super::{DEFAULT_SNAPSHOT, ORGANIZATION};
+use super::row::{Deletion, Desired, Intervals, Row, Size, State};
+use super::server::Asked;
+use super::{DEFAULT_SNAPSHOT, ORGANIZATION, Rules, Ttl};
 
 /// The targets that the account may use; the first is the default.
 const TARGETS: [&str; 2] = ["us", "eu"];
@@ -43,9 +45,12 @@ struct Wanted {
     labels: Option<BTreeMap<String, String>>,
     public: Option<bool>,
     target: Option<String>,
-    auto_stop_interval: Option<i64>,
-    auto_archive_interval: Option<i64>,
-    auto_delete_interval: Option<i64>,
+    #[serde(deserialize_with = "present")]
+    auto_stop_interval: Option<Value>,
+    #[serde(deserialize_with = "present")]
+    auto_archive_interval: Option<Value>,
+    #[serde(deserialize_with = "present")]
+    auto_delete_interval: Option<Value>,
     ttl_minutes: Option<i64>,
     network_block_all: Option<bool>,
     network_allow_list: Option<String>,
@@ -59,9 +64,25 @@ struct BuildInfo {
     dockerfile_content: String,
 }
 
+/// A field that is there, be it null.
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
+}
+
+/// An interval in minutes, or what it is when nothing is said.
+fn minutes(given: Option<&Value>, default: i64) -> Result<i64, Refusal> {
+    given.map_or(Ok(default), whole_minutes)
+}
+
 impl Wanted {
-    fn parse(body: &[u8]) -> Result<Self, Refusal> {
-        let body = if body.is_empty() { b"{}" } else { body };
+    /// Reads the body; one that is not said to be JSON counts for nothing.
+    fn parse(asked: &Asked) -> Result<Self, Refusal> {
+        let json = asked.header("content-type").starts_with("application/json");
+        let body = if json && !asked.body.is_empty() {
+            asked.body.as_ref()
+        } else {
+            b"{}"
+        };
         let wanted: Self =
             serde_json::from_slice(body).map_err(|error| Refusal::bad(error.to_string()))?;
         wanted.name.as_deref().map_or(Ok(()), check_name)?;
@@ -76,13 +97,13 @@ impl Wanted {
                 "Cannot specify Sandbox resources when using a snapshot",
             ));
         }
-        let intervals = [
-            ("Auto-stop interval", wanted.auto_stop_interval),
-            ("Auto-archive interval", wanted.auto_archive_interval),
-            ("Time to live", wanted.ttl_minutes),
-        ];
-        for (what, minutes) in intervals {
-            if minutes.is_some_and(|minutes| minutes < 0) {
+        let intervals = wanted.intervals(Ttl::Honoured)?;
+        for (what, minutes) in [
+            ("Auto-stop interval", intervals.auto_stop),
+            ("Auto-archive interval", intervals.auto_archive),
+            ("Time to live", intervals.ttl),
+        ] {
+            if minutes < 0 {
                 return Err(Refusal::bad(format!("{what} must be non-negative")));
             }
         }
@@ -91,6 +112,16 @@ impl Wanted {
             .as_deref()
             .map_or(Ok(()), check_networks)?;
         Ok(wanted)
+    }
+
+    fn intervals(&self, ttl: Ttl) -> Result<Intervals, Refusal> {
+        let archive = minutes(self.auto_archive_interval.as_ref(), 10_080)?;
+        Ok(Intervals {
+            auto_stop: minutes(self.auto_stop_interval.as_ref(), 15)?,
+            auto_archive: archive_minutes(archive),
+            auto_delete: minutes(self.auto_delete_interval.as_ref(), -1)?,
+            ttl: ttl.granted(self.ttl_minutes.unwrap_or(0)),
+        })
     }
 
     fn size(&self) -> Result<Size, Refusal> {
@@ -163,35 +194,104 @@ fn check_networks(list: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-impl Shared {
-    /// Creates a sandbox; holds the answer while a cold one starts.
-    pub(crate) async fn create(&self, body: &[u8], faults: &[During]) -> Result<Response, Refusal> {
-        self.permit("write:sandboxes")?;
-        let wanted = Wanted::parse(body)?;
-        let built = wanted.build_info.is_some();
-        let mut leaves_row = None;
-        let mut errs = None;
+/// What the plan has happen to a create.
+#[derive(Debug, Default)]
+struct Fate {
+    /// The reason for which it ends in `error`.
+    fails: Option<String>,
+    /// Whether the answer is a failure too.
+    refuses: bool,
+    /// Whether the box runs all the same and nobody ever takes it down.
+    keeps_box: bool,
+    /// How long it takes, and that it is cold.
+    cold: Option<Duration>,
+    name_taken: bool,
+    rules: Option<Rules>,
+}
+
+impl Fate {
+    fn of(faults: &[During]) -> Self {
+        let mut fate = Self::default();
         for fault in faults {
             match fault {
-                During::CreateLeavesRow(reason) => leaves_row = Some(reason.clone()),
-                During::CreateErrs(reason) => errs = Some(reason.clone()),
-                During::EndlessDelete | During::StaleList(_) | During::DaemonDies(_) => {}
+                During::CreateLeavesRow(reason) => {
+                    fate.fails = Some(reason.clone());
+                    fate.refuses = true;
+                }
+                During::CreateErrs(reason) => fate.fails = Some(reason.clone()),
+                During::TeardownNeverComes(reason) => {
+                    fate.fails = Some(reason.clone());
+                    fate.keeps_box = true;
+                }
+                During::ColdStart(time) => fate.cold = Some(*time),
+                During::NameTaken => fate.name_taken = true,
+                During::RulesLate(time) => fate.rules = Some(Rules::After(*time)),
+                During::RulesNever => fate.rules = Some(Rules::Never),
+                During::TeardownFails(_)
+                | During::TeardownHangs
+                | During::TeardownTakes(_)
+                | During::StaleList(_)
+                | During::DaemonDies(_) => {}
             }
         }
-        let failure = leaves_row.clone().or(errs);
-        let (answer, ready) = self.insert(wanted, failure.clone())?;
-        if !built && (failure.is_none() || leaves_row.is_some()) {
+        fate
+    }
+}
+
+impl Shared {
+    /// Creates a sandbox; holds the answer while a cold one starts.
+    pub(crate) async fn create(
+        &self,
+        asked: &Asked,
+        faults: &[During],
+    ) -> Result<Response, Refusal> {
+        self.permit("write:sandboxes")?;
+        let wanted = Wanted::parse(asked)?;
+        let built = wanted.build_info.is_some();
+        let fate = Fate::of(faults);
+        if fate.name_taken
+            && let Some(name) = &wanted.name
+        {
+            self.add_foreign(name, BTreeMap::new())?;
+        }
+        let (answer, ready) = self.insert(wanted, &fate)?;
+        if !built && (fate.fails.is_none() || fate.refuses) {
             let hold = ready.min(Instant::now() + self.options.hold);
             tokio::time::sleep_until(hold.into()).await;
         }
-        match leaves_row {
-            Some(reason) => Err(Refusal::bad(format!("Sandbox failed to start: {reason}"))),
-            None => Ok(json_ok(&answer)),
+        match fate.fails {
+            Some(reason) if fate.refuses => {
+                Err(Refusal::bad(format!("Sandbox failed to start: {reason}")))
+            }
+            Some(_) | None => Ok(json_ok(&answer)),
         }
     }
 
+    /// Adds a sandbox that somebody else has, running. Gives its id.
+    pub(crate) fn add_foreign(
+        &self,
+        name: &str,
+        labels: BTreeMap<String, String>,
+    ) -> Result<String, Refusal> {
+        let wanted = Wanted {
+            name: Some(name.to_owned()),
+            labels: Some(labels),
+            auto_stop_interval: Some(json!(0)),
+            ..Wanted::default()
+        };
+        let size = wanted.size()?;
+        let id = uuid::Uuid::now_v7().to_string();
+        let target = TARGETS[0].to_owned();
+        let mut row = self.row(wanted, id.clone(), name.to_owned(), target, size)?;
+        row.foreign = true;
+        row.state = State::Started;
+        row.remember();
+        self.estate().rows.push(row);
+        Ok(id)
+    }
+
     /// Adds the row. Gives the answer, and the time when the sandbox will be ready.
-    fn insert(&self, wanted: Wanted, failure: Option<String>) -> Result<(Value, Instant), Refusal> {
+    fn insert(&self, wanted: Wanted, fate: &Fate) -> Result<(Value, Instant), Refusal> {
         let size = wanted.size()?;
         let target = wanted
             .target
@@ -217,11 +317,17 @@ impl Shared {
         }
         self.check_quota(size, &Self::usage(&estate))?;
         let mut row = self.row(wanted, id, name, target, size)?;
-        let ready = self.plan_start(&mut row, failure);
+        row.torn_down_never = fate.keeps_box;
+        let ready = self.plan_start(&mut row, fate);
+        row.rules_from = fate.rules.unwrap_or(self.options.rules).from(ready);
         row.remember();
         let answer = self.json(&row);
         estate.rows.push(row);
-        let alive = estate.rows.iter().filter(|row| row.is_alive()).count();
+        let alive = estate
+            .rows
+            .iter()
+            .filter(|row| row.is_alive() && !row.foreign);
+        let alive = alive.count();
         estate.peak = estate.peak.max(alive);
         Ok((answer, ready))
     }
@@ -235,6 +341,7 @@ impl Shared {
         size: Size,
     ) -> Result<Row, Refusal> {
         let warm = self.options.warm && wanted.fits_warm_pool();
+        let intervals = wanted.intervals(self.options.ttl)?;
         let user = wanted.user.unwrap_or_else(|| "daytona".to_owned());
         let snapshot = match wanted.build_info {
             Some(_) => None,
@@ -270,7 +377,14 @@ impl Shared {
         };
         Ok(Row {
             id,
+            given_name: name.clone(),
             name,
+            foreign: false,
+            torn_down_never: false,
+            deletion: Deletion::NotAsked,
+            box_goes: None,
+            rules_from: Some(Instant::now()),
+            access_asked: None,
             target,
             user,
             snapshot,
@@ -283,12 +397,7 @@ impl Shared {
             domain_allow_list: wanted.domain_allow_list,
             volumes: json!(wanted.volumes.unwrap_or_default()),
             size,
-            intervals: Intervals {
-                auto_stop: wanted.auto_stop_interval.unwrap_or(15),
-                auto_archive: wanted.auto_archive_interval.unwrap_or(10_080),
-                auto_delete: wanted.auto_delete_interval.unwrap_or(-1),
-                ttl: wanted.ttl_minutes.unwrap_or(0),
-            },
+            intervals,
             state,
             desired: Desired::Started,
             error_reason: None,
@@ -301,26 +410,27 @@ impl Shared {
         })
     }
 
-    /// Schedules a new row's way to `started` or, with a reason, to `error`.
-    fn plan_start(&self, row: &mut Row, failure: Option<String>) -> Instant {
+    /// Schedules a new row's way to `started` or, when it fails, to `error`.
+    fn plan_start(&self, row: &mut Row, fate: &Fate) -> Instant {
         let mut at = Instant::now();
         if row.state == State::PendingBuild {
             at += self.options.build;
             row.schedule.push_back((at, State::Creating));
         }
-        if failure.is_some() && row.state == State::Started {
+        let cold = fate.fails.is_some() || fate.cold.is_some();
+        if cold && row.state == State::Started {
             row.state = State::Creating;
         }
         if row.state != State::Started {
-            at += self.options.start;
-            let end = if failure.is_some() {
+            at += fate.cold.unwrap_or(self.options.start);
+            let end = if fate.fails.is_some() {
                 State::Error
             } else {
                 State::Started
             };
             row.schedule.push_back((at, end));
         }
-        row.error_reason = failure;
+        row.error_reason.clone_from(&fate.fails);
         at
     }
 
@@ -328,6 +438,12 @@ impl Shared {
         let Some(quota) = self.options.quota else {
             return Ok(());
         };
+        if used["Sandbox"] >= quota.sandboxes {
+            let total = quota.sandboxes;
+            return Err(Refusal::bad(format!(
+                "Total sandbox limit exceeded. Maximum allowed: {total}."
+            )));
+        }
         let pools = [
             ("CPU", size.cpu, quota.cpu, "", 4),
             ("Memory", size.memory, quota.memory, "GiB", 8),
