@@ -3,6 +3,7 @@
 mod account;
 mod control;
 mod faults;
+mod network;
 mod teardown;
 mod toolbox;
 mod transfer;

@@ -1,198 +1,26 @@
 //! `POST /sandbox`: what is refused, and how a sandbox comes into being.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::estate::Shared;
 use super::fault::During;
-use super::lifecycle::{archive_minutes, whole_minutes};
+use super::outside::Outside;
 use super::place::Place;
 use super::reply::{Refusal, json_ok};
-use super::row::{Deletion, Desired, Intervals, Row, Size, State};
+use super::row::{Deletion, Desired, Row, Size, State, Teardown};
 use super::server::Asked;
-use super::{DEFAULT_SNAPSHOT, ORGANIZATION, Rules, Ttl};
+use super::wanted::Wanted;
+use super::{DEFAULT_SNAPSHOT, ORGANIZATION, Rules};
 
 /// The targets that the account may use; the first is the default.
 const TARGETS: [&str; 2] = ["us", "eu"];
-
-/// The ready-made snapshots with their cores, GiB of memory and GiB of disk.
-const SNAPSHOTS: [(&str, u32, u32, u32); 3] = [
-    (DEFAULT_SNAPSHOT, 1, 1, 3),
-    ("daytona-medium", 2, 4, 8),
-    ("daytona-large", 4, 8, 10),
-];
-
-/// The body. Fields that are not known are ignored, as the server does.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Wanted {
-    name: Option<String>,
-    snapshot: Option<String>,
-    build_info: Option<BuildInfo>,
-    cpu: Option<u32>,
-    memory: Option<u32>,
-    disk: Option<u32>,
-    gpu: Option<u32>,
-    user: Option<String>,
-    env: Option<BTreeMap<String, String>>,
-    labels: Option<BTreeMap<String, String>>,
-    public: Option<bool>,
-    target: Option<String>,
-    #[serde(deserialize_with = "present")]
-    auto_stop_interval: Option<Value>,
-    #[serde(deserialize_with = "present")]
-    auto_archive_interval: Option<Value>,
-    #[serde(deserialize_with = "present")]
-    auto_delete_interval: Option<Value>,
-    ttl_minutes: Option<i64>,
-    network_block_all: Option<bool>,
-    network_allow_list: Option<String>,
-    domain_allow_list: Option<String>,
-    volumes: Option<Vec<Value>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct BuildInfo {
-    dockerfile_content: String,
-}
-
-/// A field that is there, be it null.
-fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(from).map(Some)
-}
-
-/// An interval in minutes, or what it is when nothing is said.
-fn minutes(given: Option<&Value>, default: i64) -> Result<i64, Refusal> {
-    given.map_or(Ok(default), whole_minutes)
-}
-
-impl Wanted {
-    /// Reads the body; one that is not said to be JSON counts for nothing.
-    fn parse(asked: &Asked) -> Result<Self, Refusal> {
-        let json = asked.header("content-type").starts_with("application/json");
-        let body = if json && !asked.body.is_empty() {
-            asked.body.as_ref()
-        } else {
-            b"{}"
-        };
-        let wanted: Self =
-            serde_json::from_slice(body).map_err(|error| Refusal::bad(error.to_string()))?;
-        wanted.name.as_deref().map_or(Ok(()), check_name)?;
-        let resources = [wanted.cpu, wanted.memory, wanted.disk, wanted.gpu];
-        if wanted.build_info.is_some() && wanted.snapshot.is_some() {
-            return Err(Refusal::bad(
-                "Cannot specify a snapshot when using a build info entry",
-            ));
-        }
-        if wanted.build_info.is_none() && resources.iter().any(Option::is_some) {
-            return Err(Refusal::bad(
-                "Cannot specify Sandbox resources when using a snapshot",
-            ));
-        }
-        let intervals = wanted.intervals(Ttl::Honoured)?;
-        for (what, minutes) in [
-            ("Auto-stop interval", intervals.auto_stop),
-            ("Auto-archive interval", intervals.auto_archive),
-            ("Time to live", intervals.ttl),
-        ] {
-            if minutes < 0 {
-                return Err(Refusal::bad(format!("{what} must be non-negative")));
-            }
-        }
-        wanted
-            .network_allow_list
-            .as_deref()
-            .map_or(Ok(()), check_networks)?;
-        Ok(wanted)
-    }
-
-    fn intervals(&self, ttl: Ttl) -> Result<Intervals, Refusal> {
-        let archive = minutes(self.auto_archive_interval.as_ref(), 10_080)?;
-        Ok(Intervals {
-            auto_stop: minutes(self.auto_stop_interval.as_ref(), 15)?,
-            auto_archive: archive_minutes(archive),
-            auto_delete: minutes(self.auto_delete_interval.as_ref(), -1)?,
-            ttl: ttl.granted(self.ttl_minutes.unwrap_or(0)),
-        })
-    }
-
-    fn size(&self) -> Result<Size, Refusal> {
-        if self.build_info.is_some() {
-            return Ok(Size {
-                cpu: self.cpu.unwrap_or(1),
-                memory: self.memory.unwrap_or(1),
-                disk: self.disk.unwrap_or(3),
-                gpu: self.gpu.unwrap_or(0),
-            });
-        }
-        let wanted = self.snapshot.as_deref().unwrap_or(DEFAULT_SNAPSHOT);
-        let (_, cpu, memory, disk) = SNAPSHOTS
-            .into_iter()
-            .find(|(name, ..)| *name == wanted)
-            .ok_or_else(|| Refusal::bad(format!("Snapshot {wanted} not found")))?;
-        Ok(Size {
-            cpu,
-            memory,
-            disk,
-            gpu: 0,
-        })
-    }
-
-    fn overrides_network(&self) -> bool {
-        self.network_block_all.is_some()
-            || self.network_allow_list.is_some()
-            || self.domain_allow_list.is_some()
-    }
-
-    fn fits_warm_pool(&self) -> bool {
-        self.build_info.is_none()
-            && self.user.as_deref().is_none_or(|user| user == "daytona")
-            && self.env.as_ref().is_none_or(BTreeMap::is_empty)
-            && self.volumes.as_ref().is_none_or(Vec::is_empty)
-    }
-}
-
-fn check_name(name: &str) -> Result<(), Refusal> {
-    let lower = name.to_lowercase();
-    let address = ["http:", "https:", "ftp:", "data:", "javascript:", "www."]
-        .iter()
-        .any(|scheme| lower.contains(scheme));
-    let tag = name.contains('<') && name.contains('>');
-    if name.trim().is_empty() || address || tag || name.chars().any(char::is_control) {
-        return Err(Refusal::bad(
-            "name must not be empty or contain HTML tags, URLs or control characters",
-        ));
-    }
-    Ok(())
-}
-
-fn check_networks(list: &str) -> Result<(), Refusal> {
-    let networks: Vec<&str> = list.split(',').map(str::trim).collect();
-    if networks.len() > 10 {
-        return Err(Refusal::bad(
-            "Network allow list cannot contain more than 10 networks",
-        ));
-    }
-    for network in networks {
-        let valid = network.split_once('/').is_some_and(|(address, bits)| {
-            address.parse::<Ipv4Addr>().is_ok() && bits.parse::<u8>().is_ok_and(|bits| bits <= 32)
-        });
-        if !valid {
-            return Err(Refusal::bad(format!(
-                "Invalid network in the allow list: {network}"
-            )));
-        }
-    }
-    Ok(())
-}
 
 /// What the plan has happen to a create.
 #[derive(Debug, Default)]
@@ -317,7 +145,7 @@ impl Shared {
         }
         self.check_quota(size, &Self::usage(&estate))?;
         let mut row = self.row(wanted, id, name, target, size)?;
-        row.torn_down_never = fate.keeps_box;
+        row.teardown = fate.keeps_box.then_some(Teardown::NeverComes);
         let ready = self.plan_start(&mut row, fate);
         row.rules_from = fate.rules.unwrap_or(self.options.rules).from(ready);
         row.remember();
@@ -342,6 +170,7 @@ impl Shared {
     ) -> Result<Row, Refusal> {
         let warm = self.options.warm && wanted.fits_warm_pool();
         let intervals = wanted.intervals(self.options.ttl)?;
+        let own_network = self.options.outside && wanted.rules_network();
         let user = wanted.user.unwrap_or_else(|| "daytona".to_owned());
         let snapshot = match wanted.build_info {
             Some(_) => None,
@@ -367,8 +196,12 @@ impl Shared {
                 .iter()
                 .map(|name| ("DAYTONA_SANDBOX_SNAPSHOT".to_owned(), name.clone())),
         );
-        let place = Place::create(self.root.join(&id), inside, &self.options.missing)
-            .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+        let broken =
+            |error: io::Error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+        let outside = own_network.then(Outside::open);
+        let outside = outside.transpose().map_err(broken)?;
+        let place = Place::create(self.root.join(&id), inside, &self.options.missing, outside);
+        let place = place.map_err(broken)?;
         let now = self.clock.now();
         let state = match (&wanted.build_info, warm) {
             (Some(_), _) => State::PendingBuild,
@@ -380,7 +213,7 @@ impl Shared {
             given_name: name.clone(),
             name,
             foreign: false,
-            torn_down_never: false,
+            teardown: None,
             deletion: Deletion::NotAsked,
             box_goes: None,
             rules_from: Some(Instant::now()),

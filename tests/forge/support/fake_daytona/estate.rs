@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use serde_json::Value;
@@ -83,15 +83,23 @@ impl Shared {
         if row.settle(&self.clock, self.options.destroy) {
             self.end_processes(row);
         }
+        if let Some(outside) = &row.place.outside
+            && row.rules_from.is_some_and(|from| from <= Instant::now())
+        {
+            let blocked = row.network_block_all;
+            let allowed = row.network_allow_list.as_deref().filter(|_| !blocked);
+            let ruled = outside.rule(allowed.unwrap_or_default());
+            ruled.unwrap_or_else(|error| panic!("the rules of {}: {error}", row.id));
+        }
     }
 
     /// Ends what runs in a sandbox that has stopped or is gone; with one that is gone, its files go too.
     fn end_processes(&self, row: &Row) {
         row.place.die();
-        if !row.is_alive() {
-            lock(&self.sweeper).take_down(row.place.root.clone());
-        } else {
+        if row.is_alive() {
             self.hunt(&row.place);
+        } else {
+            lock(&self.sweeper).take_down(row.place.root.clone());
         }
     }
 
@@ -128,13 +136,9 @@ impl Shared {
     /// Begins the destruction of a row that may be destroyed.
     pub(crate) fn destroy(&self, row: &mut Row, faults: &[During]) {
         let time = self.options.destroy;
-        let teardown = if row.torn_down_never {
-            Teardown::NeverComes
-        } else {
-            let planned = faults.iter().find_map(|fault| fault.teardown(time));
-            planned.unwrap_or(Teardown::Takes(time))
-        };
-        row.destroy(&self.clock, teardown);
+        let planned = || faults.iter().find_map(|fault| fault.teardown(time));
+        let teardown = row.teardown.clone().or_else(planned);
+        row.destroy(&self.clock, teardown.unwrap_or(Teardown::Takes(time)));
         if !row.is_alive() {
             self.end_processes(row);
         }

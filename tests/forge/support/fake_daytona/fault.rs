@@ -198,7 +198,7 @@ pub(crate) enum During {
     ColdStart(Duration),
     /// A create is refused, because somebody else has just taken the name.
     NameTaken,
-    /// A create's network rules are in force so long after `started`.
+    /// A create's network rules are in force so long after `started` (see [`Options::outside`](super::Options)).
     RulesLate(Duration),
     /// A create's network rules are never in force.
     RulesNever,

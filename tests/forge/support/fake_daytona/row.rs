@@ -155,8 +155,8 @@ pub(crate) struct Row {
     pub(crate) given_name: String,
     /// Whether somebody else made it, who wants it to stay.
     pub(crate) foreign: bool,
-    /// Whether a delete, whenever it comes, is without a teardown.
-    pub(crate) torn_down_never: bool,
+    /// How a delete ends, where that is settled before it comes.
+    pub(crate) teardown: Option<Teardown>,
     pub(crate) deletion: Deletion,
     /// When the box goes.
     pub(crate) box_goes: Option<Instant>,
@@ -211,7 +211,8 @@ impl Row {
     pub(crate) fn answers(&self) -> bool {
         match self.deletion {
             Deletion::NotAsked => {
-                self.state == State::Started || (self.state == State::Error && self.torn_down_never)
+                self.state == State::Started
+                    || (self.state == State::Error && self.teardown == Some(Teardown::NeverComes))
             }
             Deletion::Unfinished => self.is_hidden(),
             Deletion::UnderWay | Deletion::Done => false,
