@@ -6,8 +6,10 @@ mod configuration;
 mod failures;
 mod library;
 mod results;
+mod schedules;
 mod secrecy;
 mod signals;
+mod slots;
 mod sweeping;
 
 use std::process::{Child, Command};
