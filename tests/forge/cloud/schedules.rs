@@ -7,6 +7,7 @@
 mod draw;
 mod verdict;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::process::Child;
@@ -25,7 +26,7 @@ use verdict::Seen;
 const FEW: u64 = 30;
 
 /// How many are under way at once: nearly all of their time is waiting.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 
 /// A program that takes longer than this hangs. The longest that forge waits for anything is two minutes.
 const PATIENCE: Duration = Duration::from_secs(420);
@@ -63,7 +64,13 @@ fn whatever_goes_wrong_nothing_runs_that_was_not_named() {
     });
     let mut failures = failures.into_inner().unwrap();
     failures.sort_by_key(|(schedule, _)| schedule.seed);
-    let mut text = String::new();
+    // Each line of what is wrong begins with its kind.
+    let mut kinds = BTreeMap::<&str, usize>::new();
+    for line in failures.iter().flat_map(|(_, wrong)| wrong) {
+        let (kind, _) = line.split_once(": ").unwrap_or((line, ""));
+        *kinds.entry(kind).or_default() += 1;
+    }
+    let mut text = format!("{kinds:#?}\n");
     for (schedule, wrong) in &failures {
         let seed = schedule.seed;
         writeln!(
@@ -192,9 +199,9 @@ fn sweep(cloud: &Cloud, seen: &Seen) -> Vec<String> {
     let alive = cloud.fake.alive();
     for row in &alive {
         if row.deletion != Deletion::Unfinished {
-            wrong.push(format!("after the sweep runs {row:?}; it said {said}"));
+            wrong.push(format!("alive after the sweep: {row:?}; it said {said}"));
         } else if !said.contains(&row.id) && !said.contains(&row.given_name) {
-            wrong.push(format!("the sweep does not name {row:?}; it said {said}"));
+            wrong.push(format!("not named by the sweep: {row:?}; it said {said}"));
         }
     }
     let right = match ended.code {
@@ -205,7 +212,7 @@ fn sweep(cloud: &Cloud, seen: &Seen) -> Vec<String> {
     if !right {
         let (code, count) = (ended.code, alive.len());
         wrong.push(format!(
-            "the sweep ends with {code:?} and {count} alive; it said {said}"
+            "wrong exit code of the sweep: {code:?}, {count} alive; it said {said}"
         ));
     }
     if cloud.fake.foreign_lost() {

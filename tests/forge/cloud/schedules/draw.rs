@@ -145,18 +145,26 @@ fn when(dice: &mut Dice) -> When {
     ])
 }
 
-/// An answer that is not the server's own.
-fn answer(dice: &mut Dice) -> Canned {
+/// A refusal of the API itself: it has done nothing.
+fn refusal(dice: &mut Dice) -> Canned {
     dice.one_of(&[
         Canned::throttled("Retry-After-authenticated", 2),
         Canned::throttled("Retry-After", 1),
         Canned::error(StatusCode::UNAUTHORIZED, "Invalid credentials"),
         Canned::not_found(),
-        Canned::proxy_not_found(),
-        Canned::error(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"),
+        Canned::error(StatusCode::BAD_REQUEST, "Total CPU limit exceeded"),
+    ])
+}
+
+/// An answer that says nothing of what was done: an accident, or of something in front of the API.
+fn accident(dice: &mut Dice) -> Canned {
+    let text = "Internal server error";
+    dice.one_of(&[
+        Canned::error(StatusCode::INTERNAL_SERVER_ERROR, text),
         Canned::status(StatusCode::BAD_GATEWAY),
         Canned::page(StatusCode::SERVICE_UNAVAILABLE, "<html>later</html>"),
-        Canned::error(StatusCode::BAD_REQUEST, "Total CPU limit exceeded"),
+        Canned::page(StatusCode::GATEWAY_TIMEOUT, "<html>too late</html>"),
+        Canned::proxy_not_found(),
         Canned::html(),
     ])
 }
@@ -169,8 +177,9 @@ fn anything(dice: &mut Dice) -> Fault {
         2 => After::Drop.into(),
         3 => After::Hang.into(),
         4 => After::Truncate(usize::try_from(dice.below(40)).unwrap()).into(),
-        5 => After::Answer(answer(dice)).into(),
-        6..10 => Before::Answer(answer(dice)).into(),
+        5 => After::Answer(accident(dice)).into(),
+        6 | 7 => Before::Answer(accident(dice)).into(),
+        8 | 9 => Before::Answer(refusal(dice)).into(),
         10.. => unreachable!("below ten"),
     }
 }

@@ -70,7 +70,7 @@ impl Seen {
             }
         }
         if !self.alive.is_empty() && self.ended.code != Some(4) {
-            wrong.push(format!("{} alive", self.alive.len()));
+            wrong.push(format!("alive and not 4: {} are", self.alive.len()));
         }
         if self.foreign_lost {
             wrong.push("what is somebody else's was deleted".to_owned());
@@ -80,7 +80,7 @@ impl Seen {
         if !wrong.is_empty() {
             let (code, signals) = (self.ended.code, self.signals);
             wrong.push(format!(
-                "it ended with {code:?} after {signals} signals, and said {said}"
+                "seen: {code:?} after {signals} signals; it said {said}"
             ));
         }
         wrong
@@ -94,10 +94,10 @@ impl Seen {
         };
         match self.ended.code {
             Some(4) if !may_be_unclear(schedule) && self.alive.is_empty() => {
-                wrong.push("it ended with 4, and nothing is unclear".to_owned());
+                wrong.push("4 and nothing unclear".to_owned());
             }
             Some(code) if possible.contains(&code) => {}
-            code @ (Some(_) | None) => wrong.push(format!("it ended with {code:?}")),
+            code @ (Some(_) | None) => wrong.push(format!("wrong exit code: {code:?}")),
         }
     }
 
@@ -111,7 +111,7 @@ impl Seen {
                 }
                 Some("deleted") => {}
                 Some(open) if self.ended.code != Some(4) => {
-                    wrong.push(format!("`{open}` in the ledger, and not unclear: {row:?}"));
+                    wrong.push(format!("open in the ledger and not 4: {open}, {row:?}"));
                 }
                 Some(_) => {}
             }
