@@ -7,8 +7,10 @@ mod failures;
 mod guarantee;
 mod library;
 mod results;
+mod schedules;
 mod secrecy;
 mod signals;
+mod slots;
 mod sweeping;
 
 use std::process::{Child, Command};
