@@ -494,6 +494,11 @@ pub trait Provider: Send + Sync + fmt::Debug + 'static {
         Duration::ZERO
     }
 
+    /// How far [`Provider::list`] may lag behind: what it does not show may be there for so long.
+    fn lags(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Waits until a create may be asked for, where the provider has a pace.
     ///
     /// # Cancel safety

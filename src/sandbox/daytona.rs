@@ -63,6 +63,8 @@ pub struct DaytonaOptions {
     /// How long after a create of unknown outcome its sandbox may still come to be, or not be found by its
     /// name: the server remembers for ten seconds that it knew no such name.
     pub settles: Duration,
+    /// How far the server's lists may lag behind; 2.6 seconds were seen.
+    pub lags: Duration,
     /// After how long output is fetched for the first time while a command runs, and then less and less
     /// often: what has come home survives a sandbox that dies. `None`: only when it has ended.
     pub live_interval: Option<Duration>,
@@ -80,6 +82,7 @@ impl Default for DaytonaOptions {
             auto_stop: None,
             start_budget: Duration::from_secs(120),
             settles: Duration::from_secs(12),
+            lags: Duration::from_secs(3),
             live_interval: Some(Duration::from_secs(5)),
             detach_above: Duration::from_secs(240),
         }
@@ -288,6 +291,10 @@ impl Provider for Daytona {
 
     fn settles(&self) -> Duration {
         self.options.settles
+    }
+
+    fn lags(&self) -> Duration {
+        self.options.lags
     }
 
     fn admit(&self) -> BoxFuture<'_, ()> {

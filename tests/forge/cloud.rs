@@ -45,6 +45,8 @@ impl Cloud {
     fn of(script: &str, faults: Vec<Rule>) -> Self {
         let options = Options {
             warm: true,
+            // What is found destroyed needs no second look at a list.
+            tombstones: true,
             faults,
             ..Options::default()
         };

@@ -188,7 +188,8 @@ pub(crate) fn is_ambiguous(failure: Failure, kind: ErrorKind, message: &str) -> 
         Failure::NotSent => false,
         Failure::NoReply => true,
         Failure::Answered(status) => {
-            status.is_server_error()
+            // Only a refusal in so many words is one: a page with 200 may hide anything.
+            !status.is_client_error()
                 || status == StatusCode::REQUEST_TIMEOUT
                 // `400 Sandbox failed to start`: the row exists.
                 || kind == ErrorKind::Server

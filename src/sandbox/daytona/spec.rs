@@ -316,6 +316,7 @@ mod tests {
             "labels": {
                 "forge": "1", "forge.run": run.to_string(), "forge.name": spec.name.as_str(),
                 "forge.created": "1970-01-01T00:00:00Z",
+                "forge.until": "1970-01-01T00:01:00Z",
             },
             "autoStopInterval": 15, "autoDeleteInterval": 0, "ttlMinutes": 30,
             "networkBlockAll": true,

@@ -63,11 +63,19 @@ pub(super) enum Proof {
     Absent { was_there: bool },
 }
 
+/// Why a sandbox is not known to have ended.
+#[derive(Debug)]
+pub(super) struct Unended {
+    pub(super) error: String,
+    /// Whether the provider has bound itself to destroying it, so that there is nothing left to ask for.
+    pub(super) is_bound: bool,
+}
+
 /// What became of a delete.
 pub(super) struct Ended {
     pub(super) name: SandboxName,
     pub(super) id: SandboxId,
-    pub(super) result: Result<Proof, String>,
+    pub(super) result: Result<Proof, Unended>,
 }
 
 /// What all requests of a reaper share.
@@ -253,7 +261,7 @@ impl Asking {
             let tried = tokio::select! {
                 biased;
                 tried = self.end_once(&id, tries.ending.is_some()) => tried,
-                () = &mut ends => break Err(tries.last),
+                () = &mut ends => break Err(tries.unended()),
             };
             match tried {
                 Ok(Presence::Gone) => {
@@ -265,17 +273,27 @@ impl Asking {
                     let was_there = tries.ending.is_some();
                     break Ok(Proof::Absent { was_there });
                 }
-                Ok(Presence::Hidden(why)) => break Err(hidden(&why)),
+                Ok(Presence::Hidden(why)) => {
+                    let error = hidden(&why);
+                    break Err(Unended {
+                        error,
+                        is_bound: true,
+                    });
+                }
                 Ok(presence @ (Presence::Alive | Presence::Ending)) => tries.go_on(&presence),
-                Err(error) if error.remedy() == Remedy::GiveUp => break Err(error.to_string()),
-                Err(error) => tries.failed(&error, self.in_a_hurry()),
+                Err(error) => {
+                    tries.failed(&error, self.in_a_hurry());
+                    if error.remedy() == Remedy::GiveUp {
+                        break Err(tries.unended());
+                    }
+                }
             }
             if tries.overstays(self.patience.destruction) {
-                break Err(tries.last);
+                break Err(tries.unended());
             }
             tokio::select! {
                 () = self.pause(&mut tries) => {}
-                () = &mut ends => break Err(tries.last),
+                () = &mut ends => break Err(tries.unended()),
             }
         };
         Ended { name, id, result }
@@ -443,6 +461,13 @@ impl Tries {
             self.next = self.first;
         }
         self.looks += u32::from(self.ending.is_some());
+    }
+
+    fn unended(self) -> Unended {
+        Unended {
+            error: self.last,
+            is_bound: self.ending.is_some(),
+        }
     }
 
     fn overstays(&self, most: Duration) -> bool {

@@ -10,7 +10,7 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::asking::{Asking, Birth, Ended, NOT_ENDED, Proof, Started, hidden, unlisted};
+use super::asking::{Asking, Birth, Ended, NOT_ENDED, Proof, Started, Unended, hidden, unlisted};
 use super::noted::{Asked, Noted};
 use super::slots::{Next, Refused, Slots};
 use super::{CleanupReport, Layers, Lease, Patience, Request};
@@ -20,8 +20,8 @@ use crate::run::stop::Stopping;
 use crate::sandbox::ledger::{Entry as LedgerEntry, Ledger};
 use crate::sandbox::{ErrorKind, Listed, Presence, Provider, SandboxError};
 
-/// How long, in a hurry, the list of the run's sandboxes is waited for.
-const HURRIED_LIST: Duration = Duration::from_secs(3);
+/// How long the list of the run's sandboxes, and a last look at what overstays, are waited for at least.
+const BRIEFLY: Duration = Duration::from_secs(3);
 
 /// What the reaper knows of a sandbox that it has asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +43,8 @@ enum Fate {
     Unclear {
         id: Option<SandboxId>,
         error: String,
+        /// Whether the provider has bound itself to destroying it, so that there is nothing left to ask for.
+        is_bound: bool,
     },
     /// The answer to its create was not waited for to the end: that nothing has its name proves nothing.
     Abandoned(String),
@@ -260,8 +262,12 @@ impl Keeper {
             Birth::Unclear(error) => {
                 self.may_exist = true;
                 self.free_slot(&name);
-                self.registry
-                    .insert(name, Fate::Unclear { id: None, error });
+                let fate = Fate::Unclear {
+                    id: None,
+                    error,
+                    is_bound: false,
+                };
+                self.registry.insert(name, fate);
             }
             Birth::Abandoned(error) => {
                 self.may_exist = true;
@@ -387,10 +393,11 @@ impl Keeper {
                 };
                 self.registry.insert(name, fate);
             }
-            Err(error) => {
+            Err(Unended { error, is_bound }) => {
                 let fate = Fate::Unclear {
                     id: Some(id),
                     error,
+                    is_bound,
                 };
                 self.registry.insert(name, fate);
             }
@@ -454,12 +461,12 @@ impl Keeper {
 
     /// Layer 6, first half: another chance for what is unclear, not all of its time once more.
     async fn try_again(&mut self) {
-        let unclear: Vec<(SandboxName, Option<SandboxId>)> = self
+        let unclear: Vec<(SandboxName, Option<SandboxId>, bool)> = self
             .registry
             .iter()
             .filter_map(|(name, fate)| match fate {
-                Fate::Unclear { id, .. } => Some((name.clone(), id.clone())),
-                Fate::Live(id) => Some((name.clone(), Some(id.clone()))),
+                Fate::Unclear { id, is_bound, .. } => Some((name.clone(), id.clone(), *is_bound)),
+                Fate::Live(id) => Some((name.clone(), Some(id.clone()), false)),
                 Fate::Creating
                 | Fate::Starting
                 | Fate::Ending(_)
@@ -468,8 +475,9 @@ impl Keeper {
                 | Fate::Kept(_) => None,
             })
             .collect();
-        for (name, id) in unclear {
+        for (name, id, is_bound) in unclear {
             match id {
+                Some(id) if is_bound => self.begin_end(name, id, BRIEFLY),
                 Some(id) => self.begin_end(name, id, self.patience.delete / 4),
                 None => {
                     self.registry.insert(name.clone(), Fate::Ending(None));
@@ -484,31 +492,52 @@ impl Keeper {
     /// Layer 6, second half: the provider's own list of what bears the run's label. What it shows alive is
     /// deleted; what it shows ending is waited for; what only an id did not find and it does not show, is gone.
     async fn compare_with_list(&mut self) {
-        let mut until = Instant::now() + self.patience.destruction;
+        let began = Instant::now();
+        let mut until = began + self.patience.destruction;
         let mut pause = self.patience.pause;
         loop {
             if self.asking.in_a_hurry() {
-                until = until.min(Instant::now() + HURRIED_LIST);
+                until = until.min(Instant::now());
             }
-            let listed = match self.asking.list(&self.run, until).await {
+            let patience = until.max(Instant::now() + BRIEFLY);
+            let listed = match self.asking.list(&self.run, patience).await {
                 Ok(listed) => listed,
-                Err(error) => {
-                    self.not_listed(&error);
-                    return;
-                }
+                Err(error) => return self.not_listed(&error),
             };
             let left = self.left(listed);
-            let is_settled = left.iter().all(|it| it.presence != Presence::Ending);
             let began_some = self.end_listed(&left);
             self.drain().await;
-            let is_over = Instant::now() >= until || (self.asking.in_a_hurry() && is_settled);
-            if (is_settled && !began_some) || is_over {
-                self.believe(left);
-                return;
+            let is_settled = !began_some && !self.waits_for(&left);
+            // What it does not show must not have been there for as long as it may lag behind.
+            let lags_until = began + self.asking.provider().lags();
+            let is_current = Instant::now() >= lags_until || !self.has_absent();
+            if (is_settled && is_current) || Instant::now() >= until {
+                return self.believe(left);
             }
-            sleep(pause.min(until.saturating_duration_since(Instant::now()))).await;
-            pause = (pause * 2).min(self.patience.pause * 8);
+            if is_settled {
+                sleep_until(lags_until).await;
+            } else {
+                sleep(pause).await;
+                pause = (pause * 2).min(self.patience.pause * 8);
+            }
         }
+    }
+
+    /// Whether something of a list is worth waiting for: it ends, and has not been waited for before.
+    fn waits_for(&self, left: &[Listed]) -> bool {
+        let overstays = |name: &SandboxName| {
+            matches!(
+                self.registry.get(name),
+                Some(Fate::Unclear { is_bound: true, .. })
+            )
+        };
+        left.iter()
+            .any(|it| it.presence == Presence::Ending && !overstays(&it.name))
+    }
+
+    fn has_absent(&self) -> bool {
+        let mut fates = self.registry.values();
+        fates.any(|fate| matches!(fate, Fate::Absent { .. }))
     }
 
     /// What of a list is neither gone nor kept.
@@ -529,7 +558,7 @@ impl Keeper {
         let mut began_some = false;
         for it in left.iter().filter(|it| it.presence == Presence::Alive) {
             let was_tried = match self.registry.get(&it.name) {
-                Some(Fate::Unclear { id: Some(_), .. }) => true,
+                Some(Fate::Unclear { id, .. }) => id.is_some(),
                 Some(Fate::Absent { id, .. }) => id.as_ref() == Some(&it.id),
                 Some(_) | None => false,
             };
@@ -559,8 +588,12 @@ impl Keeper {
                 },
                 Presence::Gone | Presence::Absent => continue,
             };
-            let id = Some(it.id);
-            self.registry.insert(it.name, Fate::Unclear { id, error });
+            let fate = Fate::Unclear {
+                id: Some(it.id),
+                error,
+                is_bound: true,
+            };
+            self.registry.insert(it.name, fate);
         }
         let absent: Vec<(SandboxName, bool)> = self
             .registry
@@ -586,8 +619,11 @@ impl Keeper {
         self.cleanup.unlisted = Some(error.to_owned());
         for fate in self.registry.values_mut() {
             if let Fate::Absent { id, .. } = fate {
-                let (id, error) = (id.clone(), unlisted(error));
-                *fate = Fate::Unclear { id, error };
+                *fate = Fate::Unclear {
+                    id: id.clone(),
+                    error: unlisted(error),
+                    is_bound: false,
+                };
             }
         }
     }
@@ -599,7 +635,7 @@ impl Keeper {
                     self.cleanup.kept.push(id);
                     continue;
                 }
-                Fate::Unclear { id, error } => (id, error),
+                Fate::Unclear { id, error, .. } => (id, error),
                 Fate::Abandoned(error) => (None, error),
                 Fate::Live(id) => (Some(id), "it was not deleted".to_owned()),
                 Fate::Ending(id) => (id, "its deletion did not end".to_owned()),

@@ -101,7 +101,8 @@ async fn end(
         },
     };
     let ended = asking.end(name, id, patience.delete).await;
-    (ended.name, ended.result.map(Some))
+    let result = ended.result.map(Some).map_err(|unended| unended.error);
+    (ended.name, result)
 }
 
 /// What neither an id nor a name finds is gone only when the provider's list does not show it either.

@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 
 use super::{Cloud, SLEEPS, WRITES, signal};
 use crate::support::fake_daytona::fault::{After, Before, Canned, During, Fault, Rule, When};
-use crate::support::fake_daytona::{Options, RateLimit, RateLimits, Route};
+use crate::support::fake_daytona::{Options, RateLimit, RateLimits, Route, ToolboxUrl};
 use crate::support::workspace::{Workspace, finish};
 
 /// What the ledger of the run does not know to be gone.
@@ -61,7 +61,8 @@ fn what_fails_after_a_create_is_no_refusal_of_it() {
         let options = Options {
             start: Duration::from_millis(300),
             hold: Duration::ZERO,
-            toolbox_untold: true,
+            toolbox_url: ToolboxUrl::OnRequest,
+            tombstones: true,
             faults: vec![
                 Rule::route(route, When::First(2), refuses(status)),
                 Rule::route(Route::List, When::Always, refuses(StatusCode::UNAUTHORIZED)),
@@ -126,10 +127,13 @@ fn somebody_elses_sandbox_of_the_same_name_is_left_alone() {
     let rule = Rule::route(Route::Create, When::Nth(1), During::NameTaken);
     let cloud = Cloud::of(WRITES, vec![rule]);
     cloud.forge(["--daytona", "task"]).expect(0);
-    let alive = cloud.fake.alive();
-    assert_eq!(alive.len(), 1, "{alive:#?}");
-    assert!(!alive[0].labels.contains_key("forge.run"), "{alive:#?}");
-    cloud.fake.allow_leaks();
+    let rows = cloud.fake.rows();
+    let foreign = rows
+        .iter()
+        .find(|row| !row.labels.contains_key("forge.run"));
+    let foreign = foreign.expect("the one that has taken the name");
+    assert_eq!(cloud.fake.requests_for(&foreign.id), 0, "{rows:#?}");
+    cloud.assert_none_alive();
 }
 
 /// Its row exists before its answer comes, and its name finds it.
