@@ -100,9 +100,11 @@ fn options(dice: &mut Dice, jobs: u64) -> Options {
         destroy: dice.milliseconds(400),
         latency: dice.milliseconds(30),
         tombstones: dice.hits(30),
-        list_lag: dice.milliseconds(300),
         ..Options::default()
     };
+    if dice.hits(25) {
+        options.list_lag = dice.milliseconds(1000);
+    }
     if dice.hits(30) {
         options.quota = Some(Quota {
             sandboxes: u32::try_from(jobs).unwrap(),
