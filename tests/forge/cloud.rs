@@ -4,6 +4,7 @@
 mod account;
 mod configuration;
 mod failures;
+mod guarantee;
 mod library;
 mod results;
 mod schedules;

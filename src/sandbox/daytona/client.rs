@@ -34,6 +34,8 @@ pub(crate) struct Failed {
     pub(crate) code: Option<String>,
     /// Whether the server said nothing but the status.
     pub(crate) is_mute: bool,
+    /// Whether the API itself says that there is no such thing.
+    pub(crate) says_none: bool,
 }
 
 impl Failed {
@@ -192,6 +194,7 @@ impl Client {
                 failure,
                 code: refusal.code,
                 is_mute,
+                says_none: refusal.says_none,
             });
         }
     }
@@ -308,6 +311,7 @@ pub(crate) fn transport(error: reqwest::Error) -> Trouble {
         retry_after: None,
         code: None,
         hint: None,
+        says_none: false,
     };
     Trouble {
         failure,
