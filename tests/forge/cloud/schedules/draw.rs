@@ -148,14 +148,21 @@ fn when(dice: &mut Dice) -> When {
 }
 
 /// A refusal of the API itself: it has done nothing.
-fn refusal(dice: &mut Dice) -> Canned {
-    dice.one_of(&[
+fn refusal(dice: &mut Dice, route: Route) -> Canned {
+    let mut refusals = vec![
         Canned::throttled("Retry-After-authenticated", 2),
         Canned::throttled("Retry-After", 1),
         Canned::error(StatusCode::UNAUTHORIZED, "Invalid credentials"),
-        Canned::not_found(),
-        Canned::error(StatusCode::BAD_REQUEST, "Total CPU limit exceeded"),
-    ])
+    ];
+    if route == Route::Create {
+        let full = "Total CPU limit exceeded. Maximum allowed: 10.";
+        refusals.push(Canned::error(StatusCode::BAD_REQUEST, full));
+    }
+    // A look may come before the row can be seen; a delete that does not find it speaks the truth.
+    if route == Route::Get {
+        refusals.push(Canned::not_found());
+    }
+    dice.one_of(&refusals)
 }
 
 /// An answer that says nothing of what was done: an accident, or of something in front of the API.
@@ -172,7 +179,7 @@ fn accident(dice: &mut Dice) -> Canned {
 }
 
 /// What goes wrong with a call, whichever it is.
-fn anything(dice: &mut Dice) -> Fault {
+fn anything(dice: &mut Dice, route: Route) -> Fault {
     match dice.below(10) {
         0 => Before::Drop.into(),
         1 => Before::Hang.into(),
@@ -181,7 +188,7 @@ fn anything(dice: &mut Dice) -> Fault {
         4 => After::Truncate(usize::try_from(dice.below(40)).unwrap()).into(),
         5 => After::Answer(accident(dice)).into(),
         6 | 7 => Before::Answer(accident(dice)).into(),
-        8 | 9 => Before::Answer(refusal(dice)).into(),
+        8 | 9 => Before::Answer(refusal(dice, route)).into(),
         10.. => unreachable!("below ten"),
     }
 }
@@ -208,7 +215,11 @@ fn fault(dice: &mut Dice) -> (Route, When, Fault) {
     } else {
         None
     };
-    (route, when, special.unwrap_or_else(|| anything(dice)))
+    (
+        route,
+        when,
+        special.unwrap_or_else(|| anything(dice, route)),
+    )
 }
 
 /// What only this call can suffer, if there is something.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use axum::http::StatusCode;
 use serde_json::Value;
 
 use super::super::Cloud;
@@ -154,6 +155,8 @@ fn makes_unclear(route: Route, when: When, fault: &Fault) -> bool {
         Fault::Before(Before::Hang) | Fault::After(After::Hang) => {
             goes_on || matches!(route, Route::List | Route::Create)
         }
+        // Who is told that its key is wrong need not go on asking.
+        Fault::Before(Before::Answer(answer)) if answer.status == StatusCode::UNAUTHORIZED => true,
         Fault::Before(_) | Fault::After(_) => {
             let asks = matches!(route, Route::Get | Route::Delete | Route::Create);
             route == Route::List || (goes_on && asks)
