@@ -92,6 +92,21 @@ impl Schedule {
     }
 }
 
+impl Schedule {
+    /// Whether forge waits for as long as it waits for anything: something hangs, or deletes never go through.
+    pub(super) fn takes_minutes(&self) -> bool {
+        self.faults.iter().any(|(route, when, fault)| match fault {
+            Fault::Before(Before::Hang | Before::Unread)
+            | Fault::After(After::Hang | After::Stall(_))
+            | Fault::During(During::TeardownHangs) => true,
+            Fault::Before(_) | Fault::After(_) => {
+                *route == Route::Delete && matches!(when, When::Always)
+            }
+            Fault::During(_) => false,
+        })
+    }
+}
+
 fn options(dice: &mut Dice, jobs: u64) -> Options {
     let mut options = Options {
         warm: dice.hits(50),
