@@ -27,6 +27,9 @@ struct Arguments {
     /// How long a sandbox takes to start
     #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = humantime::parse_duration)]
     start: Duration,
+    /// How long a sandbox takes to go once it is deleted
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    destroy: Duration,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -38,6 +41,7 @@ async fn main() -> io::Result<()> {
         port: arguments.port,
         latency: arguments.latency,
         start: arguments.start,
+        destroy: arguments.destroy,
         ..Options::default()
     })?;
     fake.allow_leaks();

@@ -72,6 +72,7 @@ async fn the_official_sdk_works_against_the_fake() {
     let fake = FakeDaytona::start(Options {
         start: Duration::from_millis(100),
         destroy: Duration::from_millis(100),
+        tombstones: false,
         ..Options::default()
     })
     .expect("a server");

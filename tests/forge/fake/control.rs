@@ -265,7 +265,10 @@ async fn a_path_outside_the_api_is_the_dashboard() {
 
 #[tokio::test]
 async fn a_stopped_sandbox_keeps_its_files_and_an_ephemeral_one_goes() {
-    let setup = Setup::new(Options::default());
+    let setup = Setup::new(Options {
+        tombstones: false,
+        ..Options::default()
+    });
     let id = setup.sandbox("a").await;
     setup.run(&id, "echo kept > note").await;
     let post = |path: String| setup.api(Method::POST, &path);

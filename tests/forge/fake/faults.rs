@@ -343,6 +343,23 @@ async fn dropping_the_server_leaves_no_process_and_no_file() {
 }
 
 #[tokio::test]
+async fn dropping_the_server_lets_go_of_what_hangs() {
+    for fault in [
+        Fault::from(Before::Hang),
+        After::Hang.into(),
+        After::Stall(3).into(),
+    ] {
+        let setup = Setup::with_fault(Rule::route(Route::Config, When::Always, fault));
+        let hangs = try_send(setup.api(Method::GET, "/config"));
+        let (ended, ()) = tokio::join!(hangs, async move {
+            until("it came", async || setup.fake.requests() == 1).await;
+            drop(setup);
+        });
+        assert!(ended.is_err_and(|error| !error.is_timeout()));
+    }
+}
+
+#[tokio::test]
 async fn dropping_the_server_with_a_sandbox_alive_is_a_failure() {
     let setup = Setup::new(Options::default());
     setup.sandbox("left-behind").await;

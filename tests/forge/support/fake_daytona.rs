@@ -106,6 +106,8 @@ pub(crate) struct Inventory {
     pub(crate) labels: BTreeMap<String, String>,
     /// Where its deletion really is.
     pub(crate) deletion: Deletion,
+    /// Whether it failed and was deleted: then only one kind of list shows it.
+    pub(crate) hidden: bool,
 }
 
 /// Which boxes may run when the server is dropped.
@@ -237,6 +239,7 @@ impl FakeDaytona {
             given_name: row.given_name.clone(),
             labels: row.labels.clone(),
             deletion: row.deletion,
+            hidden: row.is_hidden(),
         })
         .collect()
     }

@@ -92,6 +92,21 @@ impl Schedule {
     }
 }
 
+impl Schedule {
+    /// Whether forge waits for as long as it waits for anything: something hangs, or deletes never go through.
+    pub(super) fn takes_minutes(&self) -> bool {
+        self.faults.iter().any(|(route, when, fault)| match fault {
+            Fault::Before(Before::Hang | Before::Unread)
+            | Fault::After(After::Hang | After::Stall(_))
+            | Fault::During(During::TeardownHangs) => true,
+            Fault::Before(_) | Fault::After(_) => {
+                *route == Route::Delete && matches!(when, When::Always)
+            }
+            Fault::During(_) => false,
+        })
+    }
+}
+
 fn options(dice: &mut Dice, jobs: u64) -> Options {
     let mut options = Options {
         warm: dice.hits(50),
@@ -100,9 +115,11 @@ fn options(dice: &mut Dice, jobs: u64) -> Options {
         destroy: dice.milliseconds(400),
         latency: dice.milliseconds(30),
         tombstones: dice.hits(30),
-        list_lag: dice.milliseconds(300),
         ..Options::default()
     };
+    if dice.hits(25) {
+        options.list_lag = dice.milliseconds(1000);
+    }
     if dice.hits(30) {
         options.quota = Some(Quota {
             sandboxes: u32::try_from(jobs).unwrap(),
@@ -146,14 +163,21 @@ fn when(dice: &mut Dice) -> When {
 }
 
 /// A refusal of the API itself: it has done nothing.
-fn refusal(dice: &mut Dice) -> Canned {
-    dice.one_of(&[
+fn refusal(dice: &mut Dice, route: Route) -> Canned {
+    let mut refusals = vec![
         Canned::throttled("Retry-After-authenticated", 2),
         Canned::throttled("Retry-After", 1),
         Canned::error(StatusCode::UNAUTHORIZED, "Invalid credentials"),
-        Canned::not_found(),
-        Canned::error(StatusCode::BAD_REQUEST, "Total CPU limit exceeded"),
-    ])
+    ];
+    if route == Route::Create {
+        let full = "Total CPU limit exceeded. Maximum allowed: 10.";
+        refusals.push(Canned::error(StatusCode::BAD_REQUEST, full));
+    }
+    // A look may come before the row can be seen; a delete that does not find it speaks the truth.
+    if route == Route::Get {
+        refusals.push(Canned::not_found());
+    }
+    dice.one_of(&refusals)
 }
 
 /// An answer that says nothing of what was done: an accident, or of something in front of the API.
@@ -170,7 +194,7 @@ fn accident(dice: &mut Dice) -> Canned {
 }
 
 /// What goes wrong with a call, whichever it is.
-fn anything(dice: &mut Dice) -> Fault {
+fn anything(dice: &mut Dice, route: Route) -> Fault {
     match dice.below(10) {
         0 => Before::Drop.into(),
         1 => Before::Hang.into(),
@@ -179,7 +203,7 @@ fn anything(dice: &mut Dice) -> Fault {
         4 => After::Truncate(usize::try_from(dice.below(40)).unwrap()).into(),
         5 => After::Answer(accident(dice)).into(),
         6 | 7 => Before::Answer(accident(dice)).into(),
-        8 | 9 => Before::Answer(refusal(dice)).into(),
+        8 | 9 => Before::Answer(refusal(dice, route)).into(),
         10.. => unreachable!("below ten"),
     }
 }
@@ -206,7 +230,11 @@ fn fault(dice: &mut Dice) -> (Route, When, Fault) {
     } else {
         None
     };
-    (route, when, special.unwrap_or_else(|| anything(dice)))
+    (
+        route,
+        when,
+        special.unwrap_or_else(|| anything(dice, route)),
+    )
 }
 
 /// What only this call can suffer, if there is something.

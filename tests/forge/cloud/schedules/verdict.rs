@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use axum::http::StatusCode;
 use serde_json::Value;
 
 use super::super::Cloud;
 use super::draw::Schedule;
-use crate::support::fake_daytona::fault::{During, Fault, When};
+use crate::support::fake_daytona::fault::{After, Before, During, Fault, When};
 use crate::support::fake_daytona::{Deletion, Inventory, Route};
 use crate::support::workspace::Ended;
 
@@ -150,9 +151,15 @@ fn makes_unclear(route: Route, when: When, fault: &Fault) -> bool {
             | During::TeardownTakes(_)
             | During::DaemonDies(_) => false,
         },
+        // Whether a create that hangs succeeds yet, nobody knows.
+        Fault::Before(Before::Hang) | Fault::After(After::Hang) => {
+            goes_on || matches!(route, Route::List | Route::Create)
+        }
+        // Who is told that its key is wrong need not go on asking.
+        Fault::Before(Before::Answer(answer)) if answer.status == StatusCode::UNAUTHORIZED => true,
         Fault::Before(_) | Fault::After(_) => {
-            route == Route::List
-                || (goes_on && matches!(route, Route::Get | Route::Delete | Route::Create))
+            let asks = matches!(route, Route::Get | Route::Delete | Route::Create);
+            route == Route::List || (goes_on && asks)
         }
     }
 }
