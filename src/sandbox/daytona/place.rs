@@ -205,7 +205,7 @@ impl DaytonaSandbox {
                 None
             }
             (Err(failed), Mode::Waiting | Mode::Detached(_)) => match failed.failure {
-                Failure::NotSent => return Err(failed.error),
+                Failure::NotSent | Failure::NotAdmitted => return Err(failed.error),
                 Failure::Answered(status)
                     if status.is_client_error() && failed.error.kind != ErrorKind::TimedOut =>
                 {

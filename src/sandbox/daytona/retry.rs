@@ -39,6 +39,8 @@ pub(crate) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
         // The 409 of older servers.
         400 if has(&["change in progress"]) => ErrorKind::Busy,
         400 if has(&["is the sandbox started", "runner info"]) => ErrorKind::Lost,
+        // The toolbox's proxy asked the API whose key it is, and was throttled there itself.
+        401 if has(&["validation error"]) => ErrorKind::Throttled,
         401 => ErrorKind::Unauthorized,
         // A feature that the account's tier does not have; all else may go on.
         403 if has(&["network"]) => ErrorKind::Invalid,
@@ -51,10 +53,24 @@ pub(crate) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
         _ => ErrorKind::Server,
     };
     let hint = match kind {
+        ErrorKind::Throttled if is_lock_out(status, headers) => Some(
+            "too many requests with a wrong key came from this address: until the server forgets them it \
+             refuses everything from here, right keys too; find what sends the wrong key, and wait",
+        ),
         ErrorKind::Unauthorized => Some("check DAYTONA_API_KEY; `forge doctor` tries it"),
-        ErrorKind::Forbidden => {
-            Some("give the key the permissions `write:sandboxes` and `delete:sandboxes`")
+        ErrorKind::Forbidden if has(&["suspended"]) => {
+            Some("Daytona's dashboard says why the organization is suspended")
         }
+        ErrorKind::Forbidden if has(&["region"]) => Some(
+            "name a region that the organization may use: `DAYTONA_TARGET`, or `target` in forge.yaml",
+        ),
+        ErrorKind::Forbidden if has(&["organization"]) => {
+            Some("is DAYTONA_ORGANIZATION_ID an organization of this token?")
+        }
+        ErrorKind::Forbidden => Some(
+            "give the key the permissions `write:sandboxes` and `delete:sandboxes`; with a token, check \
+             DAYTONA_ORGANIZATION_ID",
+        ),
         ErrorKind::Invalid if status == StatusCode::FORBIDDEN => Some(
             "the account's tier has its own network policy: leave `network` at `open`, or change the tier",
         ),
@@ -84,6 +100,15 @@ pub(crate) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
         code,
         hint,
     }
+}
+
+/// Whether a refusal is of the address, whoever asks from there: only then the failures are counted in the
+/// headers.
+fn is_lock_out(status: StatusCode, headers: &HeaderMap) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS
+        && headers
+            .keys()
+            .any(|name| name.as_str().ends_with("-failed-auth"))
 }
 
 /// The message and the code of either envelope of an error.
@@ -154,6 +179,9 @@ pub(crate) enum Failure {
     NotSent,
     /// It was sent, and what became of it is not known.
     NoReply,
+    /// The proxy before the sandboxes let nobody through, because the organization has used up its requests
+    /// of this minute: nothing has happened, and the sandbox is fine.
+    NotAdmitted,
     /// The server answered.
     Answered(StatusCode),
 }
@@ -166,7 +194,9 @@ pub(crate) fn may_repeat(verb: Verb, failure: Failure) -> bool {
     };
     match failure {
         // Nothing has happened; but whoever deletes decides about each attempt.
-        Failure::NotSent | Failure::Answered(StatusCode::TOO_MANY_REQUESTS) => verb != Verb::Delete,
+        Failure::NotSent
+        | Failure::NotAdmitted
+        | Failure::Answered(StatusCode::TOO_MANY_REQUESTS) => verb != Verb::Delete,
         Failure::NoReply => is_harmless_twice,
         Failure::Answered(status) => is_harmless_twice && matches!(status.as_u16(), 502..=504),
     }
@@ -175,7 +205,7 @@ pub(crate) fn may_repeat(verb: Verb, failure: Failure) -> bool {
 /// Whether a create that failed like this may have left a sandbox behind.
 pub(crate) fn is_ambiguous(failure: Failure, kind: ErrorKind, message: &str) -> bool {
     match failure {
-        Failure::NotSent => false,
+        Failure::NotSent | Failure::NotAdmitted => false,
         Failure::NoReply => true,
         Failure::Answered(status) => {
             status.is_server_error()
@@ -188,15 +218,16 @@ pub(crate) fn is_ambiguous(failure: Failure, kind: ErrorKind, message: &str) -> 
     }
 }
 
-/// How long a verb is repeated.
-pub(crate) fn budget(verb: Verb) -> Duration {
-    Duration::from_secs(match verb {
-        Verb::Read => 15,
-        Verb::Upload => 30,
-        // Two windows of the limit on creations.
-        Verb::Create => 130,
-        Verb::Execute => 20,
-        Verb::Delete => 0,
+/// How long a verb is repeated after such a failure. A read that hangs is noticed after
+/// [`SILENCE`](super::client::SILENCE): there is time for more than one.
+pub(crate) fn budget(verb: Verb, failure: Failure) -> Duration {
+    Duration::from_secs(match (verb, failure) {
+        (Verb::Delete, _) => 0,
+        // Two windows of the limit in question.
+        (Verb::Create, _) | (_, Failure::NotAdmitted) => 130,
+        (Verb::Read, _) => 40,
+        (Verb::Upload, _) => 60,
+        (Verb::Execute, _) => 20,
     })
 }
 
