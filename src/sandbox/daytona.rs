@@ -5,6 +5,7 @@
 //! error, no log and no argument. A warm trial is five calls: create, upload, run, download, delete.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ mod command;
 pub mod config;
 mod control;
 mod create;
+mod ending;
 mod live;
 mod pace;
 mod place;
@@ -67,6 +69,8 @@ pub struct DaytonaOptions {
     /// The longest that one request waits for a command; one that takes longer is looked for. In whole
     /// seconds.
     pub detach_above: Duration,
+    /// What a sandbox must not reach that is cut off from the network: addresses that anybody else reaches.
+    pub egress: Vec<SocketAddrV4>,
 }
 
 impl Default for DaytonaOptions {
@@ -80,6 +84,7 @@ impl Default for DaytonaOptions {
             resolve_budget: Duration::from_secs(30),
             live_interval: Some(Duration::from_secs(5)),
             detach_above: Duration::from_secs(240),
+            egress: spec::EGRESS.to_vec(),
         }
     }
 }

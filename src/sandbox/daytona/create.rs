@@ -41,9 +41,10 @@ impl Daytona {
         let id = SandboxId::new(row.id.clone());
         Ok(Box::new(DaytonaSandbox::new(
             id,
-            layout(),
+            layout(&row.id),
             isolation(&row, spec),
             toolbox,
+            &spec.network,
             &self.options,
         )))
     }
@@ -185,11 +186,18 @@ fn is_passing(kind: ErrorKind) -> bool {
     }
 }
 
-fn layout() -> Layout {
+/// Where things are. The working directory is the candidate's alone: what is forge's own is elsewhere, in a
+/// folder that is this sandbox's even where several of them share a machine.
+fn layout(id: &str) -> Layout {
+    let id: String = id
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .collect();
+    let forge = format!("/var/tmp/forge-{id}");
     Layout {
         work: "/home/daytona".to_owned(),
-        artifacts: "/home/daytona/.forge/artifacts".to_owned(),
-        forge: "/home/daytona/.forge".to_owned(),
+        artifacts: format!("{forge}/artifacts"),
+        forge,
         tmp: "/tmp".to_owned(),
     }
 }

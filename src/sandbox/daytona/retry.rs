@@ -251,10 +251,14 @@ impl Backoff {
     }
 }
 
-/// A number in `0..1`, different each time. Each `RandomState` has keys of its own.
+/// A number in `0..1`, different each time.
 pub(crate) fn chance() -> f64 {
-    let bits = RandomState::new().build_hasher().finish() >> 11;
-    bits as f64 / (1u64 << 53) as f64
+    (random() >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// Any number, different each time. Each `RandomState` has keys of its own.
+pub(crate) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use super::DaytonaOptions;
@@ -126,6 +126,41 @@ pub fn check_network(network: &Network) -> Result<(), String> {
     }
 }
 
+/// Well-known addresses of different owners, each of which answers to everybody.
+pub(crate) const EGRESS: [SocketAddrV4; 3] = [
+    SocketAddrV4::new(Ipv4Addr::new(1, 1, 1, 1), 443),
+    SocketAddrV4::new(Ipv4Addr::new(8, 8, 8, 8), 443),
+    SocketAddrV4::new(Ipv4Addr::new(9, 9, 9, 9), 443),
+];
+
+/// Those of some addresses that a sandbox must not reach.
+pub(crate) fn unreachable(network: &Network, addresses: &[SocketAddrV4]) -> Vec<String> {
+    let allowed: Vec<(u32, u32)> = match network {
+        Network::Open => return Vec::new(),
+        Network::Block => Vec::new(),
+        Network::Allow(networks) => networks.iter().filter_map(|text| masked(text)).collect(),
+    };
+    let is_allowed = |address: &SocketAddrV4| {
+        let bits = address.ip().to_bits();
+        allowed
+            .iter()
+            .any(|(network, mask)| bits & mask == network & mask)
+    };
+    let shut = addresses.iter().filter(|address| !is_allowed(address));
+    shut.map(SocketAddrV4::to_string).collect()
+}
+
+/// A network's address and mask.
+fn masked(text: &str) -> Option<(u32, u32)> {
+    let (address, prefix) = text.split_once('/')?;
+    let prefix: u32 = prefix.parse().ok().filter(|prefix| *prefix <= 32)?;
+    let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
+    Some((address.parse::<Ipv4Addr>().ok()?.to_bits(), mask))
+}
+
+/// The longest interval that servers take: their column has 32 bits.
+const LONGEST: u64 = (1 << 31) - 1;
+
 /// The intervals of a sandbox that may be needed for so long: minutes without activity until it stops,
 /// and minutes of life whatever happens. Stopping deletes it.
 ///
@@ -133,12 +168,13 @@ pub fn check_network(network: &Network) -> Result<(), String> {
 /// under way counts as activity.
 fn expiry(lifetime: Duration, idle: Option<Duration>) -> (u64, u64) {
     let minutes = |time: Duration| {
-        let begun = time + Duration::from_nanos(999_999_999);
+        let begun = time.saturating_add(Duration::from_nanos(999_999_999));
         begun.as_secs().div_ceil(60).max(1)
     };
-    let needed = (minutes(lifetime) + 5).max(15);
+    let needed = minutes(lifetime).saturating_add(5).max(15);
     let stop = idle.map_or(needed, minutes);
-    (stop, stop.max(needed) + 15)
+    let ttl = stop.max(needed).saturating_add(15);
+    (stop.min(LONGEST), ttl.min(LONGEST))
 }
 
 /// The body of the create.
@@ -186,6 +222,14 @@ pub(crate) fn body<'a>(
         Network::Block => (Some(true), None),
         Network::Allow(networks) => (None, Some(networks.join(","))),
     };
+    // Where rules of the network come after the start, there is a time without them. A sandbox with variables
+    // of its own is never taken from those that have been started already.
+    let env = match &spec.network {
+        Network::Open => BTreeMap::new(),
+        Network::Block | Network::Allow(_) => {
+            BTreeMap::from([("FORGE_NETWORK".to_owned(), spec.network.to_string())])
+        }
+    };
     let (auto_stop_interval, ttl_minutes) = expiry(spec.lifetime, *auto_stop);
     Ok(CreateSandbox {
         name: spec.name.as_str(),
@@ -201,6 +245,7 @@ pub(crate) fn body<'a>(
         ttl_minutes,
         network_block_all,
         network_allow_list,
+        env,
         volumes: volumes.clone(),
     })
 }
@@ -291,6 +336,31 @@ mod tests {
     }
 
     #[test]
+    fn intervals_stay_within_what_servers_take() {
+        let longest = (2_147_483_647, 2_147_483_647);
+        assert_eq!(expiry(Duration::MAX, None), longest);
+        assert_eq!(expiry(Duration::ZERO, Some(Duration::MAX)), longest);
+    }
+
+    #[test]
+    fn what_must_not_be_reached_is_outside_of_what_may_be() {
+        let cidr = |text: &str| Network::Allow(vec!["10.0.0.0/8".to_owned(), text.to_owned()]);
+        for (network, expected) in [
+            (Network::Open, &[][..]),
+            (
+                Network::Block,
+                &["1.1.1.1:443", "8.8.8.8:443", "9.9.9.9:443"],
+            ),
+            (cidr("8.8.0.0/16"), &["1.1.1.1:443", "9.9.9.9:443"]),
+            (cidr("9.9.9.9/32"), &["1.1.1.1:443", "8.8.8.8:443"]),
+            (cidr("0.0.0.0/0"), &[]),
+            (cidr("0.0.0.0/1"), &[]),
+        ] {
+            assert_eq!(unreachable(&network, &EGRESS), expected, "{network}");
+        }
+    }
+
+    #[test]
     fn a_create_says_no_more_than_it_must() {
         let run = RunId::generate();
         let spec = SandboxSpec {
@@ -310,7 +380,7 @@ mod tests {
                 "forge.created": "now",
             },
             "autoStopInterval": 15, "autoDeleteInterval": 0, "ttlMinutes": 30,
-            "networkBlockAll": true,
+            "networkBlockAll": true, "env": {"FORGE_NETWORK": "block"},
         });
         assert_eq!(serde_json::to_value(body).unwrap(), expected);
     }
@@ -356,6 +426,10 @@ mod tests {
             ("target", "eu".into()),
             ("networkAllowList", "10.0.0.0/8,1.2.3.4/32".into()),
             ("networkBlockAll", serde_json::Value::Null),
+            (
+                "env",
+                serde_json::json!({"FORGE_NETWORK": "10.0.0.0/8,1.2.3.4/32"}),
+            ),
             (
                 "volumes",
                 serde_json::json!([

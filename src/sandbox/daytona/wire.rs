@@ -35,6 +35,9 @@ pub(crate) struct CreateSandbox<'a> {
     pub(crate) network_block_all: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) network_allow_list: Option<String>,
+    /// The daemon's variables. Having one makes every start a cold one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) env: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) volumes: Vec<Volume>,
 }
