@@ -377,6 +377,8 @@ pack() {
   shift $((total - 1 - wanted))
   mkdir -p "$run"
   cd "$forge" || return
+  chmod u+rwx . "$run" 2>/dev/null
+  chmod u+rw "$run"/* 2>/dev/null
   rm -rf "$run/noted" "$run/notes" "$run/list" "$run/found" "$run/bundle" ./work
   ln -s "$work" ./work
   printf 'forge ./\000' >"$run/noted"

@@ -225,7 +225,7 @@ pub(crate) fn budget(verb: Verb, failure: Failure) -> Duration {
         (Verb::Delete, _) => 0,
         // Two windows of the limit in question.
         (Verb::Create, _) | (_, Failure::NotAdmitted) => 130,
-        (Verb::Read, _) => 40,
+        (Verb::Read, _) => 25,
         (Verb::Upload, _) => 60,
         (Verb::Execute, _) => 20,
     })

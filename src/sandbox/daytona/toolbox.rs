@@ -40,7 +40,7 @@ pub(crate) type Take<'a> = dyn FnMut(&[u8]) -> io::Result<()> + Send + 'a;
 /// What became of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fetched {
-    /// There is no such file.
+    /// There is no such file, or none that can be read: the candidate may do to its files what it likes.
     Missing,
     /// So many bytes came.
     Bytes(u64),
@@ -242,7 +242,7 @@ impl Toolbox {
             let response = match opened {
                 Ok(response) => response,
                 Err(failed) if failed.has_status(StatusCode::RANGE_NOT_SATISFIABLE) => break,
-                Err(failed) if is_no_file(&failed) && got == 0 => return Ok(Fetched::Missing),
+                Err(failed) if is_unreadable(&failed) && got == 0 => return Ok(Fetched::Missing),
                 Err(failed) => return Err(self.in_sandbox(failed).error),
             };
             match drain(response, from + got, most - got, &mut got, take).await {
@@ -390,4 +390,14 @@ fn stream(path: PathBuf) -> impl futures::Stream<Item = io::Result<Vec<u8>>> + S
 fn is_no_file(failed: &Failed) -> bool {
     failed.has_status(StatusCode::NOT_FOUND)
         && (failed.is_mute || failed.code.as_deref() == Some("FILE_NOT_FOUND"))
+}
+
+/// The same, or that it is a folder or a file that may not be read.
+fn is_unreadable(failed: &Failed) -> bool {
+    let is_said = |code| failed.code.as_deref() == Some(code);
+    let has = |status| failed.has_status(status);
+    is_no_file(failed)
+        || (has(StatusCode::FORBIDDEN) && (failed.is_mute || is_said("FILE_ACCESS_DENIED")))
+        || (has(StatusCode::BAD_REQUEST) && (failed.is_mute || is_said("INVALID_FILE_PATH")))
+        || is_said("FILE_READ_FAILED")
 }
