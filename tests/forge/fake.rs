@@ -3,6 +3,8 @@
 mod account;
 mod control;
 mod faults;
+mod network;
+mod teardown;
 mod toolbox;
 mod transfer;
 

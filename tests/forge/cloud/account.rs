@@ -51,6 +51,7 @@ fn a_small_pool_is_waited_for_and_costs_no_attempt() {
             cpu: 3,
             memory: 3,
             disk: 9,
+            ..Quota::UNLIMITED
         }),
         destroy: Duration::from_millis(50),
         ..Options::default()
@@ -114,6 +115,7 @@ fn doctor_tells_what_the_key_and_the_account_can() {
             cpu: 10,
             memory: 10,
             disk: 30,
+            ..Quota::UNLIMITED
         }),
         limits: RateLimits {
             sandbox_create: Some(limit),

@@ -68,6 +68,7 @@ async fn a_failed_create_says_why_and_what_it_left_is_found() {
         cpu: 0,
         memory: 0,
         disk: 0,
+        ..Quota::UNLIMITED
     };
     let slow = Options {
         start: Duration::from_secs(60),
@@ -218,6 +219,7 @@ async fn a_sandbox_that_still_starts_is_busy_and_one_that_goes_is_confirmed() {
         setup.daytona.delete(&unknown).await.unwrap(),
         Deletion::Confirmed
     );
+    setup.fake.allow_leaks();
 }
 
 #[tokio::test]

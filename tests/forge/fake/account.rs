@@ -2,13 +2,20 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::json;
 
-use super::{Setup, send};
+use super::{Setup, send, until};
 use crate::support::fake_daytona::{ORGANIZATION, Options, Quota, RateLimit, RateLimits, Route};
 
 const LONG: Duration = Duration::from_secs(3600);
+
+/// A question with the JWT and its organization.
+fn as_token(setup: &Setup, path: &str) -> RequestBuilder {
+    let url = format!("{}{path}", setup.fake.api_url());
+    let request = setup.http.get(url).bearer_auth("a.b.c");
+    request.header("X-Daytona-Organization-ID", ORGANIZATION)
+}
 
 #[tokio::test]
 async fn a_full_pool_refuses_until_a_sandbox_is_deleted() {
@@ -18,6 +25,7 @@ async fn a_full_pool_refuses_until_a_sandbox_is_deleted() {
     };
     let setup = Setup::new(Options {
         quota: Some(quota),
+        jwt: Some("a.b.c".to_owned()),
         ..Options::default()
     });
     setup.sandbox("a").await;
@@ -28,8 +36,8 @@ async fn a_full_pool_refuses_until_a_sandbox_is_deleted() {
         full.message(),
         "Total CPU limit exceeded. Maximum allowed: 2."
     );
-    let usage = format!("/organizations/{ORGANIZATION}/usage");
-    let usage = send(setup.api(Method::GET, &usage)).await.json()["regionUsage"][0].clone();
+    let usage = as_token(&setup, &format!("/organizations/{ORGANIZATION}/usage"));
+    let usage = send(usage).await.json()["regionUsage"][0].clone();
     assert_eq!([&usage["totalCpuQuota"], &usage["currentCpuUsage"]], [2, 2]);
     setup.delete("a").await;
     setup.sandbox("c").await;
@@ -44,6 +52,123 @@ async fn a_full_pool_refuses_until_a_sandbox_is_deleted() {
             .contains("maximum allowed per sandbox")
     );
     assert_eq!(setup.fake.peak_alive(), 2);
+}
+
+#[tokio::test]
+async fn a_slot_comes_back_when_its_box_is_gone() {
+    let setup = Setup::new(Options {
+        quota: Some(Quota {
+            sandboxes: 1,
+            ..Quota::UNLIMITED
+        }),
+        destroy: Duration::from_millis(300),
+        ..Options::default()
+    });
+    setup.sandbox("a").await;
+    setup.delete("a").await;
+    let full = setup.create(json!({"name": "b"})).await;
+    assert_eq!(
+        full.message(),
+        "Total sandbox limit exceeded. Maximum allowed: 1."
+    );
+    until("the slot is free", async || {
+        setup.create(json!({"name": "b"})).await.status == StatusCode::OK
+    })
+    .await;
+    setup.delete("b").await;
+    until("all are gone", async || setup.fake.alive().is_empty()).await;
+    assert_eq!(setup.fake.peak_alive(), 1);
+}
+
+#[tokio::test]
+async fn one_request_too_many_blocks_for_a_whole_window() {
+    let minute = Duration::from_secs(60);
+    let limit = RateLimit {
+        requests: 1,
+        window: minute,
+    };
+    let setup = Setup::new(Options {
+        limits: RateLimits {
+            authenticated: Some(limit),
+            ..RateLimits::default()
+        },
+        ..Options::default()
+    });
+    let told = setup.get("a").await;
+    assert_eq!(told.header("x-ratelimit-remaining-authenticated"), "0");
+    setup.fake.advance(minute / 2);
+    let refused = setup.get("a").await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.message(), "ThrottlerException: Too Many Requests");
+    assert_eq!(refused.header("retry-after-authenticated"), "60");
+    assert_eq!(refused.header("x-ratelimit-limit-authenticated"), "");
+    setup.fake.advance(Duration::from_secs(55));
+    assert_eq!(setup.get("a").await.status, StatusCode::TOO_MANY_REQUESTS);
+    setup.fake.advance(Duration::from_secs(6));
+    assert_eq!(setup.get("a").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn calls_to_a_sandbox_spend_the_general_budget_at_first_and_every_two_minutes() {
+    let limit = RateLimit {
+        requests: 2,
+        window: LONG,
+    };
+    let setup = Setup::new(Options {
+        limits: RateLimits {
+            authenticated: Some(limit),
+            ..RateLimits::default()
+        },
+        ..Options::default()
+    });
+    let made = json!({"name": "a", "autoStopInterval": 0});
+    let id = setup.create(made).await.field("id");
+    for _ in 0..3 {
+        setup.run(&id, "true").await;
+    }
+    setup.fake.advance(Duration::from_secs(121));
+    let spent = setup.execute(&id, json!({"command": "true"})).await;
+    assert_eq!(spent.status, StatusCode::UNAUTHORIZED);
+    let message = spent.message();
+    assert!(message.contains("validation error") && message.contains("429"));
+    setup.fake.advance(LONG);
+    setup.run(&id, "true").await;
+    setup.delete(&id).await;
+}
+
+#[tokio::test]
+async fn who_fails_to_authenticate_too_often_is_locked_out_with_the_right_key_too() {
+    let limit = RateLimit {
+        requests: 3,
+        window: LONG,
+    };
+    let setup = Setup::new(Options {
+        jwt: Some("a.b.c".to_owned()),
+        limits: RateLimits {
+            failed_auth: Some(limit),
+            ..RateLimits::default()
+        },
+        ..Options::default()
+    });
+    let wrong = setup.http.get(format!("{}/sandbox", setup.fake.api_url()));
+    let usage = format!("/organizations/{ORGANIZATION}/usage");
+    // Each is the wrong one for what it asks.
+    for failure in [
+        wrong.bearer_auth("wrong"),
+        setup.api(Method::GET, &usage),
+        as_token(&setup, "/api-keys/current"),
+    ] {
+        assert_eq!(send(failure).await.status, StatusCode::UNAUTHORIZED);
+    }
+    let config = setup.http.get(format!("{}/config", setup.fake.api_url()));
+    for request in [setup.api(Method::GET, "/sandbox"), config] {
+        let refused = send(request).await;
+        assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(refused.header("retry-after"), "3600");
+        assert_eq!(refused.header("x-ratelimit-remaining-failed-auth"), "0");
+    }
+    setup.fake.advance(LONG);
+    assert_eq!(setup.get("a").await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Setup, send, until};
-use crate::support::fake_daytona::Options;
+use crate::support::fake_daytona::fault::{During, Rule, When};
+use crate::support::fake_daytona::{Options, Route, Ttl};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -159,7 +160,8 @@ async fn a_delete_renames_at_once_and_ends_later() {
         [&item["state"], &item["desiredState"]],
         ["started", "destroyed"]
     );
-    assert_eq!(setup.fake.alive(), []);
+    assert_eq!(setup.fake.alive().len(), 1, "its box runs until it ends");
+    setup.fake.allow_leaks();
 }
 
 #[tokio::test]
@@ -281,9 +283,111 @@ async fn a_stopped_sandbox_keeps_its_files_and_an_ephemeral_one_goes() {
     );
     assert_eq!(setup.run(&id, "cat note").await, "kept\n");
     let changed = send(post(format!("/sandbox/{id}/autodelete/0"))).await;
+    assert_eq!(changed.status, StatusCode::CREATED);
     assert_eq!(changed.json()["autoDeleteInterval"], 0);
     send(post(format!("/sandbox/{id}/stop"))).await;
     assert_eq!(setup.get(&id).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn an_interval_is_a_whole_number_of_32_bits() {
+    let setup = Setup::new(Options::default());
+    for wrong in [json!(null), json!(1.5), json!(2_147_483_648_u32)] {
+        let refused = setup.create(json!({"autoStopInterval": wrong})).await;
+        assert_eq!(refused.status, StatusCode::INTERNAL_SERVER_ERROR, "{wrong}");
+    }
+    let long = json!({"name": "a", "autoArchiveInterval": 100_000});
+    assert_eq!(
+        setup.create(long).await.json()["autoArchiveInterval"],
+        43_200
+    );
+    for (minutes, status) in [("1.5", 500), ("2147483648", 500), ("x", 400), ("7", 201)] {
+        let path = format!("/sandbox/a/autostop/{minutes}");
+        let answer = send(setup.api(Method::POST, &path)).await;
+        assert_eq!(answer.status, status, "{minutes}");
+    }
+    setup.delete("a").await;
+}
+
+#[tokio::test]
+async fn a_create_whose_body_is_not_said_to_be_json_has_no_name() {
+    let setup = Setup::new(Options::default());
+    let request = setup.api(Method::POST, "/sandbox");
+    let made = send(request.body(r#"{"name": "a"}"#)).await.json();
+    assert_eq!(made["name"], made["id"]);
+    setup.delete(made["id"].as_str().unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_time_to_live_is_kept_ignored_or_cut_and_told() {
+    for (ttl, kept) in [
+        (Ttl::Honoured, true),
+        (Ttl::Ignored, false),
+        (Ttl::CappedAt(1), true),
+    ] {
+        let setup = Setup::new(Options {
+            ttl,
+            auto_destroy_at: true,
+            ..Options::default()
+        });
+        let made = setup.create(json!({"name": "a", "ttlMinutes": 30})).await;
+        assert_eq!(made.json()["autoDestroyAt"].is_string(), kept, "{ttl:?}");
+        setup.fake.advance(Duration::from_secs(61));
+        let capped = setup.fake.alive().is_empty();
+        assert_eq!(capped, ttl == Ttl::CappedAt(1), "{ttl:?}");
+        setup.fake.allow_leaks();
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_and_a_slow_call_is_not_idle() {
+    let setup = Setup::new(Options {
+        idle: Some(Duration::from_millis(200)),
+        ..Options::default()
+    });
+    let address = setup.fake.api_url().replace("http://", "");
+    let mut line = tokio::net::TcpStream::connect(address.trim_end_matches("/api"))
+        .await
+        .unwrap();
+    let mut read = Vec::new();
+    let ended = tokio::io::AsyncReadExt::read_to_end(&mut line, &mut read);
+    assert_eq!(ended.await.unwrap(), 0);
+    let id = setup.sandbox("a").await;
+    assert_eq!(setup.run(&id, "sleep 1; echo done").await, "done\n");
+    setup.delete(&id).await;
+}
+
+#[tokio::test]
+async fn a_toolbox_may_have_a_host_of_its_own_or_be_told_only_when_asked_for() {
+    let setup = Setup::new(Options {
+        toolbox_host: Some("proxy.localhost".to_owned()),
+        toolbox_untold: true,
+        ..Options::default()
+    });
+    let made = setup.create(json!({"name": "a"})).await.json();
+    assert_eq!(made.get("toolboxProxyUrl"), None);
+    let told = send(setup.api(Method::GET, "/sandbox/a/toolbox-proxy-url")).await;
+    let url = told.field("url");
+    assert!(url.starts_with("http://proxy.localhost:"), "{url}");
+    setup.delete("a").await;
+}
+
+#[tokio::test]
+async fn what_others_have_is_found_by_name_and_is_not_counted() {
+    let setup = Setup::with_fault(Rule::route(Route::Create, When::Nth(1), During::NameTaken));
+    let taken = setup.create(json!({"name": "a"})).await;
+    assert_eq!(taken.status, StatusCode::CONFLICT);
+    let found = setup.get("a").await;
+    assert_eq!(found.field("id"), setup.fake.foreign()[0].id);
+    assert_eq!(setup.fake.rows(), []);
+    let id = setup.fake.add_foreign("b", &[("forge.run", "other")]);
+    assert_eq!(setup.get("b").await.json()["labels"]["forge.run"], "other");
+    setup.delete(&id).await;
+    assert_eq!(
+        setup.fake.foreign().len(),
+        1,
+        "it can be deleted all the same"
+    );
 }
 
 #[tokio::test]

@@ -172,6 +172,74 @@ async fn a_truncated_body_breaks_off() {
 }
 
 #[tokio::test]
+async fn a_stalled_body_neither_goes_on_nor_ends() {
+    let setup = Setup::with_fault(Rule::route(
+        Route::Download,
+        When::First(1),
+        After::Stall(4),
+    ));
+    let id = setup.sandbox("a").await;
+    setup.upload(&id, "f", "0123456789").await;
+    let request = setup.toolbox(Method::GET, &id, "/files/download");
+    let mut response = request.query(&[("path", "f")]).send().await.unwrap();
+    assert_eq!(response.content_length(), Some(10));
+    assert_eq!(
+        response.chunk().await.unwrap().as_deref(),
+        Some(&b"0123"[..])
+    );
+    let next = tokio::time::timeout(Duration::from_millis(200), response.chunk()).await;
+    assert!(next.is_err(), "{next:?}");
+    setup.delete(&id).await;
+}
+
+#[tokio::test]
+async fn an_upload_that_stalls_is_never_taken_in() {
+    let setup = Setup::with_fault(Rule::route(Route::BulkUpload, When::Nth(1), Before::Unread));
+    let id = setup.sandbox("a").await;
+    // More than the connection's buffers hold.
+    let request = setup.toolbox(Method::POST, &id, "/files/bulk-upload");
+    let sent = request.body(vec![0; 64 << 20]);
+    let sent = sent.timeout(Duration::from_millis(500)).send().await;
+    assert!(sent.is_err_and(|error| error.is_timeout()));
+    assert_eq!(setup.upload(&id, "f", "x").await.status, StatusCode::OK);
+    setup.delete(&id).await;
+}
+
+#[tokio::test]
+async fn a_name_for_each_answer_that_is_not_the_servers_own() {
+    let cases = [
+        (Canned::not_found(), 404, "application/json", "not found"),
+        (Canned::proxy_not_found(), 404, "text/html", "<html>"),
+        (
+            Canned::spent_at_proxy(),
+            401,
+            "application/json",
+            "validation error",
+        ),
+        (Canned::suspended(), 403, "application/json", "suspended"),
+        (Canned::region_denied(), 403, "application/json", "Region"),
+        (
+            Canned::throttled("Retry-After", 7),
+            429,
+            "application/json",
+            "ThrottlerException",
+        ),
+    ];
+    for (answer, status, kind, text) in cases {
+        let setup = Setup::with_fault(Rule::route(
+            Route::Get,
+            When::Always,
+            Before::Answer(answer),
+        ));
+        let answer = setup.get("a").await;
+        assert_eq!(answer.status, status);
+        assert!(answer.header("content-type").starts_with(kind), "{text}");
+        assert!(answer.text.contains(text), "{}", answer.text);
+        assert_eq!(answer.header("retry-after") == "7", status == 429);
+    }
+}
+
+#[tokio::test]
 async fn a_failed_create_may_leave_a_row_or_an_errored_sandbox() {
     let setup = create_fails(When::Nth(1), During::CreateLeavesRow("no disk".to_owned()));
     let failed = setup.create(json!({"name": "a"})).await;
@@ -198,40 +266,6 @@ async fn a_failed_create_may_leave_a_row_or_an_errored_sandbox() {
         assert_eq!(setup.delete(name).await.status, StatusCode::OK);
         assert_eq!(setup.get(name).await.status, StatusCode::NOT_FOUND);
     }
-}
-
-#[tokio::test]
-async fn a_deleted_errored_sandbox_is_hidden_while_it_goes() {
-    let setup = Setup::new(Options {
-        destroy: Duration::from_secs(3600),
-        ..Options::default()
-    });
-    let id = setup.sandbox("a").await;
-    assert!(setup.fake.break_sandbox(&id, "host died"));
-    assert_eq!(setup.get(&id).await.field("errorReason"), "host died");
-    setup.delete(&id).await;
-    assert_eq!(setup.get(&id).await.status, StatusCode::NOT_FOUND);
-    let listed = async |query: &str| {
-        let answer = send(setup.api(Method::GET, &format!("/sandbox{query}"))).await;
-        answer.json()["items"].as_array().map(Vec::len)
-    };
-    assert_eq!(listed("").await, Some(0));
-    assert_eq!(listed("?includeErroredDeleted=true").await, Some(1));
-}
-
-#[tokio::test]
-async fn an_endless_delete_is_accepted_and_never_ends() {
-    let setup = Setup::with_fault(Rule::route(
-        Route::Delete,
-        When::Always,
-        During::EndlessDelete,
-    ));
-    let id = setup.sandbox("a").await;
-    assert_eq!(setup.delete(&id).await.status, StatusCode::OK);
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(setup.get(&id).await.field("state"), "destroying");
-    assert_eq!(setup.fake.alive(), []);
-    assert_eq!(setup.fake.rows()[0].state, State::Destroying);
 }
 
 #[tokio::test]

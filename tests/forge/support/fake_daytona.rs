@@ -3,10 +3,11 @@
 //!
 //! It is what the tests of forge, the official SDK and a user without an account talk to. It promises the
 //! habits of the real thing, bad ones too: creates that are held and answer a stale state, conflicts,
-//! renames on delete, quotas, throttles, stale lists, merged output, time limits that lose output. A plan
-//! of faults makes it worse on demand; a book and an inventory say what really happened. When it is
-//! dropped, every process and file of its sandboxes is gone, and it panics if a sandbox was still alive
-//! that nobody allowed to be.
+//! renames on delete, quotas whose slots come back late, throttles that block, stale lists, merged output,
+//! time limits that lose output. A plan of faults makes it worse on demand; a book and an inventory say
+//! what really happened. The inventory counts boxes, which run and cost money, whatever their rows say.
+//! When the server is dropped, every process and file of its sandboxes is gone, and it panics if a box
+//! was still alive that nobody allowed to be.
 //!
 //! It isolates nothing. Its one liberty is described in `place.rs`.
 
@@ -25,10 +26,16 @@ pub(crate) mod fault;
 mod files;
 #[path = "fake_daytona/lifecycle.rs"]
 mod lifecycle;
+#[path = "fake_daytona/line.rs"]
+mod line;
 #[path = "fake_daytona/list.rs"]
 mod list;
 #[path = "fake_daytona/logs.rs"]
 mod logs;
+#[path = "fake_daytona/options.rs"]
+mod options;
+#[path = "fake_daytona/outside.rs"]
+pub(crate) mod outside;
 #[path = "fake_daytona/place.rs"]
 mod place;
 #[path = "fake_daytona/reply.rs"]
@@ -49,12 +56,13 @@ mod throttle;
 mod toolbox;
 #[path = "fake_daytona/transfer.rs"]
 mod transfer;
+#[path = "fake_daytona/wanted.rs"]
+mod wanted;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -69,8 +77,9 @@ use sweep::Sweeper;
 use throttle::Throttles;
 
 pub(crate) use estate::Seen;
+pub(crate) use options::{Commands, Options, Quota, Rules, Ttl};
 pub(crate) use route::Route;
-pub(crate) use row::State;
+pub(crate) use row::{Deletion, State};
 pub(crate) use throttle::{RateLimit, RateLimits};
 
 /// The organization that every sandbox belongs to.
@@ -82,109 +91,6 @@ pub(crate) const VERSION: &str = "0.190.0";
 /// What a sandbox is made from when nothing is said.
 pub(crate) const DEFAULT_SNAPSHOT: &str = "daytona-small";
 
-/// The account's pools, in cores and GiB.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Quota {
-    /// Cores.
-    pub(crate) cpu: u32,
-    /// GiB.
-    pub(crate) memory: u32,
-    /// GiB.
-    pub(crate) disk: u32,
-}
-
-impl Quota {
-    /// What an account without a quota is said to have.
-    pub(crate) const UNLIMITED: Self = Self {
-        cpu: 1_000_000,
-        memory: 1_000_000,
-        disk: 1_000_000,
-    };
-}
-
-/// What becomes of commands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Commands {
-    /// They are executed, if no fault comes before that.
-    Executed,
-    /// A fault answers every one, so that no sandbox has processes that would have to be looked for.
-    Answered,
-}
-
-/// How a server is to behave.
-#[derive(Debug, Clone)]
-pub(crate) struct Options {
-    /// The port on the loopback interface; 0 is any.
-    pub(crate) port: u16,
-    /// The right API key.
-    pub(crate) api_key: String,
-    /// The right JWT, if there is one; it needs the organization's header.
-    pub(crate) jwt: Option<String>,
-    /// What key and token may do.
-    pub(crate) permissions: Vec<String>,
-    /// Added to every request.
-    pub(crate) latency: Duration,
-    /// How long a cold start takes.
-    pub(crate) start: Duration,
-    /// How long a build takes before that.
-    pub(crate) build: Duration,
-    /// How long the answer to a create or a start is held at the most.
-    pub(crate) hold: Duration,
-    /// How long a deletion or a stop takes.
-    pub(crate) destroy: Duration,
-    /// Whether creates that fit the warm pool are answered at once with `started`.
-    pub(crate) warm: bool,
-    /// Whether a destroyed sandbox is still found by its id.
-    pub(crate) tombstones: bool,
-    /// How far lists lag behind.
-    pub(crate) list_lag: Duration,
-    /// Whether the organization may override network access.
-    pub(crate) network_override: bool,
-    /// The pools; `None` is without end.
-    pub(crate) quota: Option<Quota>,
-    /// The rate limits.
-    pub(crate) limits: RateLimits,
-    /// How many times as fast as real time the server's clock goes.
-    pub(crate) clock_speed: u32,
-    /// Where the sandboxes' directories are; `None` is the system's temporary directory.
-    pub(crate) directory: Option<PathBuf>,
-    /// What becomes of commands.
-    pub(crate) commands: Commands,
-    /// The programs of this machine's `PATH` that no sandbox has.
-    pub(crate) missing: Vec<String>,
-    /// What goes wrong.
-    pub(crate) faults: Vec<Rule>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            port: 0,
-            api_key: "dtn_fake_0123456789abcdef".to_owned(),
-            jwt: None,
-            permissions: ["write:sandboxes", "delete:sandboxes"]
-                .map(str::to_owned)
-                .to_vec(),
-            latency: Duration::ZERO,
-            start: Duration::ZERO,
-            build: Duration::ZERO,
-            hold: Duration::from_secs(30),
-            destroy: Duration::ZERO,
-            warm: false,
-            tombstones: false,
-            list_lag: Duration::ZERO,
-            network_override: true,
-            quota: None,
-            limits: RateLimits::default(),
-            clock_speed: 1,
-            directory: None,
-            commands: Commands::Executed,
-            missing: Vec::new(),
-            faults: Vec::new(),
-        }
-    }
-}
-
 /// A sandbox in the inventory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Inventory {
@@ -194,8 +100,23 @@ pub(crate) struct Inventory {
     pub(crate) name: String,
     /// Its state as a GET shows it.
     pub(crate) state: State,
+    /// The name that it was created with.
+    pub(crate) given_name: String,
     /// Its labels.
     pub(crate) labels: BTreeMap<String, String>,
+    /// Where its deletion really is.
+    pub(crate) deletion: Deletion,
+}
+
+/// Which boxes may run when the server is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaks {
+    /// None.
+    None,
+    /// Those whose teardown the plan had fail, hang or never come.
+    Unfinished,
+    /// All.
+    All,
 }
 
 /// A running server.
@@ -204,7 +125,7 @@ pub(crate) struct FakeDaytona {
     shared: Arc<Shared>,
     address: String,
     runtime: Option<Runtime>,
-    leaks_allowed: AtomicBool,
+    leaks: Mutex<Leaks>,
     // Deleted last, when nothing runs in it any more.
     _root: TempDir,
 }
@@ -222,7 +143,12 @@ impl FakeDaytona {
         let directory = root.path().canonicalize()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
         listener.set_nonblocking(true)?;
+        let port = listener.local_addr()?.port();
         let address = format!("http://{}", listener.local_addr()?);
+        let proxy = match &options.toolbox_host {
+            Some(host) => format!("http://{host}:{port}"),
+            None => address.clone(),
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("fake-daytona")
@@ -230,7 +156,7 @@ impl FakeDaytona {
             .build()?;
         let shared = Arc::new(Shared {
             clock: Clock::new(options.clock_speed),
-            toolbox: format!("{address}/toolbox"),
+            toolbox: format!("{proxy}/toolbox"),
             sweeper: Mutex::new(Sweeper::start(directory.clone(), options.commands)),
             root: directory,
             runtime: runtime.handle().clone(),
@@ -250,7 +176,7 @@ impl FakeDaytona {
             shared,
             address,
             runtime: Some(runtime),
-            leaks_allowed: AtomicBool::new(false),
+            leaks: Mutex::new(Leaks::None),
             _root: root,
         })
     }
@@ -270,14 +196,28 @@ impl FakeDaytona {
         &self.shared.toolbox
     }
 
-    /// Every sandbox that was ever created, oldest first.
+    /// Every sandbox that was ever asked for, oldest first.
     pub(crate) fn rows(&self) -> Vec<Inventory> {
-        self.inventory(|_| true)
+        self.inventory(|row| !row.foreign)
     }
 
-    /// The sandboxes that are neither gone nor going, oldest first.
+    /// The sandboxes that were asked for and whose boxes run, whatever their rows say, oldest first.
     pub(crate) fn alive(&self) -> Vec<Inventory> {
-        self.inventory(Row::is_alive)
+        self.inventory(|row| row.is_alive() && !row.foreign)
+    }
+
+    /// The sandboxes of somebody else whose boxes run.
+    pub(crate) fn foreign(&self) -> Vec<Inventory> {
+        self.inventory(|row| row.is_alive() && row.foreign)
+    }
+
+    /// Adds a sandbox that somebody else has. Gives its id.
+    pub(crate) fn add_foreign(&self, name: &str, labels: &[(&str, &str)]) -> String {
+        let labels = labels
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let added = self.shared.add_foreign(name, labels.collect());
+        added.unwrap_or_else(|refusal| panic!("{refusal:?}"))
     }
 
     fn inventory(&self, takes: impl Fn(&Row) -> bool) -> Vec<Inventory> {
@@ -287,7 +227,9 @@ impl FakeDaytona {
             id: row.id.clone(),
             name: row.name.clone(),
             state: row.shown(),
+            given_name: row.given_name.clone(),
             labels: row.labels.clone(),
+            deletion: row.deletion,
         })
         .collect()
     }
@@ -299,7 +241,7 @@ impl FakeDaytona {
         row.map_or_else(Default::default, |row| self.shared.json(row))
     }
 
-    /// The most sandboxes that were alive at once.
+    /// The most boxes that ran at once.
     pub(crate) fn peak_alive(&self) -> usize {
         self.shared.estate().peak
     }
@@ -389,9 +331,15 @@ impl FakeDaytona {
         &self.shared.root
     }
 
-    /// Sandboxes may be alive when the server is dropped.
+    /// Boxes may run when the server is dropped.
     pub(crate) fn allow_leaks(&self) {
-        self.leaks_allowed.store(true, Ordering::SeqCst);
+        *lock(&self.leaks) = Leaks::All;
+    }
+
+    /// Boxes whose teardown the plan had fail, hang or never come may run when the server is dropped; others
+    /// may not.
+    pub(crate) fn allow_unfinished(&self) {
+        *lock(&self.leaks) = Leaks::Unfinished;
     }
 }
 
@@ -405,7 +353,13 @@ async fn keep_time(shared: Arc<Shared>) {
 
 impl Drop for FakeDaytona {
     fn drop(&mut self) {
-        let leaked = self.alive();
+        let allowed = *lock(&self.leaks);
+        let mut leaked = self.alive();
+        leaked.retain(|row| match allowed {
+            Leaks::None => true,
+            Leaks::Unfinished => row.deletion != Deletion::Unfinished,
+            Leaks::All => false,
+        });
         for row in &lock(&self.shared.estate).rows {
             row.place.die();
             lock(&self.shared.sweeper).take_down(row.place.root.clone());
@@ -417,9 +371,8 @@ impl Drop for FakeDaytona {
                 std::thread::spawn(move || runtime.shutdown_timeout(Duration::from_secs(1)));
             drop(ended.join());
         }
-        let excused = std::thread::panicking() || self.leaks_allowed.load(Ordering::SeqCst);
         assert!(
-            excused || leaked.is_empty(),
+            std::thread::panicking() || leaked.is_empty(),
             "{} sandboxes were still alive: {leaked:#?}",
             leaked.len()
         );

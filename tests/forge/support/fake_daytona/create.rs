@@ -1,197 +1,125 @@
 //! `POST /sandbox`: what is refused, and how a sandbox comes into being.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::estate::Shared;
 use super::fault::During;
+use super::outside::Outside;
 use super::place::Place;
 use super::reply::{Refusal, json_ok};
-use super::row::{Desired, Intervals, Row, Size, State};
-use super::{DEFAULT_SNAPSHOT, ORGANIZATION};
+use super::row::{Deletion, Desired, Row, Size, State, Teardown};
+use super::server::Asked;
+use super::wanted::Wanted;
+use super::{DEFAULT_SNAPSHOT, ORGANIZATION, Rules};
 
 /// The targets that the account may use; the first is the default.
 const TARGETS: [&str; 2] = ["us", "eu"];
 
-/// The ready-made snapshots with their cores, GiB of memory and GiB of disk.
-const SNAPSHOTS: [(&str, u32, u32, u32); 3] = [
-    (DEFAULT_SNAPSHOT, 1, 1, 3),
-    ("daytona-medium", 2, 4, 8),
-    ("daytona-large", 4, 8, 10),
-];
-
-/// The body. Fields that are not known are ignored, as the server does.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Wanted {
-    name: Option<String>,
-    snapshot: Option<String>,
-    build_info: Option<BuildInfo>,
-    cpu: Option<u32>,
-    memory: Option<u32>,
-    disk: Option<u32>,
-    gpu: Option<u32>,
-    user: Option<String>,
-    env: Option<BTreeMap<String, String>>,
-    labels: Option<BTreeMap<String, String>>,
-    public: Option<bool>,
-    target: Option<String>,
-    auto_stop_interval: Option<i64>,
-    auto_archive_interval: Option<i64>,
-    auto_delete_interval: Option<i64>,
-    ttl_minutes: Option<i64>,
-    network_block_all: Option<bool>,
-    network_allow_list: Option<String>,
-    domain_allow_list: Option<String>,
-    volumes: Option<Vec<Value>>,
+/// What the plan has happen to a create.
+#[derive(Debug, Default)]
+struct Fate {
+    /// The reason for which it ends in `error`.
+    fails: Option<String>,
+    /// Whether the answer is a failure too.
+    refuses: bool,
+    /// Whether the box runs all the same and nobody ever takes it down.
+    keeps_box: bool,
+    /// How long it takes, and that it is cold.
+    cold: Option<Duration>,
+    name_taken: bool,
+    rules: Option<Rules>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct BuildInfo {
-    dockerfile_content: String,
-}
-
-impl Wanted {
-    fn parse(body: &[u8]) -> Result<Self, Refusal> {
-        let body = if body.is_empty() { b"{}" } else { body };
-        let wanted: Self =
-            serde_json::from_slice(body).map_err(|error| Refusal::bad(error.to_string()))?;
-        wanted.name.as_deref().map_or(Ok(()), check_name)?;
-        let resources = [wanted.cpu, wanted.memory, wanted.disk, wanted.gpu];
-        if wanted.build_info.is_some() && wanted.snapshot.is_some() {
-            return Err(Refusal::bad(
-                "Cannot specify a snapshot when using a build info entry",
-            ));
-        }
-        if wanted.build_info.is_none() && resources.iter().any(Option::is_some) {
-            return Err(Refusal::bad(
-                "Cannot specify Sandbox resources when using a snapshot",
-            ));
-        }
-        let intervals = [
-            ("Auto-stop interval", wanted.auto_stop_interval),
-            ("Auto-archive interval", wanted.auto_archive_interval),
-            ("Time to live", wanted.ttl_minutes),
-        ];
-        for (what, minutes) in intervals {
-            if minutes.is_some_and(|minutes| minutes < 0) {
-                return Err(Refusal::bad(format!("{what} must be non-negative")));
+impl Fate {
+    fn of(faults: &[During]) -> Self {
+        let mut fate = Self::default();
+        for fault in faults {
+            match fault {
+                During::CreateLeavesRow(reason) => {
+                    fate.fails = Some(reason.clone());
+                    fate.refuses = true;
+                }
+                During::CreateErrs(reason) => fate.fails = Some(reason.clone()),
+                During::TeardownNeverComes(reason) => {
+                    fate.fails = Some(reason.clone());
+                    fate.keeps_box = true;
+                }
+                During::ColdStart(time) => fate.cold = Some(*time),
+                During::NameTaken => fate.name_taken = true,
+                During::RulesLate(time) => fate.rules = Some(Rules::After(*time)),
+                During::RulesNever => fate.rules = Some(Rules::Never),
+                During::TeardownFails(_)
+                | During::TeardownHangs
+                | During::TeardownTakes(_)
+                | During::StaleList(_)
+                | During::DaemonDies(_) => {}
             }
         }
-        wanted
-            .network_allow_list
-            .as_deref()
-            .map_or(Ok(()), check_networks)?;
-        Ok(wanted)
+        fate
     }
-
-    fn size(&self) -> Result<Size, Refusal> {
-        if self.build_info.is_some() {
-            return Ok(Size {
-                cpu: self.cpu.unwrap_or(1),
-                memory: self.memory.unwrap_or(1),
-                disk: self.disk.unwrap_or(3),
-                gpu: self.gpu.unwrap_or(0),
-            });
-        }
-        let wanted = self.snapshot.as_deref().unwrap_or(DEFAULT_SNAPSHOT);
-        let (_, cpu, memory, disk) = SNAPSHOTS
-            .into_iter()
-            .find(|(name, ..)| *name == wanted)
-            .ok_or_else(|| Refusal::bad(format!("Snapshot {wanted} not found")))?;
-        Ok(Size {
-            cpu,
-            memory,
-            disk,
-            gpu: 0,
-        })
-    }
-
-    fn overrides_network(&self) -> bool {
-        self.network_block_all.is_some()
-            || self.network_allow_list.is_some()
-            || self.domain_allow_list.is_some()
-    }
-
-    fn fits_warm_pool(&self) -> bool {
-        self.build_info.is_none()
-            && self.user.as_deref().is_none_or(|user| user == "daytona")
-            && self.env.as_ref().is_none_or(BTreeMap::is_empty)
-            && self.volumes.as_ref().is_none_or(Vec::is_empty)
-    }
-}
-
-fn check_name(name: &str) -> Result<(), Refusal> {
-    let lower = name.to_lowercase();
-    let address = ["http:", "https:", "ftp:", "data:", "javascript:", "www."]
-        .iter()
-        .any(|scheme| lower.contains(scheme));
-    let tag = name.contains('<') && name.contains('>');
-    if name.trim().is_empty() || address || tag || name.chars().any(char::is_control) {
-        return Err(Refusal::bad(
-            "name must not be empty or contain HTML tags, URLs or control characters",
-        ));
-    }
-    Ok(())
-}
-
-fn check_networks(list: &str) -> Result<(), Refusal> {
-    let networks: Vec<&str> = list.split(',').map(str::trim).collect();
-    if networks.len() > 10 {
-        return Err(Refusal::bad(
-            "Network allow list cannot contain more than 10 networks",
-        ));
-    }
-    for network in networks {
-        let valid = network.split_once('/').is_some_and(|(address, bits)| {
-            address.parse::<Ipv4Addr>().is_ok() && bits.parse::<u8>().is_ok_and(|bits| bits <= 32)
-        });
-        if !valid {
-            return Err(Refusal::bad(format!(
-                "Invalid network in the allow list: {network}"
-            )));
-        }
-    }
-    Ok(())
 }
 
 impl Shared {
     /// Creates a sandbox; holds the answer while a cold one starts.
-    pub(crate) async fn create(&self, body: &[u8], faults: &[During]) -> Result<Response, Refusal> {
+    pub(crate) async fn create(
+        &self,
+        asked: &Asked,
+        faults: &[During],
+    ) -> Result<Response, Refusal> {
         self.permit("write:sandboxes")?;
-        let wanted = Wanted::parse(body)?;
+        let wanted = Wanted::parse(asked)?;
         let built = wanted.build_info.is_some();
-        let mut leaves_row = None;
-        let mut errs = None;
-        for fault in faults {
-            match fault {
-                During::CreateLeavesRow(reason) => leaves_row = Some(reason.clone()),
-                During::CreateErrs(reason) => errs = Some(reason.clone()),
-                During::EndlessDelete | During::StaleList(_) | During::DaemonDies(_) => {}
-            }
+        let fate = Fate::of(faults);
+        if fate.name_taken
+            && let Some(name) = &wanted.name
+        {
+            self.add_foreign(name, BTreeMap::new())?;
         }
-        let failure = leaves_row.clone().or(errs);
-        let (answer, ready) = self.insert(wanted, failure.clone())?;
-        if !built && (failure.is_none() || leaves_row.is_some()) {
+        let (answer, ready) = self.insert(wanted, &fate)?;
+        if !built && (fate.fails.is_none() || fate.refuses) {
             let hold = ready.min(Instant::now() + self.options.hold);
             tokio::time::sleep_until(hold.into()).await;
         }
-        match leaves_row {
-            Some(reason) => Err(Refusal::bad(format!("Sandbox failed to start: {reason}"))),
-            None => Ok(json_ok(&answer)),
+        match fate.fails {
+            Some(reason) if fate.refuses => {
+                Err(Refusal::bad(format!("Sandbox failed to start: {reason}")))
+            }
+            Some(_) | None => Ok(json_ok(&answer)),
         }
     }
 
+    /// Adds a sandbox that somebody else has, running. Gives its id.
+    pub(crate) fn add_foreign(
+        &self,
+        name: &str,
+        labels: BTreeMap<String, String>,
+    ) -> Result<String, Refusal> {
+        let wanted = Wanted {
+            name: Some(name.to_owned()),
+            labels: Some(labels),
+            auto_stop_interval: Some(json!(0)),
+            ..Wanted::default()
+        };
+        let size = wanted.size()?;
+        let id = uuid::Uuid::now_v7().to_string();
+        let target = TARGETS[0].to_owned();
+        let mut row = self.row(wanted, id.clone(), name.to_owned(), target, size)?;
+        row.foreign = true;
+        row.state = State::Started;
+        row.remember();
+        self.estate().rows.push(row);
+        Ok(id)
+    }
+
     /// Adds the row. Gives the answer, and the time when the sandbox will be ready.
-    fn insert(&self, wanted: Wanted, failure: Option<String>) -> Result<(Value, Instant), Refusal> {
+    fn insert(&self, wanted: Wanted, fate: &Fate) -> Result<(Value, Instant), Refusal> {
         let size = wanted.size()?;
         let target = wanted
             .target
@@ -217,11 +145,17 @@ impl Shared {
         }
         self.check_quota(size, &Self::usage(&estate))?;
         let mut row = self.row(wanted, id, name, target, size)?;
-        let ready = self.plan_start(&mut row, failure);
+        row.teardown = fate.keeps_box.then_some(Teardown::NeverComes);
+        let ready = self.plan_start(&mut row, fate);
+        row.rules_from = fate.rules.unwrap_or(self.options.rules).from(ready);
         row.remember();
         let answer = self.json(&row);
         estate.rows.push(row);
-        let alive = estate.rows.iter().filter(|row| row.is_alive()).count();
+        let alive = estate
+            .rows
+            .iter()
+            .filter(|row| row.is_alive() && !row.foreign);
+        let alive = alive.count();
         estate.peak = estate.peak.max(alive);
         Ok((answer, ready))
     }
@@ -235,6 +169,8 @@ impl Shared {
         size: Size,
     ) -> Result<Row, Refusal> {
         let warm = self.options.warm && wanted.fits_warm_pool();
+        let intervals = wanted.intervals(self.options.ttl)?;
+        let own_network = self.options.outside && wanted.rules_network();
         let user = wanted.user.unwrap_or_else(|| "daytona".to_owned());
         let snapshot = match wanted.build_info {
             Some(_) => None,
@@ -260,8 +196,12 @@ impl Shared {
                 .iter()
                 .map(|name| ("DAYTONA_SANDBOX_SNAPSHOT".to_owned(), name.clone())),
         );
-        let place = Place::create(self.root.join(&id), inside, &self.options.missing)
-            .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+        let broken =
+            |error: io::Error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+        let outside = own_network.then(Outside::open);
+        let outside = outside.transpose().map_err(broken)?;
+        let place = Place::create(self.root.join(&id), inside, &self.options.missing, outside);
+        let place = place.map_err(broken)?;
         let now = self.clock.now();
         let state = match (&wanted.build_info, warm) {
             (Some(_), _) => State::PendingBuild,
@@ -270,7 +210,14 @@ impl Shared {
         };
         Ok(Row {
             id,
+            given_name: name.clone(),
             name,
+            foreign: false,
+            teardown: None,
+            deletion: Deletion::NotAsked,
+            box_goes: None,
+            rules_from: Some(Instant::now()),
+            access_asked: None,
             target,
             user,
             snapshot,
@@ -283,12 +230,7 @@ impl Shared {
             domain_allow_list: wanted.domain_allow_list,
             volumes: json!(wanted.volumes.unwrap_or_default()),
             size,
-            intervals: Intervals {
-                auto_stop: wanted.auto_stop_interval.unwrap_or(15),
-                auto_archive: wanted.auto_archive_interval.unwrap_or(10_080),
-                auto_delete: wanted.auto_delete_interval.unwrap_or(-1),
-                ttl: wanted.ttl_minutes.unwrap_or(0),
-            },
+            intervals,
             state,
             desired: Desired::Started,
             error_reason: None,
@@ -301,26 +243,27 @@ impl Shared {
         })
     }
 
-    /// Schedules a new row's way to `started` or, with a reason, to `error`.
-    fn plan_start(&self, row: &mut Row, failure: Option<String>) -> Instant {
+    /// Schedules a new row's way to `started` or, when it fails, to `error`.
+    fn plan_start(&self, row: &mut Row, fate: &Fate) -> Instant {
         let mut at = Instant::now();
         if row.state == State::PendingBuild {
             at += self.options.build;
             row.schedule.push_back((at, State::Creating));
         }
-        if failure.is_some() && row.state == State::Started {
+        let cold = fate.fails.is_some() || fate.cold.is_some();
+        if cold && row.state == State::Started {
             row.state = State::Creating;
         }
         if row.state != State::Started {
-            at += self.options.start;
-            let end = if failure.is_some() {
+            at += fate.cold.unwrap_or(self.options.start);
+            let end = if fate.fails.is_some() {
                 State::Error
             } else {
                 State::Started
             };
             row.schedule.push_back((at, end));
         }
-        row.error_reason = failure;
+        row.error_reason.clone_from(&fate.fails);
         at
     }
 
@@ -328,6 +271,12 @@ impl Shared {
         let Some(quota) = self.options.quota else {
             return Ok(());
         };
+        if used["Sandbox"] >= quota.sandboxes {
+            let total = quota.sandboxes;
+            return Err(Refusal::bad(format!(
+                "Total sandbox limit exceeded. Maximum allowed: {total}."
+            )));
+        }
         let pools = [
             ("CPU", size.cpu, quota.cpu, "", 4),
             ("Memory", size.memory, quota.memory, "GiB", 8),

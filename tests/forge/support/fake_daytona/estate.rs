@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use serde_json::Value;
@@ -11,11 +11,11 @@ use tokio::runtime::Handle;
 
 use super::Options;
 use super::clock::Clock;
-use super::fault::Plan;
+use super::fault::{During, Plan};
 use super::place::Place;
 use super::reply::Refusal;
 use super::route::Route;
-use super::row::{Desired, Row, State};
+use super::row::{Row, State, Teardown};
 use super::sweep::{Sweeper, kill_processes_of};
 use super::throttle::Throttles;
 
@@ -83,15 +83,23 @@ impl Shared {
         if row.settle(&self.clock, self.options.destroy) {
             self.end_processes(row);
         }
+        if let Some(outside) = &row.place.outside
+            && row.rules_from.is_some_and(|from| from <= Instant::now())
+        {
+            let blocked = row.network_block_all;
+            let allowed = row.network_allow_list.as_deref().filter(|_| !blocked);
+            let ruled = outside.rule(allowed.unwrap_or_default());
+            ruled.unwrap_or_else(|error| panic!("the rules of {}: {error}", row.id));
+        }
     }
 
-    /// Ends what runs in a sandbox that has stopped or goes; with one that goes, its files go too.
+    /// Ends what runs in a sandbox that has stopped or is gone; with one that is gone, its files go too.
     fn end_processes(&self, row: &Row) {
         row.place.die();
-        if row.desired == Desired::Destroyed {
-            lock(&self.sweeper).take_down(row.place.root.clone());
-        } else {
+        if row.is_alive() {
             self.hunt(&row.place);
+        } else {
+            lock(&self.sweeper).take_down(row.place.root.clone());
         }
     }
 
@@ -119,40 +127,62 @@ impl Shared {
         };
         self.settle(row);
         let gone = row.state == State::Destroyed && !(self.options.tombstones && row.id == sandbox);
-        let hidden = row.state == State::Error && row.desired == Desired::Destroyed;
-        if gone || hidden || (row.id != sandbox && row.name != sandbox) {
+        if gone || row.is_hidden() || (row.id != sandbox && row.name != sandbox) {
             return Err(not_found(sandbox));
         }
         act(row)
     }
 
     /// Begins the destruction of a row that may be destroyed.
-    pub(crate) fn destroy(&self, row: &mut Row, endless: bool) {
-        row.destroy(&self.clock, self.options.destroy, endless);
-        self.end_processes(row);
+    pub(crate) fn destroy(&self, row: &mut Row, faults: &[During]) {
+        let time = self.options.destroy;
+        let planned = || faults.iter().find_map(|fault| fault.teardown(time));
+        let teardown = row.teardown.clone().or_else(planned);
+        row.destroy(&self.clock, teardown.unwrap_or(Teardown::Takes(time)));
+        if !row.is_alive() {
+            self.end_processes(row);
+        }
     }
 
     /// The whole object of a row.
     pub(crate) fn json(&self, row: &Row) -> Value {
-        row.json(&self.clock, &self.toolbox)
+        self.dated(row, row.json(&self.clock, self.told_toolbox()))
     }
 
-    /// How much of the account's pool is in use.
+    /// What a list shows of a row.
+    pub(crate) fn list_item(&self, row: &Row) -> Value {
+        self.dated(row, row.list_item(&self.clock, self.told_toolbox()))
+    }
+
+    fn told_toolbox(&self) -> Option<&str> {
+        (!self.options.toolbox_untold).then_some(self.toolbox.as_str())
+    }
+
+    fn dated(&self, row: &Row, mut object: Value) -> Value {
+        if self.options.auto_destroy_at {
+            object["autoDestroyAt"] = row.destroyed_at(&self.clock);
+        }
+        object
+    }
+
+    /// How much of the account's pool is in use. A slot comes back when the teardown has ended.
     pub(crate) fn usage(estate: &Estate) -> BTreeMap<&'static str, u32> {
-        let mut used = BTreeMap::from([("CPU", 0), ("Memory", 0), ("Disk", 0)]);
+        let mut used = BTreeMap::from([("Sandbox", 0), ("CPU", 0), ("Memory", 0), ("Disk", 0)]);
         for row in &estate.rows {
-            let (compute, disk) = match row.shown() {
+            let (compute, disk) = match row.state {
                 State::PendingBuild
                 | State::Creating
                 | State::Starting
                 | State::Started
-                | State::Stopping => (true, true),
+                | State::Stopping
+                | State::Destroying => (true, true),
                 State::Stopped => (false, true),
-                State::Error | State::Destroying | State::Destroyed => (false, false),
+                State::Error | State::Destroyed => (false, false),
             };
             let mut add = |pool, amount, counts: bool| {
                 *used.entry(pool).or_default() += if counts { amount } else { 0 };
             };
+            add("Sandbox", 1, disk);
             add("CPU", row.size.cpu, compute);
             add("Memory", row.size.memory, compute);
             add("Disk", row.size.disk, disk);

@@ -11,6 +11,7 @@ use globset::GlobMatcher;
 use tokio::sync::Barrier;
 
 use super::route::Route;
+use super::row::Teardown;
 
 /// Which requests a rule looks at.
 #[derive(Debug, Clone)]
@@ -118,11 +119,51 @@ impl Canned {
 
     /// The dashboard's page with status 200, which a wrong base URL gets.
     pub(crate) fn html() -> Self {
+        Self::page(StatusCode::OK, super::reply::DASHBOARD)
+    }
+
+    /// A page that something in front of the API answers.
+    pub(crate) fn page(status: StatusCode, body: &str) -> Self {
         Self {
-            status: StatusCode::OK,
+            status,
             headers: vec![("content-type", "text/html; charset=utf-8".to_owned())],
-            body: super::reply::DASHBOARD.to_owned(),
+            body: body.to_owned(),
         }
+    }
+
+    /// The 404 of the API itself, which knows no such sandbox.
+    pub(crate) fn not_found() -> Self {
+        Self::error(StatusCode::NOT_FOUND, "Sandbox not found")
+    }
+
+    /// A 404 of a proxy, which has nothing to say about sandboxes.
+    pub(crate) fn proxy_not_found() -> Self {
+        let page = "<html><head><title>404 Not Found</title></head><body>nginx</body></html>";
+        Self::page(StatusCode::NOT_FOUND, page)
+    }
+
+    /// A 429 as the throttler of this name answers it, that asks for so many seconds.
+    pub(crate) fn throttled(retry_after: &'static str, seconds: u32) -> Self {
+        let mut answer = Self::error(StatusCode::TOO_MANY_REQUESTS, super::reply::THROTTLED);
+        answer.headers.push((retry_after, seconds.to_string()));
+        answer
+    }
+
+    /// What the proxy in front of the toolboxes answers when the account's general budget is used up.
+    pub(crate) fn spent_at_proxy() -> Self {
+        Self::error(StatusCode::UNAUTHORIZED, super::reply::SPENT)
+    }
+
+    /// 403: the organization is suspended.
+    pub(crate) fn suspended() -> Self {
+        let text = "Organization is suspended: payment method required";
+        Self::error(StatusCode::FORBIDDEN, text)
+    }
+
+    /// 403: the organization may not use this region.
+    pub(crate) fn region_denied() -> Self {
+        let text = "Region us is not available to the organization";
+        Self::error(StatusCode::FORBIDDEN, text)
     }
 }
 
@@ -137,6 +178,8 @@ pub(crate) enum Before {
     Drop,
     /// Nothing is done, and no answer comes.
     Hang,
+    /// The request's body is not read, nothing is done, and no answer comes: an upload stalls.
+    Unread,
     /// It waits until as many like it have come as the barrier is for.
     Together(Arc<Barrier>),
 }
@@ -148,12 +191,47 @@ pub(crate) enum During {
     CreateLeavesRow(String),
     /// A create is accepted; instead of starting, the sandbox ends in `error` with this reason.
     CreateErrs(String),
-    /// A delete is accepted and never completes.
-    EndlessDelete,
+    /// A create is accepted; the row ends in `error` with this reason though the box runs, and a delete
+    /// hides the row without a teardown.
+    TeardownNeverComes(String),
+    /// A create is cold, and takes so long.
+    ColdStart(Duration),
+    /// A create is refused, because somebody else has just taken the name.
+    NameTaken,
+    /// A create's network rules are in force so long after `started` (see [`Options::outside`](super::Options)).
+    RulesLate(Duration),
+    /// A create's network rules are never in force.
+    RulesNever,
+    /// A delete is accepted; the row becomes `error` with this reason and is hidden, and the box runs on.
+    TeardownFails(String),
+    /// A delete is accepted; the row stays `destroying` for ever, and the box runs on.
+    TeardownHangs,
+    /// A delete is accepted, and the box and its slot go so long afterwards.
+    TeardownTakes(Duration),
     /// A list shows an old state of the world.
     StaleList(Stale),
     /// The sandbox's daemon dies so long after the request came, with all that it had started.
     DaemonDies(Duration),
+}
+
+impl During {
+    /// What it makes of a teardown that would take so long.
+    pub(crate) fn teardown(&self, time: Duration) -> Option<Teardown> {
+        match self {
+            Self::TeardownFails(reason) => Some(Teardown::Fails(time, reason.clone())),
+            Self::TeardownHangs => Some(Teardown::Hangs),
+            Self::TeardownTakes(time) => Some(Teardown::Takes(*time)),
+            Self::CreateLeavesRow(_)
+            | Self::CreateErrs(_)
+            | Self::TeardownNeverComes(_)
+            | Self::ColdStart(_)
+            | Self::NameTaken
+            | Self::RulesLate(_)
+            | Self::RulesNever
+            | Self::StaleList(_)
+            | Self::DaemonDies(_) => None,
+        }
+    }
 }
 
 /// How a list is stale.
@@ -176,6 +254,8 @@ pub(crate) enum After {
     Hang,
     /// The body ends after so many bytes, and the connection with it.
     Truncate(usize),
+    /// The body stops after so many bytes, and the connection stays open: a download stalls.
+    Stall(usize),
 }
 
 /// What goes wrong.

@@ -11,6 +11,7 @@ use super::estate::Shared;
 use super::fault::During;
 use super::reply::{Refusal, json_ok, with_status};
 use super::row::{Desired, State};
+use super::server::Credentials;
 
 impl Shared {
     /// `GET /sandbox/{sb}`.
@@ -21,9 +22,6 @@ impl Shared {
     /// `DELETE /sandbox/{sb}`.
     pub(crate) fn delete(&self, sandbox: &str, faults: &[During]) -> Result<Response, Refusal> {
         self.permit("delete:sandboxes")?;
-        let endless = faults
-            .iter()
-            .any(|fault| matches!(fault, During::EndlessDelete));
         self.with_row(sandbox, |row| {
             if row.state == State::Destroyed {
                 return Err(Refusal::new(StatusCode::NOT_FOUND, "Sandbox not found"));
@@ -31,7 +29,7 @@ impl Shared {
             if row.desired == Desired::Destroyed || row.state.is_pending() {
                 return Err(in_progress());
             }
-            self.destroy(row, endless);
+            self.destroy(row, faults);
             Ok(json_ok(&self.json(row)))
         })
     }
@@ -58,7 +56,7 @@ impl Shared {
     }
 
     /// `POST /sandbox/{sb}/stop`; deletes an ephemeral sandbox.
-    pub(crate) fn stop(&self, sandbox: &str) -> Result<Response, Refusal> {
+    pub(crate) fn stop(&self, sandbox: &str, faults: &[During]) -> Result<Response, Refusal> {
         self.permit("write:sandboxes")?;
         self.with_row(sandbox, |row| {
             check_idle(row.state, row.desired)?;
@@ -66,7 +64,7 @@ impl Shared {
                 return Err(Refusal::bad("Sandbox is not started"));
             }
             if row.intervals.auto_delete == 0 {
-                self.destroy(row, false);
+                self.destroy(row, faults);
             } else {
                 row.desired = Desired::Stopped;
                 row.become_state(State::Stopping, &self.clock);
@@ -99,20 +97,21 @@ impl Shared {
         minutes: &str,
     ) -> Result<Response, Refusal> {
         self.permit("write:sandboxes")?;
-        let minutes: i64 = minutes
+        let minutes: f64 = minutes
             .parse()
             .map_err(|_| Refusal::bad("Validation failed (numeric string is expected)"))?;
+        let minutes = whole_minutes(&json!(minutes))?;
         if minutes < 0 && kind != "autodelete" {
             return Err(Refusal::bad("The interval must be non-negative"));
         }
         self.with_row(sandbox, |row| {
             match kind {
                 "autostop" => row.intervals.auto_stop = minutes,
-                "autoarchive" => row.intervals.auto_archive = minutes,
+                "autoarchive" => row.intervals.auto_archive = archive_minutes(minutes),
                 "autodelete" => row.intervals.auto_delete = minutes,
-                _ => row.intervals.ttl = minutes,
+                _ => row.intervals.ttl = self.options.ttl.granted(minutes),
             }
-            Ok(json_ok(&self.json(row)))
+            Ok(with_status(StatusCode::CREATED, &self.json(row)))
         })
     }
 
@@ -144,6 +143,7 @@ impl Shared {
             "proxyToolboxUrl": self.toolbox,
             "maintananceMode": false,
             "rateLimit": {
+                "failedAuth": limit(limits.failed_auth),
                 "authenticated": limit(limits.authenticated),
                 "sandboxCreate": limit(limits.sandbox_create),
                 "sandboxLifecycle": limit(limits.sandbox_lifecycle),
@@ -152,8 +152,9 @@ impl Shared {
     }
 
     /// `GET /api-keys/current`.
-    pub(crate) fn current_key(&self) -> Response {
-        json_ok(&json!({
+    pub(crate) fn current_key(&self, with: Credentials) -> Result<Response, Refusal> {
+        with.must_be(Credentials::Key)?;
+        Ok(json_ok(&json!({
             "name": "fake",
             "value": "dtn_****",
             "createdAt": self.clock.stamp(std::time::Duration::ZERO),
@@ -161,12 +162,16 @@ impl Shared {
             "lastUsedAt": self.clock.stamp(self.clock.now()),
             "expiresAt": null,
             "userId": "fake-user",
-            "organizationId": super::ORGANIZATION,
-        }))
+        })))
     }
 
     /// `GET /organizations/{id}/usage`.
-    pub(crate) fn account_usage(&self, organization: &str) -> Result<Response, Refusal> {
+    pub(crate) fn account_usage(
+        &self,
+        organization: &str,
+        with: Credentials,
+    ) -> Result<Response, Refusal> {
+        with.must_be(Credentials::Token)?;
         if organization != super::ORGANIZATION {
             return Err(Refusal::new(StatusCode::FORBIDDEN, "Forbidden resource"));
         }
@@ -198,10 +203,20 @@ fn in_progress() -> Refusal {
     Refusal::new(StatusCode::CONFLICT, "Sandbox state change in progress")
 }
 
-/// The answer to one request too many.
-pub(crate) fn too_many() -> Response {
-    with_status(
-        StatusCode::TOO_MANY_REQUESTS,
-        &json!({"statusCode": 429, "message": "Rate limit exceeded", "error": "Too Many Requests"}),
-    )
+/// An interval as the database takes it, which has 32 bits for it and no fractions.
+pub(crate) fn whole_minutes(value: &Value) -> Result<i64, Refusal> {
+    let number = value.as_f64().filter(|number| number.fract() == 0.0);
+    let fits = number.filter(|number| number.abs() < 2_147_483_648.0);
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "it has just been looked at"
+    )]
+    fits.map(|number| number as i64)
+        .ok_or_else(|| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"))
+}
+
+/// What is kept of an archive interval: at most 30 days, and 0 means as many.
+pub(crate) fn archive_minutes(wanted: i64) -> i64 {
+    const MOST: i64 = 43_200;
+    if wanted == 0 { MOST } else { wanted.min(MOST) }
 }

@@ -108,12 +108,12 @@ impl Shared {
 
     fn listed(&self, query: &Query, faults: &[During]) -> Result<Vec<Value>, Refusal> {
         let filter = Filter::parse(query)?;
-        let stale = faults.iter().find_map(|fault| match fault {
-            During::StaleList(stale) => Some(*stale),
-            During::CreateLeavesRow(_)
-            | During::CreateErrs(_)
-            | During::EndlessDelete
-            | During::DaemonDies(_) => None,
+        let stale = faults.iter().find_map(|fault| {
+            if let During::StaleList(stale) = fault {
+                Some(*stale)
+            } else {
+                None
+            }
         });
         let order_key = value(query, "sort").unwrap_or("lastActivityAt");
         let known = [
@@ -151,7 +151,7 @@ impl Shared {
         Ok(rows
             .into_iter()
             .map(|(row, shown)| {
-                let mut item = row.list_item(&self.clock, &self.toolbox);
+                let mut item = self.list_item(row);
                 item["state"] = json!(shown.state.wire());
                 item["desiredState"] = json!(shown.desired.wire());
                 item["name"] = json!(shown.name);

@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
+use super::outside::Outside;
 use super::session::Session;
 
 /// What a sandbox takes its home to be.
@@ -37,6 +38,8 @@ pub(crate) struct Place {
     pub(crate) calls: AtomicUsize,
     /// The daemon's sessions.
     pub(crate) sessions: Mutex<BTreeMap<String, Arc<Session>>>,
+    /// A network of its own, if it has one.
+    pub(crate) outside: Option<Outside>,
     groups: Mutex<Groups>,
     dead: watch::Sender<bool>,
 }
@@ -54,6 +57,7 @@ impl Place {
         root: PathBuf,
         env: BTreeMap<String, String>,
         missing: &[String],
+        outside: Option<Outside>,
     ) -> io::Result<Self> {
         let home = root.join("home");
         std::fs::create_dir_all(&home)?;
@@ -80,6 +84,7 @@ impl Place {
             environment,
             calls: AtomicUsize::new(0),
             sessions: Mutex::default(),
+            outside,
             groups: Mutex::default(),
             dead: watch::Sender::new(false),
         })
@@ -116,7 +121,10 @@ impl Place {
         variables: &BTreeMap<String, String>,
         output: (Stdio, Stdio),
     ) -> io::Result<Child> {
-        let mut command = Command::new(shell());
+        let mut command = match &self.outside {
+            Some(outside) => outside.command(shell()),
+            None => Command::new(shell()),
+        };
         let variables = self.environment.iter().chain(variables);
         command
             .env_clear()

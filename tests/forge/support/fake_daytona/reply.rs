@@ -1,11 +1,13 @@
 //! Answers: JSON, the two error envelopes, raw bytes, and bodies that break off.
 
+use std::io;
 use std::time::SystemTime;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::response::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use serde_json::{Value, json};
 
 use super::clock::timestamp;
@@ -15,6 +17,13 @@ use super::route::Call;
 /// What every path outside the API shows.
 pub(crate) const DASHBOARD: &str =
     "<!doctype html><html><head><title>Daytona</title></head><body></body></html>";
+
+/// What a throttler says.
+pub(crate) const THROTTLED: &str = "ThrottlerException: Too Many Requests";
+
+/// What the proxy in front of the toolboxes says when the API throttles its question about the key.
+pub(crate) const SPENT: &str = "authentication failed: validation error: 429 Too Many Requests: \
+    {\"statusCode\":429,\"message\":\"ThrottlerException: Too Many Requests\"}";
 
 /// A request that the server will not do.
 #[derive(Debug)]
@@ -105,7 +114,34 @@ pub(crate) fn canned(answer: Canned) -> Response {
 /// The same answer, whose body and connection end after so many bytes. A body that says its length keeps
 /// saying it.
 pub(crate) async fn truncated(response: Response, keep: usize) -> Response {
+    let (parts, kept) = head(response, keep).await;
+    let cut = futures::stream::once(async {
+        // The head must leave for the client before the connection is torn down.
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        Err(io::Error::from(io::ErrorKind::ConnectionReset))
+    });
+    Response::from_parts(parts, Body::from_stream(kept.chain(cut)))
+}
+
+/// The same answer, whose body goes no further than so many bytes and does not end.
+pub(crate) async fn stalled(response: Response, keep: usize) -> Response {
+    let (parts, kept) = head(response, keep).await;
+    let body = kept.chain(futures::stream::pending());
+    Response::from_parts(parts, Body::from_stream(body))
+}
+
+/// The head of an answer, and the first bytes of its body as a stream.
+async fn head(
+    response: Response,
+    keep: usize,
+) -> (Parts, impl Stream<Item = io::Result<Bytes>> + Send) {
     let (mut parts, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        parts
+            .headers
+            .entry(header::CONTENT_LENGTH)
+            .or_insert(length.into());
+    }
     let mut kept: Vec<u8> = Vec::new();
     let mut stream = body.into_data_stream();
     while kept.len() < keep
@@ -115,11 +151,5 @@ pub(crate) async fn truncated(response: Response, keep: usize) -> Response {
     }
     kept.truncate(keep);
     parts.headers.remove(header::TRANSFER_ENCODING);
-    let head = futures::stream::iter([Ok(Bytes::from(kept))]);
-    let cut = futures::stream::once(async {
-        // The head must leave for the client before the connection is torn down.
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
-    });
-    Response::from_parts(parts, Body::from_stream(head.chain(cut)))
+    (parts, futures::stream::iter([Ok(Bytes::from(kept))]))
 }

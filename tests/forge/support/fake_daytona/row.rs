@@ -100,6 +100,13 @@ pub(crate) struct Intervals {
     pub(crate) ttl: i64,
 }
 
+impl Intervals {
+    /// When its time to live ends, on the fake's clock.
+    fn ends(&self, created: Duration) -> Option<Duration> {
+        (self.ttl > 0).then(|| created + Duration::from_secs(60 * self.ttl.unsigned_abs()))
+    }
+}
+
 /// What a sandbox is made of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {
@@ -113,11 +120,50 @@ pub(crate) struct Size {
     pub(crate) gpu: u32,
 }
 
-/// A sandbox.
+/// What becomes of the box when its sandbox is deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Teardown {
+    /// It goes, so long afterwards.
+    Takes(Duration),
+    /// It stays, and the row becomes `error` with this reason after so long.
+    Fails(Duration, String),
+    /// It stays, and the row is `destroying` for ever.
+    Hangs,
+    /// It stays: nobody tells it to go.
+    NeverComes,
+}
+
+/// Where the deletion of a sandbox is, whatever its row says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deletion {
+    /// No delete was accepted.
+    NotAsked,
+    /// The box goes soon.
+    UnderWay,
+    /// The box runs on, though a delete was accepted: the plan had the teardown fail, hang or never come.
+    Unfinished,
+    /// The box is gone.
+    Done,
+}
+
+/// A sandbox: its row, and its box, which is what really runs and costs money.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) id: String,
     pub(crate) name: String,
+    /// The name that it was created with, which a delete does not change.
+    pub(crate) given_name: String,
+    /// Whether somebody else made it, who wants it to stay.
+    pub(crate) foreign: bool,
+    /// How a delete ends, where that is settled before it comes.
+    pub(crate) teardown: Option<Teardown>,
+    pub(crate) deletion: Deletion,
+    /// When the box goes.
+    pub(crate) box_goes: Option<Instant>,
+    /// When its network rules come into force; `None` is never.
+    pub(crate) rules_from: Option<Instant>,
+    /// When the proxy last asked the API for the caller's rights, on the fake's clock.
+    pub(crate) access_asked: Option<Duration>,
     pub(crate) target: String,
     pub(crate) user: String,
     pub(crate) snapshot: Option<String>,
@@ -146,9 +192,31 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Whether it costs money: neither gone nor going.
+    /// Whether its box runs and costs money, whatever the row says.
     pub(crate) fn is_alive(&self) -> bool {
+        self.deletion != Deletion::Done
+    }
+
+    /// Whether the row is neither gone nor going.
+    pub(crate) fn is_wanted(&self) -> bool {
         self.desired != Desired::Destroyed && self.state != State::Destroyed
+    }
+
+    /// Whether the row is one that failed and was deleted, which GET, DELETE and plain lists do not show.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.desired == Desired::Destroyed && self.state == State::Error
+    }
+
+    /// Whether the daemon is there for the proxy: a box that a failed teardown left answers still.
+    pub(crate) fn answers(&self) -> bool {
+        match self.deletion {
+            Deletion::NotAsked => {
+                self.state == State::Started
+                    || (self.state == State::Error && self.teardown == Some(Teardown::NeverComes))
+            }
+            Deletion::Unfinished => self.is_hidden(),
+            Deletion::UnderWay | Deletion::Done => false,
+        }
     }
 
     /// The state that a GET shows: what is to be destroyed is shown as going.
@@ -179,6 +247,11 @@ impl Row {
 
     /// Does the changes that are due. True when the sandbox's processes have to end with them.
     pub(crate) fn settle(&mut self, clock: &Clock, destroy: Duration) -> bool {
+        let gone = self.box_goes.is_some_and(|at| at <= Instant::now());
+        if gone {
+            self.box_goes = None;
+            self.deletion = Deletion::Done;
+        }
         let before = self.schedule.len();
         while let Some((at, state)) = self.schedule.front().copied()
             && at <= Instant::now()
@@ -190,12 +263,13 @@ impl Row {
             }
         }
         self.expire(clock, destroy)
+            || gone
             || (before > self.schedule.len() && self.state == State::Stopped)
     }
 
     /// Does what the intervals ask for. True when the sandbox's processes have to end.
     fn expire(&mut self, clock: &Clock, destroy: Duration) -> bool {
-        if !self.is_alive() {
+        if !self.is_wanted() {
             return false;
         }
         let now = clock.now();
@@ -204,9 +278,12 @@ impl Row {
             auto_stop,
             auto_archive: _,
             auto_delete,
-            ttl,
+            ttl: _,
         } = self.intervals;
-        let outlived = ttl > 0 && now >= self.created + minutes(ttl);
+        let outlived = self
+            .intervals
+            .ends(self.created)
+            .is_some_and(|end| now >= end);
         let stopped_long = self.state == State::Stopped
             && auto_delete >= 0
             && now >= self.updated + minutes(auto_delete);
@@ -215,8 +292,8 @@ impl Row {
             && self.place.calls.load(Ordering::SeqCst) == 0
             && now >= self.active + minutes(auto_stop);
         if outlived || stopped_long || (idle && auto_delete == 0) {
-            self.destroy(clock, destroy, false);
-            return true;
+            self.destroy(clock, Teardown::Takes(destroy));
+            return !self.is_alive();
         }
         if idle {
             self.desired = Desired::Stopped;
@@ -225,26 +302,54 @@ impl Row {
         idle
     }
 
-    /// Begins its destruction, which renames it and takes so long, or for ever.
-    pub(crate) fn destroy(&mut self, clock: &Clock, takes: Duration, endless: bool) {
+    /// Begins its destruction, which renames it.
+    pub(crate) fn destroy(&mut self, clock: &Clock, teardown: Teardown) {
         let now = Instant::now();
         self.desired = Desired::Destroyed;
-        self.name = format!("DESTROYED_{}_{}", self.name, milliseconds());
+        self.name = format!("DESTROYED_{}_{}", self.given_name, milliseconds());
         self.updated = clock.now();
         self.remember();
         self.schedule.clear();
-        // A failed one keeps its state, and is hidden, until it is really gone.
-        if self.state != State::Error {
-            self.schedule
-                .push_back((now + takes / 2, State::Destroying));
-        }
-        if !endless {
-            self.schedule.push_back((now + takes, State::Destroyed));
+        self.deletion = Deletion::Unfinished;
+        // A failed one keeps its state, and is hidden from now on.
+        let failed = self.state == State::Error;
+        let mut then = |after: Duration, state| {
+            if !failed {
+                self.schedule.push_back((now + after, state));
+            }
+        };
+        match teardown {
+            Teardown::Takes(time) => {
+                then(time / 2, State::Destroying);
+                then(time, State::Destroyed);
+                self.box_goes = Some(now + time);
+                self.deletion = if time.is_zero() {
+                    Deletion::Done
+                } else {
+                    Deletion::UnderWay
+                };
+            }
+            Teardown::Fails(time, reason) => {
+                then(time / 2, State::Destroying);
+                then(time, State::Error);
+                self.error_reason = Some(reason);
+            }
+            Teardown::Hangs => then(Duration::ZERO, State::Destroying),
+            Teardown::NeverComes => {}
         }
     }
 
+    /// When its time to live ends, as the wire writes it; null for never.
+    pub(crate) fn destroyed_at(&self, clock: &Clock) -> Value {
+        json!(
+            self.intervals
+                .ends(self.created)
+                .map(|end| clock.stamp(end))
+        )
+    }
+
     /// The whole object, as create, get, delete and the others answer it.
-    pub(crate) fn json(&self, clock: &Clock, toolbox: &str) -> Value {
+    pub(crate) fn json(&self, clock: &Clock, toolbox: Option<&str>) -> Value {
         let mut object = self.list_item(clock, toolbox);
         object["state"] = json!(self.shown().wire());
         object["env"] = json!(self.env);
@@ -257,7 +362,7 @@ impl Row {
     }
 
     /// What a list shows of it, with the stored state.
-    pub(crate) fn list_item(&self, clock: &Clock, toolbox: &str) -> Value {
+    pub(crate) fn list_item(&self, clock: &Clock, toolbox: Option<&str>) -> Value {
         let mut item = json!({
             "id": self.id,
             "organizationId": super::ORGANIZATION,
@@ -284,8 +389,10 @@ impl Row {
             "sandboxClass": "container",
             "daemonVersion": super::VERSION,
             "runnerId": "fake-runner",
-            "toolboxProxyUrl": toolbox,
         });
+        if let Some(toolbox) = toolbox {
+            item["toolboxProxyUrl"] = json!(toolbox);
+        }
         if self.state == State::Error {
             item["errorReason"] = json!(self.error_reason);
         }

@@ -1,29 +1,22 @@
 //! From a connection to an answer: the book, the faults, the keys, the limits, and the call itself.
 
-use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::connect_info::Connected;
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{ConnectInfo, FromRequestParts, Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
-use axum::serve::{IncomingStream, Listener};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use futures::StreamExt;
+use tokio::net::TcpListener;
 
 use super::ORGANIZATION;
 use super::estate::{Seen, Shared, lock};
 use super::fault::{After, Before, During};
-use super::lifecycle::too_many;
-use super::reply::{DASHBOARD, Refusal, canned, truncated};
+use super::line::{End, Lines};
+use super::reply::{DASHBOARD, Refusal, THROTTLED, canned, stalled, truncated};
 use super::route::{Call, Route};
 
 /// The largest request body: 256 MiB.
@@ -52,22 +45,35 @@ impl Asked {
 
 /// Serves until the runtime ends.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    let lines = Lines::new(listener, shared.options.idle);
     let service = Router::new()
         .fallback(handle)
         .with_state(shared)
-        .into_make_service_with_connect_info::<Scissors>();
-    drop(axum::serve(Lines(listener), service).await);
+        .into_make_service_with_connect_info::<End>();
+    drop(axum::serve(lines, service).await);
 }
 
 async fn handle(
     State(shared): State<Arc<Shared>>,
-    ConnectInfo(scissors): ConnectInfo<Scissors>,
+    ConnectInfo(end): ConnectInfo<End>,
     request: Request,
 ) -> Response {
+    let under_way = end.begin();
     let (mut parts, body) = request.into_parts();
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
         .await
         .ok();
+    if upgrade.is_some() {
+        end.keep_open();
+    }
+    let call = Call::parse(&parts.method, parts.uri.path());
+    let faults = lock(&shared.plan).faults(call.route, &parts.method, parts.uri.path());
+    let unread = |fault: &Before| matches!(fault, Before::Unread);
+    let body = if faults.before.iter().any(unread) {
+        Body::empty()
+    } else {
+        body
+    };
     let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
@@ -80,17 +86,15 @@ async fn handle(
         body,
         upgrade,
     };
-    let call = Call::parse(&asked.method, asked.uri.path());
     let entry = shared.record(&call, &asked);
-    let faults = lock(&shared.plan).faults(call.route, &asked.method, asked.uri.path());
     tokio::time::sleep(shared.options.latency).await;
     let mut answer = None;
     for fault in faults.before {
         match fault {
             Before::Delay(time) => tokio::time::sleep(time).await,
             Before::Answer(instead) => answer = Some(canned(instead)),
-            Before::Drop => return scissors.cut(),
-            Before::Hang => std::future::pending().await,
+            Before::Drop => return end.cut(),
+            Before::Hang | Before::Unread => std::future::pending().await,
             Before::Together(all) => {
                 all.wait().await;
             }
@@ -98,20 +102,31 @@ async fn handle(
     }
     let mut answer = match answer {
         Some(answer) => answer,
-        None => shared.answer(&call, asked, &faults.during).await,
+        None => shared.answer(&call, asked, end.peer, &faults.during).await,
     };
     for fault in faults.after {
         match fault {
             After::Answer(instead) => answer = canned(instead),
-            After::Drop => return scissors.cut(),
+            After::Drop => return end.cut(),
             After::Hang => std::future::pending().await,
             After::Truncate(keep) => answer = truncated(answer, keep).await,
+            After::Stall(keep) => answer = stalled(answer, keep).await,
         }
     }
     if let Some(seen) = lock(&shared.book).get_mut(entry) {
         seen.status = Some(answer.status().as_u16());
     }
-    answer
+    if answer.body().size_hint().exact().is_some() {
+        return answer;
+    }
+    // A body that comes in pieces keeps its connection from being idle until it ends.
+    answer.map(|body| {
+        let pieces = body.into_data_stream();
+        Body::from_stream(pieces.map(move |piece| {
+            let _held = &under_way;
+            piece
+        }))
+    })
 }
 
 impl Shared {
@@ -149,7 +164,13 @@ impl Shared {
         book.len() - 1
     }
 
-    async fn answer(self: &Arc<Self>, call: &Call, asked: Asked, faults: &[During]) -> Response {
+    async fn answer(
+        self: &Arc<Self>,
+        call: &Call,
+        asked: Asked,
+        peer: IpAddr,
+        faults: &[During],
+    ) -> Response {
         if call.route == Route::Dashboard {
             return Html(DASHBOARD).into_response();
         }
@@ -160,18 +181,25 @@ impl Shared {
                 .await
                 .unwrap_or_else(|refusal| refusal.answer(call, &method, &path));
         }
-        if call.route != Route::Config
-            && let Err(refusal) = self.authenticate(&asked)
-        {
-            return refusal.answer(call, &method, &path);
-        }
-        let verdict = lock(&self.throttles).count(call.route, self.clock.now());
-        let mut answer = if verdict.refused {
-            too_many()
+        let now = self.clock.now();
+        let locked_out = lock(&self.throttles).locked_out(peer, now);
+        let (mut answer, verdict) = if let Some(verdict) = locked_out {
+            (throttled(call, &method, &path), verdict)
         } else {
-            self.api_answer(call, &asked, faults)
-                .await
-                .unwrap_or_else(|refusal| refusal.answer(call, &method, &path))
+            let with = match self.authenticate(&asked) {
+                Err(_) if call.route == Route::Config => Credentials::None,
+                Err(refusal) => return self.refuse(refusal, call, &method, peer, &path),
+                Ok(with) => with,
+            };
+            let verdict = lock(&self.throttles).count(call.route, now);
+            if verdict.refused {
+                (throttled(call, &method, &path), verdict)
+            } else {
+                let answer = self.api_answer(call, &asked, with, faults).await;
+                let answer = answer
+                    .unwrap_or_else(|refusal| self.refuse(refusal, call, &method, peer, &path));
+                (answer, verdict)
+            }
         };
         for (name, value) in verdict.headers {
             if let (Ok(name), Ok(value)) =
@@ -183,20 +211,33 @@ impl Shared {
         answer
     }
 
-    /// Whether the key, or the token with its organization, is right.
-    fn authenticate(&self, asked: &Asked) -> Result<(), Refusal> {
+    /// The answer to a call that is refused. A failed authentication is counted.
+    fn refuse(
+        &self,
+        refusal: Refusal,
+        call: &Call,
+        method: &Method,
+        peer: IpAddr,
+        path: &str,
+    ) -> Response {
+        let answer = refusal.answer(call, method, path);
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            lock(&self.throttles).count_failure(peer, self.clock.now());
+        }
+        answer
+    }
+
+    /// What came, when the key, or the token with its organization, is right.
+    fn authenticate(&self, asked: &Asked) -> Result<Credentials, Refusal> {
         let given = asked.header("authorization").strip_prefix("Bearer ");
         if given == Some(self.options.api_key.as_str()) {
-            return Ok(());
+            return Ok(Credentials::Key);
         }
         if given.is_none() || given != self.options.jwt.as_deref() {
-            return Err(Refusal::new(
-                StatusCode::UNAUTHORIZED,
-                "Invalid credentials",
-            ));
+            return Err(invalid_credentials());
         }
         if asked.header("x-daytona-organization-id") == ORGANIZATION {
-            Ok(())
+            Ok(Credentials::Token)
         } else {
             Err(Refusal::new(StatusCode::FORBIDDEN, "Forbidden resource"))
         }
@@ -204,30 +245,32 @@ impl Shared {
 
     /// Whether the proxy in front of the toolboxes lets the request through.
     pub(crate) fn authenticate_at_proxy(&self, asked: &Asked) -> Result<(), Refusal> {
-        self.authenticate(asked).map_err(|_| unknown_at_proxy())
+        let authentic = self.authenticate(asked).map_err(|_| unknown_at_proxy());
+        authentic.map(drop)
     }
 
     async fn api_answer(
         &self,
         call: &Call,
         asked: &Asked,
+        with: Credentials,
         faults: &[During],
     ) -> Result<Response, Refusal> {
         match call.route {
-            Route::Create => self.create(&asked.body, faults).await,
+            Route::Create => self.create(asked, faults).await,
             Route::List => self.list(&asked.query, faults),
             Route::ListPages => self.list_pages(&asked.query, faults),
             Route::Get => self.get(&call.sandbox),
             Route::Delete => self.delete(&call.sandbox, faults),
             Route::Start => self.start(&call.sandbox).await,
-            Route::Stop => self.stop(&call.sandbox),
+            Route::Stop => self.stop(&call.sandbox, faults),
             Route::Labels => self.set_labels(&call.sandbox, &asked.body),
             Route::Interval => self.set_interval(&call.sandbox, call.part(0), call.part(1)),
             Route::LastActivity => self.touch(&call.sandbox),
             Route::ToolboxUrl => self.toolbox_url(&call.sandbox),
             Route::Config => Ok(self.config()),
-            Route::CurrentKey => Ok(self.current_key()),
-            Route::Usage => self.account_usage(&call.sandbox),
+            Route::CurrentKey => self.current_key(with),
+            Route::Usage => self.account_usage(&call.sandbox, with),
             Route::Execute
             | Route::CreateSession
             | Route::ListSessions
@@ -267,87 +310,33 @@ pub(crate) fn unknown_at_proxy() -> Refusal {
     )
 }
 
-/// Accepts connections that can be cut.
-struct Lines(TcpListener);
+/// The answer to one request too many.
+fn throttled(call: &Call, method: &Method, path: &str) -> Response {
+    Refusal::new(StatusCode::TOO_MANY_REQUESTS, THROTTLED).answer(call, method, path)
+}
 
-impl Listener for Lines {
-    type Io = Line;
-    type Addr = SocketAddr;
+/// What a caller has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Credentials {
+    /// Nothing that is right.
+    None,
+    /// The API key.
+    Key,
+    /// The JWT, with the organization.
+    Token,
+}
 
-    async fn accept(&mut self) -> (Line, SocketAddr) {
-        loop {
-            if let Ok((stream, address)) = self.0.accept().await {
-                drop(stream.set_nodelay(true));
-                let scissors = Scissors(Arc::default());
-                return (Line { stream, scissors }, address);
-            }
-            // Out of file descriptors, most likely: some connection will end.
-            tokio::time::sleep(Duration::from_millis(20)).await;
+impl Credentials {
+    /// Refuses all others, as if they were wrong.
+    pub(crate) fn must_be(self, wanted: Self) -> Result<(), Refusal> {
+        if self == wanted {
+            Ok(())
+        } else {
+            Err(invalid_credentials())
         }
     }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
 }
 
-/// Cuts its connection: nothing more is written to it.
-#[derive(Debug, Clone)]
-struct Scissors(Arc<AtomicBool>);
-
-impl Scissors {
-    fn cut(&self) -> Response {
-        self.0.store(true, Ordering::SeqCst);
-        Response::new(Body::empty())
-    }
-}
-
-impl Connected<IncomingStream<'_, Lines>> for Scissors {
-    fn connect_info(stream: IncomingStream<'_, Lines>) -> Self {
-        stream.io().scissors.clone()
-    }
-}
-
-struct Line {
-    stream: TcpStream,
-    scissors: Scissors,
-}
-
-impl Line {
-    fn check(&self) -> io::Result<()> {
-        if self.scissors.0.load(Ordering::SeqCst) {
-            return Err(io::ErrorKind::ConnectionReset.into());
-        }
-        Ok(())
-    }
-}
-
-impl AsyncRead for Line {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Line {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.check()?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check()?;
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
+fn invalid_credentials() -> Refusal {
+    Refusal::new(StatusCode::UNAUTHORIZED, "Invalid credentials")
 }

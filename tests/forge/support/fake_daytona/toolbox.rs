@@ -11,11 +11,14 @@ use super::estate::{Shared, lock};
 use super::execute::execute;
 use super::fault::During;
 use super::place::{HOME, Place};
-use super::reply::{Refusal, json_ok};
+use super::reply::{Refusal, SPENT, json_ok};
 use super::route::{Call, Route};
-use super::row::State;
+use super::row::Row;
 use super::server::{Asked, unknown_at_proxy};
 use super::{files, logs, session, transfer};
+
+/// How long the proxy remembers that a caller may reach a sandbox.
+const ACCESS_IS_KNOWN: Duration = Duration::from_secs(120);
 
 impl Shared {
     /// Answers a call to a sandbox's daemon.
@@ -29,12 +32,8 @@ impl Shared {
         let counts = asked.header("x-daytona-skip-last-activity-update") != "true";
         let place = self.reach(&call.sandbox, counts)?;
         for fault in faults {
-            match fault {
-                During::DaemonDies(after) => self.kill_daemon_after(&place, *after),
-                During::CreateLeavesRow(_)
-                | During::CreateErrs(_)
-                | During::EndlessDelete
-                | During::StaleList(_) => {}
+            if let During::DaemonDies(after) = fault {
+                self.kill_daemon_after(&place, *after);
             }
         }
         let _under_way = counts.then(|| place.call());
@@ -57,13 +56,14 @@ impl Shared {
         }
         let row = estate.rows.iter_mut().find(|row| row.id == id);
         let row = row.ok_or_else(unknown_at_proxy)?;
-        if !row.is_alive() {
+        self.ask_for_access(row)?;
+        if !row.is_wanted() && !row.answers() {
             return Err(Refusal::new(
                 StatusCode::NOT_FOUND,
                 "sandbox container not found",
             ));
         }
-        if row.state != State::Started {
+        if !row.answers() {
             return Err(Refusal::bad(
                 "failed to resolve container IP. Is the Sandbox started?",
             ));
@@ -72,6 +72,23 @@ impl Shared {
             row.active = self.clock.now();
         }
         Ok(Arc::clone(&row.place))
+    }
+
+    /// The proxy's question to the API whether the caller may reach a sandbox: it spends the account's general
+    /// budget, at first use and every two minutes.
+    fn ask_for_access(&self, row: &mut Row) -> Result<(), Refusal> {
+        let now = self.clock.now();
+        if row
+            .access_asked
+            .is_some_and(|at| now < at + ACCESS_IS_KNOWN)
+        {
+            return Ok(());
+        }
+        if lock(&self.throttles).count_access(now) {
+            return Err(Refusal::new(StatusCode::UNAUTHORIZED, SPENT));
+        }
+        row.access_asked = Some(now);
+        Ok(())
     }
 
     fn note_activity(&self, id: &str) {
