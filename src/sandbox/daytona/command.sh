@@ -120,58 +120,91 @@ exists() {
 
 end= code=0 took=0 reason=- checked=no
 
-# What connections can be tried with.
-tool=
-for name in bash python3 curl nc perl; do
-  if [ -n "$addresses" ] && exists "$name"; then
-    tool=$name
-    break
-  fi
-done
-
-connect() {
-  host=${1%:*} port=${1##*:}
-  case $tool in
-    bash) bash -c ': <>"/dev/tcp/$1/$2"' bash "$host" "$port" ;;
+# Tries to connect to an address with one program: 0 when that worked, 7 when it did not, else when the
+# program is of no use.
+attempt() {
+  case $1 in
+    bash)
+      said=$(bash -c ': <>"/dev/tcp/$1/$2"' bash "$2" "$3" 2>&1) && return 0
+      case $said in
+        *onnect*) return 7 ;;
+      esac
+      return 9
+      ;;
     python3)
-      python3 -c 'import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 3)' \
-        "$host" "$port"
+      python3 -c 'import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), 3)
+except OSError:
+    sys.exit(7)' "$2" "$3"
       ;;
     curl)
       # Other servers than of HTTP may never answer: what counts is that there was a connection.
-      case $(curl -s -o /dev/null --noproxy '*' -m 3 -w '%{time_connect}' "http://$host:$port/") in
-        *[1-9]*) ;;
-        *) return 1 ;;
+      said=$(curl -s -o /dev/null --noproxy '*' -m 3 -w '%{time_connect}' "http://$2:$3/")
+      failed=$?
+      case $said in
+        *[1-9]*) return 0 ;;
       esac
+      case $failed in
+        7 | 28) return 7 ;;
+      esac
+      return 9
       ;;
-    nc) nc -w 2 "$host" "$port" ;;
     perl)
-      perl -MIO::Socket::INET -e \
-        'exit !IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => $ARGV[1], Timeout => 3)' \
-        "$host" "$port"
+      perl -e 'eval { require IO::Socket::INET; 1 } or exit 9;
+        exit(IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => $ARGV[1], Timeout => 3) ? 0 : 7)' \
+        "$2" "$3"
+      ;;
+    nc)
+      nc -w 2 "$2" "$3" && return 0
+      return 7
       ;;
   esac
 }
 
+# The same with the first program that is of use.
+connect() {
+  for tool in bash python3 curl perl nc; do
+    if exists "$tool"; then
+      attempt "$tool" "${1%:*}" "${1##*:}"
+      case $? in
+        0) return 0 ;;
+        7) return 7 ;;
+      esac
+    fi
+  done
+  return 9
+}
+
+lines() {
+  if [ -e "$1" ]; then wc -l <"$1"; else echo 0; fi
+}
+
 # Whether any of the addresses can be reached. What is dropped on the way is not answered at all.
 reaches_out() {
-  rm -rf "$run/tried" "$run/reached"
+  rm -rf "$run/reached" "$run/refused" "$run/useless"
   count=0 pids=
   for address in $addresses; do
     {
-      connect "$address" && : >"$run/reached"
-      echo >>"$run/tried"
+      connect "$address"
+      case $? in
+        0) echo >>"$run/reached" ;;
+        7) echo >>"$run/refused" ;;
+        *) echo >>"$run/useless" ;;
+      esac
     } </dev/null >/dev/null 2>&1 &
     pids="$pids $!"
     count=$((count + 1))
   done
-  looks=40
+  # A program may start slowly on a busy machine; and one of them has no limit of its own.
+  looks=100
   until [ -e "$run/reached" ] || [ "$looks" = 0 ]; do
-    if [ -e "$run/tried" ] && [ "$(wc -l <"$run/tried")" -ge "$count" ]; then break; fi
+    if [ $(($(lines "$run/refused") + $(lines "$run/useless"))) -ge "$count" ]; then break; fi
     nap 0.05
     looks=$((looks - 1))
   done
   kill -s KILL $pids 2>/dev/null
+  if [ "$(lines "$run/useless")" -ge "$count" ]; then checked=unable; fi
   [ -e "$run/reached" ]
 }
 
@@ -179,10 +212,6 @@ reaches_out() {
 # waited for.
 cut_off() {
   if [ -z "$addresses" ]; then return 0; fi
-  if [ -z "$tool" ]; then
-    checked=unable
-    return 0
-  fi
   checked=yes
   while reaches_out; do
     if [ "$grace" -le 0 ]; then return 1; fi

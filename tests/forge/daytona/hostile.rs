@@ -17,10 +17,11 @@ fn killing(test: &str) -> String {
     )
 }
 
-/// What has the text of the program that watches over commands, or of the one that starts it.
-const KEEPER: &str = "grep -qsF 'Runs one command in the sandbox' $one/cmdline && \
-                      ! grep -qsF 'Starts the keeper' $one/cmdline";
-const STARTER: &str = "grep -qsF 'Starts the keeper' $one/cmdline";
+/// What has the text of the program that watches over commands, or of the one that starts it. The patterns
+/// do not match themselves, for this text is an argument of both.
+const KEEPER: &str = "grep -qs 'Runs one comman[d]' $one/cmdline && \
+                      ! grep -qs 'Starts the keepe[r]' $one/cmdline";
+const STARTER: &str = "grep -qs 'Starts the keepe[r]' $one/cmdline";
 
 async fn ends(setup: &Setup, text: &str) -> (CommandEnd, Printed, Home, Collected) {
     let sandbox = setup.sandbox().await;

@@ -41,16 +41,29 @@ fn spec(setup: &Setup, network: Network) -> SandboxSpec {
 /// With each of the programs that it can be tried with.
 #[tokio::test]
 async fn nothing_is_started_until_the_network_is_shut() {
-    for missing in [&[][..], &["bash"], &["bash", "python3"], &["bash", "python3", "curl"]] {
+    for missing in [
+        &[][..],
+        &["bash"],
+        &["bash", "python3"],
+        &["bash", "python3", "curl"],
+    ] {
         let (listener, egress) = listen();
         let setup = setup(egress, missing);
-        let sandbox = setup.daytona.create(&spec(&setup, Network::Block)).await.unwrap();
+        let sandbox = setup
+            .daytona
+            .create(&spec(&setup, Network::Block))
+            .await
+            .unwrap();
         // The rules come late.
         let shut = tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(700)).await;
             drop(listener);
         });
-        let text = format!("exec 2>/dev/null; if : <>/dev/tcp/{}/{}; then echo open; else echo shut; fi", egress.ip(), egress.port());
+        let text = format!(
+            "exec 2>/dev/null; if : <>/dev/tcp/{}/{}; then echo open; else echo shut; fi",
+            egress.ip(),
+            egress.port()
+        );
         let mut command = shell("");
         command.programs = vec![vec!["/bin/bash".to_owned(), "-c".to_owned(), text]];
         for _ in 0..2 {
@@ -72,10 +85,17 @@ async fn a_sandbox_that_stays_open_is_lost_before_the_candidate_is_started() {
     let setup = setup(egress, &[]);
     let outside = Network::Allow(vec!["10.0.0.0/8".to_owned()]);
     let sandbox = setup.daytona.create(&spec(&setup, outside)).await.unwrap();
-    let result = sandbox.run(&shell("echo x >ran"), &mut Printed::default()).await;
+    let result = sandbox
+        .run(&shell("echo x >ran"), &mut Printed::default())
+        .await;
     let error = result.expect_err("it is open");
     assert_eq!(error.kind, ErrorKind::Server, "{error}");
-    assert!(error.message.contains("nothing of the candidate was started"), "{error}");
+    assert!(
+        error
+            .message
+            .contains("nothing of the candidate was started"),
+        "{error}"
+    );
     let home = setup.fake.home(sandbox.id().as_str()).unwrap();
     assert!(!home.join("ran").exists());
     setup.delete(sandbox.as_ref()).await;
@@ -85,7 +105,11 @@ async fn a_sandbox_that_stays_open_is_lost_before_the_candidate_is_started() {
 async fn what_could_not_be_checked_is_said() {
     let tools = ["bash", "python3", "curl", "nc", "perl"];
     for (network, missing, said) in [
-        (Network::Block, &tools[..], "no network (unchecked: the image has no bash"),
+        (
+            Network::Block,
+            &tools[..],
+            "no network (unchecked: the image has no bash",
+        ),
         (
             Network::Allow(vec!["127.0.0.0/8".to_owned()]),
             &[],
@@ -96,9 +120,16 @@ async fn what_could_not_be_checked_is_said() {
         let (_listener, egress) = listen();
         let setup = setup(egress, missing);
         let sandbox = setup.daytona.create(&spec(&setup, network)).await.unwrap();
-        let result = sandbox.run(&shell("exit 0"), &mut Printed::default()).await.unwrap();
+        let result = sandbox
+            .run(&shell("exit 0"), &mut Printed::default())
+            .await
+            .unwrap();
         assert_eq!(result.end, CommandEnd::Exited(0));
-        assert!(sandbox.isolation().contains(said), "{}", sandbox.isolation());
+        assert!(
+            sandbox.isolation().contains(said),
+            "{}",
+            sandbox.isolation()
+        );
         setup.delete(sandbox.as_ref()).await;
     }
 }
