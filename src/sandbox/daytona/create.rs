@@ -12,6 +12,7 @@ use super::client::Failed;
 use super::place::DaytonaSandbox;
 use super::retry::{self, Backoff};
 use super::toolbox::Toolbox;
+use super::usage::{self, Size};
 use super::wire::{SandboxRow, State};
 use super::{Daytona, spec};
 use crate::name::SandboxId;
@@ -30,7 +31,17 @@ impl Daytona {
             .map_err(|why| SandboxError::new(ErrorKind::Invalid, CREATE, why))?;
         let row = match self.client.create(&body).await {
             Ok(row) => row,
-            Err(failed) => self.resolve(spec, failed).await?,
+            Err(mut failed) => {
+                let error = &mut failed.error;
+                if error.kind == ErrorKind::Quota
+                    && usage::never_fits(Size::of(&self.options.source), &error.message)
+                {
+                    error.kind = ErrorKind::Invalid;
+                    let hint = "not even one such sandbox fits into the account's pool: ask for a smaller one";
+                    error.hint = Some(hint.to_owned());
+                }
+                self.resolve(spec, failed).await?
+            }
         };
         let row = self.started(row, began).await?;
         let proxy = match &row.toolbox_proxy_url {
@@ -42,7 +53,7 @@ impl Daytona {
         Ok(Box::new(DaytonaSandbox::new(
             id,
             layout(&row.id),
-            isolation(&row, spec),
+            isolation(&row, spec, body.ttl_minutes),
             toolbox,
             &spec.network,
             &self.options,
@@ -202,12 +213,19 @@ fn layout(id: &str) -> Layout {
     }
 }
 
-fn isolation(row: &SandboxRow, spec: &SandboxSpec) -> String {
+fn isolation(row: &SandboxRow, spec: &SandboxSpec, ttl_minutes: u64) -> String {
     let class = row.sandbox_class.as_deref().unwrap_or("container");
     let network = match &spec.network {
         Network::Open => "network as the account allows",
         Network::Block => "no network",
         Network::Allow(_) => "listed networks only",
     };
-    format!("Daytona {}, {network}", crate::plain::short(class, 40))
+    let expiry = match spec::ttl_taken(row, ttl_minutes, jiff::Timestamp::now()) {
+        spec::Ttl::Taken | spec::Ttl::Untold => "",
+        spec::Ttl::NotTaken => ", without the time to live that was asked for",
+    };
+    format!(
+        "Daytona {}, {network}{expiry}",
+        crate::plain::short(class, 40)
+    )
 }

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use super::DaytonaOptions;
-use super::wire::{BuildInfo, CreateSandbox};
+use super::wire::{BuildInfo, CreateSandbox, SandboxRow};
 use crate::sandbox::{Network, SandboxSpec};
 
 /// Says that a sandbox is forge's.
@@ -177,6 +177,36 @@ fn expiry(lifetime: Duration, idle: Option<Duration>) -> (u64, u64) {
     (stop.min(LONGEST), ttl.min(LONGEST))
 }
 
+/// What a row says of the time to live that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ttl {
+    /// The sandbox ends by itself, no later than asked.
+    Taken,
+    /// It does not, or later.
+    NotTaken,
+    /// Older servers do not tell.
+    Untold,
+}
+
+/// How late a server's clock may be.
+const SLACK: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
+
+/// Compares what was asked for with what a row tells.
+pub(crate) fn ttl_taken(row: &SandboxRow, minutes: u64, now: jiff::Timestamp) -> Ttl {
+    let Some(told) = &row.auto_destroy_at else {
+        return Ttl::Untold;
+    };
+    let end = told
+        .as_deref()
+        .and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let minutes = i64::try_from(minutes).unwrap_or(i64::MAX / 60);
+    let asked = jiff::SignedDuration::from_mins(minutes);
+    match end {
+        Some(end) if end.duration_since(now) <= asked + SLACK => Ttl::Taken,
+        Some(_) | None => Ttl::NotTaken,
+    }
+}
+
 /// The body of the create.
 ///
 /// # Errors
@@ -333,6 +363,22 @@ mod tests {
             "as the user says, but it lives long enough"
         );
         assert_eq!(idle(3600), (60, 75));
+    }
+
+    #[test]
+    fn a_time_to_live_that_was_not_taken_is_noticed_where_it_is_told() {
+        let now: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        for (told, expected) in [
+            ("", Ttl::Untold),
+            (r#","autoDestroyAt":null"#, Ttl::NotTaken),
+            (r#","autoDestroyAt":"soon""#, Ttl::NotTaken),
+            (r#","autoDestroyAt":"2026-01-01T00:30:00.000Z""#, Ttl::Taken),
+            (r#","autoDestroyAt":"2026-01-01T00:10:00Z""#, Ttl::Taken),
+            (r#","autoDestroyAt":"2026-01-01T03:00:00Z""#, Ttl::NotTaken),
+        ] {
+            let row: SandboxRow = serde_json::from_str(&format!(r#"{{"id":"a"{told}}}"#)).unwrap();
+            assert_eq!(ttl_taken(&row, 30, now), expected, "{told}");
+        }
     }
 
     #[test]

@@ -117,6 +117,15 @@ pub(crate) struct SandboxRow {
     pub(crate) sandbox_class: Option<String>,
     #[serde(default)]
     pub(crate) toolbox_proxy_url: Option<String>,
+    /// When it ends whatever happens, as an ISO time. Older servers have no such field; newer ones have null in
+    /// it when that is never.
+    #[serde(default, deserialize_with = "told")]
+    pub(crate) auto_destroy_at: Option<Option<String>>,
+}
+
+/// A field that is there, even if with null in it.
+fn told<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 impl SandboxRow {
