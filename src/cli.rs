@@ -150,12 +150,12 @@ struct RunArgs {
     require_daytona: Option<bool>,
     /// Trials per candidate and objective [default: the objective's, else 1]
     #[arg(short = 'k', long, value_name = "N", env = "FORGE_REPEAT",
-          value_parser = clap::value_parser!(u32).range(1..=1000))]
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(forge::objective::yaml::MAX_REPEAT)))]
     repeat: Option<u32>,
     /// Sandboxes at once [default: the machine's cores; 10 on Daytona]
     #[arg(short, long, value_name = "N", env = "FORGE_JOBS",
-          value_parser = clap::value_parser!(u16).range(1..=1000))]
-    jobs: Option<u16>,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(forge::project::MAX_JOBS)))]
+    jobs: Option<u32>,
     /// Limit of every run phase, for example 90s
     #[arg(long, value_name = "DURATION", env = "FORGE_TIMEOUT", value_parser = duration)]
     timeout: Option<Duration>,

@@ -586,6 +586,9 @@ pub struct Cleanup {
     pub kept: Vec<SandboxId>,
     /// Those that could not be confirmed gone, with the last error.
     pub unconfirmed: Vec<Undeleted>,
+    /// Why the provider could not list at the end what it has of this run, if it could not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlisted: Option<String>,
 }
 
 /// A sandbox that could not be confirmed gone.

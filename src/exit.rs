@@ -167,6 +167,7 @@ mod tests {
             deleted: 2,
             kept: Vec::new(),
             unconfirmed: vec![undeleted; unconfirmed],
+            unlisted: None,
         })
     }
 

@@ -488,6 +488,7 @@ mod tests {
                     id: None,
                     error: "boom".to_owned(),
                 }],
+                unlisted: None,
             }),
             EventKind::RunFinished { took_ms: 1500 },
         ]

@@ -19,7 +19,7 @@ use crate::yaml::MAX_YAML_BYTES;
 use crate::yaml::decode::{Value, document};
 
 /// The most sandboxes at once that may be asked for.
-pub const MAX_JOBS: u32 = 1000;
+pub const MAX_JOBS: u32 = 10_000;
 
 const KEYS: [&str; 16] = [
     "jobs",

@@ -64,6 +64,7 @@ pub async fn rescore(
         provider,
         run,
         Ledger::nowhere(),
+        1,
         stopping,
         Patience::default(),
     )

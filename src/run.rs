@@ -112,6 +112,7 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
         Arc::clone(&run.provider),
         run.plan.run,
         ledger,
+        run.plan.jobs,
         told,
         Patience::default(),
     )?;

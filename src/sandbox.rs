@@ -380,13 +380,19 @@ pub trait Sandbox: Send + Sync + fmt::Debug {
     ) -> BoxFuture<'a, Result<Collected, SandboxError>>;
 }
 
-/// What a delete call achieved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deletion {
-    /// It is gone, or the provider has bound itself to destroying it.
-    Confirmed,
-    /// The provider took the request, but forge must look again.
-    Requested,
+/// How far the end of a sandbox is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Presence {
+    /// It is there, and nobody has bound himself to destroying it.
+    Alive,
+    /// The provider has bound itself to destroying it, and has not yet.
+    Ending,
+    /// It was seen destroyed.
+    Gone,
+    /// The provider does not know it. Gone, unless the provider hides it: its list tells.
+    Absent,
+    /// Its destruction failed, and the provider does not try again: it may run on. With the reason.
+    Hidden(String),
 }
 
 /// A sandbox as the provider lists it.
@@ -396,6 +402,79 @@ pub struct Listed {
     pub id: SandboxId,
     /// Its name.
     pub name: SandboxName,
+    /// How far its end is.
+    pub presence: Presence,
+}
+
+/// What may exist after a create that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remains {
+    /// Nothing: the create itself was refused, or never left.
+    Nothing,
+    /// Perhaps a sandbox, with its id where that is known.
+    Maybe(Option<SandboxId>),
+}
+
+/// A create that failed: why, and what may exist all the same.
+#[derive(Debug)]
+pub struct CreateFailed {
+    /// Why.
+    pub error: SandboxError,
+    /// What may exist.
+    pub remains: Remains,
+}
+
+impl CreateFailed {
+    /// A failure after which nothing exists.
+    #[must_use]
+    pub const fn nothing(error: SandboxError) -> Self {
+        Self {
+            error,
+            remains: Remains::Nothing,
+        }
+    }
+
+    /// A failure after which a sandbox of that name may exist.
+    #[must_use]
+    pub const fn maybe(error: SandboxError) -> Self {
+        Self {
+            error,
+            remains: Remains::Maybe(None),
+        }
+    }
+}
+
+impl From<CreateFailed> for SandboxError {
+    fn from(failed: CreateFailed) -> Self {
+        failed.error
+    }
+}
+
+/// A sandbox that exists, and is not necessarily ready for use.
+pub struct Created {
+    /// Its id.
+    pub id: SandboxId,
+    /// Waits until it is ready. Whatever becomes of that, the sandbox exists.
+    pub ready: BoxFuture<'static, Result<Box<dyn Sandbox>, SandboxError>>,
+}
+
+impl Created {
+    /// One that is ready already.
+    #[must_use]
+    pub fn ready(sandbox: Box<dyn Sandbox>) -> Self {
+        Self {
+            id: sandbox.id().clone(),
+            ready: Box::pin(futures::future::ready(Ok(sandbox))),
+        }
+    }
+}
+
+impl fmt::Debug for Created {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Created")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What creates and deletes sandboxes. Only [`reaper`] calls it.
@@ -403,35 +482,61 @@ pub trait Provider: Send + Sync + fmt::Debug + 'static {
     /// `local`, `daytona` or a name of one's own.
     fn name(&self) -> &'static str;
 
-    /// Creates a sandbox that is ready for use.
-    ///
-    /// # Errors
-    /// [`SandboxError`]; a sandbox may exist all the same, and is then found by its name.
+    /// Whose sandboxes these are, for providers that serve several accounts: what is not found in one may be
+    /// in another. No secret; empty where there is only one.
+    fn account(&self) -> &str {
+        ""
+    }
+
+    /// For how long after a create of unknown outcome its sandbox may still come to be, or not yet be found
+    /// by its name.
+    fn settles(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Waits until a create may be asked for, where the provider has a pace.
     ///
     /// # Cancel safety
-    /// None is needed: the reaper never drops this future.
-    fn create<'a>(
-        &'a self,
-        spec: &'a SandboxSpec,
-    ) -> BoxFuture<'a, Result<Box<dyn Sandbox>, SandboxError>>;
+    /// Safe: nothing has been asked for.
+    fn admit(&self) -> BoxFuture<'_, ()> {
+        Box::pin(futures::future::ready(()))
+    }
 
-    /// Tries once to delete a sandbox. One that is not there is [`Deletion::Confirmed`].
+    /// Creates a sandbox. Returns as soon as its id is known, so that this is written down before anything
+    /// else is asked.
+    ///
+    /// # Errors
+    /// [`CreateFailed`] says whether a sandbox may exist all the same.
+    ///
+    /// # Cancel safety
+    /// Dropping the future is like a lost answer: a sandbox may come to be, and is looked for by its name.
+    fn create<'a>(&'a self, spec: &'a SandboxSpec) -> BoxFuture<'a, Result<Created, CreateFailed>>;
+
+    /// Tries once to delete a sandbox, and says how far its end is. One that is not there is no error.
     ///
     /// # Errors
     /// [`SandboxError`]; whether to try again is decided by [`SandboxError::remedy`].
-    fn delete<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Deletion, SandboxError>>;
+    fn delete<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Presence, SandboxError>>;
 
-    /// Finds a live sandbox by the name that forge gave it. One whose destruction is under way is not
-    /// live.
+    /// Looks once how far the end of a sandbox is.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when the provider could not tell.
+    fn look<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Presence, SandboxError>>;
+
+    /// Finds a live sandbox of forge by its name and, where that is known, its run; whoever else uses that name
+    /// has nothing to do with it. One whose destruction is under way is not live.
     ///
     /// # Errors
     /// [`SandboxError`] when the provider could not tell.
     fn find<'a>(
         &'a self,
+        run: Option<&'a RunId>,
         name: &'a SandboxName,
     ) -> BoxFuture<'a, Result<Option<SandboxId>, SandboxError>>;
 
-    /// Lists the live sandboxes of a run, by label. May be stale: absence proves nothing.
+    /// Lists the sandboxes of a run, by label, those included whose destruction is under way or has failed.
+    /// May be stale.
     ///
     /// # Errors
     /// [`SandboxError`] when the provider could not tell.
@@ -451,7 +556,9 @@ pub enum ErrorKind {
     Forbidden,
     /// The request can never succeed as it is: a snapshot that does not exist, a refused feature.
     Invalid,
-    /// The account's pool is full; a slot will free.
+    /// The way to the provider's sandboxes leads nowhere, for this one and for every other.
+    OutOfReach,
+    /// The account's pool is full. The reaper waits for a slot, and ends a run that gets none for minutes.
     Quota,
     /// Too many requests.
     Throttled,
@@ -478,11 +585,6 @@ pub enum ErrorKind {
 pub enum Remedy {
     /// Try again, in a fresh sandbox where a trial was lost; not before the time given.
     Retry {
-        /// What the provider asked for.
-        after: Option<Duration>,
-    },
-    /// Wait until one of this run's sandboxes is gone; this is not a failed attempt.
-    WaitForSlot {
         /// What the provider asked for.
         after: Option<Duration>,
     },
@@ -548,14 +650,15 @@ impl SandboxError {
     #[must_use]
     pub fn remedy(&self) -> Remedy {
         match self.kind {
+            // The reaper has waited for a slot for as long as that makes sense.
             ErrorKind::Unauthorized
             | ErrorKind::Forbidden
             | ErrorKind::Invalid
+            | ErrorKind::OutOfReach
+            | ErrorKind::Quota
             | ErrorKind::Stopped => Remedy::GiveUp,
-            ErrorKind::Quota | ErrorKind::Throttled => Remedy::WaitForSlot {
-                after: self.retry_after,
-            },
-            ErrorKind::Busy
+            ErrorKind::Throttled
+            | ErrorKind::Busy
             | ErrorKind::Unreachable
             | ErrorKind::TimedOut
             | ErrorKind::Server

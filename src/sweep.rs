@@ -13,8 +13,11 @@ use crate::name::{RunId, SandboxId, SandboxName};
 use crate::sandbox::Provider;
 use crate::sandbox::daytona::Left;
 use crate::sandbox::ledger::{self, Entry, Ledger};
-use crate::sandbox::reaper::{Patience, delete_left};
+use crate::sandbox::reaper::{Patience, Stray, StrayEnd, delete_strays};
 use crate::store::RunFolder;
+
+/// For how long, in seconds, a run may need a sandbox that does not say so itself.
+const UNTOLD_LIFETIME: u64 = 24 * 3600;
 
 /// Which sandboxes are looked for.
 #[derive(Debug, Clone, Default)]
@@ -43,10 +46,31 @@ pub struct Target {
     pub name: SandboxName,
     /// Its id, where it is known.
     pub id: Option<SandboxId>,
+    /// Whose account with the provider made it, where the ledger tells.
+    pub account: Option<String>,
     /// The run that made it.
     pub run: Option<RunId>,
-    /// Why it must be asked for: `of another machine, ci-7`; `None` when it is surely a dead run's of here.
-    pub doubt: Option<String>,
+    /// Why it is not simply deleted; `None` when it is surely a dead run's of here.
+    pub doubt: Option<Doubt>,
+}
+
+/// Why a sandbox may not be a dead run's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doubt {
+    /// Its run may be alive elsewhere: to be left alone, unless that very run is named. In words.
+    MayLive(String),
+    /// Its run is over, and was not one of this folder: to be asked for. In words.
+    Foreign(String),
+}
+
+impl Doubt {
+    /// In words.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::MayLive(why) | Self::Foreign(why) => why,
+        }
+    }
 }
 
 /// What the ledgers of an artifacts folder say.
@@ -83,6 +107,7 @@ pub fn read_ledgers(artifacts: &Path, filter: &Filter) -> io::Result<Ledgers> {
                     provider: open.provider,
                     name: open.name,
                     id: open.id,
+                    account: open.account,
                     run: Some(run),
                     doubt: None,
                 });
@@ -105,20 +130,31 @@ pub fn add_listed(ledgers: &mut Ledgers, listed: Vec<Left>, host: &str, filter: 
             known.id.get_or_insert(left.id);
             continue;
         }
-        let created = left
-            .created
-            .as_deref()
-            .and_then(|at| at.parse::<jiff::Timestamp>().ok())
-            .and_then(|at| u64::try_from(at.as_second()).ok())
+        let seconds = |label: &Option<String>| {
+            let at = label.as_deref()?.parse::<jiff::Timestamp>().ok()?;
+            u64::try_from(at.as_second()).ok()
+        };
+        let created = seconds(&left.created)
             .or(run.map(|run| run.unix_seconds()))
             .unwrap_or(filter.now);
+        let until = seconds(&left.until).unwrap_or(created + UNTOLD_LIFETIME);
         if !filter.takes(run, created) || run.is_some_and(|run| ledgers.live.contains(&run)) {
             continue;
         }
-        let doubt = match (&left.host, run) {
-            (_, Some(run)) if ledgers.dead.contains_key(&run) => None,
-            (Some(other), _) if other != host => Some(format!("of another machine, {other}")),
-            (_, _) => Some("of a run that this folder does not know".to_owned()),
+        let whose = match &left.host {
+            Some(other) if other != host => format!("of another machine, {other}"),
+            Some(_) | None => "of a run that this folder does not know".to_owned(),
+        };
+        let doubt = match run {
+            Some(run) if ledgers.dead.contains_key(&run) => None,
+            Some(run) if until > filter.now && filter.run != Some(run) => {
+                let minutes = (until - filter.now).div_ceil(60);
+                Some(Doubt::MayLive(format!(
+                    "{whose}, which may need it for another {minutes} min: \
+                     `forge sweep --run {run} --yes` deletes it all the same"
+                )))
+            }
+            Some(_) | None => Some(Doubt::Foreign(whose)),
         };
         let name = SandboxName::existing(&left.name);
         let provider = "daytona".to_owned();
@@ -126,6 +162,7 @@ pub fn add_listed(ledgers: &mut Ledgers, listed: Vec<Left>, host: &str, filter: 
             provider,
             name,
             id: Some(left.id),
+            account: None,
             run,
             doubt,
         });
@@ -133,12 +170,16 @@ pub fn add_listed(ledgers: &mut Ledgers, listed: Vec<Left>, host: &str, filter: 
 }
 
 /// What became of a target.
-#[derive(Debug)]
-pub struct Swept {
-    /// Its name.
-    pub name: SandboxName,
-    /// Whether it is gone, or the last error.
-    pub result: Result<(), String>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Swept {
+    /// It was there, and is gone.
+    Deleted,
+    /// It is not there, and was made by this very account: it is gone, or never came to be.
+    Gone,
+    /// It is not there, and was made by another account, in these words: it may well be there.
+    Elsewhere(String),
+    /// It could not be confirmed gone, for this reason.
+    Left(String),
 }
 
 /// Deletes targets, all of one provider, and writes it into their ledgers.
@@ -150,25 +191,35 @@ pub async fn delete(
     provider: Arc<dyn Provider>,
     targets: &[Target],
     patience: Patience,
-) -> Vec<Swept> {
-    let left = targets
+) -> Vec<(SandboxName, Swept)> {
+    let strays = targets
         .iter()
-        .map(|target| (target.name.clone(), target.id.clone()))
+        .map(|target| Stray {
+            run: target.run,
+            name: target.name.clone(),
+            id: target.id.clone(),
+        })
         .collect();
-    let deleted = delete_left(provider, left, patience).await;
-    for (name, result) in &deleted {
-        let target = targets.iter().find(|target| target.name == *name);
+    let account = provider.account().to_owned();
+    let mut swept = Vec::new();
+    for (name, end) in delete_strays(provider, strays, patience).await {
+        let target = targets.iter().find(|target| target.name == name);
+        let made_by = target.and_then(|target| target.account.as_deref());
+        let end = match end {
+            StrayEnd::Deleted => Swept::Deleted,
+            StrayEnd::NotFound if made_by.unwrap_or_default() == account => Swept::Gone,
+            StrayEnd::NotFound => Swept::Elsewhere(made_by.unwrap_or("an older forge").to_owned()),
+            StrayEnd::Left(why) => Swept::Left(why),
+        };
         let held = target.and_then(|target| ledgers.dead.get_mut(&target.run?));
-        if let (Some(ledger), Ok(())) = (held, result)
+        if let (Some(ledger), Swept::Deleted | Swept::Gone) = (held, &end)
             && let Err(error) = ledger.append(&Entry::Deleted { name: name.clone() })
         {
             tracing::warn!(%error, "cannot write the ledger");
         }
+        swept.push((name, end));
     }
-    deleted
-        .into_iter()
-        .map(|(name, result)| Swept { name, result })
-        .collect()
+    swept
 }
 
 #[cfg(test)]
@@ -186,6 +237,7 @@ mod tests {
         ledger
             .append(&Entry::Create {
                 provider,
+                account: None,
                 name: name.clone(),
             })
             .unwrap();
@@ -199,6 +251,7 @@ mod tests {
             run: run.map(|run| run.to_string()),
             host: Some(host.to_owned()),
             created: None,
+            until: None,
         }
     }
 

@@ -375,17 +375,30 @@ async fn acquire(job: &Job, world: &World) -> Result<Lease, SandboxError> {
     labels.insert("forge.objective".to_owned(), job.id.objective.to_string());
     labels.insert("forge.candidate".to_owned(), job.id.candidate.to_string());
     labels.insert("forge.trial".to_owned(), job.id.to_string());
-    world
-        .leaser
-        .acquire(SandboxSpec {
-            name: world.leaser.name(job.id.candidate.as_str()),
-            run: world.run,
-            labels,
-            lifetime: job.limits.setup + job.limits.run + MARGIN,
-            network: job.network.clone(),
-            trust: job.candidate.trust,
-        })
-        .await
+    let spec = SandboxSpec {
+        name: world.leaser.name(job.id.candidate.as_str()),
+        run: world.run,
+        labels,
+        lifetime: job.limits.setup + job.limits.run + MARGIN,
+        network: job.network.clone(),
+        trust: job.candidate.trust,
+    };
+    let (waits, mut waited) = mpsc::unbounded_channel();
+    let acquire = world.leaser.acquire(spec, Some(waits));
+    tokio::pin!(acquire);
+    loop {
+        let message = tokio::select! {
+            biased;
+            lease = &mut acquire => return lease,
+            Some(message) = waited.recv() => message,
+        };
+        let refused = EventKind::SlotRefused {
+            trial: job.id.clone(),
+            message: world.redactor.text(&message).into_owned(),
+        };
+        // A dispatcher that has gone cancels this trial anyway.
+        drop(world.events.send(refused).await);
+    }
 }
 
 fn collect(job: &Job, place: &Place) -> Collect {

@@ -229,7 +229,7 @@ fn flags(args: &RunArgs, matches: &ArgMatches) -> Flags {
         daytona: args.daytona,
         require_daytona: args.require_daytona,
         repeat: args.repeat,
-        jobs: args.jobs.map(u32::from),
+        jobs: args.jobs,
         timeout: args.timeout,
         setup_timeout: args.setup_timeout,
         deadline: args.deadline,

@@ -12,7 +12,7 @@ use forge::sandbox::Provider;
 use forge::sandbox::daytona::{Daytona, DaytonaOptions};
 use forge::sandbox::local::LocalProvider;
 use forge::sandbox::reaper::Patience;
-use forge::sweep::{self, Filter, Ledgers, Target};
+use forge::sweep::{self, Doubt, Filter, Ledgers, Swept, Target};
 
 use super::mode;
 use super::print::Printer;
@@ -138,16 +138,30 @@ fn choose(ledgers: &Ledgers, args: &SweepArgs, printer: Printer) -> Vec<Target> 
     let mut chosen = Vec::new();
     for target in &ledgers.targets {
         let about = match &target.doubt {
-            Some(doubt) => format!("{} sandbox {} ({doubt})", target.provider, target.name),
+            Some(doubt) => format!(
+                "{} sandbox {} ({})",
+                target.provider,
+                target.name,
+                doubt.as_str()
+            ),
             None => format!("{} sandbox {}", target.provider, target.name),
         };
         let about = forge::plain::line(&about);
+        let (is_sure, refusal) = match &target.doubt {
+            None => (true, ""),
+            Some(Doubt::Foreign(_)) => (args.yes, ": say --yes to delete it"),
+            Some(Doubt::MayLive(_)) => (false, ""),
+        };
         if args.dry_run {
-            printer.out(&format!("would delete {about}\n"));
-        } else if target.doubt.is_none() || args.yes || asked(&about, printer) {
+            let verb = match &target.doubt {
+                Some(Doubt::MayLive(_)) => "would leave",
+                Some(Doubt::Foreign(_)) | None => "would delete",
+            };
+            printer.out(&format!("{verb} {about}\n"));
+        } else if is_sure || asked(&about, printer) {
             chosen.push(target.clone());
         } else {
-            printer.out(&format!("left {about}: say --yes to delete it\n"));
+            printer.out(&format!("left {about}{refusal}\n"));
         }
     }
     chosen
@@ -172,15 +186,23 @@ async fn delete(
     printer: Printer,
 ) -> bool {
     let mut all = true;
-    for swept in sweep::delete(ledgers, provider, targets, Patience::default()).await {
-        match swept.result {
-            Ok(()) => printer.out(&format!("deleted {}\n", swept.name)),
-            Err(error) => {
-                all = false;
-                let error = forge::plain::line(&error);
-                printer.note(&format!("forge: cannot delete {}: {error}", swept.name));
+    for (name, swept) in sweep::delete(ledgers, provider, targets, Patience::default()).await {
+        let what = match swept {
+            Swept::Deleted => {
+                printer.out(&format!("deleted {name}\n"));
+                continue;
             }
-        }
+            Swept::Gone => {
+                printer.out(&format!("gone already: {name}\n"));
+                continue;
+            }
+            Swept::Elsewhere(account) => {
+                format!("{name} is not there; it was made with {account}, so look there")
+            }
+            Swept::Left(why) => format!("cannot delete {name}: {why}"),
+        };
+        all = false;
+        printer.note(&format!("forge: {}", forge::plain::line(&what)));
     }
     all
 }

@@ -20,7 +20,7 @@ mod patterns;
 mod scoring;
 
 /// The most that `repeat` may say.
-pub const MAX_REPEAT: u32 = 1000;
+pub const MAX_REPEAT: u32 = 10_000;
 
 const KEYS: [&str; 10] = [
     "title",

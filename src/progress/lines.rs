@@ -91,7 +91,9 @@ pub(super) fn line(kind: &EventKind, noise: Noise) -> Option<String> {
         }
         EventKind::Warned { message } => (true, format!("warning: {message}")),
         EventKind::CleanedUp(cleanup) => {
-            let alarming = !cleanup.unconfirmed.is_empty() || !cleanup.kept.is_empty();
+            let alarming = !cleanup.unconfirmed.is_empty()
+                || !cleanup.kept.is_empty()
+                || cleanup.unlisted.is_some();
             (normal || alarming, cleaned(cleanup))
         }
         EventKind::RunFinished { took_ms } => {
@@ -159,6 +161,11 @@ fn cleaned(cleanup: &Cleanup) -> String {
     if !cleanup.unconfirmed.is_empty() {
         let count = cleanup.unconfirmed.len();
         parts.push(format!("{count} could not be confirmed deleted"));
+    }
+    if let Some(why) = &cleanup.unlisted {
+        parts.push(format!(
+            "the provider could not list them at the end: {why}"
+        ));
     }
     format!("sandboxes: {}", parts.join(", "))
 }

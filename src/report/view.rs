@@ -258,6 +258,7 @@ fn sandboxes(report: &Report<'_>) -> Sandboxes {
         deleted,
         kept,
         unconfirmed,
+        unlisted,
     } = cleanup.unwrap_or(&nothing);
     let mut parts = Vec::new();
     if *deleted > 0 {
@@ -268,6 +269,11 @@ fn sandboxes(report: &Report<'_>) -> Sandboxes {
     }
     if !unconfirmed.is_empty() {
         parts.push(format!("{} not confirmed deleted", unconfirmed.len()));
+    }
+    if let Some(why) = unlisted {
+        parts.push(clean(&format!(
+            "the provider could not list them at the end: {why}"
+        )));
     }
     let left = !kept.is_empty() || !unconfirmed.is_empty();
     Sandboxes {

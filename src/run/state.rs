@@ -11,8 +11,6 @@ use crate::sandbox::{ErrorKind, Remedy};
 
 /// How often a trial is begun at the most. Only failures of the infrastructure count.
 pub const MAX_ATTEMPTS: u32 = 3;
-/// How often in a row the provider may refuse a slot while nothing of ours holds one.
-const MAX_REFUSALS: u32 = 10;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -89,11 +87,6 @@ pub struct State {
     running: BTreeMap<usize, u32>,
     attempts: Vec<u32>,
     jobs: usize,
-    /// How many may be under way now: `jobs`, or fewer when the provider's pool is smaller.
-    window: usize,
-    /// Results since the window last grew or shrank.
-    since_change: usize,
-    refusals: u32,
     unfinished: usize,
     stopping: Stopping,
     /// Whether a failure that every trial would meet has been told.
@@ -112,9 +105,6 @@ impl State {
             running: BTreeMap::new(),
             attempts: vec![0; trials.len()],
             jobs,
-            window: jobs,
-            since_change: 0,
-            refusals: 0,
             unfinished: trials.len(),
             stopping: Stopping::No,
             halted: false,
@@ -136,8 +126,6 @@ impl State {
             Input::Tick => {}
             Input::Finished(trial, record) => {
                 self.end_attempt(trial);
-                self.refusals = 0;
-                self.widen();
                 self.finish(*record, &mut effects);
             }
             Input::Lost(trial, loss) => self.lose(trial, loss, now, &mut effects),
@@ -170,15 +158,6 @@ impl State {
         effects.push(Effect::Emit(EventKind::TrialFinished(Box::new(record))));
     }
 
-    /// Grows the window by one for every windowful of results: the pool may have more room by now.
-    fn widen(&mut self) {
-        self.since_change += 1;
-        if self.window < self.jobs && self.since_change >= self.window {
-            self.window += 1;
-            self.since_change = 0;
-        }
-    }
-
     fn lose(&mut self, trial: usize, loss: Loss, now: Instant, effects: &mut Vec<Effect>) {
         self.end_attempt(trial);
         if self.stopping > Stopping::No {
@@ -192,7 +171,6 @@ impl State {
             );
         }
         match loss.remedy {
-            Remedy::WaitForSlot { after } => self.wait_for_slot(trial, loss, after, now, effects),
             Remedy::Retry { after } if self.attempts[trial] < MAX_ATTEMPTS => {
                 effects.push(Effect::Emit(EventKind::AttemptFailed {
                     trial: self.trials[trial].id.clone(),
@@ -240,7 +218,13 @@ impl State {
         effects: &mut Vec<Effect>,
     ) {
         match (kind, phase) {
-            (ErrorKind::Unauthorized | ErrorKind::Forbidden, _) => {
+            (
+                ErrorKind::Unauthorized
+                | ErrorKind::Forbidden
+                | ErrorKind::OutOfReach
+                | ErrorKind::Quota,
+                _,
+            ) => {
                 if !std::mem::replace(&mut self.halted, true) {
                     let cause = StopCause::Infrastructure;
                     effects.push(Effect::Emit(EventKind::StopRequested {
@@ -257,7 +241,6 @@ impl State {
             }
             (
                 ErrorKind::Invalid
-                | ErrorKind::Quota
                 | ErrorKind::Throttled
                 | ErrorKind::Busy
                 | ErrorKind::Unreachable
@@ -293,36 +276,6 @@ impl State {
         }
     }
 
-    /// The pool is full. Not a failed attempt: the trial goes back to the front of the queue, and fewer
-    /// are tried at once.
-    fn wait_for_slot(
-        &mut self,
-        trial: usize,
-        loss: Loss,
-        after: Option<Duration>,
-        now: Instant,
-        effects: &mut Vec<Effect>,
-    ) {
-        self.attempts[trial] -= 1;
-        self.window = self.running.len().max(1).min(self.window);
-        self.since_change = 0;
-        let pause = if self.running.is_empty() {
-            // Somebody else holds the pool, or our own deletes are still on their way.
-            self.refusals += 1;
-            if self.refusals > MAX_REFUSALS {
-                return self.finish(lost_record(loss), effects);
-            }
-            after.unwrap_or(backoff(self.refusals))
-        } else {
-            after.unwrap_or(FIRST_PAUSE)
-        };
-        effects.push(Effect::Emit(EventKind::SlotRefused {
-            trial: self.trials[trial].id.clone(),
-            message: loss.message,
-        }));
-        self.delayed.push((now + pause, trial));
-    }
-
     fn stop(&mut self, cause: StopCause, effects: &mut Vec<Effect>) {
         if self.stopping > Stopping::No {
             return;
@@ -348,7 +301,7 @@ impl State {
         for (_, trial) in due {
             self.ready.push_front(trial);
         }
-        while self.running.len() < self.window {
+        while self.running.len() < self.jobs {
             let Some(trial) = self.ready.pop_front() else {
                 break;
             };
@@ -498,46 +451,20 @@ mod tests {
     }
 
     #[test]
-    fn a_full_pool_narrows_the_window_and_costs_no_attempt() {
-        let mut now = Instant::now();
-        let mut state = state(20, 8);
-        assert_eq!(started(&state.handle(Input::Tick, now)).len(), 8);
-        for trial in 4..8 {
-            assert_eq!(
-                started(&state.handle(lost(trial, ErrorKind::Quota), now)),
-                []
-            );
-        }
-        assert_eq!(state.window, 4);
-        now += FIRST_PAUSE;
-        let effects = state.handle(finished(0), now);
-        assert_eq!(started(&effects).len(), 1, "as many as fit");
-        let (trial, attempt) = started(&effects)[0];
-        assert!(
-            (4..8).contains(&trial) && attempt == 1,
-            "the refused ones first, attempt {attempt}"
-        );
-        for trial in 1..4 {
-            state.handle(finished(trial), now);
-        }
-        assert_eq!(state.window, 5, "and up again after a windowful of results");
-    }
-
-    #[test]
-    fn a_pool_that_stays_full_ends_as_a_failure_of_the_infrastructure() {
-        let mut now = Instant::now();
-        let mut state = state(1, 4);
+    fn a_pool_that_has_been_full_for_minutes_is_one_error_and_the_rest_is_not_begun() {
+        let now = Instant::now();
+        let mut state = state(10, 2);
         state.handle(Input::Tick, now);
-        for _ in 0..MAX_REFUSALS {
-            assert_eq!(ends(&state.handle(lost(0, ErrorKind::Quota), now)), []);
-            now += LONGEST_PAUSE;
-            assert_eq!(started(&state.handle(Input::Tick, now)), [(0, 1)]);
-        }
-        let effects = state.handle(lost(0, ErrorKind::Quota), now);
-        assert!(matches!(
-            ends(&effects)[..],
-            [TrialEnd::SandboxFailed { .. }]
-        ));
+        let mut effects = state.handle(lost(0, ErrorKind::Quota), now);
+        effects.extend(state.handle(lost(1, ErrorKind::Quota), now));
+        let ends = ends(&effects);
+        assert!(matches!(ends[0], TrialEnd::SandboxFailed { .. }));
+        let rest = ends[1..].iter();
+        assert_eq!(
+            rest.filter(|end| matches!(end, TrialEnd::NotRun { .. }))
+                .count(),
+            9
+        );
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Daytona as a provider: a fresh cloud sandbox per trial.
 //!
-//! Promises: a create whose outcome is not known is looked up by name before it is called a failure;
+//! Promises: a create says whether a sandbox may exist, whatever became of its answer; what is called gone was
+//! seen destroyed, or is unknown to the API itself;
 //! nothing that could run or cost twice is sent twice; waits grow, differ and end; the key is in no
-//! error, no log and no argument. A warm trial is five calls: create, upload, run, download, delete.
+//! error, no log and no argument. A warm trial is six calls: create, upload, run, download, delete, and
+//! a look at its end.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
@@ -10,11 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use serde::Deserialize;
-use serde::de::IntoDeserializer;
-use serde::de::value::Error as ValueError;
 
-use super::{Deletion, ErrorKind, Listed, Provider, Sandbox, SandboxError, SandboxSpec};
+use super::{
+    CreateFailed, Created, ErrorKind, Listed, Presence, Provider, SandboxError, SandboxSpec,
+};
 use crate::name::{RunId, SandboxId, SandboxName};
 
 mod bundle;
@@ -40,7 +41,7 @@ pub use usage::{Pool, Size, Usage};
 pub use wire::{KeyInfo, RateLimit, ServerConfig, Volume};
 
 use client::Client;
-use wire::SandboxRow;
+use wire::{SandboxRow, State};
 
 /// The most pages of a list that are read.
 const MAX_PAGES: usize = 100;
@@ -61,8 +62,9 @@ pub struct DaytonaOptions {
     pub auto_stop: Option<Duration>,
     /// How long a sandbox may take to start.
     pub start_budget: Duration,
-    /// How long a sandbox is looked for whose create reply was lost.
-    pub resolve_budget: Duration,
+    /// How long after a create of unknown outcome its sandbox may still come to be, or not be found by its
+    /// name: the server remembers for ten seconds that it knew no such name.
+    pub settles: Duration,
     /// After how long output is fetched for the first time while a command runs, and then less and less
     /// often: what has come home survives a sandbox that dies. `None`: only when it has ended.
     pub live_interval: Option<Duration>,
@@ -81,7 +83,7 @@ impl Default for DaytonaOptions {
             host: String::new(),
             auto_stop: None,
             start_budget: Duration::from_secs(120),
-            resolve_budget: Duration::from_secs(30),
+            settles: Duration::from_secs(12),
             live_interval: Some(Duration::from_secs(5)),
             detach_above: Duration::from_secs(240),
             egress: spec::EGRESS.to_vec(),
@@ -102,14 +104,18 @@ pub struct Left {
     pub host: Option<String>,
     /// When, as an ISO time, as its label says.
     pub created: Option<String>,
+    /// Until when its run may need it, as an ISO time, as its label says.
+    pub until: Option<String>,
 }
 
 /// Daytona.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Daytona {
     client: Arc<Client>,
-    options: DaytonaOptions,
+    options: Arc<DaytonaOptions>,
     target: Option<String>,
+    /// The server, and which credential of it this is, without telling it.
+    account: String,
     has_key: bool,
 }
 
@@ -126,8 +132,9 @@ impl Daytona {
         let client = Arc::new(Client::new(config)?);
         Ok(Self {
             client,
-            options,
+            options: Arc::new(options),
             target: config.target.clone(),
+            account: config.account(),
             has_key: matches!(config.credential, Credential::ApiKey(_)),
         })
     }
@@ -209,9 +216,10 @@ impl Daytona {
             .client
             .list(&BTreeMap::from([(spec::LABEL, "1")]), PAGE, MAX_PAGES)
             .await?;
-        let rows = rows
-            .into_iter()
-            .filter(|row| is_live(row) && row.label(spec::LABEL).is_some());
+        let rows = rows.into_iter().filter(|row| match row.presence() {
+            Presence::Alive | Presence::Hidden(_) => row.label(spec::LABEL).is_some(),
+            Presence::Ending | Presence::Gone | Presence::Absent => false,
+        });
         let text = |row: &SandboxRow, label| row.label(label).map(str::to_owned);
         Ok(rows
             .map(|row| Left {
@@ -221,50 +229,56 @@ impl Daytona {
                 run: text(&row, spec::LABEL_RUN),
                 host: text(&row, spec::LABEL_HOST),
                 created: text(&row, spec::LABEL_CREATED),
+                until: text(&row, spec::LABEL_UNTIL),
                 id: SandboxId::new(row.id),
             })
             .collect())
     }
 
-    async fn delete_one(&self, id: &str) -> Result<Deletion, SandboxError> {
-        match self.client.delete(id).await {
-            Ok(None) => Ok(Deletion::Confirmed),
-            Ok(Some(row)) if row.is_doomed() => Ok(Deletion::Confirmed),
-            Ok(Some(_)) => Ok(Deletion::Requested),
-            Err(failed) if self.was_needless(id, failed.error.kind).await => {
-                Ok(Deletion::Confirmed)
+    async fn delete_one(&self, id: &str) -> Result<Presence, SandboxError> {
+        let failed = match self.client.delete(id).await {
+            Ok(Some(row)) if row.state == State::Destroyed { done: true } => {
+                return Ok(Presence::Gone);
             }
-            Err(failed) => Err(failed.error),
-        }
-    }
-
-    /// Whether a sandbox goes although its deletion was refused like this.
-    async fn was_needless(&self, id: &str, refused: ErrorKind) -> bool {
-        match refused {
-            // `404`: there is nothing to delete.
-            ErrorKind::Lost => true,
+            Ok(Some(row)) if row.is_doomed() => return Ok(Presence::Ending),
+            // It may only say yes.
+            Ok(None) => return Ok(Presence::Ending),
+            Ok(Some(_)) => return Ok(Presence::Alive),
+            Err(failed) if failed.says_none => return Ok(Presence::Absent),
+            Err(failed) => failed,
+        };
+        let ends = match failed.error.kind {
             // `409` for two reasons: it is still starting, or it is being deleted already.
-            ErrorKind::Busy => self.is_gone(id).await,
+            ErrorKind::Busy => true,
             // A key that may not delete may still stop, and forge's sandboxes end by that.
-            ErrorKind::Forbidden => self.client.stop(id).await.is_ok() && self.is_gone(id).await,
+            ErrorKind::Forbidden => self.client.stop(id).await.is_ok(),
             ErrorKind::Unauthorized
             | ErrorKind::Invalid
+            | ErrorKind::OutOfReach
             | ErrorKind::Quota
             | ErrorKind::Throttled
             | ErrorKind::Unreachable
             | ErrorKind::TimedOut
             | ErrorKind::Server
+            | ErrorKind::Lost
             | ErrorKind::Machine
             | ErrorKind::Protocol
             | ErrorKind::Stopped => false,
+        };
+        if ends {
+            let presence = self.look_at(id).await?;
+            if presence != Presence::Alive {
+                return Ok(presence);
+            }
         }
+        Err(failed.error)
     }
 
-    /// Whether the server is known to have bound itself to destroying a sandbox. Asks once.
-    async fn is_gone(&self, id: &str) -> bool {
+    async fn look_at(&self, id: &str) -> Result<Presence, SandboxError> {
         match self.client.glance(id).await {
-            Ok(row) => row.is_none_or(|row| row.is_doomed()),
-            Err(_) => false,
+            Ok(Some(row)) => Ok(row.presence()),
+            Ok(None) => Ok(Presence::Absent),
+            Err(failed) => Err(failed.error),
         }
     }
 }
@@ -274,24 +288,52 @@ impl Provider for Daytona {
         "daytona"
     }
 
-    fn create<'a>(
-        &'a self,
-        spec: &'a SandboxSpec,
-    ) -> BoxFuture<'a, Result<Box<dyn Sandbox>, SandboxError>> {
+    fn account(&self) -> &str {
+        &self.account
+    }
+
+    fn settles(&self) -> Duration {
+        self.options.settles
+    }
+
+    fn admit(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.client.admit_create())
+    }
+
+    fn create<'a>(&'a self, spec: &'a SandboxSpec) -> BoxFuture<'a, Result<Created, CreateFailed>> {
         Box::pin(self.create_one(spec))
     }
 
-    fn delete<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Deletion, SandboxError>> {
+    fn delete<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Presence, SandboxError>> {
         Box::pin(self.delete_one(id.as_str()))
+    }
+
+    fn look<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Presence, SandboxError>> {
+        Box::pin(self.look_at(id.as_str()))
     }
 
     fn find<'a>(
         &'a self,
+        run: Option<&'a RunId>,
         name: &'a SandboxName,
     ) -> BoxFuture<'a, Result<Option<SandboxId>, SandboxError>> {
         Box::pin(async move {
-            let row = self.client.get("look for a sandbox", name.as_str()).await?;
-            Ok(row.filter(is_live).map(|row| SandboxId::new(row.id)))
+            let run = run.map(RunId::to_string);
+            // Anybody may have called a sandbox like this.
+            let is_ours = |row: &SandboxRow| {
+                row.label(spec::LABEL_NAME) == Some(name.as_str())
+                    && row.label(spec::LABEL_RUN).is_some()
+                    && run
+                        .as_deref()
+                        .is_none_or(|run| row.label(spec::LABEL_RUN) == Some(run))
+            };
+            let row = self
+                .client
+                .glance(name.as_str())
+                .await
+                .map_err(|it| it.error)?;
+            let row = row.filter(|row| row.presence() == Presence::Alive && is_ours(row));
+            Ok(row.map(|row| SandboxId::new(row.id)))
         })
     }
 
@@ -301,21 +343,17 @@ impl Provider for Daytona {
             let labels = BTreeMap::from([(spec::LABEL, "1"), (spec::LABEL_RUN, run.as_str())]);
             let rows = self.client.list(&labels, PAGE, MAX_PAGES).await?;
             // A server that does not know the filter would list what is not ours.
-            let ours = |row: &SandboxRow| is_live(row) && row.label(spec::LABEL_RUN) == Some(&run);
+            let ours = |row: &SandboxRow| row.label(spec::LABEL_RUN) == Some(&run);
             Ok(rows.into_iter().filter(ours).filter_map(listed).collect())
         })
     }
 }
 
-fn is_live(row: &SandboxRow) -> bool {
-    !row.is_doomed()
-}
-
 fn listed(row: SandboxRow) -> Option<Listed> {
     let name = row.label(spec::LABEL_NAME).or(row.name.as_deref())?;
-    let name = SandboxName::deserialize(IntoDeserializer::<ValueError>::into_deserializer(name));
     Some(Listed {
-        name: name.ok()?,
+        name: SandboxName::existing(name),
+        presence: row.presence(),
         id: SandboxId::new(row.id),
     })
 }

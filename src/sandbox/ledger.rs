@@ -24,6 +24,9 @@ pub enum Entry {
     Create {
         /// The provider.
         provider: String,
+        /// Whose account with the provider, as [`crate::sandbox::Provider::account`] tells it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<String>,
         /// The name that it will have.
         name: SandboxName,
     },
@@ -51,6 +54,8 @@ pub enum Entry {
 pub struct Open {
     /// The provider.
     pub provider: String,
+    /// Whose account with the provider, where that was told.
+    pub account: Option<String>,
     /// Its name.
     pub name: SandboxName,
     /// Its id, where the create came to an end.
@@ -156,11 +161,16 @@ pub fn open_sandboxes(folder: &Path) -> io::Result<Vec<Open>> {
             continue;
         };
         match entry {
-            Entry::Create { provider, name } => {
+            Entry::Create {
+                provider,
+                account,
+                name,
+            } => {
                 open.insert(
                     name.clone(),
                     Open {
                         provider,
+                        account,
                         name,
                         id: None,
                         kept: false,
@@ -199,6 +209,7 @@ mod tests {
         for serial in 0..3 {
             let create = Entry::Create {
                 provider: "local".to_owned(),
+                account: None,
                 name: name(serial),
             };
             ledger.append(&create).unwrap();

@@ -12,7 +12,7 @@
 //!        └─ socket, output ─────▶ keeper, one per command ──▶ (init ──▶) program ──▶ its children
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -27,8 +27,8 @@ use serde::{Deserialize, Serialize};
 use crate::name::{RunId, SandboxId, SandboxName};
 use crate::quantity::ByteCount;
 use crate::sandbox::{
-    Deletion, ErrorKind, Layout, Listed, Network, Provider, Sandbox, SandboxError, SandboxSpec,
-    Trust,
+    CreateFailed, Created, ErrorKind, Layout, Listed, Network, Presence, Provider, SandboxError,
+    SandboxSpec, Trust,
 };
 
 mod collect;
@@ -82,6 +82,7 @@ pub enum Isolation {
 
 /// How often and how long apart a folder is tried for that another forge is just sweeping.
 const SWEPT: (u32, Duration) = (400, Duration::from_millis(5));
+const CREATE: &str = "create a sandbox";
 const BASE_HINT: &str = "choose another folder for local sandboxes, with `TMPDIR`";
 
 /// What a [`LocalProvider`] needs to know of the world. It looks up nothing by itself.
@@ -176,9 +177,6 @@ pub struct LocalProvider {
     run: RunId,
     // Both taken for a few system calls at a time, never across an await.
     hold: Mutex<Option<Hold>>,
-    /// Names that were refused before anything of them came to be. What forbids a sandbox may also forbid
-    /// looking for it, and then nothing could be said of them.
-    refused: Mutex<BTreeSet<SandboxName>>,
 }
 
 #[derive(Debug)]
@@ -225,7 +223,6 @@ impl LocalProvider {
             }),
             run,
             hold: Mutex::default(),
-            refused: Mutex::default(),
         }
     }
 
@@ -292,84 +289,75 @@ impl LocalProvider {
         place::sweep(base, older_than)
     }
 
-    async fn make(&self, spec: &SandboxSpec) -> Result<LocalSandbox, SandboxError> {
+    async fn make(&self, spec: &SandboxSpec) -> Result<LocalSandbox, CreateFailed> {
+        let (chosen, place, layout) = self.prepare(spec).await.map_err(CreateFailed::nothing)?;
+        let user = chosen.own_user.then(|| self.shared.users.next());
+        for _ in 0..SWEPT.0 {
+            if let Some(root) = self.try_create(&place, user)? {
+                return Ok(LocalSandbox {
+                    id: place.id(),
+                    layout,
+                    root,
+                    place,
+                    user,
+                    network: spec.network.clone(),
+                    isolation: self.shared.text(chosen, &spec.network),
+                    shared: Arc::clone(&self.shared),
+                });
+            }
+            tokio::time::sleep(SWEPT.1).await;
+        }
+        let message = format!("{} is being swept", place.run.display());
+        let error = SandboxError::new(ErrorKind::Busy, CREATE, message);
+        Err(CreateFailed::nothing(error))
+    }
+
+    /// What is decided before anything is made.
+    async fn prepare(&self, spec: &SandboxSpec) -> Result<(&Chosen, Place, Layout), SandboxError> {
         let chosen = self.shared.chosen().await?;
         self.shared.keeps_network(&spec.network, chosen)?;
         Shared::keeps_trust(spec.trust, chosen)?;
         let place = Place::of(&self.shared.base, &self.run, &spec.name).ok_or_else(|| {
             let message = format!("`{}` is not a name for a folder", spec.name);
-            SandboxError::new(ErrorKind::Invalid, "create a sandbox", message)
+            SandboxError::new(ErrorKind::Invalid, CREATE, message)
         })?;
         let layout = layout(&place.root(), chosen)?;
-        let user = chosen.own_user.then(|| self.shared.users.next());
-        for _ in 0..SWEPT.0 {
-            match self.try_create(&place, &spec.name, user) {
-                Ok(Some(root)) => {
-                    return Ok(LocalSandbox {
-                        id: place.id(),
-                        layout,
-                        root,
-                        place,
-                        user,
-                        network: spec.network.clone(),
-                        isolation: self.shared.text(chosen, &spec.network),
-                        shared: Arc::clone(&self.shared),
-                    });
-                }
-                Ok(None) => tokio::time::sleep(SWEPT.1).await,
-                Err(Errno::EXIST) => {
-                    let message = format!("there is one of the name `{}`", spec.name);
-                    return Err(SandboxError::new(
-                        ErrorKind::Invalid,
-                        "create a sandbox",
-                        message,
-                    ));
-                }
-                Err(error) => {
-                    let message = format!("{}: {}", place.run.display(), io::Error::from(error));
-                    return Err(SandboxError::machine(
-                        "create a sandbox",
-                        io::Error::other(message),
-                    )
-                    .with_hint(BASE_HINT));
-                }
-            }
-        }
-        let message = format!("{} is being swept", place.run.display());
-        Err(SandboxError::new(
-            ErrorKind::Busy,
-            "create a sandbox",
-            message,
-        ))
+        Ok((chosen, place, layout))
     }
 
     /// Creates the folders. `None` when the run's folder vanished meanwhile.
     fn try_create(
         &self,
         place: &Place,
-        name: &SandboxName,
         user: Option<u32>,
-    ) -> rustix::io::Result<Option<OwnedFd>> {
+    ) -> Result<Option<OwnedFd>, CreateFailed> {
+        let failed = |error: Errno| {
+            let message = format!("{}: {}", place.run.display(), io::Error::from(error));
+            SandboxError::machine(CREATE, io::Error::other(message)).with_hint(BASE_HINT)
+        };
         let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         if !hold.as_ref().is_some_and(|hold| hold.holds(&place.run)) {
-            let taken = Hold::take(&place.run).inspect_err(|_| {
-                let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-                refused.insert(name.clone());
-            });
-            match taken? {
+            let taken = Hold::take(&place.run);
+            match taken.map_err(|error| CreateFailed::nothing(failed(error)))? {
                 Taken::Held(taken) => *hold = Some(taken),
                 Taken::Swept => return Ok(None),
             }
         }
         match place.create(user) {
+            Ok(root) => Ok(Some(root)),
             Err(Errno::NOENT) => Ok(None),
-            other => other.map(Some),
+            Err(Errno::EXIST) => {
+                let message = format!("there is one at {} already", place.root().display());
+                let error = SandboxError::new(ErrorKind::Invalid, CREATE, message);
+                Err(CreateFailed::nothing(error))
+            }
+            Err(error) => Err(CreateFailed::maybe(failed(error))),
         }
     }
 
-    async fn unmake(&self, id: &SandboxId) -> Result<Deletion, SandboxError> {
+    async fn unmake(&self, id: &SandboxId) -> Result<Presence, SandboxError> {
         let Some(place) = Place::parse(&self.shared.base, id) else {
-            return Ok(Deletion::Confirmed);
+            return Ok(Presence::Gone);
         };
         self.shared.orphans.end(id, &place.root()).await;
         let run = place.run.clone();
@@ -383,7 +371,7 @@ impl LocalProvider {
         if rustix::fs::rmdir(&run).is_ok() && run.ends_with(place::run_folder(&self.run)) {
             *hold = None;
         }
-        Ok(Deletion::Confirmed)
+        Ok(Presence::Gone)
     }
 }
 
@@ -443,7 +431,7 @@ impl Shared {
 }
 
 fn refuse(message: &str, hint: &str) -> Result<(), SandboxError> {
-    Err(SandboxError::new(ErrorKind::Invalid, "create a sandbox", message).with_hint(hint))
+    Err(SandboxError::new(ErrorKind::Invalid, CREATE, message).with_hint(hint))
 }
 
 fn layout(root: &Path, chosen: &Chosen) -> Result<Layout, SandboxError> {
@@ -451,7 +439,7 @@ fn layout(root: &Path, chosen: &Chosen) -> Result<Layout, SandboxError> {
         let path = root.join(name).into_os_string().into_string();
         path.map_err(|path| {
             let message = format!("the path {} is not plain text", path.to_string_lossy());
-            SandboxError::new(ErrorKind::Invalid, "create a sandbox", message).with_hint(BASE_HINT)
+            SandboxError::new(ErrorKind::Invalid, CREATE, message).with_hint(BASE_HINT)
         })
     };
     Ok(Layout {
@@ -470,32 +458,31 @@ impl Provider for LocalProvider {
         "local"
     }
 
-    fn create<'a>(
-        &'a self,
-        spec: &'a SandboxSpec,
-    ) -> BoxFuture<'a, Result<Box<dyn Sandbox>, SandboxError>> {
-        async move {
-            let sandbox: Box<dyn Sandbox> = Box::new(self.make(spec).await?);
-            Ok(sandbox)
-        }
-        .boxed()
+    fn create<'a>(&'a self, spec: &'a SandboxSpec) -> BoxFuture<'a, Result<Created, CreateFailed>> {
+        async move { Ok(Created::ready(Box::new(self.make(spec).await?))) }.boxed()
     }
 
-    fn delete<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Deletion, SandboxError>> {
+    fn delete<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Presence, SandboxError>> {
         self.unmake(id).boxed()
+    }
+
+    fn look<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Presence, SandboxError>> {
+        let there = Place::parse(&self.shared.base, id).is_some_and(|place| place.exists());
+        let presence = if there {
+            Presence::Alive
+        } else {
+            Presence::Gone
+        };
+        futures::future::ready(Ok(presence)).boxed()
     }
 
     fn find<'a>(
         &'a self,
+        _run: Option<&'a RunId>,
         name: &'a SandboxName,
     ) -> BoxFuture<'a, Result<Option<SandboxId>, SandboxError>> {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = if refused.remove(name) {
-            Ok(None)
-        } else {
-            place::find(&self.shared.base, name)
-                .map_err(|error| SandboxError::machine("find a sandbox", error))
-        };
+        let found = place::find(&self.shared.base, name)
+            .map_err(|error| SandboxError::machine("find a sandbox", error));
         futures::future::ready(found).boxed()
     }
 

@@ -26,9 +26,7 @@ const GRADER_OUTPUT: ByteCount = ByteCount::mib(1);
 const QUICK: u64 = 16 << 10;
 /// How often a sandbox for graders is asked for when the provider fails, and when its pool is full.
 const MAX_FAILURES: u32 = 3;
-const MAX_REFUSALS: u32 = 12;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What judging needs to know besides the trial's record.
 #[derive(Debug, Clone, Copy)]
@@ -246,7 +244,7 @@ async fn prepare(
         // The graders are the objective's author's.
         trust: Trust::Trusted,
     };
-    let lease = patiently(|| world.leaser.acquire(spec())).await?;
+    let lease = patiently(|| world.leaser.acquire(spec(), None)).await?;
     let file = |area, path: &RelativePath, from: PathBuf| Upload {
         area,
         path: path.clone(),
@@ -287,28 +285,23 @@ async fn prepare(
     Ok(lease)
 }
 
-/// Tries until it succeeds, will not, or was tried often enough: a full pool has room again when the
-/// candidate's own sandbox is gone.
+/// Tries until it succeeds, will not, or was tried often enough.
 async fn patiently<T, F>(attempt: impl Fn() -> F) -> Result<T, SandboxError>
 where
     F: Future<Output = Result<T, SandboxError>>,
 {
-    let (mut failures, mut refusals) = (0, 0);
+    let mut failures = 0;
     loop {
         let error = match attempt().await {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
-        let (count, most, after) = match error.remedy() {
-            Remedy::GiveUp => return Err(error),
-            Remedy::Retry { after } => (&mut failures, MAX_FAILURES, after),
-            Remedy::WaitForSlot { after } => (&mut refusals, MAX_REFUSALS, after),
+        failures += 1;
+        let after = match error.remedy() {
+            Remedy::Retry { after } if failures < MAX_FAILURES => after,
+            Remedy::Retry { .. } | Remedy::GiveUp => return Err(error),
         };
-        *count += 1;
-        if *count >= most {
-            return Err(error);
-        }
-        let pause = FIRST_PAUSE.saturating_mul(1 << *count).min(LONGEST_PAUSE);
+        let pause = FIRST_PAUSE.saturating_mul(1 << failures);
         tokio::time::sleep(after.unwrap_or(pause)).await;
     }
 }

@@ -4,10 +4,13 @@
 mod account;
 mod configuration;
 mod failures;
+mod guarantee;
 mod library;
 mod results;
+mod schedules;
 mod secrecy;
 mod signals;
+mod slots;
 mod sweeping;
 
 use std::process::{Child, Command};

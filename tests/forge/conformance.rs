@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use forge::name::{RunId, SandboxName};
 use forge::quantity::ByteCount;
 use forge::sandbox::{
-    Area, CommandEnd, Content, Deletion, Network, Provider, Sandbox, SandboxSpec, Stream, Trust,
-    Upload,
+    Area, CommandEnd, Content, Network, Presence, Provider, Sandbox, SandboxError, SandboxSpec,
+    Stream, Trust, Upload,
 };
 use futures::future::BoxFuture;
 
@@ -45,7 +45,20 @@ pub(crate) fn spec(run: RunId, what: &str) -> SandboxSpec {
 /// A fresh sandbox.
 pub(crate) async fn create(harness: &dyn Harness, what: &str) -> Box<dyn Sandbox> {
     let spec = spec(harness.run(), what);
-    harness.provider().create(&spec).await.unwrap()
+    make(harness.provider(), &spec).await.unwrap()
+}
+
+/// Creates a sandbox, and waits until it is ready.
+pub(crate) async fn make(
+    provider: &dyn Provider,
+    spec: &SandboxSpec,
+) -> Result<Box<dyn Sandbox>, SandboxError> {
+    provider.create(spec).await?.ready.await
+}
+
+/// Whether a sandbox is over, as the reaper would find it.
+pub(crate) fn is_over(presence: &Presence) -> bool {
+    matches!(presence, Presence::Gone | Presence::Absent)
 }
 
 /// Deletes a sandbox and makes sure that it is gone.
@@ -54,17 +67,18 @@ pub(crate) async fn delete(harness: &dyn Harness, sandbox: Box<dyn Sandbox>) {
     drop(sandbox);
     let provider = harness.provider();
     let patience = Instant::now() + Duration::from_secs(30);
+    let mut presence = provider.delete(&id).await.unwrap();
     loop {
-        let deletion = provider.delete(&id).await.unwrap();
         let listed = provider.list(&harness.run()).await.unwrap();
-        let gone = listed.iter().all(|it| it.id != id);
-        if gone && deletion == Deletion::Confirmed {
+        let shown = listed.iter().find(|it| it.id == id);
+        if shown.is_none_or(|it| is_over(&it.presence)) && is_over(&presence) {
             break;
         }
         assert!(Instant::now() < patience, "{id} is still there");
         tokio::time::sleep(Duration::from_millis(50)).await;
+        presence = provider.look(&id).await.unwrap();
     }
-    assert_eq!(provider.delete(&id).await.unwrap(), Deletion::Confirmed);
+    assert!(is_over(&provider.delete(&id).await.unwrap()), "once more");
 }
 
 /// Makes one test of each case.
@@ -169,12 +183,18 @@ pub(crate) async fn a_sandbox_is_found_by_its_name_and_listed_by_its_run(
     let provider = harness.provider();
     let listed = provider.list(&harness.run()).await.unwrap();
     let mine = listed.iter().find(|it| it.id == *sandbox.id()).unwrap();
-    let found = provider.find(&mine.name).await.unwrap();
+    let found = provider
+        .find(Some(&harness.run()), &mine.name)
+        .await
+        .unwrap();
     assert_eq!(found.as_ref(), Some(sandbox.id()));
     let other = RunId::generate();
     assert_eq!(provider.list(&other).await.unwrap(), []);
     let name = SandboxName::new(&other, 1, "x");
-    assert_eq!(provider.find(&name).await.unwrap(), None);
+    assert_eq!(
+        provider.find(Some(&harness.run()), &name).await.unwrap(),
+        None
+    );
 }
 
 pub(crate) async fn arguments_arrive_byte_for_byte(_: &dyn Harness, sandbox: &dyn Sandbox) {

@@ -27,15 +27,15 @@ use forge::name::{RelativePath, RunId, SandboxName};
 use forge::quantity::ByteCount;
 use forge::sandbox::daytona::{ApiUrl, Credential, Daytona, DaytonaConfig, DaytonaOptions};
 use forge::sandbox::{
-    Area, ArtifactSink, Collect, Command, Content, Deletion, Network, OutputSink, Provider,
-    Sandbox, SandboxSpec, Stream, Trust, Upload,
+    Area, ArtifactSink, Collect, Command, Content, Network, OutputSink, Provider, Sandbox,
+    SandboxSpec, Stream, Trust, Upload,
 };
 use forge::secret::Secret;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use crate::conformance::Harness;
+use crate::conformance::{Harness, is_over, make};
 use crate::support::fake_daytona::fault::Rule;
 use crate::support::fake_daytona::{FakeDaytona, Options};
 
@@ -101,12 +101,16 @@ impl Setup {
     }
 
     async fn sandbox(&self) -> Box<dyn Sandbox> {
-        self.daytona.create(&self.spec(1)).await.expect("a sandbox")
+        make(&self.daytona, &self.spec(1)).await.expect("a sandbox")
     }
 
     async fn delete(&self, sandbox: &dyn Sandbox) {
-        let deleted = self.daytona.delete(sandbox.id()).await.expect("a deletion");
-        assert_eq!(deleted, Deletion::Confirmed);
+        let id = sandbox.id();
+        let mut presence = self.daytona.delete(id).await.expect("a deletion");
+        while !is_over(&presence) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            presence = self.daytona.look(id).await.expect("a look");
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use forge::sandbox::{
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use crate::conformance::{Harness, create, delete, spec};
+use crate::conformance::{Harness, create, delete, make, spec};
 use crate::support::{Heard, collect, command, file, run, shell};
 
 const FORGE: &str = env!("CARGO_BIN_EXE_forge");
@@ -400,7 +400,7 @@ async fn a_helper_that_is_no_keeper_is_an_error_and_not_a_verdict() {
     for helper in ["/bin/true", "/bin/cat", "/nonexistent/forge"] {
         let local = local(Some(helper));
         let spec = spec(local.run, "helpless");
-        let error = local.provider.create(&spec).await.unwrap_err();
+        let error = local.provider.create(&spec).await.unwrap_err().error;
         assert!(error.message.contains(helper), "{error}");
         local.assert_nothing_left().await;
     }
@@ -413,7 +413,7 @@ async fn a_forge_to_be_killed() {
     let base = std::env::var_os("TMPDIR").unwrap();
     let run_id = RunId::generate();
     let provider = provider(Path::new(&base), Some(FORGE), run_id);
-    let sandbox = provider.create(&spec(run_id, "orphan")).await.unwrap();
+    let sandbox = make(&provider, &spec(run_id, "orphan")).await.unwrap();
     let (result, _) = run(
         &*sandbox,
         &shell(&format!("{DAEMON}; echo $$ > ready; sleep 3600")),
@@ -487,7 +487,7 @@ async fn many_sandboxes_at_once_share_a_folder_that_goes_with_the_last() {
         for round in 0..10 {
             let mut spec = spec(local.run, "many");
             spec.name = forge::name::SandboxName::new(&local.run, serial * 100 + round, "many");
-            let sandbox = local.provider.create(&spec).await.unwrap();
+            let sandbox = make(&local.provider, &spec).await.unwrap();
             let (_, heard) = run(&*sandbox, &shell("echo $$; ls -A")).await;
             assert_eq!(heard.text().lines().count(), 1);
             delete(&local, sandbox).await;
@@ -505,7 +505,8 @@ async fn a_name_is_taken_once() {
         .provider
         .create(&spec(local.run, "twice"))
         .await
-        .unwrap_err();
+        .unwrap_err()
+        .error;
     assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
     local.end(sandbox).await;
 }
@@ -518,7 +519,7 @@ async fn guarantees_that_cannot_be_kept_are_refused() {
     let mut allowed = spec(local.run, "allowed");
     allowed.network = Network::Allow(vec!["10.0.0.0/8".to_owned()]);
     for spec in [untrusted, allowed] {
-        let error = local.provider.create(&spec).await.unwrap_err();
+        let error = local.provider.create(&spec).await.unwrap_err().error;
         assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
         assert!(error.hint.is_some());
     }

@@ -46,6 +46,8 @@ pub(crate) struct Failed {
     pub(crate) code: Option<String>,
     /// Whether the server said nothing but the status.
     pub(crate) is_mute: bool,
+    /// Whether the API itself says that there is no such thing.
+    pub(crate) says_none: bool,
 }
 
 impl Failed {
@@ -228,6 +230,7 @@ impl Client {
                 failure,
                 code: refusal.code,
                 is_mute,
+                says_none: refusal.says_none,
             });
         }
     }
@@ -355,6 +358,7 @@ pub(crate) fn silence(message: String) -> Trouble {
             retry_after: None,
             code: None,
             hint: None,
+            says_none: false,
         },
         is_mute: false,
         source: None,
@@ -393,6 +397,7 @@ pub(crate) fn transport(error: reqwest::Error) -> Trouble {
         retry_after: None,
         code: None,
         hint: None,
+        says_none: false,
     };
     Trouble {
         failure,

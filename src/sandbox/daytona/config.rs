@@ -65,6 +65,23 @@ pub struct DaytonaConfig {
     pub target: Option<String>,
 }
 
+impl DaytonaConfig {
+    /// Whose sandboxes these are: the server, and which key or organization. A key is told by 32 bits of its
+    /// digest, enough to see that it is another one.
+    pub(crate) fn account(&self) -> String {
+        use sha2::Digest as _;
+        let who = match &self.credential {
+            Credential::ApiKey(key) => {
+                let digest = sha2::Sha256::digest(key.expose().as_bytes());
+                let digest = digest.iter().take(4).map(|byte| format!("{byte:02x}"));
+                format!("key {}", digest.collect::<String>())
+            }
+            Credential::Jwt { organization, .. } => format!("organization {organization}"),
+        };
+        format!("{}, {who}", self.api_url.as_str())
+    }
+}
+
 /// A URL to which a key may be sent: https, or http on this machine; without trailing slash, user, query
 /// and fragment.
 #[derive(Debug, Clone, PartialEq, Eq)]

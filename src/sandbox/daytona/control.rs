@@ -17,10 +17,14 @@ use super::wire::{CreateSandbox, KeyInfo, SandboxList, SandboxRow, ServerConfig,
 const CREATE_TIMEOUT: Duration = Duration::from_secs(35);
 
 impl Client {
-    /// Creates a sandbox, in step with the account's limit on creations.
+    /// Waits until a create may be sent, in step with the account's limit on creations.
+    pub(crate) async fn admit_create(&self) {
+        self.pace.admit().await;
+    }
+
+    /// Creates a sandbox, once; it was admitted.
     pub(crate) async fn create(&self, body: &CreateSandbox<'_>) -> Result<SandboxRow, Failed> {
         self.repeat(Verb::Create, "create a sandbox", || async {
-            self.pace.admit().await;
             let request = self
                 .api(Method::POST, &["sandbox"])
                 .json(body)
@@ -50,7 +54,7 @@ impl Client {
             })
             .await;
         match found {
-            Err(failed) if failed.has_status(StatusCode::NOT_FOUND) => Ok(None),
+            Err(failed) if failed.says_none => Ok(None),
             other => other,
         }
     }
@@ -63,7 +67,7 @@ impl Client {
             })
             .await;
         match found {
-            Err(failed) if failed.has_status(StatusCode::NOT_FOUND) => Ok(None),
+            Err(failed) if failed.says_none => Ok(None),
             other => other,
         }
     }
@@ -117,6 +121,8 @@ impl Client {
                         ("limit", &limit),
                         ("sort", "createdAt"),
                         ("order", "asc"),
+                        // A sandbox whose destruction failed is shown nowhere else.
+                        ("includeErroredDeleted", "true"),
                     ];
                     query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
                     self.json::<SandboxList>(self.api(Method::GET, &["sandbox"]).query(&query))

@@ -1,7 +1,7 @@
 //! From a spec to a sandbox that has started.
 //!
-//! Promises: a create whose outcome is not known is looked up by name before it is called a failure, and
-//! adopted when it is this run's; a sandbox that cannot start any more is not waited for.
+//! Promises: the id is given away before anything else is asked; a create whose outcome is not known is told
+//! as such; a sandbox that cannot start any more is not waited for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,33 +16,37 @@ use super::usage::{self, Size};
 use super::wire::{SandboxRow, State};
 use super::{Daytona, spec};
 use crate::name::SandboxId;
-use crate::sandbox::{ErrorKind, Layout, Network, Sandbox, SandboxError, SandboxSpec};
+use crate::sandbox::{
+    CreateFailed, Created, ErrorKind, Layout, Network, Sandbox, SandboxError, SandboxSpec,
+};
 
 const CREATE: &str = "create a sandbox";
 
 impl Daytona {
-    pub(super) async fn create_one(
-        &self,
-        spec: &SandboxSpec,
-    ) -> Result<Box<dyn Sandbox>, SandboxError> {
+    pub(super) async fn create_one(&self, spec: &SandboxSpec) -> Result<Created, CreateFailed> {
         let began = Instant::now();
-        let created = jiff::Timestamp::now().to_string();
-        let body = spec::body(spec, &self.options, self.target.as_deref(), &created)
-            .map_err(|why| SandboxError::new(ErrorKind::Invalid, CREATE, why))?;
-        let row = match self.client.create(&body).await {
-            Ok(row) => row,
-            Err(mut failed) => {
-                let error = &mut failed.error;
-                if error.kind == ErrorKind::Quota
-                    && usage::never_fits(Size::of(&self.options.source), &error.message)
-                {
-                    error.kind = ErrorKind::Invalid;
-                    let hint = "not even one such sandbox fits into the account's pool: ask for a smaller one";
-                    error.hint = Some(hint.to_owned());
-                }
-                self.resolve(spec, failed).await?
-            }
-        };
+        let created = jiff::Timestamp::now();
+        let body = spec::body(spec, &self.options, self.target.as_deref(), created)
+            .map_err(|why| SandboxError::new(ErrorKind::Invalid, CREATE, why))
+            .map_err(CreateFailed::nothing)?;
+        let size = Size::of(&self.options.source);
+        let row = self.client.create(&body).await;
+        let row = row.map_err(|refused| failed(refused, size))?;
+        let (this, network, ttl) = (self.clone(), spec.network.clone(), body.ttl_minutes);
+        Ok(Created {
+            id: SandboxId::new(row.id.clone()),
+            ready: Box::pin(async move { this.open(row, began, &network, ttl).await }),
+        })
+    }
+
+    /// A sandbox that exists, once it has started.
+    async fn open(
+        &self,
+        row: SandboxRow,
+        began: Instant,
+        network: &Network,
+        ttl_minutes: u64,
+    ) -> Result<Box<dyn Sandbox>, SandboxError> {
         let row = self.started(row, began).await?;
         let proxy = match &row.toolbox_proxy_url {
             Some(url) if !url.is_empty() => url.clone(),
@@ -53,56 +57,11 @@ impl Daytona {
         Ok(Box::new(DaytonaSandbox::new(
             id,
             layout(&row.id),
-            isolation(&row, spec, body.ttl_minutes),
+            isolation(&row, network, ttl_minutes),
             toolbox,
-            &spec.network,
+            network,
             &self.options,
         )))
-    }
-
-    /// Looks by name for what a create may have left, and gives the failure back where there is nothing.
-    async fn resolve(
-        &self,
-        spec: &SandboxSpec,
-        failed: Failed,
-    ) -> Result<SandboxRow, SandboxError> {
-        let Failed {
-            mut error, failure, ..
-        } = failed;
-        if !retry::is_ambiguous(failure, error.kind, &error.message) {
-            // No region, no snapshot: there is nothing yet that could be lost.
-            if error.kind == ErrorKind::Lost {
-                error.kind = ErrorKind::Invalid;
-            }
-            return Err(error);
-        }
-        let began = Instant::now();
-        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(4));
-        loop {
-            match self.client.get(CREATE, spec.name.as_str()).await {
-                Ok(Some(row)) if row.is_doomed() => {}
-                Ok(Some(row)) if row.label(spec::LABEL_RUN) == Some(&spec.run.to_string()) => {
-                    return Ok(row);
-                }
-                Ok(Some(_)) => {
-                    error.kind = ErrorKind::Invalid;
-                    error.message = format!("a sandbox of another run is called `{}`", spec.name);
-                    return Err(error);
-                }
-                // The server can be talked to and does not say: it will not.
-                Err(failed) if !is_passing(failed.error.kind) => return Err(failed.error),
-                Ok(None) | Err(_) => {}
-            }
-            let wait = backoff.next();
-            if began.elapsed() + wait > self.options.resolve_budget {
-                error.took += began.elapsed();
-                error
-                    .message
-                    .push_str("; no sandbox of its name has appeared");
-                return Err(error);
-            }
-            sleep(wait).await;
-        }
     }
 
     /// Waits until a sandbox has started.
@@ -134,20 +93,12 @@ impl Daytona {
                     } else {
                         ErrorKind::Server
                     };
-                    let reason = row
-                        .error_reason
-                        .as_deref()
-                        .filter(|reason| !reason.is_empty());
-                    let reason = reason.unwrap_or("the server does not say why");
                     let what = if build {
                         "its image failed to build"
                     } else {
                         "it failed to start"
                     };
-                    return fail(
-                        kind,
-                        format!("{what}: {}", crate::plain::short(reason, 300)),
-                    );
+                    return fail(kind, format!("{what}: {}", row.reason()));
                 }
                 State::Halted => {
                     return fail(
@@ -156,7 +107,7 @@ impl Daytona {
                     );
                 }
                 // Already `Destroyed` was doomed.
-                State::Destroyed | State::Other => {}
+                State::Destroyed { .. } | State::Other => {}
             }
             if looks > 1 {
                 let wait = backoff.next();
@@ -178,23 +129,24 @@ impl Daytona {
     }
 }
 
-/// Whether a failure may pass while one waits.
-fn is_passing(kind: ErrorKind) -> bool {
-    match kind {
-        ErrorKind::Quota
-        | ErrorKind::Throttled
-        | ErrorKind::Busy
-        | ErrorKind::Unreachable
-        | ErrorKind::TimedOut
-        | ErrorKind::Server
-        | ErrorKind::Lost => true,
-        ErrorKind::Unauthorized
-        | ErrorKind::Forbidden
-        | ErrorKind::Invalid
-        | ErrorKind::Machine
-        | ErrorKind::Protocol
-        | ErrorKind::Stopped => false,
+/// What may exist after a create that was answered like this, or not at all.
+fn failed(failed: Failed, size: Option<Size>) -> CreateFailed {
+    let Failed {
+        mut error, failure, ..
+    } = failed;
+    if error.kind == ErrorKind::Quota && usage::never_fits(size, &error.message) {
+        error.kind = ErrorKind::Invalid;
+        let hint = "not even one such sandbox fits into the account's pool: ask for a smaller one";
+        error.hint = Some(hint.to_owned());
     }
+    if retry::is_ambiguous(failure, error.kind, &error.message) {
+        return CreateFailed::maybe(error);
+    }
+    // No region, no snapshot: that will not change.
+    if error.kind == ErrorKind::Lost {
+        error.kind = ErrorKind::Invalid;
+    }
+    CreateFailed::nothing(error)
 }
 
 /// Where things are. The working directory is the candidate's alone: what is forge's own is elsewhere, in a
@@ -213,9 +165,9 @@ fn layout(id: &str) -> Layout {
     }
 }
 
-fn isolation(row: &SandboxRow, spec: &SandboxSpec, ttl_minutes: u64) -> String {
+fn isolation(row: &SandboxRow, network: &Network, ttl_minutes: u64) -> String {
     let class = row.sandbox_class.as_deref().unwrap_or("container");
-    let network = match &spec.network {
+    let network = match network {
         Network::Open => "network as the account allows",
         Network::Block => "no network",
         Network::Allow(_) => "listed networks only",

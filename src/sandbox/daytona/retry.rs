@@ -22,6 +22,9 @@ pub(crate) struct Refusal {
     /// The server's own word for it, for example `FILE_NOT_FOUND`.
     pub(crate) code: Option<String>,
     pub(crate) hint: Option<&'static str>,
+    /// Whether the API itself says that there is no such thing: a proxy's page, or an API that does not know the
+    /// route, says nothing about sandboxes.
+    pub(crate) says_none: bool,
 }
 
 /// Reads an answer that is not the success that was expected. A status of success means that it should
@@ -33,9 +36,10 @@ pub(crate) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
     let kind = match status.as_u16() {
         0..400 => ErrorKind::Protocol,
         400 if has(&["per sandbox"]) => ErrorKind::Invalid,
+        // Whatever kept it from starting: the row exists.
+        400 if has(&["failed to start"]) => ErrorKind::Server,
         // The account's pool is full; not one of these has a status of its own.
         400 if has(&["limit exceeded", "no available runners"]) => ErrorKind::Quota,
-        400 if has(&["failed to start"]) => ErrorKind::Server,
         // The 409 of older servers.
         400 if has(&["change in progress"]) => ErrorKind::Busy,
         400 if has(&["is the sandbox started", "runner info"]) => ErrorKind::Lost,
@@ -79,6 +83,7 @@ pub(crate) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
         }
         ErrorKind::Quota
         | ErrorKind::Invalid
+        | ErrorKind::OutOfReach
         | ErrorKind::Throttled
         | ErrorKind::Busy
         | ErrorKind::Unreachable
@@ -88,6 +93,9 @@ pub(crate) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
         | ErrorKind::Machine
         | ErrorKind::Stopped => None,
     };
+    let says_none = status == StatusCode::NOT_FOUND
+        && matches!(serde_json::from_slice(body), Ok(Value::Object(_)))
+        && !lower.starts_with("cannot ");
     let message = match said {
         Some(said) => plain::short(&said, 300),
         None if body.is_empty() => format!("the answer is {status} without a word"),
@@ -99,6 +107,7 @@ pub(crate) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
         retry_after: retry_after(headers),
         code,
         hint,
+        says_none,
     }
 }
 
@@ -164,7 +173,7 @@ pub(crate) enum Verb {
     Read,
     /// Puts files where they replace themselves.
     Upload,
-    /// Makes a sandbox. A second one would get a conflict, or cost money.
+    /// Makes a sandbox. A second one would get a conflict, or cost money. The reaper is who repeats that.
     Create,
     /// Runs something that nobody may run twice.
     Execute,
@@ -193,10 +202,12 @@ pub(crate) fn may_repeat(verb: Verb, failure: Failure) -> bool {
         Verb::Create | Verb::Execute | Verb::Delete => false,
     };
     match failure {
-        // Nothing has happened; but whoever deletes decides about each attempt.
+        // Nothing has happened; but whoever creates and deletes decides about each attempt.
         Failure::NotSent
         | Failure::NotAdmitted
-        | Failure::Answered(StatusCode::TOO_MANY_REQUESTS) => verb != Verb::Delete,
+        | Failure::Answered(StatusCode::TOO_MANY_REQUESTS) => {
+            !matches!(verb, Verb::Create | Verb::Delete)
+        }
         Failure::NoReply => is_harmless_twice,
         Failure::Answered(status) => is_harmless_twice && matches!(status.as_u16(), 502..=504),
     }
@@ -222,12 +233,12 @@ pub(crate) fn is_ambiguous(failure: Failure, kind: ErrorKind, message: &str) -> 
 /// [`SILENCE`](super::client::SILENCE): there is time for more than one.
 pub(crate) fn budget(verb: Verb, failure: Failure) -> Duration {
     Duration::from_secs(match (verb, failure) {
-        (Verb::Delete, _) => 0,
+        (Verb::Create | Verb::Delete, _) => 0,
         // Two windows of the limit in question.
-        (Verb::Create, _) | (_, Failure::NotAdmitted) => 130,
+        (_, Failure::NotAdmitted) => 130,
+        (_, Failure::NotSent) | (Verb::Execute, _) => 20,
         (Verb::Read, _) => 25,
         (Verb::Upload, _) => 60,
-        (Verb::Execute, _) => 20,
     })
 }
 
@@ -315,9 +326,9 @@ mod tests {
         );
         check(
             400,
-            r#"{"message":"Sandbox failed to start: x"}"#,
+            r#"{"message":"Sandbox failed to start: disk limit exceeded"}"#,
             Server,
-            "Sandbox failed to start: x",
+            "Sandbox failed to start: disk limit exceeded",
         );
         check(
             400,
@@ -374,6 +385,31 @@ mod tests {
     }
 
     #[test]
+    fn only_the_api_itself_says_that_there_is_none() {
+        for (status, body, says_none) in [
+            (
+                404,
+                r#"{"statusCode":404,"message":"Sandbox with ID or name x not found"}"#,
+                true,
+            ),
+            (404, r#"{"error":"Not Found"}"#, true),
+            (
+                404,
+                r#"{"message":"Cannot GET /sandbox/x","error":"Not Found"}"#,
+                false,
+            ),
+            (404, "<html>not found</html>", false),
+            (404, "not found", false),
+            (404, "", false),
+            (410, r#"{"message":"gone"}"#, false),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let refusal = classify(status, &HeaderMap::new(), body.as_bytes());
+            assert_eq!(refusal.says_none, says_none, "{status} {body}");
+        }
+    }
+
+    #[test]
     fn a_message_cannot_steer_a_terminal_or_flood_it() {
         let body = format!("\u{1b}[2J{}\n::error::", "x".repeat(5000));
         let refusal = classify(StatusCode::BAD_REQUEST, &HeaderMap::new(), body.as_bytes());
@@ -420,7 +456,7 @@ mod tests {
         for (verb, repeats) in [
             (Verb::Read, [true, true, true, true, false, false]),
             (Verb::Upload, [true, true, true, true, false, false]),
-            (Verb::Create, [true, false, true, false, false, false]),
+            (Verb::Create, [false; 6]),
             (Verb::Execute, [true, false, true, false, false, false]),
             (Verb::Delete, [false; 6]),
         ] {

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::DaytonaOptions;
 use super::wire::{BuildInfo, CreateSandbox, SandboxRow};
 use crate::sandbox::{Network, SandboxSpec};
@@ -22,6 +24,8 @@ pub const LABEL_NAME: &str = "forge.name";
 pub const LABEL_HOST: &str = "forge.host";
 /// The label with the time.
 pub const LABEL_CREATED: &str = "forge.created";
+/// The label with the time until when its run may need it: whoever finds it before that leaves it alone.
+pub const LABEL_UNTIL: &str = "forge.until";
 
 /// The most networks in an allow list.
 const MAX_NETWORKS: usize = 10;
@@ -215,7 +219,7 @@ pub(crate) fn body<'a>(
     spec: &'a SandboxSpec,
     options: &'a DaytonaOptions,
     target: Option<&'a str>,
-    created: &str,
+    created: Timestamp,
 ) -> Result<CreateSandbox<'a>, String> {
     let DaytonaOptions {
         source,
@@ -227,7 +231,7 @@ pub(crate) fn body<'a>(
     check_network(&spec.network)?;
     let mut labels = BTreeMap::from([
         (LABEL.to_owned(), "1".to_owned()),
-        (LABEL_CREATED.to_owned(), created.to_owned()),
+        (LABEL_CREATED.to_owned(), created.to_string()),
     ]);
     if !host.is_empty() {
         labels.insert(LABEL_HOST.to_owned(), host.clone());
@@ -236,6 +240,10 @@ pub(crate) fn body<'a>(
     // By these it is found again: nobody's label replaces them.
     labels.insert(LABEL_RUN.to_owned(), spec.run.to_string());
     labels.insert(LABEL_NAME.to_owned(), spec.name.to_string());
+    let until = created
+        .saturating_add(spec.lifetime)
+        .unwrap_or(Timestamp::MAX);
+    labels.insert(LABEL_UNTIL.to_owned(), until.to_string());
     let (snapshot, build_info, resources) = match source {
         Source::Default => (None, None, Resources::default()),
         Source::Snapshot(name) => (Some(name.as_str()), None, Resources::default()),
@@ -418,12 +426,12 @@ mod tests {
             trust: Trust::Trusted,
         };
         let options = DaytonaOptions::default();
-        let body = body(&spec, &options, None, "now").unwrap();
+        let body = body(&spec, &options, None, Timestamp::UNIX_EPOCH).unwrap();
         let expected = serde_json::json!({
             "name": spec.name.as_str(),
             "labels": {
                 "forge": "1", "forge.run": run.to_string(), "forge.name": spec.name.as_str(),
-                "forge.created": "now",
+                "forge.created": "1970-01-01T00:00:00Z",
             },
             "autoStopInterval": 15, "autoDeleteInterval": 0, "ttlMinutes": 30,
             "networkBlockAll": true, "env": {"FORGE_NETWORK": "block"},
@@ -459,7 +467,9 @@ mod tests {
             volumes: vec![volume(None), volume(Some("part"))],
             ..DaytonaOptions::default()
         };
-        let body = serde_json::to_value(body(&spec, &options, Some("eu"), "now").unwrap()).unwrap();
+        let body =
+            serde_json::to_value(body(&spec, &options, Some("eu"), Timestamp::UNIX_EPOCH).unwrap())
+                .unwrap();
         for (field, expected) in [
             (
                 "buildInfo",

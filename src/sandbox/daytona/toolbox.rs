@@ -3,7 +3,7 @@
 //! Promises: what is downloaded is bounded and resumed where it broke off, not begun again; what is
 //! uploaded is streamed from disk, but for what is small, and given up when it stands still; a daemon that
 //! cannot be reached is [`ErrorKind::Lost`], as is a sandbox that the proxy does not know; a proxy that no
-//! request has ever reached is [`ErrorKind::Invalid`], because the next sandbox would be behind it too.
+//! request has ever reached is [`ErrorKind::OutOfReach`], because the next sandbox would be behind it too.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -116,7 +116,7 @@ impl Toolbox {
                         .to_owned(),
                 );
                 let what = format!("nobody answers at `{}`", self.proxy);
-                (ErrorKind::Invalid, what)
+                (ErrorKind::OutOfReach, what)
             }
             Failure::Answered(status) => {
                 let gone = match status.as_u16() {

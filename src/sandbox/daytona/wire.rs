@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::sandbox::Presence;
+
 /// The body of a create.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -72,8 +74,10 @@ pub(crate) enum State {
     },
     /// Stopped, archived or paused, or on the way there: nothing that a fresh sandbox should be.
     Halted,
-    /// `destroying` or `destroyed`.
-    Destroyed,
+    /// `destroying`, or `destroyed` when it is done.
+    Destroyed {
+        done: bool,
+    },
     /// On its way to `started`, as far as one can tell.
     Other,
 }
@@ -88,7 +92,8 @@ impl<'de> Deserialize<'de> for State {
             "stopped" | "stopping" | "archived" | "archiving" | "paused" | "pausing" => {
                 Self::Halted
             }
-            "destroyed" | "destroying" => Self::Destroyed,
+            "destroying" => Self::Destroyed { done: false },
+            "destroyed" => Self::Destroyed { done: true },
             _ => Self::Other,
         })
     }
@@ -131,7 +136,32 @@ fn told<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Stri
 impl SandboxRow {
     /// Whether the server has bound itself to destroying it.
     pub(crate) fn is_doomed(&self) -> bool {
-        self.state == State::Destroyed || self.desired_state.as_deref() == Some("destroyed")
+        matches!(self.state, State::Destroyed { .. })
+            || self.desired_state.as_deref() == Some("destroyed")
+    }
+
+    /// How far its end is. A row that failed and was to be destroyed is not tried again by the server.
+    pub(crate) fn presence(&self) -> Presence {
+        match self.state {
+            State::Destroyed { done: true } => Presence::Gone,
+            State::Failed { .. } if self.is_doomed() => Presence::Hidden(self.reason()),
+            _ if self.is_doomed() => Presence::Ending,
+            State::Started
+            | State::Failed { .. }
+            | State::Halted
+            | State::Destroyed { done: false }
+            | State::Other => Presence::Alive,
+        }
+    }
+
+    /// Why it failed, in the server's words.
+    pub(crate) fn reason(&self) -> String {
+        let reason = self.error_reason.as_deref().unwrap_or_default().trim();
+        if reason.is_empty() {
+            "the server does not say why".to_owned()
+        } else {
+            crate::plain::short(reason, 300)
+        }
     }
 
     pub(crate) fn label(&self, name: &str) -> Option<&str> {
@@ -252,7 +282,11 @@ mod tests {
                 State::Failed { build: true },
                 false,
             ),
-            (r#"{"id":"a","state":"destroying"}"#, State::Destroyed, true),
+            (
+                r#"{"id":"a","state":"destroying"}"#,
+                State::Destroyed { done: false },
+                true,
+            ),
         ] {
             let row: SandboxRow = serde_json::from_str(text).unwrap();
             assert_eq!(

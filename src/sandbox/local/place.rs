@@ -24,7 +24,7 @@ use rustix::io::Errno;
 use super::upload::give;
 use super::{processes, remove};
 use crate::name::{RunId, SandboxId, SandboxName};
-use crate::sandbox::Listed;
+use crate::sandbox::{Listed, Presence};
 
 /// The folders of a sandbox, in the order of [`crate::sandbox::Layout`].
 pub(super) const WORK: &str = "work";
@@ -107,6 +107,11 @@ impl Place {
     /// The sandbox's folder.
     pub(super) fn root(&self) -> PathBuf {
         self.run.join(&self.name)
+    }
+
+    /// Whether there is a sandbox.
+    pub(super) fn exists(&self) -> bool {
+        self.root().is_dir()
     }
 
     /// Its id: its path below the base.
@@ -236,6 +241,7 @@ pub(super) fn list(base: &Path, run: &str) -> io::Result<Vec<Listed>> {
         found.push(Listed {
             id: SandboxId::new(format!("{run}/{name}")),
             name,
+            presence: Presence::Alive,
         });
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));

@@ -5,10 +5,10 @@
 
 use std::io;
 
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::Lease;
+use super::asking::Reply;
 use crate::sandbox::ledger::Ledger;
 use crate::sandbox::{SandboxError, SandboxSpec};
 
@@ -16,7 +16,9 @@ use crate::sandbox::{SandboxError, SandboxSpec};
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) spec: SandboxSpec,
-    pub(super) reply: oneshot::Sender<Result<Lease, SandboxError>>,
+    /// Hears why it has to wait.
+    pub(super) waits: Option<mpsc::UnboundedSender<String>>,
+    pub(super) reply: Reply,
 }
 
 impl Asked {

@@ -1,14 +1,19 @@
 //! One test a layer with the others switched off, and the property over random schedules.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use proptest::prelude::*;
+use tokio::time::{Instant, sleep};
 
 use super::*;
+use crate::name::SandboxId;
 use crate::sandbox::{
-    ArtifactSink, Collect, Collected, Command, CommandResult, Layout, Listed, Network, OutputSink,
-    Trust, Upload,
+    ArtifactSink, Collect, Collected, Command, CommandResult, CreateFailed, Created, Layout,
+    Listed, Network, OutputSink, Presence, Trust, Upload,
 };
 
 /// What goes wrong in the next calls, in order; then everything goes well.
@@ -19,23 +24,53 @@ enum Fault {
     LostBefore,
     /// It is carried out, but the reply is lost.
     LostAfter,
+    /// It is carried out, and never answered.
+    Hangs,
     /// It takes this many milliseconds.
     Slow(u64),
     Panics,
     /// Busy for now.
     Busy,
+    /// Too many requests for now.
+    Throttled,
+    /// A create: refused, the pool is full. A delete: as none.
+    Full,
+    /// A create whose sandbox exists, and that fails later with the worst of errors. A delete: as none.
+    FailsLater,
+    /// A create whose sandbox exists, and is never ready. A delete: as none.
+    NeverReady,
+    /// A delete: begun, and over after this many milliseconds. A create: as none.
+    Begins(u64),
+    /// A delete: begun, and never over.
+    Overstays,
+    /// A delete: begun, fails, and is hidden by the provider.
+    Hides,
+}
+
+/// How a sandbox is that the provider has.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Box_ {
+    Alive,
+    /// Gone from this time on.
+    Ending(Instant),
+    Overstays,
+    Hidden,
 }
 
 /// A provider whose inventory outlives everything, with faults.
 #[derive(Debug, Default)]
 struct Faulty {
-    alive: Mutex<BTreeSet<SandboxName>>,
+    boxes: Mutex<BTreeMap<SandboxName, Box_>>,
     creates: Mutex<Vec<Fault>>,
     deletes: Mutex<Vec<Fault>>,
     created: Mutex<u32>,
+    most: Mutex<usize>,
     delete_calls: Mutex<u32>,
     refuses_deletes: bool,
+    /// Whether the list shows what is alive.
     lists: bool,
+    /// Whether the list fails.
+    list_fails: bool,
 }
 
 #[derive(Debug)]
@@ -79,8 +114,34 @@ fn next(faults: &Mutex<Vec<Fault>>) -> Fault {
 }
 
 impl Faulty {
+    fn boxes<T>(&self, look: impl FnOnce(&mut BTreeMap<SandboxName, Box_>) -> T) -> T {
+        let mut boxes = self.boxes.lock().unwrap();
+        let now = Instant::now();
+        boxes.retain(|_, it| !matches!(it, Box_::Ending(at) if *at <= now));
+        look(&mut boxes)
+    }
+
     fn alive(&self) -> usize {
-        self.alive.lock().unwrap().len()
+        self.boxes(|boxes| boxes.len())
+    }
+
+    fn put(&self, id: &SandboxId, state: Option<Box_>) {
+        self.boxes(|boxes| {
+            let name = SandboxName::existing(id.as_str());
+            match state {
+                Some(state) => drop(boxes.insert(name, state)),
+                None => drop(boxes.remove(&name)),
+            }
+        });
+    }
+
+    fn presence(&self, id: &SandboxId) -> Presence {
+        let name = SandboxName::existing(id.as_str());
+        match self.boxes(|boxes| boxes.get(&name).copied()) {
+            None | Some(Box_::Hidden) => Presence::Absent,
+            Some(Box_::Alive) => Presence::Alive,
+            Some(Box_::Ending(_) | Box_::Overstays) => Presence::Ending,
+        }
     }
 }
 
@@ -89,23 +150,35 @@ impl Provider for Faulty {
         "faulty"
     }
 
-    fn create<'a>(
-        &'a self,
-        spec: &'a SandboxSpec,
-    ) -> BoxFuture<'a, Result<Box<dyn Sandbox>, SandboxError>> {
+    fn create<'a>(&'a self, spec: &'a SandboxSpec) -> BoxFuture<'a, Result<Created, CreateFailed>> {
         async move {
             let fault = next(&self.creates);
             if let Fault::Slow(ms) = fault {
                 sleep(Duration::from_millis(ms)).await;
             }
             assert!(fault != Fault::Panics, "injected");
-            if fault == Fault::LostBefore || fault == Fault::Busy {
-                return Err(fail(ErrorKind::Unreachable));
+            match fault {
+                Fault::LostBefore | Fault::Busy => {
+                    return Err(CreateFailed::maybe(fail(ErrorKind::Unreachable)));
+                }
+                Fault::Throttled => return Err(CreateFailed::nothing(fail(ErrorKind::Throttled))),
+                Fault::Full => return Err(CreateFailed::nothing(fail(ErrorKind::Quota))),
+                _ => {}
             }
-            self.alive.lock().unwrap().insert(spec.name.clone());
+            let alive = self.boxes(|boxes| {
+                boxes.insert(spec.name.clone(), Box_::Alive);
+                boxes.len()
+            });
             *self.created.lock().unwrap() += 1;
+            {
+                let mut most = self.most.lock().unwrap();
+                *most = alive.max(*most);
+            }
             if fault == Fault::LostAfter {
-                return Err(fail(ErrorKind::Unreachable));
+                return Err(CreateFailed::maybe(fail(ErrorKind::Unreachable)));
+            }
+            if fault == Fault::Hangs {
+                std::future::pending::<()>().await;
             }
             let layout = Layout {
                 work: String::new(),
@@ -113,62 +186,104 @@ impl Provider for Faulty {
                 forge: String::new(),
                 tmp: String::new(),
             };
-            Ok(Box::new(Place(SandboxId::new(spec.name.as_str()), layout)) as Box<dyn Sandbox>)
+            let id = SandboxId::new(spec.name.as_str());
+            let place: Box<dyn Sandbox> = Box::new(Place(id.clone(), layout));
+            let ready = async move {
+                match fault {
+                    Fault::FailsLater => Err(fail(ErrorKind::Unauthorized)),
+                    Fault::NeverReady => std::future::pending().await,
+                    _ => Ok(place),
+                }
+            };
+            Ok(Created {
+                id,
+                ready: ready.boxed(),
+            })
         }
         .boxed()
     }
 
-    fn delete<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Deletion, SandboxError>> {
+    fn delete<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Presence, SandboxError>> {
         async move {
             *self.delete_calls.lock().unwrap() += 1;
             if self.refuses_deletes {
                 return Err(fail(ErrorKind::Forbidden));
             }
+            if self.presence(id) != Presence::Alive {
+                return Ok(self.presence(id));
+            }
             match next(&self.deletes) {
-                Fault::None => {}
+                Fault::None | Fault::Full | Fault::FailsLater | Fault::NeverReady => {}
                 Fault::Slow(ms) => sleep(Duration::from_millis(ms)).await,
                 Fault::LostBefore => return Err(fail(ErrorKind::Unreachable)),
                 Fault::Busy => return Err(fail(ErrorKind::Busy)),
+                Fault::Throttled => return Err(fail(ErrorKind::Throttled)),
                 Fault::Panics => panic!("injected"),
                 Fault::LostAfter => {
-                    self.alive
-                        .lock()
-                        .unwrap()
-                        .retain(|name| name.as_str() != id.as_str());
+                    self.put(id, None);
                     return Err(fail(ErrorKind::Unreachable));
                 }
+                Fault::Hangs => {
+                    self.put(id, None);
+                    sleep(Duration::from_secs(30)).await;
+                    return Err(fail(ErrorKind::TimedOut));
+                }
+                Fault::Begins(ms) => {
+                    let over = Instant::now() + Duration::from_millis(ms);
+                    self.put(id, Some(Box_::Ending(over)));
+                    return Ok(Presence::Ending);
+                }
+                Fault::Overstays => {
+                    self.put(id, Some(Box_::Overstays));
+                    return Ok(Presence::Ending);
+                }
+                Fault::Hides => {
+                    self.put(id, Some(Box_::Hidden));
+                    return Ok(Presence::Ending);
+                }
             }
-            self.alive
-                .lock()
-                .unwrap()
-                .retain(|name| name.as_str() != id.as_str());
-            Ok(Deletion::Confirmed)
+            self.put(id, None);
+            Ok(Presence::Gone)
         }
         .boxed()
     }
 
+    fn look<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Presence, SandboxError>> {
+        async move { Ok(self.presence(id)) }.boxed()
+    }
+
     fn find<'a>(
         &'a self,
+        _: Option<&'a RunId>,
         name: &'a SandboxName,
     ) -> BoxFuture<'a, Result<Option<SandboxId>, SandboxError>> {
         async move {
-            let alive = self.alive.lock().unwrap().contains(name);
-            Ok(alive.then(|| SandboxId::new(name.as_str())))
+            let id = SandboxId::new(name.as_str());
+            Ok((self.presence(&id) == Presence::Alive).then_some(id))
         }
         .boxed()
     }
 
     fn list<'a>(&'a self, _: &'a RunId) -> BoxFuture<'a, Result<Vec<Listed>, SandboxError>> {
         async move {
-            let listed = |name: &SandboxName| Listed {
+            if self.list_fails {
+                return Err(fail(ErrorKind::Unauthorized));
+            }
+            let listed = |(name, state): (&SandboxName, &Box_)| Listed {
                 id: SandboxId::new(name.as_str()),
                 name: name.clone(),
+                presence: match state {
+                    Box_::Alive => Presence::Alive,
+                    Box_::Ending(_) | Box_::Overstays => Presence::Ending,
+                    Box_::Hidden => Presence::Hidden("injected".to_owned()),
+                },
             };
-            Ok(if self.lists {
-                self.alive.lock().unwrap().iter().map(listed).collect()
-            } else {
-                vec![]
-            })
+            Ok(self.boxes(|boxes| {
+                let shown = boxes
+                    .iter()
+                    .filter(|(_, it)| self.lists || **it != Box_::Alive);
+                shown.map(listed).collect()
+            }))
         }
         .boxed()
     }
@@ -180,6 +295,9 @@ const OFF: Layers = Layers {
     look_again: false,
 };
 
+/// More than most tests need.
+const JOBS: usize = 100;
+
 /// On the test's own runtime, so that its clock can be paused.
 fn start(provider: &Arc<Faulty>, layers: Layers) -> (Reaper, watch::Sender<Stopping>) {
     let (stop, stopping) = watch::channel(Stopping::No);
@@ -187,6 +305,7 @@ fn start(provider: &Arc<Faulty>, layers: Layers) -> (Reaper, watch::Sender<Stopp
         Arc::clone(provider) as Arc<dyn Provider>,
         RunId::generate(),
         Ledger::nowhere(),
+        JOBS,
         stopping,
         Patience::default(),
         layers,
@@ -212,7 +331,7 @@ fn spec(leaser: &Leaser) -> SandboxSpec {
 
 async fn acquire(reaper: &Reaper) -> Result<Lease, SandboxError> {
     let leaser = reaper.leaser();
-    leaser.acquire(spec(&leaser)).await
+    leaser.acquire(spec(&leaser), None).await
 }
 
 async fn gone(provider: &Faulty) {
@@ -222,7 +341,7 @@ async fn gone(provider: &Faulty) {
         }
         sleep(Duration::from_millis(10)).await;
     }
-    panic!("still alive: {:?}", provider.alive.lock().unwrap());
+    panic!("still alive: {:?}", provider.boxes.lock().unwrap());
 }
 
 #[tokio::test(start_paused = true)]
@@ -254,7 +373,7 @@ async fn layer_2_covers_a_panicking_trial() {
     );
     let leaser = reaper.leaser();
     let trial = async {
-        let _lease = leaser.acquire(spec(&leaser)).await.unwrap();
+        let _lease = leaser.acquire(spec(&leaser), None).await.unwrap();
         panic!("injected");
     };
     assert!(AssertUnwindSafe(trial).catch_unwind().await.is_err());
@@ -355,14 +474,20 @@ async fn layer_6_what_no_name_is_known_of_is_found_by_label() {
             ..OFF
         },
     );
+    // Whoever has created nothing has no strangers.
+    acquire(&reaper).await.unwrap().keep();
     let stranger = SandboxName::new(&RunId::generate(), 7, "stranger");
-    provider.alive.lock().unwrap().insert(stranger);
+    provider.boxes(|boxes| boxes.insert(stranger, Box_::Alive));
     let report = reaper.close().await;
-    assert_eq!((provider.alive(), report.cleanup().deleted), (0, 1));
+    let cleanup = report.cleanup();
+    assert_eq!(
+        (provider.alive(), cleanup.deleted, cleanup.kept.len()),
+        (1, 1, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn layer_7_the_name_is_on_disk_before_the_create_leaves() {
+async fn layer_7_the_name_is_on_disk_before_the_create_leaves_and_the_id_before_anything_else() {
     /// Refuses to create what the ledger does not know.
     #[derive(Debug)]
     struct Reads(std::path::PathBuf, Faulty);
@@ -373,25 +498,40 @@ async fn layer_7_the_name_is_on_disk_before_the_create_leaves() {
         fn create<'a>(
             &'a self,
             spec: &'a SandboxSpec,
-        ) -> BoxFuture<'a, Result<Box<dyn Sandbox>, SandboxError>> {
-            let known = crate::sandbox::ledger::open_sandboxes(&self.0).unwrap();
+        ) -> BoxFuture<'a, Result<Created, CreateFailed>> {
+            let folder = self.0.clone();
+            let open = move || crate::sandbox::ledger::open_sandboxes(&folder).unwrap();
             assert!(
-                known.iter().any(|open| open.name == spec.name),
-                "not in the ledger"
+                open().iter().any(|open| open.name == spec.name),
+                "the name is not in the ledger"
             );
-            self.1.create(spec)
+            async move {
+                let Created { id, ready } = self.1.create(spec).await?;
+                let wanted = Some(id.clone());
+                let ready = async move {
+                    assert!(open().iter().any(|it| it.id == wanted), "the id is not");
+                    ready.await
+                };
+                let ready = ready.boxed();
+                Ok(Created { id, ready })
+            }
+            .boxed()
         }
         fn delete<'a>(
             &'a self,
             id: &'a SandboxId,
-        ) -> BoxFuture<'a, Result<Deletion, SandboxError>> {
+        ) -> BoxFuture<'a, Result<Presence, SandboxError>> {
             self.1.delete(id)
+        }
+        fn look<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Presence, SandboxError>> {
+            self.1.look(id)
         }
         fn find<'a>(
             &'a self,
+            run: Option<&'a RunId>,
             name: &'a SandboxName,
         ) -> BoxFuture<'a, Result<Option<SandboxId>, SandboxError>> {
-            self.1.find(name)
+            self.1.find(run, name)
         }
         fn list<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<Vec<Listed>, SandboxError>> {
             self.1.list(run)
@@ -404,6 +544,7 @@ async fn layer_7_the_name_is_on_disk_before_the_create_leaves() {
         provider,
         RunId::generate(),
         Ledger::open(folder.path(), true).unwrap(),
+        JOBS,
         stopping,
         Patience::default(),
     )
@@ -435,6 +576,7 @@ async fn a_name_that_the_disk_does_not_keep_creates_nothing() {
         Arc::clone(&provider) as Arc<dyn Provider>,
         RunId::generate(),
         Ledger::open(folder.path(), true).unwrap(),
+        JOBS,
         stopping,
         Patience::default(),
     )
@@ -457,6 +599,7 @@ async fn creates_that_come_together_are_all_in_the_ledger_first() {
         Arc::new(Faulty::default()),
         RunId::generate(),
         Ledger::open(folder.path(), true).unwrap(),
+        JOBS,
         stopping,
         Patience::default(),
     )
@@ -491,6 +634,7 @@ fn a_runtime_that_is_dropped_waits_for_the_deletes() {
             Arc::clone(&provider) as Arc<dyn Provider>,
             RunId::generate(),
             Ledger::nowhere(),
+            JOBS,
             stopping,
             Patience {
                 pause: Duration::from_millis(10),
@@ -619,6 +763,127 @@ async fn deletes_run_side_by_side() {
     assert!(began.elapsed() < Duration::from_secs(1));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_sandbox_whose_answer_came_is_never_forgotten_whatever_fails_after_that() {
+    for fault in [Fault::FailsLater, Fault::NeverReady] {
+        let provider = Arc::new(Faulty {
+            list_fails: true,
+            ..Faulty::default()
+        });
+        provider.creates.lock().unwrap().push(fault);
+        let (reaper, _stop) = start(&provider, Layers::ALL);
+        let waited = tokio::time::timeout(Duration::from_secs(1), acquire(&reaper)).await;
+        assert!(!matches!(waited, Ok(Ok(_))), "{fault:?}");
+        let report = reaper.close().await;
+        let cleanup = report.cleanup();
+        assert_eq!((provider.alive(), cleanup.deleted), (0, 1), "{fault:?}");
+        assert_eq!(cleanup.unconfirmed, [], "seen gone, {fault:?}");
+        assert!(cleanup.unlisted.is_some(), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_is_never_answered_is_found_by_its_name_at_once_when_closing() {
+    let provider = Arc::new(Faulty::default());
+    provider.creates.lock().unwrap().push(Fault::Hangs);
+    let (reaper, _stop) = start(&provider, Layers::ALL);
+    let waited = tokio::time::timeout(Duration::from_secs(1), acquire(&reaper)).await;
+    assert!(waited.is_err());
+    let began = Instant::now();
+    let report = reaper.close().await;
+    assert_eq!((provider.alive(), report.cleanup().deleted), (0, 1));
+    // The clock is paused.
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destruction_that_fails_or_overstays_is_named_never_called_deleted() {
+    for (fault, words) in [(Fault::Hides, "hides"), (Fault::Overstays, "has not ended")] {
+        let provider = Arc::new(Faulty::default());
+        provider.deletes.lock().unwrap().push(fault);
+        let (reaper, _stop) = start(&provider, Layers::ALL);
+        drop(acquire(&reaper).await.unwrap());
+        drop(acquire(&reaper).await.unwrap());
+        let report = reaper.close().await;
+        let unconfirmed = &report.cleanup().unconfirmed;
+        assert_eq!((unconfirmed.len(), report.cleanup().deleted), (1, 1));
+        assert!(unconfirmed[0].error.contains(words), "{unconfirmed:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn not_to_be_found_is_not_to_be_gone_when_the_list_fails() {
+    let provider = Arc::new(Faulty {
+        list_fails: true,
+        ..Faulty::default()
+    });
+    provider.deletes.lock().unwrap().push(Fault::Begins(500));
+    let (reaper, _stop) = start(&provider, Layers::ALL);
+    drop(acquire(&reaper).await.unwrap());
+    let report = reaper.close().await;
+    assert_eq!(report.cleanup().unconfirmed.len(), 1);
+    assert!(report.cleanup().unlisted.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_is_free_when_its_sandbox_is_gone_and_not_before() {
+    let provider = Arc::new(Faulty::default());
+    let faults = vec![Fault::Begins(2_000); 40];
+    provider.deletes.lock().unwrap().extend(faults);
+    let (_stop, stopping) = watch::channel(Stopping::No);
+    let (reaper, task) = Reaper::parts(
+        Arc::clone(&provider) as Arc<dyn Provider>,
+        RunId::generate(),
+        Ledger::nowhere(),
+        4,
+        stopping,
+        Patience::default(),
+        Layers::ALL,
+    );
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "stands in for the reaper's own thread"
+    )]
+    let _detached = tokio::spawn(task);
+    let leaser = reaper.leaser();
+    let trials = (0..40).map(|_| async {
+        let lease = leaser.acquire(spec(&leaser), None).await.unwrap();
+        sleep(Duration::from_millis(100)).await;
+        drop(lease);
+    });
+    futures::future::join_all(trials).await;
+    let report = reaper.close().await;
+    assert_eq!((report.cleanup().deleted, provider.alive()), (40, 0));
+    assert_eq!(*provider.most.lock().unwrap(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_slot_hears_why_and_gets_one() {
+    let provider = Arc::new(Faulty::default());
+    let full = vec![Fault::Full; 5];
+    provider.creates.lock().unwrap().extend(full);
+    let (reaper, _stop) = start(&provider, Layers::ALL);
+    let leaser = reaper.leaser();
+    let (waits, mut heard) = mpsc::unbounded_channel();
+    let lease = leaser.acquire(spec(&leaser), Some(waits)).await.unwrap();
+    assert_eq!(heard.try_recv().unwrap(), "injected");
+    drop(lease);
+    assert_eq!(reaper.close().await.cleanup().deleted, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_stays_full_is_one_error_for_all_who_wait() {
+    let provider = Arc::new(Faulty::default());
+    let full = vec![Fault::Full; 1000];
+    provider.creates.lock().unwrap().extend(full);
+    let (reaper, _stop) = start(&provider, Layers::ALL);
+    let asks = (0..10).map(|_| acquire(&reaper));
+    for refused in futures::future::join_all(asks).await {
+        assert_eq!(refused.unwrap_err().kind, ErrorKind::Quota);
+    }
+    assert!(reaper.close().await.cleanup().unconfirmed.is_empty());
+}
+
 /// What a caller does with one sandbox.
 #[derive(Debug, Clone, Copy)]
 enum Caller {
@@ -628,15 +893,27 @@ enum Caller {
     HoldsFor(u64),
 }
 
+/// What may befall a create and, after it, a delete; nothing of it lasts.
 fn fault() -> impl Strategy<Value = Fault> {
     prop_oneof![
         4 => Just(Fault::None),
         1 => Just(Fault::LostBefore),
         1 => Just(Fault::LostAfter),
+        1 => Just(Fault::Hangs),
         2 => (0..20_000_u64).prop_map(Fault::Slow),
         1 => Just(Fault::Panics),
         1 => Just(Fault::Busy),
+        1 => Just(Fault::Throttled),
+        1 => Just(Fault::Full),
+        1 => Just(Fault::FailsLater),
+        1 => Just(Fault::NeverReady),
+        2 => (0..5_000_u64).prop_map(Fault::Begins),
     ]
+}
+
+/// The same, and destructions that fail.
+fn lasting() -> impl Strategy<Value = Fault> {
+    prop_oneof![3 => fault(), 1 => Just(Fault::Overstays), 1 => Just(Fault::Hides)]
 }
 
 fn caller() -> impl Strategy<Value = Caller> {
@@ -649,7 +926,7 @@ fn caller() -> impl Strategy<Value = Caller> {
 }
 
 async fn play(leaser: Leaser, caller: Caller) -> Option<Lease> {
-    let acquire = leaser.acquire(spec(&leaser));
+    let acquire = leaser.acquire(spec(&leaser), None);
     match caller {
         Caller::Drops => drop(acquire.await),
         Caller::Leaks => return acquire.await.ok(),
@@ -665,8 +942,27 @@ async fn play(leaser: Leaser, caller: Caller) -> Option<Lease> {
     None
 }
 
+/// Plays a schedule and says what the reaper reports.
+async fn schedule(
+    provider: &Arc<Faulty>,
+    callers: Vec<Caller>,
+    closes_after: u64,
+    stopping: Stopping,
+) -> Cleanup {
+    let (reaper, stop) = start(provider, Layers::ALL);
+    let leaser = reaper.leaser();
+    let plays = callers.into_iter().map(|it| play(leaser.clone(), it));
+    let close = async {
+        sleep(Duration::from_millis(closes_after)).await;
+        stop.send_replace(stopping);
+        reaper.close().await
+    };
+    let (_leaked, report) = futures::join!(futures::future::join_all(plays), close);
+    report.cleanup().clone()
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_is_left_alive_whatever_the_schedule(
@@ -704,6 +1000,7 @@ proptest! {
                 assert_eq!(report.cleanup().unconfirmed, []);
                 assert_eq!(provider.alive(), 0, "alive when close had returned");
             }
+            assert!(*provider.most.lock().unwrap() <= JOBS);
             for _ in 0..100_000 {
                 if provider.alive() == 0 {
                     break;
@@ -712,6 +1009,37 @@ proptest! {
             }
             assert_eq!(provider.alive(), 0);
             drop(leaked);
+        });
+    }
+
+    #[test]
+    fn what_is_alive_at_the_end_is_named_whatever_the_schedule(
+        creates in prop::collection::vec(lasting(), 0..12),
+        deletes in prop::collection::vec(lasting(), 0..12),
+        callers in prop::collection::vec(caller(), 1..10),
+        closes_after in 0..15_000_u64,
+        stopping in prop_oneof![Just(Stopping::No), Just(Stopping::Stop), Just(Stopping::Hurry)],
+        lists in any::<bool>(),
+        list_fails in any::<bool>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let provider = Arc::new(Faulty { lists, list_fails, ..Faulty::default() });
+            *provider.creates.lock().unwrap() = creates;
+            *provider.deletes.lock().unwrap() = deletes;
+            let cleanup = schedule(&provider, callers, closes_after, stopping).await;
+            let named: Vec<&str> = cleanup.unconfirmed.iter().map(|it| it.name.as_str()).collect();
+            provider.boxes(|boxes| {
+                for name in boxes.keys() {
+                    assert!(named.contains(&name.as_str()), "{name} is alive and not named");
+                }
+            });
+            let created = u64::from(*provider.created.lock().unwrap());
+            assert!(cleanup.deleted <= created, "{} of {created}", cleanup.deleted);
         });
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Cloud, WRITES};
 use crate::support::fake_daytona::fault::{Before, Canned, During, Rule, When};
 use crate::support::fake_daytona::outside::Outside;
-use crate::support::fake_daytona::{ORGANIZATION, Options, Quota, RateLimit, RateLimits, Route};
+use crate::support::fake_daytona::{ORGANIZATION, Options, Quota, RateLimit, RateLimits, Route, ToolboxUrl};
 use crate::support::skipped;
 use crate::support::workspace::{Ended, Workspace, finish};
 
@@ -217,28 +217,16 @@ fn a_pool_in_which_not_one_fits_is_one_error_at_once() {
 
 #[test]
 fn a_refusal_of_the_account_is_told_in_the_servers_words() {
-    for (answer, said, advice) in [
-        (
-            Canned::suspended(),
-            "Organization is suspended",
-            "dashboard",
-        ),
-        (
-            Canned::region_denied(),
-            "Region us is not available",
-            "DAYTONA_TARGET",
-        ),
+    for (answer, said) in [
+        (Canned::suspended(), "Organization is suspended"),
+        (Canned::region_denied(), "Region us is not available"),
     ] {
         let rule = Rule::route(Route::Create, When::Always, Before::Answer(answer));
         let cloud = Cloud::of(WRITES, vec![rule]);
         let ended = cloud.forge(["--daytona", "task", "-k4"]).expect(3);
         let report = cloud.workspace.run_folder().join("report.md");
         let text = std::fs::read_to_string(report).unwrap();
-        assert!(
-            text.contains(said) && text.contains(advice),
-            "{text}{}",
-            ended.stderr
-        );
+        assert!(text.contains(said), "{text}{}", ended.stderr);
     }
 }
 
@@ -246,7 +234,7 @@ fn a_refusal_of_the_account_is_told_in_the_servers_words() {
 fn a_toolbox_that_refuses_everybody_is_one_error_for_the_run() {
     let options = Options {
         warm: true,
-        toolbox_host: Some("127.0.0.2".to_owned()),
+        toolbox_url: ToolboxUrl::Host("127.0.0.2".to_owned()),
         ..Options::default()
     };
     let cloud = Cloud::new(options, Workspace::with(&[("a.sh", WRITES)]));

@@ -53,17 +53,28 @@ fn a_delete_that_fails_twice_is_repeated() {
     );
 }
 
+/// The trial goes on under another name meanwhile.
 #[test]
-fn a_create_whose_reply_is_lost_is_found_by_its_name() {
-    recovers(1, vec![(Route::Create, When::Nth(1), After::Drop.into())]);
+fn a_create_whose_reply_is_lost_is_found_by_its_name_and_deleted() {
+    recovers(2, vec![(Route::Create, When::Nth(1), After::Drop.into())]);
 }
 
 #[test]
-fn a_create_that_fails_and_leaves_a_row_is_tried_again_and_the_row_goes() {
-    let leaves = During::CreateLeavesRow("no disk".to_owned());
-    recovers(2, vec![(Route::Create, When::Nth(1), leaves.into())]);
-    let errs = During::CreateErrs("bad node".to_owned());
-    recovers(2, vec![(Route::Create, When::Nth(1), errs.into())]);
+fn a_create_that_fails_and_leaves_a_row_is_tried_again_and_the_row_is_named() {
+    // The last one reads like a full pool, and is none: the row exists.
+    for fault in [
+        During::CreateLeavesRow("no disk".to_owned()),
+        During::CreateErrs("bad node".to_owned()),
+        During::CreateLeavesRow("disk limit exceeded".to_owned()),
+    ] {
+        let rule = Rule::route(Route::Create, When::Nth(1), fault);
+        let cloud = Cloud::of(WRITES, vec![rule]);
+        let ended = cloud.forge(["--daytona", "task"]).expect(4);
+        assert_eq!(cloud.trial("a")["attempts"], 2);
+        // A server says of a sandbox that failed and was deleted neither that it is there nor that it is gone.
+        assert!(ended.stdout.contains("hides it"), "{}", ended.stdout);
+        cloud.assert_none_alive();
+    }
 }
 
 #[test]
@@ -77,13 +88,14 @@ fn a_sandbox_that_dies_under_a_trial_costs_an_attempt() {
 }
 
 #[test]
-fn an_errored_sandbox_is_deleted_too() {
+fn an_errored_sandbox_is_deleted_and_not_called_gone() {
     let cloud = Cloud::of(SLEEPS, vec![]);
     let child = cloud.start(["--daytona", "task", "--deadline", "4s"]);
     cloud.wait_for_candidate();
     let id = cloud.fake.alive()[0].id.clone();
     assert!(cloud.fake.break_sandbox(&id, "out of memory"));
-    finish(child).expect(3);
+    let ended = finish(child).expect(4);
+    assert!(ended.stdout.contains("hides it"), "{}", ended.stdout);
     cloud.assert_none_alive();
 }
 

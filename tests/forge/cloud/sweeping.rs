@@ -46,15 +46,21 @@ fn what_a_killed_run_left_is_shown_and_deleted() {
     assert_eq!(ended.stdout, "nothing to sweep\n");
 }
 
-/// The ledger is gone, or was another folder's: the labels tell, and somebody has to say yes.
+/// The ledger is gone, or was another folder's: then the run may be alive for as long as the labels say, and
+/// somebody has to name it.
 #[test]
 fn without_a_ledger_the_labels_tell() {
-    let (cloud, _, id) = killed();
+    let (cloud, run, id) = killed();
     std::fs::remove_dir_all(cloud.workspace.path("artifacts")).unwrap();
-    let ended = cloud.forge(["sweep"]).expect(0);
+    for arguments in [&["sweep"][..], &["sweep", "--yes"]] {
+        let ended = cloud.forge(arguments.iter().copied()).expect(0);
+        assert!(ended.stdout.contains("may need it"), "{}", ended.stdout);
+        assert!(cloud.is_alive(&id));
+    }
+    let ended = cloud.forge(["sweep", "--run", &run]).expect(0);
     assert!(ended.stdout.contains("say --yes"), "{}", ended.stdout);
     assert!(cloud.is_alive(&id));
-    cloud.forge(["sweep", "--yes"]).expect(0);
+    cloud.forge(["sweep", "--run", &run, "--yes"]).expect(0);
     cloud.assert_none_alive();
 }
 
@@ -114,5 +120,22 @@ fn kept_sandboxes_are_named_and_swept_later() {
     cloud
         .forge(["--daytona", "task", "--keep", "failed"])
         .expect(0);
+    cloud.assert_none_alive();
+}
+
+/// Another server, or another account, does not have it: that is not to say that it is gone.
+#[test]
+fn what_another_server_does_not_have_is_not_called_deleted() {
+    let (cloud, _, id) = killed();
+    let other = Cloud::of(WRITES, vec![]);
+    let artifacts = cloud.workspace.path("artifacts");
+    let artifacts = artifacts.to_str().unwrap();
+    let ended = other.forge(["sweep", "--artifacts", artifacts]).expect(4);
+    assert!(!ended.stdout.contains("deleted"), "{}", ended.stdout);
+    let wanted = format!("made with {}", cloud.fake.api_url());
+    assert!(ended.stderr.contains(&wanted), "{}", ended.stderr);
+    assert!(cloud.is_alive(&id), "and the ledger is still open:");
+    let ended = cloud.forge(["sweep"]).expect(0);
+    assert!(ended.stdout.contains("deleted forge-"), "{}", ended.stdout);
     cloud.assert_none_alive();
 }

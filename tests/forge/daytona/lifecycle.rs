@@ -7,36 +7,41 @@ use reqwest::StatusCode;
 
 use forge::name::SandboxId;
 use forge::sandbox::daytona::{Credential, Daytona, DaytonaOptions};
-use forge::sandbox::{Deletion, ErrorKind, Network, Provider, Remedy};
+use forge::sandbox::{ErrorKind, Network, Presence, Provider, Remains, Remedy};
 
 use forge::secret::Secret;
 
 use super::{Setup, config};
+use crate::conformance::make;
 use crate::support::fake_daytona::fault::{Before, Canned, During, Rule, When};
 use crate::support::fake_daytona::{ORGANIZATION, Options, Quota, RateLimit, RateLimits, Route};
 
 fn quick() -> DaytonaOptions {
     DaytonaOptions {
         start_budget: Duration::from_secs(2),
-        resolve_budget: Duration::from_secs(1),
         ..DaytonaOptions::default()
     }
 }
 
-/// What a failed create says, and whether a sandbox of its name is left, which is then deleted.
+/// What a failed create says, whether it says that something may exist, and whether something does, which is
+/// then deleted.
 #[expect(
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "a test that cannot begin has failed"
 )]
-async fn create_fails(options: Options) -> (ErrorKind, String, bool) {
+async fn create_fails(options: Options) -> (ErrorKind, String, bool, bool) {
     let setup = Setup::with(options, quick());
     let spec = setup.spec(1);
-    let error = setup.daytona.create(&spec).await.expect_err("a failure");
-    let left = setup.daytona.find(&spec.name).await.unwrap();
+    let (error, may_exist) = match setup.daytona.create(&spec).await {
+        Err(failed) => (failed.error, failed.remains != Remains::Nothing),
+        Ok(created) => (created.ready.await.expect_err("a failure"), true),
+    };
+    let run = Some(&setup.run);
+    let left = setup.daytona.find(run, &spec.name).await.unwrap();
     if let Some(id) = &left {
         match setup.daytona.delete(id).await {
-            Ok(deleted) => assert_eq!(deleted, Deletion::Confirmed),
+            Ok(presence) => assert_ne!(presence, Presence::Alive),
             // It is still starting: the reaper would come again.
             Err(error) => {
                 assert_eq!(error.kind, ErrorKind::Busy);
@@ -44,7 +49,7 @@ async fn create_fails(options: Options) -> (ErrorKind, String, bool) {
             }
         }
     }
-    (error.kind, error.to_string(), left.is_some())
+    (error.kind, error.to_string(), may_exist, left.is_some())
 }
 
 fn fault(rule: Rule) -> Options {
@@ -75,11 +80,12 @@ async fn a_failed_create_says_why_and_what_it_left_is_found() {
         hold: Duration::from_millis(50),
         ..Options::default()
     };
-    for (options, kind, text, left) in [
+    for (options, kind, text, may_exist, left) in [
         (
             during(During::CreateLeavesRow("no disk".to_owned())),
             ErrorKind::Server,
             "no disk",
+            true,
             true,
         ),
         (
@@ -87,11 +93,13 @@ async fn a_failed_create_says_why_and_what_it_left_is_found() {
             ErrorKind::Server,
             "bad image",
             true,
+            true,
         ),
         (
             answer(StatusCode::INTERNAL_SERVER_ERROR, "oops"),
             ErrorKind::Server,
-            "no sandbox of its name",
+            "oops",
+            true,
             false,
         ),
         (
@@ -99,11 +107,13 @@ async fn a_failed_create_says_why_and_what_it_left_is_found() {
             ErrorKind::Invalid,
             "Region not found",
             false,
+            false,
         ),
         (
             answer(StatusCode::FORBIDDEN, "network tier"),
             ErrorKind::Invalid,
             "network tier",
+            false,
             false,
         ),
         (
@@ -114,11 +124,12 @@ async fn a_failed_create_says_why_and_what_it_left_is_found() {
             ErrorKind::Quota,
             "limit exceeded",
             false,
+            false,
         ),
-        (slow, ErrorKind::TimedOut, "has not started", true),
+        (slow, ErrorKind::TimedOut, "has not started", true, true),
     ] {
-        let (got, message, found) = create_fails(options).await;
-        assert_eq!((got, found), (kind, left), "{message}");
+        let (got, message, says, found) = create_fails(options).await;
+        assert_eq!((got, says, found), (kind, may_exist, left), "{message}");
         assert!(message.contains(text), "{message}");
     }
 }
@@ -134,7 +145,9 @@ async fn a_key_without_a_say_is_noticed_at_once_and_nothing_is_created() {
         (ErrorKind::Unauthorized, Remedy::GiveUp)
     );
     assert!(error.hint.is_some() && !format!("{error:?}").contains("wrong"));
-    let error = daytona.create(&setup.spec(1)).await.expect_err("a failure");
+    let failed = daytona.create(&setup.spec(1)).await.expect_err("a failure");
+    assert_eq!(failed.remains, Remains::Nothing);
+    let error = failed.error;
     assert_eq!((error.kind, error.attempts), (ErrorKind::Unauthorized, 1));
     assert!(
         began.elapsed() < Duration::from_secs(2),
@@ -174,7 +187,7 @@ async fn a_url_without_its_api_part_is_called_wrong() {
     let daytona = Daytona::new(&config(url, setup.fake.api_key()), quick()).unwrap();
     for error in [
         daytona.preflight().await.expect_err("a failure"),
-        daytona.create(&setup.spec(1)).await.expect_err("a failure"),
+        make(&daytona, &setup.spec(1)).await.expect_err("a failure"),
     ] {
         assert_eq!(error.kind, ErrorKind::Protocol);
         assert!(error.hint.unwrap().contains("wrong API URL?"));
@@ -199,9 +212,10 @@ async fn a_sandbox_that_still_starts_is_busy_and_one_that_goes_is_confirmed() {
     let setup = Setup::new(slow);
     let spec = setup.spec(1);
     let name = spec.name.clone();
-    let (created, ()) = tokio::join!(setup.daytona.create(&spec), async {
+    let run = Some(&setup.run);
+    let (created, ()) = tokio::join!(make(&setup.daytona, &spec), async {
         let id = loop {
-            if let Some(id) = setup.daytona.find(&name).await.unwrap() {
+            if let Some(id) = setup.daytona.find(run, &name).await.unwrap() {
                 break id;
             }
         };
@@ -210,14 +224,18 @@ async fn a_sandbox_that_still_starts_is_busy_and_one_that_goes_is_confirmed() {
     });
     let sandbox = created.unwrap();
     for _ in 0..2 {
-        setup.delete(sandbox.as_ref()).await;
-        assert_eq!(setup.daytona.find(&name).await.unwrap(), None);
-        assert_eq!(setup.daytona.list(&setup.run).await.unwrap(), []);
+        let presence = setup.daytona.delete(sandbox.id()).await.unwrap();
+        assert_eq!(presence, Presence::Ending);
+        assert_eq!(setup.daytona.find(run, &name).await.unwrap(), None);
+        let listed = setup.daytona.list(&setup.run).await.unwrap();
+        assert_eq!(listed[0].presence, Presence::Ending);
     }
+    setup.delete(sandbox.as_ref()).await;
+    assert_eq!(setup.daytona.list(&setup.run).await.unwrap(), []);
     let unknown = SandboxId::new("no such/sandbox?");
     assert_eq!(
         setup.daytona.delete(&unknown).await.unwrap(),
-        Deletion::Confirmed
+        Presence::Absent
     );
     setup.fake.allow_leaks();
 }
@@ -236,7 +254,7 @@ async fn a_key_that_may_not_delete_stops_instead() {
     setup
         .fake
         .set_permissions(&["write:sandboxes", "delete:sandboxes"]);
-    let other = setup.daytona.create(&setup.spec(2)).await.unwrap();
+    let other = make(&setup.daytona, &setup.spec(2)).await.unwrap();
     setup.fake.set_permissions(&[]);
     let error = setup
         .daytona
@@ -274,7 +292,7 @@ async fn sandboxes_are_listed_by_run_with_the_names_forge_gave_them() {
     });
     let mut sandboxes = Vec::new();
     for serial in 1..=3 {
-        sandboxes.push(setup.daytona.create(&setup.spec(serial)).await.unwrap());
+        sandboxes.push(make(&setup.daytona, &setup.spec(serial)).await.unwrap());
     }
     let listed = setup.daytona.list(&setup.run).await.unwrap();
     let names: Vec<_> = listed.iter().map(|listed| listed.name.clone()).collect();
@@ -306,18 +324,21 @@ async fn creates_keep_the_accounts_pace() {
         ..Options::default()
     });
     // The first answer tells of the limit; what was sent before it is not held back.
-    let first = setup.daytona.create(&setup.spec(1)).await.unwrap();
-    let specs: Vec<_> = (2..=14).map(|serial| setup.spec(serial)).collect();
-    let created = join_all(specs.iter().map(|spec| setup.daytona.create(spec))).await;
+    let create = async |serial| {
+        setup.daytona.admit().await;
+        make(&setup.daytona, &setup.spec(serial)).await.unwrap()
+    };
+    let first = create(1).await;
+    let created = join_all((2..=14).map(create)).await;
     assert_eq!(setup.fake.throttled(), 0);
     setup.delete(first.as_ref()).await;
     for sandbox in created {
-        setup.delete(sandbox.unwrap().as_ref()).await;
+        setup.delete(sandbox.as_ref()).await;
     }
 }
 
 #[tokio::test]
-async fn a_throttled_create_waits_as_told_and_is_sent_again() {
+async fn a_throttled_create_is_refused_with_the_time_to_wait() {
     let mut refusal = Canned::error(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded");
     refusal
         .headers
@@ -327,10 +348,14 @@ async fn a_throttled_create_waits_as_told_and_is_sent_again() {
         When::Nth(1),
         Before::Answer(refusal),
     ));
-    let began = Instant::now();
-    let sandbox = setup.sandbox().await;
-    assert!(began.elapsed() >= Duration::from_secs(1));
-    setup.delete(sandbox.as_ref()).await;
+    let failed = setup.daytona.create(&setup.spec(1)).await;
+    let failed = failed.expect_err("a refusal");
+    assert_eq!(failed.remains, Remains::Nothing);
+    let second = Some(Duration::from_secs(1));
+    assert_eq!(
+        (failed.error.kind, failed.error.retry_after),
+        (ErrorKind::Throttled, second)
+    );
 }
 
 #[tokio::test]
@@ -338,6 +363,6 @@ async fn a_network_that_is_none_is_refused_before_anything_is_asked() {
     let setup = Setup::new(Options::default());
     let mut spec = setup.spec(1);
     spec.network = Network::Allow(vec!["everything".to_owned()]);
-    let error = setup.daytona.create(&spec).await.expect_err("a refusal");
+    let error = make(&setup.daytona, &spec).await.expect_err("a refusal");
     assert_eq!((error.kind, setup.fake.requests()), (ErrorKind::Invalid, 0));
 }

@@ -4,9 +4,9 @@ use std::net::{SocketAddr, SocketAddrV4, TcpListener};
 use std::time::Duration;
 
 use forge::sandbox::daytona::DaytonaOptions;
-use forge::sandbox::{CommandEnd, ErrorKind, Network, Provider as _, SandboxSpec};
+use forge::sandbox::{CommandEnd, ErrorKind, Network, SandboxSpec};
 
-use super::{Printed, Setup, shell};
+use super::{Printed, Setup, make, shell};
 use crate::support::fake_daytona::{Options, Route};
 
 /// What stands for the network, and where.
@@ -49,10 +49,7 @@ async fn nothing_is_started_until_the_network_is_shut() {
     ] {
         let (listener, egress) = listen();
         let setup = setup(egress, missing);
-        let sandbox = setup
-            .daytona
-            .create(&spec(&setup, Network::Block))
-            .await
+        let sandbox = make(&setup.daytona, &spec(&setup, Network::Block)).await
             .unwrap();
         // The rules come late.
         let shut = tokio::spawn(async move {
@@ -84,7 +81,7 @@ async fn a_sandbox_that_stays_open_is_lost_before_the_candidate_is_started() {
     let (_listener, egress) = listen();
     let setup = setup(egress, &[]);
     let outside = Network::Allow(vec!["10.0.0.0/8".to_owned()]);
-    let sandbox = setup.daytona.create(&spec(&setup, outside)).await.unwrap();
+    let sandbox = make(&setup.daytona, &spec(&setup, outside)).await.unwrap();
     let result = sandbox
         .run(&shell("echo x >ran"), &mut Printed::default())
         .await;
@@ -119,7 +116,7 @@ async fn what_could_not_be_checked_is_said() {
     ] {
         let (_listener, egress) = listen();
         let setup = setup(egress, missing);
-        let sandbox = setup.daytona.create(&spec(&setup, network)).await.unwrap();
+        let sandbox = make(&setup.daytona, &spec(&setup, network)).await.unwrap();
         let result = sandbox
             .run(&shell("exit 0"), &mut Printed::default())
             .await
@@ -142,7 +139,7 @@ async fn a_sandbox_with_rules_is_never_taken_from_the_warm_ones() {
     let setup = setup(egress, &[]);
     for (network, is_warm) in [(Network::Open, true), (Network::Block, false)] {
         let before = setup.fake.requests_to(Route::Get);
-        let sandbox = setup.daytona.create(&spec(&setup, network)).await.unwrap();
+        let sandbox = make(&setup.daytona, &spec(&setup, network)).await.unwrap();
         let looks = setup.fake.requests_to(Route::Get) - before;
         assert_eq!(looks == 0, is_warm, "{looks}");
         setup.delete(sandbox.as_ref()).await;

@@ -2,9 +2,9 @@
 
 use forge::sandbox::{CommandEnd, ErrorKind, Provider as _, Remedy};
 
-use super::{Home, Printed, Setup, collect, config, shell, upload};
+use super::{Home, Printed, Setup, collect, config, make, shell, upload};
 use crate::support::fake_daytona::fault::{After, Before, Canned, Fault, Rule, When};
-use crate::support::fake_daytona::{Options, Route};
+use crate::support::fake_daytona::{Options, Route, ToolboxUrl};
 
 fn warm() -> Options {
     Options {
@@ -100,7 +100,7 @@ async fn a_proxy_that_could_not_ask_who_asks_is_waited_for() {
 async fn a_toolbox_that_refuses_everybody_is_told_once_and_not_blamed_on_the_sandbox() {
     // Loopback too, but nobody listens there.
     let setup = Setup::new(Options {
-        toolbox_host: Some("127.0.0.2".to_owned()),
+        toolbox_url: ToolboxUrl::Host("127.0.0.2".to_owned()),
         ..warm()
     });
     let sandbox = setup.sandbox().await;
@@ -110,7 +110,7 @@ async fn a_toolbox_that_refuses_everybody_is_told_once_and_not_blamed_on_the_san
         .expect_err("nobody is there");
     assert_eq!(
         (error.kind, error.remedy()),
-        (ErrorKind::Invalid, Remedy::GiveUp),
+        (ErrorKind::OutOfReach, Remedy::GiveUp),
         "{error}"
     );
     assert!(
@@ -126,14 +126,14 @@ async fn a_toolbox_that_refuses_everybody_is_told_once_and_not_blamed_on_the_san
 #[tokio::test]
 async fn names_below_localhost_are_this_machine() {
     let setup = Setup::new(Options {
-        toolbox_host: Some("proxy.localhost".to_owned()),
+        toolbox_url: ToolboxUrl::Host("proxy.localhost".to_owned()),
         ..warm()
     });
     let url = setup.fake.api_url().replace("127.0.0.1", "api.localhost");
     let config = config(&url, setup.fake.api_key());
     let options = forge::sandbox::daytona::DaytonaOptions::default();
     let daytona = forge::sandbox::daytona::Daytona::new(&config, options).unwrap();
-    let sandbox = daytona.create(&setup.spec(1)).await.unwrap();
+    let sandbox = make(&daytona, &setup.spec(1)).await.unwrap();
     let result = sandbox
         .run(&shell("exit 7"), &mut Printed::default())
         .await

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Setup, send, until};
 use crate::support::fake_daytona::fault::{During, Rule, When};
-use crate::support::fake_daytona::{Options, Route, Ttl};
+use crate::support::fake_daytona::{Options, Route, ToolboxUrl, Ttl};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -359,17 +359,26 @@ async fn an_idle_connection_is_closed_and_a_slow_call_is_not_idle() {
 
 #[tokio::test]
 async fn a_toolbox_may_have_a_host_of_its_own_or_be_told_only_when_asked_for() {
-    let setup = Setup::new(Options {
-        toolbox_host: Some("proxy.localhost".to_owned()),
-        toolbox_untold: true,
-        ..Options::default()
-    });
-    let made = setup.create(json!({"name": "a"})).await.json();
-    assert_eq!(made.get("toolboxProxyUrl"), None);
-    let told = send(setup.api(Method::GET, "/sandbox/a/toolbox-proxy-url")).await;
-    let url = told.field("url");
-    assert!(url.starts_with("http://proxy.localhost:"), "{url}");
-    setup.delete("a").await;
+    let host = ToolboxUrl::Host("proxy.localhost".to_owned());
+    for (toolbox_url, told) in [
+        (host, Some("http://proxy.localhost:")),
+        (ToolboxUrl::Address, Some("http://127.0.0.1:")),
+        (ToolboxUrl::OnRequest, None),
+    ] {
+        let setup = Setup::new(Options {
+            toolbox_url,
+            ..Options::default()
+        });
+        let made = setup.create(json!({"name": "a"})).await.json();
+        let url = made["toolboxProxyUrl"].as_str();
+        assert_eq!(
+            url.map(|url| url.starts_with(told.unwrap())),
+            told.map(|_| true)
+        );
+        let asked = send(setup.api(Method::GET, "/sandbox/a/toolbox-proxy-url")).await;
+        assert_eq!(asked.field("url"), setup.fake.toolbox_url());
+        setup.delete("a").await;
+    }
 }
 
 #[tokio::test]

@@ -77,7 +77,7 @@ use sweep::Sweeper;
 use throttle::Throttles;
 
 pub(crate) use estate::Seen;
-pub(crate) use options::{Commands, Options, Quota, Rules, Ttl};
+pub(crate) use options::{Commands, Options, Quota, Rules, ToolboxUrl, Ttl};
 pub(crate) use route::Route;
 pub(crate) use row::{Deletion, State};
 pub(crate) use throttle::{RateLimit, RateLimits};
@@ -145,9 +145,9 @@ impl FakeDaytona {
         listener.set_nonblocking(true)?;
         let port = listener.local_addr()?.port();
         let address = format!("http://{}", listener.local_addr()?);
-        let proxy = match &options.toolbox_host {
-            Some(host) => format!("http://{host}:{port}"),
-            None => address.clone(),
+        let proxy = match &options.toolbox_url {
+            ToolboxUrl::Host(host) => format!("http://{host}:{port}"),
+            ToolboxUrl::Address | ToolboxUrl::OnRequest => address.clone(),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -209,6 +209,13 @@ impl FakeDaytona {
     /// The sandboxes of somebody else whose boxes run.
     pub(crate) fn foreign(&self) -> Vec<Inventory> {
         self.inventory(|row| row.is_alive() && row.foreign)
+    }
+
+    /// Whether a sandbox of somebody else was deleted.
+    pub(crate) fn foreign_lost(&self) -> bool {
+        let estate = self.shared.estate();
+        let mut rows = estate.rows.iter();
+        rows.any(|row| row.foreign && row.deletion != Deletion::NotAsked)
     }
 
     /// Adds a sandbox that somebody else has. Gives its id.

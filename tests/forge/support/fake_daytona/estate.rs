@@ -9,7 +9,6 @@ use axum::http::StatusCode;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-use super::Options;
 use super::clock::Clock;
 use super::fault::{During, Plan};
 use super::place::Place;
@@ -18,6 +17,7 @@ use super::route::Route;
 use super::row::{Row, State, Teardown};
 use super::sweep::{Sweeper, kill_processes_of};
 use super::throttle::Throttles;
+use super::{Options, ToolboxUrl};
 
 /// One request, as the server saw it.
 #[derive(Debug, Clone)]
@@ -155,7 +155,8 @@ impl Shared {
     }
 
     fn told_toolbox(&self) -> Option<&str> {
-        (!self.options.toolbox_untold).then_some(self.toolbox.as_str())
+        let untold = self.options.toolbox_url == ToolboxUrl::OnRequest;
+        (!untold).then_some(self.toolbox.as_str())
     }
 
     fn dated(&self, row: &Row, mut object: Value) -> Value {

@@ -38,6 +38,17 @@ pub(crate) enum Commands {
     Answered,
 }
 
+/// What `toolboxProxyUrl` is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ToolboxUrl {
+    /// The server's address.
+    Address,
+    /// This host and the server's port, for example `proxy.localhost`.
+    Host(String),
+    /// The address, which sandboxes do not tell: it has to be asked for.
+    OnRequest,
+}
+
 /// When a sandbox's network rules are in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rules {
@@ -103,10 +114,8 @@ pub(crate) struct Options {
     pub(crate) destroy: Duration,
     /// After how long an idle connection is closed; `None` is never.
     pub(crate) idle: Option<Duration>,
-    /// The host that `toolboxProxyUrl` names, for example `proxy.localhost`; `None` is the address.
-    pub(crate) toolbox_host: Option<String>,
-    /// Whether sandboxes do not name their toolbox, so that it has to be asked for.
-    pub(crate) toolbox_untold: bool,
+    /// Where sandboxes say that their toolbox is.
+    pub(crate) toolbox_url: ToolboxUrl,
     /// Whether sandboxes tell when their time to live ends, as newer servers do.
     pub(crate) auto_destroy_at: bool,
     /// What becomes of `ttlMinutes`.
@@ -154,8 +163,7 @@ impl Default for Options {
             hold: Duration::from_secs(30),
             destroy: Duration::ZERO,
             idle: Some(Duration::from_secs(5)),
-            toolbox_host: None,
-            toolbox_untold: false,
+            toolbox_url: ToolboxUrl::Address,
             auto_destroy_at: false,
             ttl: Ttl::Honoured,
             rules: Rules::After(Duration::ZERO),

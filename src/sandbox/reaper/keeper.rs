@@ -1,0 +1,622 @@
+//! The reaper's own task: it alone knows every sandbox of the run, and what is under way about each.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::asking::{Asking, Birth, Ended, NOT_ENDED, Proof, Started, hidden, unlisted};
+use super::noted::{Asked, Noted};
+use super::slots::{Next, Refused, Slots};
+use super::{CleanupReport, Layers, Lease, Patience, Request};
+use crate::event::{Cleanup, Undeleted};
+use crate::name::{RunId, SandboxId, SandboxName};
+use crate::run::stop::Stopping;
+use crate::sandbox::ledger::{Entry as LedgerEntry, Ledger};
+use crate::sandbox::{ErrorKind, Listed, Presence, Provider, SandboxError};
+
+/// How long, in a hurry, the list of the run's sandboxes is waited for.
+const HURRIED_LIST: Duration = Duration::from_secs(3);
+
+/// What the reaper knows of a sandbox that it has asked for.
+#[derive(Debug, Clone, PartialEq)]
+enum Fate {
+    /// The create request is under way.
+    Creating,
+    /// It exists, and is not ready yet.
+    Starting,
+    /// It exists and is leased, or its lease was forgotten.
+    Live(SandboxId),
+    /// It is looked for, or being deleted.
+    Ending(Option<SandboxId>),
+    /// The provider does not know it. Its list has yet to say the same; `existed` says whether it ever did.
+    Absent {
+        id: Option<SandboxId>,
+        existed: bool,
+    },
+    /// It may exist.
+    Unclear {
+        id: Option<SandboxId>,
+        error: String,
+    },
+    /// The answer to its create was not waited for to the end: that nothing has its name proves nothing.
+    Abandoned(String),
+    /// It was left on purpose.
+    Kept(SandboxId),
+}
+
+/// What a keeper is made of.
+#[derive(Debug)]
+pub(super) struct Setting {
+    pub(super) provider: Arc<dyn Provider>,
+    pub(super) run: RunId,
+    pub(super) ledger: Ledger,
+    pub(super) jobs: usize,
+    pub(super) stopping: watch::Receiver<Stopping>,
+    pub(super) patience: Patience,
+    pub(super) layers: Layers,
+    /// Weak, so that the channel closes when everybody else has gone.
+    pub(super) requests: mpsc::WeakUnboundedSender<Request>,
+}
+
+pub(super) struct Keeper {
+    run: RunId,
+    ledger: Ledger,
+    patience: Patience,
+    layers: Layers,
+    requests: mpsc::WeakUnboundedSender<Request>,
+    asking: Arc<Asking>,
+    closing: watch::Sender<bool>,
+    awaited: watch::Sender<bool>,
+    /// What has no slot yet, in order.
+    queue: VecDeque<Asked>,
+    slots: Slots,
+    /// Whose slots are held.
+    holders: BTreeSet<SandboxName>,
+    /// When the queue may go on.
+    wake: Option<Instant>,
+    /// What is not known to be gone. What is gone is only counted, so that this stays small.
+    registry: BTreeMap<SandboxName, Fate>,
+    /// Whether anything can ever have existed.
+    may_exist: bool,
+    /// What only the provider's list knew, and deletes may find gone already.
+    strangers: BTreeSet<SandboxName>,
+    cleanup: Cleanup,
+    creates: FuturesUnordered<BoxFuture<'static, (SandboxName, Birth)>>,
+    starts: FuturesUnordered<BoxFuture<'static, Started>>,
+    ends: FuturesUnordered<BoxFuture<'static, Ended>>,
+}
+
+impl Keeper {
+    pub(super) fn new(setting: Setting) -> Self {
+        let (closing, is_closing) = watch::channel(false);
+        let (awaited, is_awaited) = watch::channel(false);
+        let asking = Asking::new(
+            setting.provider,
+            setting.patience,
+            setting.stopping,
+            is_closing,
+            is_awaited,
+        );
+        Self {
+            run: setting.run,
+            ledger: setting.ledger,
+            patience: setting.patience,
+            layers: setting.layers,
+            requests: setting.requests,
+            asking: Arc::new(asking),
+            closing,
+            awaited,
+            queue: VecDeque::new(),
+            slots: Slots::new(setting.jobs),
+            holders: BTreeSet::new(),
+            wake: None,
+            registry: BTreeMap::new(),
+            may_exist: false,
+            strangers: BTreeSet::new(),
+            cleanup: Cleanup::default(),
+            creates: FuturesUnordered::new(),
+            starts: FuturesUnordered::new(),
+            ends: FuturesUnordered::new(),
+        }
+    }
+
+    pub(super) async fn work(
+        mut self,
+        mut inbox: mpsc::UnboundedReceiver<Request>,
+    ) -> CleanupReport {
+        let mut noted = Noted::default();
+        loop {
+            tokio::select! {
+                request = inbox.recv() => match request {
+                    Some(Request::Create(asked)) => self.queue.push_back(asked),
+                    Some(Request::Release { name, keep }) => self.release(name, keep),
+                    Some(Request::Close) | None => break,
+                },
+                (safe, synced) = noted.safe(&self.ledger) => self.begin_creates(safe, &synced),
+                Some((name, birth)) = self.creates.next() => self.end_create(name, birth),
+                Some(started) = self.starts.next() => self.end_start(started),
+                Some(ended) = self.ends.next() => self.end_end(ended),
+                () = at(self.wake) => self.wake = None,
+            }
+            self.fill_slots(&mut noted);
+        }
+        self.refuse_and_drain(inbox, noted);
+        self.close().await
+    }
+
+    /// Takes what was sent before the close: releases count, creates are refused.
+    fn refuse_and_drain(&mut self, mut inbox: mpsc::UnboundedReceiver<Request>, noted: Noted) {
+        inbox.close();
+        // Dropping the replies is the refusal.
+        self.queue.clear();
+        // Their requests have not left: nothing came to be.
+        for asked in noted.into_all() {
+            self.gone(&asked.spec.name, false);
+        }
+        while let Ok(request) = inbox.try_recv() {
+            match request {
+                Request::Create(_) | Request::Close => {}
+                Request::Release { name, keep } => self.release(name, keep),
+            }
+        }
+    }
+
+    /// Lets as many begin as there are slots for.
+    fn fill_slots(&mut self, noted: &mut Noted) {
+        self.wake = None;
+        let mut is_awaited = false;
+        while let Some(asked) = self.queue.pop_front() {
+            if asked.reply.is_closed() {
+                continue;
+            }
+            let next = self.slots.take(Instant::now());
+            match next {
+                Next::Now => self.note_create(asked, noted),
+                Next::At(_) | Next::WhenOneIsGone => {
+                    is_awaited = next == Next::WhenOneIsGone;
+                    if let Next::At(at) = next {
+                        self.wake = Some(at);
+                    }
+                    self.queue.push_front(asked);
+                    break;
+                }
+            }
+        }
+        self.awaited
+            .send_if_modified(|awaited| std::mem::replace(awaited, is_awaited) != is_awaited);
+    }
+
+    fn free_slot(&mut self, name: &SandboxName) {
+        if self.holders.remove(name) {
+            self.slots.give_back();
+        }
+    }
+
+    /// Layer 7: the name goes into the ledger; the create begins when it is safe there.
+    fn note_create(&mut self, asked: Asked, noted: &mut Noted) {
+        let name = asked.spec.name.clone();
+        let provider = self.asking.provider();
+        let entry = LedgerEntry::Create {
+            provider: provider.name().to_owned(),
+            account: Some(provider.account().to_owned()).filter(|account| !account.is_empty()),
+            name: name.clone(),
+        };
+        self.holders.insert(name.clone());
+        match self.ledger.append(&entry) {
+            Ok(()) => noted.push(asked),
+            Err(error) => {
+                self.free_slot(&name);
+                asked.refuse(&error);
+            }
+        }
+    }
+
+    fn begin_creates(&mut self, safe: Vec<Asked>, synced: &std::io::Result<()>) {
+        for asked in safe {
+            match synced {
+                Ok(()) => {
+                    self.registry
+                        .insert(asked.spec.name.clone(), Fate::Creating);
+                    let create = Arc::clone(&self.asking).create(asked, self.layers.look_again);
+                    self.creates.push(create.boxed());
+                }
+                Err(error) => {
+                    self.free_slot(&asked.spec.name);
+                    asked.refuse(error);
+                }
+            }
+        }
+    }
+
+    fn end_create(&mut self, name: SandboxName, birth: Birth) {
+        match birth {
+            Birth::Created { created, reply } => {
+                self.slots.took();
+                self.exists(&name, &created.id);
+                self.registry.insert(name.clone(), Fate::Starting);
+                let start = Arc::clone(&self.asking).start(name, created, reply);
+                self.starts.push(start.boxed());
+            }
+            Birth::Refused { asked, error } => self.refused(asked, error),
+            Birth::Orphan(id) => {
+                self.exists(&name, &id);
+                self.begin_end(name, id, self.patience.delete);
+            }
+            Birth::Absent => {
+                self.may_exist = true;
+                self.free_slot(&name);
+                let fate = Fate::Absent {
+                    id: None,
+                    existed: false,
+                };
+                self.registry.insert(name, fate);
+            }
+            Birth::Unclear(error) => {
+                self.may_exist = true;
+                self.free_slot(&name);
+                self.registry
+                    .insert(name, Fate::Unclear { id: None, error });
+            }
+            Birth::Abandoned(error) => {
+                self.may_exist = true;
+                self.registry.insert(name, Fate::Abandoned(error));
+            }
+        }
+    }
+
+    /// Nothing came to be. A full pool has room again some time; all else is for the caller to know.
+    fn refused(&mut self, asked: Asked, error: SandboxError) {
+        self.gone(&asked.spec.name, false);
+        let is_passing = match error.kind {
+            ErrorKind::Quota | ErrorKind::Throttled => {
+                // What a server says of a refusal is no proof: the list at the end is.
+                self.may_exist = true;
+                true
+            }
+            ErrorKind::Unreachable => true,
+            ErrorKind::Unauthorized
+            | ErrorKind::Forbidden
+            | ErrorKind::Invalid
+            | ErrorKind::OutOfReach
+            | ErrorKind::Busy
+            | ErrorKind::TimedOut
+            | ErrorKind::Server
+            | ErrorKind::Lost
+            | ErrorKind::Machine
+            | ErrorKind::Protocol
+            | ErrorKind::Stopped => false,
+        };
+        if !is_passing || *self.closing.borrow() {
+            self.free_slot(&asked.spec.name);
+            drop(asked.reply.send(Err(error)));
+            return;
+        }
+        self.holders.remove(&asked.spec.name);
+        match self.slots.refused(error.retry_after, Instant::now()) {
+            Refused::Wait => {
+                if let Some(waits) = &asked.waits {
+                    drop(waits.send(error.message));
+                }
+                self.queue.push_front(asked);
+            }
+            Refused::GiveUp => {
+                // What one is refused now, all are.
+                let message = format!("{}; so it has been for minutes", error.message);
+                for waiting in std::iter::once(asked).chain(self.queue.drain(..)) {
+                    let kind = ErrorKind::Quota;
+                    let mut refusal = SandboxError::new(kind, error.operation, message.as_str());
+                    refusal.hint.clone_from(&error.hint);
+                    drop(waiting.reply.send(Err(refusal)));
+                }
+            }
+        }
+    }
+
+    /// Before anything else is asked of it: it exists, and this is its id.
+    fn exists(&mut self, name: &SandboxName, id: &SandboxId) {
+        self.may_exist = true;
+        self.note(&LedgerEntry::Created {
+            name: name.clone(),
+            id: id.clone(),
+        });
+    }
+
+    fn end_start(&mut self, started: Started) {
+        let Started {
+            name,
+            id,
+            reply,
+            result,
+        } = started;
+        let requests = self.requests.upgrade();
+        match (result, requests) {
+            (Some(Ok(sandbox)), Some(requests)) if !*self.closing.borrow() => {
+                self.registry.insert(name.clone(), Fate::Live(id));
+                let lease = Lease {
+                    sandbox,
+                    name,
+                    keep: false,
+                    requests,
+                };
+                // To a caller that has gone this delivers nothing: the lease comes back and is dropped here.
+                drop(reply.send(Ok(lease)));
+            }
+            (result, _) => {
+                if let Some(Err(error)) = result {
+                    drop(reply.send(Err(error)));
+                }
+                self.begin_end(name, id, self.patience.delete);
+            }
+        }
+    }
+
+    fn release(&mut self, name: SandboxName, keep: bool) {
+        let Some(Fate::Live(id)) = self.registry.get(&name).cloned() else {
+            return;
+        };
+        if keep {
+            self.note(&LedgerEntry::Kept { name: name.clone() });
+            self.asking.provider().kept(&id);
+            self.free_slot(&name);
+            self.registry.insert(name, Fate::Kept(id));
+        } else if self.layers.drop_tells {
+            self.begin_end(name, id, self.patience.delete);
+        }
+    }
+
+    fn begin_end(&mut self, name: SandboxName, id: SandboxId, budget: Duration) {
+        self.registry
+            .insert(name.clone(), Fate::Ending(Some(id.clone())));
+        let end = Arc::clone(&self.asking).end(name, id, budget);
+        self.ends.push(end.boxed());
+    }
+
+    fn end_end(&mut self, Ended { name, id, result }: Ended) {
+        self.free_slot(&name);
+        match result {
+            Ok(Proof::Seen) => self.gone(&name, true),
+            Ok(Proof::Absent { was_there }) => {
+                let fate = Fate::Absent {
+                    id: Some(id),
+                    existed: was_there || !self.strangers.contains(&name),
+                };
+                self.registry.insert(name, fate);
+            }
+            Err(error) => {
+                let fate = Fate::Unclear {
+                    id: Some(id),
+                    error,
+                };
+                self.registry.insert(name, fate);
+            }
+        }
+    }
+
+    fn gone(&mut self, name: &SandboxName, existed: bool) {
+        self.note(&LedgerEntry::Deleted { name: name.clone() });
+        self.registry.remove(name);
+        self.cleanup.deleted += u64::from(existed);
+    }
+
+    /// Appends what is not needed for safety: a lost line here makes a sweep look once more, no worse.
+    fn note(&mut self, entry: &LedgerEntry) {
+        if let Err(error) = self.ledger.append(entry) {
+            tracing::warn!(%error, "cannot write the ledger");
+        }
+    }
+
+    async fn close(mut self) -> CleanupReport {
+        self.closing.send_replace(true);
+        self.awaited.send_replace(true);
+        if self.layers.registry {
+            let live: Vec<(SandboxName, SandboxId)> = self
+                .registry
+                .iter()
+                .filter_map(|(name, fate)| match fate {
+                    Fate::Live(id) => Some((name.clone(), id.clone())),
+                    Fate::Creating
+                    | Fate::Starting
+                    | Fate::Ending(_)
+                    | Fate::Absent { .. }
+                    | Fate::Unclear { .. }
+                    | Fate::Abandoned(_)
+                    | Fate::Kept(_) => None,
+                })
+                .collect();
+            for (name, id) in live {
+                self.begin_end(name, id, self.patience.delete);
+            }
+        }
+        self.drain().await;
+        if self.layers.look_again && self.may_exist {
+            self.try_again().await;
+            self.compare_with_list().await;
+        }
+        self.report()
+    }
+
+    /// Waits for what is under way. Each of it ends by its own patience.
+    async fn drain(&mut self) {
+        loop {
+            tokio::select! {
+                Some((name, birth)) = self.creates.next() => self.end_create(name, birth),
+                Some(started) = self.starts.next() => self.end_start(started),
+                Some(ended) = self.ends.next() => self.end_end(ended),
+                else => return,
+            }
+        }
+    }
+
+    /// Layer 6, first half: another chance for what is unclear, not all of its time once more.
+    async fn try_again(&mut self) {
+        let unclear: Vec<(SandboxName, Option<SandboxId>)> = self
+            .registry
+            .iter()
+            .filter_map(|(name, fate)| match fate {
+                Fate::Unclear { id, .. } => Some((name.clone(), id.clone())),
+                Fate::Live(id) => Some((name.clone(), Some(id.clone()))),
+                Fate::Creating
+                | Fate::Starting
+                | Fate::Ending(_)
+                | Fate::Absent { .. }
+                | Fate::Abandoned(_)
+                | Fate::Kept(_) => None,
+            })
+            .collect();
+        for (name, id) in unclear {
+            match id {
+                Some(id) => self.begin_end(name, id, self.patience.delete / 4),
+                None => {
+                    self.registry.insert(name.clone(), Fate::Ending(None));
+                    let look = Arc::clone(&self.asking).look_up(Some(self.run), name);
+                    self.creates.push(look.boxed());
+                }
+            }
+        }
+        self.drain().await;
+    }
+
+    /// Layer 6, second half: the provider's own list of what bears the run's label. What it shows alive is
+    /// deleted; what it shows ending is waited for; what only an id did not find and it does not show, is gone.
+    async fn compare_with_list(&mut self) {
+        let mut until = Instant::now() + self.patience.destruction;
+        let mut pause = self.patience.pause;
+        loop {
+            if self.asking.in_a_hurry() {
+                until = until.min(Instant::now() + HURRIED_LIST);
+            }
+            let listed = match self.asking.list(&self.run, until).await {
+                Ok(listed) => listed,
+                Err(error) => {
+                    self.not_listed(&error);
+                    return;
+                }
+            };
+            let left = self.left(listed);
+            let is_settled = left.iter().all(|it| it.presence != Presence::Ending);
+            let began_some = self.end_listed(&left);
+            self.drain().await;
+            let is_over = Instant::now() >= until || (self.asking.in_a_hurry() && is_settled);
+            if (is_settled && !began_some) || is_over {
+                self.believe(left);
+                return;
+            }
+            sleep(pause.min(until.saturating_duration_since(Instant::now()))).await;
+            pause = (pause * 2).min(self.patience.pause * 8);
+        }
+    }
+
+    /// What of a list is neither gone nor kept.
+    fn left(&self, listed: Vec<Listed>) -> Vec<Listed> {
+        let is_kept = |name: &SandboxName| matches!(self.registry.get(name), Some(Fate::Kept(_)));
+        listed
+            .into_iter()
+            .filter(|it| match it.presence {
+                Presence::Gone | Presence::Absent => false,
+                Presence::Alive | Presence::Ending | Presence::Hidden(_) => !is_kept(&it.name),
+            })
+            .collect()
+    }
+
+    /// Deletes what a list shows alive, once each; says whether there was any. A list may be stale: then the
+    /// delete finds nothing.
+    fn end_listed(&mut self, left: &[Listed]) -> bool {
+        let mut began_some = false;
+        for it in left.iter().filter(|it| it.presence == Presence::Alive) {
+            let was_tried = match self.registry.get(&it.name) {
+                Some(Fate::Unclear { id: Some(_), .. }) => true,
+                Some(Fate::Absent { id, .. }) => id.as_ref() == Some(&it.id),
+                Some(_) | None => false,
+            };
+            if !was_tried {
+                began_some = true;
+                let (name, id) = (it.name.clone(), it.id.clone());
+                if !self.registry.contains_key(&name) {
+                    self.strangers.insert(name.clone());
+                }
+                self.exists(&name, &id);
+                self.begin_end(name, id, self.patience.delete / 4);
+            }
+        }
+        began_some
+    }
+
+    /// Takes what the last list shows for true.
+    fn believe(&mut self, left: Vec<Listed>) {
+        for it in left {
+            let error = match it.presence {
+                Presence::Hidden(why) => hidden(&why),
+                Presence::Ending => NOT_ENDED.to_owned(),
+                Presence::Alive => match self.registry.get(&it.name) {
+                    Some(Fate::Unclear { error, .. }) => error.clone(),
+                    // Seen gone just now: the list is stale.
+                    Some(_) | None => continue,
+                },
+                Presence::Gone | Presence::Absent => continue,
+            };
+            let id = Some(it.id);
+            self.registry.insert(it.name, Fate::Unclear { id, error });
+        }
+        let absent: Vec<(SandboxName, bool)> = self
+            .registry
+            .iter()
+            .filter_map(|(name, fate)| match fate {
+                Fate::Absent { existed, .. } => Some((name.clone(), *existed)),
+                Fate::Creating
+                | Fate::Starting
+                | Fate::Live(_)
+                | Fate::Ending(_)
+                | Fate::Unclear { .. }
+                | Fate::Abandoned(_)
+                | Fate::Kept(_) => None,
+            })
+            .collect();
+        for (name, existed) in absent {
+            self.gone(&name, existed);
+        }
+    }
+
+    /// Without the list, not to be found is not to be gone.
+    fn not_listed(&mut self, error: &str) {
+        self.cleanup.unlisted = Some(error.to_owned());
+        for fate in self.registry.values_mut() {
+            if let Fate::Absent { id, .. } = fate {
+                let (id, error) = (id.clone(), unlisted(error));
+                *fate = Fate::Unclear { id, error };
+            }
+        }
+    }
+
+    fn report(mut self) -> CleanupReport {
+        for (name, fate) in std::mem::take(&mut self.registry) {
+            let (id, error) = match fate {
+                Fate::Kept(id) => {
+                    self.cleanup.kept.push(id);
+                    continue;
+                }
+                Fate::Unclear { id, error } => (id, error),
+                Fate::Abandoned(error) => (None, error),
+                Fate::Live(id) => (Some(id), "it was not deleted".to_owned()),
+                Fate::Ending(id) => (id, "its deletion did not end".to_owned()),
+                Fate::Absent { id, .. } => (id, "it was not looked for again".to_owned()),
+                Fate::Creating | Fate::Starting => (None, "its creation did not end".to_owned()),
+            };
+            let name = name.to_string();
+            self.cleanup.unconfirmed.push(Undeleted { name, id, error });
+        }
+        CleanupReport(self.cleanup)
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
