@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{Cloud, WRITES};
 use crate::support::fake_daytona::fault::{Before, Canned, During, Rule, When};
 use crate::support::fake_daytona::outside::Outside;
-use crate::support::fake_daytona::{ORGANIZATION, Options, Quota, RateLimit, RateLimits, Route, ToolboxUrl};
+use crate::support::fake_daytona::{
+    ORGANIZATION, Options, Quota, RateLimit, RateLimits, Route, ToolboxUrl,
+};
 use crate::support::skipped;
 use crate::support::workspace::{Ended, Workspace, finish};
 
@@ -264,7 +266,7 @@ fn a_candidate_with_a_shut_network_starts_when_it_is_shut_and_not_before() {
         .file("objectives/task.yaml", "prompt: do it\nnetwork: block\n");
     let cloud = Cloud::new(options, workspace);
     cloud.forge(["--daytona", "task"]).expect(0);
-    let artifact = cloud.workspace.run_folder().join("task/a/1/output.md");
+    let artifact = cloud.workspace.run_folder().join("task/a/1/discord_post.md");
     assert_eq!(
         std::fs::read_to_string(artifact).unwrap(),
         "the network is shut\n"

@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 
 use super::{Cloud, SLEEPS, WRITES, signal};
 use crate::support::fake_daytona::fault::{After, Before, Canned, During, Fault, Rule, When};
-use crate::support::fake_daytona::{Options, RateLimit, RateLimits, Route};
+use crate::support::fake_daytona::{Options, RateLimit, RateLimits, Route, ToolboxUrl};
 use crate::support::workspace::{Workspace, finish};
 
 /// What the ledger of the run does not know to be gone.
@@ -61,7 +61,7 @@ fn what_fails_after_a_create_is_no_refusal_of_it() {
         let options = Options {
             start: Duration::from_millis(300),
             hold: Duration::ZERO,
-            toolbox_untold: true,
+            toolbox_url: ToolboxUrl::OnRequest,
             faults: vec![
                 Rule::route(route, When::First(2), refuses(status)),
                 Rule::route(Route::List, When::Always, refuses(StatusCode::UNAUTHORIZED)),

@@ -49,7 +49,8 @@ async fn nothing_is_started_until_the_network_is_shut() {
     ] {
         let (listener, egress) = listen();
         let setup = setup(egress, missing);
-        let sandbox = make(&setup.daytona, &spec(&setup, Network::Block)).await
+        let sandbox = make(&setup.daytona, &spec(&setup, Network::Block))
+            .await
             .unwrap();
         // The rules come late.
         let shut = tokio::spawn(async move {
