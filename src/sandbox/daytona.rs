@@ -31,6 +31,7 @@ mod pace;
 mod place;
 mod retry;
 pub mod spec;
+mod status;
 mod toolbox;
 pub mod usage;
 mod wire;

@@ -242,13 +242,11 @@ impl Client {
         request: RequestBuilder,
         patience: Duration,
     ) -> Result<Response, Trouble> {
-        let response = match timeout(patience, request.send()).await {
-            Ok(answer) => answer.map_err(transport)?,
-            Err(_) => {
-                let patience = crate::quantity::show_duration(patience);
-                return Err(silence(format!("no answer in {patience}")));
-            }
+        let Ok(answer) = timeout(patience, request.send()).await else {
+            let patience = crate::quantity::show_duration(patience);
+            return Err(silence(format!("no answer in {patience}")));
         };
+        let response = answer.map_err(transport)?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);

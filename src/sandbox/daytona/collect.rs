@@ -10,7 +10,8 @@ use tempfile::SpooledTempFile;
 use tokio::task::yield_now;
 
 use super::bundle::{self, Index, Kind, Span};
-use super::command::{Bundle, Place, artifacts_in_bundle, work_in_bundle};
+use super::command::{Place, artifacts_in_bundle, work_in_bundle};
+use super::status::Bundle;
 use super::toolbox::{Fetched, Toolbox};
 use crate::name::RelativePath;
 use crate::sandbox::patterns::{Patterns, shown};

@@ -474,6 +474,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_below_localhost_is_this_machine() {
+        for (url, expected) in [
+            ("http://proxy.localhost:4000/toolbox", true),
+            ("http://a.B.LocalHost./api", true),
+            ("http://localhost.example.org", false),
+            ("http://notlocalhost", false),
+        ] {
+            let parsed = ApiUrl::parse(url);
+            assert_eq!(parsed.is_ok_and(|url| url.is_loopback()), expected, "{url}");
+        }
+    }
+
+    #[test]
     fn a_key_is_sent_to_no_url_that_could_leak_it() {
         for bad in [
             "http://example.com/api",

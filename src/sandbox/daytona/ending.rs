@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::command::{self, CUT_OFF, End, Mode, Place, Status};
+use super::command::{self, CUT_OFF, Mode, Place};
 use super::retry::{Backoff, Failure};
+use super::status::{self, End, Status};
 use super::toolbox::{Fetched, Toolbox};
 use crate::sandbox::{Command, CommandEnd, ErrorKind, Layout, SandboxError};
 
@@ -58,7 +59,7 @@ impl Sent<'_> {
                 if let Some(status) = Status::parse(&result, self.command) {
                     return Ok(status);
                 }
-                let what = command::show_nonsense(answer.exit_code, &result);
+                let what = status::show_nonsense(answer.exit_code, &result);
                 let error = SandboxError::new(ErrorKind::Server, RUN, what);
                 match (answer.exit_code, self.mode) {
                     // A signal ended the shell, whether or not the command; or it could not be started.

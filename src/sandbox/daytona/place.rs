@@ -16,11 +16,12 @@ use tokio::time::sleep;
 
 use super::DaytonaOptions;
 use super::collect::Kept;
-use super::command::{self, Bundle, Checked, End, Mode, Place, Status};
+use super::command::{self, Mode, Place};
 use super::ending::{self, Sent};
 use super::live::{Delivery, STREAMS};
 use super::retry::{self, Backoff};
 use super::spec;
+use super::status::{Bundle, Checked, End, Status};
 use super::toolbox::{Sending, Toolbox};
 use crate::name::SandboxId;
 use crate::quantity::ByteCount;

@@ -410,6 +410,58 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_that_was_throttled_itself_is_told_from_a_key_that_is_wrong() {
+        let throttled = "authentication failed: validation error: 429 Too Many Requests";
+        let wrong = "authentication failed: Bearer token is invalid";
+        for (text, kind) in [(throttled, Throttled), (wrong, Unauthorized)] {
+            check(401, &format!(r#"{{"message":"{text}"}}"#), kind, text);
+        }
+    }
+
+    #[test]
+    fn advice_fits_what_the_server_says() {
+        let hint = |status, pairs: &[(&'static str, &str)], text: &str| {
+            let body = format!(r#"{{"message":"{text}"}}"#);
+            let status = StatusCode::from_u16(status).unwrap();
+            classify(status, &headers(pairs), body.as_bytes()).hint
+        };
+        let locked = [
+            ("x-ratelimit-remaining-failed-auth", "0"),
+            ("retry-after", "60"),
+        ];
+        let busy = [("retry-after-authenticated", "60")];
+        for (hint, expected) in [
+            (
+                hint(429, &locked, "x"),
+                Some("a wrong key came from this address"),
+            ),
+            (hint(429, &busy, "x"), None),
+            (
+                hint(403, &[], "Organization is suspended: x"),
+                Some("suspended"),
+            ),
+            (
+                hint(403, &[], "Region us is not available to the organization"),
+                Some("DAYTONA_TARGET"),
+            ),
+            (
+                hint(403, &[], "Not a member of the organization"),
+                Some("of this token"),
+            ),
+            (
+                hint(403, &[], "Forbidden resource"),
+                Some("delete:sandboxes"),
+            ),
+        ] {
+            let fits = match expected {
+                Some(part) => hint.is_some_and(|hint| hint.contains(part)),
+                None => hint.is_none(),
+            };
+            assert!(fits, "{expected:?}: {hint:?}");
+        }
+    }
+
+    #[test]
     fn a_message_cannot_steer_a_terminal_or_flood_it() {
         let body = format!("\u{1b}[2J{}\n::error::", "x".repeat(5000));
         let refusal = classify(StatusCode::BAD_REQUEST, &HeaderMap::new(), body.as_bytes());
@@ -454,14 +506,18 @@ mod tests {
     fn only_what_is_harmless_twice_is_sent_twice() {
         let answered = |status| Failure::Answered(StatusCode::from_u16(status).unwrap());
         for (verb, repeats) in [
-            (Verb::Read, [true, true, true, true, false, false]),
-            (Verb::Upload, [true, true, true, true, false, false]),
-            (Verb::Create, [false; 6]),
-            (Verb::Execute, [true, false, true, false, false, false]),
-            (Verb::Delete, [false; 6]),
+            (Verb::Read, [true, true, true, true, true, false, false]),
+            (Verb::Upload, [true, true, true, true, true, false, false]),
+            (Verb::Create, [false; 7]),
+            (
+                Verb::Execute,
+                [true, true, false, true, false, false, false],
+            ),
+            (Verb::Delete, [false; 7]),
         ] {
             let failures = [
                 Failure::NotSent,
+                Failure::NotAdmitted,
                 Failure::NoReply,
                 answered(429),
                 answered(502),

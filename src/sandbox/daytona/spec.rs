@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::DaytonaOptions;
-use super::wire::{BuildInfo, CreateSandbox, SandboxRow};
+use super::wire::{AutoDestroy, BuildInfo, CreateSandbox, SandboxRow};
 use crate::sandbox::{Network, SandboxSpec};
 
 /// Says that a sandbox is forge's.
@@ -197,17 +197,16 @@ const SLACK: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 
 /// Compares what was asked for with what a row tells.
 pub(crate) fn ttl_taken(row: &SandboxRow, minutes: u64, now: jiff::Timestamp) -> Ttl {
-    let Some(told) = &row.auto_destroy_at else {
-        return Ttl::Untold;
+    let end = match &row.auto_destroy_at {
+        AutoDestroy::Untold => return Ttl::Untold,
+        AutoDestroy::Never => return Ttl::NotTaken,
+        AutoDestroy::At(text) => text.parse::<jiff::Timestamp>(),
     };
-    let end = told
-        .as_deref()
-        .and_then(|text| text.parse::<jiff::Timestamp>().ok());
     let minutes = i64::try_from(minutes).unwrap_or(i64::MAX / 60);
     let asked = jiff::SignedDuration::from_mins(minutes);
     match end {
-        Some(end) if end.duration_since(now) <= asked + SLACK => Ttl::Taken,
-        Some(_) | None => Ttl::NotTaken,
+        Ok(end) if end.duration_since(now) <= asked + SLACK => Ttl::Taken,
+        Ok(_) | Err(_) => Ttl::NotTaken,
     }
 }
 
@@ -431,7 +430,7 @@ mod tests {
             "name": spec.name.as_str(),
             "labels": {
                 "forge": "1", "forge.run": run.to_string(), "forge.name": spec.name.as_str(),
-                "forge.created": "1970-01-01T00:00:00Z",
+                "forge.created": "1970-01-01T00:00:00Z", "forge.until": "1970-01-01T00:01:00Z",
             },
             "autoStopInterval": 15, "autoDeleteInterval": 0, "ttlMinutes": 30,
             "networkBlockAll": true, "env": {"FORGE_NETWORK": "block"},

@@ -122,15 +122,28 @@ pub(crate) struct SandboxRow {
     pub(crate) sandbox_class: Option<String>,
     #[serde(default)]
     pub(crate) toolbox_proxy_url: Option<String>,
-    /// When it ends whatever happens, as an ISO time. Older servers have no such field; newer ones have null in
-    /// it when that is never.
-    #[serde(default, deserialize_with = "told")]
-    pub(crate) auto_destroy_at: Option<Option<String>>,
+    /// When it ends whatever happens.
+    #[serde(default)]
+    pub(crate) auto_destroy_at: AutoDestroy,
 }
 
-/// A field that is there, even if with null in it.
-fn told<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+/// When a sandbox is destroyed whatever happens.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum AutoDestroy {
+    /// Older servers do not tell.
+    #[default]
+    Untold,
+    /// Never.
+    Never,
+    /// Then, as an ISO time.
+    At(String),
+}
+
+impl<'de> Deserialize<'de> for AutoDestroy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let told = Option::<String>::deserialize(deserializer)?;
+        Ok(told.map_or(Self::Never, Self::At))
+    }
 }
 
 impl SandboxRow {

@@ -266,7 +266,10 @@ fn a_candidate_with_a_shut_network_starts_when_it_is_shut_and_not_before() {
         .file("objectives/task.yaml", "prompt: do it\nnetwork: block\n");
     let cloud = Cloud::new(options, workspace);
     cloud.forge(["--daytona", "task"]).expect(0);
-    let artifact = cloud.workspace.run_folder().join("task/a/1/discord_post.md");
+    let artifact = cloud
+        .workspace
+        .run_folder()
+        .join("task/a/1/discord_post.md");
     assert_eq!(
         std::fs::read_to_string(artifact).unwrap(),
         "the network is shut\n"

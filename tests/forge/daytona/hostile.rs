@@ -86,6 +86,14 @@ async fn a_detached_command_whose_keeper_is_killed_is_not_waited_for_to_its_limi
 }
 
 #[tokio::test]
+async fn the_working_directory_has_nothing_of_forges_in_it() {
+    let setup = Setup::new(warm());
+    let (end, printed, _, _) = ends(&setup, "ls -A; cd ..; ls -A \"$HOME\"").await;
+    assert_eq!(end, CommandEnd::Exited(0));
+    assert_eq!(printed.texts().0, "");
+}
+
+#[tokio::test]
 async fn a_candidate_that_clears_its_folders_loses_only_what_it_cleared() {
     for (text, kept) in [
         (
