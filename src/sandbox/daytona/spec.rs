@@ -264,7 +264,7 @@ pub(crate) fn body<'a>(
     let env = match &spec.network {
         Network::Open => BTreeMap::new(),
         Network::Block | Network::Allow(_) => {
-            BTreeMap::from([("FORGE_NETWORK".to_owned(), spec.network.to_string())])
+            BTreeMap::from([("NETWORK_RULES".to_owned(), spec.network.to_string())])
         }
     };
     let (auto_stop_interval, ttl_minutes) = expiry(spec.lifetime, *auto_stop);
@@ -433,7 +433,7 @@ mod tests {
                 "forge.created": "1970-01-01T00:00:00Z", "forge.until": "1970-01-01T00:01:00Z",
             },
             "autoStopInterval": 15, "autoDeleteInterval": 0, "ttlMinutes": 30,
-            "networkBlockAll": true, "env": {"FORGE_NETWORK": "block"},
+            "networkBlockAll": true, "env": {"NETWORK_RULES": "block"},
         });
         assert_eq!(serde_json::to_value(body).unwrap(), expected);
     }
@@ -483,7 +483,7 @@ mod tests {
             ("networkBlockAll", serde_json::Value::Null),
             (
                 "env",
-                serde_json::json!({"FORGE_NETWORK": "10.0.0.0/8,1.2.3.4/32"}),
+                serde_json::json!({"NETWORK_RULES": "10.0.0.0/8,1.2.3.4/32"}),
             ),
             (
                 "volumes",
