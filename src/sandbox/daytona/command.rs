@@ -160,7 +160,6 @@ pub(crate) fn script(
     add(&bundle_limit(command).to_string());
     add(if is_live { "1" } else { "0" });
     add(&unreachable.join(" "));
-    // In half seconds, and looking takes its time too.
     add(&CUT_OFF.as_secs().to_string());
 
     add(&number(executables.len()));

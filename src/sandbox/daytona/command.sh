@@ -120,43 +120,64 @@ exists() {
 
 end= code=0 took=0 reason=- checked=no
 
-# Tries to connect to an address with one program: 0 when that worked, 7 when it did not, else when the
-# program is of no use.
+# Tries to reach an address with one program: 0 when that worked, 7 when it did not, else when the program
+# is of no use. Some networks answer in the place of everybody whom they shut out: an answer of HTTP that
+# is an error is theirs. Any other answer, and none, is of whoever was asked.
 attempt() {
   case $1 in
     bash)
-      said=$(bash -c ': <>"/dev/tcp/$1/$2"' bash "$2" "$3" 2>&1) && return 0
-      case $said in
-        *onnect*) return 7 ;;
+      said=$(bash -c '
+        exec 3<>"/dev/tcp/$1/$2" || exit 7
+        printf "GET / HTTP/1.1\\r\\nHost: %s\\r\\nConnection: close\\r\\n\\r\\n" "$1" >&3
+        line=
+        IFS= read -r -t 2 line <&3
+        case $line in HTTP/1.?" "[45]*) exit 7 ;; esac
+      ' bash "$2" "$3" 2>&1)
+      failed=$?
+      case $failed:$said in
+        0:*) return 0 ;;
+        7:*onnect* | 7:) return 7 ;;
       esac
       return 9
       ;;
     python3)
-      python3 -c 'import socket, sys
+      python3 -c 'import re, socket, sys
 try:
-    socket.create_connection((sys.argv[1], int(sys.argv[2])), 3)
+    line = socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)
 except OSError:
-    sys.exit(7)' "$2" "$3"
+    sys.exit(7)
+try:
+    line.sendall(b"GET / HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % sys.argv[1].encode())
+    said = line.recv(100)
+except OSError:
+    said = b""
+sys.exit(7 if re.match(rb"HTTP/1.. [45]", said) else 0)' "$2" "$3"
       ;;
     curl)
-      # Other servers than of HTTP may never answer: what counts is that there was a connection.
-      said=$(curl -s -o /dev/null --noproxy '*' -m 3 -w '%{time_connect}' "http://$2:$3/")
-      failed=$?
+      said=$(curl -s -o /dev/null --noproxy '*' -m 3 -w '%{time_connect} %{http_code}' "http://$2:$3/")
       case $said in
-        *[1-9]*) return 0 ;;
-      esac
-      case $failed in
-        7 | 28) return 7 ;;
+        *' '[45]??) return 7 ;;
+        *[1-9]*' '*) return 0 ;;
+        0*' '*) return 7 ;;
       esac
       return 9
       ;;
     perl)
       perl -e 'eval { require IO::Socket::INET; 1 } or exit 9;
-        exit(IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => $ARGV[1], Timeout => 3) ? 0 : 7)' \
-        "$2" "$3"
+        my $line = IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => $ARGV[1], Timeout => 2) or exit 7;
+        $SIG{PIPE} = "IGNORE"; $SIG{ALRM} = sub { exit 0 }; alarm 2;
+        syswrite $line, "GET / HTTP/1.1\r\nHost: $ARGV[0]\r\nConnection: close\r\n\r\n";
+        my $said = ""; sysread $line, $said, 100;
+        exit($said =~ m{^HTTP/1.. [45]} ? 7 : 0)' "$2" "$3"
       ;;
     nc)
-      nc -w 2 "$2" "$3" && return 0
+      said=$(printf 'GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "$2" | nc -w 2 "$2" "$3")
+      failed=$?
+      case $said in
+        HTTP/1.?' '[45]*) return 7 ;;
+        ?*) return 0 ;;
+      esac
+      if [ "$failed" = 0 ]; then return 0; fi
       return 7
       ;;
   esac
@@ -197,7 +218,7 @@ reaches_out() {
     count=$((count + 1))
   done
   # A program may start slowly on a busy machine; and one of them has no limit of its own.
-  looks=100
+  looks=80
   until [ -e "$run/reached" ] || [ "$looks" = 0 ]; do
     if [ $(($(lines "$run/refused") + $(lines "$run/useless"))) -ge "$count" ]; then break; fi
     nap 0.05
@@ -213,10 +234,10 @@ reaches_out() {
 cut_off() {
   if [ -z "$addresses" ]; then return 0; fi
   checked=yes
+  deadline=$(($(date +%s) + grace))
   while reaches_out; do
-    if [ "$grace" -le 0 ]; then return 1; fi
+    if [ "$(date +%s)" -ge "$deadline" ]; then return 1; fi
     nap 0.5
-    grace=$((grace - 1))
   done
 }
 

@@ -130,11 +130,11 @@ pub fn check_network(network: &Network) -> Result<(), String> {
     }
 }
 
-/// Well-known addresses of different owners, each of which answers to everybody.
+/// Well-known addresses of different owners and kinds, each of which lets everybody connect.
 pub(crate) const EGRESS: [SocketAddrV4; 3] = [
-    SocketAddrV4::new(Ipv4Addr::new(1, 1, 1, 1), 443),
+    SocketAddrV4::new(Ipv4Addr::new(1, 1, 1, 1), 80),
     SocketAddrV4::new(Ipv4Addr::new(8, 8, 8, 8), 443),
-    SocketAddrV4::new(Ipv4Addr::new(9, 9, 9, 9), 443),
+    SocketAddrV4::new(Ipv4Addr::new(9, 9, 9, 9), 53),
 ];
 
 /// Those of some addresses that a sandbox must not reach.
@@ -400,12 +400,9 @@ mod tests {
         let cidr = |text: &str| Network::Allow(vec!["10.0.0.0/8".to_owned(), text.to_owned()]);
         for (network, expected) in [
             (Network::Open, &[][..]),
-            (
-                Network::Block,
-                &["1.1.1.1:443", "8.8.8.8:443", "9.9.9.9:443"],
-            ),
-            (cidr("8.8.0.0/16"), &["1.1.1.1:443", "9.9.9.9:443"]),
-            (cidr("9.9.9.9/32"), &["1.1.1.1:443", "8.8.8.8:443"]),
+            (Network::Block, &["1.1.1.1:80", "8.8.8.8:443", "9.9.9.9:53"]),
+            (cidr("8.8.0.0/16"), &["1.1.1.1:80", "9.9.9.9:53"]),
+            (cidr("9.9.9.9/32"), &["1.1.1.1:80", "8.8.8.8:443"]),
             (cidr("0.0.0.0/0"), &[]),
             (cidr("0.0.0.0/1"), &[]),
         ] {
