@@ -53,10 +53,10 @@ async fn nothing_is_started_until_the_network_is_shut() {
             .await
             .unwrap();
         // The rules come late.
-        let shut = tokio::spawn(async move {
+        let shut = async {
             tokio::time::sleep(Duration::from_millis(700)).await;
             drop(listener);
-        });
+        };
         let text = format!(
             "exec 2>/dev/null; if : <>/dev/tcp/{}/{}; then echo open; else echo shut; fi",
             egress.ip(),
@@ -64,13 +64,15 @@ async fn nothing_is_started_until_the_network_is_shut() {
         );
         let mut command = shell("");
         command.programs = vec![vec!["/bin/bash".to_owned(), "-c".to_owned(), text]];
-        for _ in 0..2 {
-            let mut printed = Printed::default();
-            let result = sandbox.run(&command, &mut printed).await.unwrap();
-            assert_eq!(result.end, CommandEnd::Exited(0));
-            assert_eq!(printed.texts().0, "shut\n", "without {missing:?}");
-        }
-        shut.await.unwrap();
+        let runs = async {
+            for _ in 0..2 {
+                let mut printed = Printed::default();
+                let result = sandbox.run(&command, &mut printed).await.unwrap();
+                assert_eq!(result.end, CommandEnd::Exited(0));
+                assert_eq!(printed.texts().0, "shut\n", "without {missing:?}");
+            }
+        };
+        futures::future::join(runs, shut).await;
         assert_eq!(sandbox.isolation(), "Daytona container, no network");
         assert_eq!(setup.fake.requests_to(Route::Execute), 2);
         setup.delete(sandbox.as_ref()).await;
