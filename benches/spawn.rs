@@ -16,7 +16,8 @@ use forge::name::{RunId, SandboxName};
 use forge::quantity::ByteCount;
 use forge::sandbox::local::{Isolation, LocalOptions, LocalProvider};
 use forge::sandbox::{
-    Command, CommandEnd, Network, OutputSink, Provider, Sandbox, SandboxSpec, Stream, Trust,
+    Command, CommandEnd, Network, OutputSink, Provider, Sandbox, SandboxError, SandboxSpec, Stream,
+    Trust,
 };
 use futures::StreamExt as _;
 
@@ -79,7 +80,8 @@ impl Way {
                     network: Network::Open,
                     trust: Trust::Trusted,
                 };
-                Ok(Place::Sandbox(provider.create(&spec).await?))
+                let created = provider.create(&spec).await.map_err(SandboxError::from)?;
+                Ok(Place::Sandbox(created.ready.await?))
             }
         }
     }

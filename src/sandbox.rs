@@ -561,6 +561,8 @@ pub enum ErrorKind {
     Forbidden,
     /// The request can never succeed as it is: a snapshot that does not exist, a refused feature.
     Invalid,
+    /// The way to the provider's sandboxes leads nowhere, for this one and for every other.
+    OutOfReach,
     /// The account's pool is full. The reaper waits for a slot, and ends a run that gets none for minutes.
     Quota,
     /// Too many requests.
@@ -657,6 +659,7 @@ impl SandboxError {
             ErrorKind::Unauthorized
             | ErrorKind::Forbidden
             | ErrorKind::Invalid
+            | ErrorKind::OutOfReach
             | ErrorKind::Quota
             | ErrorKind::Stopped => Remedy::GiveUp,
             ErrorKind::Throttled

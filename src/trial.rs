@@ -177,6 +177,8 @@ impl Attempt<'_> {
             Ok(()) => self.run_candidate(&lease, &place, &folder).await?,
         };
         self.record.end = end;
+        // What a sandbox could not promise may have turned out only now.
+        lease.isolation().clone_into(&mut self.record.isolation);
         self.release(lease);
 
         self.enter(Phase::Scoring).await;

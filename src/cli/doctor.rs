@@ -5,7 +5,9 @@ use std::path::Path;
 use forge::exit::ExitCode as End;
 use forge::name::RunId;
 use forge::problem::Problems;
-use forge::sandbox::daytona::{Daytona, DaytonaConfig, DaytonaOptions, Size, Source, Usage};
+use forge::sandbox::daytona::{
+    Credential, Daytona, DaytonaConfig, DaytonaOptions, Size, Source, Usage,
+};
 use forge::sandbox::local::LocalProvider;
 
 use super::mode;
@@ -108,25 +110,31 @@ async fn daytona(config: &DaytonaConfig, source: &Source, printer: Printer) -> E
         Ok(None) => printer.out("  the server says nothing about itself\n"),
         Err(error) => return wrong(printer, &error),
     }
-    let mut organization = None;
-    match daytona.current_key().await {
-        Ok(Some(key)) => {
-            organization = key.organization_id;
-            let permissions = forge::plain::line(&key.permissions.join(", "));
-            printer.out(&format!("  key: works; permissions: {permissions}\n"));
-        }
-        Ok(None) => printer.out("  key: the server does not tell what it may do\n"),
-        Err(error) => return wrong(printer, &error),
-    }
-    if let Some(organization) = organization.as_deref().or(config.credential.organization()) {
-        match daytona.usage(organization).await {
-            Ok(Some(usage)) => fits(&usage, source, printer),
-            Ok(None) => printer.out("  quotas: the server does not tell this key\n"),
+    // Each is asked only for what it may ask: a question too many counts as a wrong key, and too many of
+    // these shut this address out.
+    match &config.credential {
+        Credential::ApiKey(_) => match daytona.current_key().await {
+            Ok(Some(key)) => {
+                let permissions = forge::plain::line(&key.permissions.join(", "));
+                printer.out(&format!("  key: works; permissions: {permissions}\n"));
+                printer.out("  fits at once: Daytona tells that to a token only, not to a key\n");
+            }
+            Ok(None) => printer.out("  key: the server does not tell what it may do\n"),
             Err(error) => return wrong(printer, &error),
-        }
+        },
+        Credential::Jwt { organization, .. } => match daytona.usage(organization).await {
+            Ok(Some(usage)) => fits(&usage, source, printer),
+            Ok(None) => printer.out("  fits at once: the server does not tell\n"),
+            Err(error) => return wrong(printer, &error),
+        },
     }
     match daytona.preflight().await {
-        Ok(()) => End::Ok,
+        Ok(()) => {
+            if config.credential.organization().is_some() {
+                printer.out("  token: works\n");
+            }
+            End::Ok
+        }
         Err(error) => wrong(printer, &error),
     }
 }

@@ -218,7 +218,13 @@ impl State {
         effects: &mut Vec<Effect>,
     ) {
         match (kind, phase) {
-            (ErrorKind::Unauthorized | ErrorKind::Forbidden | ErrorKind::Quota, _) => {
+            (
+                ErrorKind::Unauthorized
+                | ErrorKind::Forbidden
+                | ErrorKind::OutOfReach
+                | ErrorKind::Quota,
+                _,
+            ) => {
                 if !std::mem::replace(&mut self.halted, true) {
                     let cause = StopCause::Infrastructure;
                     effects.push(Effect::Emit(EventKind::StopRequested {

@@ -7,6 +7,7 @@
 //! a look at its end.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,11 +25,13 @@ mod command;
 pub mod config;
 mod control;
 mod create;
+mod ending;
 mod live;
 mod pace;
 mod place;
 mod retry;
 pub mod spec;
+mod status;
 mod toolbox;
 pub mod usage;
 mod wire;
@@ -71,6 +74,8 @@ pub struct DaytonaOptions {
     /// The longest that one request waits for a command; one that takes longer is looked for. In whole
     /// seconds.
     pub detach_above: Duration,
+    /// What a sandbox must not reach that is cut off from the network: addresses that anybody else reaches.
+    pub egress: Vec<SocketAddrV4>,
 }
 
 impl Default for DaytonaOptions {
@@ -85,6 +90,7 @@ impl Default for DaytonaOptions {
             lags: Duration::from_secs(3),
             live_interval: Some(Duration::from_secs(5)),
             detach_above: Duration::from_secs(240),
+            egress: spec::EGRESS.to_vec(),
         }
     }
 }
@@ -252,6 +258,7 @@ impl Daytona {
             ErrorKind::Forbidden => self.client.stop(id).await.is_ok(),
             ErrorKind::Unauthorized
             | ErrorKind::Invalid
+            | ErrorKind::OutOfReach
             | ErrorKind::Quota
             | ErrorKind::Throttled
             | ErrorKind::Unreachable

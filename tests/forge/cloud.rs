@@ -93,9 +93,10 @@ impl Cloud {
         self.wait_for(Route::Execute);
         let began = |id: &str| {
             let home = self.fake.home(id).unwrap();
+            // Everything of the sandbox, for forge's files are not in the home.
             let find = Command::new("grep")
                 .args(["-rqs", "began"])
-                .arg(home)
+                .arg(home.parent().unwrap())
                 .status();
             find.is_ok_and(|status| status.success())
         };

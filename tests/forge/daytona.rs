@@ -2,7 +2,10 @@
 //! of the wire turns into.
 
 mod commands;
+mod hostile;
 mod lifecycle;
+mod network;
+mod silence;
 
 mod warm {
     crate::conformance::cases!(Some(super::Setup::started(true)));

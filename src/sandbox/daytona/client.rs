@@ -1,19 +1,24 @@
 //! HTTP to Daytona: one request at a time, repeated where [`retry`](super::retry) allows it.
 //!
 //! Promises: redirects are not followed and no cookies are kept; the key goes into one header, to the
-//! configured API and to toolboxes reached over https only, and into no error; every wait has an end;
-//! every error says what was being done, how often and for how long.
+//! configured API and to toolboxes reached over https only, and into no error; every wait has an end, that
+//! for the first byte of an answer as well as that for the next; every error says what was being done, how
+//! often and for how long.
 
 use std::future::Future;
-use std::sync::Once;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Deref;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::config::{Credential, DaytonaConfig};
+use super::config::{Credential, DaytonaConfig, is_localhost};
 use super::pace::Pace;
 use super::retry::{self, Backoff, Failure, Refusal, Verb};
 use crate::sandbox::{ErrorKind, SandboxError};
@@ -23,7 +28,14 @@ use crate::secret::Secret;
 pub(crate) const MAX_JSON: usize = 16 << 20;
 /// The most of an error answer that is read.
 const MAX_ERROR: usize = 64 << 10;
+/// The longest that a plain call takes, with its answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// No byte for so long means that none will come: neither the first one of an answer, nor the next. Short
+/// enough for a read to be sent again within its [budget](retry::budget).
+pub(crate) const SILENCE: Duration = Duration::from_secs(10);
+/// Servers close what is idle after 5 s. A request on a connection that is just being closed would be one
+/// whose outcome nobody knows.
+const IDLE: Duration = Duration::from_secs(4);
 
 /// A request that failed for good.
 #[derive(Debug)]
@@ -74,6 +86,29 @@ pub(crate) struct Client {
     headers: HeaderMap,
     secret: Secret,
     pub(crate) pace: Pace,
+    /// Whether the daemon of any sandbox has been reached.
+    pub(crate) has_reached: AtomicBool,
+}
+
+/// Resolves names as the system does, but for those below `localhost`, which are this machine (RFC 6761)
+/// even where the system does not know it.
+struct Resolver;
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            if is_localhost(name.as_str()) {
+                let both: [SocketAddr; 2] = [
+                    (Ipv4Addr::LOCALHOST, 0).into(),
+                    (Ipv6Addr::LOCALHOST, 0).into(),
+                ];
+                return Ok(Box::new(both.into_iter()) as Addrs);
+            }
+            let found: Vec<SocketAddr> =
+                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
 }
 
 impl Client {
@@ -95,9 +130,8 @@ impl Client {
             .connect_timeout(Duration::from_secs(10))
             .tcp_keepalive(Duration::from_secs(30))
             .tcp_nodelay(true)
-            // Servers close idle connections after about 70 s, their edges earlier. A request on a
-            // connection that is just being closed would be one whose outcome nobody knows.
-            .pool_idle_timeout(Duration::from_secs(30));
+            .dns_resolver(Arc::new(Resolver))
+            .pool_idle_timeout(IDLE);
         if config.api_url.is_loopback() {
             builder = builder.no_proxy();
         }
@@ -127,6 +161,7 @@ impl Client {
             headers,
             secret,
             pace: Pace::default(),
+            has_reached: AtomicBool::new(false),
         })
     }
 
@@ -179,7 +214,8 @@ impl Client {
                 Some(asked) => asked + backoff.next(),
                 None => backoff.next(),
             };
-            if retry::may_repeat(verb, failure) && began.elapsed() + wait <= retry::budget(verb) {
+            let budget = retry::budget(verb, failure);
+            if retry::may_repeat(verb, failure) && began.elapsed() + wait <= budget {
                 sleep(wait).await;
                 continue;
             }
@@ -199,9 +235,18 @@ impl Client {
         }
     }
 
-    /// Sends, and takes the answer's head; its body can be streamed. Any success will do.
-    pub(crate) async fn open(&self, request: RequestBuilder) -> Result<Response, Trouble> {
-        let response = request.send().await.map_err(transport)?;
+    /// Sends, and takes the answer's head, which may take `patience` to come; its body can be streamed. Any
+    /// success will do.
+    pub(crate) async fn open(
+        &self,
+        request: RequestBuilder,
+        patience: Duration,
+    ) -> Result<Response, Trouble> {
+        let Ok(answer) = timeout(patience, request.send()).await else {
+            let patience = crate::quantity::show_duration(patience);
+            return Err(silence(format!("no answer in {patience}")));
+        };
+        let response = answer.map_err(transport)?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -212,19 +257,23 @@ impl Client {
         Err(refuse(status, &headers, &body))
     }
 
-    /// Sends, and takes the answer whole.
-    async fn exchange(&self, request: RequestBuilder) -> Result<(HeaderMap, Vec<u8>), Trouble> {
-        let response = self.open(request).await?;
-        let headers = response.headers().clone();
-        Ok((headers, read(response, MAX_JSON).await?))
-    }
-
     /// Sends, and reads the answer as JSON. An empty one is `None`.
     pub(crate) async fn json<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
     ) -> Result<Option<T>, Trouble> {
-        let (headers, body) = self.exchange(request).await?;
+        self.json_within(request, SILENCE).await
+    }
+
+    /// The same of an answer that may take `patience` to begin.
+    pub(crate) async fn json_within<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+        patience: Duration,
+    ) -> Result<Option<T>, Trouble> {
+        let response = self.open(request, patience).await?;
+        let headers = response.headers().clone();
+        let body = read(response, MAX_JSON).await?;
         decode(&headers, &body)
     }
 }
@@ -238,10 +287,20 @@ pub(crate) fn below(base: &Url, segments: &[&str]) -> Url {
     url
 }
 
+/// The next part of a body; `None` at its end.
+pub(crate) async fn next_chunk(
+    response: &mut Response,
+) -> Result<Option<impl Deref<Target = [u8]> + use<>>, Trouble> {
+    match timeout(SILENCE, response.chunk()).await {
+        Ok(chunk) => chunk.map_err(transport),
+        Err(_) => Err(silence("the answer stands still".to_owned())),
+    }
+}
+
 /// Reads a body, up to so many bytes.
 pub(crate) async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, Trouble> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(transport)? {
+    while let Some(chunk) = next_chunk(&mut response).await? {
         if body.len() + chunk.len() > most {
             break;
         }
@@ -273,10 +332,33 @@ pub(crate) fn decode<T: DeserializeOwned>(
 }
 
 pub(crate) fn refuse(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Trouble {
+    let refusal = retry::classify(status, headers, body);
+    let is_unadmitted = status == StatusCode::UNAUTHORIZED && refusal.kind == ErrorKind::Throttled;
     Trouble {
-        failure: Failure::Answered(status),
-        refusal: retry::classify(status, headers, body),
+        failure: if is_unadmitted {
+            Failure::NotAdmitted
+        } else {
+            Failure::Answered(status)
+        },
+        refusal,
         is_mute: body.is_empty(),
+        source: None,
+    }
+}
+
+/// Nothing comes any more.
+pub(crate) fn silence(message: String) -> Trouble {
+    Trouble {
+        failure: Failure::NoReply,
+        refusal: Refusal {
+            kind: ErrorKind::TimedOut,
+            message,
+            retry_after: None,
+            code: None,
+            hint: None,
+            says_none: false,
+        },
+        is_mute: false,
         source: None,
     }
 }
@@ -303,7 +385,9 @@ pub(crate) fn transport(error: reqwest::Error) -> Trouble {
     }
     let message = match failure {
         Failure::NotSent => format!("no connection: {cause}"),
-        Failure::NoReply | Failure::Answered(_) => format!("no answer: {cause}"),
+        Failure::NoReply | Failure::NotAdmitted | Failure::Answered(_) => {
+            format!("no answer: {cause}")
+        }
     };
     let refusal = Refusal {
         kind,

@@ -10,7 +10,8 @@ use tempfile::SpooledTempFile;
 use tokio::task::yield_now;
 
 use super::bundle::{self, Index, Kind, Span};
-use super::command::{Bundle, Place};
+use super::command::{Place, artifacts_in_bundle, work_in_bundle};
+use super::status::Bundle;
 use super::toolbox::{Fetched, Toolbox};
 use crate::name::RelativePath;
 use crate::sandbox::patterns::{Patterns, shown};
@@ -50,7 +51,6 @@ impl Kept {
     pub(crate) async fn fetch(
         toolbox: &Toolbox,
         place: &Place,
-        layout: &Layout,
         bundle: Bundle,
         most: u64,
     ) -> Result<Option<Self>, SandboxError> {
@@ -84,7 +84,7 @@ impl Kept {
                 text.extend_from_slice(bytes);
                 Ok(())
             };
-            let inside = place.below(layout, "notes");
+            let inside = place.in_bundle("notes");
             kept.read(&inside, 0, take).await.map_err(machine)?;
         }
         kept.notes = notes(&text);
@@ -139,7 +139,7 @@ impl Kept {
         // The artifact first: what is left of the limit is for the others.
         let (output, others): (Vec<_>, Vec<_>) = paths
             .into_iter()
-            .partition(|(path, _)| path == what.output.as_str());
+            .partition(|(path, _)| *path == order.output);
         for (inside, kind) in output.into_iter().chain(others) {
             let Some((area, text)) = order.wanted(&inside) else {
                 continue;
@@ -203,7 +203,9 @@ fn notes(text: &[u8]) -> Vec<Note> {
 struct Order<'a> {
     what: &'a Collect,
     patterns: Patterns,
-    /// The artifacts' folder, relative to the working directory, with a slash.
+    /// What the artifact is called in the bundle.
+    output: String,
+    /// What the artifacts' folder is called there, with a slash.
     prefix: String,
     bytes: u64,
     files: usize,
@@ -212,24 +214,24 @@ struct Order<'a> {
 
 impl<'a> Order<'a> {
     fn new(what: &'a Collect, layout: &Layout) -> Result<Self, SandboxError> {
-        let artifacts = layout
-            .artifacts
-            .strip_prefix(&layout.work)
-            .unwrap_or(&layout.artifacts);
         Ok(Self {
             what,
             patterns: Patterns::new(&what.files, OPERATION)?,
-            prefix: format!("{}/", artifacts.trim_start_matches('/')),
+            output: work_in_bundle(what.output.as_str()),
+            prefix: format!("{}/", artifacts_in_bundle(layout)),
             bytes: 0,
             files: 0,
             collected: Collected::default(),
         })
     }
 
-    /// Whether a path below the working directory was asked for, and as what of which area.
-    fn wanted<'p>(&self, inside: &'p str) -> Option<(Area, &'p str)> {
-        if inside == self.what.output.as_str() {
-            return Some((Area::Work, inside));
+    /// Whether a path in the bundle was asked for, and as what of which area.
+    fn wanted<'p>(&self, inside: &'p str) -> Option<(Area, &'p str)>
+    where
+        'a: 'p,
+    {
+        if inside == self.output {
+            return Some((Area::Work, self.what.output.as_str()));
         }
         let path = inside.strip_prefix(&self.prefix)?;
         self.patterns.wants(path).then_some((Area::Artifacts, path))

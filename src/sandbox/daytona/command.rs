@@ -1,13 +1,10 @@
-//! A command as shell text, and what the shell says about its end.
+//! A command as shell text.
 //!
 //! Promises: the text of the program that the shell runs is constant; every value reaches it as an
-//! argument in single quotes ([`quote`]), so nothing of a command is interpreted. The status line is
-//! hostile, for the candidate could have written it, and is parsed as such.
+//! argument in single quotes ([`quote`]), so nothing of a command is interpreted.
 
-use std::fmt::Write;
 use std::time::Duration;
 
-use crate::plain;
 use crate::sandbox::patterns;
 use crate::sandbox::{Collect, Command, CommandEnd, Layout};
 
@@ -21,6 +18,9 @@ const MAX_ARGUMENT: usize = 128 << 10;
 /// What all arguments and variables together may have; the system's limit is 2 MiB.
 const MAX_ARGUMENTS: usize = 1536 << 10;
 
+/// How long a sandbox may take to be cut off from the network before a command is started in it.
+pub(crate) const CUT_OFF: Duration = Duration::from_secs(30);
+
 /// How long the request waits for the command's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -30,18 +30,19 @@ pub(crate) enum Mode {
     Detached(Duration),
 }
 
-/// Where one command leaves its files: `run-<serial>` in forge's folder.
+/// Where one command leaves its files: `run-<name>` in forge's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
-    pub(crate) serial: u64,
+    name: String,
     folder: String,
 }
 
 impl Place {
-    pub(crate) fn new(layout: &Layout, serial: u64) -> Self {
+    pub(crate) fn new(layout: &Layout, name: impl Into<String>) -> Self {
+        let name = name.into();
         Self {
-            serial,
-            folder: format!("{}/run-{serial}", layout.forge),
+            folder: format!("{}/run-{name}", layout.forge),
+            name,
         }
     }
 
@@ -50,12 +51,21 @@ impl Place {
         format!("{}/{name}", self.folder)
     }
 
-    /// The same below the working directory.
-    pub(crate) fn below(&self, layout: &Layout, name: &str) -> String {
-        let path = self.file(name);
-        let below = path.strip_prefix(&layout.work).unwrap_or(&path);
-        below.trim_start_matches('/').to_owned()
+    /// Its name in a bundle, where everything is below forge's folder.
+    pub(crate) fn in_bundle(&self, name: &str) -> String {
+        format!("run-{}/{name}", self.name)
     }
+}
+
+/// The name of a file of the working directory in a bundle: forge's folder has a link to it.
+pub(crate) fn work_in_bundle(path: &str) -> String {
+    format!("work/{path}")
+}
+
+/// The name of the artifacts' folder in a bundle.
+pub(crate) fn artifacts_in_bundle(layout: &Layout) -> &str {
+    let below = layout.artifacts.strip_prefix(&layout.forge);
+    below.unwrap_or(&layout.artifacts).trim_start_matches('/')
 }
 
 /// A text that any POSIX shell reads as exactly this one word. NUL has no such text.
@@ -109,7 +119,7 @@ pub(crate) fn refuse(command: &Command) -> Option<CommandEnd> {
     None
 }
 
-/// The text for the daemon's shell.
+/// The text for the daemon's shell. Nothing is run while one of the addresses `unreachable` can be reached.
 pub(crate) fn script(
     command: &Command,
     place: &Place,
@@ -117,6 +127,7 @@ pub(crate) fn script(
     mode: Mode,
     executables: &[String],
     is_live: bool,
+    unreachable: &[String],
 ) -> String {
     let mut text = String::from("exec /bin/sh -c ");
     let mut add = |word: &str| {
@@ -132,9 +143,9 @@ pub(crate) fn script(
     });
     add(&layout.forge);
     add(&layout.artifacts);
-    add(&place.serial.to_string());
+    add(&place.name);
 
-    add(&place.serial.to_string());
+    add(&place.name);
     add(&format!("{:.3}", command.limit.as_secs_f64()));
     add(&whole_seconds(command.limit).to_string());
     add(&command.output_limit.0.to_string());
@@ -148,6 +159,8 @@ pub(crate) fn script(
     add(&collect.map_or(0, lines).to_string());
     add(&bundle_limit(command).to_string());
     add(if is_live { "1" } else { "0" });
+    add(&unreachable.join(" "));
+    add(&CUT_OFF.as_secs().to_string());
 
     add(&number(executables.len()));
     for path in executables {
@@ -225,8 +238,7 @@ const NOTE: &str =
 /// everything else that may be: links, also in the place of a folder that is looked into; folders where
 /// a file was named; what is neither; what is too large; and what has no name for a line of its own.
 fn find_words(what: &Collect, place: &Place, layout: &Layout) -> Vec<String> {
-    let below = layout.artifacts.strip_prefix(&layout.work);
-    let artifacts = format!(".{}", below.unwrap_or(&layout.artifacts));
+    let artifacts = format!("./{}", artifacts_in_bundle(layout));
     let notes = place.file("noted");
     let any_of = |globs: &[String]| {
         let path = |glob: &String| format!("{artifacts}/{}", widen(glob));
@@ -298,79 +310,39 @@ fn widen(glob: &str) -> String {
     wide
 }
 
-/// What the keeper says about a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Status {
-    pub(crate) end: CommandEnd,
-    pub(crate) took: Duration,
-    pub(crate) dropped_stdout: u64,
-    pub(crate) dropped_stderr: u64,
-    pub(crate) bundle: Bundle,
+/// A text for the daemon's shell that says whether there is a regular file at a path, whoever put what there.
+pub(crate) fn look_for_file(path: &str) -> String {
+    let look = r#"if [ -f "$0" ] && [ ! -h "$0" ]; then echo forge-file there; else echo forge-file replaced; fi"#;
+    format!(
+        "exec /bin/sh -c {} {} </dev/null\n",
+        quote(look),
+        quote(path)
+    )
 }
 
-/// How a command's files come home.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bundle {
-    /// There is nothing.
-    None,
-    /// As one archive.
-    Packed,
-    /// As one file behind the other: the sandbox has no tar.
-    Loose,
+/// Whether an answer to [`look_for_file`] says that there is none.
+pub(crate) fn is_replaced(said: &str) -> bool {
+    said.lines().any(|line| line == "forge-file replaced")
 }
 
-impl Status {
-    /// Reads the last status line of a text; what a shell's start-up files print comes before it.
-    pub(crate) fn parse(text: &str, command: &Command) -> Option<Self> {
-        let line = text
-            .lines()
-            .rev()
-            .find_map(|line| line.strip_prefix("forge-status "))?;
-        let mut words = line.splitn(7, ' ');
-        let (end, code) = (words.next()?, words.next()?.parse::<i32>().ok()?);
-        let took = Duration::from_nanos(words.next()?.parse::<u64>().ok()?);
-        let dropped_stdout = words.next()?.parse().ok()?;
-        let dropped_stderr = words.next()?.parse().ok()?;
-        let bundle = match words.next()? {
-            "none" => Bundle::None,
-            "packed" => Bundle::Packed,
-            "loose" => Bundle::Loose,
-            _ => return None,
-        };
-        let reason = words.next()?;
-        let end = match end {
-            "exited" => CommandEnd::Exited(code),
-            "signalled" => CommandEnd::Signalled(code),
-            "timedout" => CommandEnd::TimedOut,
-            "notfound" => CommandEnd::NotFound(
-                command
-                    .programs
-                    .iter()
-                    .filter_map(|words| words.first())
-                    .cloned()
-                    .collect(),
-            ),
-            "cannotstart" => CommandEnd::CannotStart(plain::short(reason, 200)),
-            _ => return None,
-        };
-        Some(Self {
-            end,
-            took,
-            dropped_stdout,
-            dropped_stderr,
-            bundle,
-        })
-    }
+/// A text for the daemon's shell that says whether a command's keeper was killed before it was done.
+pub(crate) fn look_for_keeper(place: &Place, layout: &Layout) -> String {
+    let look = r#"[ -d "$0" ] && [ ! -s "$0/status" ] || exit 0
+if [ -f "$0/keeper" ] && read -r keeper rest <"$0/keeper" && kill -s 0 "$keeper" 2>/dev/null; then
+  [ -r "/proc/$keeper/cmdline" ] || exit 0
+  if grep -qsF -e "$1" "/proc/$keeper/cmdline"; then exit 0; fi
+fi
+[ -s "$0/status" ] || echo forge-keeper gone"#;
+    let (folder, forge) = (quote(&place.folder), quote(&layout.forge));
+    format!(
+        "exec /bin/sh -c {} {folder} {forge} </dev/null\n",
+        quote(look)
+    )
 }
 
-/// A text that is not a status, for an error.
-pub(crate) fn show_nonsense(exit_code: i64, result: &str) -> String {
-    let mut message = format!("the sandbox's shell ended with {exit_code}");
-    if !result.trim().is_empty() {
-        // Writing to a String cannot fail.
-        let _ = write!(message, ": {}", plain::short(result.trim(), 200));
-    }
-    message
+/// Whether an answer to [`look_for_keeper`] says so.
+pub(crate) fn is_gone(said: &str) -> bool {
+    said.lines().any(|line| line == "forge-keeper gone")
 }
 
 #[cfg(test)]
@@ -382,6 +354,7 @@ mod tests {
     use proptest::prelude::*;
     use tempfile::TempDir;
 
+    use super::super::status::{Bundle, End, Status};
     use super::*;
     use crate::name::RelativePath;
     use crate::quantity::ByteCount;
@@ -420,10 +393,12 @@ mod tests {
 
     fn home() -> Home {
         let folder = tempfile::tempdir().unwrap();
-        let work = folder.path().to_str().unwrap().to_owned();
+        let above = folder.path().to_str().unwrap();
+        let work = format!("{above}/work");
+        std::fs::create_dir(&work).unwrap();
         let layout = Layout {
-            forge: format!("{work}/.forge"),
-            artifacts: format!("{work}/.forge/artifacts"),
+            forge: format!("{above}/forge"),
+            artifacts: format!("{above}/forge/artifacts"),
             tmp: "/tmp".to_owned(),
             work,
         };
@@ -431,20 +406,29 @@ mod tests {
     }
 
     impl Home {
+        fn work(&self) -> std::path::PathBuf {
+            self.folder.path().join("work")
+        }
+
         fn run(&self, serial: u64, command: &Command) -> Status {
-            let place = Place::new(&self.layout, serial);
-            let text = script(command, &place, &self.layout, Mode::Waiting, &[], false);
+            let text = self.text(serial, command, &[]);
             let (said, code) = feed("sh", &text);
             let said = String::from_utf8_lossy(&said);
             assert_eq!(code, Some(0), "{said}");
             Status::parse(&said, command).unwrap_or_else(|| panic!("no status in {said:?}"))
         }
 
+        fn text(&self, serial: u64, command: &Command, unreachable: &[String]) -> String {
+            let place = Place::new(&self.layout, serial.to_string());
+            let mode = Mode::Waiting;
+            script(command, &place, &self.layout, mode, &[], false, unreachable)
+        }
+
         fn read(&self, serial: u64, file: &str) -> String {
             let path = self
                 .folder
                 .path()
-                .join(format!(".forge/run-{serial}/{file}"));
+                .join(format!("forge/run-{serial}/{file}"));
             String::from_utf8(std::fs::read(path).unwrap()).unwrap()
         }
     }
@@ -452,7 +436,7 @@ mod tests {
     #[test]
     fn the_ways_in_which_a_command_ends_are_told_apart() {
         let home = home();
-        std::fs::write(home.folder.path().join("plain"), "").unwrap();
+        std::fs::write(home.work().join("plain"), "").unwrap();
         let sh = |text| command(&[&["sh", "-c", text, "sh"]], &[]);
         let missing = vec!["no-such-1".to_owned(), "./no-such-2".to_owned()];
         let no_file = "it is not an executable file".to_owned();
@@ -480,14 +464,14 @@ mod tests {
         {
             assert_eq!(
                 home.run(serial as u64, &command).end,
-                end,
+                End::Ended(end),
                 "{:?}",
                 command.programs
             );
         }
         let mut late = sh("trap : TERM; sleep 0.1; echo early; while :; do sleep 5; done");
         late.limit = Duration::from_millis(700);
-        assert_eq!(home.run(100, &late).end, CommandEnd::TimedOut);
+        assert_eq!(home.run(100, &late).end, End::Ended(CommandEnd::TimedOut));
         assert_eq!(home.read(100, "stdout"), "early\n");
     }
 
@@ -495,7 +479,7 @@ mod tests {
     fn a_command_has_exactly_its_environment_and_no_input() {
         let home = home();
         let status = home.run(1, &command(&[&["env"]], &[]));
-        assert_eq!(status.end, CommandEnd::Exited(0));
+        assert_eq!(status.end, End::Ended(CommandEnd::Exited(0)));
         let said = home.read(1, "stdout");
         let path = std::env::var_os("PATH").unwrap().into_string().unwrap();
         let work = &home.layout.work;
@@ -513,7 +497,7 @@ mod tests {
         let (first, second) = (home.run(1, &twice), home.run(1, &twice));
         assert_eq!(first, second);
         assert_eq!(
-            std::fs::read_to_string(home.folder.path().join("count")).unwrap(),
+            std::fs::read_to_string(home.work().join("count")).unwrap(),
             "x\n"
         );
     }
@@ -529,7 +513,7 @@ mod tests {
         let status = home.run(1, &loud);
         assert_eq!((status.dropped_stdout, status.dropped_stderr), (299_000, 0));
         assert_eq!(home.read(1, "stdout").len(), 1000);
-        assert!(home.folder.path().join("end").exists());
+        assert!(home.work().join("end").exists());
     }
 
     #[test]
@@ -539,9 +523,9 @@ mod tests {
         let status = home.run(1, &command(&[&["sh", "-c", text]], &[]));
         assert_eq!(
             (status.end, home.read(1, "stdout").as_str()),
-            (CommandEnd::Exited(0), "hi\n")
+            (End::Ended(CommandEnd::Exited(0)), "hi\n")
         );
-        let id = std::fs::read_to_string(home.folder.path().join("pid")).unwrap();
+        let id = std::fs::read_to_string(home.work().join("pid")).unwrap();
         let state = std::fs::read_to_string(format!("/proc/{}/stat", id.trim()));
         assert!(state.is_err() || state.unwrap().contains(") Z "), "{id}");
     }
@@ -549,9 +533,9 @@ mod tests {
     #[test]
     fn the_bundle_has_what_was_asked_for_and_names_the_rest() {
         let home = home();
-        let text = "echo out; cd .forge/artifacts; mkdir charts; echo png >charts/a.png; echo no >b.txt; \
+        let text = "echo out; cd ../forge/artifacts; mkdir charts; echo png >charts/a.png; echo no >b.txt; \
                     head -c 3000 /dev/zero >charts/big.png; ln -s /etc charts/l.png; mkfifo charts/f.png; \
-                    echo result >../../out.md";
+                    echo result >../../work/out.md";
         let mut wanted = command(&[&["sh", "-c", text]], &[]);
         wanted.then_collect = Some(Collect {
             output: RelativePath::parse("out.md").unwrap(),
@@ -562,7 +546,7 @@ mod tests {
         assert_eq!(home.run(1, &wanted).bundle, Bundle::Packed);
         let listed = Process::new("tar")
             .arg("-tf")
-            .arg(home.folder.path().join(".forge/run-1/bundle"))
+            .arg(home.folder.path().join("forge/run-1/bundle"))
             .output()
             .unwrap();
         let mut names: Vec<_> = std::str::from_utf8(&listed.stdout)
@@ -571,20 +555,20 @@ mod tests {
             .collect();
         names.sort_unstable();
         let expected = [
-            "./.forge/artifacts/charts/a.png",
-            "./.forge/run-1/notes",
-            "./.forge/run-1/stderr",
-            "./.forge/run-1/stdout",
-            "./out.md",
+            "./artifacts/charts/a.png",
+            "./run-1/notes",
+            "./run-1/stderr",
+            "./run-1/stdout",
+            "./work/out.md",
         ];
         assert_eq!(names, expected);
         let notes = home.read(1, "notes");
         let notes: Vec<_> = notes.split_terminator('\0').collect();
         let expected = [
             "forge ./",
-            "link ./.forge/artifacts/charts/l.png",
-            "special ./.forge/artifacts/charts/f.png",
-            "large ./.forge/artifacts/charts/big.png",
+            "link ./artifacts/charts/l.png",
+            "special ./artifacts/charts/f.png",
+            "large ./artifacts/charts/big.png",
         ];
         assert_eq!(notes, expected);
     }
@@ -612,14 +596,14 @@ mod tests {
                 std::os::unix::fs::symlink("/usr/bin/tar", tools.join("tar")).unwrap();
             }
             // What `sort` gives is the list: the files are replaced before it has an end.
-            let text = "#!/bin/sh\ncd .forge/artifacts; /usr/bin/sort; ln -sf /etc/passwd link; \
+            let text = "#!/bin/sh\ncd artifacts; /usr/bin/sort; ln -sf /etc/passwd link; \
                         rm pipe; mkfifo pipe\n";
             let sort = tools.join("sort");
             std::fs::write(&sort, text).unwrap();
             let is_executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
             std::fs::set_permissions(&sort, is_executable).unwrap();
 
-            let text = "cd .forge/artifacts; echo fine >fine; echo link >link; echo pipe >pipe";
+            let text = "cd ../forge/artifacts; echo fine >fine; echo link >link; echo pipe >pipe";
             let mut wanted = command(&[&["sh", "-c", text]], &[]);
             wanted.then_collect = Some(Collect {
                 output: RelativePath::parse("out.md").unwrap(),
@@ -627,8 +611,7 @@ mod tests {
                 limit: ByteCount(2000),
                 max_files: 10,
             });
-            let place = Place::new(&home.layout, 1);
-            let text = script(&wanted, &place, &home.layout, Mode::Waiting, &[], false);
+            let text = home.text(1, &wanted, &[]);
             // Whoever opens the pipe would wait for ever.
             let text = text.replacen("exec ", "exec timeout 30 ", 1);
             let path = tools.to_str().unwrap();
@@ -637,7 +620,7 @@ mod tests {
             let status = Status::parse(&said, &wanted).unwrap();
             let expected = [Bundle::Loose, Bundle::Packed][usize::from(has_tar)];
             assert_eq!(status.bundle, expected);
-            let path = home.folder.path().join(".forge/run-1/bundle");
+            let path = home.folder.path().join("forge/run-1/bundle");
             let bundle = String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
             assert!(bundle.contains("fine\n"), "{bundle}");
             assert!(
@@ -665,24 +648,6 @@ mod tests {
                 command.programs
             );
         }
-    }
-
-    #[test]
-    fn a_status_that_makes_no_sense_is_none() {
-        let command = command(&[&["true"]], &[]);
-        for text in [
-            "",
-            "forge-status",
-            "forge-status exited x 1 0 0 none -",
-            "forge-status flew 1 1 0 0 none -",
-        ] {
-            assert_eq!(Status::parse(text, &command), None, "{text}");
-        }
-        let noisy = "welcome!\n\nforge-status exited 7 5 1 2 loose -\n";
-        assert_eq!(
-            Status::parse(noisy, &command).unwrap().end,
-            CommandEnd::Exited(7)
-        );
     }
 
     #[test]

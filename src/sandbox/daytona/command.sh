@@ -1,33 +1,72 @@
 # Runs one command in the sandbox and keeps what it leaves. The text is constant: every value is an
 # argument. Written for any POSIX shell (dash, bash, busybox) on Linux.
 #
-#   serial limit whole cap work artifacts forge tmp over files most live
+#   serial limit whole cap work artifacts forge tmp over files most live addresses grace
 #   NCHMOD path...          to be made executable
 #   NCOLLECT word...        output NPARENT parent... argument of find...; or nothing
 #   NPROGRAM (NWORD word...)...   NARGUMENT argument... NAME=VALUE...
 #
 # Leaves in $forge/run-$serial: stdout, stderr, notes, bundle, and at last status. Without any program
-# only what is to be collected is packed.
+# only what is to be collected is packed. The candidate may do to these files, and to this shell, whatever
+# it can do: nothing here waits for what it could have put there, and where this shell is killed, the next
+# one that is started for the same serial says so, and does the rest.
 
 serial=$1 limit=$2 whole=$3 cap=$4 work=$5 artifacts=$6 forge=$7 tmp=$8
 shift 8
-over=$1 files=$2 most=$3 live=$4
-shift 4
+over=$1 files=$2 most=$3 live=$4 addresses=$5 grace=$6
+shift 6
 run=$forge/run-$serial
 PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}
 
 nap() { sleep "$1" 2>/dev/null || sleep 1; }
 
+# Whether a shell like this one is still there. One that was killed and is not yet buried has no command line.
+lives() {
+  kill -s 0 "${1:-none}" 2>/dev/null || return 1
+  [ ! -r "/proc/$1/cmdline" ] || grep -qsF -e "$forge" "/proc/$1/cmdline"
+}
+
+# The number in a file, if it is one.
+number() {
+  word=
+  if [ -f "$1" ]; then read -r word rest <"$1"; fi
+  case $word in
+    *[!0-9]*) word= ;;
+  esac
+}
+
 # The request may have been replayed by a proxy on the way: the first one runs, the others wait for it.
+# Where it has been killed, this one takes its place.
+succeeds=
 if ! mkdir "$run" 2>/dev/null; then
-  patience=$((whole + 30))
-  while [ ! -s "$run/status" ] && [ "$patience" -gt 0 ]; do
-    sleep 1
+  patience=$((whole * 2 + 60))
+  while [ ! -s "$run/status" ]; do
+    number "$run/keeper"
+    if ! lives "$word"; then
+      # Between the folder and its first file there is a moment, and a long one on a busy machine.
+      moments=20
+      while [ -z "$word" ] && [ "$moments" -gt 0 ]; do
+        nap 0.2
+        number "$run/keeper"
+        moments=$((moments - 1))
+      done
+      if [ ! -s "$run/status" ] && ! lives "$word"; then
+        succeeds=1
+        break
+      fi
+    fi
+    if [ "$patience" -le 0 ]; then exit 0; fi
+    nap 0.5
     patience=$((patience - 1))
   done
-  exit 0
+  [ "$succeeds" = 1 ] || exit 0
+  mkdir -p "$run"
+  rm -rf "$run/keeper"
 fi
-cd "$work" || exit 91
+echo $$ >"$run/keeper"
+# Room for what is to be said at the end, when the candidate has left none.
+head -c 65536 /dev/zero >"$run/room"
+cd "$work" 2>/dev/null || { mkdir -p "$work" && cd "$work"; } || exit 91
 
 if command -v setsid >/dev/null 2>&1; then leader=setsid; else leader=; fi
 # What is looked at while it grows must not wait in a buffer.
@@ -79,7 +118,166 @@ exists() {
   return 1
 }
 
-end= code=0 took=0 reason=-
+end= code=0 took=0 reason=- checked=no
+
+# Tries to reach an address with one program: 0 when that worked, 7 when it did not, else when the program
+# is of no use. Some networks answer in the place of everybody whom they shut out: an answer of HTTP that
+# is an error is theirs. Any other answer, and none, is of whoever was asked.
+attempt() {
+  case $1 in
+    bash)
+      said=$(bash -c '
+        exec 3<>"/dev/tcp/$1/$2" || exit 7
+        printf "GET / HTTP/1.1\\r\\nHost: %s\\r\\nConnection: close\\r\\n\\r\\n" "$1" >&3
+        line=
+        IFS= read -r -t 2 line <&3
+        case $line in HTTP/1.?" "[45]*) exit 7 ;; esac
+      ' bash "$2" "$3" 2>&1)
+      failed=$?
+      case $failed:$said in
+        0:*) return 0 ;;
+        7:*onnect* | 7:) return 7 ;;
+      esac
+      return 9
+      ;;
+    python3)
+      python3 -c 'import re, socket, sys
+try:
+    line = socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)
+except OSError:
+    sys.exit(7)
+try:
+    line.sendall(b"GET / HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % sys.argv[1].encode())
+    said = line.recv(100)
+except OSError:
+    said = b""
+sys.exit(7 if re.match(rb"HTTP/1.. [45]", said) else 0)' "$2" "$3"
+      ;;
+    curl)
+      said=$(curl -s -o /dev/null --noproxy '*' -m 3 -w '%{time_connect} %{http_code}' "http://$2:$3/")
+      case $said in
+        *' '[45]??) return 7 ;;
+        *[1-9]*' '*) return 0 ;;
+        0*' '*) return 7 ;;
+      esac
+      return 9
+      ;;
+    perl)
+      perl -e 'eval { require IO::Socket::INET; 1 } or exit 9;
+        my $line = IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => $ARGV[1], Timeout => 2) or exit 7;
+        $SIG{PIPE} = "IGNORE"; $SIG{ALRM} = sub { exit 0 }; alarm 2;
+        syswrite $line, "GET / HTTP/1.1\r\nHost: $ARGV[0]\r\nConnection: close\r\n\r\n";
+        my $said = ""; sysread $line, $said, 100;
+        exit($said =~ m{^HTTP/1.. [45]} ? 7 : 0)' "$2" "$3"
+      ;;
+    nc)
+      said=$(printf 'GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "$2" | nc -w 2 "$2" "$3")
+      failed=$?
+      case $said in
+        HTTP/1.?' '[45]*) return 7 ;;
+        ?*) return 0 ;;
+      esac
+      if [ "$failed" = 0 ]; then return 0; fi
+      return 7
+      ;;
+  esac
+}
+
+# The same with the first program that is of use.
+connect() {
+  for tool in bash python3 curl perl nc; do
+    if exists "$tool"; then
+      attempt "$tool" "${1%:*}" "${1##*:}"
+      case $? in
+        0) return 0 ;;
+        7) return 7 ;;
+      esac
+    fi
+  done
+  return 9
+}
+
+lines() {
+  if [ -e "$1" ]; then wc -l <"$1"; else echo 0; fi
+}
+
+# Whether any of the addresses can be reached. What is dropped on the way is not answered at all.
+reaches_out() {
+  rm -rf "$run/reached" "$run/refused" "$run/useless"
+  count=0 pids=
+  for address in $addresses; do
+    {
+      connect "$address"
+      case $? in
+        0) echo >>"$run/reached" ;;
+        7) echo >>"$run/refused" ;;
+        *) echo >>"$run/useless" ;;
+      esac
+    } </dev/null >/dev/null 2>&1 &
+    pids="$pids $!"
+    count=$((count + 1))
+  done
+  # A program may start slowly on a busy machine; and one of them has no limit of its own.
+  looks=80
+  until [ -e "$run/reached" ] || [ "$looks" = 0 ]; do
+    if [ $(($(lines "$run/refused") + $(lines "$run/useless"))) -ge "$count" ]; then break; fi
+    nap 0.05
+    looks=$((looks - 1))
+  done
+  kill -s KILL $pids 2>/dev/null
+  if [ "$(lines "$run/useless")" -ge "$count" ]; then checked=unable; fi
+  [ -e "$run/reached" ]
+}
+
+# Whether the network that was to be shut is. The rules for that may come later than the sandbox: they are
+# waited for.
+cut_off() {
+  if [ -z "$addresses" ]; then return 0; fi
+  checked=yes
+  deadline=$(($(date +%s) + grace))
+  while reaches_out; do
+    if [ "$(date +%s)" -ge "$deadline" ]; then return 1; fi
+    nap 0.5
+  done
+}
+
+# How the command ended, by what it left, or else by the code of the shell in between.
+judge() {
+  if [ -e "$run/overdue" ]; then
+    end=timedout
+    sweep
+    return
+  fi
+  number "$run/code"
+  case $word in
+    # The shell in between was ended together with its group; or nothing is left of what it wrote.
+    '')
+      end=exited
+      if [ "$code" -gt 128 ]; then end=signalled code=$((code - 128)); fi
+      ;;
+    *)
+      end=exited code=$word
+      if [ -s "$run/died" ] && [ "$code" -gt 128 ]; then
+        end=signalled code=$((code - 128))
+      fi
+      ;;
+  esac
+}
+
+# In the place of a shell that was killed. Nobody but the candidate is there to have done it, and what did
+# it may be running still.
+succeed() {
+  number "$run/main"
+  if [ "${word:-0}" -gt 1 ]; then end_group "$word"; fi
+  sweep
+  number "$run/started"
+  if [ -n "$word" ]; then
+    now
+    took=$((time - word))
+  fi
+  code=137
+  judge
+}
 
 execute() {
   count=$1
@@ -127,6 +325,7 @@ execute() {
   { $direct head -c "$cap" >"$run/stderr"; wc -c >"$run/stderr.dropped"; } <"$run/err" &
   now
   started=$time
+  echo "$started" >"$run/started"
   # The shell in between says whether a signal ended the program, or it exited with such a number: in
   # the first case it complains. Its trap lets it outlive a TERM to the group.
   $leader /bin/sh -c '
@@ -134,10 +333,13 @@ execute() {
     out=$1 err=$2 code=$3
     shift 3
     (exec env -i "$@" </dev/null >"$out" 2>"$err")
-    echo "$?" >"$code"
+    ended=$?
+    echo "$ended" >"$code"
+    exit "$ended"
   ' forge "$run/out" "$run/err" "$run/code" \
     "PATH=$PATH" "HOME=$work" "LANG=C.UTF-8" "TMPDIR=$tmp" "$@" 2>"$run/died" &
   main=$!
+  echo "$main" >"$run/main"
   $leader /bin/sh -c '
     sleep "$1" 2>/dev/null || sleep "$2"
     : >"$4/overdue"
@@ -153,20 +355,7 @@ execute() {
   end_group "$watch"
   end_group "$main"
 
-  if [ -e "$run/overdue" ]; then
-    end=timedout
-    sweep
-  elif [ ! -s "$run/code" ]; then
-    # The shell in between was ended together with its group.
-    end=signalled code=$((code - 128))
-  else
-    read -r code <"$run/code"
-    end=exited
-    if [ -s "$run/died" ] && [ "$code" -gt 128 ]; then
-      end=signalled code=$((code - 128))
-    fi
-  fi
-
+  judge
   # Whoever still holds the pipes has left the group; they are not waited for.
   patience=0
   until [ -s "$run/stdout.dropped" ] && [ -s "$run/stderr.dropped" ]; do
@@ -178,7 +367,8 @@ execute() {
   case $code in
     126 | 127)
       if [ "$end" = exited ]; then
-        IFS= read -r line <"$run/stderr"
+        line=
+        if [ -f "$run/stderr" ]; then IFS= read -r line <"$run/stderr"; fi
         case $line in
           'env: '*) end=cannotstart reason=${line#env: } ;;
         esac
@@ -190,18 +380,19 @@ execute() {
 # Notes why a path will not be in the bundle. The path may have any character but NUL.
 note() { printf '%s %s\000' "$1" "$2" >>"$run/noted"; }
 
-# Lists what is wanted: regular files only, a line each. What is too large, or something else than a file,
-# or reached through a link, is only noted. `find` follows no link, and notes by itself.
+# Lists what is wanted: regular files only, a line each, below forge's folder, where `work` leads to the
+# working directory. What is too large, or something else than a file, or reached through a link, is only
+# noted. `find` follows no link, and notes by itself.
 list() {
-  near=.${run#"$work"}
+  near=.${run#"$forge"}
   for file in notes stdout stderr; do
     if [ -e "$run/$file" ]; then echo "$near/$file"; fi
   done
   if [ "$wanted" = 0 ]; then return; fi
-  output=./$1 parents=$2 linked=
+  output=./work/$1 parents=$2 linked=
   shift 2
   while [ "$parents" -gt 0 ]; do
-    if [ -h "./$1" ]; then linked=$1; fi
+    if [ -h "./work/$1" ]; then linked=$1; fi
     shift
     parents=$((parents - 1))
   done
@@ -234,6 +425,12 @@ pack() {
     count=$((count - 1))
   done
   shift $((total - 1 - wanted))
+  mkdir -p "$run"
+  cd "$forge" || return
+  chmod u+rwx . "$run" 2>/dev/null
+  chmod u+rw "$run"/* 2>/dev/null
+  rm -rf "$run/noted" "$run/notes" "$run/list" "$run/found" "$run/bundle" ./work
+  ln -s "$work" ./work
   printf 'forge ./\000' >"$run/noted"
   : >"$run/notes"
   list "$@" >"$run/list" 2>/dev/null
@@ -256,7 +453,16 @@ pack() {
   done <"$run/list" 2>/dev/null
 }
 
-execute "$@"
+if [ "$succeeds" = 1 ]; then
+  succeed
+elif cut_off; then
+  execute "$@"
+else
+  end=open
+fi
+# The candidate may have taken the folder away.
+mkdir -p "$run"
+rm -rf "$run/room"
 
 bundle=none
 wanted=$1
@@ -264,7 +470,10 @@ if [ "$wanted" -gt 0 ] || [ -s "$run/stdout" ] || [ -s "$run/stderr" ]; then
   pack "$@"
 fi
 
-dropped_out=0 dropped_err=0
-if [ -s "$run/stdout.dropped" ]; then read -r dropped_out rest <"$run/stdout.dropped"; fi
-if [ -s "$run/stderr.dropped" ]; then read -r dropped_err rest <"$run/stderr.dropped"; fi
-echo "forge-status $end $code $took $dropped_out $dropped_err $bundle $reason" >"$run/status"
+number "$run/stdout.dropped"
+dropped_out=${word:-0}
+number "$run/stderr.dropped"
+dropped_err=${word:-0}
+rm -rf "$run/status" "$run/ready"
+echo "forge-status $end $code $took $dropped_out $dropped_err $bundle $checked $reason" >"$run/ready"
+mv -f "$run/ready" "$run/status"

@@ -124,7 +124,14 @@ impl ApiUrl {
 
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    is_localhost(bare) || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Whether a name is `localhost` or below it: always this machine (RFC 6761).
+pub(crate) fn is_localhost(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let last = name.rsplit('.').next().unwrap_or_default();
+    last.eq_ignore_ascii_case("localhost")
 }
 
 /// What the environment says.
@@ -464,6 +471,19 @@ mod tests {
                 organization: "o".to_owned()
             }
         );
+    }
+
+    #[test]
+    fn what_is_below_localhost_is_this_machine() {
+        for (url, expected) in [
+            ("http://proxy.localhost:4000/toolbox", true),
+            ("http://a.B.LocalHost./api", true),
+            ("http://localhost.example.org", false),
+            ("http://notlocalhost", false),
+        ] {
+            let parsed = ApiUrl::parse(url);
+            assert_eq!(parsed.is_ok_and(|url| url.is_loopback()), expected, "{url}");
+        }
     }
 
     #[test]

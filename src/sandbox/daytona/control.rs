@@ -14,7 +14,7 @@ use super::usage::Usage;
 use super::wire::{CreateSandbox, KeyInfo, SandboxList, SandboxRow, ServerConfig, ToolboxUrl};
 
 /// A server holds a create for up to 30 s.
-const CREATE_TIMEOUT: Duration = Duration::from_secs(90);
+const CREATE_TIMEOUT: Duration = Duration::from_secs(35);
 
 impl Client {
     /// Waits until a create may be sent, in step with the account's limit on creations.

@@ -12,6 +12,7 @@ use super::client::Failed;
 use super::place::DaytonaSandbox;
 use super::retry::{self, Backoff};
 use super::toolbox::Toolbox;
+use super::usage::{self, Size};
 use super::wire::{SandboxRow, State};
 use super::{Daytona, spec};
 use crate::name::SandboxId;
@@ -28,11 +29,13 @@ impl Daytona {
         let body = spec::body(spec, &self.options, self.target.as_deref(), created)
             .map_err(|why| SandboxError::new(ErrorKind::Invalid, CREATE, why))
             .map_err(CreateFailed::nothing)?;
-        let row = self.client.create(&body).await.map_err(failed)?;
-        let (this, network) = (self.clone(), spec.network.clone());
+        let size = Size::of(&self.options.source);
+        let row = self.client.create(&body).await;
+        let row = row.map_err(|refused| failed(refused, size))?;
+        let (this, network, ttl) = (self.clone(), spec.network.clone(), body.ttl_minutes);
         Ok(Created {
             id: SandboxId::new(row.id.clone()),
-            ready: Box::pin(async move { this.open(row, began, &network).await }),
+            ready: Box::pin(async move { this.open(row, began, &network, ttl).await }),
         })
     }
 
@@ -42,6 +45,7 @@ impl Daytona {
         row: SandboxRow,
         began: Instant,
         network: &Network,
+        ttl_minutes: u64,
     ) -> Result<Box<dyn Sandbox>, SandboxError> {
         let row = self.started(row, began).await?;
         let proxy = match &row.toolbox_proxy_url {
@@ -52,9 +56,10 @@ impl Daytona {
         let id = SandboxId::new(row.id.clone());
         Ok(Box::new(DaytonaSandbox::new(
             id,
-            layout(),
-            isolation(&row, network),
+            layout(&row.id),
+            isolation(&row, network, ttl_minutes),
             toolbox,
+            network,
             &self.options,
         )))
     }
@@ -125,10 +130,15 @@ impl Daytona {
 }
 
 /// What may exist after a create that was answered like this, or not at all.
-fn failed(failed: Failed) -> CreateFailed {
+fn failed(failed: Failed, size: Option<Size>) -> CreateFailed {
     let Failed {
         mut error, failure, ..
     } = failed;
+    if error.kind == ErrorKind::Quota && usage::never_fits(size, &error.message) {
+        error.kind = ErrorKind::Invalid;
+        let hint = "not even one such sandbox fits into the account's pool: ask for a smaller one";
+        error.hint = Some(hint.to_owned());
+    }
     if retry::is_ambiguous(failure, error.kind, &error.message) {
         return CreateFailed::maybe(error);
     }
@@ -139,21 +149,35 @@ fn failed(failed: Failed) -> CreateFailed {
     CreateFailed::nothing(error)
 }
 
-fn layout() -> Layout {
+/// Where things are. The working directory is the candidate's alone: what is forge's own is elsewhere, in a
+/// folder that is this sandbox's even where several of them share a machine.
+fn layout(id: &str) -> Layout {
+    let id: String = id
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .collect();
+    let forge = format!("/var/tmp/forge-{id}");
     Layout {
         work: "/home/daytona".to_owned(),
-        artifacts: "/home/daytona/.forge/artifacts".to_owned(),
-        forge: "/home/daytona/.forge".to_owned(),
+        artifacts: format!("{forge}/artifacts"),
+        forge,
         tmp: "/tmp".to_owned(),
     }
 }
 
-fn isolation(row: &SandboxRow, network: &Network) -> String {
+fn isolation(row: &SandboxRow, network: &Network, ttl_minutes: u64) -> String {
     let class = row.sandbox_class.as_deref().unwrap_or("container");
     let network = match network {
         Network::Open => "network as the account allows",
         Network::Block => "no network",
         Network::Allow(_) => "listed networks only",
     };
-    format!("Daytona {}, {network}", crate::plain::short(class, 40))
+    let expiry = match spec::ttl_taken(row, ttl_minutes, jiff::Timestamp::now()) {
+        spec::Ttl::Taken | spec::Ttl::Untold => "",
+        spec::Ttl::NotTaken => ", without the time to live that was asked for",
+    };
+    format!(
+        "Daytona {}, {network}{expiry}",
+        crate::plain::short(class, 40)
+    )
 }

@@ -1,44 +1,39 @@
 //! One sandbox: upload, run, collect, each in one call where the sandbox allows it.
 //!
-//! Promises: a command is sent once; when its answer is lost, the sentinel that it leaves is looked for,
-//! for as long as the command may run; what it printed and wrote comes home all the same.
+//! Promises: what a command printed and wrote comes home however it ended, each byte once; what the
+//! candidate puts in the place of a bundle costs the candidate its files, and forge no more than a moment;
+//! a sandbox that is to be cut off from the network has been before anything of the candidate is started.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::DaytonaOptions;
 use super::collect::Kept;
-use super::command::{self, Bundle, Mode, Place, Status};
+use super::command::{self, Mode, Place};
+use super::ending::{self, Sent};
 use super::live::{Delivery, STREAMS};
-use super::retry::{Backoff, Failure};
-use super::toolbox::{Fetched, Sending, Toolbox};
+use super::retry::{self, Backoff};
+use super::spec;
+use super::status::{Bundle, Checked, End, Status};
+use super::toolbox::{Sending, Toolbox};
 use crate::name::SandboxId;
 use crate::quantity::ByteCount;
 use crate::sandbox::{
-    ArtifactSink, Collect, Collected, Command, CommandResult, Content, ErrorKind, Layout,
-    OutputSink, Sandbox, SandboxError, Upload, Usage,
+    ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, Content, ErrorKind,
+    Layout, Network, OutputSink, Sandbox, SandboxError, Skipped, Upload, Usage,
 };
-
-/// How long after its limit a command may take to be ended, and its files to be packed.
-const GRACE: Duration = Duration::from_secs(30);
-/// How much longer the answer is waited for than the server waits for the command.
-const ANSWER: Duration = Duration::from_secs(15);
-/// The longest status line that is read.
-const MAX_STATUS: u64 = 4096;
-/// How soon a command that was started has left a sign of that.
-const START: Duration = Duration::from_secs(3);
 
 /// How many times the first pause between two looks at the output the longest one is.
 const MAX_GROWTH: u32 = 6;
 
-/// How long packing may take when it is not the end of a command. [`GRACE`] comes on top.
+/// How long packing may take when it is not the end of a command.
 const PACKING: Duration = Duration::from_secs(60);
 
 const RUN: &str = "run a command";
@@ -50,9 +45,15 @@ pub(crate) struct DaytonaSandbox {
     id: SandboxId,
     layout: Layout,
     isolation: String,
+    /// The same where it turned out that the network cannot be checked.
+    unchecked: OnceLock<String>,
     toolbox: Toolbox,
     live_interval: Option<Duration>,
     detach_above: Duration,
+    /// The addresses that it must not reach.
+    unreachable: Vec<String>,
+    /// Whether it has been seen not to reach them.
+    is_cut_off: AtomicBool,
     serial: AtomicU64,
     /// Uploads cannot set a mode; the next command does.
     executables: Mutex<Vec<String>>,
@@ -66,15 +67,26 @@ impl DaytonaSandbox {
         layout: Layout,
         isolation: String,
         toolbox: Toolbox,
+        network: &Network,
         options: &DaytonaOptions,
     ) -> Self {
+        let unreachable = spec::unreachable(network, &options.egress);
+        let unchecked = OnceLock::new();
+        if unreachable.is_empty() && *network != Network::Open {
+            drop(unchecked.set(format!(
+                "{isolation} (unchecked: they hold all that could be tried)"
+            )));
+        }
         Self {
             id,
             layout,
             isolation,
+            unchecked,
             toolbox,
             live_interval: options.live_interval,
             detach_above: options.detach_above,
+            is_cut_off: AtomicBool::new(unreachable.is_empty()),
+            unreachable,
             serial: AtomicU64::new(0),
             executables: Mutex::default(),
             kept: tokio::sync::Mutex::default(),
@@ -153,9 +165,34 @@ impl DaytonaSandbox {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|path| !executables.contains(path));
+        let end = self.judge_network(&status)?;
         self.bring_output(command, &place, &status, &mut delivery)
             .await?;
-        Ok(ended(status.end, status.took))
+        Ok(ended(end, status.took))
+    }
+
+    /// The end of a command that was started, which none is while the network is open that must not be.
+    fn judge_network(&self, status: &Status) -> Result<CommandEnd, SandboxError> {
+        match status.network {
+            Checked::No => {}
+            Checked::Yes => self.is_cut_off.store(true, Ordering::Relaxed),
+            Checked::Unable => {
+                self.is_cut_off.store(true, Ordering::Relaxed);
+                let tools = "the image has no bash, python3, curl, nc or perl to try it with";
+                let text = format!("{} (unchecked: {tools})", self.isolation);
+                drop(self.unchecked.set(text));
+            }
+        }
+        match &status.end {
+            End::Ended(end) => Ok(end.clone()),
+            End::NotCutOff => {
+                let waited = crate::quantity::show_duration(command::CUT_OFF);
+                let what = format!(
+                    "the network was to be shut, and is open after {waited}; nothing of the candidate was started"
+                );
+                Err(SandboxError::new(ErrorKind::Server, RUN, what))
+            }
+        }
     }
 
     /// Sends a command, and waits for its end.
@@ -171,118 +208,29 @@ impl DaytonaSandbox {
             Mode::Waiting
         };
         let is_live = self.live_interval.is_some();
-        let text = command::script(command, place, &self.layout, mode, executables, is_live);
-
-        let limit = match mode {
-            Mode::Waiting => command.limit + GRACE,
-            Mode::Detached(window) => window + GRACE,
+        // Nothing of the candidate's is started where there is no program.
+        let is_shut = !command.programs.is_empty() && !self.is_cut_off.load(Ordering::Relaxed);
+        let unreachable = if is_shut { &self.unreachable[..] } else { &[] };
+        let layout = &self.layout;
+        let text = command::script(
+            command,
+            place,
+            layout,
+            mode,
+            executables,
+            is_live,
+            unreachable,
+        );
+        let sent = Sent {
+            toolbox: &self.toolbox,
+            layout,
+            command,
+            place,
+            mode,
+            text,
+            is_shut,
         };
-        let began = Instant::now();
-        let answer = self.toolbox.execute(&text, limit, limit + ANSWER).await;
-        let lost = match (answer, mode) {
-            (Ok(answer), Mode::Waiting) => {
-                let result = answer.result.unwrap_or_default();
-                if let Some(status) = Status::parse(&result, command) {
-                    return Ok(status);
-                }
-                let what = command::show_nonsense(answer.exit_code, &result);
-                let error = SandboxError::new(ErrorKind::Server, RUN, what);
-                // Below zero, a signal ended the shell, and the command may still be running.
-                if answer.exit_code >= 0 {
-                    return self.status(command, place).await?.ok_or(error);
-                }
-                Some(error)
-            }
-            (Ok(answer), Mode::Detached(_)) => {
-                let result = answer.result.unwrap_or_default();
-                if let Some(status) = Status::parse(&result, command) {
-                    return Ok(status);
-                }
-                if answer.exit_code != 0 {
-                    let what = command::show_nonsense(answer.exit_code, &result);
-                    return Err(SandboxError::new(ErrorKind::Server, RUN, what));
-                }
-                None
-            }
-            (Err(failed), Mode::Waiting | Mode::Detached(_)) => match failed.failure {
-                Failure::NotSent => return Err(failed.error),
-                Failure::Answered(status)
-                    if status.is_client_error() && failed.error.kind != ErrorKind::TimedOut =>
-                {
-                    return Err(failed.error);
-                }
-                Failure::NoReply | Failure::Answered(_) => Some(failed.error),
-            },
-        };
-        self.find_end(command, place, began + command.limit + GRACE, lost)
-            .await
-    }
-
-    /// Looks for the sign of a command's end until it is there, or cannot come any more. `lost` is what
-    /// became of the request, when it was not detached on purpose.
-    async fn find_end(
-        &self,
-        command: &Command,
-        place: &Place,
-        deadline: Instant,
-        lost: Option<SandboxError>,
-    ) -> Result<Status, SandboxError> {
-        let began = Instant::now();
-        let longest = Duration::from_secs(if lost.is_some() { 2 } else { 15 });
-        let mut backoff = Backoff::new(Duration::from_millis(250), longest);
-        let mut is_started = false;
-        loop {
-            if let Some(status) = self.status(command, place).await? {
-                return Ok(status);
-            }
-            if !is_started && began.elapsed() > START {
-                is_started = self.toolbox.exists(&place.file("")).await?;
-                if !is_started {
-                    // It never reached the shell: nothing has run, and nothing will.
-                    let what = "the command was not started".to_owned();
-                    let error = SandboxError::new(ErrorKind::Lost, RUN, what);
-                    return Err(lost.unwrap_or(error));
-                }
-            }
-            let now = Instant::now();
-            if now >= deadline {
-                let what = "the command has not ended at its limit".to_owned();
-                let mut error = lost.unwrap_or(SandboxError::new(ErrorKind::Lost, RUN, what));
-                error.took += began.elapsed();
-                return Err(error);
-            }
-            sleep(backoff.next().min(deadline - now)).await;
-        }
-    }
-
-    /// Reads the sign of a command's end, if it is there.
-    async fn status(
-        &self,
-        command: &Command,
-        place: &Place,
-    ) -> Result<Option<Status>, SandboxError> {
-        let mut text = Vec::new();
-        let mut take = |bytes: &[u8]| {
-            text.extend_from_slice(bytes);
-            Ok(())
-        };
-        match self
-            .toolbox
-            .fetch(&place.file("status"), 0, MAX_STATUS, &mut take)
-            .await?
-        {
-            Fetched::Missing => Ok(None),
-            Fetched::Bytes(_) => {
-                let text = String::from_utf8_lossy(&text);
-                if !text.ends_with('\n') {
-                    // It is just being written.
-                    return Ok(None);
-                }
-                let nonsense =
-                    || SandboxError::new(ErrorKind::Protocol, RUN, "its status makes no sense");
-                Status::parse(&text, command).ok_or_else(nonsense).map(Some)
-            }
-        }
+        sent.end().await
     }
 
     /// Brings home what a command left: its bundle, and from that what it printed.
@@ -296,7 +244,7 @@ impl DaytonaSandbox {
         let mut kept = self.fetch_bundle(command, place, status).await?;
         if status.bundle != Bundle::None {
             for (stream, file) in STREAMS {
-                let inside = place.below(&self.layout, file);
+                let inside = place.in_bundle(file);
                 let from = delivery.delivered(stream);
                 let take = |bytes: &[u8]| {
                     delivery.write(stream, bytes);
@@ -311,9 +259,14 @@ impl DaytonaSandbox {
                 };
                 if !is_there {
                     let room = delivery.room(stream);
-                    delivery
+                    let fetched = delivery
                         .fetch(&self.toolbox, place, stream, file, room)
-                        .await?;
+                        .await;
+                    if let Err(error) = fetched
+                        && !self.is_replaced(&[place.file(file)], &error).await
+                    {
+                        return Err(error);
+                    }
                 }
             }
         }
@@ -338,7 +291,20 @@ impl DaytonaSandbox {
         status: &Status,
     ) -> Result<Option<Kept>, SandboxError> {
         let most = command::bundle_limit(command);
-        Kept::fetch(&self.toolbox, place, &self.layout, status.bundle, most).await
+        match Kept::fetch(&self.toolbox, place, status.bundle, most).await {
+            Err(error)
+                if self
+                    .is_replaced(&["bundle", "notes"].map(|it| place.file(it)), &error)
+                    .await =>
+            {
+                Ok(None)
+            }
+            fetched => fetched,
+        }
+    }
+
+    async fn is_replaced(&self, paths: &[String], error: &SandboxError) -> bool {
+        ending::is_replaced(&self.toolbox, paths, error).await
     }
 
     async fn bring_home(
@@ -358,9 +324,16 @@ impl DaytonaSandbox {
             }
             packed => packed?,
         };
-        let nonsense =
-            || SandboxError::new(ErrorKind::Protocol, COLLECT, "the bundle makes no sense");
-        let mut kept = packed.ok_or_else(nonsense)?;
+        let Some(mut kept) = packed else {
+            // It was packed a moment ago, in a sandbox that answers.
+            let skipped = Skipped {
+                path: what.output.to_string(),
+                reason: "was packed, and taken away again by something in the sandbox".to_owned(),
+            };
+            return Ok(Collected {
+                skipped: vec![skipped],
+            });
+        };
         kept.collect(what, &self.layout, home).await
     }
 
@@ -385,7 +358,8 @@ impl DaytonaSandbox {
 
     fn next_place(&self) -> Place {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed) + 1;
-        Place::new(&self.layout, serial)
+        // Nobody in the sandbox can have made a folder of this name before.
+        Place::new(&self.layout, format!("{serial}-{:016x}", retry::random()))
     }
 }
 
@@ -411,7 +385,7 @@ impl Sandbox for DaytonaSandbox {
     }
 
     fn isolation(&self) -> &str {
-        &self.isolation
+        self.unchecked.get().unwrap_or(&self.isolation)
     }
 
     fn upload<'a>(&'a self, files: &'a [Upload]) -> BoxFuture<'a, Result<(), SandboxError>> {

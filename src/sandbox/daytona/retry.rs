@@ -43,6 +43,8 @@ pub(crate) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
         // The 409 of older servers.
         400 if has(&["change in progress"]) => ErrorKind::Busy,
         400 if has(&["is the sandbox started", "runner info"]) => ErrorKind::Lost,
+        // The toolbox's proxy asked the API whose key it is, and was throttled there itself.
+        401 if has(&["validation error"]) => ErrorKind::Throttled,
         401 => ErrorKind::Unauthorized,
         // A feature that the account's tier does not have; all else may go on.
         403 if has(&["network"]) => ErrorKind::Invalid,
@@ -55,10 +57,24 @@ pub(crate) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
         _ => ErrorKind::Server,
     };
     let hint = match kind {
+        ErrorKind::Throttled if is_lock_out(status, headers) => Some(
+            "too many requests with a wrong key came from this address: until the server forgets them it \
+             refuses everything from here, right keys too; find what sends the wrong key, and wait",
+        ),
         ErrorKind::Unauthorized => Some("check DAYTONA_API_KEY; `forge doctor` tries it"),
-        ErrorKind::Forbidden => {
-            Some("give the key the permissions `write:sandboxes` and `delete:sandboxes`")
+        ErrorKind::Forbidden if has(&["suspended"]) => {
+            Some("Daytona's dashboard says why the organization is suspended")
         }
+        ErrorKind::Forbidden if has(&["region"]) => Some(
+            "name a region that the organization may use: `DAYTONA_TARGET`, or `target` in forge.yaml",
+        ),
+        ErrorKind::Forbidden if has(&["organization"]) => {
+            Some("is DAYTONA_ORGANIZATION_ID an organization of this token?")
+        }
+        ErrorKind::Forbidden => Some(
+            "give the key the permissions `write:sandboxes` and `delete:sandboxes`; with a token, check \
+             DAYTONA_ORGANIZATION_ID",
+        ),
         ErrorKind::Invalid if status == StatusCode::FORBIDDEN => Some(
             "the account's tier has its own network policy: leave `network` at `open`, or change the tier",
         ),
@@ -67,6 +83,7 @@ pub(crate) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
         }
         ErrorKind::Quota
         | ErrorKind::Invalid
+        | ErrorKind::OutOfReach
         | ErrorKind::Throttled
         | ErrorKind::Busy
         | ErrorKind::Unreachable
@@ -92,6 +109,15 @@ pub(crate) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
         hint,
         says_none,
     }
+}
+
+/// Whether a refusal is of the address, whoever asks from there: only then the failures are counted in the
+/// headers.
+fn is_lock_out(status: StatusCode, headers: &HeaderMap) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS
+        && headers
+            .keys()
+            .any(|name| name.as_str().ends_with("-failed-auth"))
 }
 
 /// The message and the code of either envelope of an error.
@@ -162,6 +188,9 @@ pub(crate) enum Failure {
     NotSent,
     /// It was sent, and what became of it is not known.
     NoReply,
+    /// The proxy before the sandboxes let nobody through, because the organization has used up its requests
+    /// of this minute: nothing has happened, and the sandbox is fine.
+    NotAdmitted,
     /// The server answered.
     Answered(StatusCode),
 }
@@ -174,7 +203,9 @@ pub(crate) fn may_repeat(verb: Verb, failure: Failure) -> bool {
     };
     match failure {
         // Nothing has happened; but whoever creates and deletes decides about each attempt.
-        Failure::NotSent | Failure::Answered(StatusCode::TOO_MANY_REQUESTS) => {
+        Failure::NotSent
+        | Failure::NotAdmitted
+        | Failure::Answered(StatusCode::TOO_MANY_REQUESTS) => {
             !matches!(verb, Verb::Create | Verb::Delete)
         }
         Failure::NoReply => is_harmless_twice,
@@ -185,7 +216,7 @@ pub(crate) fn may_repeat(verb: Verb, failure: Failure) -> bool {
 /// Whether a create that failed like this may have left a sandbox behind.
 pub(crate) fn is_ambiguous(failure: Failure, kind: ErrorKind, message: &str) -> bool {
     match failure {
-        Failure::NotSent => false,
+        Failure::NotSent | Failure::NotAdmitted => false,
         Failure::NoReply => true,
         Failure::Answered(status) => {
             // Only a refusal in so many words is one: a page with 200 may hide anything.
@@ -199,13 +230,16 @@ pub(crate) fn is_ambiguous(failure: Failure, kind: ErrorKind, message: &str) -> 
     }
 }
 
-/// How long a verb is repeated.
-pub(crate) fn budget(verb: Verb) -> Duration {
-    Duration::from_secs(match verb {
-        Verb::Read => 15,
-        Verb::Upload => 30,
-        Verb::Execute => 20,
-        Verb::Create | Verb::Delete => 0,
+/// How long a verb is repeated after such a failure. A read that hangs is noticed after
+/// [`SILENCE`](super::client::SILENCE): there is time for more than one.
+pub(crate) fn budget(verb: Verb, failure: Failure) -> Duration {
+    Duration::from_secs(match (verb, failure) {
+        (Verb::Create | Verb::Delete, _) => 0,
+        // Two windows of the limit in question.
+        (_, Failure::NotAdmitted) => 130,
+        (_, Failure::NotSent) | (Verb::Execute, _) => 20,
+        (Verb::Read, _) => 25,
+        (Verb::Upload, _) => 60,
     })
 }
 
@@ -229,10 +263,14 @@ impl Backoff {
     }
 }
 
-/// A number in `0..1`, different each time. Each `RandomState` has keys of its own.
+/// A number in `0..1`, different each time.
 pub(crate) fn chance() -> f64 {
-    let bits = RandomState::new().build_hasher().finish() >> 11;
-    bits as f64 / (1u64 << 53) as f64
+    (random() >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// Any number, different each time. Each `RandomState` has keys of its own.
+pub(crate) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 #[cfg(test)]
@@ -373,6 +411,58 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_that_was_throttled_itself_is_told_from_a_key_that_is_wrong() {
+        let throttled = "authentication failed: validation error: 429 Too Many Requests";
+        let wrong = "authentication failed: Bearer token is invalid";
+        for (text, kind) in [(throttled, Throttled), (wrong, Unauthorized)] {
+            check(401, &format!(r#"{{"message":"{text}"}}"#), kind, text);
+        }
+    }
+
+    #[test]
+    fn advice_fits_what_the_server_says() {
+        let hint = |status, pairs: &[(&'static str, &str)], text: &str| {
+            let body = format!(r#"{{"message":"{text}"}}"#);
+            let status = StatusCode::from_u16(status).unwrap();
+            classify(status, &headers(pairs), body.as_bytes()).hint
+        };
+        let locked = [
+            ("x-ratelimit-remaining-failed-auth", "0"),
+            ("retry-after", "60"),
+        ];
+        let busy = [("retry-after-authenticated", "60")];
+        for (hint, expected) in [
+            (
+                hint(429, &locked, "x"),
+                Some("a wrong key came from this address"),
+            ),
+            (hint(429, &busy, "x"), None),
+            (
+                hint(403, &[], "Organization is suspended: x"),
+                Some("suspended"),
+            ),
+            (
+                hint(403, &[], "Region us is not available to the organization"),
+                Some("DAYTONA_TARGET"),
+            ),
+            (
+                hint(403, &[], "Not a member of the organization"),
+                Some("of this token"),
+            ),
+            (
+                hint(403, &[], "Forbidden resource"),
+                Some("delete:sandboxes"),
+            ),
+        ] {
+            let fits = match expected {
+                Some(part) => hint.is_some_and(|hint| hint.contains(part)),
+                None => hint.is_none(),
+            };
+            assert!(fits, "{expected:?}: {hint:?}");
+        }
+    }
+
+    #[test]
     fn a_message_cannot_steer_a_terminal_or_flood_it() {
         let body = format!("\u{1b}[2J{}\n::error::", "x".repeat(5000));
         let refusal = classify(StatusCode::BAD_REQUEST, &HeaderMap::new(), body.as_bytes());
@@ -417,14 +507,18 @@ mod tests {
     fn only_what_is_harmless_twice_is_sent_twice() {
         let answered = |status| Failure::Answered(StatusCode::from_u16(status).unwrap());
         for (verb, repeats) in [
-            (Verb::Read, [true, true, true, true, false, false]),
-            (Verb::Upload, [true, true, true, true, false, false]),
-            (Verb::Create, [false; 6]),
-            (Verb::Execute, [true, false, true, false, false, false]),
-            (Verb::Delete, [false; 6]),
+            (Verb::Read, [true, true, true, true, true, false, false]),
+            (Verb::Upload, [true, true, true, true, true, false, false]),
+            (Verb::Create, [false; 7]),
+            (
+                Verb::Execute,
+                [true, true, false, true, false, false, false],
+            ),
+            (Verb::Delete, [false; 7]),
         ] {
             let failures = [
                 Failure::NotSent,
+                Failure::NotAdmitted,
                 Failure::NoReply,
                 answered(429),
                 answered(502),

@@ -5,13 +5,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::DaytonaOptions;
-use super::wire::{BuildInfo, CreateSandbox};
+use super::wire::{AutoDestroy, BuildInfo, CreateSandbox, SandboxRow};
 use crate::sandbox::{Network, SandboxSpec};
 
 /// Says that a sandbox is forge's.
@@ -130,6 +130,41 @@ pub fn check_network(network: &Network) -> Result<(), String> {
     }
 }
 
+/// Well-known addresses of different owners and kinds, each of which lets everybody connect.
+pub(crate) const EGRESS: [SocketAddrV4; 3] = [
+    SocketAddrV4::new(Ipv4Addr::new(1, 1, 1, 1), 80),
+    SocketAddrV4::new(Ipv4Addr::new(8, 8, 8, 8), 443),
+    SocketAddrV4::new(Ipv4Addr::new(9, 9, 9, 9), 53),
+];
+
+/// Those of some addresses that a sandbox must not reach.
+pub(crate) fn unreachable(network: &Network, addresses: &[SocketAddrV4]) -> Vec<String> {
+    let allowed: Vec<(u32, u32)> = match network {
+        Network::Open => return Vec::new(),
+        Network::Block => Vec::new(),
+        Network::Allow(networks) => networks.iter().filter_map(|text| masked(text)).collect(),
+    };
+    let is_allowed = |address: &SocketAddrV4| {
+        let bits = address.ip().to_bits();
+        allowed
+            .iter()
+            .any(|(network, mask)| bits & mask == network & mask)
+    };
+    let shut = addresses.iter().filter(|address| !is_allowed(address));
+    shut.map(SocketAddrV4::to_string).collect()
+}
+
+/// A network's address and mask.
+fn masked(text: &str) -> Option<(u32, u32)> {
+    let (address, prefix) = text.split_once('/')?;
+    let prefix: u32 = prefix.parse().ok().filter(|prefix| *prefix <= 32)?;
+    let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
+    Some((address.parse::<Ipv4Addr>().ok()?.to_bits(), mask))
+}
+
+/// The longest interval that servers take: their column has 32 bits.
+const LONGEST: u64 = (1 << 31) - 1;
+
 /// The intervals of a sandbox that may be needed for so long: minutes without activity until it stops,
 /// and minutes of life whatever happens. Stopping deletes it.
 ///
@@ -137,12 +172,42 @@ pub fn check_network(network: &Network) -> Result<(), String> {
 /// under way counts as activity.
 fn expiry(lifetime: Duration, idle: Option<Duration>) -> (u64, u64) {
     let minutes = |time: Duration| {
-        let begun = time + Duration::from_nanos(999_999_999);
+        let begun = time.saturating_add(Duration::from_nanos(999_999_999));
         begun.as_secs().div_ceil(60).max(1)
     };
-    let needed = (minutes(lifetime) + 5).max(15);
+    let needed = minutes(lifetime).saturating_add(5).max(15);
     let stop = idle.map_or(needed, minutes);
-    (stop, stop.max(needed) + 15)
+    let ttl = stop.max(needed).saturating_add(15);
+    (stop.min(LONGEST), ttl.min(LONGEST))
+}
+
+/// What a row says of the time to live that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ttl {
+    /// The sandbox ends by itself, no later than asked.
+    Taken,
+    /// It does not, or later.
+    NotTaken,
+    /// Older servers do not tell.
+    Untold,
+}
+
+/// How late a server's clock may be.
+const SLACK: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
+
+/// Compares what was asked for with what a row tells.
+pub(crate) fn ttl_taken(row: &SandboxRow, minutes: u64, now: jiff::Timestamp) -> Ttl {
+    let end = match &row.auto_destroy_at {
+        AutoDestroy::Untold => return Ttl::Untold,
+        AutoDestroy::Never => return Ttl::NotTaken,
+        AutoDestroy::At(text) => text.parse::<jiff::Timestamp>(),
+    };
+    let minutes = i64::try_from(minutes).unwrap_or(i64::MAX / 60);
+    let asked = jiff::SignedDuration::from_mins(minutes);
+    match end {
+        Ok(end) if end.duration_since(now) <= asked + SLACK => Ttl::Taken,
+        Ok(_) | Err(_) => Ttl::NotTaken,
+    }
 }
 
 /// The body of the create.
@@ -194,6 +259,14 @@ pub(crate) fn body<'a>(
         Network::Block => (Some(true), None),
         Network::Allow(networks) => (None, Some(networks.join(","))),
     };
+    // Where rules of the network come after the start, there is a time without them. A sandbox with variables
+    // of its own is never taken from those that have been started already.
+    let env = match &spec.network {
+        Network::Open => BTreeMap::new(),
+        Network::Block | Network::Allow(_) => {
+            BTreeMap::from([("NETWORK_RULES".to_owned(), spec.network.to_string())])
+        }
+    };
     let (auto_stop_interval, ttl_minutes) = expiry(spec.lifetime, *auto_stop);
     Ok(CreateSandbox {
         name: spec.name.as_str(),
@@ -209,6 +282,7 @@ pub(crate) fn body<'a>(
         ttl_minutes,
         network_block_all,
         network_allow_list,
+        env,
         volumes: volumes.clone(),
     })
 }
@@ -299,6 +373,44 @@ mod tests {
     }
 
     #[test]
+    fn a_time_to_live_that_was_not_taken_is_noticed_where_it_is_told() {
+        let now: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        for (told, expected) in [
+            ("", Ttl::Untold),
+            (r#","autoDestroyAt":null"#, Ttl::NotTaken),
+            (r#","autoDestroyAt":"soon""#, Ttl::NotTaken),
+            (r#","autoDestroyAt":"2026-01-01T00:30:00.000Z""#, Ttl::Taken),
+            (r#","autoDestroyAt":"2026-01-01T00:10:00Z""#, Ttl::Taken),
+            (r#","autoDestroyAt":"2026-01-01T03:00:00Z""#, Ttl::NotTaken),
+        ] {
+            let row: SandboxRow = serde_json::from_str(&format!(r#"{{"id":"a"{told}}}"#)).unwrap();
+            assert_eq!(ttl_taken(&row, 30, now), expected, "{told}");
+        }
+    }
+
+    #[test]
+    fn intervals_stay_within_what_servers_take() {
+        let longest = (2_147_483_647, 2_147_483_647);
+        assert_eq!(expiry(Duration::MAX, None), longest);
+        assert_eq!(expiry(Duration::ZERO, Some(Duration::MAX)), longest);
+    }
+
+    #[test]
+    fn what_must_not_be_reached_is_outside_of_what_may_be() {
+        let cidr = |text: &str| Network::Allow(vec!["10.0.0.0/8".to_owned(), text.to_owned()]);
+        for (network, expected) in [
+            (Network::Open, &[][..]),
+            (Network::Block, &["1.1.1.1:80", "8.8.8.8:443", "9.9.9.9:53"]),
+            (cidr("8.8.0.0/16"), &["1.1.1.1:80", "9.9.9.9:53"]),
+            (cidr("9.9.9.9/32"), &["1.1.1.1:80", "8.8.8.8:443"]),
+            (cidr("0.0.0.0/0"), &[]),
+            (cidr("0.0.0.0/1"), &[]),
+        ] {
+            assert_eq!(unreachable(&network, &EGRESS), expected, "{network}");
+        }
+    }
+
+    #[test]
     fn a_create_says_no_more_than_it_must() {
         let run = RunId::generate();
         let spec = SandboxSpec {
@@ -319,7 +431,7 @@ mod tests {
                 "forge.until": "1970-01-01T00:01:00Z",
             },
             "autoStopInterval": 15, "autoDeleteInterval": 0, "ttlMinutes": 30,
-            "networkBlockAll": true,
+            "networkBlockAll": true, "env": {"NETWORK_RULES": "block"},
         });
         assert_eq!(serde_json::to_value(body).unwrap(), expected);
     }
@@ -367,6 +479,10 @@ mod tests {
             ("target", "eu".into()),
             ("networkAllowList", "10.0.0.0/8,1.2.3.4/32".into()),
             ("networkBlockAll", serde_json::Value::Null),
+            (
+                "env",
+                serde_json::json!({"NETWORK_RULES": "10.0.0.0/8,1.2.3.4/32"}),
+            ),
             (
                 "volumes",
                 serde_json::json!([

@@ -5,8 +5,13 @@ window=$1 forge=$2 artifacts=$3 serial=$4
 shift 4
 mkdir -p "$forge" "$artifacts" || exit 90
 if command -v setsid >/dev/null 2>&1; then leader=setsid; else leader=; fi
-$leader /bin/sh -c "$0" forge "$@" </dev/null >/dev/null 2>&1 &
-keeper=$!
+status=$forge/run-$serial/status
+start() {
+  $leader /bin/sh -c "$keep" forge "$@" </dev/null >/dev/null 2>&1 &
+  keeper=$!
+}
+keep=$0
+start "$@"
 watch=
 case $window in
   end) ;;
@@ -18,9 +23,23 @@ case $window in
     ;;
 esac
 wait "$keeper"
+ended=$?
+if [ ! -s "$status" ] && [ "$ended" -gt 128 ]; then
+  # The candidate has killed it. The next one says so, and does the rest.
+  start "$@"
+  wait "$keeper"
+  ended=$?
+fi
 if [ -n "$watch" ]; then
   kill -s KILL -- "-$watch" 2>/dev/null || kill -s KILL "$watch" 2>/dev/null
 fi
-[ -s "$forge/run-$serial/status" ] || exit 93
-IFS= read -r line <"$forge/run-$serial/status"
+if [ ! -f "$status" ]; then
+  # Who was killed: 93. What was not even begun has a number of its own.
+  case $ended in
+    91 | 92) exit "$ended" ;;
+  esac
+  if [ "$ended" -gt 128 ]; then exit 93; fi
+  exit 94
+fi
+IFS= read -r line <"$status"
 printf '\n%s\n' "$line"

@@ -1,29 +1,33 @@
 //! The calls to the daemon inside one sandbox.
 //!
 //! Promises: what is downloaded is bounded and resumed where it broke off, not begun again; what is
-//! uploaded is streamed from disk, but for what is small; a daemon that cannot be reached is [`ErrorKind::Lost`], as is a
-//! sandbox that the proxy does not know.
+//! uploaded is streamed from disk, but for what is small, and given up when it stands still; a daemon that
+//! cannot be reached is [`ErrorKind::Lost`], as is a sandbox that the proxy does not know; a proxy that no
+//! request has ever reached is [`ErrorKind::OutOfReach`], because the next sandbox would be behind it too.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::future::Either;
 use reqwest::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue, RANGE};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Body, Method, Response, StatusCode, Url};
 use serde::de::IgnoredAny;
 use tokio::io::AsyncReadExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep};
 
-use super::client::{Client, Failed, Trouble, below, refuse, transport};
+use super::client::{Client, Failed, SILENCE, Trouble, below, next_chunk, refuse, silence};
 use super::config::ApiUrl;
 use super::retry::{Failure, Verb};
 use super::wire::{Execute, Executed};
 use crate::sandbox::{Content, ErrorKind, SandboxError};
 
-/// No byte for so long means that none will come.
-const SILENCE: Duration = Duration::from_secs(30);
+/// No byte sent for so long, and no answer either, means that an upload stands still.
+const STANDSTILL: Duration = Duration::from_secs(20);
 /// How often a download that breaks off is resumed.
 const MAX_RESUMES: u32 = 4;
 
@@ -36,7 +40,7 @@ pub(crate) type Take<'a> = dyn FnMut(&[u8]) -> io::Result<()> + Send + 'a;
 /// What became of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fetched {
-    /// There is no such file.
+    /// There is no such file, or none that can be read: the candidate may do to its files what it likes.
     Missing,
     /// So many bytes came.
     Bytes(u64),
@@ -55,6 +59,8 @@ pub(crate) struct Sending<'a> {
 pub(crate) struct Toolbox {
     client: Arc<Client>,
     base: Url,
+    /// What the sandbox's row says of it.
+    proxy: String,
 }
 
 impl Toolbox {
@@ -69,7 +75,64 @@ impl Toolbox {
         Ok(Self {
             client,
             base: below(&base, &[id]),
+            proxy: proxy.as_str().to_owned(),
         })
+    }
+
+    /// [`Client::repeat`], which notes that something has been reached.
+    async fn repeat<T, F>(
+        &self,
+        verb: Verb,
+        operation: &'static str,
+        attempt: impl Fn() -> F + Send,
+    ) -> Result<T, Failed>
+    where
+        F: Future<Output = Result<T, Trouble>> + Send,
+    {
+        let result = self.client.repeat(verb, operation, attempt).await;
+        let is_reached = match &result {
+            Ok(_) => true,
+            Err(failed) => match failed.failure {
+                Failure::Answered(_) | Failure::NotAdmitted => true,
+                Failure::NotSent | Failure::NoReply => false,
+            },
+        };
+        if is_reached {
+            self.client.has_reached.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    /// The same failure, as one of a sandbox that was there: a key that could create it is not wrong, so the
+    /// proxy does not know the sandbox any more; a gateway that finds nobody means that the daemon died; and
+    /// a proxy that no request has reached is not where the server says it is.
+    fn in_sandbox(&self, mut failed: Failed) -> Failed {
+        let error = &mut failed.error;
+        let (kind, what) = match failed.failure {
+            Failure::NotSent if !self.client.has_reached.load(Ordering::Relaxed) => {
+                error.hint = Some(
+                    "that is what Daytona's server calls the proxy of its sandboxes (`toolboxProxyUrl`): it \
+                     must run, and be reachable from here"
+                        .to_owned(),
+                );
+                let what = format!("nobody answers at `{}`", self.proxy);
+                (ErrorKind::OutOfReach, what)
+            }
+            Failure::Answered(status) => {
+                let gone = match status.as_u16() {
+                    401 => "the proxy does not know the sandbox",
+                    404 => "the sandbox is gone",
+                    502 => "the daemon in the sandbox does not answer",
+                    _ => return failed,
+                };
+                error.hint = None;
+                (ErrorKind::Lost, gone.to_owned())
+            }
+            Failure::NotSent | Failure::NoReply | Failure::NotAdmitted => return failed,
+        };
+        error.kind = kind;
+        error.message = format!("{what}: {}", error.message);
+        failed
     }
 
     fn url(&self, segments: &[&str]) -> Url {
@@ -78,29 +141,32 @@ impl Toolbox {
 
     /// Puts files where they belong, in one request.
     pub(crate) async fn upload(&self, files: &[Sending<'_>]) -> Result<(), Failed> {
-        let bytes: u64 = files.iter().map(|file| file.bytes).sum();
-        // A minute, and a second more for each 100 KiB.
-        let limit = Duration::from_secs(60 + bytes / (100 << 10));
-        let request = || {
+        let limit = whole(files.iter().map(|file| file.bytes).sum());
+        self.repeat(Verb::Upload, "upload files", || async move {
+            let moved = Arc::new(Moved::new());
             let mut form = Form::new();
             for (index, file) in files.iter().enumerate() {
                 // The daemon wants the path before the file.
                 form = form
                     .text(format!("files[{index}].path"), file.path.clone())
-                    .part(format!("files[{index}].file"), part(file).file_name("file"));
+                    .part(
+                        format!("files[{index}].file"),
+                        part(file, &moved).file_name("file"),
+                    );
             }
-            self.client
+            let request = self
+                .client
                 .request(Method::POST, self.url(&["files", "bulk-upload"]))
                 .multipart(form)
-                .timeout(limit)
-        };
-        self.client
-            .repeat(Verb::Upload, "upload files", || async {
+                .timeout(limit);
+            tokio::select! {
                 // The answer's body says nothing that the status does not.
-                self.client.open(request()).await.map(drop)
-            })
-            .await
-            .map_err(in_sandbox)
+                opened = self.client.open(request, limit) => opened.map(drop),
+                () = moved.stands_still() => Err(silence("the upload stands still".to_owned())),
+            }
+        })
+        .await
+        .map_err(|failed| self.in_sandbox(failed))
     }
 
     /// Has a shell run a text. The server's own limit comes before the client's.
@@ -115,26 +181,23 @@ impl Toolbox {
             timeout: limit.as_secs().max(1),
         };
         let url = self.url(&["process", "execute"]);
-        self.client
-            .repeat(Verb::Execute, "run a command", || async {
-                let request = self.client.request(Method::POST, url.clone());
-                let answer = self
-                    .client
-                    .json(request.json(&body).timeout(patience))
-                    .await?;
-                Ok(answer.unwrap_or(Executed {
-                    exit_code: -1,
-                    result: None,
-                }))
-            })
-            .await
-            .map_err(in_sandbox)
+        self.repeat(Verb::Execute, "run a command", || async {
+            let request = self.client.request(Method::POST, url.clone());
+            // The answer begins when the command has ended.
+            let request = request.json(&body).timeout(patience + SILENCE);
+            let answer = self.client.json_within(request, patience).await?;
+            Ok(answer.unwrap_or(Executed {
+                exit_code: -1,
+                result: None,
+            }))
+        })
+        .await
+        .map_err(|failed| self.in_sandbox(failed))
     }
 
     /// Whether there is something at a path.
     pub(crate) async fn exists(&self, path: &str) -> Result<bool, Failed> {
         let answer = self
-            .client
             .repeat(Verb::Read, "look at a file", || {
                 let url = self.url(&["files", "info"]);
                 let request = self.client.request(Method::GET, url);
@@ -144,7 +207,9 @@ impl Toolbox {
             .await;
         match answer {
             Err(failed) if is_no_file(&failed) => Ok(false),
-            other => other.map_err(in_sandbox).map(|found| found.is_some()),
+            other => other
+                .map_err(|failed| self.in_sandbox(failed))
+                .map(|found| found.is_some()),
         }
     }
 
@@ -160,7 +225,6 @@ impl Toolbox {
         let mut breaks = 0;
         while got < most {
             let opened = self
-                .client
                 .repeat(Verb::Read, "download a file", || {
                     let last = from.saturating_add(most - 1);
                     let request = self
@@ -168,16 +232,18 @@ impl Toolbox {
                         .request(Method::GET, self.url(&["files", "download"]))
                         .query(&[("path", path)])
                         .header(RANGE, format!("bytes={}-{last}", from + got))
-                        // Each chunk has its own time limit.
-                        .timeout(Duration::from_secs(3600));
-                    async move { self.client.open(request).await.and_then(refuse_page) }
+                        .timeout(whole(most - got));
+                    async move {
+                        let opened = self.client.open(request, SILENCE).await;
+                        opened.and_then(refuse_page)
+                    }
                 })
                 .await;
             let response = match opened {
                 Ok(response) => response,
                 Err(failed) if failed.has_status(StatusCode::RANGE_NOT_SATISFIABLE) => break,
-                Err(failed) if is_no_file(&failed) && got == 0 => return Ok(Fetched::Missing),
-                Err(failed) => return Err(in_sandbox(failed).error),
+                Err(failed) if is_unreadable(&failed) && got == 0 => return Ok(Fetched::Missing),
+                Err(failed) => return Err(self.in_sandbox(failed).error),
             };
             match drain(response, from + got, most - got, &mut got, take).await {
                 Ok(()) => break,
@@ -231,11 +297,10 @@ async fn drain(
     };
     let mut left = most;
     loop {
-        let chunk = match timeout(SILENCE, response.chunk()).await {
-            Err(_) => return Err(Broken::Line("the download stands still".to_owned())),
-            Ok(Err(error)) => return Err(Broken::Line(transport(error).message())),
-            Ok(Ok(None)) => return Ok(()),
-            Ok(Ok(Some(chunk))) => chunk,
+        let chunk = match next_chunk(&mut response).await {
+            Err(trouble) => return Err(Broken::Line(trouble.message())),
+            Ok(None) => return Ok(()),
+            Ok(Some(chunk)) => chunk,
         };
         let skipped = usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.len());
         skip -= skipped as u64;
@@ -252,15 +317,50 @@ async fn drain(
     }
 }
 
-/// The content of a file, read while it is sent, or before if it is small.
-fn part(file: &Sending<'_>) -> Part {
-    match file.content {
-        Content::Bytes(bytes) => Part::bytes(bytes.to_vec()),
-        Content::File(path) => match small(path, file.bytes) {
-            Some(bytes) => Part::bytes(bytes),
-            None => Part::stream_with_length(Body::wrap_stream(stream(path.clone())), file.bytes),
-        },
+/// The longest that so many bytes may take: a minute, and a second more for each 100 KiB.
+fn whole(bytes: u64) -> Duration {
+    Duration::from_secs(60 + bytes / (100 << 10))
+}
+
+/// When something was last sent.
+#[derive(Debug)]
+struct Moved(Mutex<Instant>);
+
+impl Moved {
+    fn new() -> Self {
+        Self(Mutex::new(Instant::now()))
     }
+
+    fn touch(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Ends when nothing has been sent for [`STANDSTILL`].
+    async fn stands_still(&self) {
+        loop {
+            let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(left) = STANDSTILL.checked_sub(last.elapsed()) else {
+                return;
+            };
+            sleep(left.max(Duration::from_millis(1))).await;
+        }
+    }
+}
+
+/// The content of a file, read while it is sent, or before if it is small. Each part that is taken to be
+/// sent is noted.
+fn part(file: &Sending<'_>, moved: &Arc<Moved>) -> Part {
+    let at_hand = match file.content {
+        Content::Bytes(bytes) => Ok(bytes.to_vec()),
+        Content::File(path) => small(path, file.bytes).ok_or(path),
+    };
+    let chunks = match at_hand {
+        Ok(bytes) => Either::Left(futures::stream::iter([Ok(bytes)])),
+        Err(path) => Either::Right(stream(path.clone())),
+    };
+    let moved = Arc::clone(moved);
+    let chunks = chunks.inspect(move |_| moved.touch());
+    Part::stream_with_length(Body::wrap_stream(chunks), file.bytes)
 }
 
 /// The content of a small regular file. Reading it at once costs less than handing it to another thread
@@ -292,20 +392,12 @@ fn is_no_file(failed: &Failed) -> bool {
         && (failed.is_mute || failed.code.as_deref() == Some("FILE_NOT_FOUND"))
 }
 
-/// The same failure, as one of a sandbox that was there: a key that could create it is not wrong, so the
-/// proxy does not know the sandbox any more; and a gateway that finds nobody means that the daemon died.
-fn in_sandbox(mut failed: Failed) -> Failed {
-    if let Failure::Answered(status) = failed.failure {
-        let gone = match status.as_u16() {
-            401 => "the proxy does not know the sandbox",
-            404 => "the sandbox is gone",
-            502 => "the daemon in the sandbox does not answer",
-            _ => return failed,
-        };
-        let error = &mut failed.error;
-        error.kind = ErrorKind::Lost;
-        error.hint = None;
-        error.message = format!("{gone}: {}", error.message);
-    }
-    failed
+/// The same, or that it is a folder or a file that may not be read.
+fn is_unreadable(failed: &Failed) -> bool {
+    let is_said = |code| failed.code.as_deref() == Some(code);
+    let has = |status| failed.has_status(status);
+    is_no_file(failed)
+        || (has(StatusCode::FORBIDDEN) && (failed.is_mute || is_said("FILE_ACCESS_DENIED")))
+        || (has(StatusCode::BAD_REQUEST) && (failed.is_mute || is_said("INVALID_FILE_PATH")))
+        || is_said("FILE_READ_FAILED")
 }

@@ -56,6 +56,31 @@ impl Size {
     }
 }
 
+/// Whether a refusal for want of room says that there would be none in an empty pool either: `Total CPU limit
+/// exceeded. Maximum allowed: 2`, where each sandbox has four.
+pub(crate) fn never_fits(size: Option<Size>, message: &str) -> bool {
+    let Some(size) = size else { return false };
+    let lower = message.to_ascii_lowercase();
+    let Some((what, most)) = lower.split_once("maximum allowed:") else {
+        return false;
+    };
+    let digits: String = most
+        .trim_start()
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
+    let each = [
+        ("cpu", size.cpu),
+        ("memory", size.memory),
+        ("disk", size.disk),
+    ];
+    let each = each.into_iter().find(|(name, _)| what.contains(name));
+    match (digits.parse::<u32>(), each) {
+        (Ok(most), Some((_, each))) => most < each,
+        (Ok(_) | Err(_), Some(_) | None) => false,
+    }
+}
+
 /// What an organization may use and does.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -143,6 +168,24 @@ mod tests {
                           {"totalCpuQuota":-1}],"totalSnapshotQuota":3}"#;
         assert_eq!(fits(regions), [Some((2, 0)), None]);
         assert_eq!(fits("{}"), [None], "nothing is told");
+    }
+
+    #[test]
+    fn a_pool_that_is_too_small_for_one_is_told_from_one_that_is_full() {
+        let medium = Size::of(&Source::Snapshot("daytona-medium".to_owned()));
+        for (message, expected) in [
+            ("Total CPU limit exceeded. Maximum allowed: 1.", true),
+            ("Total CPU limit exceeded. Maximum allowed: 2.", false),
+            ("Total memory limit exceeded. Maximum allowed: 3GiB.", true),
+            ("Total disk limit exceeded. Maximum allowed: 30GiB", false),
+            ("Total disk limit exceeded. Maximum allowed: 0", true),
+            ("Total GPU limit exceeded. Maximum allowed: 0", false),
+            ("Total CPU limit exceeded", false),
+            ("No available runners", false),
+        ] {
+            assert_eq!(never_fits(medium, message), expected, "{message}");
+            assert!(!never_fits(None, message), "{message}");
+        }
     }
 
     #[test]

@@ -37,6 +37,9 @@ pub(crate) struct CreateSandbox<'a> {
     pub(crate) network_block_all: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) network_allow_list: Option<String>,
+    /// The daemon's variables. Having one makes every start a cold one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) env: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) volumes: Vec<Volume>,
 }
@@ -119,6 +122,28 @@ pub(crate) struct SandboxRow {
     pub(crate) sandbox_class: Option<String>,
     #[serde(default)]
     pub(crate) toolbox_proxy_url: Option<String>,
+    /// When it ends whatever happens.
+    #[serde(default)]
+    pub(crate) auto_destroy_at: AutoDestroy,
+}
+
+/// When a sandbox is destroyed whatever happens.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum AutoDestroy {
+    /// Older servers do not tell.
+    #[default]
+    Untold,
+    /// Never.
+    Never,
+    /// Then, as an ISO time.
+    At(String),
+}
+
+impl<'de> Deserialize<'de> for AutoDestroy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let told = Option::<String>::deserialize(deserializer)?;
+        Ok(told.map_or(Self::Never, Self::At))
+    }
 }
 
 impl SandboxRow {

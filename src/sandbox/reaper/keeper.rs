@@ -289,6 +289,7 @@ impl Keeper {
             ErrorKind::Unauthorized
             | ErrorKind::Forbidden
             | ErrorKind::Invalid
+            | ErrorKind::OutOfReach
             | ErrorKind::Busy
             | ErrorKind::TimedOut
             | ErrorKind::Server

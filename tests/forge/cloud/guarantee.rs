@@ -127,12 +127,8 @@ fn somebody_elses_sandbox_of_the_same_name_is_left_alone() {
     let rule = Rule::route(Route::Create, When::Nth(1), During::NameTaken);
     let cloud = Cloud::of(WRITES, vec![rule]);
     cloud.forge(["--daytona", "task"]).expect(0);
-    let rows = cloud.fake.rows();
-    let foreign = rows
-        .iter()
-        .find(|row| !row.labels.contains_key("forge.run"));
-    let foreign = foreign.expect("the one that has taken the name");
-    assert_eq!(cloud.fake.requests_for(&foreign.id), 0, "{rows:#?}");
+    assert_eq!(cloud.fake.foreign().len(), 1);
+    assert!(!cloud.fake.foreign_lost());
     cloud.assert_none_alive();
 }
 

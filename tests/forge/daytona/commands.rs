@@ -148,7 +148,7 @@ async fn what_was_not_announced_costs_one_call_more_and_comes_home_alike() {
 #[expect(clippy::unwrap_used, reason = "a test that cannot begin has failed")]
 async fn brings_what_was_not_announced(setup: &Setup, downloads: usize) {
     let sandbox = setup.sandbox().await;
-    let text = "echo result >out.md; cd .forge/artifacts; mkdir -p charts/deep; echo 1 >charts/a.png; \
+    let text = "echo result >out.md; cd /var/tmp/forge-*/artifacts; mkdir -p charts/deep; echo 1 >charts/a.png; \
                 echo 2 >charts/deep/b.png; echo no >c.txt; head -c 2000000 /dev/zero >charts/big.png";
     let result = sandbox
         .run(&shell(text), &mut Printed::default())
@@ -199,7 +199,7 @@ async fn what_is_not_a_small_regular_file_stays_and_is_named() {
         ..Options::default()
     });
     let sandbox = setup.sandbox().await;
-    let text = "ln -s /etc/passwd out.md; cd .forge/artifacts; mkfifo f; mkdir d; ln -s /etc l; \
+    let text = "ln -s /etc/passwd out.md; cd /var/tmp/forge-*/artifacts; mkfifo f; mkdir d; ln -s /etc l; \
                 head -c 2000000 /dev/zero >big; echo x >fine; ln fine hard; echo y >other.txt";
     let mut command = shell(text);
     let mut what = collect(&["?", "big", "fine", "hard"]);

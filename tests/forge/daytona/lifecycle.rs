@@ -121,7 +121,8 @@ async fn a_failed_create_says_why_and_what_it_left_is_found() {
                 quota: Some(one),
                 ..Options::default()
             },
-            ErrorKind::Quota,
+            // Not one fits, however many go.
+            ErrorKind::Invalid,
             "limit exceeded",
             false,
             false,

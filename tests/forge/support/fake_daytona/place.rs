@@ -1,9 +1,9 @@
 //! Where a sandbox really is: a private directory of this machine, and the processes started for it.
 //!
-//! The fake's one liberty: the sandbox's home is the private directory, so `/home/daytona` in a command,
-//! in the values of variables, in the paths of the file calls, and in uploaded text files named `.forge*`
-//! or below a folder so named, is replaced by that directory. Everything else of the machine, `/tmp`
-//! above all, is what it is, and output and downloads are not translated back.
+//! The fake's one liberty: the sandbox's home and its `/var/tmp` are folders of the private directory, so
+//! `/home/daytona` and `/var/tmp` in a command, in the values of variables, in the paths of the file calls,
+//! and in uploaded text files named `.forge*` or below a folder so named, are replaced by these. Everything
+//! else of the machine, `/tmp` above all, is what it is, and output and downloads are not translated back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -22,6 +22,8 @@ use super::session::Session;
 
 /// What a sandbox takes its home to be.
 pub(crate) const HOME: &str = "/home/daytona";
+/// What a sandbox takes for a place that anybody may write to, and nobody clears.
+const VAR_TMP: &str = "/var/tmp";
 
 /// A sandbox's directory and processes.
 #[derive(Debug)]
@@ -59,6 +61,7 @@ impl Place {
     ) -> io::Result<Self> {
         let home = root.join("home");
         std::fs::create_dir_all(&home)?;
+        std::fs::create_dir_all(root.join("var-tmp"))?;
         let mut path =
             std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
         if !missing.is_empty() {
@@ -92,21 +95,11 @@ impl Place {
         self.home.join(self.translate(path))
     }
 
-    /// The text with [`HOME`] replaced, where it is not the beginning of a longer name.
+    /// The text with [`HOME`] and [`VAR_TMP`] replaced, where they are not the beginning of a longer name.
     pub(crate) fn translate(&self, text: &str) -> String {
-        let home = self.home.to_string_lossy();
-        let mut translated = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(at) = rest.find(HOME) {
-            let (before, after) = (&rest[..at], &rest[at + HOME.len()..]);
-            let longer = after
-                .starts_with(|next: char| next.is_alphanumeric() || next == '_' || next == '-');
-            translated.push_str(before);
-            translated.push_str(if longer { HOME } else { &home });
-            rest = after;
-        }
-        translated.push_str(rest);
-        translated
+        // In this order: the home may itself be somewhere below the machine's own `/var/tmp`.
+        let replaced = replace(text, VAR_TMP, &self.root.join("var-tmp").to_string_lossy());
+        replace(&replaced, HOME, &self.home.to_string_lossy())
     }
 
     /// What is stored when these bytes are uploaded to this path.
@@ -191,6 +184,22 @@ impl Place {
         self.calls.fetch_add(1, Ordering::SeqCst);
         UnderWay(Arc::clone(self))
     }
+}
+
+/// A text with a path replaced by another one, where it is not a part of a longer one.
+fn replace(text: &str, path: &str, by: &str) -> String {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    let mut replaced = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(path) {
+        let (before, after) = (&rest[..at], &rest[at + path.len()..]);
+        let is_longer = after.starts_with(is_name) || before.ends_with(is_name);
+        replaced.push_str(before);
+        replaced.push_str(if is_longer { path } else { by });
+        rest = after;
+    }
+    replaced.push_str(rest);
+    replaced
 }
 
 /// Makes a folder with a link to each program of a `PATH` but these.
