@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::candidate::Candidate;
+use crate::candidate::runtime::TYPES;
+use crate::candidate::{Candidate, Dependencies};
 use crate::event::{EventKind, Phase, Timings, TrialEnd, TrialRecord};
 use crate::name::{RunId, TrialId};
 use crate::objective::{Limits, Objective};
@@ -19,12 +20,14 @@ use crate::redact::Redactor;
 use crate::run::state::Loss;
 use crate::sandbox::reaper::{Lease, Leaser};
 use crate::sandbox::{
-    Collect, Command, CommandEnd, CommandResult, Network, SandboxError, SandboxSpec,
+    Collect, Command, CommandEnd, CommandResult, FoundPython, Network, OutputSink as _,
+    SandboxError, SandboxSpec, Stream,
 };
 use crate::store::{ArtifactFiles, OutputFiles, RunFolder, SetupLog, TrialFolder};
 
 pub mod judge;
 mod place;
+mod python;
 
 use place::{PROMPT_FILE, Place, prompt_file};
 
@@ -103,7 +106,8 @@ pub enum Outcome {
 /// # Cancel safety
 /// Safe: the lease is dropped with the future, and what was written so far stays in the trial's folder.
 pub async fn run(job: Arc<Job>, world: Arc<World>, attempt: u32) -> Outcome {
-    let record = TrialRecord::ended(job.id.clone(), TrialEnd::Cancelled, attempt);
+    let mut record = TrialRecord::ended(job.id.clone(), TrialEnd::Cancelled, attempt);
+    record.notes.clone_from(&job.candidate.notes);
     let mut attempt = Attempt {
         job: &job,
         world: &world,
@@ -236,6 +240,32 @@ impl Attempt<'_> {
         if keep { lease.keep() } else { drop(lease) }
     }
 
+    /// Finds what the candidate runs on; a failure is a sentence, and the candidate's.
+    async fn find_python(
+        &mut self,
+        lease: &Lease,
+        place: &mut Place,
+    ) -> Result<Result<(), String>, SandboxError> {
+        if let Some(why) = &self.job.candidate.cannot_start {
+            return Ok(Err(format!("it cannot be started: {why}")));
+        }
+        match python::find(self.job, &**lease).await? {
+            FoundPython::Found { python, note } => {
+                place.base = python;
+                // Said for all trials at once where that could be known before.
+                if let Some(note) = note.filter(|note| !self.record.notes.contains(note)) {
+                    self.log(format!("[Warn] {note}")).await;
+                    self.record.notes.push(note);
+                }
+                Ok(Ok(()))
+            }
+            FoundPython::Missing(why) => {
+                Ok(Err(format!("setup failed: `python3` will not do: {why}")))
+            }
+            FoundPython::Unknown => Ok(Ok(())),
+        }
+    }
+
     /// Installs dependencies and runs the setup commands; a failure is a sentence, and the candidate's.
     async fn set_up(
         &mut self,
@@ -243,6 +273,9 @@ impl Attempt<'_> {
         place: &mut Place,
         folder: &TrialFolder,
     ) -> Result<Result<(), String>, SandboxError> {
+        if let Err(why) = self.find_python(lease, place).await? {
+            return Ok(Err(why));
+        }
         if place.setup_steps(self.job, self.world).is_empty() {
             return Ok(Ok(()));
         }
@@ -252,7 +285,13 @@ impl Attempt<'_> {
         let began = Instant::now();
         let mut log =
             SetupLog::create(folder, &self.world.redactor, limits.output).map_err(home)?;
-        if let Some(wanted) = Place::python_environment(self.job, self.world)
+        if let Dependencies::PythonInline { listed_in, .. } = &self.job.candidate.dependencies {
+            log.write(
+                Stream::Stdout,
+                format!("packages of {listed_in}\n").as_bytes(),
+            );
+        }
+        if let Some(wanted) = place.python_environment(self.job, self.world)
             && let Some(prepared) = lease.prepare_python(&wanted, &mut log).await?
         {
             self.record.timings.setup_ms = Some(milliseconds(began.elapsed()));
@@ -301,7 +340,10 @@ impl Attempt<'_> {
         (self.record.stdout, self.record.stderr) = output.finish().map_err(home)?;
         let result = result?;
         self.record.usage = result.usage;
-        let end = trial_end(&result, &job.limits, &command);
+        let mut end = trial_end(&result, &job.limits, &command);
+        if let Some(message) = no_typescript(&end, &command, folder) {
+            end = TrialEnd::SetupFailed { message };
+        }
         if matches!(end, TrialEnd::SetupFailed { .. }) {
             return Ok(end);
         }
@@ -441,6 +483,16 @@ fn not_found(programs: &[String]) -> String {
         [_] => format!("`{all}` is not installed in the sandbox"),
         _ => format!("none of `{all}` is installed in the sandbox"),
     }
+}
+
+/// Why a script in TypeScript did not start, if that was because of its Node.
+fn no_typescript(end: &TrialEnd, command: &Command, folder: &TrialFolder) -> Option<String> {
+    let asked = command.programs.last()?.iter().find(|it| *it == TYPES)?;
+    let said = crate::store::last_line(&folder.path().join("stderr.log"));
+    let refused = end.exit_code() == Some(9) && said.ends_with(&format!("bad option: {asked}"));
+    refused.then(|| {
+        "TypeScript needs `bun`, `deno`, `tsx` or Node 22.6, and the Node in the sandbox is older".to_owned()
+    })
 }
 
 fn trial_end(result: &CommandResult, limits: &Limits, command: &Command) -> TrialEnd {

@@ -66,8 +66,14 @@ pub(super) fn doctor(printer: Printer) -> End {
             None => printer.out(&format!("  {name:<8}  not found\n")),
         }
     }
-    printer.out("\nIsolation\n");
     let local = LocalProvider::new(options, RunId::generate());
+    if let Some(python) = runtime.block_on(local.python()) {
+        printer.out(&format!(
+            "  candidates in Python that declare no packages run on {}\n",
+            forge::plain::line(&python)
+        ));
+    }
+    printer.out("\nIsolation\n");
     let end = match runtime.block_on(local.describe(None)) {
         Ok(line) => {
             printer.out(&format!("  {line}\n"));

@@ -27,7 +27,7 @@ impl ForgeBuilder {
         run: RunId,
         sources: Vec<ObjectiveSource>,
     ) -> Result<Run, ForgeError> {
-        let (candidates, objectives) = self.load(sources)?;
+        let (mut candidates, objectives) = self.load(sources)?;
         let environments = self.environments(&candidates)?;
         let place = match self.place.take() {
             Some(place) => place,
@@ -46,6 +46,11 @@ impl ForgeBuilder {
                 networks.dedup();
                 let common = networks.pop().filter(|_| networks.is_empty());
                 let isolation = local.describe(common.as_ref()).await?;
+                let remarks = candidates.iter().map(|it| local.remarks(it));
+                let remarks = futures::future::join_all(remarks).await;
+                for (candidate, more) in candidates.iter_mut().zip(remarks) {
+                    candidate.notes.extend(more);
+                }
                 (Arc::new(local), isolation)
             }
             Place::Own(provider) => (provider, String::new()),
@@ -84,6 +89,8 @@ impl ForgeBuilder {
             .cloned()
             .chain(passed.map(|it| Secret::new(it.clone())))
             .collect();
+        let mut warnings = self.warnings;
+        warnings.extend(candidates.iter().flat_map(Candidate::remarks));
         // Without a caller who stops it, the channel must stay open and silent.
         let stop = self.stop.take().unwrap_or_else(|| mpsc::channel(1).1);
         Ok(Run {
@@ -102,7 +109,7 @@ impl ForgeBuilder {
             labels: BTreeMap::new(),
             subscribers: self.subscribers,
             stop,
-            warnings: self.warnings,
+            warnings,
         })
     }
 

@@ -43,6 +43,8 @@ struct TrialFile {
     artifact: Option<NamedFile>,
     files: Vec<NamedFile>,
     skipped: Vec<Skipped>,
+    #[serde(default)]
+    notes: Vec<String>,
     isolation: String,
 }
 
@@ -138,6 +140,7 @@ pub fn render(
         artifact: record.artifact.as_ref().map(NamedFile::from),
         files: record.files.iter().map(NamedFile::from).collect(),
         skipped: record.skipped.clone(),
+        notes: record.notes.clone(),
         isolation: record.isolation.clone(),
     }
 }
@@ -172,6 +175,7 @@ pub fn record(value: &serde_json::Value) -> Result<TrialRecord, String> {
         artifact: file.artifact.map(ArtifactRecord::from),
         files: file.files.into_iter().map(ArtifactRecord::from).collect(),
         skipped: file.skipped,
+        notes: file.notes,
         metrics: file.metrics,
         usage: file.usage,
         score: file.scores.map(|scores| TrialScore {

@@ -16,6 +16,8 @@ pub(super) struct Place {
     pub(super) output: RelativePath,
     /// The virtual environment, if one is made inside the sandbox.
     venv: String,
+    /// The Python that the candidate needs, where that is not the usual one.
+    pub(super) base: Option<String>,
     /// The Python of the one that the provider has prepared outside, if it has.
     pub(super) prepared: Option<String>,
 }
@@ -28,6 +30,7 @@ impl Place {
             // A candidate's name is a path component, so this is one too.
             output: output.unwrap_or_else(|_| crate::objective::default_output()),
             venv: layout.environment(),
+            base: None,
             prepared: None,
         }
     }
@@ -86,6 +89,8 @@ impl Place {
         };
         let programs = if in_venv {
             vec![vec![self.python(), "-u".to_owned()]]
+        } else if let Some(base) = self.base.as_ref().filter(|_| start.python) {
+            vec![vec![base.clone(), "-u".to_owned()]]
         } else {
             start.programs.clone()
         };
@@ -108,19 +113,16 @@ impl Place {
     }
 
     /// The Python environment that the candidate needs, if it needs one.
-    pub(super) fn python_environment(job: &Job, world: &World) -> Option<PythonEnvironment> {
+    pub(super) fn python_environment(&self, job: &Job, world: &World) -> Option<PythonEnvironment> {
         let packages = match &job.candidate.dependencies {
             Dependencies::None | Dependencies::Node { .. } => return None,
             Dependencies::PythonFile(file) => PythonPackages::File(file.clone()),
-            Dependencies::PythonInline {
-                packages,
-                requires_python,
-            } => PythonPackages::Inline {
+            Dependencies::PythonInline { packages, .. } => PythonPackages::Inline {
                 packages: packages.clone(),
-                requires_python: requires_python.clone(),
             },
         };
         Some(PythonEnvironment {
+            python: self.base.clone(),
             packages,
             installer_env: world.installer_env.clone(),
             limit: job.limits.setup,
@@ -155,16 +157,14 @@ impl Place {
             "--no-input",
             "--quiet",
         ];
+        let base = self.base.as_deref().unwrap_or("python3");
         let mut steps = Vec::new();
         match &job.candidate.dependencies {
             Dependencies::None => {}
             Dependencies::PythonFile(_) | Dependencies::PythonInline { .. }
                 if self.prepared.is_some() => {}
             Dependencies::PythonFile(file) => {
-                steps.push(step(
-                    &["python3", "-m", "venv", &self.venv],
-                    installer.clone(),
-                ));
+                steps.push(step(&[base, "-m", "venv", &self.venv], installer.clone()));
                 steps.push(step(
                     &[&pip[..], &["-r", file.as_str()]].concat(),
                     installer,
@@ -172,10 +172,7 @@ impl Place {
             }
             Dependencies::PythonInline { packages, .. } => {
                 let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
-                steps.push(step(
-                    &["python3", "-m", "venv", &self.venv],
-                    installer.clone(),
-                ));
+                steps.push(step(&[base, "-m", "venv", &self.venv], installer.clone()));
                 steps.push(step(&[&pip[..], &["--"], &packages].concat(), installer));
             }
             Dependencies::Node { folder, locked } => {
