@@ -186,7 +186,10 @@ impl Pin {
             Self::Release(parts) => {
                 python.name.is_none() && parts.iter().zip(python.version.0).all(|(a, b)| *a == b)
             }
-            Self::Named(name) => python.name.as_deref() == Some(name),
+            Self::Named(name) => python.name.as_ref().is_some_and(|full| {
+                let rest = full.strip_prefix(name.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            }),
         }
     }
 
@@ -286,32 +289,28 @@ impl PythonNeed {
         // After the usual one the newest; one of another kind only by its name.
         let usual = usize::from(known.first().is_some_and(|it| self.allows(it.version)));
         good[usual..].sort_by_key(|it| (it.name.is_some(), std::cmp::Reverse(it.version)));
-        let pinned = |pin: &Pin| good.iter().find(|it| pin.fits(it));
-        if let Some(found) = self.pins.iter().find_map(pinned) {
-            return Ok((found, None));
-        }
-        let Some(first) = self.pins.first() else {
-            let usual = good.iter().find(|it| it.name.is_none());
-            return match usual {
-                Some(found) => Ok((found, None)),
-                None => Err(self.missing(known)),
-            };
-        };
-        let near = |it: &&&Known| {
-            let [major, minor, _] = it.version.0;
-            it.name.is_none() && first.minor() == Some([major, minor])
-        };
-        let usual = || good.iter().find(|it| it.name.is_none());
-        match good.iter().find(near).or_else(usual) {
-            Some(found) => {
-                let version = found.version;
-                let note = format!(
-                    "`.python-version` says {first}, which is not here or will not do: it runs on {version}"
-                );
-                Ok((found, Some(note)))
+        let usual = good.iter().find(|it| it.name.is_none());
+        let found = match self.pins.first() {
+            None => usual,
+            Some(first) => {
+                let pinned = |pin: &Pin| good.iter().find(|it| pin.fits(it));
+                let near = |it: &&&Known| {
+                    let [major, minor, _] = it.version.0;
+                    it.name.is_none() && first.minor() == Some([major, minor])
+                };
+                let found = self.pins.iter().find_map(pinned);
+                found.or_else(|| good.iter().find(near)).or(usual)
             }
-            None => Err(self.missing(known)),
-        }
+        };
+        let Some(found) = found else {
+            return Err(self.missing(known));
+        };
+        let unmet = self.pins.first().filter(|first| !first.fits(found));
+        let note = unmet.map(|first| {
+            let version = found.version;
+            format!("`.python-version` says {first}, which is not here or will not do: it runs on {version}")
+        });
+        Ok((found, note))
     }
 
     fn missing(&self, known: &[Known]) -> String {
@@ -436,7 +435,7 @@ mod tests {
             ("", "3.12", "3.12.1", false),
             ("", "3.12.1", "3.12.1", false),
             ("", "3.12.9", "3.12.1", true),
-            ("", "3.14 3.9", "3.9.18", false),
+            ("", "3.14 3.9", "3.9.18", true),
             ("", "3.14", "3.11.7", true),
             ("", "pypy3.10", "pypy3.10", false),
             ("", "pypy3.11", "3.11.7", true),

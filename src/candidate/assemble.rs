@@ -303,7 +303,7 @@ fn other_notes(
         let program = start.programs.first().into_iter().flatten();
         let words: Vec<&str> = program.chain(&start.entry).map(String::as_str).collect();
         notes.push(format!(
-            "forge starts `{}`, and any Python that this starts is neither the one nor in the environment that is declared",
+            "forge starts `{}`: a Python that this starts is the usual one, and has nothing of what is declared",
             crate::plain::short(&words.join(" "), 60)
         ));
     }

@@ -14,6 +14,7 @@ mod interpreters;
 mod isolation;
 mod library;
 mod local;
+mod needs;
 mod outputs;
 mod scoring;
 mod stopping;
