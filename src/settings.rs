@@ -439,14 +439,12 @@ const INSTALLER_NAMES: [&str; 13] = [
 ];
 
 /// Those of them that lead packages to another place than the environment that is being made.
-const INSTALLERS_ELSEWHERE: [&str; 7] = [
+const INSTALLERS_ELSEWHERE: [&str; 5] = [
     "PIP_TARGET",
     "PIP_PREFIX",
     "PIP_ROOT",
     "PIP_USER",
     "PIP_PYTHON",
-    "NPM_CONFIG_GLOBAL",
-    "npm_config_global",
 ];
 
 /// Those of these variables that package installers need.
@@ -458,8 +456,8 @@ pub fn installer_env(variables: &BTreeMap<String, String>) -> BTreeMap<String, S
                 .iter()
                 .any(|prefix| name.starts_with(prefix))
     };
-    let wanted = |name: &str| wanted(name) && !INSTALLERS_ELSEWHERE.contains(&name);
-    let wanted = variables.iter().filter(|(name, _)| wanted(name));
+    let good = |name: &str| wanted(name) && !INSTALLERS_ELSEWHERE.contains(&name);
+    let wanted = variables.iter().filter(|(name, _)| good(name));
     wanted
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()

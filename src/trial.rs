@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::candidate::runtime::TYPES;
 use crate::candidate::{Candidate, Dependencies};
 use crate::event::{EventKind, Phase, Timings, TrialEnd, TrialRecord};
 use crate::name::{RunId, TrialId};
@@ -20,14 +19,14 @@ use crate::redact::Redactor;
 use crate::run::state::Loss;
 use crate::sandbox::reaper::{Lease, Leaser};
 use crate::sandbox::{
-    Collect, Command, CommandEnd, CommandResult, FoundPython, Network, OutputSink as _,
-    SandboxError, SandboxSpec, Stream,
+    Collect, Command, CommandEnd, CommandResult, Network, OutputSink as _, SandboxError,
+    SandboxSpec, Stream,
 };
 use crate::store::{ArtifactFiles, OutputFiles, RunFolder, SetupLog, TrialFolder};
 
 pub mod judge;
+mod needs;
 mod place;
-mod python;
 
 use place::{PROMPT_FILE, Place, prompt_file};
 
@@ -240,32 +239,6 @@ impl Attempt<'_> {
         if keep { lease.keep() } else { drop(lease) }
     }
 
-    /// Finds what the candidate runs on; a failure is a sentence, and the candidate's.
-    async fn find_python(
-        &mut self,
-        lease: &Lease,
-        place: &mut Place,
-    ) -> Result<Result<(), String>, SandboxError> {
-        if let Some(why) = &self.job.candidate.cannot_start {
-            return Ok(Err(format!("it cannot be started: {why}")));
-        }
-        match python::find(self.job, &**lease).await? {
-            FoundPython::Found { python, note } => {
-                place.base = python;
-                // Said for all trials at once where that could be known before.
-                if let Some(note) = note.filter(|note| !self.record.notes.contains(note)) {
-                    self.log(format!("[Warn] {note}")).await;
-                    self.record.notes.push(note);
-                }
-                Ok(Ok(()))
-            }
-            FoundPython::Missing(why) => {
-                Ok(Err(format!("setup failed: `python3` will not do: {why}")))
-            }
-            FoundPython::Unknown => Ok(Ok(())),
-        }
-    }
-
     /// Installs dependencies and runs the setup commands; a failure is a sentence, and the candidate's.
     async fn set_up(
         &mut self,
@@ -341,7 +314,7 @@ impl Attempt<'_> {
         let result = result?;
         self.record.usage = result.usage;
         let mut end = trial_end(&result, &job.limits, &command);
-        if let Some(message) = no_typescript(&end, &command, folder) {
+        if let Some(message) = needs::no_typescript(&end, &command, folder) {
             end = TrialEnd::SetupFailed { message };
         }
         if matches!(end, TrialEnd::SetupFailed { .. }) {
@@ -483,16 +456,6 @@ fn not_found(programs: &[String]) -> String {
         [_] => format!("`{all}` is not installed in the sandbox"),
         _ => format!("none of `{all}` is installed in the sandbox"),
     }
-}
-
-/// Why a script in TypeScript did not start, if that was because of its Node.
-fn no_typescript(end: &TrialEnd, command: &Command, folder: &TrialFolder) -> Option<String> {
-    let asked = command.programs.last()?.iter().find(|it| *it == TYPES)?;
-    let said = crate::store::last_line(&folder.path().join("stderr.log"));
-    let refused = end.exit_code() == Some(9) && said.ends_with(&format!("bad option: {asked}"));
-    refused.then(|| {
-        "TypeScript needs `bun`, `deno`, `tsx` or Node 22.6, and the Node in the sandbox is older".to_owned()
-    })
 }
 
 fn trial_end(result: &CommandResult, limits: &Limits, command: &Command) -> TrialEnd {

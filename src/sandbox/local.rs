@@ -24,12 +24,11 @@ use futures::future::BoxFuture;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::candidate::{Candidate, Dependencies};
 use crate::name::{RunId, SandboxId, SandboxName};
 use crate::quantity::ByteCount;
 use crate::sandbox::{
-    Deletion, ErrorKind, FoundPython, Layout, Listed, Network, Provider, Sandbox, SandboxError,
-    SandboxSpec, Trust,
+    Deletion, ErrorKind, Layout, Listed, Network, Provider, Sandbox, SandboxError, SandboxSpec,
+    Trust,
 };
 
 mod collect;
@@ -51,6 +50,7 @@ mod processes;
 mod program;
 mod protocol;
 mod python;
+mod remarks;
 mod remove;
 mod run;
 mod rungs;
@@ -276,70 +276,6 @@ impl LocalProvider {
             Shared::keeps_trust(trust, chosen)?;
         }
         Ok(())
-    }
-
-    /// What becomes of the Python that a candidate asks for, and which packages it uses that it does not
-    /// declare, each a sentence. Asks an interpreter only where that matters, and each once.
-    ///
-    /// # Cancel safety
-    /// Dropping the future ends what was asked.
-    pub async fn remarks(&self, candidate: &Candidate) -> Vec<String> {
-        let (interpreters, programs) = (&self.shared.interpreters, &self.shared.programs);
-        let mut remarks = Vec::new();
-        let declares = match candidate.dependencies {
-            Dependencies::PythonFile(_) | Dependencies::PythonInline { .. } => true,
-            Dependencies::None | Dependencies::Node { .. } => false,
-        };
-        let mut own = None;
-        if !candidate.python.is_none() && (candidate.start.python || declares) {
-            match interpreters.find(&candidate.python, programs).await {
-                FoundPython::Found { python, note } => {
-                    own = python;
-                    remarks.extend(note);
-                }
-                FoundPython::Missing(why) => remarks.push(why),
-                FoundPython::Unknown => {}
-            }
-        }
-        if candidate.imports.is_empty() {
-            return remarks;
-        }
-        let found = match own.map(PathBuf::from) {
-            Some(file) => interpreters.ask(&file, programs).await.map(|it| (file, it)),
-            None => interpreters.usual(programs).await,
-        };
-        if let Some((file, answer)) = found {
-            let modules = answer.installed().modules;
-            let used: Vec<&str> = candidate
-                .imports
-                .intersection(&modules)
-                .map(String::as_str)
-                .collect();
-            if !used.is_empty() {
-                remarks.push(format!(
-                    "its files import what it does not declare, {}: {} has that here, another Python may not",
-                    crate::plain::short(&crate::suggest::list(used), 160),
-                    file.display()
-                ));
-            }
-        }
-        remarks
-    }
-
-    /// The Python that candidates without packages of their own run on, in a line for people.
-    ///
-    /// # Cancel safety
-    /// As [`LocalProvider::remarks`].
-    pub async fn python(&self) -> Option<String> {
-        let (interpreters, programs) = (&self.shared.interpreters, &self.shared.programs);
-        let (file, answer) = interpreters.usual(programs).await?;
-        let packages = answer.installed().packages;
-        Some(format!(
-            "Python {} ({}), with {} that such a candidate can import",
-            answer.version,
-            file.display(),
-            crate::quantity::counted(packages, "installed package", "installed packages"),
-        ))
     }
 
     /// What each rung would need on this machine, line by line; for people who want a better one.

@@ -1,14 +1,19 @@
-//! The Python that a candidate asks for, found where its trial happens.
+//! What a candidate needs to be started, found where its trial happens: its Python, a Node for its TypeScript.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Job;
+use super::place::Place;
+use super::{Attempt, Job};
+use crate::candidate::runtime::TYPES;
 use crate::candidate::{Candidate, Dependencies};
+use crate::event::TrialEnd;
 use crate::python::{Known, Pin, PythonNeed, Version};
 use crate::quantity::ByteCount;
+use crate::sandbox::reaper::Lease;
 use crate::sandbox::{Command, CommandEnd, FoundPython, OutputSink, Sandbox, SandboxError, Stream};
+use crate::store::TrialFolder;
 
 /// The most that an interpreter's answer may hold.
 const ANSWER: ByteCount = ByteCount::kib(4);
@@ -17,8 +22,50 @@ const LIMIT: Duration = Duration::from_secs(30);
 const QUESTION: &str =
     "import sys; print('%d.%d.%d' % sys.version_info[:3]); print(sys.executable)";
 
+impl Attempt<'_> {
+    /// Finds what the candidate runs on; a failure is a sentence, and the candidate's.
+    pub(super) async fn find_python(
+        &mut self,
+        lease: &Lease,
+        place: &mut Place,
+    ) -> Result<Result<(), String>, SandboxError> {
+        if let Some(why) = &self.job.candidate.cannot_start {
+            return Ok(Err(format!("it cannot be started: {why}")));
+        }
+        match find(self.job, &**lease).await? {
+            FoundPython::Found { python, note } => {
+                place.base = python;
+                // Said for all trials at once where that could be known before.
+                if let Some(note) = note.filter(|note| !self.record.notes.contains(note)) {
+                    self.log(format!("[Warn] {note}")).await;
+                    self.record.notes.push(note);
+                }
+                Ok(Ok(()))
+            }
+            FoundPython::Missing(why) => {
+                Ok(Err(format!("setup failed: `python3` will not do: {why}")))
+            }
+            FoundPython::Unknown => Ok(Ok(())),
+        }
+    }
+}
+
+/// Why a script in TypeScript did not start, if that was because of its Node.
+pub(super) fn no_typescript(
+    end: &TrialEnd,
+    command: &Command,
+    folder: &TrialFolder,
+) -> Option<String> {
+    let asked = command.programs.last()?.iter().find(|it| *it == TYPES)?;
+    let said = crate::store::last_line(&folder.path().join("stderr.log"));
+    let refused = end.exit_code() == Some(9) && said.ends_with(&format!("bad option: {asked}"));
+    refused.then(|| {
+        "TypeScript needs `bun`, `deno`, `tsx` or Node 22.6, and the Node in the sandbox is older".to_owned()
+    })
+}
+
 /// Whether forge starts a Python for a candidate, or makes an environment with one.
-pub(super) fn uses_python(candidate: &Candidate) -> bool {
+fn uses_python(candidate: &Candidate) -> bool {
     match candidate.dependencies {
         Dependencies::PythonFile(_) | Dependencies::PythonInline { .. } => true,
         Dependencies::None | Dependencies::Node { .. } => candidate.start.python,
@@ -26,7 +73,7 @@ pub(super) fn uses_python(candidate: &Candidate) -> bool {
 }
 
 /// Finds the Python that a candidate needs; asks for it inside where the provider does not know.
-pub(super) async fn find(job: &Job, sandbox: &dyn Sandbox) -> Result<FoundPython, SandboxError> {
+async fn find(job: &Job, sandbox: &dyn Sandbox) -> Result<FoundPython, SandboxError> {
     let need = &job.candidate.python;
     if need.is_none() || !uses_python(&job.candidate) {
         return Ok(FoundPython::Found {
