@@ -163,6 +163,21 @@ fn packages_of_this_machine_are_named_where_they_are_imported_undeclared() {
         .file("candidates/a.py", format!("import ours, nosuch\n{WRITES}"))
         .file("candidates/b.py", format!("import json\n{WRITES}"));
     let path = format!("{}:/usr/bin:/bin", venv.join("bin").display());
+    // What has an environment of its own sees nothing of it.
+    let workspace = workspace
+        .file("candidates/c/main.py", format!("import ours\n{WRITES}"))
+        .file("candidates/c/requirements.txt", "");
+    let mut command = workspace.command(["task"]);
+    command.env("PATH", &path);
+    finish(command.spawn().unwrap());
+    assert_eq!(trial(&workspace, "b")["success"], true);
+    let isolated = trial(&workspace, "c");
+    let stderr = String::from_utf8(workspace.trial_file("c", "stderr.log")).unwrap();
+    let setup = isolated["error_kind"] == "setup";
+    assert!(
+        setup || stderr.contains("No module named 'ours'"),
+        "{isolated} {stderr}"
+    );
     for word in ["check", "doctor"] {
         let mut command = workspace.command([word]);
         command
