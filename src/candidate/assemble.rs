@@ -299,11 +299,11 @@ fn other_notes(
             "the first line of `{path}` has options for `uv run` that forge does not read"
         ));
     }
-    if !start.python && declared.asks_for_python() {
+    if !start.python && !declared.need.is_none() && !declared.has_environment() {
         let program = start.programs.first().into_iter().flatten();
         let words: Vec<&str> = program.chain(&start.entry).map(String::as_str).collect();
         notes.push(format!(
-            "forge starts `{}`: a Python that this starts is the usual one, and has nothing of what is declared",
+            "forge starts `{}`: a Python that this starts is the usual one, whatever is declared",
             crate::plain::short(&words.join(" "), 60)
         ));
     }

@@ -11,6 +11,10 @@ use crate::python::{self, PythonNeed, Range};
 use crate::quantity::ByteCount;
 use crate::tree::{Folder, TreeFile, open_regular, read_text, reason};
 
+/// Programs that read what is declared and install it themselves, in the run phase.
+const MANAGERS: [&str; 11] = [
+    "uv", "uvx", "poetry", "pdm", "pipenv", "hatch", "rye", "conda", "pixi", "mise", "nix",
+];
 /// How far into a script its dependency block is looked for.
 const MAX_BLOCK_BYTES: u64 = 1024 * 1024;
 /// The largest `package.json` and its like.
@@ -53,12 +57,17 @@ pub(super) struct Declared {
 }
 
 impl Declared {
-    /// Whether it asks for packages of Python, or for a Python.
-    pub(super) fn asks_for_python(&self) -> bool {
+    /// Whether it gets a Python environment of its own.
+    pub(super) fn has_environment(&self) -> bool {
         match self.dependencies {
             Dependencies::PythonFile(_) | Dependencies::PythonInline { .. } => true,
-            Dependencies::None | Dependencies::Node { .. } => !self.need.is_none(),
+            Dependencies::None | Dependencies::Node { .. } => false,
         }
+    }
+
+    /// Whether it asks for packages of Python, or for a Python.
+    pub(super) fn asks_for_python(&self) -> bool {
+        self.has_environment() || !self.need.is_none()
     }
 }
 
@@ -104,6 +113,12 @@ pub(super) fn dependencies(
         ecosystem: (ecosystem != Ecosystem::Other || shared).then_some(ecosystem),
         installed: "forge installs nothing for this candidate",
     };
+    if let Some(program) = start.programs.first().and_then(|words| words.first())
+        && MANAGERS.contains(&program.as_str())
+    {
+        declared.ecosystem = Some(Ecosystem::Other);
+        return Ok(declared);
+    }
     let either = declared.ecosystem.is_none();
     if ecosystem == Ecosystem::Python || either {
         source.python(ecosystem == Ecosystem::Python, &mut declared)?;

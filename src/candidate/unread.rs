@@ -209,8 +209,17 @@ mod tests {
             &["`Gemfile` is not read"],
         );
         check(
-            &[("a/main.sh", "x"), ("a/requirements.txt", "")],
+            &[("a/main.sh", "x"), ("a/.python-version", "3.12")],
             &["forge starts `bash main.sh`"],
+        );
+        check(
+            &[
+                MAIN,
+                ("a/candidate.yaml", "run: [uv, run, main.py]\n"),
+                ("a/uv.lock", ""),
+                ("a/pyproject.toml", "[project]\ndependencies = ['rich']\n"),
+            ],
+            &[],
         );
     }
 

@@ -9,6 +9,12 @@ use crate::sandbox::{
     Area, Collect, Command, Content, Layout, PythonEnvironment, PythonPackages, Upload,
 };
 
+/// Starts a program so that what it starts finds the environment's Python, and the system's own shell where
+/// there is no bash.
+const WITH_ENVIRONMENT: &str = r#"PATH=$0/bin:$PATH; export PATH
+[ "$1" != bash ] || command -v bash >/dev/null || { shift; set -- sh "$@"; }
+exec "$@""#;
+
 /// Where things are in the sandbox of one trial.
 pub(super) struct Place {
     pub(super) layout: Layout,
@@ -83,12 +89,16 @@ impl Place {
 
     pub(super) fn run_command(&self, job: &Job, world: &World, collect: Collect) -> Command {
         let start = &job.candidate.start;
-        let in_venv = match &job.candidate.dependencies {
-            Dependencies::PythonFile(_) | Dependencies::PythonInline { .. } => start.python,
+        let environment = match &job.candidate.dependencies {
+            Dependencies::PythonFile(_) | Dependencies::PythonInline { .. } => true,
             Dependencies::None | Dependencies::Node { .. } => false,
         };
-        let programs = if in_venv {
+        let programs = if environment && start.python {
             vec![vec![self.python(), "-u".to_owned()]]
+        } else if environment {
+            let first = ["sh", "-c", WITH_ENVIRONMENT, &self.venv].map(str::to_owned);
+            let program = start.programs.first().into_iter().flatten().cloned();
+            vec![first.into_iter().chain(program).collect()]
         } else if let Some(base) = self.base.as_ref().filter(|_| start.python) {
             vec![vec![base.clone(), "-u".to_owned()]]
         } else {
@@ -112,8 +122,12 @@ impl Place {
         self.prepared.clone().unwrap_or_else(inside)
     }
 
-    /// The Python environment that the candidate needs, if it needs one.
+    /// The Python environment that the candidate needs, if it needs one that the provider may prepare. What
+    /// starts a Python by itself finds only one that is made inside.
     pub(super) fn python_environment(&self, job: &Job, world: &World) -> Option<PythonEnvironment> {
+        if !job.candidate.start.python {
+            return None;
+        }
         let packages = match &job.candidate.dependencies {
             Dependencies::None | Dependencies::Node { .. } => return None,
             Dependencies::PythonFile(file) => PythonPackages::File(file.clone()),

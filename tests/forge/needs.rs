@@ -195,3 +195,30 @@ fn packages_of_this_machine_are_named_where_they_are_imported_undeclared() {
         assert!(!said.contains(other) && !said.contains("nosuch"), "{said}");
     }
 }
+
+#[test]
+fn a_shell_script_finds_the_python_of_its_own_environment() {
+    let Some((python, _)) = python() else {
+        return;
+    };
+    let venv = Command::new(python)
+        .args(["-c", "import venv, ensurepip"])
+        .output();
+    if !venv.is_ok_and(|it| it.status.success()) {
+        return;
+    }
+    let says = "python3 -c 'import sys; print(sys.prefix, \"and more\")' > \"$2\"\n";
+    for level in crate::isolation::levels() {
+        let workspace = Workspace::with(&[])
+            .file("candidates/a/main.sh", says)
+            .file("candidates/a/requirements.txt", "");
+        let level: &[&str] = match level {
+            "process" => &["task"],
+            _ => &["task", "--isolation", level],
+        };
+        workspace.forge(level).expect(0);
+        let trial = trial(&workspace, "a");
+        let text = trial["artifact_content"].as_str().unwrap();
+        assert!(text.trim().ends_with("/venv and more"), "{level:?}: {text}");
+    }
+}
