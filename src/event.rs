@@ -498,9 +498,9 @@ pub struct TrialRecord {
     /// What was there but not brought home.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<Skipped>,
-    /// What people should know about it, such as what the candidate declared and forge does not honour.
+    /// What else was not as it should be, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
+    pub warnings: Vec<String>,
     /// Its `metrics.json`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, f64>,
@@ -540,7 +540,7 @@ impl TrialRecord {
             artifact: None,
             files: Vec::new(),
             skipped: Vec::new(),
-            notes: Vec::new(),
+            warnings: Vec::new(),
             metrics: BTreeMap::new(),
             usage: Usage::default(),
             score: None,

@@ -106,7 +106,7 @@ pub enum Outcome {
 /// Safe: the lease is dropped with the future, and what was written so far stays in the trial's folder.
 pub async fn run(job: Arc<Job>, world: Arc<World>, attempt: u32) -> Outcome {
     let mut record = TrialRecord::ended(job.id.clone(), TrialEnd::Cancelled, attempt);
-    record.notes.clone_from(&job.candidate.notes);
+    record.warnings.clone_from(&job.candidate.notes);
     let mut attempt = Attempt {
         job: &job,
         world: &world,

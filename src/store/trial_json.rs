@@ -44,7 +44,7 @@ struct TrialFile {
     files: Vec<NamedFile>,
     skipped: Vec<Skipped>,
     #[serde(default)]
-    notes: Vec<String>,
+    warnings: Vec<String>,
     isolation: String,
 }
 
@@ -140,7 +140,7 @@ pub fn render(
         artifact: record.artifact.as_ref().map(NamedFile::from),
         files: record.files.iter().map(NamedFile::from).collect(),
         skipped: record.skipped.clone(),
-        notes: record.notes.clone(),
+        warnings: record.warnings.clone(),
         isolation: record.isolation.clone(),
     }
 }
@@ -175,7 +175,7 @@ pub fn record(value: &serde_json::Value) -> Result<TrialRecord, String> {
         artifact: file.artifact.map(ArtifactRecord::from),
         files: file.files.into_iter().map(ArtifactRecord::from).collect(),
         skipped: file.skipped,
-        notes: file.notes,
+        warnings: file.warnings,
         metrics: file.metrics,
         usage: file.usage,
         score: file.scores.map(|scores| TrialScore {

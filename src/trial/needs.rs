@@ -36,9 +36,9 @@ impl Attempt<'_> {
             FoundPython::Found { python, note } => {
                 place.base = python;
                 // Said for all trials at once where that could be known before.
-                if let Some(note) = note.filter(|note| !self.record.notes.contains(note)) {
+                if let Some(note) = note.filter(|note| !self.record.warnings.contains(note)) {
                     self.log(format!("[Warn] {note}")).await;
-                    self.record.notes.push(note);
+                    self.record.warnings.push(note);
                 }
                 Ok(Ok(()))
             }

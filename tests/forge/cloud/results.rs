@@ -250,6 +250,6 @@ fn the_python_of_a_cloud_sandbox_is_asked_whether_it_will_do() {
     );
     let good = cloud.trial("good");
     assert_eq!(good["success"], true, "{good}");
-    let note = good["notes"][0].as_str().unwrap();
+    let note = good["warnings"][0].as_str().unwrap();
     assert!(note.contains("`.python-version` says 3.98.1"), "{note}");
 }
