@@ -440,6 +440,9 @@ pub struct ArtifactRecord {
     pub sha256: String,
     /// Whether the candidate was stopped before it could finish the file.
     pub partial: bool,
+    /// Whether something in it was a secret, so that what is at home is not what was judged.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redacted: bool,
 }
 
 /// How long the phases took, in milliseconds. Absent phases did not happen.
@@ -498,6 +501,9 @@ pub struct TrialRecord {
     /// What was there but not brought home.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<Skipped>,
+    /// What else was not as it should be, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Its `metrics.json`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, f64>,
@@ -537,6 +543,7 @@ impl TrialRecord {
             artifact: None,
             files: Vec::new(),
             skipped: Vec::new(),
+            warnings: Vec::new(),
             metrics: BTreeMap::new(),
             usage: Usage::default(),
             score: None,

@@ -25,6 +25,7 @@ use crate::sandbox::reaper::{CleanupReport, Patience, Reaper};
 use crate::sandbox::{ErrorKind, Network, Provider, Remedy};
 use crate::store::RunFolder;
 use crate::summary::RunSummary;
+use crate::trial::judging::Judging;
 use crate::trial::{Job, Keep, Outcome, World};
 
 pub mod order;
@@ -58,6 +59,10 @@ pub struct Run {
     pub artifacts: PathBuf,
     /// When the run is to stop by itself.
     pub deadline: Option<Duration>,
+    /// Where gates and built-in scorers judge.
+    pub judging: Judging,
+    /// The folder in which private ones are made, for what is judged and has secrets in it.
+    pub scratch: PathBuf,
     /// Which sandboxes are left.
     pub keep: Keep,
     /// Takes secrets out of everything that leaves.
@@ -125,6 +130,8 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
         leaser: reaper.leaser(),
         folder: folder.clone(),
         redactor: Arc::clone(&run.redactor),
+        judging: run.judging,
+        scratch: run.scratch,
         keep: run.keep,
         installer_env: run.installer_env.clone(),
         labels: run.labels.clone(),

@@ -6,6 +6,7 @@
 //! candidate's sandbox, and run only after it is gone.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,23 +20,23 @@ use crate::redact::Redactor;
 use crate::run::state::Loss;
 use crate::sandbox::reaper::{Lease, Leaser};
 use crate::sandbox::{
-    Collect, Command, CommandEnd, CommandResult, Network, SandboxError, SandboxSpec,
+    Collect, Command, CommandEnd, CommandResult, Network, SandboxError, SandboxSpec, Upload,
 };
-use crate::store::{ArtifactFiles, OutputFiles, RunFolder, SetupLog, TrialFolder};
+use crate::store::{ArtifactFiles, Left, OutputFiles, RunFolder, SetupLog, TrialFolder};
 
 pub mod judge;
+pub mod judging;
+mod metrics;
 mod place;
 
+use judging::Judging;
+use metrics::METRICS;
 use place::{PROMPT_FILE, Place, prompt_file};
 
 /// The most files that a trial may bring home.
 const MAX_FILES: usize = 1_000;
 /// What a sandbox must outlive its limits by: uploads, downloads and a slow network.
 const MARGIN: Duration = Duration::from_secs(300);
-/// Where the candidate's own metrics come from.
-const METRICS: &str = "metrics.json";
-/// The most metrics, and the longest name of one.
-const MAX_METRICS: usize = 64;
 
 /// Which sandboxes are left for debugging.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,6 +61,10 @@ pub struct World {
     pub folder: RunFolder,
     /// Takes secrets out of what candidates print and write.
     pub redactor: Arc<Redactor>,
+    /// Where gates and built-in scorers judge.
+    pub judging: Judging,
+    /// The folder in which private ones are made, for what is judged and has secrets in it.
+    pub scratch: PathBuf,
     /// Which sandboxes are left.
     pub keep: Keep,
     /// Variables for the installers of the setup phase: mirrors, proxies, certificates.
@@ -109,6 +114,7 @@ pub async fn run(job: Arc<Job>, world: Arc<World>, attempt: u32) -> Outcome {
         world: &world,
         phase: Phase::Creating,
         record,
+        left: None,
     };
     match attempt.go().await {
         Ok(()) => Outcome::Finished(Box::new(attempt.record)),
@@ -146,6 +152,8 @@ struct Attempt<'a> {
     world: &'a World,
     phase: Phase,
     record: TrialRecord,
+    /// What came home, as the candidate left it.
+    left: Option<Left>,
 }
 
 impl Attempt<'_> {
@@ -164,17 +172,25 @@ impl Attempt<'_> {
         lease.isolation().clone_into(&mut self.record.isolation);
         let mut place = Place::new(self.job, lease.layout());
 
-        let uploads = Place::uploads(self.job);
-        self.timed(
-            Phase::Uploading,
-            |it| &mut it.upload_ms,
-            lease.upload(&uploads),
-        )
-        .await?;
+        let is_set_up = !place.setup_steps(self.job, self.world).is_empty();
+        if Place::ships_output(self.job) {
+            self.warn("a file of the candidate's own has the name of the output, and was left out");
+        }
+        let mut uploads = Place::own_files(self.job);
+        if !is_set_up {
+            uploads.extend(Place::task_files(self.job));
+        }
+        self.upload(&lease, &uploads).await?;
 
         let end = match self.set_up(&lease, &mut place, &folder).await? {
             Err(message) => TrialEnd::SetupFailed { message },
-            Ok(()) => self.run_candidate(&lease, &place, &folder).await?,
+            Ok(()) => {
+                if is_set_up {
+                    // Only now: what is set up must not see what is to be done.
+                    self.upload(&lease, &Place::task_files(self.job)).await?;
+                }
+                self.run_candidate(&lease, &place, &folder).await?
+            }
         };
         self.record.end = end;
         self.release(lease);
@@ -185,8 +201,36 @@ impl Attempt<'_> {
             objective: &self.job.objective,
             run_limit: self.job.limits.run,
         };
-        judge::judge(&case, self.world, &folder, &mut self.record).await;
+        let none = || Left::saved(&folder, &self.record);
+        let left = self.left.take().unwrap_or_else(none);
+        let judged = judge::judge(&case, self.world, &folder, &left, &mut self.record).await;
         self.record.timings.score_ms = Some(milliseconds(began.elapsed()));
+        judged?;
+        self.tell_warnings().await;
+        Ok(())
+    }
+
+    /// Notes a sentence for the trial's record.
+    fn warn(&mut self, message: impl Into<String>) {
+        self.record.warnings.push(message.into());
+    }
+
+    async fn tell_warnings(&self) {
+        for warning in &self.record.warnings {
+            let message = format!("{}: {warning}", self.job.id);
+            self.tell(EventKind::Warned { message }).await;
+        }
+    }
+
+    async fn upload(&mut self, lease: &Lease, files: &[Upload]) -> Result<(), SandboxError> {
+        let before = self.record.timings.upload_ms;
+        let uploading = lease.upload(files);
+        self.timed(Phase::Uploading, |it| &mut it.upload_ms, uploading)
+            .await?;
+        let both = before.zip(self.record.timings.upload_ms);
+        if let Some((first, second)) = both {
+            self.record.timings.upload_ms = Some(first + second);
+        }
         Ok(())
     }
 
@@ -263,7 +307,9 @@ impl Attempt<'_> {
             }
             place.prepared = Some(prepared.python);
         }
-        for step in place.setup_steps(self.job, self.world) {
+        let steps = place.setup_steps(self.job, self.world);
+        let has_run = !steps.is_empty();
+        for step in steps {
             let left = limits.setup.saturating_sub(began.elapsed());
             let command = Command {
                 limit: left.max(Duration::from_millis(1)),
@@ -280,6 +326,28 @@ impl Attempt<'_> {
             }
         }
         log.finish().map_err(home)?;
+        if has_run {
+            return self.clear(lease, place).await;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Removes what the setup left where only the run may leave something; a failure is the candidate's.
+    async fn clear(
+        &mut self,
+        lease: &Lease,
+        place: &Place,
+    ) -> Result<Result<(), String>, SandboxError> {
+        let mut found = place::Found::default();
+        let command = place.clear_command();
+        let result = lease.run(&command, &mut found).await?;
+        if let Some(why) = failure(&result.end, command.limit) {
+            let what = "setup failed: what it left at the output's place cannot be removed";
+            return Ok(Err(format!("{what}: `sh` {why}")));
+        }
+        for message in found.messages() {
+            self.warn(message);
+        }
         Ok(Ok(()))
     }
 
@@ -310,8 +378,13 @@ impl Attempt<'_> {
         self.log_end(&end).await;
 
         let partial = !matches!(end, TrialEnd::Exited { .. });
-        let mut arrivals =
-            ArtifactFiles::new(folder, &job.objective.output, &world.redactor, partial);
+        let mut arrivals = ArtifactFiles::new(
+            folder,
+            &job.objective.output,
+            &world.redactor,
+            partial,
+            &world.scratch,
+        );
         let collecting = lease.collect(&collect, &mut arrivals);
         let collected = self
             .timed(Phase::Collecting, |it| &mut it.collect_ms, collecting)
@@ -325,7 +398,16 @@ impl Attempt<'_> {
                 .text(&crate::plain::short(&skipped.path, 200))
                 .into_owned();
         }
-        self.record.metrics = metrics(folder);
+        let left = arrivals.into_left();
+        let (metrics, warnings) = metrics::read(&left);
+        self.record.metrics = metrics
+            .into_iter()
+            .map(|(name, value)| (world.redactor.text(&name).into_owned(), value))
+            .collect();
+        for warning in warnings {
+            self.warn(world.redactor.text(&warning).into_owned());
+        }
+        self.left = Some(left);
         self.log_artifacts().await;
         Ok(end)
     }
@@ -482,24 +564,6 @@ fn shown_program(command: &Command) -> String {
         )
         .collect();
     crate::plain::short(&words.join(" "), 80)
-}
-
-/// The numbers in the candidate's `metrics.json`; what is no finite number is passed over.
-fn metrics(folder: &TrialFolder) -> BTreeMap<String, f64> {
-    let path = folder.path().join("files").join(METRICS);
-    let small = std::fs::metadata(&path).is_ok_and(|data| data.len() <= 64 * 1024);
-    let text = if small {
-        std::fs::read(path).unwrap_or_default()
-    } else {
-        Vec::new()
-    };
-    let object: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(&text).unwrap_or_default();
-    object
-        .into_iter()
-        .filter_map(|(name, value)| Some((crate::plain::short(&name, 64), value.as_f64()?)))
-        .take(MAX_METRICS)
-        .collect()
 }
 
 fn milliseconds(duration: Duration) -> u64 {

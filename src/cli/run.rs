@@ -132,6 +132,9 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         .fold(builder, |builder, (name, value)| builder.env(name, value));
     let secrets = settings.secrets.iter().chain(&mode.secrets);
     builder = secrets.cloned().fold(builder, ForgeBuilder::secret);
+    builder = forge::sandbox::local::this_program()
+        .into_iter()
+        .fold(builder, ForgeBuilder::judge);
     builder = mode.warnings.iter().fold(builder, ForgeBuilder::warning);
     if let Some(repeat) = settings.repeat {
         builder = builder.repeat(repeat);

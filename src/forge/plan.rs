@@ -20,6 +20,7 @@ use crate::sandbox::Provider;
 use crate::sandbox::local::LocalProvider;
 use crate::score::quality::Quality;
 use crate::secret::Secret;
+use crate::trial::judging::Judging;
 
 impl ForgeBuilder {
     pub(super) async fn plan(
@@ -35,6 +36,20 @@ impl ForgeBuilder {
                 Place::Local(crate::settings::local_options(&crate::settings::variables()).await)
             }
         };
+        let variables = crate::settings::variables;
+        let (program, scratch) = match &place {
+            Place::Local(options) => (options.helper.clone(), options.base.clone()),
+            Place::Own(_) => {
+                let here = crate::settings::local_options_without_helper(&variables());
+                let program = match self.judge.take() {
+                    Some(program) => Some(program),
+                    None => crate::sandbox::local::find_helper(&here.path).await,
+                };
+                (program, here.base)
+            }
+        };
+        let judging = Judging::new(program);
+        judging.can_judge(&objectives)?;
         let (provider, isolation): (Arc<dyn Provider>, String) = match place {
             Place::Local(options) => {
                 sweep_dead(options.base.clone()).await;
@@ -96,6 +111,8 @@ impl ForgeBuilder {
             provider,
             artifacts: self.artifacts,
             deadline: self.deadline,
+            judging,
+            scratch,
             keep: self.keep,
             redactor: Arc::new(Redactor::new(secrets)),
             installer_env: self.installer_env,

@@ -61,6 +61,7 @@ mod visible;
 use folder::LocalSandbox;
 use helper::Helper;
 use place::{Hold, Place, Taken};
+pub use place::Scratch;
 use protocol::{Limits, Rung};
 use rungs::Chosen;
 use users::Users;

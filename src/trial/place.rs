@@ -1,12 +1,15 @@
 //! What goes into the sandbox of one trial, where, and what is started in it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{Job, World};
-use crate::candidate::Dependencies;
+use crate::candidate::{Dependencies, SourceFile};
 use crate::name::{RelativePath, RunId};
+use crate::quantity::ByteCount;
 use crate::sandbox::{
-    Area, Collect, Command, Content, Layout, PythonEnvironment, PythonPackages, Upload,
+    Area, Collect, Command, Content, Layout, OutputSink, PythonEnvironment, PythonPackages, Stream,
+    Upload,
 };
 
 /// Where things are in the sandbox of one trial.
@@ -22,27 +25,40 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new(job: &Job, layout: &Layout) -> Self {
-        let output = RelativePath::parse(&format!("{}_output.md", job.id.candidate));
         Self {
             layout: layout.clone(),
-            // A candidate's name is a path component, so this is one too.
-            output: output.unwrap_or_else(|_| crate::objective::default_output()),
+            output: Self::output_of(job),
             venv: layout.environment(),
             prepared: None,
         }
+    }
+
+    fn output_of(job: &Job) -> RelativePath {
+        // A candidate's name is a path component, so this is one too.
+        RelativePath::parse(&format!("{}_output.md", job.id.candidate))
+            .unwrap_or_else(|_| crate::objective::default_output())
     }
 
     pub(super) fn output_path(&self) -> String {
         self.layout.path(Area::Work, &self.output)
     }
 
-    pub(super) fn uploads(job: &Job) -> Vec<Upload> {
-        let own = job.candidate.files.iter().map(|file| Upload {
-            area: Area::Work,
-            path: file.path.clone(),
-            content: Content::File(file.from.clone()),
-            executable: file.executable,
-        });
+    /// The candidate's own files, but for one that stands where the output will.
+    pub(super) fn own_files(job: &Job) -> Vec<Upload> {
+        let output = Self::output_of(job);
+        let files = job.candidate.files.iter();
+        let own = files.filter(|file| file.path != output);
+        own.map(own_file).collect()
+    }
+
+    /// Whether a file of the candidate's own stands where the output will.
+    pub(super) fn ships_output(job: &Job) -> bool {
+        let output = Self::output_of(job);
+        job.candidate.files.iter().any(|file| file.path == output)
+    }
+
+    /// The inputs and the prompt: what is to be done.
+    pub(super) fn task_files(job: &Job) -> Vec<Upload> {
         let inputs = job.objective.inputs.iter().filter_map(|input| {
             let path = RelativePath::parse(&format!("inputs/{}", input.path)).ok()?;
             let content = Content::File(input.from.clone());
@@ -53,9 +69,30 @@ impl Place {
                 executable: false,
             })
         });
-        own.chain(inputs)
+        inputs
             .chain(prompt_file(&job.objective.prompt))
             .collect()
+    }
+
+    /// Makes the places of the output, of the inputs and of the artifacts as they were before the setup, and
+    /// prints what it found there.
+    pub(super) fn clear_command(&self) -> Command {
+        Command {
+            programs: vec![vec!["sh".to_owned()]],
+            arguments: vec![
+                "-c".to_owned(),
+                CLEAR.to_owned(),
+                "sh".to_owned(),
+                self.output_path(),
+                self.layout.artifacts.clone(),
+                format!("{}/inputs", self.layout.work),
+                format!("{}/{PROMPT_FILE}", self.layout.forge),
+            ],
+            env: BTreeMap::new(),
+            limit: CLEARING,
+            output_limit: ByteCount::kib(4),
+            then_collect: None,
+        }
     }
 
     pub(super) fn env(&self, job: &Job, run: &RunId) -> BTreeMap<String, String> {
@@ -185,7 +222,9 @@ impl Place {
                 steps.push(step(&argv, installer));
             }
         }
-        let own = self.env(job, &world.run);
+        let mut own = BTreeMap::clone(&job.env);
+        own.insert("FORGE_CANDIDATE".to_owned(), job.id.candidate.to_string());
+        own.insert("FORGE_RUN".to_owned(), world.run.to_string());
         steps.extend(
             job.candidate
                 .setup
@@ -193,6 +232,76 @@ impl Place {
                 .map(|line| step(&["sh", "-c", line], own.clone())),
         );
         steps
+    }
+}
+
+/// What [`Place::clear_command`] runs. What it finds may be write-protected, and its folder too.
+const CLEAR: &str = r#"
+output=$1 artifacts=$2 inputs=$3 prompt=$4
+there() { [ -e "$1" ] || [ -h "$1" ]; }
+remove() {
+  chmod -R u+rwX "$1" 2>/dev/null
+  rm -rf -- "$1"
+}
+chmod u+rwx . 2>/dev/null
+if there "$output"; then
+  echo output
+  remove "$output" || exit 1
+fi
+if there "$inputs"; then remove "$inputs" || exit 1; fi
+if there "$prompt"; then
+  chmod u+rwx "${prompt%/*}" 2>/dev/null
+  remove "$prompt" || exit 1
+fi
+if [ -h "$artifacts" ] || [ ! -d "$artifacts" ]; then
+  rm -f -- "$artifacts" 2>/dev/null
+  mkdir "$artifacts" || exit 1
+fi
+chmod u+rwx "$artifacts" 2>/dev/null
+for file in "$artifacts"/* "$artifacts"/.[!.]* "$artifacts"/..?*; do
+  if there "$file"; then
+    echo artifacts
+    remove "$file" || exit 1
+  fi
+done
+"#;
+/// How long that may take.
+const CLEARING: Duration = Duration::from_secs(60);
+
+/// What was found where only the run may leave something.
+#[derive(Debug, Default)]
+pub(super) struct Found(Vec<u8>);
+
+impl Found {
+    /// A sentence for each.
+    pub(super) fn messages(&self) -> impl Iterator<Item = &'static str> {
+        let printed = String::from_utf8_lossy(&self.0);
+        let has = |word: &str| printed.lines().any(|line| line == word);
+        let output = "the setup made an output before the run, and that was removed";
+        let artifacts = "the setup made files in FORGE_ARTIFACTS before the run, and those were removed";
+        [(has("output"), output), (has("artifacts"), artifacts)]
+            .into_iter()
+            .filter_map(|(is_there, message)| is_there.then_some(message))
+    }
+}
+
+impl OutputSink for Found {
+    fn write(&mut self, stream: Stream, bytes: &[u8]) {
+        match stream {
+            Stream::Stdout => self.0.extend_from_slice(bytes),
+            Stream::Stderr => {}
+        }
+    }
+
+    fn dropped(&mut self, _: Stream, _: u64) {}
+}
+
+fn own_file(file: &SourceFile) -> Upload {
+    Upload {
+        area: Area::Work,
+        path: file.path.clone(),
+        content: Content::File(file.from.clone()),
+        executable: file.executable,
     }
 }
 
