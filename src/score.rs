@@ -14,6 +14,7 @@ mod compare;
 mod evidence;
 pub mod gate;
 pub mod grader;
+mod path;
 pub mod pattern;
 pub mod quality;
 

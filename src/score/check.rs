@@ -99,3 +99,87 @@ impl Check {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::super::artifact::tests::with;
+    use super::super::gate::Schema;
+    use super::super::pattern;
+    use super::super::quality::{JsonExpectation, LengthUnit, Path, Range};
+    use super::*;
+
+    const ONE: Range = Range {
+        at_least: Some(1),
+        at_most: None,
+    };
+
+    fn checks() -> Vec<Check> {
+        let pattern = || pattern::compile("^\"a\" *$").unwrap();
+        let schema = || Schema::compile("s.json".to_owned(), json!({"type": "string"})).unwrap();
+        let path = |text, expected| Quality::JsonPath(Path::parse(text).unwrap(), expected);
+        let gates = [
+            Gate::ExitCode(0),
+            Gate::MinBytes(1),
+            Gate::MaxBytes(9),
+            Gate::Contains("a".to_owned()),
+            Gate::NotContains("b".to_owned()),
+            Gate::Regex(pattern()),
+            Gate::JsonSchema(schema()),
+        ];
+        let scorers = [
+            Quality::Contains(vec!["a".to_owned()]),
+            Quality::Regex(pattern(), ONE),
+            Quality::Length(LengthUnit::Words, ONE),
+            Quality::JsonSchema(schema()),
+            path("$", JsonExpectation::Equals(json!("a"))),
+            path("$..*..*", JsonExpectation::Count(Range { at_least: None, at_most: Some(0) })),
+            path("$['it\\'s'][?@.a == \"b\\\"\"]", JsonExpectation::Count(Range { at_least: Some(0), ..ONE })),
+            Quality::Equals("\"a\"".to_owned()),
+            Quality::Golden { name: "a.json".to_owned(), expected: Arc::from("\"a\"\n") },
+        ];
+        let gates = gates.into_iter().map(Check::Gate);
+        gates.chain(scorers.into_iter().map(Check::Scorer)).collect()
+    }
+
+    #[test]
+    fn every_check_judges_the_same_after_it_was_sent() {
+        let (evidence, _folder) = with("\"a\"\r\n");
+        let sent = serde_json::to_string(&evidence).unwrap();
+        let received: Evidence = serde_json::from_str(&sent).unwrap();
+        for check in checks() {
+            let sent = serde_json::to_string(&check).unwrap();
+            let again: Check = serde_json::from_str(&sent).unwrap();
+            let (before, after) = (check.judge(&evidence), again.judge(&received));
+            assert_eq!(before, after, "{sent}");
+            let holds = match &before {
+                Judgement::Gate(gate) => gate.passed,
+                Judgement::Scorer(Verdict::Scored { points, .. }) => *points == Points::FULL,
+                Judgement::Scorer(Verdict::Unscored { .. }) => false,
+            };
+            assert!(holds, "{sent}: {before:?}");
+            let sent = serde_json::to_string(&before).unwrap();
+            assert_eq!(serde_json::from_str::<Judgement>(&sent).unwrap(), before);
+        }
+    }
+
+    #[test]
+    fn what_passes_a_limit_fails_gates_and_has_no_points() {
+        let limit = Limit::Memory("192 MiB of memory".to_owned());
+        let words = "the artifact passes a limit: judging it takes more than 192 MiB of memory";
+        for check in checks() {
+            match check.refused(limit.to_string()) {
+                Judgement::Gate(gate) => {
+                    assert!(!gate.passed);
+                    assert_eq!(gate.explanation, words);
+                }
+                Judgement::Scorer(verdict) => {
+                    assert_eq!(verdict, Verdict::scored(Points::ZERO, words));
+                }
+            }
+        }
+    }
+}

@@ -22,6 +22,7 @@ use crate::plain;
 use crate::quantity::counted;
 
 pub use super::grader::{GraderEnd, grader_verdict};
+pub use super::path::Path;
 
 /// The most missing texts that an explanation lists.
 const LISTED: usize = 3;
@@ -145,7 +146,7 @@ pub enum Quality {
     /// Whether the artifact is JSON and valid.
     JsonSchema(Schema),
     /// What a JSON path (RFC 9535) selects in the artifact.
-    JsonPath(serde_json_path::JsonPath, JsonExpectation),
+    JsonPath(Path, JsonExpectation),
     /// Whether the artifact is this text, but for blank space at its end.
     Equals(String),
     /// How much of the artifact is this expected file, by lines.
@@ -224,7 +225,7 @@ impl Quality {
                 (Points::yes(valid), explanation)
             }),
             Self::JsonPath(path, expectation) => {
-                json().map(|value| selected(&path.query(&value).all(), expectation))
+                json().map(|value| selected(&path.query(&value), expectation))
             }
             Self::Equals(expected) => text().map(|text| equals(&text, expected)),
             Self::Golden { expected, .. } => text().map(|text| golden(&text, expected)),
@@ -360,7 +361,7 @@ mod tests {
     }
 
     fn path(path: &str, expectation: JsonExpectation) -> Quality {
-        Quality::JsonPath(serde_json_path::JsonPath::parse(path).unwrap(), expectation)
+        Quality::JsonPath(Path::parse(path).unwrap(), expectation)
     }
 
     fn is(value: Value) -> JsonExpectation {

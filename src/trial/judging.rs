@@ -224,19 +224,22 @@ async fn ask(
             // It died before it had read everything, and says why by that.
             Ok(()) | Err(_) => {}
         }
+        let is_understood = answers.next_line().await?.is_some();
         while let Some(line) = answers.next_line().await? {
             judgements.push(serde_json::from_str(&line)?);
         }
-        child.wait().await
+        let status = child.wait().await?;
+        io::Result::Ok((is_understood, status))
     };
     let Ok(heard) = tokio::time::timeout_at(deadline, hear).await else {
         return Ok(End::Passed(Limit::Time(show_duration(ALTOGETHER))));
     };
     let said = last_words(&mut child).await;
-    match heard {
-        Ok(status) => Ok(end(status, &said)),
-        // What it could not finish saying.
-        Err(error) => Ok(End::Died(error.to_string())),
+    let (is_understood, status) = heard?;
+    match end(status, &said) {
+        // It never came to the artifact.
+        End::Died(why) if !is_understood => Err(io::Error::other(why)),
+        end => Ok(end),
     }
 }
 

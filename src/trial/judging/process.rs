@@ -35,7 +35,11 @@ pub fn main() -> ExitCode {
     };
     match answer(socket.into()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+        Err(error) => {
+            let words = error.to_string();
+            rustix::io::write(rustix::stdio::stderr(), words.as_bytes()).ok();
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -47,6 +51,8 @@ fn answer(socket: OwnedFd) -> io::Result<()> {
     from.read_line(&mut text)?;
     let question: Question = serde_json::from_str(&text)?;
     drop(text);
+    // From here on, what goes wrong is the artifact's doing.
+    socket.write_all(b"\n")?;
     // Forge says nothing more: what comes is its end, or that it does not care any more.
     std::thread::Builder::new()
         .stack_size(64 << 10)
