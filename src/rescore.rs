@@ -125,7 +125,12 @@ pub async fn rescore(
         place
             .write_record(&record)
             .map_err(io("write trial.json"))?;
-        if record.artifact.iter().chain(&record.files).any(|file| file.redacted) {
+        if record
+            .artifact
+            .iter()
+            .chain(&record.files)
+            .any(|file| file.redacted)
+        {
             let message = format!(
                 "{trial}: what was saved is without its secrets, and was scored like that; in the run, it was \
                  scored with them"

@@ -60,8 +60,8 @@ mod visible;
 
 use folder::LocalSandbox;
 use helper::Helper;
-use place::{Hold, Place, Taken};
 pub use place::Scratch;
+use place::{Hold, Place, Taken};
 use protocol::{Limits, Rung};
 use rungs::Chosen;
 use users::Users;

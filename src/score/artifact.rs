@@ -176,11 +176,15 @@ pub(super) mod tests {
             (wide(marked, u16::to_le_bytes), "UTF-16"),
             (wide(marked, u16::to_be_bytes), "UTF-16"),
             (wide("https://x.example", u16::to_le_bytes), "UTF-16"),
-            (wide("h\u{e4}tte 12 Tr\u{e4}ume", u16::to_be_bytes), "UTF-16"),
+            (
+                wide("h\u{e4}tte 12 Tr\u{e4}ume", u16::to_be_bytes),
+                "UTF-16",
+            ),
             (b"\xff\xfe\0\0a\0\0\0".to_vec(), "UTF-32"),
         ] {
             let error = text(&with(&content).0).unwrap_err().to_string();
-            let words = format!("the artifact is not read as text: it is {encoding}, and text is UTF-8");
+            let words =
+                format!("the artifact is not read as text: it is {encoding}, and text is UTF-8");
             assert_eq!(error, words, "{content:?}");
         }
         for content in ["", "a\0", "plain text", "a\0b", "\0\0\0\0\0\0\0\0\0\0"] {
@@ -191,10 +195,15 @@ pub(super) mod tests {
     #[test]
     fn what_is_too_large_for_a_text_is_not_read() {
         let (evidence, _folder) = with("");
-        let file = File::options().write(true).open(evidence.artifact.as_ref().unwrap());
+        let file = File::options()
+            .write(true)
+            .open(evidence.artifact.as_ref().unwrap());
         file.unwrap().set_len(MAX_TEXT_BYTES.0 + 1).unwrap();
         let error = text(&evidence).unwrap_err().to_string();
-        assert_eq!(error, "the artifact is not read as text: it has 32.0 MiB, and the limit is 32 MiB");
+        assert_eq!(
+            error,
+            "the artifact is not read as text: it has 32.0 MiB, and the limit is 32 MiB"
+        );
     }
 
     #[test]

@@ -55,7 +55,10 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Time(limit) | Self::Memory(limit) => {
-                write!(f, "the artifact passes a limit: judging it takes more than {limit}")
+                write!(
+                    f,
+                    "the artifact passes a limit: judging it takes more than {limit}"
+                )
             }
             Self::Depth => f.write_str("the artifact passes a limit: it is nested too deeply"),
         }
@@ -136,13 +139,30 @@ mod tests {
             Quality::Length(LengthUnit::Words, ONE),
             Quality::JsonSchema(schema()),
             path("$", JsonExpectation::Equals(json!("a"))),
-            path("$..*..*", JsonExpectation::Count(Range { at_least: None, at_most: Some(0) })),
-            path("$['it\\'s'][?@.a == \"b\\\"\"]", JsonExpectation::Count(Range { at_least: Some(0), ..ONE })),
+            path(
+                "$..*..*",
+                JsonExpectation::Count(Range {
+                    at_least: None,
+                    at_most: Some(0),
+                }),
+            ),
+            path(
+                "$['it\\'s'][?@.a == \"b\\\"\"]",
+                JsonExpectation::Count(Range {
+                    at_least: Some(0),
+                    ..ONE
+                }),
+            ),
             Quality::Equals("\"a\"".to_owned()),
-            Quality::Golden { name: "a.json".to_owned(), expected: Arc::from("\"a\"\n") },
+            Quality::Golden {
+                name: "a.json".to_owned(),
+                expected: Arc::from("\"a\"\n"),
+            },
         ];
         let gates = gates.into_iter().map(Check::Gate);
-        gates.chain(scorers.into_iter().map(Check::Scorer)).collect()
+        gates
+            .chain(scorers.into_iter().map(Check::Scorer))
+            .collect()
     }
 
     #[test]

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::judging::{checks, is_built_in};
 use super::{MARGIN, PROMPT_FILE, World, prompt_file};
 use crate::event::{TrialEnd, TrialRecord};
 use crate::name::{RelativePath, TrialId};
 use crate::objective::Objective;
-use super::judging::{checks, is_built_in};
 use crate::quantity::ByteCount;
 use crate::sandbox::reaper::Lease;
 use crate::sandbox::{
@@ -110,12 +110,7 @@ pub async fn judge(
     Ok(())
 }
 
-fn evidence(
-    case: &Case<'_>,
-    folder: &TrialFolder,
-    left: &Left,
-    record: &TrialRecord,
-) -> Evidence {
+fn evidence(case: &Case<'_>, folder: &TrialFolder, left: &Left, record: &TrialRecord) -> Evidence {
     let at = |file: &str| folder.path().join(file);
     Evidence {
         candidate: record.trial.candidate.clone(),
@@ -242,11 +237,7 @@ async fn prepare(
     };
     let mut uploads: Vec<Upload> = prompt_file(&case.objective.prompt).into_iter().collect();
     if let Some(artifact) = &left.artifact {
-        uploads.push(file(
-            Area::Work,
-            &case.objective.output,
-            artifact.clone(),
-        ));
+        uploads.push(file(Area::Work, &case.objective.output, artifact.clone()));
     }
     for (path, from) in &left.files {
         uploads.push(file(Area::Artifacts, path, from.clone()));

@@ -89,7 +89,8 @@ impl Judging {
         for objective in objectives.into_iter().filter(needs) {
             let message = "it can only be judged with limits, by the program `forge`, which is neither beside \
                            this program nor on PATH";
-            let hint = "install the same version of forge, or give its path to `ForgeBuilder::judge`";
+            let hint =
+                "install the same version of forge, or give its path to `ForgeBuilder::judge`";
             problems.push(Problem::setting(objective.name.as_str(), message).with_hint(hint));
         }
         problems.or(())
@@ -132,7 +133,12 @@ pub(super) fn checks(objective: &Objective) -> Vec<Check> {
     let scorers = objective.scoring.quality.iter().map(|it| &it.scorer);
     let gates = objective.gates.iter().cloned().map(Check::Gate);
     gates
-        .chain(scorers.filter(|it| is_built_in(it)).cloned().map(Check::Scorer))
+        .chain(
+            scorers
+                .filter(|it| is_built_in(it))
+                .cloned()
+                .map(Check::Scorer),
+        )
         .collect()
 }
 
@@ -278,7 +284,9 @@ async fn last_words(child: &mut Child) -> String {
 /// What the end of a process means.
 fn end(status: ExitStatus, said: &str) -> End {
     use std::os::unix::process::ExitStatusExt as _;
-    let signal = status.signal().and_then(rustix::process::Signal::from_named_raw);
+    let signal = status
+        .signal()
+        .and_then(rustix::process::Signal::from_named_raw);
     match signal {
         None if status.success() => End::Done,
         Some(rustix::process::Signal::XCPU) => {
@@ -293,7 +301,9 @@ fn end(status: ExitStatus, said: &str) -> End {
         }
         None | Some(_) => {
             let last = said.lines().rev().find(|line| !line.trim().is_empty());
-            let last = last.map_or(String::new(), |line| format!(": {}", plain::short(line, 120)));
+            let last = last.map_or(String::new(), |line| {
+                format!(": {}", plain::short(line, 120))
+            });
             End::Died(format!("its process ended with {status}{last}"))
         }
     }
@@ -307,7 +317,8 @@ mod tests {
 
     #[test]
     fn the_end_of_a_process_says_which_limit_was_passed() {
-        let time = "the artifact passes a limit: judging it takes more than 10.0 s of computing time";
+        let time =
+            "the artifact passes a limit: judging it takes more than 10.0 s of computing time";
         let memory = "the artifact passes a limit: judging it takes more than 192 MiB of memory";
         let depth = "the artifact passes a limit: it is nested too deeply";
         for (status, said, words) in [
@@ -316,14 +327,21 @@ mod tests {
             (6, "memory allocation of 8 bytes failed\n", memory),
             (6, "\nthread 'main' has overflowed its stack\nfatal", depth),
             (6, "", "its process ended with signal: 6 (SIGABRT)"),
-            (101 << 8, "panicked\n\n", "its process ended with exit status: 101: panicked"),
+            (
+                101 << 8,
+                "panicked\n\n",
+                "its process ended with exit status: 101: panicked",
+            ),
         ] {
             let shown = match end(ExitStatus::from_raw(status), said) {
                 End::Done => String::new(),
                 End::Passed(limit) => limit.to_string(),
                 End::Died(why) => why,
             };
-            assert!(shown.starts_with(words) && shown.is_empty() == words.is_empty(), "{shown}");
+            assert!(
+                shown.starts_with(words) && shown.is_empty() == words.is_empty(),
+                "{shown}"
+            );
         }
     }
 }

@@ -75,18 +75,24 @@ fn parse(text: &str) -> (BTreeMap<String, f64>, Vec<String>) {
     let listed = wrong.iter().take(LISTED).map(|(name, value)| {
         let shown = match value {
             Value::String(text) => plain::short(text, SHOWN),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                plain::short(&value.to_string(), SHOWN)
-            }
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => plain::short(&value.to_string(), SHOWN),
         };
         format!("{METRICS}: `{name}` is left out: {shown} is no finite number")
     });
     let mut warnings: Vec<String> = listed.collect();
     if more > 0 {
-        warnings.push(format!("{METRICS}: {more} more are no finite numbers, and left out"));
+        warnings.push(format!(
+            "{METRICS}: {more} more are no finite numbers, and left out"
+        ));
     }
     if over > 0 {
-        warnings.push(format!("{METRICS}: {over} are left out: the limit is {MAX_METRICS} metrics"));
+        warnings.push(format!(
+            "{METRICS}: {over} are left out: the limit is {MAX_METRICS} metrics"
+        ));
     }
     (metrics, warnings)
 }
@@ -137,9 +143,17 @@ mod tests {
     #[test]
     fn what_is_no_finite_number_costs_that_metric_only_and_is_named() {
         for (text, metrics, warnings) in [
-            (r#"{"tokens": 12, "cost": 0.5, "big": 1e300}"#, "big cost tokens", ""),
+            (
+                r#"{"tokens": 12, "cost": 0.5, "big": 1e300}"#,
+                "big cost tokens",
+                "",
+            ),
             ("\u{feff}{\"a\": -1}", "a", ""),
-            (r#"{"a": 1, "loss": NaN}"#, "a", "metrics.json: `loss` is left out: NaN is no finite number"),
+            (
+                r#"{"a": 1, "loss": NaN}"#,
+                "a",
+                "metrics.json: `loss` is left out: NaN is no finite number",
+            ),
             (
                 r#"{"a": 1, "b": -Infinity, "c": 1e999}"#,
                 "a",
@@ -155,13 +169,29 @@ mod tests {
                  metrics.json: `g` is left out: true is no finite number; \
                  metrics.json: 1 more are no finite numbers, and left out",
             ),
-            ("[1]", "", "metrics.json is not read: it is no JSON object of numbers: invalid type: sequence, expected a map at line 1 column 0"),
-            ("{\"a\": 1", "", "metrics.json is not read: it is no JSON object of numbers: EOF while parsing an object at line 1 column 7"),
-            ("{\"a\\", "", "metrics.json is not read: it is no JSON object of numbers: EOF while parsing a string at line 1 column 4"),
+            (
+                "[1]",
+                "",
+                "metrics.json is not read: it is no JSON object of numbers: invalid type: sequence, expected a map at line 1 column 0",
+            ),
+            (
+                "{\"a\": 1",
+                "",
+                "metrics.json is not read: it is no JSON object of numbers: EOF while parsing an object at line 1 column 7",
+            ),
+            (
+                "{\"a\\",
+                "",
+                "metrics.json is not read: it is no JSON object of numbers: EOF while parsing a string at line 1 column 4",
+            ),
         ] {
             let (found, said) = parse(text);
             let found: Vec<String> = found.into_keys().collect();
-            assert_eq!((found.join(" "), said.join("; ")), (metrics.to_owned(), warnings.to_owned()), "{text}");
+            assert_eq!(
+                (found.join(" "), said.join("; ")),
+                (metrics.to_owned(), warnings.to_owned()),
+                "{text}"
+            );
         }
     }
 
@@ -170,6 +200,9 @@ mod tests {
         let many: Map<String, Value> = (0..70).map(|n| (format!("m{n:02}"), n.into())).collect();
         let (found, said) = parse(&Value::Object(many).to_string());
         assert_eq!(found.len(), MAX_METRICS);
-        assert_eq!(said, ["metrics.json: 6 are left out: the limit is 64 metrics"]);
+        assert_eq!(
+            said,
+            ["metrics.json: 6 are left out: the limit is 64 metrics"]
+        );
     }
 }

@@ -69,9 +69,7 @@ impl Place {
                 executable: false,
             })
         });
-        inputs
-            .chain(prompt_file(&job.objective.prompt))
-            .collect()
+        inputs.chain(prompt_file(&job.objective.prompt)).collect()
     }
 
     /// Makes the places of the output, of the inputs and of the artifacts as they were before the setup, and
@@ -278,7 +276,8 @@ impl Found {
         let printed = String::from_utf8_lossy(&self.0);
         let has = |word: &str| printed.lines().any(|line| line == word);
         let output = "the setup made an output before the run, and that was removed";
-        let artifacts = "the setup made files in FORGE_ARTIFACTS before the run, and those were removed";
+        let artifacts =
+            "the setup made files in FORGE_ARTIFACTS before the run, and those were removed";
         [(has("output"), output), (has("artifacts"), artifacts)]
             .into_iter()
             .filter_map(|(is_there, message)| is_there.then_some(message))

@@ -185,7 +185,11 @@ impl Scratch {
     pub fn create(base: &Path) -> io::Result<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let serial = MADE.fetch_add(1, Ordering::Relaxed);
-        let path = base.join(format!("{}judging-{}-{serial}", prefix(), std::process::id()));
+        let path = base.join(format!(
+            "{}judging-{}-{serial}",
+            prefix(),
+            std::process::id()
+        ));
         match Hold::take(&path)? {
             Taken::Held(hold) => Ok(Self { path, _hold: hold }),
             Taken::Swept => Err(Errno::AGAIN.into()),
