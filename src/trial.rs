@@ -182,15 +182,14 @@ impl Attempt<'_> {
         }
         self.upload(&lease, &uploads).await?;
 
-        let end = match self.set_up(&lease, &mut place, &folder).await? {
+        let prepared = self.set_up(&lease, &mut place, &folder).await?;
+        if is_set_up && prepared.is_ok() {
+            // Only now: what is set up must not see what is to be done.
+            self.upload(&lease, &Place::task_files(self.job)).await?;
+        }
+        let end = match prepared {
             Err(message) => TrialEnd::SetupFailed { message },
-            Ok(()) => {
-                if is_set_up {
-                    // Only now: what is set up must not see what is to be done.
-                    self.upload(&lease, &Place::task_files(self.job)).await?;
-                }
-                self.run_candidate(&lease, &place, &folder).await?
-            }
+            Ok(()) => self.run_candidate(&lease, &place, &folder).await?,
         };
         self.record.end = end;
         self.release(lease);

@@ -132,9 +132,6 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         .fold(builder, |builder, (name, value)| builder.env(name, value));
     let secrets = settings.secrets.iter().chain(&mode.secrets);
     builder = secrets.cloned().fold(builder, ForgeBuilder::secret);
-    builder = forge::sandbox::local::this_program()
-        .into_iter()
-        .fold(builder, ForgeBuilder::judge);
     builder = mode.warnings.iter().fold(builder, ForgeBuilder::warning);
     if let Some(repeat) = settings.repeat {
         builder = builder.repeat(repeat);
@@ -312,7 +309,9 @@ async fn go(
             | StopCause::Caller => End::Terminated,
         },
     }
-    let builder = builder
+    let builder = forge::sandbox::local::this_program()
+        .into_iter()
+        .fold(builder, ForgeBuilder::judge)
         .stop_on(causes)
         .demands(demands)
         .subscriber(signals::RemembersFolder(settings.artifacts.clone()))

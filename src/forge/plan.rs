@@ -13,7 +13,7 @@ use crate::event::{PlannedCandidate, PlannedObjective, RunPlan};
 use crate::name::RunId;
 use crate::objective::{Limits, Objective};
 use crate::problem::{Problem, Problems};
-use crate::redact::Redactor;
+use crate::redact::{MIN_PART_BYTES, Redactor};
 use crate::run::Run;
 use crate::sandbox::Network;
 use crate::sandbox::Provider;
@@ -91,14 +91,10 @@ impl ForgeBuilder {
             settings: self.settings.clone(),
             host: host(),
         };
-        let passed = candidates.iter().flat_map(|it| &it.pass_env);
-        let passed = passed.filter_map(|it| self.host_env.get(&it.host_name));
-        let secrets: Vec<Secret> = self
-            .secrets
-            .iter()
-            .cloned()
-            .chain(passed.map(|it| Secret::new(it.clone())))
-            .collect();
+        let mut secrets = std::mem::take(&mut self.secrets);
+        for candidate in &candidates {
+            secrets.extend(self.passed_secrets(candidate));
+        }
         // Without a caller who stops it, the channel must stay open and silent.
         let stop = self.stop.take().unwrap_or_else(|| mpsc::channel(1).1);
         Ok(Run {
@@ -121,6 +117,25 @@ impl ForgeBuilder {
             stop,
             warnings: self.warnings,
         })
+    }
+
+    /// The values that are passed on to a candidate, but for those that would be met by chance: `1`, `true`.
+    fn passed_secrets(&mut self, candidate: &Candidate) -> Vec<Secret> {
+        let mut secrets = Vec::new();
+        for passed in &candidate.pass_env {
+            match self.host_env.get(&passed.host_name) {
+                Some(value) if value.len() >= MIN_PART_BYTES => {
+                    secrets.push(Secret::new(value.clone()));
+                }
+                Some(value) if !value.trim().is_empty() => self.warnings.push(format!(
+                    "`{}`, which is passed on to {}, is not redacted: its value has less than {MIN_PART_BYTES} \
+                     characters",
+                    passed.host_name, candidate.name
+                )),
+                Some(_) | None => {}
+            }
+        }
+        secrets
     }
 
     /// What candidates may reach while they do an objective.

@@ -245,7 +245,7 @@ async fn ask(
     match end(status, &said) {
         // It never came to the artifact.
         End::Died(why) if !is_understood => Err(io::Error::other(why)),
-        end => Ok(end),
+        end @ (End::Done | End::Passed(_) | End::Died(_)) => Ok(end),
     }
 }
 

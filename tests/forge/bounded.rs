@@ -113,17 +113,12 @@ fn an_artifact_that_passes_a_limit_has_no_points_from_that_scorer_which_names_it
 
 #[test]
 fn a_schema_that_takes_forever_over_an_artifact_fails_it_as_a_gate() {
-    // Each level is looked at twice: 2 to the power of the depth.
-    let schema = r##"{"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [
-        {"type": "array", "items": {"$ref": "#/$defs/a"}, "maxItems": 0},
-        {"type": "array", "items": {"allOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]}}]}}}"##;
-    let deep = "#!/bin/sh\npython3 -c 'print(\"[\"*100 + \"1\" + \"]\"*100)' > \"$2\"\n";
     let flat = "#!/bin/sh\necho '[[], [[], []]]' > \"$2\"\n";
     let workspace = workspace(
-        &[("deep.sh", deep), ("flat.sh", flat)],
+        &[("deep.sh", DEEP), ("flat.sh", flat)],
         "prompt: x\ngates: [{json_schema: s.json}, {min_bytes: 12}, {contains: nowhere}]\n",
     )
-    .file("objectives/s.json", schema);
+    .file("objectives/s.json", SCHEMA);
     workspace.forge(["task"]).expect(1);
     let gates = |candidate: &str| -> Vec<(bool, String)> {
         let trial = &workspace.trials()[&format!("task/{candidate}/1")];
@@ -158,15 +153,21 @@ fn wait_for_judge(forge: u32) -> u32 {
     }
 }
 
-/// A pattern that takes minutes over a long text.
-const SLOW: &str =
-    "prompt: x\nscoring:\n  quality:\n    - {regex: '(?:[ab]*c|[ab]*d|[ab]*e){1,900}f'}\n";
-const LONG: &str = "#!/bin/sh\nhead -c 8000000 /dev/zero | tr '\\0' 'a' > \"$2\"\n";
+/// Two looks at each level: 2 to the power of the depth.
+const SCHEMA: &str = r##"{"$ref": "#/$defs/a", "$defs": {"a":
+    {"if": {"items": {"$ref": "#/$defs/a"}}, "then": {"items": {"$ref": "#/$defs/a"}}}}}"##;
+const DEEP: &str = "#!/bin/sh\npython3 -c 'print(\"[\"*100 + \"1\" + \"]\"*100)' > \"$2\"\n";
+
+/// Judging this takes longer than the universe has.
+fn slow() -> Workspace {
+    let objective = "prompt: x\nscoring: {quality: [{json_schema: s.json}]}\n";
+    workspace(&[("a.sh", DEEP)], objective).file("objectives/s.json", SCHEMA)
+}
 
 #[test]
 fn a_signal_is_heard_while_an_artifact_is_judged() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
-        let workspace = workspace(&[("a.sh", LONG)], SLOW);
+        let workspace = slow();
         let child = workspace.command(["task"]).spawn().unwrap();
         wait_for_judge(child.id());
         let sent = Command::new("kill")
@@ -181,7 +182,7 @@ fn a_signal_is_heard_while_an_artifact_is_judged() {
 
 #[test]
 fn a_deadline_ends_judging() {
-    let workspace = workspace(&[("a.sh", LONG)], SLOW);
+    let workspace = slow();
     workspace.forge(["task", "--deadline", "3s"]).expect(3);
     assert_eq!(workspace.trials()["task/a/1"]["error_kind"], "cancelled");
     workspace.assert_nothing_left();
@@ -189,7 +190,7 @@ fn a_deadline_ends_judging() {
 
 #[test]
 fn what_judges_ends_with_a_forge_that_was_killed() {
-    let workspace = workspace(&[("a.sh", LONG)], SLOW);
+    let workspace = slow();
     let mut child = workspace.command(["task"]).spawn().unwrap();
     let judge = wait_for_judge(child.id());
     child.kill().unwrap();

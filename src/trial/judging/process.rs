@@ -33,7 +33,7 @@ pub fn main() -> ExitCode {
     let Ok(socket) = socket else {
         return ExitCode::from(NOT_ASKED);
     };
-    match answer(socket.into()) {
+    match answer(socket) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let words = error.to_string();
