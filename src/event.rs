@@ -518,13 +518,8 @@ impl TrialRecord {
     /// The record of a trial that was never begun.
     #[must_use]
     pub fn not_run(trial: TrialId, reason: &str) -> Self {
-        Self::ended(
-            trial,
-            TrialEnd::NotRun {
-                reason: reason.to_owned(),
-            },
-            0,
-        )
+        let reason = reason.to_owned();
+        Self::ended(trial, TrialEnd::NotRun { reason }, 0)
     }
 
     /// A record with nothing in it but the end.

@@ -26,8 +26,7 @@ use crate::sandbox::reaper::{Patience, Reaper};
 use crate::store::{Left, RunFolder};
 use crate::summary::RunSummary;
 use crate::trial::judge::{Case, judge};
-use crate::trial::judging::Judging;
-use crate::trial::{Keep, World};
+use crate::trial::{Judging, Keep, World};
 
 /// Replays a run's journal.
 ///
@@ -59,9 +58,8 @@ pub async fn rescore(
     let summary = replay(folder).map_err(io("read the run's events"))?;
     let objectives = load(&summary, objectives)?;
     let run = RunId::generate();
-    let judging = Judging::new(place.helper.clone());
+    let judging = Judging::new(place.helper.clone(), place.base.clone());
     judging.can_judge(objectives.values().map(|(objective, _)| &**objective))?;
-    let scratch = place.base.clone();
     let provider = Arc::new(LocalProvider::new(place, run));
     let (_stop, stopping) = watch::channel(Stopping::No);
     let reaper = Reaper::start(
@@ -78,7 +76,6 @@ pub async fn rescore(
         folder: folder.clone(),
         redactor: Arc::new(redactor),
         judging,
-        scratch,
         keep: Keep::None,
         installer_env: BTreeMap::new(),
         labels: BTreeMap::new(),

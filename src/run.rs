@@ -25,8 +25,7 @@ use crate::sandbox::reaper::{CleanupReport, Patience, Reaper};
 use crate::sandbox::{ErrorKind, Network, Provider, Remedy};
 use crate::store::RunFolder;
 use crate::summary::RunSummary;
-use crate::trial::judging::Judging;
-use crate::trial::{Job, Keep, Outcome, World};
+use crate::trial::{Job, Judging, Keep, Outcome, World};
 
 pub mod order;
 pub mod state;
@@ -61,8 +60,6 @@ pub struct Run {
     pub deadline: Option<Duration>,
     /// Where gates and built-in scorers judge.
     pub judging: Judging,
-    /// The folder in which private ones are made, for what is judged and has secrets in it.
-    pub scratch: PathBuf,
     /// Which sandboxes are left.
     pub keep: Keep,
     /// Takes secrets out of everything that leaves.
@@ -131,7 +128,6 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
         folder: folder.clone(),
         redactor: Arc::clone(&run.redactor),
         judging: run.judging,
-        scratch: run.scratch,
         keep: run.keep,
         installer_env: run.installer_env.clone(),
         labels: run.labels.clone(),
@@ -256,11 +252,8 @@ impl Plan {
     }
 
     fn network(&self, slot: Slot) -> Network {
-        let own = &self.objectives[slot.objective].network;
-        self.network
-            .clone()
-            .or_else(|| own.clone())
-            .unwrap_or_default()
+        let own = self.objectives[slot.objective].network.as_ref();
+        self.network.as_ref().or(own).cloned().unwrap_or_default()
     }
 
     /// The trials in their order, with the class of sandbox that each asks for.

@@ -6,7 +6,6 @@
 //! candidate's sandbox, and run only after it is gone.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,14 +21,15 @@ use crate::sandbox::reaper::{Lease, Leaser};
 use crate::sandbox::{
     Collect, Command, CommandEnd, CommandResult, Network, SandboxError, SandboxSpec, Upload,
 };
-use crate::store::{ArtifactFiles, Left, OutputFiles, RunFolder, SetupLog, TrialFolder};
+use crate::store::{ArtifactFiles, Left, OutputFiles, RunFolder, TrialFolder};
 
 pub mod judge;
 pub mod judging;
 mod metrics;
 mod place;
+mod setup;
 
-use judging::Judging;
+pub use judging::Judging;
 use metrics::METRICS;
 use place::{PROMPT_FILE, Place, prompt_file};
 
@@ -63,8 +63,6 @@ pub struct World {
     pub redactor: Arc<Redactor>,
     /// Where gates and built-in scorers judge.
     pub judging: Judging,
-    /// The folder in which private ones are made, for what is judged and has secrets in it.
-    pub scratch: PathBuf,
     /// Which sandboxes are left.
     pub keep: Keep,
     /// Variables for the installers of the setup phase: mirrors, proxies, certificates.
@@ -279,77 +277,6 @@ impl Attempt<'_> {
         if keep { lease.keep() } else { drop(lease) }
     }
 
-    /// Installs dependencies and runs the setup commands; a failure is a sentence, and the candidate's.
-    async fn set_up(
-        &mut self,
-        lease: &Lease,
-        place: &mut Place,
-        folder: &TrialFolder,
-    ) -> Result<Result<(), String>, SandboxError> {
-        if place.setup_steps(self.job, self.world).is_empty() {
-            return Ok(Ok(()));
-        }
-        self.enter(Phase::SettingUp).await;
-        self.log("[Setup] Installing...").await;
-        let limits = self.job.limits;
-        let began = Instant::now();
-        let mut log =
-            SetupLog::create(folder, &self.world.redactor, limits.output).map_err(home)?;
-        if let Some(wanted) = Place::python_environment(self.job, self.world)
-            && let Some(prepared) = lease.prepare_python(&wanted, &mut log).await?
-        {
-            self.record.timings.setup_ms = Some(milliseconds(began.elapsed()));
-            if let Some(why) = failure(&prepared.end, limits.setup) {
-                log.finish().map_err(home)?;
-                let text = setup_failed(&prepared.shown, &why, &prepared.said);
-                return Ok(Err(self.world.redactor.text(&text).into_owned()));
-            }
-            place.prepared = Some(prepared.python);
-        }
-        let steps = place.setup_steps(self.job, self.world);
-        let has_run = !steps.is_empty();
-        for step in steps {
-            let left = limits.setup.saturating_sub(began.elapsed());
-            let command = Command {
-                limit: left.max(Duration::from_millis(1)),
-                ..step
-            };
-            let shown = shown(&command);
-            let result = lease.run(&command, &mut log).await?;
-            self.record.timings.setup_ms = Some(milliseconds(began.elapsed()));
-            if let Some(why) = failure(&result.end, limits.setup) {
-                log.finish().map_err(home)?;
-                let last = crate::store::last_line(&folder.path().join("setup.log"));
-                let text = setup_failed(&shown, &why, &last);
-                return Ok(Err(self.world.redactor.text(&text).into_owned()));
-            }
-        }
-        log.finish().map_err(home)?;
-        if has_run {
-            return self.clear(lease, place).await;
-        }
-        Ok(Ok(()))
-    }
-
-    /// Removes what the setup left where only the run may leave something; a failure is the candidate's.
-    async fn clear(
-        &mut self,
-        lease: &Lease,
-        place: &Place,
-    ) -> Result<Result<(), String>, SandboxError> {
-        let mut found = place::Found::default();
-        let command = place.clear_command();
-        let result = lease.run(&command, &mut found).await?;
-        if let Some(why) = failure(&result.end, command.limit) {
-            let what = "setup failed: what it left at the output's place cannot be removed";
-            return Ok(Err(format!("{what}: `sh` {why}")));
-        }
-        for message in found.messages() {
-            self.warn(message);
-        }
-        Ok(Ok(()))
-    }
-
     /// Runs the candidate and brings home what it left.
     async fn run_candidate(
         &mut self,
@@ -382,7 +309,7 @@ impl Attempt<'_> {
             &job.objective.output,
             &world.redactor,
             partial,
-            &world.scratch,
+            world.judging.scratch(),
         );
         let collecting = lease.collect(&collect, &mut arrivals);
         let collected = self
@@ -478,26 +405,6 @@ fn collect(job: &Job, place: &Place) -> Collect {
         limit: job.limits.artifacts,
         max_files: MAX_FILES,
     }
-}
-
-/// A command as people would type it, short.
-fn shown(command: &Command) -> String {
-    let program = command.programs.first().into_iter().flatten();
-    let words: Vec<&str> = program
-        .chain(&command.arguments)
-        .map(|word| word.rsplit('/').next().unwrap_or(word))
-        .collect();
-    crate::plain::short(&words.join(" "), 80)
-}
-
-/// The sentence about a setup that failed.
-fn setup_failed(shown: &str, why: &str, said: &str) -> String {
-    let said = if said.is_empty() {
-        String::new()
-    } else {
-        format!(": {said}")
-    };
-    format!("setup failed: `{shown}` {why}{said}")
 }
 
 /// Why a command did not do its job, if so: `exited with code 1`.

@@ -20,7 +20,7 @@ use crate::sandbox::Provider;
 use crate::sandbox::local::LocalProvider;
 use crate::score::quality::Quality;
 use crate::secret::Secret;
-use crate::trial::judging::Judging;
+use crate::trial::Judging;
 
 impl ForgeBuilder {
     pub(super) async fn plan(
@@ -48,7 +48,7 @@ impl ForgeBuilder {
                 (program, here.base)
             }
         };
-        let judging = Judging::new(program);
+        let judging = Judging::new(program, scratch);
         judging.can_judge(&objectives)?;
         let (provider, isolation): (Arc<dyn Provider>, String) = match place {
             Place::Local(options) => {
@@ -108,7 +108,6 @@ impl ForgeBuilder {
             artifacts: self.artifacts,
             deadline: self.deadline,
             judging,
-            scratch,
             keep: self.keep,
             redactor: Arc::new(Redactor::new(secrets)),
             installer_env: self.installer_env,

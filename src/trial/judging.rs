@@ -54,6 +54,8 @@ struct Question {
 pub struct Judging {
     /// Forge itself, or the helper that was found. Without it only what is plain can be judged.
     program: Option<PathBuf>,
+    /// The folder in which private ones are made, for what is judged and has secrets in it.
+    scratch: PathBuf,
     turn: Semaphore,
 }
 
@@ -69,11 +71,21 @@ enum End {
 }
 
 impl Judging {
-    /// `program` is what is started: see [`crate::sandbox::local::LocalOptions::helper`].
+    /// `program` is what is started: see [`crate::sandbox::local::LocalOptions::helper`]. Private folders are
+    /// made in `scratch`.
     #[must_use]
-    pub fn new(program: Option<PathBuf>) -> Self {
+    pub fn new(program: Option<PathBuf>, scratch: PathBuf) -> Self {
         let turn = Semaphore::new(1);
-        Self { program, turn }
+        Self {
+            program,
+            scratch,
+            turn,
+        }
+    }
+
+    /// The folder in which private ones are made.
+    pub(super) fn scratch(&self) -> &Path {
+        &self.scratch
     }
 
     /// Looks whether these objectives can be judged at all.

@@ -1,15 +1,12 @@
 //! What goes into the sandbox of one trial, where, and what is started in it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::{Job, World};
 use crate::candidate::{Dependencies, SourceFile};
 use crate::name::{RelativePath, RunId};
-use crate::quantity::ByteCount;
 use crate::sandbox::{
-    Area, Collect, Command, Content, Layout, OutputSink, PythonEnvironment, PythonPackages, Stream,
-    Upload,
+    Area, Collect, Command, Content, Layout, PythonEnvironment, PythonPackages, Upload,
 };
 
 /// Where things are in the sandbox of one trial.
@@ -70,27 +67,6 @@ impl Place {
             })
         });
         inputs.chain(prompt_file(&job.objective.prompt)).collect()
-    }
-
-    /// Makes the places of the output, of the inputs and of the artifacts as they were before the setup, and
-    /// prints what it found there.
-    pub(super) fn clear_command(&self) -> Command {
-        Command {
-            programs: vec![vec!["sh".to_owned()]],
-            arguments: vec![
-                "-c".to_owned(),
-                CLEAR.to_owned(),
-                "sh".to_owned(),
-                self.output_path(),
-                self.layout.artifacts.clone(),
-                format!("{}/inputs", self.layout.work),
-                format!("{}/{PROMPT_FILE}", self.layout.forge),
-            ],
-            env: BTreeMap::new(),
-            limit: CLEARING,
-            output_limit: ByteCount::kib(4),
-            then_collect: None,
-        }
     }
 
     pub(super) fn env(&self, job: &Job, run: &RunId) -> BTreeMap<String, String> {
@@ -231,68 +207,6 @@ impl Place {
         );
         steps
     }
-}
-
-/// What [`Place::clear_command`] runs. What it finds may be write-protected, and its folder too.
-const CLEAR: &str = r#"
-output=$1 artifacts=$2 inputs=$3 prompt=$4
-there() { [ -e "$1" ] || [ -h "$1" ]; }
-remove() {
-  chmod -R u+rwX "$1" 2>/dev/null
-  rm -rf -- "$1"
-}
-chmod u+rwx . 2>/dev/null
-if there "$output"; then
-  echo output
-  remove "$output" || exit 1
-fi
-if there "$inputs"; then remove "$inputs" || exit 1; fi
-if there "$prompt"; then
-  chmod u+rwx "${prompt%/*}" 2>/dev/null
-  remove "$prompt" || exit 1
-fi
-if [ -h "$artifacts" ] || [ ! -d "$artifacts" ]; then
-  rm -f -- "$artifacts" 2>/dev/null
-  mkdir "$artifacts" || exit 1
-fi
-chmod u+rwx "$artifacts" 2>/dev/null
-for file in "$artifacts"/* "$artifacts"/.[!.]* "$artifacts"/..?*; do
-  if there "$file"; then
-    echo artifacts
-    remove "$file" || exit 1
-  fi
-done
-"#;
-/// How long that may take.
-const CLEARING: Duration = Duration::from_secs(60);
-
-/// What was found where only the run may leave something.
-#[derive(Debug, Default)]
-pub(super) struct Found(Vec<u8>);
-
-impl Found {
-    /// A sentence for each.
-    pub(super) fn messages(&self) -> impl Iterator<Item = &'static str> {
-        let printed = String::from_utf8_lossy(&self.0);
-        let has = |word: &str| printed.lines().any(|line| line == word);
-        let output = "the setup made an output before the run, and that was removed";
-        let artifacts =
-            "the setup made files in FORGE_ARTIFACTS before the run, and those were removed";
-        [(has("output"), output), (has("artifacts"), artifacts)]
-            .into_iter()
-            .filter_map(|(is_there, message)| is_there.then_some(message))
-    }
-}
-
-impl OutputSink for Found {
-    fn write(&mut self, stream: Stream, bytes: &[u8]) {
-        match stream {
-            Stream::Stdout => self.0.extend_from_slice(bytes),
-            Stream::Stderr => {}
-        }
-    }
-
-    fn dropped(&mut self, _: Stream, _: u64) {}
 }
 
 fn own_file(file: &SourceFile) -> Upload {
