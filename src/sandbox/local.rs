@@ -61,6 +61,7 @@ mod visible;
 
 use folder::LocalSandbox;
 use helper::Helper;
+pub use place::Scratch;
 use place::{Hold, Place, Taken};
 use protocol::{Limits, Rung};
 use rungs::Chosen;

@@ -66,6 +66,8 @@ struct NamedFile {
     bytes: u64,
     sha256: String,
     partial: bool,
+    #[serde(default)]
+    redacted: bool,
 }
 
 impl From<&ArtifactRecord> for NamedFile {
@@ -75,6 +77,7 @@ impl From<&ArtifactRecord> for NamedFile {
             bytes: record.bytes,
             sha256: record.sha256.clone(),
             partial: record.partial,
+            redacted: record.redacted,
         }
     }
 }
@@ -86,6 +89,7 @@ impl From<NamedFile> for ArtifactRecord {
             bytes: file.bytes,
             sha256: file.sha256,
             partial: file.partial,
+            redacted: file.redacted,
         }
     }
 }

@@ -37,8 +37,7 @@ impl Attempt<'_> {
                 place.base = python;
                 // Said for all trials at once where that could be known before.
                 if let Some(note) = note.filter(|note| !self.record.warnings.contains(note)) {
-                    self.log(format!("[Warn] {note}")).await;
-                    self.record.warnings.push(note);
+                    self.warn(note);
                 }
                 Ok(Ok(()))
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Job, World};
-use crate::candidate::Dependencies;
+use crate::candidate::{Dependencies, SourceFile};
 use crate::name::{RelativePath, RunId};
 use crate::sandbox::{
     Area, Collect, Command, Content, Layout, PythonEnvironment, PythonPackages, Upload,
@@ -30,28 +30,41 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new(job: &Job, layout: &Layout) -> Self {
-        let output = RelativePath::parse(&format!("{}_output.md", job.id.candidate));
         Self {
             layout: layout.clone(),
-            // A candidate's name is a path component, so this is one too.
-            output: output.unwrap_or_else(|_| crate::objective::default_output()),
+            output: Self::output_of(job),
             venv: layout.environment(),
             base: None,
             prepared: None,
         }
     }
 
+    fn output_of(job: &Job) -> RelativePath {
+        // A candidate's name is a path component, so this is one too.
+        RelativePath::parse(&format!("{}_output.md", job.id.candidate))
+            .unwrap_or_else(|_| crate::objective::default_output())
+    }
+
     pub(super) fn output_path(&self) -> String {
         self.layout.path(Area::Work, &self.output)
     }
 
-    pub(super) fn uploads(job: &Job) -> Vec<Upload> {
-        let own = job.candidate.files.iter().map(|file| Upload {
-            area: Area::Work,
-            path: file.path.clone(),
-            content: Content::File(file.from.clone()),
-            executable: file.executable,
-        });
+    /// The candidate's own files, but for one that stands where the output will.
+    pub(super) fn own_files(job: &Job) -> Vec<Upload> {
+        let output = Self::output_of(job);
+        let files = job.candidate.files.iter();
+        let own = files.filter(|file| file.path != output);
+        own.map(own_file).collect()
+    }
+
+    /// Whether a file of the candidate's own stands where the output will.
+    pub(super) fn ships_output(job: &Job) -> bool {
+        let output = Self::output_of(job);
+        job.candidate.files.iter().any(|file| file.path == output)
+    }
+
+    /// The inputs and the prompt: what is to be done.
+    pub(super) fn task_files(job: &Job) -> Vec<Upload> {
         let inputs = job.objective.inputs.iter().filter_map(|input| {
             let path = RelativePath::parse(&format!("inputs/{}", input.path)).ok()?;
             let content = Content::File(input.from.clone());
@@ -62,9 +75,7 @@ impl Place {
                 executable: false,
             })
         });
-        own.chain(inputs)
-            .chain(prompt_file(&job.objective.prompt))
-            .collect()
+        inputs.chain(prompt_file(&job.objective.prompt)).collect()
     }
 
     pub(super) fn env(&self, job: &Job, run: &RunId) -> BTreeMap<String, String> {
@@ -196,7 +207,9 @@ impl Place {
                 steps.push(step(&argv, installer));
             }
         }
-        let own = self.env(job, &world.run);
+        let mut own = BTreeMap::clone(&job.env);
+        own.insert("FORGE_CANDIDATE".to_owned(), job.id.candidate.to_string());
+        own.insert("FORGE_RUN".to_owned(), world.run.to_string());
         steps.extend(
             job.candidate
                 .setup
@@ -204,6 +217,15 @@ impl Place {
                 .map(|line| step(&["sh", "-c", line], own.clone())),
         );
         steps
+    }
+}
+
+fn own_file(file: &SourceFile) -> Upload {
+    Upload {
+        area: Area::Work,
+        path: file.path.clone(),
+        content: Content::File(file.from.clone()),
+        executable: file.executable,
     }
 }
 

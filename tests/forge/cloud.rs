@@ -7,6 +7,7 @@ mod failures;
 mod library;
 mod results;
 mod secrecy;
+mod setup;
 mod signals;
 mod sweeping;
 

@@ -152,10 +152,11 @@ execute() {
   took=$((time - started))
   end_group "$watch"
   end_group "$main"
+  # A setup must not answer later, nor a run after its end.
+  sweep
 
   if [ -e "$run/overdue" ]; then
     end=timedout
-    sweep
   elif [ ! -s "$run/code" ]; then
     # The shell in between was ended together with its group.
     end=signalled code=$((code - 128))
