@@ -3,21 +3,26 @@
 //! Promises: every file of a candidate has been found inside `candidates/`, and is a regular file; its
 //! name is unique. Loading is in [`load`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
 use crate::name::{CandidateName, RelativePath};
 use crate::objective::LimitOverrides;
+use crate::python::PythonNeed;
 use crate::sandbox::Trust;
 
 mod assemble;
 mod dependencies;
+mod first_line;
+mod imports;
 pub mod load;
 pub mod pep723;
+pub mod pyproject;
 pub mod runtime;
 mod settings;
+mod unread;
 
 /// One file of a candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,12 +42,12 @@ pub enum Dependencies {
     None,
     /// A virtual environment with the packages of this requirements file.
     PythonFile(RelativePath),
-    /// A virtual environment for the PEP 723 block of the script.
+    /// A virtual environment with the packages that the script's PEP 723 block or the `pyproject.toml` lists.
     PythonInline {
         /// What is installed, as requirements such as `rich>=13`.
         packages: Vec<String>,
-        /// Which Pythons will do, such as `>=3.11`.
-        requires_python: Option<String>,
+        /// Where that is listed, as in a sentence: `its block`.
+        listed_in: &'static str,
     },
     /// `npm ci` with a lock file, else `npm install`.
     Node {
@@ -88,6 +93,15 @@ pub struct Candidate {
     pub start: Start,
     /// What is installed first.
     pub dependencies: Dependencies,
+    /// Which Python it asks for.
+    pub python: PythonNeed,
+    /// Modules that its files import and that neither Python, nor its own files, nor anything that it
+    /// declares brings. Only where it declares no packages.
+    pub imports: BTreeSet<String>,
+    /// What it declared and forge does not honour, each a sentence. No error: it runs all the same.
+    pub notes: Vec<String>,
+    /// Why the system will not start it, where that is plain to see.
+    pub cannot_start: Option<String>,
     /// Commands that are run after that, each a shell line.
     pub setup: Vec<String>,
     /// Variables it wants.
@@ -100,6 +114,16 @@ pub struct Candidate {
     pub trust: Trust,
     /// The SHA-256 of its files and settings, in hex.
     pub digest: String,
+}
+
+impl Candidate {
+    /// Its notes, each with its name before it.
+    pub fn remarks(&self) -> impl Iterator<Item = String> {
+        let name = &self.name;
+        self.notes
+            .iter()
+            .map(move |note| format!("candidate `{name}`: {}", crate::plain::line(note)))
+    }
 }
 
 /// The SHA-256 of parts, in hex, each part told apart from the next by its length.

@@ -440,6 +440,9 @@ pub struct ArtifactRecord {
     pub sha256: String,
     /// Whether the candidate was stopped before it could finish the file.
     pub partial: bool,
+    /// Whether something in it was a secret, so that what is at home is not what was judged.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redacted: bool,
 }
 
 /// How long the phases took, in milliseconds. Absent phases did not happen.
@@ -498,6 +501,9 @@ pub struct TrialRecord {
     /// What was there but not brought home.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<Skipped>,
+    /// What else was not as it should be, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Its `metrics.json`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, f64>,
@@ -512,13 +518,8 @@ impl TrialRecord {
     /// The record of a trial that was never begun.
     #[must_use]
     pub fn not_run(trial: TrialId, reason: &str) -> Self {
-        Self::ended(
-            trial,
-            TrialEnd::NotRun {
-                reason: reason.to_owned(),
-            },
-            0,
-        )
+        let reason = reason.to_owned();
+        Self::ended(trial, TrialEnd::NotRun { reason }, 0)
     }
 
     /// A record with nothing in it but the end.
@@ -537,6 +538,7 @@ impl TrialRecord {
             artifact: None,
             files: Vec::new(),
             skipped: Vec::new(),
+            warnings: Vec::new(),
             metrics: BTreeMap::new(),
             usage: Usage::default(),
             score: None,

@@ -27,7 +27,7 @@
 //! 1  candidate  objective  score  event  summary  exit   │ think
 //! 1  sandbox  run/stop  policy  yaml                     │ and agree
 //! 0  name  quantity  plain  problem                      │ words
-//! 0  secret  redact  suggest                             │
+//! 0  secret  redact  suggest  python                     │
 //! ```
 //!
 //! On floor 3 the two halves meet only in [`event`] and [`summary`]: what runs cannot print, what prints
@@ -69,6 +69,7 @@ pub mod policy;
 pub mod problem;
 pub mod progress;
 pub mod project;
+pub mod python;
 pub mod quantity;
 pub mod redact;
 pub mod report;

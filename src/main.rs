@@ -1,8 +1,10 @@
-//! The program: the spawner of local sandboxes when it was started as one, else the command line.
+//! The program: the spawner of local sandboxes or a judging process when it was started as one, else the
+//! command line.
 
 use std::process::ExitCode;
 
 use forge::sandbox::local::spawner;
+use forge::trial::judging::process;
 
 mod cli;
 
@@ -11,6 +13,9 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().take(3).collect();
     if spawner::is_wanted(&arguments) {
         return spawner::main();
+    }
+    if process::is_wanted(&arguments) {
+        return process::main();
     }
     cli::main()
 }

@@ -112,7 +112,14 @@ impl Redactor {
         RedactStream {
             redactor: self.clone(),
             held: Vec::new(),
+            found: false,
         }
+    }
+
+    /// Whether there are no secrets.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 }
 
@@ -129,20 +136,28 @@ pub struct RedactStream {
     redactor: Redactor,
     /// The beginning of what may become a secret: shorter than the longest one.
     held: Vec<u8>,
+    /// Whether something was replaced.
+    found: bool,
 }
 
 impl RedactStream {
+    /// Whether something was replaced so far.
+    #[must_use]
+    pub const fn has_replaced(&self) -> bool {
+        self.found
+    }
+
     /// Takes the next chunk, and gives on what is certain by now.
     pub fn push(&mut self, chunk: &[u8], out: &mut impl FnMut(&[u8])) {
         let Some(forms) = &self.redactor.0 else {
             return give(chunk, out);
         };
         if self.held.is_empty() {
-            let done = forms.settle(chunk, false, out);
+            let done = forms.settle(chunk, false, &mut self.found, out);
             self.held.extend_from_slice(&chunk[done..]);
         } else {
             self.held.extend_from_slice(chunk);
-            let done = forms.settle(&self.held, false, out);
+            let done = forms.settle(&self.held, false, &mut self.found, out);
             self.held.drain(..done);
         }
     }
@@ -152,7 +167,7 @@ impl RedactStream {
         let held = std::mem::take(&mut self.held);
         match &self.redactor.0 {
             Some(forms) => {
-                forms.settle(&held, true, out);
+                forms.settle(&held, true, &mut self.found, out);
             }
             None => give(&held, out),
         }
@@ -167,7 +182,13 @@ impl fmt::Debug for RedactStream {
 
 impl Forms {
     /// Gives on as much of `data` as no further byte can change, and returns how much that was.
-    fn settle(&self, data: &[u8], last: bool, out: &mut impl FnMut(&[u8])) -> usize {
+    fn settle(
+        &self,
+        data: &[u8],
+        last: bool,
+        found: &mut bool,
+        out: &mut impl FnMut(&[u8]),
+    ) -> usize {
         let mut at = 0;
         loop {
             let open = if last {
@@ -187,6 +208,7 @@ impl Forms {
             };
             give(&data[at..start], out);
             give(MASK.as_bytes(), out);
+            *found = true;
             at = end;
         }
     }

@@ -23,10 +23,10 @@ use crate::run::stop::Stopping;
 use crate::sandbox::ledger::Ledger;
 use crate::sandbox::local::{LocalOptions, LocalProvider};
 use crate::sandbox::reaper::{Patience, Reaper};
-use crate::store::RunFolder;
+use crate::store::{Left, RunFolder};
 use crate::summary::RunSummary;
 use crate::trial::judge::{Case, judge};
-use crate::trial::{Keep, World};
+use crate::trial::{Judging, Keep, World};
 
 /// Replays a run's journal.
 ///
@@ -58,6 +58,8 @@ pub async fn rescore(
     let summary = replay(folder).map_err(io("read the run's events"))?;
     let objectives = load(&summary, objectives)?;
     let run = RunId::generate();
+    let judging = Judging::new(place.helper.clone(), place.base.clone());
+    judging.can_judge(objectives.values().map(|(objective, _)| &**objective))?;
     let provider = Arc::new(LocalProvider::new(place, run));
     let (_stop, stopping) = watch::channel(Stopping::No);
     let reaper = Reaper::start(
@@ -74,6 +76,7 @@ pub async fn rescore(
         leaser: reaper.leaser(),
         folder: folder.clone(),
         redactor: Arc::new(redactor),
+        judging,
         keep: Keep::None,
         installer_env: BTreeMap::new(),
         labels: BTreeMap::new(),
@@ -108,13 +111,30 @@ pub async fn rescore(
             objective,
             run_limit: *run_limit,
         };
-        judge(&case, &world, &place, &mut record).await;
+        let left = Left::saved(&place, &record);
+        if let Err(error) = judge(&case, &world, &place, &left, &mut record).await {
+            let message = format!("{trial} keeps its old score: {error}");
+            history.tell(EventKind::Warned { message });
+            continue;
+        }
         let Some(score) = record.score.clone() else {
             continue;
         };
         place
             .write_record(&record)
             .map_err(io("write trial.json"))?;
+        if record
+            .artifact
+            .iter()
+            .chain(&record.files)
+            .any(|file| file.redacted)
+        {
+            let message = format!(
+                "{trial}: what was saved is without its secrets, and was scored like that; in the run, it was \
+                 scored with them"
+            );
+            history.tell(EventKind::Warned { message });
+        }
         history.tell(EventKind::TrialRescored { trial, score });
     }
     let report = reaper.close().await;

@@ -25,7 +25,7 @@ use crate::sandbox::reaper::{CleanupReport, Patience, Reaper};
 use crate::sandbox::{ErrorKind, Network, Provider, Remedy};
 use crate::store::RunFolder;
 use crate::summary::RunSummary;
-use crate::trial::{Job, Keep, Outcome, World};
+use crate::trial::{Job, Judging, Keep, Outcome, World};
 
 pub mod order;
 pub mod state;
@@ -58,6 +58,8 @@ pub struct Run {
     pub artifacts: PathBuf,
     /// When the run is to stop by itself.
     pub deadline: Option<Duration>,
+    /// Where gates and built-in scorers judge.
+    pub judging: Judging,
     /// Which sandboxes are left.
     pub keep: Keep,
     /// Takes secrets out of everything that leaves.
@@ -126,6 +128,7 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
         leaser: reaper.leaser(),
         folder: folder.clone(),
         redactor: Arc::clone(&run.redactor),
+        judging: run.judging,
         keep: run.keep,
         installer_env: run.installer_env.clone(),
         labels: run.labels.clone(),
@@ -250,11 +253,8 @@ impl Plan {
     }
 
     fn network(&self, slot: Slot) -> Network {
-        let own = &self.objectives[slot.objective].network;
-        self.network
-            .clone()
-            .or_else(|| own.clone())
-            .unwrap_or_default()
+        let own = self.objectives[slot.objective].network.as_ref();
+        self.network.as_ref().or(own).cloned().unwrap_or_default()
     }
 
     /// The trials in their order, with the class of sandbox that each asks for.

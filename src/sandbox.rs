@@ -23,6 +23,7 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::name::{RelativePath, RunId, SandboxId, SandboxName};
+use crate::python::PythonNeed;
 use crate::quantity::ByteCount;
 
 pub mod daytona;
@@ -183,18 +184,19 @@ pub struct Command {
 pub enum PythonPackages {
     /// Those of this requirements file, below [`Area::Work`].
     File(RelativePath),
-    /// Those that a script's PEP 723 block asks for.
+    /// Those that a script's PEP 723 block or a `pyproject.toml` lists.
     Inline {
         /// Each one requirement such as `requests>=2`.
         packages: Vec<String>,
-        /// Which Pythons will do, such as `>=3.11`.
-        requires_python: Option<String>,
     },
 }
 
 /// A Python environment that a candidate needs, before anything of it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PythonEnvironment {
+    /// The absolute path of the Python that it is made from, where [`Sandbox::find_python`] found one; else the
+    /// usual one.
+    pub python: Option<String>,
     /// What is installed into it.
     pub packages: PythonPackages,
     /// Variables that the user has set for installers: mirrors, proxies, certificates. Nothing that a
@@ -202,6 +204,22 @@ pub struct PythonEnvironment {
     pub installer_env: BTreeMap<String, String>,
     /// How long it may take.
     pub limit: Duration,
+}
+
+/// What became of looking for the Python that a candidate needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FoundPython {
+    /// The provider does not look: what is in the sandbox is to be asked.
+    Unknown,
+    /// There is one.
+    Found {
+        /// Its absolute path, for [`Command::programs`]; `None` for the usual one.
+        python: Option<String>,
+        /// A sentence when it is not quite what was wanted.
+        note: Option<String>,
+    },
+    /// There is none that will do; a sentence.
+    Missing(String),
 }
 
 /// What became of a [`PythonEnvironment`].
@@ -331,6 +349,21 @@ pub trait Sandbox: Send + Sync + fmt::Debug {
     /// # Cancel safety
     /// Dropping the future leaves the sandbox with some of the files.
     fn upload<'a>(&'a self, files: &'a [Upload]) -> BoxFuture<'a, Result<(), SandboxError>>;
+
+    /// Finds the Python that a candidate needs. For providers whose sandboxes see the interpreters of this
+    /// machine.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when the provider failed. A Python that is nowhere is a [`FoundPython`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends what was asked.
+    fn find_python<'a>(
+        &'a self,
+        _need: &'a PythonNeed,
+    ) -> BoxFuture<'a, Result<FoundPython, SandboxError>> {
+        Box::pin(futures::future::ready(Ok(FoundPython::Unknown)))
+    }
 
     /// Prepares a Python environment outside of the sandbox, which its programs can then read but not
     /// change. For providers whose sandboxes are on this machine: it is made once for all trials that

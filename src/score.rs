@@ -3,23 +3,24 @@
 //! Promises: points are always 0..=100 and never NaN; a part without a value is left out and said, never
 //! counted as 0. No I/O but reading the evidence, no clock, no runtime.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::{CandidateName, ObjectiveName};
-
 mod artifact;
+mod check;
 mod compare;
+mod evidence;
 pub mod gate;
 pub mod grader;
+mod path;
+pub mod pattern;
 pub mod quality;
+
+pub use check::{Check, Judgement, Limit};
+pub use evidence::Evidence;
+pub(crate) use evidence::without_mark;
 
 /// A score: 0 to 100, never NaN. Serialised as a number.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
@@ -112,62 +113,8 @@ impl From<Points> for f64 {
     }
 }
 
-/// What a finished trial left, for those who judge it. Paths are at home; the sandbox is gone.
-#[derive(Debug)]
-pub struct Evidence {
-    /// Who did it.
-    pub candidate: CandidateName,
-    /// What was to be done.
-    pub objective: ObjectiveName,
-    /// The prompt, as the candidate got it.
-    pub prompt: Arc<str>,
-    /// The exit code, when the candidate exited by itself.
-    pub exit_code: Option<i32>,
-    /// Why there is no exit code, in words: `timed out after 2 s`.
-    pub ended: String,
-    /// How long the run phase took.
-    pub run_time: Duration,
-    /// The artifact, where one came home whole or in part.
-    pub artifact: Option<PathBuf>,
-    /// The folder with the other files that came home.
-    pub files: PathBuf,
-    /// What the candidate printed, as kept.
-    pub stdout: PathBuf,
-    /// What it printed on standard error, as kept.
-    pub stderr: PathBuf,
-    /// Its `metrics.json`.
-    pub metrics: BTreeMap<String, f64>,
-    /// The artifact's text, read once; see [`Evidence::text`].
-    pub text: OnceLock<Arc<str>>,
-}
-
-impl Evidence {
-    /// The artifact as text, invalid UTF-8 replaced; empty when there is none.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn text(&self) -> io::Result<Arc<str>> {
-        if let Some(text) = self.text.get() {
-            return Ok(Arc::clone(text));
-        }
-        let mut bytes = Vec::new();
-        if let Some(path) = &self.artifact {
-            File::open(path)?.read_to_end(&mut bytes)?;
-        }
-        let text: Arc<str> = String::from_utf8_lossy(&bytes).into();
-        Ok(Arc::clone(self.text.get_or_init(|| text)))
-    }
-
-    /// The artifact's size in bytes; 0 when there is none.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        let size = |path: &PathBuf| std::fs::metadata(path).map_or(0, |data| data.len());
-        self.artifact.as_ref().map_or(0, size)
-    }
-}
-
 /// What a scorer says.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Verdict {
     /// A value, with the reason in words and numbers.
     Scored {

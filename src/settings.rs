@@ -438,6 +438,15 @@ const INSTALLER_NAMES: [&str; 13] = [
     "no_proxy",
 ];
 
+/// Those of them that lead packages to another place than the environment that is being made.
+const INSTALLERS_ELSEWHERE: [&str; 5] = [
+    "PIP_TARGET",
+    "PIP_PREFIX",
+    "PIP_ROOT",
+    "PIP_USER",
+    "PIP_PYTHON",
+];
+
 /// Those of these variables that package installers need.
 #[must_use]
 pub fn installer_env(variables: &BTreeMap<String, String>) -> BTreeMap<String, String> {
@@ -447,7 +456,8 @@ pub fn installer_env(variables: &BTreeMap<String, String>) -> BTreeMap<String, S
                 .iter()
                 .any(|prefix| name.starts_with(prefix))
     };
-    let wanted = variables.iter().filter(|(name, _)| wanted(name));
+    let good = |name: &str| wanted(name) && !INSTALLERS_ELSEWHERE.contains(&name);
+    let wanted = variables.iter().filter(|(name, _)| good(name));
     wanted
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()

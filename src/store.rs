@@ -11,9 +11,11 @@ use crate::event::{StreamRecord, TrialRecord};
 use crate::name::{RelativePath, RunId, TrialId};
 use crate::summary::{RunSummary, Standings};
 
+mod left;
 mod sinks;
 pub mod trial_json;
 
+pub use left::Left;
 pub use sinks::{ArtifactFiles, OutputFiles, SetupLog};
 
 /// Text in `trial.json` holds at most this many bytes; longer or binary files are named instead.

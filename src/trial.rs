@@ -19,23 +19,25 @@ use crate::redact::Redactor;
 use crate::run::state::Loss;
 use crate::sandbox::reaper::{Lease, Leaser};
 use crate::sandbox::{
-    Collect, Command, CommandEnd, CommandResult, Network, SandboxError, SandboxSpec,
+    Collect, Command, CommandEnd, CommandResult, Network, SandboxError, SandboxSpec, Upload,
 };
-use crate::store::{ArtifactFiles, OutputFiles, RunFolder, SetupLog, TrialFolder};
+use crate::store::{ArtifactFiles, Left, OutputFiles, RunFolder, TrialFolder};
 
 pub mod judge;
+pub mod judging;
+mod metrics;
+mod needs;
 mod place;
+mod setup;
 
+pub use judging::Judging;
+use metrics::METRICS;
 use place::{PROMPT_FILE, Place, prompt_file};
 
 /// The most files that a trial may bring home.
 const MAX_FILES: usize = 1_000;
 /// What a sandbox must outlive its limits by: uploads, downloads and a slow network.
 const MARGIN: Duration = Duration::from_secs(300);
-/// Where the candidate's own metrics come from.
-const METRICS: &str = "metrics.json";
-/// The most metrics, and the longest name of one.
-const MAX_METRICS: usize = 64;
 
 /// Which sandboxes are left for debugging.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,6 +62,8 @@ pub struct World {
     pub folder: RunFolder,
     /// Takes secrets out of what candidates print and write.
     pub redactor: Arc<Redactor>,
+    /// Where gates and built-in scorers judge.
+    pub judging: Judging,
     /// Which sandboxes are left.
     pub keep: Keep,
     /// Variables for the installers of the setup phase: mirrors, proxies, certificates.
@@ -103,12 +107,14 @@ pub enum Outcome {
 /// # Cancel safety
 /// Safe: the lease is dropped with the future, and what was written so far stays in the trial's folder.
 pub async fn run(job: Arc<Job>, world: Arc<World>, attempt: u32) -> Outcome {
-    let record = TrialRecord::ended(job.id.clone(), TrialEnd::Cancelled, attempt);
+    let mut record = TrialRecord::ended(job.id.clone(), TrialEnd::Cancelled, attempt);
+    record.warnings.clone_from(&job.candidate.notes);
     let mut attempt = Attempt {
         job: &job,
         world: &world,
         phase: Phase::Creating,
         record,
+        left: None,
     };
     match attempt.go().await {
         Ok(()) => Outcome::Finished(Box::new(attempt.record)),
@@ -146,6 +152,8 @@ struct Attempt<'a> {
     world: &'a World,
     phase: Phase,
     record: TrialRecord,
+    /// What came home, as the candidate left it.
+    left: Option<Left>,
 }
 
 impl Attempt<'_> {
@@ -164,15 +172,22 @@ impl Attempt<'_> {
         lease.isolation().clone_into(&mut self.record.isolation);
         let mut place = Place::new(self.job, lease.layout());
 
-        let uploads = Place::uploads(self.job);
-        self.timed(
-            Phase::Uploading,
-            |it| &mut it.upload_ms,
-            lease.upload(&uploads),
-        )
-        .await?;
+        let is_set_up = !place.setup_steps(self.job, self.world).is_empty();
+        if Place::ships_output(self.job) {
+            self.warn("a file of the candidate's own has the name of the output, and was left out");
+        }
+        let mut uploads = Place::own_files(self.job);
+        if !is_set_up {
+            uploads.extend(Place::task_files(self.job));
+        }
+        self.upload(&lease, &uploads).await?;
 
-        let end = match self.set_up(&lease, &mut place, &folder).await? {
+        let prepared = self.set_up(&lease, &mut place, &folder).await?;
+        if is_set_up && prepared.is_ok() {
+            // Only now: what is set up must not see what is to be done.
+            self.upload(&lease, &Place::task_files(self.job)).await?;
+        }
+        let end = match prepared {
             Err(message) => TrialEnd::SetupFailed { message },
             Ok(()) => self.run_candidate(&lease, &place, &folder).await?,
         };
@@ -187,8 +202,39 @@ impl Attempt<'_> {
             objective: &self.job.objective,
             run_limit: self.job.limits.run,
         };
-        judge::judge(&case, self.world, &folder, &mut self.record).await;
+        let none = || Left::saved(&folder, &self.record);
+        let left = self.left.take().unwrap_or_else(none);
+        let judged = judge::judge(&case, self.world, &folder, &left, &mut self.record).await;
         self.record.timings.score_ms = Some(milliseconds(began.elapsed()));
+        judged?;
+        self.tell_warnings().await;
+        Ok(())
+    }
+
+    /// Notes a sentence for the trial's record.
+    fn warn(&mut self, message: impl Into<String>) {
+        self.record.warnings.push(message.into());
+    }
+
+    async fn tell_warnings(&self) {
+        // Those of the candidate are told once, for the whole run.
+        let known = &self.job.candidate.notes;
+        let own = self.record.warnings.iter();
+        for warning in own.filter(|it| !known.contains(it)) {
+            let message = format!("{}: {warning}", self.job.id);
+            self.tell(EventKind::Warned { message }).await;
+        }
+    }
+
+    async fn upload(&mut self, lease: &Lease, files: &[Upload]) -> Result<(), SandboxError> {
+        let before = self.record.timings.upload_ms;
+        let uploading = lease.upload(files);
+        self.timed(Phase::Uploading, |it| &mut it.upload_ms, uploading)
+            .await?;
+        let both = before.zip(self.record.timings.upload_ms);
+        if let Some((first, second)) = both {
+            self.record.timings.upload_ms = Some(first + second);
+        }
         Ok(())
     }
 
@@ -238,53 +284,6 @@ impl Attempt<'_> {
         if keep { lease.keep() } else { drop(lease) }
     }
 
-    /// Installs dependencies and runs the setup commands; a failure is a sentence, and the candidate's.
-    async fn set_up(
-        &mut self,
-        lease: &Lease,
-        place: &mut Place,
-        folder: &TrialFolder,
-    ) -> Result<Result<(), String>, SandboxError> {
-        if place.setup_steps(self.job, self.world).is_empty() {
-            return Ok(Ok(()));
-        }
-        self.enter(Phase::SettingUp).await;
-        self.log("[Setup] Installing...").await;
-        let limits = self.job.limits;
-        let began = Instant::now();
-        let mut log =
-            SetupLog::create(folder, &self.world.redactor, limits.output).map_err(home)?;
-        if let Some(wanted) = Place::python_environment(self.job, self.world)
-            && let Some(prepared) = lease.prepare_python(&wanted, &mut log).await?
-        {
-            self.record.timings.setup_ms = Some(milliseconds(began.elapsed()));
-            if let Some(why) = failure(&prepared.end, limits.setup) {
-                log.finish().map_err(home)?;
-                let text = setup_failed(&prepared.shown, &why, &prepared.said);
-                return Ok(Err(self.world.redactor.text(&text).into_owned()));
-            }
-            place.prepared = Some(prepared.python);
-        }
-        for step in place.setup_steps(self.job, self.world) {
-            let left = limits.setup.saturating_sub(began.elapsed());
-            let command = Command {
-                limit: left.max(Duration::from_millis(1)),
-                ..step
-            };
-            let shown = shown(&command);
-            let result = lease.run(&command, &mut log).await?;
-            self.record.timings.setup_ms = Some(milliseconds(began.elapsed()));
-            if let Some(why) = failure(&result.end, limits.setup) {
-                log.finish().map_err(home)?;
-                let last = crate::store::last_line(&folder.path().join("setup.log"));
-                let text = setup_failed(&shown, &why, &last);
-                return Ok(Err(self.world.redactor.text(&text).into_owned()));
-            }
-        }
-        log.finish().map_err(home)?;
-        Ok(Ok(()))
-    }
-
     /// Runs the candidate and brings home what it left.
     async fn run_candidate(
         &mut self,
@@ -303,7 +302,10 @@ impl Attempt<'_> {
         (self.record.stdout, self.record.stderr) = output.finish().map_err(home)?;
         let result = result?;
         self.record.usage = result.usage;
-        let end = trial_end(&result, &job.limits, &command);
+        let mut end = trial_end(&result, &job.limits, &command);
+        if let Some(message) = needs::no_typescript(&end, &command, folder) {
+            end = TrialEnd::SetupFailed { message };
+        }
         if matches!(end, TrialEnd::SetupFailed { .. }) {
             return Ok(end);
         }
@@ -312,8 +314,13 @@ impl Attempt<'_> {
         self.log_end(&end).await;
 
         let partial = !matches!(end, TrialEnd::Exited { .. });
-        let mut arrivals =
-            ArtifactFiles::new(folder, &job.objective.output, &world.redactor, partial);
+        let mut arrivals = ArtifactFiles::new(
+            folder,
+            &job.objective.output,
+            &world.redactor,
+            partial,
+            world.judging.scratch(),
+        );
         let collecting = lease.collect(&collect, &mut arrivals);
         let collected = self
             .timed(Phase::Collecting, |it| &mut it.collect_ms, collecting)
@@ -327,7 +334,16 @@ impl Attempt<'_> {
                 .text(&crate::plain::short(&skipped.path, 200))
                 .into_owned();
         }
-        self.record.metrics = metrics(folder);
+        let left = arrivals.into_left();
+        let (metrics, warnings) = metrics::read(&left);
+        self.record.metrics = metrics
+            .into_iter()
+            .map(|(name, value)| (world.redactor.text(&name).into_owned(), value))
+            .collect();
+        for warning in warnings {
+            self.warn(world.redactor.text(&warning).into_owned());
+        }
+        self.left = Some(left);
         self.log_artifacts().await;
         Ok(end)
     }
@@ -414,26 +430,6 @@ fn collect(job: &Job, place: &Place) -> Collect {
     }
 }
 
-/// A command as people would type it, short.
-fn shown(command: &Command) -> String {
-    let program = command.programs.first().into_iter().flatten();
-    let words: Vec<&str> = program
-        .chain(&command.arguments)
-        .map(|word| word.rsplit('/').next().unwrap_or(word))
-        .collect();
-    crate::plain::short(&words.join(" "), 80)
-}
-
-/// The sentence about a setup that failed.
-fn setup_failed(shown: &str, why: &str, said: &str) -> String {
-    let said = if said.is_empty() {
-        String::new()
-    } else {
-        format!(": {said}")
-    };
-    format!("setup failed: `{shown}` {why}{said}")
-}
-
 /// Why a command did not do its job, if so: `exited with code 1`.
 fn failure(end: &CommandEnd, limit: Duration) -> Option<String> {
     match end {
@@ -497,24 +493,6 @@ fn shown_program(command: &Command) -> String {
         )
         .collect();
     crate::plain::short(&words.join(" "), 80)
-}
-
-/// The numbers in the candidate's `metrics.json`; what is no finite number is passed over.
-fn metrics(folder: &TrialFolder) -> BTreeMap<String, f64> {
-    let path = folder.path().join("files").join(METRICS);
-    let small = std::fs::metadata(&path).is_ok_and(|data| data.len() <= 64 * 1024);
-    let text = if small {
-        std::fs::read(path).unwrap_or_default()
-    } else {
-        Vec::new()
-    };
-    let object: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(&text).unwrap_or_default();
-    object
-        .into_iter()
-        .filter_map(|(name, value)| Some((crate::plain::short(&name, 64), value.as_f64()?)))
-        .take(MAX_METRICS)
-        .collect()
 }
 
 fn milliseconds(duration: Duration) -> u64 {

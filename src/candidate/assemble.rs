@@ -1,12 +1,12 @@
 //! One candidate, put together: its files, how it starts, what is installed for it, its digest.
 
-use std::io::Read as _;
 use std::path::Path;
 
-use super::dependencies::{Beside, dependencies, extension};
-use super::runtime::{Ecosystem, for_extension};
+use super::dependencies::{Beside, Declared, dependencies, extension};
+use super::first_line::{Asks, FirstLine};
+use super::runtime::{Ecosystem, Runtime, for_extension};
 use super::settings::Settings;
-use super::{Candidate, SourceFile, Start};
+use super::{Candidate, Dependencies, SourceFile, Start, imports, unread};
 use crate::name::{CandidateName, RelativePath};
 use crate::problem::{Problem, Problems};
 use crate::suggest;
@@ -55,11 +55,50 @@ pub(super) fn assemble(
             (files, entry, Beside::Own)
         }
     };
-    let start = start(&settings, entry.as_ref());
+    let first_line = entry.as_ref().map(FirstLine::of);
+    let mut start = start(&settings, entry.as_ref(), first_line.as_ref());
     check_program(shown, &settings, &files)?;
-    let found = dependencies(shown, &start, entry.as_ref(), &files, &beside)?;
+    let asks = first_line.as_ref().map_or(Asks::Other, FirstLine::asks);
+    let declared = dependencies(shown, &start, &asks, entry.as_ref(), &files, &beside)?;
+    if let Some(file) = &entry
+        && by_its_own_line(&start)
+        && (asks == Asks::Uv || asks == Asks::Python && declared.asks_for_python())
+    {
+        // What its line asks for has nothing of what it declares.
+        start = python(file);
+    }
+    let mut notes = unread::notes(
+        shown,
+        &settings.setup,
+        entry.as_ref(),
+        &files,
+        &beside,
+        &declared,
+    )?;
+    let cannot_start = cannot_start(&settings, &start, entry.as_ref(), first_line.as_ref());
+    notes.extend(cannot_start.clone());
+    notes.extend(other_notes(
+        &start,
+        &asks,
+        entry.as_ref(),
+        first_line.as_ref(),
+        &declared,
+    ));
+    let imports = match &declared.dependencies {
+        Dependencies::None if start.python => imports::undeclared(entry.as_ref(), &files),
+        Dependencies::None
+        | Dependencies::PythonFile(_)
+        | Dependencies::PythonInline { .. }
+        | Dependencies::Node { .. } => std::collections::BTreeSet::new(),
+    };
+    let Declared {
+        dependencies,
+        files: more,
+        need,
+        ..
+    } = declared;
     let mut files = files;
-    files.extend(found.files);
+    files.extend(more);
     files.sort();
     files.dedup();
     let digest = digest(shown, &files, &settings.text)?;
@@ -76,7 +115,11 @@ pub(super) fn assemble(
             })
             .collect(),
         start,
-        dependencies: found.dependencies,
+        dependencies,
+        python: need,
+        imports,
+        notes,
+        cannot_start,
         setup: settings.setup,
         env: settings.env,
         pass_env: settings.pass_env,
@@ -164,7 +207,7 @@ fn find_entry(
     )))
 }
 
-fn start(settings: &Settings, entry: Option<&TreeFile>) -> Start {
+fn start(settings: &Settings, entry: Option<&TreeFile>, first_line: Option<&FirstLine>) -> Start {
     if let Some([program, arguments @ ..]) = settings.run.as_deref() {
         return Start {
             programs: vec![vec![program.clone()]],
@@ -174,19 +217,18 @@ fn start(settings: &Settings, entry: Option<&TreeFile>) -> Start {
     }
     let path = entry.map_or("", |file| file.path.as_str());
     match entry.and_then(|file| for_extension(extension(&file.path))) {
-        Some(runtime) if entry.is_some_and(asks_for_sh) => Start {
-            programs: vec![vec!["sh".to_owned()]],
-            entry: vec![path.to_owned()],
-            python: runtime.ecosystem == Ecosystem::Python,
-        },
-        Some(runtime) => {
-            let words = |words: &&[&str]| words.iter().map(ToString::to_string).collect();
+        // The system's plain shell is enough, and starts faster than bash.
+        Some(runtime)
+            if entry.is_some_and(|file| extension(&file.path).eq_ignore_ascii_case("sh"))
+                && first_line.is_some_and(|line| line.asks() == Asks::Sh) =>
+        {
             Start {
-                programs: runtime.programs.iter().map(words).collect(),
+                programs: vec![vec!["sh".to_owned()]],
                 entry: vec![path.to_owned()],
                 python: runtime.ecosystem == Ecosystem::Python,
             }
         }
+        Some(runtime) => by_runtime(runtime, path),
         None => Start {
             programs: vec![vec![format!("./{path}")]],
             entry: Vec::new(),
@@ -195,19 +237,77 @@ fn start(settings: &Settings, entry: Option<&TreeFile>) -> Start {
     }
 }
 
-/// Whether a `.sh` script says that the system's plain shell is enough, which starts faster than bash.
-fn asks_for_sh(file: &TreeFile) -> bool {
-    let mut head = Vec::new();
-    let read = |file: std::fs::File| file.take(64).read_to_end(&mut head);
-    let is_read = std::fs::File::open(&file.from).and_then(read).is_ok();
-    let first = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let first = String::from_utf8_lossy(first);
-    is_read
-        && extension(&file.path).eq_ignore_ascii_case("sh")
-        && matches!(
-            first.trim(),
-            "#!/bin/sh" | "#!/usr/bin/sh" | "#!/usr/bin/env sh"
-        )
+fn by_runtime(runtime: Runtime, path: &str) -> Start {
+    let words = |words: &&[&str]| words.iter().map(ToString::to_string).collect();
+    Start {
+        programs: runtime.programs.iter().map(words).collect(),
+        entry: vec![path.to_owned()],
+        python: runtime.ecosystem == Ecosystem::Python,
+    }
+}
+
+/// The start of an executable without an extension as a Python script.
+fn python(file: &TreeFile) -> Start {
+    let path = file.path.as_str();
+    let runtime = for_extension("py").map(|runtime| by_runtime(runtime, path));
+    runtime.unwrap_or_else(|| Start {
+        programs: Vec::new(),
+        entry: Vec::new(),
+        python: true,
+    })
+}
+
+/// Whether the system starts the entry by its first line.
+fn by_its_own_line(start: &Start) -> bool {
+    start.entry.is_empty()
+        && matches!(&start.programs[..], [words] if matches!(&words[..], [word] if word.starts_with("./")))
+}
+
+/// Why the system will not start an executable, if its first line says so. Its setup may mend it.
+fn cannot_start(
+    settings: &Settings,
+    start: &Start,
+    entry: Option<&TreeFile>,
+    first_line: Option<&FirstLine>,
+) -> Option<String> {
+    let file = entry.filter(|_| by_its_own_line(start) && settings.setup.is_empty())?;
+    let asked = first_line?.with_carriage_return()?;
+    let (path, asked) = (&file.path, crate::plain::short(asked, 80));
+    Some(format!(
+        "`{path}` has the line ends of Windows (CRLF), so its first line asks for `{asked}\\r`, which does not exist: convert it, for example with `sed -i 's/\\r$//' {path}`"
+    ))
+}
+
+/// What only its first line, or the way it starts, tells.
+fn other_notes(
+    start: &Start,
+    asks: &Asks,
+    entry: Option<&TreeFile>,
+    first_line: Option<&FirstLine>,
+    declared: &Declared,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    let path = entry.map_or("its program", |file| file.path.as_str());
+    let shell = entry.is_some_and(|file| matches!(extension(&file.path), "sh" | "bash" | "zsh"));
+    if shell && first_line.is_some_and(FirstLine::is_of_windows) {
+        notes.push(format!(
+            "`{path}` has the line ends of Windows (CRLF), which a shell takes for parts of words: convert it, for example with `sed -i 's/\\r$//' {path}`"
+        ));
+    }
+    if *asks == Asks::UvWithMore {
+        notes.push(format!(
+            "the first line of `{path}` has options for `uv run` that forge does not read"
+        ));
+    }
+    if !start.python && !declared.need.is_none() && !declared.has_environment() {
+        let program = start.programs.first().into_iter().flatten();
+        let words: Vec<&str> = program.chain(&start.entry).map(String::as_str).collect();
+        notes.push(format!(
+            "forge starts `{}`: a Python that this starts is the usual one, whatever is declared",
+            crate::plain::short(&words.join(" "), 60)
+        ));
+    }
+    notes
 }
 
 /// A program of the candidate's own must be there and executable, unless its setup makes it.

@@ -453,7 +453,7 @@ mod tests {
             ("README", "x"),
             ("README.py", "x"),
             ("notes.md", "x"),
-            ("pyproject.toml", "x"),
+            ("pyproject.toml", "[tool.x]"),
             ("package.json", "{}"),
             ("__pycache__/b.pyc", "x"),
             ("node_modules/x/main.js", "x"),
@@ -527,7 +527,7 @@ mod tests {
                 &[("a.py", block), ("requirements.txt", "other")],
                 Dependencies::PythonInline {
                     packages: vec!["rich".to_owned()],
-                    requires_python: None,
+                    listed_in: "its block",
                 },
                 &["a.py"],
             ),

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::pyproject::is_requirement;
+
 /// What is wrong with a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockError {
@@ -12,7 +14,7 @@ pub struct BlockError {
 }
 
 /// The part of the block that forge acts on; the rest is for other tools.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct Block {
     /// The packages, each as a requirement such as `requests>=2`.
     #[serde(default)]
@@ -20,6 +22,9 @@ pub struct Block {
     /// Which Pythons will do, such as `>=3.11`.
     #[serde(rename = "requires-python")]
     pub requires_python: Option<String>,
+    /// Settings of tools; forge says which of them it does not follow.
+    #[serde(default)]
+    pub tool: toml::Table,
 }
 
 /// Returns what a script asks for in its `# /// script` block; nothing without a block.
@@ -69,11 +74,7 @@ pub fn dependencies(script: &str) -> Result<Block, BlockError> {
             message: format!("the `# /// script` block is wrong: {}", error.message()),
         }
     })?;
-    // Each becomes one argument of an installer, where a leading `-` would be an option.
-    let bad = |text: &&String| {
-        text.trim().is_empty() || text.trim().starts_with('-') || text.contains(char::is_control)
-    };
-    if let Some(text) = block.dependencies.iter().find(bad) {
+    if let Some(text) = block.dependencies.iter().find(|it| !is_requirement(it)) {
         return Err(BlockError {
             line: start + 1,
             message: format!("{text:?} is not a requirement such as `requests>=2`"),

@@ -23,12 +23,9 @@ pub struct Runtime {
 
 const PYTHON: &[&[&str]] = &[&["python3", "-u"], &["python", "-u"]];
 const NODE: &[&[&str]] = &[&["node"]];
-const TYPESCRIPT: &[&[&str]] = &[
-    &["bun"],
-    &["deno", "run", "-A"],
-    &["tsx"],
-    &["node", "--experimental-strip-types"],
-];
+/// What makes Node run TypeScript; one that is too old says that it does not know it.
+pub const TYPES: &str = "--experimental-strip-types";
+const TYPESCRIPT: &[&[&str]] = &[&["bun"], &["deno", "run", "-A"], &["tsx"], &["node", TYPES]];
 
 /// The runtime for a file extension, without its dot, in any case.
 #[must_use]

@@ -1,9 +1,12 @@
 //! `forge check`: validates everything, runs nothing.
 
 use clap::ArgMatches;
-use forge::ObjectiveSource;
+use forge::candidate::Candidate;
 use forge::exit::ExitCode as End;
+use forge::name::RunId;
 use forge::quantity::counted;
+use forge::sandbox::local::LocalProvider;
+use forge::{ObjectiveSource, Place};
 
 use super::RunArgs;
 use super::print::Printer;
@@ -25,7 +28,7 @@ pub(super) fn check(args: &RunArgs, matches: &ArgMatches) -> End {
             settings,
             mut builder,
             sources,
-            ..
+            mode,
         }) => {
             let repeat = settings.repeat;
             let repeats: u64 = sources
@@ -36,13 +39,27 @@ pub(super) fn check(args: &RunArgs, matches: &ArgMatches) -> End {
                 })
                 .map(u64::from)
                 .sum();
-            let (candidates, objectives) = match builder.load(sources) {
+            let (mut candidates, objectives) = match builder.load(sources) {
                 Ok(loaded) => loaded,
                 Err(problems) => {
                     printer.note(&problems.to_string());
                     return End::Usage;
                 }
             };
+            if let Place::Local(options) = mode.place {
+                let runtime = match super::runtime(printer) {
+                    Ok(runtime) => runtime,
+                    Err(end) => return end,
+                };
+                let local = LocalProvider::new(options, RunId::generate());
+                for candidate in &mut candidates {
+                    let more = runtime.block_on(local.remarks(candidate));
+                    candidate.notes.extend(more);
+                }
+            }
+            for remark in candidates.iter().flat_map(Candidate::remarks) {
+                printer.out(&format!("note: {remark}\n"));
+            }
             printer.out(&format!(
                 "ok: {}, {}, {}\n",
                 counted(candidates.len(), "candidate", "candidates"),

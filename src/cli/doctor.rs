@@ -29,10 +29,12 @@ pub(super) fn doctor(printer: Printer) -> End {
         "forge {} on {os} {arch}\n\n",
         env!("CARGO_PKG_VERSION")
     ));
-    let source = match forge::settings::project(Path::new("."))
-        .and_then(|project| mode::written_source(&project).map_err(Problems::from))
-    {
-        Ok(source) => source,
+    let project = forge::settings::project(Path::new("."));
+    let (source, candidates) = match project.and_then(|project| {
+        let source = mode::written_source(&project).map_err(Problems::from)?;
+        Ok((source, project.candidates))
+    }) {
+        Ok(both) => both,
         Err(problems) => {
             printer.note(&problems.to_string());
             return End::Usage;
@@ -68,8 +70,22 @@ pub(super) fn doctor(printer: Printer) -> End {
             None => printer.out(&format!("  {name:<8}  not found\n")),
         }
     }
-    printer.out("\nIsolation\n");
     let local = LocalProvider::new(options, RunId::generate());
+    if let Some(python) = runtime.block_on(local.python()) {
+        printer.out(&format!(
+            "  candidates in Python that declare no packages run on {}\n",
+            forge::plain::line(&python)
+        ));
+    }
+    // Those that are wrong are for `check` to tell.
+    let folder = candidates.unwrap_or_else(|| "candidates".into());
+    for mut candidate in forge::candidate::load::load_dir(&folder, &[]).unwrap_or_default() {
+        candidate.notes = runtime.block_on(local.remarks(&candidate));
+        for remark in candidate.remarks() {
+            printer.out(&format!("  note: {remark}\n"));
+        }
+    }
+    printer.out("\nIsolation\n");
     let end = match runtime.block_on(local.describe(None)) {
         Ok(line) => {
             printer.out(&format!("  {line}\n"));

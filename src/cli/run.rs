@@ -309,7 +309,9 @@ async fn go(
             | StopCause::Caller => End::Terminated,
         },
     }
-    let builder = builder
+    let builder = forge::sandbox::local::this_program()
+        .into_iter()
+        .fold(builder, ForgeBuilder::judge)
         .stop_on(causes)
         .demands(demands)
         .subscriber(signals::RemembersFolder(settings.artifacts.clone()))

@@ -25,6 +25,7 @@ pub struct ForgeBuilder {
     pub(super) objectives: PathBuf,
     pub(super) artifacts: PathBuf,
     pub(super) place: Option<Place>,
+    pub(super) judge: Option<PathBuf>,
     pub(super) mode_reason: String,
     pub(super) jobs: Option<usize>,
     pub(super) repeat: Option<u32>,
@@ -54,6 +55,7 @@ impl Default for ForgeBuilder {
             objectives: "objectives".into(),
             artifacts: "artifacts".into(),
             place: None,
+            judge: None,
             mode_reason: "daytona was not asked for".to_owned(),
             jobs: None,
             repeat: None,
@@ -124,6 +126,15 @@ impl ForgeBuilder {
     #[must_use]
     pub fn place(mut self, place: Place) -> Self {
         self.place = Some(place);
+        self
+    }
+
+    /// The program `forge` in which gates and scorers judge where that needs limits; for a provider of the
+    /// caller's own. Default: the one beside the running program, else on `PATH`. On this machine it is
+    /// [`LocalOptions::helper`](crate::sandbox::local::LocalOptions::helper).
+    #[must_use]
+    pub fn judge(mut self, program: impl Into<PathBuf>) -> Self {
+        self.judge = Some(program.into());
         self
     }
 

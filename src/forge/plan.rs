@@ -13,13 +13,14 @@ use crate::event::{PlannedCandidate, PlannedObjective, RunPlan};
 use crate::name::RunId;
 use crate::objective::{Limits, Objective};
 use crate::problem::{Problem, Problems};
-use crate::redact::Redactor;
+use crate::redact::{MIN_PART_BYTES, Redactor};
 use crate::run::Run;
 use crate::sandbox::Network;
 use crate::sandbox::Provider;
 use crate::sandbox::local::LocalProvider;
 use crate::score::quality::Quality;
 use crate::secret::Secret;
+use crate::trial::Judging;
 
 impl ForgeBuilder {
     pub(super) async fn plan(
@@ -27,7 +28,7 @@ impl ForgeBuilder {
         run: RunId,
         sources: Vec<ObjectiveSource>,
     ) -> Result<Run, ForgeError> {
-        let (candidates, objectives) = self.load(sources)?;
+        let (mut candidates, objectives) = self.load(sources)?;
         let environments = self.environments(&candidates)?;
         let place = match self.place.take() {
             Some(place) => place,
@@ -35,6 +36,20 @@ impl ForgeBuilder {
                 Place::Local(crate::settings::local_options(&crate::settings::variables()).await)
             }
         };
+        let variables = crate::settings::variables;
+        let (program, scratch) = match &place {
+            Place::Local(options) => (options.helper.clone(), options.base.clone()),
+            Place::Own(_) => {
+                let here = crate::settings::local_options_without_helper(&variables());
+                let program = match self.judge.take() {
+                    Some(program) => Some(program),
+                    None => crate::sandbox::local::find_helper(&here.path).await,
+                };
+                (program, here.base)
+            }
+        };
+        let judging = Judging::new(program, scratch);
+        judging.can_judge(&objectives)?;
         let (provider, isolation): (Arc<dyn Provider>, String) = match place {
             Place::Local(options) => {
                 sweep_dead(options.base.clone()).await;
@@ -46,6 +61,11 @@ impl ForgeBuilder {
                 networks.dedup();
                 let common = networks.pop().filter(|_| networks.is_empty());
                 let isolation = local.describe(common.as_ref()).await?;
+                let remarks = candidates.iter().map(|it| local.remarks(it));
+                let remarks = futures::future::join_all(remarks).await;
+                for (candidate, more) in candidates.iter_mut().zip(remarks) {
+                    candidate.notes.extend(more);
+                }
                 (Arc::new(local), isolation)
             }
             Place::Own(provider) => (provider, String::new()),
@@ -76,14 +96,12 @@ impl ForgeBuilder {
             settings: self.settings.clone(),
             host: host(),
         };
-        let passed = candidates.iter().flat_map(|it| &it.pass_env);
-        let passed = passed.filter_map(|it| self.host_env.get(&it.host_name));
-        let secrets: Vec<Secret> = self
-            .secrets
-            .iter()
-            .cloned()
-            .chain(passed.map(|it| Secret::new(it.clone())))
-            .collect();
+        let mut secrets = std::mem::take(&mut self.secrets);
+        for candidate in &candidates {
+            secrets.extend(self.passed_secrets(candidate));
+        }
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.extend(candidates.iter().flat_map(Candidate::remarks));
         // Without a caller who stops it, the channel must stay open and silent.
         let stop = self.stop.take().unwrap_or_else(|| mpsc::channel(1).1);
         Ok(Run {
@@ -96,14 +114,34 @@ impl ForgeBuilder {
             provider,
             artifacts: self.artifacts,
             deadline: self.deadline,
+            judging,
             keep: self.keep,
             redactor: Arc::new(Redactor::new(secrets)),
             installer_env: self.installer_env,
             labels: BTreeMap::new(),
             subscribers: self.subscribers,
             stop,
-            warnings: self.warnings,
+            warnings,
         })
+    }
+
+    /// The values that are passed on to a candidate, but for those that would be met by chance: `1`, `true`.
+    fn passed_secrets(&mut self, candidate: &Candidate) -> Vec<Secret> {
+        let mut secrets = Vec::new();
+        for passed in &candidate.pass_env {
+            match self.host_env.get(&passed.host_name) {
+                Some(value) if value.len() >= MIN_PART_BYTES => {
+                    secrets.push(Secret::new(value.clone()));
+                }
+                Some(value) if !value.trim().is_empty() => self.warnings.push(format!(
+                    "`{}`, which is passed on to {}, is not redacted: its value has less than {MIN_PART_BYTES} \
+                     characters",
+                    passed.host_name, candidate.name
+                )),
+                Some(_) | None => {}
+            }
+        }
+        secrets
     }
 
     /// What candidates may reach while they do an objective.

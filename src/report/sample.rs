@@ -183,6 +183,7 @@ pub(crate) fn full(trial: TrialId) -> TrialRecord {
         bytes: 2048,
         sha256: "ab".repeat(32),
         partial: true,
+        redacted: true,
     };
     let stream = |name: &str| StreamRecord {
         file: format!("{name}.log"),
@@ -208,6 +209,7 @@ pub(crate) fn full(trial: TrialId) -> TrialRecord {
             path: "link".to_owned(),
             reason: "is a symbolic link".to_owned(),
         }],
+        warnings: vec!["metrics.json: `loss` is no finite number and is left out".to_owned()],
         metrics: [("tokens".to_owned(), 1234.0), ("cost_usd".to_owned(), 0.02)].into(),
         usage: Usage {
             peak_memory_bytes: Some(1 << 20),

@@ -50,6 +50,7 @@ mod processes;
 mod program;
 mod protocol;
 mod python;
+mod remarks;
 mod remove;
 mod run;
 mod rungs;
@@ -60,6 +61,7 @@ mod visible;
 
 use folder::LocalSandbox;
 use helper::Helper;
+pub use place::Scratch;
 use place::{Hold, Place, Taken};
 use protocol::{Limits, Rung};
 use rungs::Chosen;
@@ -185,6 +187,7 @@ struct Shared {
     helper: Option<Helper>,
     programs: program::Programs,
     pythons: python::Pythons,
+    interpreters: python::Interpreters,
     orphans: run::Orphans,
     network_env: BTreeMap<String, String>,
     isolation: Isolation,
@@ -208,6 +211,7 @@ impl LocalProvider {
             shared: Arc::new(Shared {
                 helper: options.helper.map(|program| Helper::new(program, folder)),
                 pythons: python::Pythons::new(options.cache, options.interpreter_env.clone()),
+                interpreters: python::Interpreters::default(),
                 programs: program::Programs::new(
                     &options.path,
                     options.interpreter_env,

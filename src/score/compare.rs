@@ -1,11 +1,13 @@
 //! Texts compared line by line: for `equals` and `golden`.
 //!
 //! Promises: same texts, same verdict, in bounded time: what takes long is cut by counts of lines, never by
-//! the clock. Blank space at the end of a text never counts; for `golden`, nor does that at the end of a line.
+//! the clock. A line ends in LF or in CRLF, which is no difference. Blank space at the end of a text never
+//! counts; for `golden`, nor does that at the end of a line.
 
 use std::collections::HashMap;
 
 use super::Points;
+use super::evidence::without_mark;
 use super::gate::quoted;
 use super::quality::share;
 use crate::quantity::counted;
@@ -15,9 +17,8 @@ const MAX_LINES_IN_ORDER: usize = 20_000;
 
 /// Whether a text is the expected one, and where they first differ.
 pub(super) fn equals(text: &str, expected: &str) -> (Points, String) {
-    let (text, expected) = (text.trim_end(), expected.trim_end());
-    let mut ours = text.split('\n');
-    let mut theirs = expected.split('\n');
+    let mut ours = lines(text);
+    let mut theirs = lines(expected);
     let mut line = 0;
     let explanation = loop {
         line += 1;
@@ -32,6 +33,12 @@ pub(super) fn equals(text: &str, expected: &str) -> (Points, String) {
         }
     };
     (Points::ZERO, explanation)
+}
+
+/// The lines of a text, at least one, whether they end in LF or in CRLF; without the blank space at its end.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let lines = without_mark(text).trim_end().split('\n');
+    lines.map(|line| line.strip_suffix('\r').unwrap_or(line))
 }
 
 /// How two lines differ, from the first character on in which they do.
@@ -51,9 +58,9 @@ fn difference(ours: &str, theirs: &str) -> String {
 
 /// How much of the expected text is there, and how much besides: twice the lines in common, of all lines.
 pub(super) fn golden(text: &str, expected: &str) -> (Points, String) {
-    let lines = |text| str::lines(str::trim_end(text)).map(str::trim_end).collect();
-    let ours: Vec<&str> = lines(text);
-    let theirs: Vec<&str> = lines(expected);
+    let lines = |text| str::lines(str::trim_end(without_mark(text)));
+    let ours: Vec<&str> = lines(text).map(str::trim_end).collect();
+    let theirs: Vec<&str> = lines(expected).map(str::trim_end).collect();
     if ours == theirs {
         return (Points::FULL, "equal to the expected file".to_owned());
     }
@@ -134,10 +141,12 @@ mod tests {
                 0,
                 "line 4 is one too many: \"four\"",
             ),
+            ("one\r\ntwo x\r\nthree\r\n", 1000, "equal"),
+            ("\u{feff}one\ntwo x\nthree", 1000, "equal"),
             (
-                "one\r\ntwo x\nthree",
+                "one\r\ntwo x \r\nthree",
                 0,
-                "line 1 differs in the blank space at its end",
+                "line 2 differs in the blank space at its end",
             ),
             (
                 "",

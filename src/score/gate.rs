@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::artifact::{self, Unfit};
-use super::{Evidence, GateResult};
+use super::{Evidence, GateResult, pattern};
 use crate::plain;
 use crate::quantity::counted;
 
@@ -20,15 +21,54 @@ pub(super) const SHOWN: usize = 80;
 const LISTED: usize = 3;
 
 /// A JSON Schema, compiled.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
 pub struct Schema {
-    /// As the objective names it.
-    pub name: String,
-    /// The compiled schema.
-    pub validator: Arc<jsonschema::Validator>,
+    written: Written,
+    validator: Arc<jsonschema::Validator>,
+}
+
+/// A JSON Schema as the objective has it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Written {
+    name: String,
+    schema: Arc<Value>,
+}
+
+impl TryFrom<Written> for Schema {
+    type Error = jsonschema::ValidationError<'static>;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        let validator = Arc::new(jsonschema::validator_for(&written.schema)?);
+        Ok(Self { written, validator })
+    }
+}
+
+impl From<Schema> for Written {
+    fn from(schema: Schema) -> Self {
+        schema.written
+    }
 }
 
 impl Schema {
+    /// Compiles a schema; `name` is what the objective calls it.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn compile(
+        name: String,
+        schema: Value,
+    ) -> Result<Self, jsonschema::ValidationError<'static>> {
+        let schema = Arc::new(schema);
+        Self::try_from(Written { name, schema })
+    }
+
+    /// As the objective names it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.written.name
+    }
+
     /// Whether a value is valid; and the number of errors with the first of them, or that there are none.
     pub(super) fn judge(&self, value: &Value) -> (bool, String) {
         let mut errors = self.validator.iter_errors(value);
@@ -53,7 +93,7 @@ impl Schema {
 }
 
 /// A deterministic check of a finished trial.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Gate {
     /// The candidate exited by itself, with this code.
     ExitCode(i32),
@@ -65,8 +105,8 @@ pub enum Gate {
     Contains(String),
     /// The artifact's text does not have this in it.
     NotContains(String),
-    /// The artifact's text matches somewhere. `^` and `$` match at line ends.
-    Regex(Regex),
+    /// The artifact's text matches somewhere; see [`pattern`].
+    Regex(#[serde(with = "pattern")] Regex),
     /// The artifact is JSON and valid.
     JsonSchema(Schema),
 }
@@ -83,7 +123,7 @@ impl Gate {
             Self::NotContains(text) => format!("not_contains {}", quoted(text)),
             Self::Regex(pattern) => format!("regex {}", slashed(pattern)),
             Self::JsonSchema(schema) => {
-                format!("json_schema {}", plain::short(&schema.name, SHOWN))
+                format!("json_schema {}", plain::short(schema.name(), SHOWN))
             }
         }
     }
@@ -94,7 +134,9 @@ impl Gate {
         let (passed, explanation) = match self.judge(evidence) {
             Ok(judgement) => judgement,
             Err(unfit @ Unfit::Missing) => (self.holds_without_artifact(), unfit.to_string()),
-            Err(unfit @ (Unfit::Unreadable(_) | Unfit::NotJson(_))) => (false, unfit.to_string()),
+            Err(unfit @ (Unfit::Unreadable(_) | Unfit::NotJson(_) | Unfit::NotText(_))) => {
+                (false, unfit.to_string())
+            }
         };
         GateResult {
             gate: self.name(),
@@ -119,12 +161,12 @@ impl Gate {
             }
             Self::Contains(wanted) => {
                 let text = artifact::text(evidence)?;
-                let at = text.find(wanted.as_str());
+                let at = find(&text, wanted);
                 (at.is_some(), found("found", "not found", at, &text))
             }
             Self::NotContains(unwanted) => {
                 let text = artifact::text(evidence)?;
-                let at = text.find(unwanted.as_str());
+                let at = find(&text, unwanted);
                 (at.is_none(), found("found", "not found", at, &text))
             }
             Self::Regex(pattern) => {
@@ -139,6 +181,18 @@ impl Gate {
         })
     }
 
+    /// Whether it takes time and memory in proportion to the artifact, whatever that is.
+    pub(super) const fn is_plain(&self) -> bool {
+        match self {
+            Self::ExitCode(_)
+            | Self::MinBytes(_)
+            | Self::MaxBytes(_)
+            | Self::Contains(_)
+            | Self::NotContains(_) => true,
+            Self::Regex(_) | Self::JsonSchema(_) => false,
+        }
+    }
+
     fn holds_without_artifact(&self) -> bool {
         match self {
             Self::MinBytes(least) => *least == 0,
@@ -146,6 +200,15 @@ impl Gate {
             Self::ExitCode(_) | Self::Contains(_) | Self::Regex(_) | Self::JsonSchema(_) => false,
         }
     }
+}
+
+/// Where a text begins in another. A line end in it is found as LF and as CRLF.
+pub(super) fn find(text: &str, wanted: &str) -> Option<usize> {
+    let with_crlf = || {
+        let is_needed = wanted.contains('\n') && text.contains('\r');
+        is_needed.then(|| text.find(&wanted.replace("\r\n", "\n").replace('\n', "\r\n")))?
+    };
+    text.find(wanted).or_else(with_crlf)
 }
 
 fn has_bytes(size: u64) -> String {
@@ -179,8 +242,7 @@ mod tests {
     use super::*;
 
     fn regex(pattern: &str) -> Gate {
-        let pattern = regex::RegexBuilder::new(pattern).multi_line(true).build();
-        Gate::Regex(pattern.unwrap())
+        Gate::Regex(pattern::compile(pattern).unwrap())
     }
 
     fn schema() -> Gate {
@@ -188,10 +250,7 @@ mod tests {
             "type": "array",
             "items": {"type": "object", "required": ["url"], "properties": {"url": {"type": "string"}}},
         });
-        Gate::JsonSchema(Schema {
-            name: "schemas/events.json".to_owned(),
-            validator: Arc::new(jsonschema::validator_for(&schema).unwrap()),
-        })
+        Gate::JsonSchema(Schema::compile("schemas/events.json".to_owned(), schema).unwrap())
     }
 
     fn contains(text: &str) -> Gate {

@@ -10,23 +10,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::artifact::{self, Unfit};
 use super::compare::{equals, golden};
-use super::gate::{SHOWN, Schema, quoted, slashed};
-use super::{Evidence, Points, Scorer, Verdict};
+use super::gate::{SHOWN, Schema, find, quoted, slashed};
+use super::{Evidence, Points, Scorer, Verdict, pattern};
 use crate::name::RelativePath;
 use crate::plain;
 use crate::quantity::counted;
 
 pub use super::grader::{GraderEnd, grader_verdict};
+pub use super::path::Path;
 
 /// The most missing texts that an explanation lists.
 const LISTED: usize = 3;
 
 /// The bounds of a count. At least one of them is set; `at_least` is not above `at_most`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Range {
     /// Fewer than this costs points in proportion.
     pub at_least: Option<u64>,
@@ -78,7 +80,7 @@ pub(super) fn share(part: u64, whole: u64) -> Points {
 }
 
 /// What `length` counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LengthUnit {
     /// Bytes of the file.
     Bytes,
@@ -113,7 +115,7 @@ impl LengthUnit {
 }
 
 /// What the nodes that a JSON path selects are held against.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum JsonExpectation {
     /// Their number.
     Count(Range),
@@ -132,19 +134,19 @@ pub struct Grader {
     pub limit: Duration,
 }
 
-/// A quality scorer of an objective.
-#[derive(Clone)]
+/// A quality scorer of an objective. Those that need more than the evidence cannot be serialised.
+#[derive(Clone, Serialize, Deserialize)]
 pub enum Quality {
     /// The share of these texts that the artifact contains.
     Contains(Vec<String>),
-    /// How often the pattern matches. `^` and `$` match at line ends.
-    Regex(Regex, Range),
+    /// How often the pattern matches; see [`pattern`].
+    Regex(#[serde(with = "pattern")] Regex, Range),
     /// How long the artifact is.
     Length(LengthUnit, Range),
     /// Whether the artifact is JSON and valid.
     JsonSchema(Schema),
     /// What a JSON path (RFC 9535) selects in the artifact.
-    JsonPath(serde_json_path::JsonPath, JsonExpectation),
+    JsonPath(Path, JsonExpectation),
     /// Whether the artifact is this text, but for blank space at its end.
     Equals(String),
     /// How much of the artifact is this expected file, by lines.
@@ -155,8 +157,10 @@ pub enum Quality {
         expected: Arc<str>,
     },
     /// A program, run elsewhere; see [`crate::trial`].
+    #[serde(skip)]
     Command(Grader),
     /// The caller's own.
+    #[serde(skip)]
     Own(Arc<dyn Scorer>),
 }
 
@@ -169,7 +173,7 @@ impl Quality {
             Self::Regex(pattern, range) => format!("regex {} {range}", slashed(pattern)),
             Self::Length(unit, range) => format!("length in {} {range}", unit.as_str()),
             Self::JsonSchema(schema) => {
-                format!("json_schema {}", plain::short(&schema.name, SHOWN))
+                format!("json_schema {}", plain::short(schema.name(), SHOWN))
             }
             Self::JsonPath(path, expectation) => {
                 let path = plain::short(&path.to_string(), SHOWN);
@@ -186,6 +190,19 @@ impl Quality {
                 format!("command {}", plain::short(&grader.argv.join(" "), SHOWN))
             }
             Self::Own(scorer) => plain::short(&scorer.name(), SHOWN),
+        }
+    }
+
+    /// Whether it takes time and memory in proportion to the artifact, whatever that is.
+    pub(super) const fn is_plain(&self) -> bool {
+        match self {
+            Self::Contains(_) | Self::Length(..) | Self::Equals(_) => true,
+            Self::Regex(..)
+            | Self::JsonSchema(_)
+            | Self::JsonPath(..)
+            | Self::Golden { .. }
+            | Self::Command(_)
+            | Self::Own(_) => false,
         }
     }
 
@@ -208,7 +225,7 @@ impl Quality {
                 (Points::yes(valid), explanation)
             }),
             Self::JsonPath(path, expectation) => {
-                json().map(|value| selected(&path.query(&value).all(), expectation))
+                json().map(|value| selected(&path.query(&value), expectation))
             }
             Self::Equals(expected) => text().map(|text| equals(&text, expected)),
             Self::Golden { expected, .. } => text().map(|text| golden(&text, expected)),
@@ -217,7 +234,7 @@ impl Quality {
         };
         Some(match judged {
             Ok((points, explanation)) => Verdict::scored(points, explanation),
-            Err(unfit @ (Unfit::Missing | Unfit::NotJson(_))) => {
+            Err(unfit @ (Unfit::Missing | Unfit::NotJson(_) | Unfit::NotText(_))) => {
                 Verdict::scored(Points::ZERO, unfit.to_string())
             }
             Err(unfit @ Unfit::Unreadable(_)) => Verdict::unscored(unfit.to_string()),
@@ -273,7 +290,7 @@ fn length(unit: LengthUnit, evidence: &Evidence) -> Result<u64, Unfit> {
 fn contains(text: &str, wanted: &[String]) -> (Points, String) {
     let missing: Vec<&String> = wanted
         .iter()
-        .filter(|wanted| !text.contains(wanted.as_str()))
+        .filter(|wanted| find(text, wanted).is_none())
         .collect();
     let (there, total) = (wanted.len() - missing.len(), wanted.len());
     let texts = counted(total, "text", "texts");
@@ -336,8 +353,7 @@ mod tests {
     }
 
     fn regex(pattern: &str, range: Range) -> Quality {
-        let pattern = regex::RegexBuilder::new(pattern).multi_line(true).build();
-        Quality::Regex(pattern.unwrap(), range)
+        Quality::Regex(pattern::compile(pattern).unwrap(), range)
     }
 
     fn texts(texts: &[&str]) -> Quality {
@@ -345,7 +361,7 @@ mod tests {
     }
 
     fn path(path: &str, expectation: JsonExpectation) -> Quality {
-        Quality::JsonPath(serde_json_path::JsonPath::parse(path).unwrap(), expectation)
+        Quality::JsonPath(Path::parse(path).unwrap(), expectation)
     }
 
     fn is(value: Value) -> JsonExpectation {
@@ -354,10 +370,7 @@ mod tests {
 
     fn schema() -> Quality {
         let schema = json!({"type": "array", "items": {"type": "integer"}});
-        Quality::JsonSchema(Schema {
-            name: "numbers.json".to_owned(),
-            validator: Arc::new(jsonschema::validator_for(&schema).unwrap()),
-        })
+        Quality::JsonSchema(Schema::compile("numbers.json".to_owned(), schema).unwrap())
     }
 
     fn expected(text: &str) -> Quality {

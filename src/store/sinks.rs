@@ -1,7 +1,7 @@
 //! Sinks: what a trial prints and leaves, on its way into its folder.
 //!
-//! Promises: capped and redacted as it comes, in constant memory; a file that does not arrive whole leaves
-//! nothing behind; the first failure of the disk is told, and nothing is written after it.
+//! Promises: capped and redacted as it comes, in constant memory; what is to be judged is kept as it is, in a
+//! private folder, and only where there are secrets; a file that does not arrive whole leaves nothing behind; the first failure of the disk is told, and nothing is written after it.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::TrialFolder;
+use super::{Left, TrialFolder};
 use crate::candidate::hex;
 use crate::event::{ArtifactRecord, StreamRecord};
 use crate::name::RelativePath;
 use crate::quantity::ByteCount;
 use crate::redact::{RedactStream, Redactor};
+use crate::sandbox::local::Scratch;
 use crate::sandbox::{Area, ArtifactSink, OutputSink, Stream};
 
 /// One output stream on its way to a file.
@@ -177,6 +178,10 @@ struct Arriving {
     path: String,
     file: File,
     aside: PathBuf,
+    /// What the candidate called it.
+    name: RelativePath,
+    /// The file with all of it, where there are secrets.
+    whole: Option<(PathBuf, File)>,
     hasher: Sha256,
     bytes: u64,
     redact: RedactStream,
@@ -192,6 +197,10 @@ pub struct ArtifactFiles {
     /// Whether the candidate was stopped before it could finish.
     partial: bool,
     arriving: Option<Arriving>,
+    /// Where the private folder is made, if need be.
+    base: PathBuf,
+    /// What arrived, as it was. Its private folder is there when a file is.
+    left: Left,
     /// The artifact, when it came home.
     pub artifact: Option<ArtifactRecord>,
     /// The others.
@@ -199,15 +208,23 @@ pub struct ArtifactFiles {
 }
 
 impl ArtifactFiles {
-    /// Where a trial's files go.
+    /// Where a trial's files go. `base` is for the private folder.
     #[must_use]
     pub fn new(
         folder: &TrialFolder,
         output: &RelativePath,
         redactor: &Arc<Redactor>,
         partial: bool,
+        base: &Path,
     ) -> Self {
         Self {
+            base: base.to_owned(),
+            left: Left {
+                artifact: None,
+                folder: folder.path.join("files"),
+                files: Vec::new(),
+                private: None,
+            },
             folder: folder.path.clone(),
             output: output.clone(),
             redactor: Arc::clone(redactor),
@@ -216,6 +233,37 @@ impl ArtifactFiles {
             artifact: None,
             files: Vec::new(),
         }
+    }
+
+    /// All that arrived whole, as it was.
+    #[must_use]
+    pub fn into_left(mut self) -> Left {
+        let nothing = Left {
+            artifact: None,
+            folder: PathBuf::new(),
+            files: Vec::new(),
+            private: None,
+        };
+        std::mem::replace(&mut self.left, nothing)
+    }
+
+    /// Begins the file that is not redacted.
+    fn whole(&mut self, area: Area, name: &RelativePath) -> io::Result<(PathBuf, File)> {
+        let private = match self.left.private.take() {
+            Some(private) => private,
+            None => Scratch::create(&self.base)?,
+        };
+        self.left.folder = private.path().join("files");
+        let path = match area {
+            Area::Work => private.path().join(self.output.as_str()),
+            Area::Artifacts | Area::Forge => self.left.folder.join(name.as_str()),
+        };
+        self.left.private = Some(private);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let file = File::create(&path)?;
+        Ok((path, file))
     }
 
     /// A path that no file of the trial has yet: two names may be the same without their secrets.
@@ -245,12 +293,17 @@ impl Drop for ArtifactFiles {
 }
 
 impl ArtifactSink for ArtifactFiles {
-    fn begin(&mut self, area: Area, path: &RelativePath, _bytes: u64) -> io::Result<()> {
+    fn begin(&mut self, area: Area, name: &RelativePath, _bytes: u64) -> io::Result<()> {
         self.discard();
+        let whole = if self.redactor.is_empty() {
+            None
+        } else {
+            Some(self.whole(area, name)?)
+        };
         let path = match area {
             Area::Work => self.output.to_string(),
             Area::Artifacts | Area::Forge => {
-                self.free(&self.redactor.text(&format!("files/{path}")))
+                self.free(&self.redactor.text(&format!("files/{name}")))
             }
         };
         // Most trials leave nothing below their folder, which is there.
@@ -265,6 +318,8 @@ impl ArtifactSink for ArtifactFiles {
             path,
             file: File::create(&aside)?,
             aside,
+            name: name.clone(),
+            whole,
             hasher: Sha256::new(),
             bytes: 0,
             redact: self.redactor.stream(),
@@ -280,16 +335,28 @@ impl ArtifactSink for ArtifactFiles {
     fn end(&mut self) -> io::Result<()> {
         let mut arriving = self.arriving.take().ok_or(io::ErrorKind::InvalidInput)?;
         arriving.take(None)?;
-        fs::rename(&arriving.aside, self.folder.join(&arriving.path))?;
+        let home = self.folder.join(&arriving.path);
+        fs::rename(&arriving.aside, &home)?;
+        let left = match arriving.whole {
+            Some((path, _)) => path,
+            None => home,
+        };
         let record = ArtifactRecord {
             path: arriving.path,
             bytes: arriving.bytes,
             sha256: hex(&arriving.hasher.finalize()),
             partial: self.partial,
+            redacted: arriving.redact.has_replaced(),
         };
         match arriving.area {
-            Area::Work => self.artifact = Some(record),
-            Area::Artifacts | Area::Forge => self.files.push(record),
+            Area::Work => {
+                self.left.artifact = Some(left);
+                self.artifact = Some(record);
+            }
+            Area::Artifacts | Area::Forge => {
+                self.left.files.push((arriving.name, left));
+                self.files.push(record);
+            }
         }
         Ok(())
     }
@@ -300,6 +367,9 @@ impl Arriving {
     fn take(&mut self, bytes: Option<&[u8]>) -> io::Result<()> {
         let (file, hasher, count) = (&mut self.file, &mut self.hasher, &mut self.bytes);
         let mut failed = None;
+        if let (Some((_, whole)), Some(bytes)) = (&mut self.whole, bytes) {
+            whole.write_all(bytes)?;
+        }
         let mut store = |clean: &[u8]| {
             write_once(file, &mut failed, clean);
             hasher.update(clean);

@@ -43,6 +43,8 @@ struct TrialFile {
     artifact: Option<NamedFile>,
     files: Vec<NamedFile>,
     skipped: Vec<Skipped>,
+    #[serde(default)]
+    warnings: Vec<String>,
     isolation: String,
 }
 
@@ -64,6 +66,8 @@ struct NamedFile {
     bytes: u64,
     sha256: String,
     partial: bool,
+    #[serde(default)]
+    redacted: bool,
 }
 
 impl From<&ArtifactRecord> for NamedFile {
@@ -73,6 +77,7 @@ impl From<&ArtifactRecord> for NamedFile {
             bytes: record.bytes,
             sha256: record.sha256.clone(),
             partial: record.partial,
+            redacted: record.redacted,
         }
     }
 }
@@ -84,6 +89,7 @@ impl From<NamedFile> for ArtifactRecord {
             bytes: file.bytes,
             sha256: file.sha256,
             partial: file.partial,
+            redacted: file.redacted,
         }
     }
 }
@@ -138,6 +144,7 @@ pub fn render(
         artifact: record.artifact.as_ref().map(NamedFile::from),
         files: record.files.iter().map(NamedFile::from).collect(),
         skipped: record.skipped.clone(),
+        warnings: record.warnings.clone(),
         isolation: record.isolation.clone(),
     }
 }
@@ -172,6 +179,7 @@ pub fn record(value: &serde_json::Value) -> Result<TrialRecord, String> {
         artifact: file.artifact.map(ArtifactRecord::from),
         files: file.files.into_iter().map(ArtifactRecord::from).collect(),
         skipped: file.skipped,
+        warnings: file.warnings,
         metrics: file.metrics,
         usage: file.usage,
         score: file.scores.map(|scores| TrialScore {

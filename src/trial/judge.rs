@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::judging::{checks, is_built_in};
 use super::{MARGIN, PROMPT_FILE, World, prompt_file};
-use crate::event::{ArtifactRecord, TrialEnd, TrialRecord};
+use crate::event::{TrialEnd, TrialRecord};
 use crate::name::{RelativePath, TrialId};
 use crate::objective::Objective;
 use crate::quantity::ByteCount;
@@ -15,15 +16,12 @@ use crate::sandbox::{
     Area, Command, CommandEnd, Content, Layout, OutputSink, Remedy, SandboxError, SandboxSpec,
     Stream, Trust, Upload,
 };
-use crate::score::gate::Gate;
 use crate::score::quality::{Grader, GraderEnd, Quality, grader_verdict};
-use crate::score::{Evidence, GateResult, ScorerResult, SpeedScale, Verdict, combine};
-use crate::store::TrialFolder;
+use crate::score::{Evidence, GateResult, Judgement, ScorerResult, SpeedScale, Verdict, combine};
+use crate::store::{Left, TrialFolder};
 
 /// How much of each of a grader's streams is read.
 const GRADER_OUTPUT: ByteCount = ByteCount::mib(1);
-/// The longest artifact, in bytes, that is judged on the runtime's own threads, where that is quick.
-const QUICK: u64 = 16 << 10;
 /// How often a sandbox for graders is asked for when the provider fails, and when its pool is full.
 const MAX_FAILURES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -41,21 +39,27 @@ pub struct Case<'a> {
 ///
 /// A trial that says nothing about the candidate gets none.
 ///
+/// # Errors
+/// When this machine cannot judge: that is no verdict on anybody.
+///
 /// # Cancel safety
 /// Safe: the graders' sandbox is a lease like any other.
-pub async fn judge(case: &Case<'_>, world: &World, folder: &TrialFolder, record: &mut TrialRecord) {
+pub async fn judge(
+    case: &Case<'_>,
+    world: &World,
+    folder: &TrialFolder,
+    left: &Left,
+    record: &mut TrialRecord,
+) -> Result<(), SandboxError> {
     if !record.end.is_verdict() {
-        return;
+        return Ok(());
     }
-    let evidence = Arc::new(evidence(case, folder, record));
-    let (gates, mut verdicts) = if is_quick(case.objective, record) {
-        (check_gates(case.objective, &evidence), Vec::new())
-    } else {
-        builtin(case, &evidence).await
-    };
+    let evidence = Arc::new(evidence(case, folder, left, record));
+    let (gates, mut verdicts) = builtin(case, world, &evidence).await?;
     let qualified = gates.iter().all(|gate| gate.passed);
     if qualified {
-        grade(case, world, folder, record, &mut verdicts).await;
+        own(case, &evidence, &mut verdicts).await;
+        grade(case, world, left, record, &mut verdicts).await;
     }
     let scorers = case
         .objective
@@ -101,9 +105,10 @@ pub async fn judge(case: &Case<'_>, world: &World, folder: &TrialFolder, record:
         scorers,
         scale.points(took),
     ));
+    Ok(())
 }
 
-fn evidence(case: &Case<'_>, folder: &TrialFolder, record: &TrialRecord) -> Evidence {
+fn evidence(case: &Case<'_>, folder: &TrialFolder, left: &Left, record: &TrialRecord) -> Evidence {
     let at = |file: &str| folder.path().join(file);
     Evidence {
         candidate: record.trial.candidate.clone(),
@@ -112,8 +117,8 @@ fn evidence(case: &Case<'_>, folder: &TrialFolder, record: &TrialRecord) -> Evid
         exit_code: record.end.exit_code(),
         ended: ended(&record.end),
         run_time: Duration::from_secs_f64(record.runtime_s.unwrap_or(0.0).max(0.0)),
-        artifact: record.artifact.as_ref().map(|artifact| at(&artifact.path)),
-        files: at("files"),
+        artifact: left.artifact.clone(),
+        files: left.folder.clone(),
         stdout: at("stdout.log"),
         stderr: at("stderr.log"),
         metrics: record.metrics.clone(),
@@ -126,68 +131,45 @@ fn ended(end: &TrialEnd) -> String {
         .map_or_else(|| "exited with code 0".to_owned(), |(_, text)| text)
 }
 
-/// Whether judging is nothing but a look at a short text: another thread would cost more than that.
-fn is_quick(objective: &Objective, record: &TrialRecord) -> bool {
-    let is_short = |artifact: &ArtifactRecord| artifact.bytes <= QUICK;
-    let is_quick = |gate: &Gate| match gate {
-        Gate::ExitCode(_)
-        | Gate::MinBytes(_)
-        | Gate::MaxBytes(_)
-        | Gate::Contains(_)
-        | Gate::NotContains(_)
-        | Gate::Regex(_) => true,
-        // Its patterns may backtrack.
-        Gate::JsonSchema(_) => false,
-    };
-    objective.scoring.quality.is_empty()
-        && objective.gates.iter().all(is_quick)
-        && record.artifact.as_ref().is_none_or(is_short)
-}
-
-fn check_gates(objective: &Objective, evidence: &Evidence) -> Vec<GateResult> {
-    let gates = objective.gates.iter();
-    gates.map(|gate| gate.check(evidence)).collect()
-}
-
-/// Runs the gates and everything that needs no sandbox, off the runtime's threads. A panic in a scorer of
-/// the caller's own is an unscored part, nothing more.
+/// Runs the gates, and the built-in scorers when all of them hold: a verdict for each scorer that has one.
 async fn builtin(
     case: &Case<'_>,
+    world: &World,
     evidence: &Arc<Evidence>,
-) -> (Vec<GateResult>, Vec<Option<Verdict>>) {
-    let (objective, shared) = (Arc::clone(case.objective), Arc::clone(evidence));
-    let work = tokio::task::spawn_blocking(move || {
-        let gates = check_gates(&objective, &shared);
-        let qualified = gates.iter().all(|gate| gate.passed);
-        let score = |quality: &Quality| {
-            let judge = std::panic::AssertUnwindSafe(|| quality.score(&shared));
-            std::panic::catch_unwind(judge)
-                .unwrap_or_else(|_| Some(Verdict::unscored("the scorer panicked")))
+) -> Result<(Vec<GateResult>, Vec<Option<Verdict>>), SandboxError> {
+    let judged = world.judging.judge(evidence, checks(case.objective)).await;
+    let judged = judged.map_err(|error| SandboxError::machine("judge an artifact", error))?;
+    let (mut gates, mut said) = (Vec::new(), Vec::new());
+    for judgement in judged {
+        match judgement {
+            Judgement::Gate(gate) => gates.push(gate),
+            Judgement::Scorer(verdict) => said.push(verdict),
+        }
+    }
+    let mut said = said.into_iter();
+    let quality = case.objective.scoring.quality.iter();
+    let verdicts = quality.map(|it| is_built_in(&it.scorer).then(|| said.next()).flatten());
+    Ok((gates, verdicts.collect()))
+}
+
+/// Runs the caller's own scorers, off the runtime's threads. A panic in one is an unscored part, nothing more.
+async fn own(case: &Case<'_>, evidence: &Arc<Evidence>, verdicts: &mut [Option<Verdict>]) {
+    for (slot, weighted) in verdicts.iter_mut().zip(&case.objective.scoring.quality) {
+        let Quality::Own(scorer) = &weighted.scorer else {
+            continue;
         };
-        let quality = &objective.scoring.quality;
-        let verdicts = quality
-            .iter()
-            .map(|it| if qualified { score(&it.scorer) } else { None });
-        (gates, verdicts.collect())
-    });
-    work.await.unwrap_or_else(|_| {
-        let explanation = "forge itself failed while checking the gates".to_owned();
-        (
-            vec![GateResult {
-                gate: "gates".to_owned(),
-                passed: false,
-                explanation,
-            }],
-            Vec::new(),
-        )
-    })
+        let (scorer, evidence) = (Arc::clone(scorer), Arc::clone(evidence));
+        let work = tokio::task::spawn_blocking(move || scorer.score(&evidence));
+        let panicked = |_| Verdict::unscored("the scorer panicked");
+        *slot = Some(work.await.unwrap_or_else(panicked));
+    }
 }
 
 /// Runs the graders, one after the other, in one fresh sandbox with the artifacts and their own files only.
 async fn grade(
     case: &Case<'_>,
     world: &World,
-    folder: &TrialFolder,
+    left: &Left,
     record: &TrialRecord,
     verdicts: &mut [Option<Verdict>],
 ) {
@@ -213,7 +195,7 @@ async fn grade(
         return;
     }
     let limit: Duration = graders.iter().map(|(_, grader)| grader.limit).sum();
-    let lease = prepare(case, world, folder, record, &graders, limit).await;
+    let lease = prepare(case, world, left, record, &graders, limit).await;
     for (at, grader) in graders {
         let verdict = match &lease {
             Ok(lease) => run_grader(case, &record.trial, world, lease, grader).await,
@@ -228,7 +210,7 @@ async fn grade(
 async fn prepare(
     case: &Case<'_>,
     world: &World,
-    folder: &TrialFolder,
+    left: &Left,
     record: &TrialRecord,
     graders: &[(usize, &Grader)],
     limit: Duration,
@@ -252,22 +234,11 @@ async fn prepare(
         executable: false,
     };
     let mut uploads: Vec<Upload> = prompt_file(&case.objective.prompt).into_iter().collect();
-    if let Some(artifact) = &record.artifact {
-        let from = folder.path().join(&artifact.path);
-        uploads.push(file(Area::Work, &case.objective.output, from));
+    if let Some(artifact) = &left.artifact {
+        uploads.push(file(Area::Work, &case.objective.output, artifact.clone()));
     }
-    for other in &record.files {
-        let below = other
-            .path
-            .strip_prefix("files/")
-            .and_then(|path| RelativePath::parse(path).ok());
-        if let Some(path) = below {
-            uploads.push(file(
-                Area::Artifacts,
-                &path,
-                folder.path().join(&other.path),
-            ));
-        }
+    for (path, from) in &left.files {
+        uploads.push(file(Area::Artifacts, path, from.clone()));
     }
     // Last, so that nothing a candidate left can stand in a grader's place.
     let own: BTreeMap<&RelativePath, &PathBuf> = graders

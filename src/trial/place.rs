@@ -3,11 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::{Job, World};
-use crate::candidate::Dependencies;
+use crate::candidate::{Dependencies, SourceFile};
 use crate::name::{RelativePath, RunId};
 use crate::sandbox::{
     Area, Collect, Command, Content, Layout, PythonEnvironment, PythonPackages, Upload,
 };
+
+/// Starts a program so that what it starts finds the environment's Python, and the system's own shell where
+/// there is no bash.
+const WITH_ENVIRONMENT: &str = r#"PATH=$0/bin:$PATH; export PATH
+[ "$1" != bash ] || command -v bash >/dev/null || { shift; set -- sh "$@"; }
+exec "$@""#;
 
 /// Where things are in the sandbox of one trial.
 pub(super) struct Place {
@@ -16,33 +22,49 @@ pub(super) struct Place {
     pub(super) output: RelativePath,
     /// The virtual environment, if one is made inside the sandbox.
     venv: String,
+    /// The Python that the candidate needs, where that is not the usual one.
+    pub(super) base: Option<String>,
     /// The Python of the one that the provider has prepared outside, if it has.
     pub(super) prepared: Option<String>,
 }
 
 impl Place {
     pub(super) fn new(job: &Job, layout: &Layout) -> Self {
-        let output = RelativePath::parse(&format!("{}_output.md", job.id.candidate));
         Self {
             layout: layout.clone(),
-            // A candidate's name is a path component, so this is one too.
-            output: output.unwrap_or_else(|_| crate::objective::default_output()),
+            output: Self::output_of(job),
             venv: layout.environment(),
+            base: None,
             prepared: None,
         }
+    }
+
+    fn output_of(job: &Job) -> RelativePath {
+        // A candidate's name is a path component, so this is one too.
+        RelativePath::parse(&format!("{}_output.md", job.id.candidate))
+            .unwrap_or_else(|_| crate::objective::default_output())
     }
 
     pub(super) fn output_path(&self) -> String {
         self.layout.path(Area::Work, &self.output)
     }
 
-    pub(super) fn uploads(job: &Job) -> Vec<Upload> {
-        let own = job.candidate.files.iter().map(|file| Upload {
-            area: Area::Work,
-            path: file.path.clone(),
-            content: Content::File(file.from.clone()),
-            executable: file.executable,
-        });
+    /// The candidate's own files, but for one that stands where the output will.
+    pub(super) fn own_files(job: &Job) -> Vec<Upload> {
+        let output = Self::output_of(job);
+        let files = job.candidate.files.iter();
+        let own = files.filter(|file| file.path != output);
+        own.map(own_file).collect()
+    }
+
+    /// Whether a file of the candidate's own stands where the output will.
+    pub(super) fn ships_output(job: &Job) -> bool {
+        let output = Self::output_of(job);
+        job.candidate.files.iter().any(|file| file.path == output)
+    }
+
+    /// The inputs and the prompt: what is to be done.
+    pub(super) fn task_files(job: &Job) -> Vec<Upload> {
         let inputs = job.objective.inputs.iter().filter_map(|input| {
             let path = RelativePath::parse(&format!("inputs/{}", input.path)).ok()?;
             let content = Content::File(input.from.clone());
@@ -53,9 +75,7 @@ impl Place {
                 executable: false,
             })
         });
-        own.chain(inputs)
-            .chain(prompt_file(&job.objective.prompt))
-            .collect()
+        inputs.chain(prompt_file(&job.objective.prompt)).collect()
     }
 
     pub(super) fn env(&self, job: &Job, run: &RunId) -> BTreeMap<String, String> {
@@ -80,12 +100,18 @@ impl Place {
 
     pub(super) fn run_command(&self, job: &Job, world: &World, collect: Collect) -> Command {
         let start = &job.candidate.start;
-        let in_venv = match &job.candidate.dependencies {
-            Dependencies::PythonFile(_) | Dependencies::PythonInline { .. } => start.python,
+        let environment = match &job.candidate.dependencies {
+            Dependencies::PythonFile(_) | Dependencies::PythonInline { .. } => true,
             Dependencies::None | Dependencies::Node { .. } => false,
         };
-        let programs = if in_venv {
+        let programs = if environment && start.python {
             vec![vec![self.python(), "-u".to_owned()]]
+        } else if environment {
+            let first = ["sh", "-c", WITH_ENVIRONMENT, &self.venv].map(str::to_owned);
+            let program = start.programs.first().into_iter().flatten().cloned();
+            vec![first.into_iter().chain(program).collect()]
+        } else if let Some(base) = self.base.as_ref().filter(|_| start.python) {
+            vec![vec![base.clone(), "-u".to_owned()]]
         } else {
             start.programs.clone()
         };
@@ -107,20 +133,21 @@ impl Place {
         self.prepared.clone().unwrap_or_else(inside)
     }
 
-    /// The Python environment that the candidate needs, if it needs one.
-    pub(super) fn python_environment(job: &Job, world: &World) -> Option<PythonEnvironment> {
+    /// The Python environment that the candidate needs, if it needs one that the provider may prepare. What
+    /// starts a Python by itself finds only one that is made inside.
+    pub(super) fn python_environment(&self, job: &Job, world: &World) -> Option<PythonEnvironment> {
+        if !job.candidate.start.python {
+            return None;
+        }
         let packages = match &job.candidate.dependencies {
             Dependencies::None | Dependencies::Node { .. } => return None,
             Dependencies::PythonFile(file) => PythonPackages::File(file.clone()),
-            Dependencies::PythonInline {
-                packages,
-                requires_python,
-            } => PythonPackages::Inline {
+            Dependencies::PythonInline { packages, .. } => PythonPackages::Inline {
                 packages: packages.clone(),
-                requires_python: requires_python.clone(),
             },
         };
         Some(PythonEnvironment {
+            python: self.base.clone(),
             packages,
             installer_env: world.installer_env.clone(),
             limit: job.limits.setup,
@@ -155,16 +182,14 @@ impl Place {
             "--no-input",
             "--quiet",
         ];
+        let base = self.base.as_deref().unwrap_or("python3");
         let mut steps = Vec::new();
         match &job.candidate.dependencies {
             Dependencies::None => {}
             Dependencies::PythonFile(_) | Dependencies::PythonInline { .. }
                 if self.prepared.is_some() => {}
             Dependencies::PythonFile(file) => {
-                steps.push(step(
-                    &["python3", "-m", "venv", &self.venv],
-                    installer.clone(),
-                ));
+                steps.push(step(&[base, "-m", "venv", &self.venv], installer.clone()));
                 steps.push(step(
                     &[&pip[..], &["-r", file.as_str()]].concat(),
                     installer,
@@ -172,10 +197,7 @@ impl Place {
             }
             Dependencies::PythonInline { packages, .. } => {
                 let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
-                steps.push(step(
-                    &["python3", "-m", "venv", &self.venv],
-                    installer.clone(),
-                ));
+                steps.push(step(&[base, "-m", "venv", &self.venv], installer.clone()));
                 steps.push(step(&[&pip[..], &["--"], &packages].concat(), installer));
             }
             Dependencies::Node { folder, locked } => {
@@ -185,7 +207,9 @@ impl Place {
                 steps.push(step(&argv, installer));
             }
         }
-        let own = self.env(job, &world.run);
+        let mut own = BTreeMap::clone(&job.env);
+        own.insert("FORGE_CANDIDATE".to_owned(), job.id.candidate.to_string());
+        own.insert("FORGE_RUN".to_owned(), world.run.to_string());
         steps.extend(
             job.candidate
                 .setup
@@ -193,6 +217,15 @@ impl Place {
                 .map(|line| step(&["sh", "-c", line], own.clone())),
         );
         steps
+    }
+}
+
+fn own_file(file: &SourceFile) -> Upload {
+    Upload {
+        area: Area::Work,
+        path: file.path.clone(),
+        content: Content::File(file.from.clone()),
+        executable: file.executable,
     }
 }
 

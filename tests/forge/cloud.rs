@@ -9,6 +9,7 @@ mod library;
 mod results;
 mod schedules;
 mod secrecy;
+mod setup;
 mod signals;
 mod slots;
 mod sweeping;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod architecture;
+mod bounded;
 mod cli;
 mod cloud;
 mod conformance;
@@ -14,7 +15,10 @@ mod interpreters;
 mod isolation;
 mod library;
 mod local;
+mod needs;
 mod outputs;
 mod scoring;
+mod setup;
 mod stopping;
 mod support;
+mod texts;

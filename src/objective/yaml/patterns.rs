@@ -1,16 +1,13 @@
 //! What gates and scorers both look with: texts, patterns and schemas, compiled.
 
-use std::sync::Arc;
-
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
 use super::{Sources, relative};
 use crate::score::gate::Schema;
+use crate::score::pattern::compile;
 use crate::yaml::Tree;
 use crate::yaml::decode::Value;
 
-/// How much memory a compiled pattern may take, in bytes.
-const MAX_PATTERN_BYTES: usize = 4 * 1024 * 1024;
 const SCHEMA_HINT: &str =
     "a JSON file beside the objective, for example `json_schema: schemas/events.json`, or a schema";
 
@@ -23,18 +20,14 @@ pub(super) fn needle(value: &Value<'_>, hint: &str) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// Decodes and compiles a pattern; `^` and `$` match at line ends.
+/// Decodes and compiles a pattern.
 pub(super) fn pattern(value: &Value<'_>) -> Option<Regex> {
     let hint = "a regular expression in single quotes, for example `regex: '^## '`";
     let text = value.text(hint)?;
     if text.is_empty() {
         return value.problem("the empty pattern matches everywhere", hint);
     }
-    let built = RegexBuilder::new(text)
-        .multi_line(true)
-        .size_limit(MAX_PATTERN_BYTES)
-        .build();
-    match built {
+    match compile(text) {
         Ok(regex) => Some(regex),
         Err(regex::Error::CompiledTooBig(_)) => value.problem(
             "the pattern is too large once it is compiled",
@@ -72,11 +65,8 @@ pub(super) fn schema(value: &Value<'_>, sources: &mut Sources<'_>) -> Option<Sch
             }
         }
     };
-    match jsonschema::validator_for(&json) {
-        Ok(validator) => Some(Schema {
-            name,
-            validator: Arc::new(validator),
-        }),
+    match Schema::compile(name.clone(), json) {
+        Ok(schema) => Some(schema),
         Err(error) => {
             let place = error.instance_path().to_string();
             let place = if place.is_empty() {

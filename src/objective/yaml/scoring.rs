@@ -8,7 +8,7 @@ use super::{Sources, present, relative};
 use crate::name::RelativePath;
 use crate::objective::{Scoring, Weighted};
 use crate::policy;
-use crate::score::quality::{Grader, JsonExpectation, LengthUnit, Quality, Range};
+use crate::score::quality::{Grader, JsonExpectation, LengthUnit, Path, Quality, Range};
 use crate::score::{SpeedScale, Weights};
 use crate::suggest;
 use crate::yaml::Tree;
@@ -268,7 +268,7 @@ fn json_path(fields: &Fields<'_>, value: &Value<'_>) -> Option<Quality> {
             );
             return value.problem(message, hint);
         }
-        serde_json_path::JsonPath::parse(text).map_or_else(
+        Path::parse(text).map_or_else(
             |error| value.problem(format!("`{text}` is no JSON path: {error}"), hint),
             Some,
         )

@@ -354,6 +354,8 @@ execute() {
   took=$((time - started))
   end_group "$watch"
   end_group "$main"
+  # A setup must not answer later, nor a run after its end.
+  sweep
 
   judge
   # Whoever still holds the pipes has left the group; they are not waited for.

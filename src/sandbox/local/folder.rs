@@ -19,10 +19,11 @@ use super::protocol::{Policy, Rung};
 use super::run::Ran;
 use super::{Shared, collect, run, rungs, upload};
 use crate::name::SandboxId;
+use crate::python::PythonNeed;
 use crate::sandbox::{
-    Area, ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, ErrorKind, Layout,
-    Network, OutputSink, PreparedPython, PythonEnvironment, Sandbox, SandboxError, Stream, Upload,
-    Usage,
+    Area, ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, ErrorKind,
+    FoundPython, Layout, Network, OutputSink, PreparedPython, PythonEnvironment, Sandbox,
+    SandboxError, Stream, Upload, Usage,
 };
 
 /// A folder of this machine.
@@ -155,6 +156,14 @@ impl Sandbox for LocalSandbox {
 
     fn upload<'a>(&'a self, files: &'a [Upload]) -> BoxFuture<'a, Result<(), SandboxError>> {
         self.put_all(files).boxed()
+    }
+
+    fn find_python<'a>(
+        &'a self,
+        need: &'a PythonNeed,
+    ) -> BoxFuture<'a, Result<FoundPython, SandboxError>> {
+        let found = self.shared.interpreters.find(need, &self.shared.programs);
+        found.map(Ok).boxed()
     }
 
     fn prepare_python<'a>(

@@ -173,6 +173,48 @@ impl Place {
     }
 }
 
+/// A private folder for what must not outlive a moment: removed when it is dropped, or, when forge was
+/// killed, with the folders of dead runs.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+    // Says that it is not dead.
+    _hold: Hold,
+}
+
+impl Scratch {
+    /// Makes one below `base`. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn create(base: &Path) -> io::Result<Self> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let serial = MADE.fetch_add(1, Ordering::Relaxed);
+        let path = base.join(format!(
+            "{}judging-{}-{serial}",
+            prefix(),
+            std::process::id()
+        ));
+        match Hold::take(&path)? {
+            Taken::Held(hold) => Ok(Self { path, _hold: hold }),
+            Taken::Swept => Err(Errno::AGAIN.into()),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What stays is swept later.
+        remove::tree(&self.path).ok();
+    }
+}
+
 /// A forge's hold on the folder of its run.
 #[derive(Debug)]
 pub(super) struct Hold(OwnedFd);

@@ -145,6 +145,32 @@ impl Programs {
         Some(program)
     }
 
+    /// The Pythons on the `PATH` that have their number in their name, the first of each, with that number.
+    /// No scripts, which may be a version manager's shims: they lead to nothing while it is another's turn.
+    pub(super) fn numbered(&self) -> Vec<(PathBuf, [u32; 2])> {
+        let mut found: BTreeMap<u32, PathBuf> = BTreeMap::new();
+        for folder in &self.folders {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                let minor = name.to_str().and_then(|name| name.strip_prefix("python3."));
+                let Some(minor) = minor.and_then(|minor| minor.parse().ok()) else {
+                    continue;
+                };
+                let file = entry.path();
+                if !found.contains_key(&minor) && is_executable(&file) && !is_script(&file) {
+                    found.insert(minor, file);
+                }
+            }
+        }
+        let numbered = found.into_iter().map(|(minor, file)| (file, [3, minor]));
+        numbered.collect()
+    }
+
+    /// What interpreters are asked with.
+    pub(super) fn interpreter_env(&self) -> &BTreeMap<String, String> {
+        &self.interpreter_env
+    }
+
     /// A program named by its path.
     async fn at(&self, file: PathBuf, work: &Path) -> Program {
         let shell = self.shell().await;

@@ -17,9 +17,9 @@ use crate::sandbox::Usage;
 /// The one argument of a spawner.
 pub(super) const HELPER_ARGUMENT: &str = "__sandbox";
 
-/// How a spawner exits that was given no socket. Changes whenever the rest of this file does, so that
-/// asking a program for it tells whether it is a helper of this version.
-pub(super) const HELPER_EXIT: u8 = 72;
+/// How a spawner exits that was given no socket. Changes whenever the rest of this file does, or what is said
+/// to a judging process, so that asking a program for it tells whether it is a helper of this version.
+pub(super) const HELPER_EXIT: u8 = 73;
 
 /// Starts a keeper.
 pub(super) const START: u8 = b's';

@@ -30,14 +30,18 @@ use crate::sandbox::{
 };
 
 mod install;
+mod interpreters;
 mod requirements;
 
 use install::{Installer, Tool};
+pub(super) use interpreters::Interpreters;
 use requirements::{Requirements, Unfit};
 
 /// Changes whenever environments are made differently.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 const COMPLETE: &str = ".complete";
+/// Variables of uv that say where it installs to.
+const ELSEWHERE: [&str; 3] = ["UV_SYSTEM_PYTHON", "UV_PYTHON", "UV_PROJECT_ENVIRONMENT"];
 /// How long an environment is kept that nobody uses.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Between two looks at a lock that another forge has.
@@ -115,29 +119,20 @@ impl Pythons {
                 let what = format!("-r {}", file.file_name());
                 (Requirements::read(work, file.as_str()), what)
             }
-            PythonPackages::Inline { packages, .. } => {
+            PythonPackages::Inline { packages } => {
                 (Requirements::inline(work, packages), packages.join(" "))
             }
         };
         let packages = packages.map_err(Not::Unfit)?;
-        let requires = match &wanted.packages {
-            PythonPackages::File(_) => None,
-            PythonPackages::Inline {
-                requires_python, ..
-            } => requires_python.clone(),
-        };
-        if let Some(requires) = requires.as_deref().filter(|it| !is_specifier(it)) {
-            let requires = crate::plain::short(requires, 80);
-            return Err(Not::Unfit(format!("`{requires}` is no range of versions")));
-        }
-        let tool = Tool::find(programs).await.map_err(Not::Unfit)?;
+        let tool = Tool::find(programs, wanted.python.as_deref())
+            .await
+            .map_err(Not::Unfit)?;
         let env = self.installer_env(wanted, &tool);
-        let key = key(&tool, &packages, requires.as_deref(), &env);
+        let key = key(&tool, &packages, &env);
         let installer = Installer {
             folder: cache.join("python").join(&key),
             cache,
             env,
-            requires,
             packages,
             tool,
             what,
@@ -165,6 +160,8 @@ impl Pythons {
     /// What an installer gets; nothing of it comes from a candidate.
     fn installer_env(&self, wanted: &PythonEnvironment, tool: &Tool) -> BTreeMap<String, String> {
         let mut env = self.env.clone();
+        // They lead packages elsewhere than into the environment that is named.
+        env.retain(|name, _| !ELSEWHERE.contains(&name.as_str()));
         env.extend(wanted.installer_env.clone());
         env.insert("PATH".to_owned(), tool.path.clone());
         env.insert("LANG".to_owned(), "C.UTF-8".to_owned());
@@ -178,24 +175,8 @@ impl Pythons {
     }
 }
 
-/// Whether a text says which versions will do, like `>=3.11,<4`. Installers take a path for a Python too,
-/// and would start it.
-fn is_specifier(text: &str) -> bool {
-    let one = |part: &str| {
-        let version = part.trim().trim_start_matches(['<', '>', '=', '!', '~']);
-        let plain = |c: char| c.is_ascii_alphanumeric() || ".*+ ".contains(c);
-        version.len() < part.trim().len() && version.chars().all(plain)
-    };
-    text.split(',').all(one)
-}
-
 /// The name of an environment: the same for all that would be alike.
-fn key(
-    tool: &Tool,
-    packages: &Requirements,
-    requires: Option<&str>,
-    env: &BTreeMap<String, String>,
-) -> String {
+fn key(tool: &Tool, packages: &Requirements, env: &BTreeMap<String, String>) -> String {
     let mut digest = Sha256::new();
     let mut say = |part: &[u8]| {
         digest.update((part.len() as u64).to_le_bytes());
@@ -203,7 +184,6 @@ fn key(
     };
     say(FORMAT.as_bytes());
     say(tool.digest().as_bytes());
-    say(requires.unwrap_or_default().as_bytes());
     let asks = |name: &str| name.starts_with("UV_") || name.starts_with("PIP_");
     for (name, value) in env.iter().filter(|(name, _)| asks(name)) {
         say(name.as_bytes());
@@ -311,30 +291,6 @@ fn clean(folder: &Path) {
         });
         if free && let Err(error) = remove::tree(&folder) {
             tracing::debug!(%error, folder = %folder.display(), "an old environment stays");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_range_of_versions_is_handed_on() {
-        for good in [">=3.11", ">=3.11, <4", "==3.12.*", "~=3.10", "!= 3.9"] {
-            assert!(is_specifier(good), "{good}");
-        }
-        for bad in [
-            "",
-            "/tmp/python",
-            "python3",
-            "3.11",
-            ">=3,",
-            ">=3,/tmp/x",
-            ">=../x",
-            "--x",
-        ] {
-            assert!(!is_specifier(bad), "{bad}");
         }
     }
 }

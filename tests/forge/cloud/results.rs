@@ -227,3 +227,30 @@ fn graders_run_in_sandboxes_of_their_own_there_too() {
     assert!(rows[1].labels.contains_key("forge.grader"), "{rows:#?}");
     cloud.assert_none_alive();
 }
+
+#[test]
+fn the_python_of_a_cloud_sandbox_is_asked_whether_it_will_do() {
+    let script = "import sys\nopen(sys.argv[2], 'w').write('long enough to be an artifact')\n";
+    let block =
+        |range: &str| format!("# /// script\n# requires-python = '{range}'\n# ///\n{script}");
+    let workspace = Workspace::with(&[("good.py", &block(">=3.1")), ("bad.py", &block(">=3.99"))])
+        .file("candidates/.python-version", "3.98.1\n");
+    let options = Options {
+        warm: true,
+        ..Options::default()
+    };
+    let cloud = Cloud::new(options, workspace);
+    cloud.forge(["--daytona", "task"]).expect(0);
+    cloud.assert_none_alive();
+    let bad = cloud.trial("bad");
+    assert_eq!(bad["error_kind"], "setup", "{bad}");
+    let message = bad["error_message"].as_str().unwrap();
+    assert!(
+        message.contains("its block asks for Python >=3.99"),
+        "{message}"
+    );
+    let good = cloud.trial("good");
+    assert_eq!(good["success"], true, "{good}");
+    let note = good["warnings"][0].as_str().unwrap();
+    assert!(note.contains("`.python-version` says 3.98.1"), "{note}");
+}

@@ -39,12 +39,6 @@ def guard(event, args):
         if not program.startswith("ld-musl"):
             raise PermissionError("forge: not a wheel: it needs `%s`" % program)
 sys.addaudithook(guard)
-requires = sys.argv.pop(1)
-if requires:
-    from pip._vendor.packaging.specifiers import SpecifierSet
-    version = "%d.%d.%d" % sys.version_info[:3]
-    if not SpecifierSet(requires).contains(version, prereleases=True):
-        sys.exit("this script requires Python %s, and `python3` is %s" % (requires, version))
 sys.argv[0] = "pip"
 import runpy
 runpy.run_module("pip", run_name="__main__", alter_sys=True)
@@ -75,8 +69,9 @@ pub(super) struct Tool {
 }
 
 impl Tool {
-    /// Looks for uv and Python on the user's `PATH`.
-    pub(super) async fn find(programs: &Programs) -> Result<Self, Unfit> {
+    /// Looks for uv and Python on the user's `PATH`. With the Python that is to be taken instead of the usual.
+    pub(super) async fn find(programs: &Programs, python: Option<&str>) -> Result<Self, Unfit> {
+        let wanted = python.map(PathBuf::from);
         let uv = programs.named("uv").await;
         let mut python = programs.named("python3").await;
         if python.is_none() {
@@ -89,7 +84,7 @@ impl Tool {
         let file = |program: Program| program.file;
         Ok(Self {
             uv: uv.map(file),
-            python: python.map(file),
+            python: wanted.or_else(|| python.map(file)),
             path,
         })
     }
@@ -129,7 +124,6 @@ pub(super) struct Installer<'a> {
     pub folder: PathBuf,
     pub cache: &'a Path,
     pub env: BTreeMap<String, String>,
-    pub requires: Option<String>,
     pub packages: Requirements,
     /// What is installed, as people would type it.
     pub what: String,
@@ -216,7 +210,7 @@ impl Installer<'_> {
             .map(|it| it.display().to_string());
         if let Some(uv) = &self.tool.uv {
             let mut make = owned(&["venv", "--no-python-downloads"]);
-            if let Some(wanted) = self.requires.as_ref().or(python.as_ref()) {
+            if let Some(wanted) = &python {
                 make.extend(owned(&[
                     "--python-preference",
                     "system",
@@ -237,9 +231,8 @@ impl Installer<'_> {
         }
         let python = self.tool.python.clone().unwrap_or_default();
         let make = owned(&["-I", "-m", "venv", &folder]);
-        let requires = self.requires.as_deref().unwrap_or_default();
         let pip = ["install", "--no-input", "--quiet", "--only-binary", ":all:"];
-        let install = owned(&[&["-I", "-c", PIP, requires], &pip[..], files].concat());
+        let install = owned(&[&["-I", "-c", PIP], &pip[..], files].concat());
         (
             (python, make, "python3 -m venv".to_owned()),
             (mine, install, self.shown()),

@@ -1,0 +1,202 @@
+//! The setup phase: dependencies, the candidate's own setup commands, and what they may not leave.
+//!
+//! Promises: what is set up sees the candidate's own files only, and nothing of what is to be done; the run
+//! finds the places of the output, the inputs and the artifacts as if there had been no setup. A setup that
+//! fails is the candidate's.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::place::{PROMPT_FILE, Place};
+use super::{Attempt, failure, home, milliseconds};
+use crate::candidate::Dependencies;
+use crate::event::Phase;
+use crate::quantity::ByteCount;
+use crate::sandbox::reaper::Lease;
+use crate::sandbox::{Command, OutputSink, SandboxError, Stream};
+use crate::store::{SetupLog, TrialFolder};
+
+/// What [`Place::clear_command`] runs. What it finds may be write-protected, and its folder too.
+const CLEAR: &str = r#"
+output=$1 artifacts=$2 inputs=$3 prompt=$4
+there() { [ -e "$1" ] || [ -h "$1" ]; }
+remove() {
+  chmod -R u+rwX "$1" 2>/dev/null
+  rm -rf -- "$1"
+}
+chmod u+rwx . 2>/dev/null
+if there "$output"; then
+  echo output
+  remove "$output" || exit 1
+fi
+if there "$inputs"; then remove "$inputs" || exit 1; fi
+if there "$prompt"; then
+  chmod u+rwx "${prompt%/*}" 2>/dev/null
+  remove "$prompt" || exit 1
+fi
+if [ -h "$artifacts" ] || [ ! -d "$artifacts" ]; then
+  rm -f -- "$artifacts" 2>/dev/null
+  mkdir "$artifacts" || exit 1
+fi
+chmod u+rwx "$artifacts" 2>/dev/null
+for file in "$artifacts"/* "$artifacts"/.[!.]* "$artifacts"/..?*; do
+  if there "$file"; then
+    echo artifacts
+    remove "$file" || exit 1
+  fi
+done
+"#;
+/// How long that may take.
+const CLEARING: Duration = Duration::from_secs(60);
+
+/// What was found where only the run may leave something.
+#[derive(Debug, Default)]
+struct Found(Vec<u8>);
+
+impl Found {
+    /// A sentence for each.
+    fn messages(&self) -> impl Iterator<Item = &'static str> {
+        let printed = String::from_utf8_lossy(&self.0);
+        let has = |word: &str| printed.lines().any(|line| line == word);
+        let output = "the setup made an output before the run, and that was removed";
+        let artifacts =
+            "the setup made files in FORGE_ARTIFACTS before the run, and those were removed";
+        [(has("output"), output), (has("artifacts"), artifacts)]
+            .into_iter()
+            .filter_map(|(is_there, message)| is_there.then_some(message))
+    }
+}
+
+impl OutputSink for Found {
+    fn write(&mut self, stream: Stream, bytes: &[u8]) {
+        match stream {
+            Stream::Stdout => self.0.extend_from_slice(bytes),
+            Stream::Stderr => {}
+        }
+    }
+
+    fn dropped(&mut self, _: Stream, _: u64) {}
+}
+
+impl Attempt<'_> {
+    /// Installs dependencies and runs the setup commands; a failure is a sentence, and the candidate's.
+    pub(super) async fn set_up(
+        &mut self,
+        lease: &Lease,
+        place: &mut Place,
+        folder: &TrialFolder,
+    ) -> Result<Result<(), String>, SandboxError> {
+        if let Err(why) = self.find_python(lease, place).await? {
+            return Ok(Err(why));
+        }
+        if place.setup_steps(self.job, self.world).is_empty() {
+            return Ok(Ok(()));
+        }
+        self.enter(Phase::SettingUp).await;
+        self.log("[Setup] Installing...").await;
+        let limits = self.job.limits;
+        let began = Instant::now();
+        let mut log =
+            SetupLog::create(folder, &self.world.redactor, limits.output).map_err(home)?;
+        if let Dependencies::PythonInline { listed_in, .. } = &self.job.candidate.dependencies {
+            let line = format!("packages of {listed_in}\n");
+            log.write(Stream::Stdout, line.as_bytes());
+        }
+        if let Some(wanted) = place.python_environment(self.job, self.world)
+            && let Some(prepared) = lease.prepare_python(&wanted, &mut log).await?
+        {
+            self.record.timings.setup_ms = Some(milliseconds(began.elapsed()));
+            if let Some(why) = failure(&prepared.end, limits.setup) {
+                log.finish().map_err(home)?;
+                let text = setup_failed(&prepared.shown, &why, &prepared.said);
+                return Ok(Err(self.world.redactor.text(&text).into_owned()));
+            }
+            place.prepared = Some(prepared.python);
+        }
+        let steps = place.setup_steps(self.job, self.world);
+        let has_run = !steps.is_empty();
+        for step in steps {
+            let left = limits.setup.saturating_sub(began.elapsed());
+            let command = Command {
+                limit: left.max(Duration::from_millis(1)),
+                ..step
+            };
+            let shown = shown(&command);
+            let result = lease.run(&command, &mut log).await?;
+            self.record.timings.setup_ms = Some(milliseconds(began.elapsed()));
+            if let Some(why) = failure(&result.end, limits.setup) {
+                log.finish().map_err(home)?;
+                let last = crate::store::last_line(&folder.path().join("setup.log"));
+                let text = setup_failed(&shown, &why, &last);
+                return Ok(Err(self.world.redactor.text(&text).into_owned()));
+            }
+        }
+        log.finish().map_err(home)?;
+        if has_run {
+            return self.clear(lease, place).await;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Removes what the setup left where only the run may leave something; a failure is the candidate's.
+    async fn clear(
+        &mut self,
+        lease: &Lease,
+        place: &Place,
+    ) -> Result<Result<(), String>, SandboxError> {
+        let mut found = Found::default();
+        let command = place.clear_command();
+        let result = lease.run(&command, &mut found).await?;
+        if let Some(why) = failure(&result.end, command.limit) {
+            let what = "setup failed: what it left at the output's place cannot be removed";
+            return Ok(Err(format!("{what}: `sh` {why}")));
+        }
+        for message in found.messages() {
+            self.warn(message);
+        }
+        Ok(Ok(()))
+    }
+}
+
+impl Place {
+    /// Makes the places of the output, of the inputs and of the artifacts as they were before the setup, and
+    /// prints what it found there.
+    fn clear_command(&self) -> Command {
+        Command {
+            programs: vec![vec!["sh".to_owned()]],
+            arguments: vec![
+                "-c".to_owned(),
+                CLEAR.to_owned(),
+                "sh".to_owned(),
+                self.output_path(),
+                self.layout.artifacts.clone(),
+                format!("{}/inputs", self.layout.work),
+                format!("{}/{PROMPT_FILE}", self.layout.forge),
+            ],
+            env: BTreeMap::new(),
+            limit: CLEARING,
+            output_limit: ByteCount::kib(4),
+            then_collect: None,
+        }
+    }
+}
+
+/// A command as people would type it, short.
+fn shown(command: &Command) -> String {
+    let program = command.programs.first().into_iter().flatten();
+    let words: Vec<&str> = program
+        .chain(&command.arguments)
+        .map(|word| word.rsplit('/').next().unwrap_or(word))
+        .collect();
+    crate::plain::short(&words.join(" "), 80)
+}
+
+/// The sentence about a setup that failed.
+fn setup_failed(shown: &str, why: &str, said: &str) -> String {
+    let said = if said.is_empty() {
+        String::new()
+    } else {
+        format!(": {said}")
+    };
+    format!("setup failed: `{shown}` {why}{said}")
+}
