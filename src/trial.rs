@@ -174,7 +174,8 @@ impl Attempt<'_> {
 
         let is_set_up = !place.setup_steps(self.job, self.world).is_empty();
         if Place::ships_output(self.job) {
-            self.warn("a file of the candidate's own has the name of the output, and was left out");
+            self.warn("a file of the candidate's own has the name of the output, and was left out")
+                .await;
         }
         let mut uploads = Place::own_files(self.job);
         if !is_set_up {
@@ -206,24 +207,15 @@ impl Attempt<'_> {
         let left = self.left.take().unwrap_or_else(none);
         let judged = judge::judge(&case, self.world, &folder, &left, &mut self.record).await;
         self.record.timings.score_ms = Some(milliseconds(began.elapsed()));
-        judged?;
-        self.tell_warnings().await;
-        Ok(())
+        judged
     }
 
-    /// Notes a sentence for the trial's record.
-    fn warn(&mut self, message: impl Into<String>) {
-        self.record.warnings.push(message.into());
-    }
-
-    async fn tell_warnings(&self) {
-        // Those of the candidate are told once, for the whole run.
-        let known = &self.job.candidate.notes;
-        let own = self.record.warnings.iter();
-        for warning in own.filter(|it| !known.contains(it)) {
-            let message = format!("{}: {warning}", self.job.id);
-            self.tell(EventKind::Warned { message }).await;
-        }
+    /// Notes a sentence in the trial's record, and tells it to everybody.
+    async fn warn(&mut self, sentence: impl Into<String>) {
+        let sentence = sentence.into();
+        let message = format!("{}: {sentence}", self.job.id);
+        self.record.warnings.push(sentence);
+        self.tell(EventKind::Warned { message }).await;
     }
 
     async fn upload(&mut self, lease: &Lease, files: &[Upload]) -> Result<(), SandboxError> {
@@ -341,7 +333,7 @@ impl Attempt<'_> {
             .map(|(name, value)| (world.redactor.text(&name).into_owned(), value))
             .collect();
         for warning in warnings {
-            self.warn(world.redactor.text(&warning).into_owned());
+            self.warn(world.redactor.text(&warning).into_owned()).await;
         }
         self.left = Some(left);
         self.log_artifacts().await;

@@ -326,6 +326,24 @@ mod tests {
     use std::os::unix::process::ExitStatusExt as _;
 
     use super::*;
+    use crate::score::gate::Gate;
+
+    #[test]
+    fn without_a_program_only_what_is_plain_can_be_judged() {
+        let mut objective = Objective::literal("do it").unwrap();
+        let judging =
+            |program: Option<&str>| Judging::new(program.map(PathBuf::from), "/tmp".into());
+        let mut check = |gate, can: bool| {
+            objective.gates.push(gate);
+            assert_eq!(judging(None).can_judge([&objective]).is_ok(), can);
+            assert!(judging(Some("forge")).can_judge([&objective]).is_ok());
+        };
+        check(Gate::Contains("a".to_owned()), true);
+        check(
+            Gate::Regex(crate::score::pattern::compile("a").unwrap()),
+            false,
+        );
+    }
 
     #[test]
     fn the_end_of_a_process_says_which_limit_was_passed() {

@@ -37,7 +37,7 @@ impl Attempt<'_> {
                 place.base = python;
                 // Said for all trials at once where that could be known before.
                 if let Some(note) = note.filter(|note| !self.record.warnings.contains(note)) {
-                    self.warn(note);
+                    self.warn(note).await;
                 }
                 Ok(Ok(()))
             }

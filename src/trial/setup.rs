@@ -152,7 +152,7 @@ impl Attempt<'_> {
             return Ok(Err(format!("{what}: `sh` {why}")));
         }
         for message in found.messages() {
-            self.warn(message);
+            self.warn(message).await;
         }
         Ok(Ok(()))
     }
