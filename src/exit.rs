@@ -2,7 +2,8 @@
 
 pub use crate::event::Demands;
 use crate::event::StopCause;
-use crate::summary::{RunSummary, Standings};
+use crate::standings::Standings;
+use crate::summary::RunSummary;
 
 /// How forge ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,7 +14,7 @@ pub enum ExitCode {
     Below,
     /// Flags, settings, candidates or objectives are wrong; nothing was started.
     Usage,
-    /// Infrastructure left trials without a verdict.
+    /// Infrastructure left trials without a verdict, or an objective is ungraded.
     Incomplete,
     /// A sandbox could not be confirmed deleted: it costs money.
     Undeleted,
@@ -67,10 +68,9 @@ pub fn decide(summary: &RunSummary, standings: &Standings) -> (ExitCode, Vec<Str
         }
         Some(StopCause::Deadline | StopCause::Infrastructure | StopCause::Caller) | None => {}
     }
-    let lost = summary.lost();
-    if lost > 0 {
-        let why = format!("{lost} of {} trials have no verdict", summary.trials.len());
-        return (ExitCode::Incomplete, vec![why]);
+    let unknown = unknown(summary, standings);
+    if !unknown.is_empty() {
+        return (ExitCode::Incomplete, unknown);
     }
     let missed = missed(standings, demands);
     if missed.is_empty() {
@@ -78,6 +78,22 @@ pub fn decide(summary: &RunSummary, standings: &Standings) -> (ExitCode, Vec<Str
     } else {
         (ExitCode::Below, missed)
     }
+}
+
+/// What nobody can know after this run.
+pub(crate) fn unknown(summary: &RunSummary, standings: &Standings) -> Vec<String> {
+    let lost = match summary.lost() {
+        0 => None,
+        lost => Some(format!(
+            "{lost} of {} trials have no verdict",
+            summary.trials.len()
+        )),
+    };
+    let ungraded = standings.objectives.iter().filter_map(|it| {
+        let why = it.ungraded.as_deref()?;
+        Some(format!("{} is ungraded: {why}", it.objective))
+    });
+    lost.into_iter().chain(ungraded).collect()
 }
 
 fn missed(standings: &Standings, demands: &Demands) -> Vec<String> {

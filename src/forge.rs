@@ -10,8 +10,9 @@ use crate::run::Finished;
 use crate::sandbox::local::LocalOptions;
 use crate::sandbox::reaper::CleanupReport;
 use crate::sandbox::{Provider, SandboxError};
+use crate::standings::{Standings, Winner};
 use crate::store::RunFolder;
-use crate::summary::{RunSummary, Standings, Winner};
+use crate::summary::RunSummary;
 
 mod builder;
 mod plan;
@@ -120,7 +121,7 @@ pub enum ForgeError {
     },
 }
 
-/// Nobody passed the gates, or not every trial of a passing candidate has a verdict.
+/// Nobody passed the gates, not every trial of a passing candidate has a verdict, or nothing was graded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no winner: {reason}")]
 pub struct NoWinner {
@@ -170,15 +171,11 @@ impl ForgeResult {
     /// [`NoWinner`] when nobody passed.
     pub fn winner(&self) -> Result<&Winner, NoWinner> {
         self.standings.winner.as_ref().ok_or_else(|| {
-            let lost = self.summary.lost();
-            let reason = match lost {
-                0 => "no candidate passed its gates".to_owned(),
-                _ => format!(
-                    "{lost} of {} trials have no verdict",
-                    self.summary.trials.len()
-                ),
-            };
-            NoWinner { reason }
+            let unknown = exit::unknown(&self.summary, &self.standings);
+            let first = unknown.into_iter().next();
+            NoWinner {
+                reason: first.unwrap_or_else(|| "no candidate passed its gates".to_owned()),
+            }
         })
     }
 

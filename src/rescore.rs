@@ -107,7 +107,11 @@ pub async fn rescore(
             objective,
             run_limit: *run_limit,
         };
-        judge(&case, &world, &place, &mut record).await;
+        if let Err(error) = judge(&case, &world, &place, &mut record).await {
+            let message = format!("{trial} keeps its old score: {error}");
+            history.tell(EventKind::Warned { message });
+            continue;
+        }
         let Some(score) = record.score.clone() else {
             continue;
         };
@@ -116,6 +120,9 @@ pub async fn rescore(
             .map_err(io("write trial.json"))?;
         history.tell(EventKind::TrialRescored { trial, score });
     }
+    folder
+        .settle(&history.summary)
+        .map_err(io("write trial.json"))?;
     let report = reaper.close().await;
     for left in &report.cleanup().unconfirmed {
         let message = format!("the grader's sandbox {} is left: {}", left.name, left.error);

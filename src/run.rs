@@ -171,6 +171,11 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
     dispatcher.dispatch().await;
     let report = dispatcher.close(reaper).await;
     let mut teller = dispatcher.teller;
+    if let Err(error) = folder.settle(&teller.summary) {
+        let message =
+            format!("a trial.json does not say what a grader's failure comes to: {error}");
+        teller.tell(EventKind::Warned { message });
+    }
     teller.tell(EventKind::CleanedUp(report.cleanup().clone()));
     let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     teller.tell(EventKind::RunFinished { took_ms });

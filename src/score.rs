@@ -1,7 +1,7 @@
 //! Scores: points, what is judged, and how a trial's parts become one number.
 //!
-//! Promises: points are always 0..=100 and never NaN; a part without a value is left out and said, never
-//! counted as 0. No I/O but reading the evidence, no clock, no runtime.
+//! Promises: points are always 0..=100 and never NaN; a scorer that fails gives none, because what breaks a
+//! scorer must not gain by it. No I/O but reading the evidence, no clock, no runtime.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +19,7 @@ mod artifact;
 mod compare;
 pub mod gate;
 pub mod grader;
+mod printed;
 pub mod quality;
 
 /// A score: 0 to 100, never NaN. Serialised as a number.
@@ -176,7 +177,8 @@ pub enum Verdict {
         /// Why: `12 of 15 links answer`.
         explanation: String,
     },
-    /// No value: the scorer itself failed or does not apply. Never counted as 0.
+    /// No value: the scorer itself failed. It counts as 0 points; where it works on no other trial of the
+    /// objective either, nobody wins by that objective.
     Unscored {
         /// Why.
         reason: String,
@@ -202,7 +204,7 @@ impl Verdict {
     }
 }
 
-/// A judge of finished trials. Implement it to add your own; a panic in it is *unscored*.
+/// A judge of finished trials. Implement it to add your own; a panic in it is [`Verdict::Unscored`].
 pub trait Scorer: Send + Sync {
     /// What it is called in reports.
     fn name(&self) -> String;
@@ -228,10 +230,64 @@ pub struct ScorerResult {
     pub scorer: String,
     /// Its weight among the quality scorers.
     pub weight: f64,
-    /// Its value; absent when unscored.
+    /// Its value; absent when it failed, unless that is 0 points by its own rule or because it worked on
+    /// others.
     pub points: Option<Points>,
     /// Why, in words and numbers.
     pub explanation: String,
+    /// How it went; absent for the built-in scorers, which cannot fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub went: Option<Went>,
+}
+
+/// With what every explanation of a failure ends: these words and the reason.
+const FAILED: &str = "it failed";
+
+impl ScorerResult {
+    /// Says what its failure comes to, now that it is known on how many other trials it worked. Does nothing
+    /// to a scorer whose own rule says that, or that did not fail.
+    pub fn settle(&mut self, worked: usize) {
+        if self.went != Some(Went::Failed) {
+            return;
+        }
+        let at = self.explanation.find(FAILED).unwrap_or_default();
+        let why = &self.explanation[at..];
+        (self.points, self.explanation) = match worked {
+            0 => (None, format!("ungraded, it worked on no artifact: {why}")),
+            _ => {
+                let others = crate::quantity::counted(worked, "other artifact", "other artifacts");
+                let explanation = format!("0 points, it worked on {others} but on this {why}");
+                (Some(Points::ZERO), explanation)
+            }
+        };
+    }
+}
+
+/// How it went with a scorer that can fail: a grader, or one of the caller's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Went {
+    /// It gave a value.
+    Well,
+    /// It gave one between 0 and 1, and nothing says what full marks are.
+    Unscaled,
+    /// It failed; what that means is decided when the run is over.
+    Failed,
+    /// It failed, and that is 0 points by its own rule.
+    FailedAsZero,
+    /// It failed, and by its own rule nobody wins by this objective then.
+    FailedAsUngraded,
+}
+
+impl Went {
+    /// Whether it failed.
+    #[must_use]
+    pub const fn failed(self) -> bool {
+        match self {
+            Self::Well | Self::Unscaled => false,
+            Self::Failed | Self::FailedAsZero | Self::FailedAsUngraded => true,
+        }
+    }
 }
 
 /// The weights of the three parts of a score. Finite, not negative, not all 0.
@@ -262,7 +318,7 @@ pub struct TrialScore {
     pub total: Points,
     /// 100, or 0 when a gate failed.
     pub success: Points,
-    /// The weighted mean of the quality scorers that had a value.
+    /// The weighted mean of the quality scorers, 0 for those that failed; absent when there are none.
     pub quality: Option<Points>,
     /// Linear between the objective's two times.
     pub speed: Option<Points>,
@@ -333,7 +389,9 @@ pub fn combine(
             scorers: Vec::new(),
         };
     }
-    let quality = weighted_mean(scorers.iter().map(|scorer| (scorer.weight, scorer.points)));
+    // What failed counts as 0: left out, the other weights would grow, and breaking a scorer would pay.
+    let counted = |scorer: &ScorerResult| scorer.points.or(Some(Points::ZERO));
+    let quality = weighted_mean(scorers.iter().map(|it| (it.weight, counted(it))));
     let parts = [
         ("success", weights.success, Some(Points::FULL)),
         ("quality", weights.quality, quality),
@@ -360,7 +418,7 @@ pub fn combine(
         })
         .collect();
     let left_out = if quality.is_none() {
-        ", quality left out: no value"
+        ", quality left out: no scorers"
     } else {
         ""
     };

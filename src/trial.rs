@@ -19,7 +19,7 @@ use crate::redact::Redactor;
 use crate::run::state::Loss;
 use crate::sandbox::reaper::{Lease, Leaser};
 use crate::sandbox::{
-    Collect, Command, CommandEnd, CommandResult, Network, SandboxError, SandboxSpec,
+    Collect, Command, CommandEnd, CommandResult, Network, Remedy, SandboxError, SandboxSpec,
 };
 use crate::store::{ArtifactFiles, OutputFiles, RunFolder, SetupLog, TrialFolder};
 
@@ -118,7 +118,15 @@ pub async fn run(job: Arc<Job>, world: Arc<World>, attempt: u32) -> Outcome {
             Outcome::Lost(Loss {
                 phase,
                 kind: error.kind,
-                remedy: error.remedy(),
+                // What the candidate did is at home: it is not paid for twice because nobody can judge it now.
+                remedy: match phase {
+                    Phase::Scoring => Remedy::GiveUp,
+                    Phase::Creating
+                    | Phase::Uploading
+                    | Phase::SettingUp
+                    | Phase::Running
+                    | Phase::Collecting => error.remedy(),
+                },
                 message: world.redactor.text(&describe(&error)).into_owned(),
                 hint: error.hint,
                 record: Box::new(record),
@@ -185,9 +193,9 @@ impl Attempt<'_> {
             objective: &self.job.objective,
             run_limit: self.job.limits.run,
         };
-        judge::judge(&case, self.world, &folder, &mut self.record).await;
+        let judged = judge::judge(&case, self.world, &folder, &mut self.record).await;
         self.record.timings.score_ms = Some(milliseconds(began.elapsed()));
-        Ok(())
+        judged
     }
 
     async fn enter(&mut self, phase: Phase) {

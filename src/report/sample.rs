@@ -14,7 +14,8 @@ use crate::exit::decide;
 use crate::name::{SandboxId, TrialId};
 use crate::sandbox::{Skipped, Usage};
 use crate::score::{GateResult, Points, ScorerResult, Weights, combine};
-use crate::summary::{RunSummary, Standings};
+use crate::standings::Standings;
+use crate::summary::RunSummary;
 
 /// A run under construction.
 pub(crate) struct Run {

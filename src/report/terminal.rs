@@ -32,6 +32,12 @@ pub(super) fn render(report: &Report<'_>, style: &Style<'_>) -> String {
         color: style.color,
     };
     page.headline("", &view.headline);
+    for Fact { name, value } in &view.ungraded {
+        page.wrapped(Paint::Bad, "Ungraded: ", &format!("{name}: {value}"));
+    }
+    for doubt in &view.doubts {
+        page.wrapped(Paint::Warn, "Warning: ", doubt);
+    }
     if !view.overall.is_empty() {
         let objectives = counted(view.sections.len(), "objective", "objectives");
         page.blank();

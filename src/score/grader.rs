@@ -1,16 +1,21 @@
 //! What a grader says: its exit code and output, read as a verdict.
 //!
-//! Promises: a grader that fails never costs the candidate points, and never gives it any: the verdict is
-//! *unscored*, with the reason. Everything that a grader prints may quote a candidate, so it is shown
+//! Promises: only what was said counts: a grader that fails, or whose verdict cannot be read, has said
+//! nothing, and gives no points. Everything that a grader prints may quote a candidate, so it is shown
 //! short and harmless.
 
-use serde_json::{Map, Value};
+use std::sync::LazyLock;
 
-use super::{Points, Verdict};
+use regex::Regex;
+
+use super::Points;
+use super::printed::{self, Members, PASS, SCORE};
 use crate::plain;
 
 /// The most characters that are shown of what a grader said.
 const SHOWN: usize = 300;
+/// From here on, exit codes are the shell's: not found, not executable, ended by a signal.
+const SHELL: i32 = 126;
 
 /// How a grader's process ended, as far as its verdict depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,44 +26,102 @@ pub enum GraderEnd {
     Failed(String),
 }
 
-/// Reads a grader's verdict. Pure.
-///
-/// A JSON object on standard output is the verdict: `{"score": 0..=100}` or `{"pass": true}`, with an
-/// optional `explanation`. It is all that was printed, or the end of it from the start of a line.
-/// Without one, exit code 0 is 100 points and 1 is 0 points. Everything else, an uncaught exception
-/// included, is *unscored*: a grader that fails says nothing about the candidate.
-#[must_use]
-pub fn grader_verdict(end: &GraderEnd, stdout: &str, stderr: &str) -> Verdict {
-    let passed = match end {
-        GraderEnd::Exited(0) => true,
-        GraderEnd::Exited(1) => false,
-        GraderEnd::Exited(code) => {
-            return failed(&format!("exited with {code}"), last_line(stderr));
+/// What a grader printed, up to a limit.
+#[derive(Debug, Clone, Default)]
+pub struct GraderOutput {
+    /// Of its standard output.
+    pub stdout: Vec<u8>,
+    /// Of its standard error.
+    pub stderr: Vec<u8>,
+    /// Whether there was more on standard output.
+    pub stdout_is_cut: bool,
+    /// Whether there was more on standard error.
+    pub stderr_is_cut: bool,
+}
+
+/// What a grader said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GraderVerdict {
+    /// The points.
+    pub points: Points,
+    /// Why, in its words or in forge's.
+    pub explanation: String,
+    /// Whether the score lies between 0 and 1 and nothing says what full marks are: they may be 1.
+    pub is_unscaled: bool,
+}
+
+impl GraderVerdict {
+    fn new(points: Points, explanation: impl Into<String>) -> Self {
+        Self {
+            points,
+            explanation: explanation.into(),
+            is_unscaled: false,
         }
-        GraderEnd::Failed(why) => return failed(why, last_line(stderr)),
-    };
-    match printed_object(stdout) {
-        Some(Ok(object)) => object_verdict(&object),
-        Some(Err(why)) => failed(&why, last_line(stdout)),
-        None => match exception(stderr) {
-            Some(exception) => failed(exception, None),
-            None if passed => Verdict::scored(Points::FULL, "the grader exited with 0"),
-            None => {
-                let said = last_line(stderr).or_else(|| last_line(stdout));
-                let said = said.map_or(String::new(), |line| format!(": {line}"));
-                let explanation = format!("the grader exited with 1{said}");
-                Verdict::scored(Points::ZERO, plain::short(&explanation, SHOWN))
-            }
-        },
     }
 }
 
-fn failed(why: &str, said: Option<&str>) -> Verdict {
+/// Reads a grader's verdict; `scale` is the score that is full marks, unless its verdict says. Pure.
+///
+/// The last JSON object on standard output with a `score` or a `pass` is the verdict: `{"score": 87}`,
+/// `{"score": 7, "max_score": 10}` or `{"pass": true}`, with an optional `explanation`. Without one, exit
+/// code 0 is 100 points and 1 is 0 points.
+///
+/// # Errors
+/// Why the grader failed: it crashed or was ended, or what looks like its verdict cannot be read. Then it
+/// says nothing about the candidate.
+pub fn grader_verdict(
+    end: &GraderEnd,
+    output: &GraderOutput,
+    scale: Option<f64>,
+) -> Result<GraderVerdict, String> {
+    let (stdout, stderr) = (printed::text(&output.stdout), printed::text(&output.stderr));
+    let code = match end {
+        GraderEnd::Exited(code @ 0..SHELL) => *code,
+        GraderEnd::Exited(code) => {
+            return Err(failed(&format!("exited with {code}"), last_line(&stderr)));
+        }
+        GraderEnd::Failed(why) => return Err(failed(why, last_line(&stderr))),
+    };
+    let too_much = || Err(failed("it printed too much to be read to its end", None));
+    if output.stdout_is_cut {
+        return too_much();
+    }
+    let exception = exception(&stderr);
+    match (printed::verdict(&stdout), exception) {
+        // What it had printed until then need not be its last word.
+        (_, Some(exception)) if code != 0 => Err(failed(exception, None)),
+        (Some(Ok(verdict)), _) => read(&verdict, scale),
+        (Some(Err(why)), _) => Err(failed(&why, last_line(&stdout))),
+        (None, Some(exception)) => Err(failed(exception, None)),
+        // The exception that it ended by may be in what was cut.
+        (None, None) if output.stderr_is_cut => too_much(),
+        (None, None) => silent(code, &stdout, &stderr),
+    }
+}
+
+/// Without a verdict on standard output, the exit code is one.
+fn silent(code: i32, stdout: &str, stderr: &str) -> Result<GraderVerdict, String> {
+    let misplaced = printed::verdict(stderr).and_then(Result::ok);
+    if misplaced.is_some_and(|verdict| read(&verdict, None).is_ok()) {
+        let why = "its verdict is on standard error instead of standard output";
+        return Err(failed(why, None));
+    }
+    match code {
+        0 => Ok(GraderVerdict::new(Points::FULL, "the grader exited with 0")),
+        1 => {
+            let said = last_line(stderr).or_else(|| last_line(stdout));
+            let said = said.map_or(String::new(), |line| format!(": {line}"));
+            let explanation = format!("the grader exited with 1{said}");
+            let explanation = plain::short(&explanation, SHOWN);
+            Ok(GraderVerdict::new(Points::ZERO, explanation))
+        }
+        _ => Err(failed(&format!("exited with {code}"), last_line(stderr))),
+    }
+}
+
+fn failed(why: &str, said: Option<&str>) -> String {
     let said = said.map_or(String::new(), |line| format!(": {line}"));
-    Verdict::unscored(plain::short(
-        &format!("the grader failed: {why}{said}"),
-        SHOWN,
-    ))
+    plain::short(&format!("{why}{said}"), SHOWN)
 }
 
 /// The last line that is not blank.
@@ -66,54 +129,64 @@ fn last_line(text: &str) -> Option<&str> {
     text.trim_end().lines().next_back().map(str::trim)
 }
 
-/// The object that the output is or ends in. What only looks like one is an error: taking the exit code
-/// instead would give full marks for `{'score': 5}` or `{"score": NaN}`.
-fn printed_object(stdout: &str) -> Option<Result<Map<String, Value>, String>> {
-    let text = stdout.trim();
-    if !text.ends_with('}') {
-        return None;
+fn read(verdict: &Members, scale: Option<f64>) -> Result<GraderVerdict, String> {
+    if let Some(key) = verdict.repeated(&["score", "pass", "passed", "max_score"]) {
+        return Err(failed(
+            &format!("its verdict has `{key}` more than once"),
+            None,
+        ));
     }
-    let last = text.rfind("\n{").map(|at| &text[at + 1..]);
-    let whole = text.starts_with('{').then_some(text);
-    let mut error = None;
-    for candidate in [whole, last].into_iter().flatten() {
-        match serde_json::from_str(candidate) {
-            Ok(object) => return Some(Ok(object)),
-            Err(why) => error = Some(Err(format!("its verdict is not JSON, {why}"))),
-        }
-    }
-    error
-}
-
-fn object_verdict(object: &Map<String, Value>) -> Verdict {
-    let said = |keys: &[&str]| {
-        keys.iter()
-            .find_map(|key| object.get(*key).filter(|value| !value.is_null()))
+    let said = match verdict.get(&["explanation", "reason"]) {
+        Some(serde_json::Value::String(words)) => plain::short(words.trim(), SHOWN),
+        Some(_) | None => String::new(),
     };
-    let points = match (said(&["score"]), said(&["pass", "passed"])) {
-        (Some(score), _) => match score.as_f64().and_then(Points::new) {
-            Some(points) => points,
-            None => {
-                return failed(
-                    "its `score` is not a number from 0 to 100",
-                    Some(&score.to_string()),
+    let or = |words: String| if said.is_empty() { words } else { said.clone() };
+    let wrong = |why: &str, value: &serde_json::Value| failed(why, Some(&value.to_string()));
+    let (score, pass) = (verdict.get(SCORE), verdict.get(PASS));
+    match (score, pass) {
+        (Some(score), _) => {
+            let max = match verdict.get(&["max_score"]) {
+                None => scale,
+                Some(max) => match max.as_f64().filter(|max| *max > 0.0) {
+                    None => return Err(wrong("its `max_score` is not a number above 0", max)),
+                    max => max,
+                },
+            };
+            let full = max.unwrap_or(100.0);
+            let number = score.as_f64();
+            let Some((number, points)) = number.zip(number.and_then(|it| share(it, full))) else {
+                let why = format!("its `score` is not a number from 0 to {full}");
+                return Err(wrong(&why, score));
+            };
+            let words = match max {
+                Some(full) => format!("the grader gave {number} of {full}: {points} points"),
+                None => format!("the grader gave {points} points"),
+            };
+            let mut verdict = GraderVerdict::new(points, or(words));
+            if max.is_none() && number > 0.0 && number <= 1.0 {
+                verdict.is_unscaled = true;
+                verdict.explanation += &format!(
+                    " (a score of {number} is taken as points from 0 to 100; if 1 is full marks, \
+                     the objective has to say `scale: 1`)"
                 );
             }
-        },
-        (None, Some(Value::Bool(pass))) => Points::yes(*pass),
-        (None, Some(pass)) => {
-            return failed(
-                "its `pass` is neither true nor false",
-                Some(&pass.to_string()),
-            );
+            Ok(verdict)
         }
-        (None, None) => return failed("its verdict has neither `score` nor `pass`", None),
-    };
-    let explanation = match said(&["explanation", "reason"]) {
-        Some(Value::String(words)) if !words.trim().is_empty() => plain::short(words.trim(), SHOWN),
-        Some(_) | None => format!("the grader gave {points} points"),
-    };
-    Verdict::scored(points, explanation)
+        (None, Some(serde_json::Value::Bool(pass))) => {
+            let points = Points::yes(*pass);
+            let words = format!("the grader gave {points} points");
+            Ok(GraderVerdict::new(points, or(words)))
+        }
+        (None, Some(pass)) => Err(wrong("its `pass` is neither true nor false", pass)),
+        (None, None) => Err(failed("its verdict has neither `score` nor `pass`", None)),
+    }
+}
+
+/// A score as points, where it is in range but for what floating-point numbers lose.
+fn share(score: f64, full: f64) -> Option<Points> {
+    let part = score / full;
+    let in_range = (-1e-9..=1.0 + 1e-9).contains(&part);
+    in_range.then(|| Points::clamped(100.0 * part))
 }
 
 /// The uncaught exception that a runtime reported, unless it is an assertion: that is how checks fail.
@@ -121,6 +194,20 @@ fn exception(stderr: &str) -> Option<&str> {
     python_exception(stderr)
         .or_else(|| node_exception(stderr))
         .or_else(|| ruby_exception(stderr))
+        .or_else(|| not_found(stderr))
+}
+
+/// Shells: a program that a script needs is not there. dash, bash and busybox say so in three ways.
+fn not_found(stderr: &str) -> Option<&str> {
+    static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        let places = r"\S+: (?:line )?\d+|\S*sh";
+        Regex::new(&format!(
+            r"(?m)^(?:{places}): [^:\n]+: (?:command )?not found$"
+        ))
+        .ok()
+    });
+    let found = PATTERN.as_ref()?.find(stderr)?;
+    Some(found.as_str())
 }
 
 /// Python: a traceback and, unindented, the exception. A script that cannot even be parsed or found has

@@ -16,8 +16,12 @@ use crate::sandbox::{
     Stream, Trust, Upload,
 };
 use crate::score::gate::Gate;
-use crate::score::quality::{Grader, GraderEnd, Quality, grader_verdict};
-use crate::score::{Evidence, GateResult, ScorerResult, SpeedScale, Verdict, combine};
+use crate::score::quality::{
+    Grader, GraderEnd, GraderOutput, GraderVerdict, OnError, Quality, grader_verdict,
+};
+use crate::score::{
+    Evidence, GateResult, Points, ScorerResult, SpeedScale, Verdict, Went, combine,
+};
 use crate::store::TrialFolder;
 
 /// How much of each of a grader's streams is read.
@@ -39,49 +43,102 @@ pub struct Case<'a> {
     pub run_limit: Duration,
 }
 
+/// What became of one scorer.
+#[derive(Debug)]
+struct Judged {
+    points: Option<Points>,
+    explanation: String,
+    went: Option<Went>,
+}
+
+impl Judged {
+    fn failed(why: &str, on_error: Option<OnError>) -> Self {
+        let (points, went, rule) = match on_error {
+            None => (None, Went::Failed, ""),
+            Some(OnError::Zero) => (
+                Some(Points::ZERO),
+                Went::FailedAsZero,
+                "0 points by `on_error: zero`: ",
+            ),
+            Some(OnError::Ungraded) => (
+                None,
+                Went::FailedAsUngraded,
+                "ungraded by `on_error: ungraded`: ",
+            ),
+        };
+        Self {
+            points,
+            explanation: format!("{rule}it failed{why}"),
+            went: Some(went),
+        }
+    }
+
+    /// What a scorer that runs here says; `own` when it is the caller's, and may fail.
+    fn said(verdict: Verdict, own: bool) -> Self {
+        match verdict {
+            Verdict::Scored {
+                points,
+                explanation,
+            } => Self {
+                points: Some(points),
+                explanation,
+                went: own.then_some(Went::Well),
+            },
+            Verdict::Unscored { reason } => Self::failed(&format!(": {reason}"), None),
+        }
+    }
+}
+
 /// Scores a trial, and puts the score into its record.
 ///
 /// A trial that says nothing about the candidate gets none.
 ///
+/// # Errors
+/// When this machine cannot read the artifact, or the graders' sandbox cannot be had or is lost: that is no
+/// verdict on anybody.
+///
 /// # Cancel safety
 /// Safe: the graders' sandbox is a lease like any other.
-pub async fn judge(case: &Case<'_>, world: &World, folder: &TrialFolder, record: &mut TrialRecord) {
+pub async fn judge(
+    case: &Case<'_>,
+    world: &World,
+    folder: &TrialFolder,
+    record: &mut TrialRecord,
+) -> Result<(), SandboxError> {
     if !record.end.is_verdict() {
-        return;
+        return Ok(());
     }
     let evidence = Arc::new(evidence(case, folder, record));
-    let (gates, mut verdicts) = if is_quick(case.objective, record) {
+    if let Some(artifact) = &evidence.artifact {
+        let readable = std::fs::File::open(artifact);
+        readable.map_err(|error| SandboxError::machine("read the artifact", error))?;
+    }
+    let (gates, mut judged) = if is_quick(case.objective, record) {
         (check_gates(case.objective, &evidence), Vec::new())
     } else {
         builtin(case, &evidence).await
     };
     let qualified = gates.iter().all(|gate| gate.passed);
     if qualified {
-        grade(case, world, folder, record, &mut verdicts).await;
+        grade(case, world, folder, record, &mut judged).await?;
     }
     let scorers = case
         .objective
         .scoring
         .quality
         .iter()
-        .zip(verdicts)
-        .map(|(weighted, verdict)| {
-            let (points, explanation) = match verdict {
-                Some(Verdict::Scored {
-                    points,
-                    explanation,
-                }) => (Some(points), explanation),
-                Some(Verdict::Unscored { reason }) => (None, format!("unscored: {reason}")),
-                None => (None, "unscored: it was not run".to_owned()),
-            };
-            let explanation = world.redactor.text(&explanation).into_owned();
+        .zip(judged)
+        .filter_map(|(weighted, judged)| {
+            let judged = judged?;
+            let explanation = world.redactor.text(&judged.explanation).into_owned();
             let scorer = world.redactor.text(&weighted.scorer.name()).into_owned();
-            ScorerResult {
+            Some(ScorerResult {
                 scorer,
                 weight: weighted.weight,
-                points,
+                points: judged.points,
                 explanation,
-            }
+                went: judged.went,
+            })
         })
         .collect();
     let gates = gates
@@ -103,6 +160,7 @@ pub async fn judge(case: &Case<'_>, world: &World, folder: &TrialFolder, record:
         scorers,
         scale.points(took),
     ));
+    Ok(())
 }
 
 fn evidence(case: &Case<'_>, folder: &TrialFolder, record: &TrialRecord) -> Evidence {
@@ -152,25 +210,27 @@ fn check_gates(objective: &Objective, evidence: &Evidence) -> Vec<GateResult> {
 }
 
 /// Runs the gates and everything that needs no sandbox, off the runtime's threads. A panic in a scorer of
-/// the caller's own is an unscored part, nothing more.
+/// the caller's own is that scorer's failure, nothing more.
 async fn builtin(
     case: &Case<'_>,
     evidence: &Arc<Evidence>,
-) -> (Vec<GateResult>, Vec<Option<Verdict>>) {
+) -> (Vec<GateResult>, Vec<Option<Judged>>) {
     let (objective, shared) = (Arc::clone(case.objective), Arc::clone(evidence));
     let work = tokio::task::spawn_blocking(move || {
         let gates = check_gates(&objective, &shared);
         let qualified = gates.iter().all(|gate| gate.passed);
         let score = |quality: &Quality| {
             let judge = std::panic::AssertUnwindSafe(|| quality.score(&shared));
-            std::panic::catch_unwind(judge)
-                .unwrap_or_else(|_| Some(Verdict::unscored("the scorer panicked")))
+            let verdict = std::panic::catch_unwind(judge)
+                .unwrap_or_else(|_| Some(Verdict::unscored("the scorer panicked")));
+            let own = matches!(quality, Quality::Own(_));
+            verdict.map(|verdict| Judged::said(verdict, own))
         };
         let quality = &objective.scoring.quality;
-        let verdicts = quality
+        let judged = quality
             .iter()
             .map(|it| if qualified { score(&it.scorer) } else { None });
-        (gates, verdicts.collect())
+        (gates, judged.collect())
     });
     work.await.unwrap_or_else(|_| {
         let explanation = "forge itself failed while checking the gates".to_owned();
@@ -185,14 +245,16 @@ async fn builtin(
     })
 }
 
-/// Runs the graders, one after the other, in one fresh sandbox with the artifacts and their own files only.
+/// Runs the graders, one after the other, in a fresh sandbox with the artifacts and their own files only. One
+/// that fails is run once more, and the rest after it, in another: what one of them or the artifact did to
+/// the first is not the others' concern.
 async fn grade(
     case: &Case<'_>,
     world: &World,
     folder: &TrialFolder,
     record: &TrialRecord,
-    verdicts: &mut [Option<Verdict>],
-) {
+    judged: &mut [Option<Judged>],
+) -> Result<(), SandboxError> {
     let graders: Vec<(usize, &Grader)> = case
         .objective
         .scoring
@@ -211,19 +273,40 @@ async fn grade(
             | Quality::Own(_) => None,
         })
         .collect();
-    if graders.is_empty() {
-        return;
-    }
-    let limit: Duration = graders.iter().map(|(_, grader)| grader.limit).sum();
-    let lease = prepare(case, world, folder, record, &graders, limit).await;
-    for (at, grader) in graders {
-        let verdict = match &lease {
-            Ok(lease) => run_grader(case, &record.trial, world, lease, grader).await,
-            Err(error) => Verdict::unscored(format!("no sandbox for the grader: {error}")),
+    let mut lease = None;
+    for (at, grader) in &graders {
+        let fresh = || prepare(case, world, folder, record, &graders);
+        let place = match lease.take() {
+            Some(place) => place,
+            None => fresh().await?,
         };
-        if let Some(slot) = verdicts.get_mut(at) {
-            *slot = Some(verdict);
+        let mut verdict = run_grader(case, &record.trial, world, &place, grader).await;
+        if !matches!(verdict, Ok(Ok(_))) {
+            drop(place);
+            let second = fresh().await?;
+            verdict = run_grader(case, &record.trial, world, &second, grader).await;
+        } else {
+            lease = Some(place);
         }
+        if let Some(slot) = judged.get_mut(*at) {
+            *slot = Some(graded(verdict?, grader.on_error));
+        }
+    }
+    Ok(())
+}
+
+fn graded(verdict: Result<GraderVerdict, String>, on_error: Option<OnError>) -> Judged {
+    match verdict {
+        Ok(verdict) => Judged {
+            points: Some(verdict.points),
+            explanation: verdict.explanation,
+            went: Some(if verdict.is_unscaled {
+                Went::Unscaled
+            } else {
+                Went::Well
+            }),
+        },
+        Err(why) => Judged::failed(&format!(" in two sandboxes: {why}"), on_error),
     }
 }
 
@@ -233,8 +316,8 @@ async fn prepare(
     folder: &TrialFolder,
     record: &TrialRecord,
     graders: &[(usize, &Grader)],
-    limit: Duration,
 ) -> Result<Lease, SandboxError> {
+    let limit: Duration = graders.iter().map(|(_, grader)| grader.limit).sum();
     let mut labels = world.labels.clone();
     labels.insert("forge.grader".to_owned(), record.trial.to_string());
     let spec = || SandboxSpec {
@@ -319,7 +402,7 @@ async fn run_grader(
     world: &World,
     lease: &Lease,
     grader: &Grader,
-) -> Verdict {
+) -> Result<Result<GraderVerdict, String>, SandboxError> {
     let command = Command {
         programs: vec![grader.argv.iter().take(1).cloned().collect()],
         arguments: grader.argv.iter().skip(1).cloned().collect(),
@@ -329,21 +412,18 @@ async fn run_grader(
         then_collect: None,
     };
     let mut output = Capture::default();
-    let end = match lease.run(&command, &mut output).await {
-        Ok(result) => match result.end {
-            CommandEnd::Exited(code) => GraderEnd::Exited(code),
-            CommandEnd::Signalled(_)
-            | CommandEnd::TimedOut
-            | CommandEnd::LimitReached(_)
-            | CommandEnd::NotFound(_)
-            | CommandEnd::CannotStart(_) => {
-                GraderEnd::Failed(super::failure(&result.end, grader.limit).unwrap_or_default())
-            }
-        },
-        Err(error) => GraderEnd::Failed(error.to_string()),
+    let result = lease.run(&command, &mut output).await?;
+    let end = match result.end {
+        CommandEnd::Exited(code) => GraderEnd::Exited(code),
+        CommandEnd::Signalled(_)
+        | CommandEnd::TimedOut
+        | CommandEnd::LimitReached(_)
+        | CommandEnd::NotFound(_)
+        | CommandEnd::CannotStart(_) => {
+            GraderEnd::Failed(super::failure(&result.end, grader.limit).unwrap_or_default())
+        }
     };
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    grader_verdict(&end, &text(&output.stdout), &text(&output.stderr))
+    Ok(grader_verdict(&end, &output.0, grader.scale))
 }
 
 fn grader_env(
@@ -374,18 +454,21 @@ fn grader_env(
 
 /// A grader's output, up to [`GRADER_OUTPUT`] a stream.
 #[derive(Debug, Default)]
-struct Capture {
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-}
+struct Capture(GraderOutput);
 
 impl OutputSink for Capture {
     fn write(&mut self, stream: Stream, bytes: &[u8]) {
         match stream {
-            Stream::Stdout => self.stdout.extend_from_slice(bytes),
-            Stream::Stderr => self.stderr.extend_from_slice(bytes),
+            Stream::Stdout => self.0.stdout.extend_from_slice(bytes),
+            Stream::Stderr => self.0.stderr.extend_from_slice(bytes),
         }
     }
 
-    fn dropped(&mut self, _: Stream, _: u64) {}
+    fn dropped(&mut self, stream: Stream, bytes: u64) {
+        let is_cut = match stream {
+            Stream::Stdout => &mut self.0.stdout_is_cut,
+            Stream::Stderr => &mut self.0.stderr_is_cut,
+        };
+        *is_cut |= bytes > 0;
+    }
 }
