@@ -237,6 +237,25 @@ mod tests {
     }
 
     #[test]
+    fn an_ungraded_objective_makes_the_run_incomplete() {
+        use crate::score::Went;
+        let run = History::of(&["alpha", "beta"], &["post"], 1)
+            .graded("post/alpha/1", &[(Went::FailedAsUngraded, 0.0)]);
+        let why = "post is ungraded: `command a` failed on 1 artifact and worked on none; it failed: exited with 2";
+        let lost = "1 of 2 trials have no verdict";
+        check(&run, &fail_under(0.0), ExitCode::Incomplete, &[lost, why]);
+        let run = run.graded("post/beta/1", &[(Went::Failed, 0.0)]);
+        let why = "post is ungraded: `command a` failed on 2 artifacts and worked on none; it failed: exited with 2";
+        check(&run, &require(&["alpha"]), ExitCode::Incomplete, &[why]);
+        check(
+            &run.then(stop(StopCause::Interrupt)),
+            &Demands::default(),
+            ExitCode::Interrupted,
+            &["interrupted (SIGINT)"],
+        );
+    }
+
+    #[test]
     fn a_signal_beats_the_verdict_and_the_first_one_counts() {
         let interrupted = "interrupted (SIGINT)";
         let run = finished()

@@ -458,6 +458,7 @@ mod tests {
             weight,
             points: value.map(points),
             explanation: String::new(),
+            went: None,
         }
     }
 
@@ -545,12 +546,9 @@ mod tests {
 
     #[test]
     fn the_total_is_the_weighted_mean_of_the_parts_that_have_a_value() {
-        let some = vec![
-            scorer(3.0, Some(100.0)),
-            scorer(1.0, Some(0.0)),
-            scorer(9.0, None),
-        ];
-        let none = vec![scorer(1.0, None)];
+        let some = vec![scorer(3.0, Some(100.0)), scorer(1.0, Some(0.0))];
+        let failed = vec![scorer(1.0, None), scorer(1.0, Some(100.0))];
+        let none = Vec::new();
         for (weights, scorers, tenths, words) in [
             (
                 Weights::default(),
@@ -566,21 +564,27 @@ mod tests {
             ),
             (
                 Weights::default(),
-                none.clone(),
-                750,
-                "75.0 = 50.0% of success 100.0 + 50.0% of speed 50.0, quality left out: no value",
+                failed,
+                600,
+                "60.0 = 20.0% of success 100.0 + 60.0% of quality 50.0 + 20.0% of speed 50.0",
+            ),
+            (
+                Weights::default(),
+                vec![scorer(1.0, None)],
+                300,
+                "30.0 = 20.0% of success 100.0 + 60.0% of quality 0.0 + 20.0% of speed 50.0",
             ),
             (
                 weights(3.0, 1.0, 1.0),
                 Vec::new(),
                 875,
-                "87.5 = 75.0% of success 100.0 + 25.0% of speed 50.0, quality left out: no value",
+                "87.5 = 75.0% of success 100.0 + 25.0% of speed 50.0, quality left out: no scorers",
             ),
             (
                 weights(0.0, 1.0, 0.0),
                 none,
                 750,
-                "75.0 = 50.0% of success 100.0 + 50.0% of speed 50.0, quality left out: no value",
+                "75.0 = 50.0% of success 100.0 + 50.0% of speed 50.0, quality left out: no scorers",
             ),
         ] {
             let score = combine(weights, vec![gate(true)], scorers, points(50.0));
@@ -590,6 +594,44 @@ mod tests {
             );
             assert_eq!(score.success, Points::FULL);
             assert_eq!(score.disqualified, None);
+        }
+    }
+
+    #[test]
+    fn a_failure_is_settled_by_the_other_trials_however_often() {
+        let failed = |went| ScorerResult {
+            explanation: "it failed in two sandboxes: exited with 2".to_owned(),
+            went: Some(went),
+            ..scorer(1.0, None)
+        };
+        let mut result = failed(Went::Failed);
+        for (worked, points, explanation) in [
+            (
+                0,
+                None,
+                "ungraded, it worked on no artifact: it failed in two sandboxes: exited with 2",
+            ),
+            (
+                1,
+                Some(Points::ZERO),
+                "0 points, it worked on 1 other artifact but on this it failed in two sandboxes: exited with 2",
+            ),
+            (
+                0,
+                None,
+                "ungraded, it worked on no artifact: it failed in two sandboxes: exited with 2",
+            ),
+        ] {
+            result.settle(worked);
+            assert_eq!(
+                (result.points, result.explanation.as_str()),
+                (points, explanation)
+            );
+        }
+        for went in [Went::FailedAsUngraded, Went::FailedAsZero, Went::Well] {
+            let mut result = failed(went);
+            result.settle(1);
+            assert_eq!(result, failed(went));
         }
     }
 

@@ -335,3 +335,287 @@ fn lead(best: &Standing, next: &Standing) -> String {
         next.candidate
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::summary::tests::History;
+
+    /// `rank name score` of every standing, best first; `-` for none, `=` behind a shared rank.
+    fn places(standings: &[Standing]) -> Vec<String> {
+        standings
+            .iter()
+            .map(|it| {
+                let rank = it.rank.map_or("-".to_owned(), |rank| rank.to_string());
+                let tied = if it.tied { "=" } else { "" };
+                let score = it.score.map_or("-".to_owned(), |score| score.to_string());
+                format!("{rank}{tied} {} {score}", it.candidate)
+            })
+            .collect()
+    }
+
+    fn reason(winner: Option<&Winner>) -> &str {
+        winner.map_or("nobody", |winner| winner.reason.as_str())
+    }
+
+    #[test]
+    fn scores_are_means_over_repeats_and_then_over_objectives() {
+        let standings = History::of(&["alpha", "beta"], &["code", "post"], 2)
+            .scored("code/alpha/1", 100.0)
+            .lost("code/alpha/2")
+            .scored("post/alpha/1", 40.0)
+            .scored("post/alpha/2", 60.0)
+            .scored("code/beta/1", 70.0)
+            .disqualified("code/beta/2")
+            .scored("post/beta/1", 90.0)
+            .scored("post/beta/2", 90.0)
+            .standings();
+        // Over trials at once it would be 66.7 for alpha.
+        assert_eq!(places(&standings.overall), ["1 alpha 75.0", "2 beta 62.5"]);
+        assert_eq!(
+            reason(standings.winner.as_ref()),
+            "alpha wins with 75.0 points, 12.5 ahead of beta (gates passed 100.0 to 75.0, quality 75.0 to 80.0)"
+        );
+        let [code, post] = &standings.objectives[..] else {
+            panic!("{:?}", standings.objectives);
+        };
+        assert_eq!(places(&code.standings), ["1 alpha 100.0", "2 beta 35.0"]);
+        assert_eq!(places(&post.standings), ["1 beta 90.0", "2 alpha 50.0"]);
+        let beta = &standings.overall[1];
+        assert_eq!((beta.passed, beta.judged, beta.lost), (3, 4, 0));
+        assert_eq!(beta.success.map(Points::tenths), Some(750));
+        assert_eq!(beta.quality.map(Points::tenths), Some(800));
+        assert_eq!(beta.note.as_deref(), Some("exit_code 0: exited with 3"));
+        let alpha = &standings.overall[0];
+        assert_eq!((alpha.passed, alpha.judged, alpha.lost), (3, 3, 1));
+        assert_eq!(alpha.note.as_deref(), Some("while running: it vanished"));
+    }
+
+    #[test]
+    fn a_lost_trial_has_no_score_and_is_no_loss() {
+        let without = History::of(&["alpha"], &["post"], 1).scored("post/alpha/1", 80.0);
+        let with = History::of(&["alpha"], &["post"], 2)
+            .scored("post/alpha/1", 80.0)
+            .lost("post/alpha/2");
+        let without = without.standings().overall.remove(0);
+        let with_lost = with.standings().overall.remove(0);
+        assert_eq!(with_lost.score, without.score);
+        assert_eq!(with_lost.success, without.success);
+        assert_eq!(with_lost.median_seconds, Some(1.0));
+        assert_eq!((with_lost.lost, without.lost), (1, 0));
+        assert_eq!(with.summary().lost(), 1);
+        assert!(with.summary().trials[1].score.is_none());
+    }
+
+    #[test]
+    fn who_has_no_verdict_on_an_objective_is_not_ranked_and_nobody_to_be_ahead_of() {
+        let standings = History::of(&["alpha", "beta"], &["code", "post"], 1)
+            .scored("code/alpha/1", 30.0)
+            .scored("post/alpha/1", 50.0)
+            .scored("code/beta/1", 100.0)
+            .lost("post/beta/1")
+            .standings();
+        assert_eq!(places(&standings.overall), ["1 alpha 40.0", "- beta -"]);
+        assert_eq!(
+            reason(standings.winner.as_ref()),
+            "alpha wins with 40.0 points: nobody else who passed has a verdict on everything"
+        );
+        assert_eq!(
+            reason(standings.objectives[0].winner.as_ref())
+                .split(',')
+                .next(),
+            Some("beta wins with 100.0 points")
+        );
+        assert_eq!(
+            places(&standings.objectives[1].standings),
+            ["1 alpha 50.0", "- beta -"]
+        );
+    }
+
+    #[test]
+    fn an_ungraded_objective_has_no_places_and_does_not_count_for_the_rest() {
+        use crate::score::Went;
+        let failed = [(Went::Failed, 0.0)];
+        let history = History::of(&["alpha", "beta"], &["code", "post"], 1)
+            .graded("code/alpha/1", &failed)
+            .disqualified("code/beta/1")
+            .scored("post/alpha/1", 30.0)
+            .scored("post/beta/1", 50.0);
+        let standings = history.standings();
+        assert_eq!(places(&standings.overall), ["1 beta 50.0", "2 alpha 30.0"]);
+        let code = &standings.objectives[0];
+        assert_eq!(places(&code.standings), ["- alpha -", "- beta -"]);
+        assert_eq!(
+            (code.winner.as_ref(), code.ungraded.is_some()),
+            (None, true)
+        );
+        assert_eq!(standings.objectives[1].ungraded, None);
+
+        let history = History::of(&["alpha"], &["code", "post"], 1)
+            .graded("code/alpha/1", &failed)
+            .graded("post/alpha/1", &failed);
+        let standings = history.standings();
+        assert_eq!(places(&standings.overall), ["- alpha -"]);
+        assert_eq!(standings.winner, None);
+        assert_eq!(history.summary().lost(), 0);
+    }
+
+    #[test]
+    fn who_breaks_the_grader_does_not_stand_before_who_was_judged() {
+        use crate::score::Went;
+        let standings = History::of(&["honest", "breaker"], &["post"], 1)
+            .graded("post/honest/1", &[(Went::Well, 40.0), (Went::Well, 40.0)])
+            .graded("post/breaker/1", &[(Went::Failed, 0.0), (Went::Well, 60.0)])
+            .standings();
+        assert_eq!(
+            places(&standings.overall),
+            ["1 honest 40.0", "2 breaker 30.0"]
+        );
+    }
+
+    #[test]
+    fn nobody_wins_when_nobody_passed() {
+        let history = History::of(&["alpha", "beta", "gamma"], &["post"], 1)
+            .disqualified("post/alpha/1")
+            .disqualified("post/beta/1")
+            .lost("post/gamma/1");
+        let standings = history.standings();
+        assert_eq!(
+            places(&standings.overall),
+            ["1= alpha 0.0", "1= beta 0.0", "- gamma -"]
+        );
+        assert_eq!(standings.winner, None);
+        assert_eq!(standings.objectives[0].winner, None);
+    }
+
+    #[test]
+    fn who_passed_with_no_points_stands_before_who_did_not_pass() {
+        let standings = History::of(&["alpha", "beta"], &["post"], 1)
+            .disqualified("post/alpha/1")
+            .scored("post/beta/1", 0.0)
+            .standings();
+        assert_eq!(places(&standings.overall), ["1 beta 0.0", "2 alpha 0.0"]);
+        assert_eq!(
+            reason(standings.winner.as_ref()),
+            "beta wins with 0.0 points: nobody else passed the gates"
+        );
+    }
+
+    #[test]
+    fn what_reads_the_same_is_a_tie() {
+        let standings = History::of(&["alpha", "beta", "gamma", "delta"], &["post"], 1)
+            .scored("post/gamma/1", 80.04)
+            .scored("post/beta/1", 79.96)
+            .scored("post/alpha/1", 79.94)
+            .disqualified("post/delta/1")
+            .standings();
+        assert_eq!(
+            places(&standings.overall),
+            [
+                "1= beta 80.0",
+                "1= gamma 80.0",
+                "3 alpha 79.9",
+                "4 delta 0.0"
+            ]
+        );
+        let winner = standings.winner.unwrap();
+        assert_eq!(winner.reason, "a tie at 80.0 points: beta, gamma");
+        assert_eq!(winner.candidate.as_str(), "beta");
+        assert_eq!(winner.tied_with, [CandidateName::parse("gamma").unwrap()]);
+    }
+
+    #[test]
+    fn the_median_time_is_the_middle_one_or_between_the_middle_two() {
+        let one = History::of(&["alpha"], &["post"], 4).took("post/alpha/1", 4.0);
+        let two = one.clone().took("post/alpha/2", 1.0);
+        let three = two.clone().took("post/alpha/3", 9.0);
+        let none = History::of(&["alpha"], &["post"], 4);
+        for (history, median) in [
+            (none, None),
+            (one, Some(4.0)),
+            (two, Some(2.5)),
+            (three, Some(4.0)),
+        ] {
+            assert_eq!(history.standings().overall[0].median_seconds, median);
+        }
+    }
+
+    /// How one trial of a random run ended.
+    #[derive(Debug, Clone)]
+    enum Fate {
+        Scored(f64),
+        Disqualified,
+        Lost,
+        Missing,
+    }
+
+    /// Of trials, in the order in which they end.
+    type Fates = Vec<(String, Fate)>;
+
+    fn fate() -> impl Strategy<Value = Fate> {
+        prop_oneof![
+            4 => prop_oneof![0.0..=100.0_f64, Just(50.0), Just(50.04)].prop_map(Fate::Scored),
+            2 => Just(Fate::Disqualified),
+            1 => Just(Fate::Lost),
+            1 => Just(Fate::Missing),
+        ]
+    }
+
+    /// Random fates of all trials of three candidates, two objectives and two repeats, in random order.
+    fn fates() -> impl Strategy<Value = (Fates, Fates)> {
+        proptest::collection::vec(fate(), 12).prop_flat_map(|fates| {
+            let ids = History::of(&["a", "b", "c"], &["x", "y"], 2)
+                .summary()
+                .trials;
+            let ids = ids.iter().map(|row| row.trial.to_string());
+            let ordered: Fates = ids.zip(fates).collect();
+            (Just(ordered.clone()), Just(ordered).prop_shuffle())
+        })
+    }
+
+    fn told(fates: &[(String, Fate)]) -> History {
+        let start = History::of(&["a", "b", "c"], &["x", "y"], 2);
+        fates.iter().fold(start, |history, (id, fate)| match fate {
+            Fate::Scored(points) => history.scored(id, *points),
+            Fate::Disqualified => history.disqualified(id),
+            Fate::Lost => history.lost(id),
+            Fate::Missing => history,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_in_which_trials_end_makes_no_difference((ordered, shuffled) in fates()) {
+            prop_assert_eq!(told(&ordered).standings(), told(&shuffled).standings());
+        }
+
+        #[test]
+        fn places_are_total_and_agree_with_what_is_shown((ordered, _) in fates()) {
+            let standings = told(&ordered).standings();
+            let all = standings.objectives.iter().map(|it| (&it.standings, &it.winner));
+            for (places, winner) in all.chain([(&standings.overall, &standings.winner)]) {
+                prop_assert_eq!(places.len(), 3);
+                for pair in places.windows(2) {
+                    let [above, below] = pair else { unreachable!() };
+                    prop_assert!(merit(above) >= merit(below));
+                    let shared = above.rank.is_some() && merit(above) == merit(below);
+                    prop_assert_eq!(shared, above.rank.is_some() && above.rank == below.rank);
+                    prop_assert!(!shared || (above.tied && below.tied));
+                    prop_assert!(!shared || above.candidate < below.candidate);
+                }
+                for it in places {
+                    prop_assert_eq!(it.rank.is_some(), it.score.is_some());
+                    prop_assert!(it.passed <= it.judged);
+                    prop_assert!(it.passed > 0 || it.score.is_none_or(|score| score == Points::ZERO));
+                }
+                let best = places.iter().find(|it| it.rank == Some(1) && it.passed > 0);
+                prop_assert_eq!(
+                    winner.as_ref().map(|it| &it.candidate),
+                    best.map(|it| &it.candidate)
+                );
+            }
+        }
+    }
+}

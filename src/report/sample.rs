@@ -158,6 +158,7 @@ fn judged(trial: TrialId, held: bool, why: &str, quality: f64) -> TrialRecord {
         weight: 2.0,
         points: Points::new(quality),
         explanation: why.to_owned(),
+        went: None,
     };
     let speed = Points::clamped(90.0);
     TrialRecord {

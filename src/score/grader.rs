@@ -270,19 +270,23 @@ fn ruby_exception(stderr: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    /// `Some` tenths, or `None` for unscored; and what is said.
+    fn judged(code: i32, stdout: &[u8], stderr: &str, scale: Option<f64>) -> (Option<u16>, String) {
+        let output = GraderOutput {
+            stdout: stdout.to_vec(),
+            stderr: stderr.as_bytes().to_vec(),
+            ..GraderOutput::default()
+        };
+        match grader_verdict(&GraderEnd::Exited(code), &output, scale) {
+            Ok(verdict) => (Some(verdict.points.tenths()), verdict.explanation),
+            Err(why) => (None, why),
+        }
+    }
+
+    /// `Some` tenths, or `None` for a failure; and what is said.
     #[track_caller]
     fn check(code: i32, stdout: &str, stderr: &str, tenths: Option<u16>, words: &str) {
-        let verdict = grader_verdict(&GraderEnd::Exited(code), stdout, stderr);
-        let said = match verdict {
-            Verdict::Scored {
-                points,
-                explanation,
-            } => (Some(points.tenths()), explanation),
-            Verdict::Unscored { reason } => (None, reason),
-        };
         assert_eq!(
-            said,
+            judged(code, stdout.as_bytes(), stderr, None),
             (tenths, words.to_owned()),
             "{code} {stdout:?} {stderr:?}"
         );
@@ -322,47 +326,229 @@ mod tests {
                 400,
                 "the grader gave 40.0 points",
             ),
+            (
+                r#"{"score": 7, "max_score": 10}"#,
+                700,
+                "the grader gave 7 of 10: 70.0 points",
+            ),
+            (
+                r#"{"max_score": 1.0, "points": [], "score": 1.0000000000000002}"#,
+                1000,
+                "the grader gave 1.0000000000000002 of 1: 100.0 points",
+            ),
+            (
+                r#"{"score": -1e-17, "explanation": ""}"#,
+                0,
+                "the grader gave 0.0 points",
+            ),
         ] {
-            check(0, stdout, "", Some(tenths), words);
-            check(1, stdout, "", Some(tenths), words);
+            for code in [0, 1, 2, 125] {
+                check(code, stdout, "", Some(tenths), words);
+            }
+        }
+    }
+
+    /// All of these print 12 points, somewhere.
+    #[test]
+    fn a_verdict_is_read_wherever_it_was_printed() {
+        let score = "{\"score\": 12}";
+        for stdout in [
+            format!("{score}\nDone in 0.3 s.\n"),
+            format!("\u{feff}{score}\r\n"),
+            format!("checking 50%\rchecking 100%\r{score}\n\u{1b}[0m"),
+            format!("50%\u{8}\u{8}\u{8}{score}"),
+            "\u{1b}[1;39m{\n  \u{1b}[0m\u{1b}[34;1m\"score\"\u{1b}[0m\u{1b}[1;39m:\u{1b}[0m \u{1b}[0;39m12\u{1b}[0m\n}".to_owned(),
+            // An artifact that is quoted before the verdict cannot hide it.
+            format!("\u{1b}]0;{score}"),
+            format!("\u{1b}P{score}"),
+            format!("\u{1b}[{score}"),
+            format!("it says \"{score}"),
+            format!("it says {{\"score\": 100\n{score}"),
+            format!("it says {{\"score\": \"\n{score}"),
+            format!("it says {{{{{{\"\n{score}"),
+            format!("it says {{\"a\": [{{\"b\": 1\n{score}"),
+            format!("{{'score': 100}}\n{score}"),
+            format!("Score: 100\n{score}\nScore: 100"),
+            format!("Here it is:\n```json\n{score}\n```\n"),
+            format!("- checked\n- {score}\n"),
+            format!("| verdict | {score} |\n|---|---|\n"),
+            format!("[{score}]"),
+            format!("result={score};"),
+            format!("{score}{{}}"),
+            format!("{score}\n{{\"level\": \"info\", \"of\": {{\"score\": 99}}}}\n"),
+            format!("{{\"score\": 90}}\n{{\"pass\": true}}\n{score}"),
+            "{\"explanation\": \"{\\\"score\\\": 90} } \\\\\", \"tests\": [{\"pass\": true}, {\"score\": {}}], \"score\": 1.2e1}".to_owned(),
+            "{\n\t\"score\"\n:\n12.0\n,\"é\": \"\\é\u{2028}\"\n}".replace("\\é", "é"),
+        ] {
+            let (tenths, said) = judged(0, stdout.as_bytes(), "", None);
+            assert_eq!(tenths, Some(120), "{stdout:?}: {said}");
+        }
+        let units = |mark: &str| {
+            format!("{mark}{score}\r\n")
+                .encode_utf16()
+                .collect::<Vec<_>>()
+        };
+        for mark in ["\u{feff}", ""] {
+            let little: Vec<u8> = units(mark).iter().flat_map(|it| it.to_le_bytes()).collect();
+            let big: Vec<u8> = units(mark).iter().flat_map(|it| it.to_be_bytes()).collect();
+            for stdout in [&little, &big, &[b"checking\n", &*little].concat()] {
+                assert_eq!(judged(0, stdout, "", None).0, Some(120), "{stdout:?}");
+            }
         }
     }
 
     #[test]
-    fn a_verdict_that_makes_no_sense_is_unscored() {
+    fn what_looks_like_a_verdict_and_cannot_be_read_is_no_full_marks() {
         for (stdout, why) in [
             (
                 r#"{"score": 101}"#,
                 "its `score` is not a number from 0 to 100: 101",
             ),
             (
+                r#"{"score": 11, "max_score": 10}"#,
+                "its `score` is not a number from 0 to 10: 11",
+            ),
+            (
                 r#"{"score": -1}"#,
                 "its `score` is not a number from 0 to 100: -1",
             ),
             (
-                r#"{"score": "9"}"#,
-                "its `score` is not a number from 0 to 100: \"9\"",
+                r#"{"score": "87"}"#,
+                "its `score` is not a number from 0 to 100: \"87\"",
             ),
             (
                 r#"{"score": true}"#,
                 "its `score` is not a number from 0 to 100: true",
             ),
+            (
+                r#"{"score": [100]}"#,
+                "its `score` is not a number from 0 to 100: [100]",
+            ),
             (r#"{"pass": 1}"#, "its `pass` is neither true nor false: 1"),
             (
+                r#"{"pass": "yes"}"#,
+                "its `pass` is neither true nor false: \"yes\"",
+            ),
+            (
                 r#"{"points": 1}"#,
+                "its verdict has neither `score` nor `pass`: {\"points\": 1}",
+            ),
+            (
+                r#"{"score": null}"#,
                 "its verdict has neither `score` nor `pass`",
+            ),
+            (
+                r#"{"result": {"score": 12}} done"#,
+                "its verdict has neither `score` nor `pass`: {\"result\": {\"score\": 12}} done",
+            ),
+            (
+                r#"{"Score": 12}"#,
+                "its verdict has neither `score` nor `pass`: {\"Score\": 12}",
+            ),
+            (
+                r#"{"score": 12, "score": 100}"#,
+                "its verdict has `score` more than once",
+            ),
+            (
+                r#"{"score": 1, "max_score": 0}"#,
+                "its `max_score` is not a number above 0: 0",
+            ),
+            (
+                r#"{"score": 1, "max_score": "10"}"#,
+                "its `max_score` is not a number above 0: \"10\"",
             ),
             (
                 r#"{"score": NaN}"#,
                 "its verdict is not JSON, expected value at line 1 column 11: {\"score\": NaN}",
             ),
             (
+                r#"{"score": 1e999}"#,
+                "its verdict is not JSON, number out of range at line 1 column 15: {\"score\": 1e999}",
+            ),
+            (
                 "{'score': 5}",
-                "its verdict is not JSON, key must be a string at line 1 column 2: {'score': 5}",
+                "what looks like its verdict is not JSON: {'score': 5}",
             ),
         ] {
-            check(0, stdout, "", None, &format!("the grader failed: {why}"));
+            check(0, stdout, "", None, why);
+            check(1, stdout, "", None, why);
         }
+        for stdout in [
+            "{\"score\": 90}\n{\"score\": 1",
+            "{\"score\": 12, \"explanation\": \"1 of",
+            "{\"score\": 12,}",
+            "{\"score\": 012}",
+            "{\"score\": -Infinity}",
+            "{\"score\": }",
+            "{\"a\": {\"b\": [1, 2}, \"score\": 12}",
+            "{'details': {'a': 1}, 'score': 5} # done",
+            "\"{\\\"score\\\": 12}\"",
+            "{:score=>12}",
+            "Verdict { score: 12 }\n",
+            "Verdict(score=12, why='')",
+            "Score: 87/100\n",
+            "  **score** = .5\n",
+            "| score | 87 |\n",
+            "score: 12\nexplanation: it is short\n",
+            "passed: false\n",
+            "{'points': 5}",
+            "{\"score\": 12}\n{\"score\": \"twelve\"}",
+        ] {
+            assert_eq!(judged(0, stdout.as_bytes(), "", None).0, None, "{stdout:?}");
+        }
+        let misplaced = "its verdict is on standard error instead of standard output";
+        check(0, "fine", "{\"score\": 12}\n", None, misplaced);
+        check(
+            0,
+            "fine",
+            "{\"pass\": 12}\n",
+            Some(1000),
+            "the grader exited with 0",
+        );
+    }
+
+    #[test]
+    fn a_scale_says_what_full_marks_are_and_without_one_small_scores_are_doubted() {
+        let scaled = |stdout: &str, scale| {
+            let output = GraderOutput {
+                stdout: stdout.into(),
+                ..GraderOutput::default()
+            };
+            let verdict = grader_verdict(&GraderEnd::Exited(0), &output, scale).unwrap();
+            (verdict.points.tenths(), verdict.is_unscaled)
+        };
+        for (stdout, scale, tenths, doubted) in [
+            ("{\"score\": 0.87}", Some(1.0), 870, false),
+            ("{\"score\": 1}", Some(1.0), 1000, false),
+            ("{\"score\": 3}", Some(5.0), 600, false),
+            ("{\"score\": 3, \"max_score\": 4}", Some(5.0), 750, false),
+            ("{\"score\": 0.5}", None, 5, true),
+            ("{\"score\": 1}", None, 10, true),
+            ("{\"score\": 0}", None, 0, false),
+            ("{\"score\": 1.1}", None, 11, false),
+            ("{\"score\": 1, \"max_score\": 1}", None, 1000, false),
+            ("{\"score\": 1, \"max_score\": 100}", None, 10, false),
+            ("{\"pass\": true}", Some(5.0), 1000, false),
+        ] {
+            assert_eq!(
+                scaled(stdout, scale),
+                (tenths, doubted),
+                "{stdout} {scale:?}"
+            );
+        }
+        let said = judged(0, b"{\"score\": 0.5, \"reason\": \"half\"}", "", None).1;
+        assert_eq!(
+            said,
+            "half (a score of 0.5 is taken as points from 0 to 100; if 1 is full marks, the objective has to say `scale: 1`)"
+        );
+        let over = judged(0, b"{\"score\": 87}", "", Some(1.0));
+        assert_eq!(
+            over,
+            (
+                None,
+                "its `score` is not a number from 0 to 1: 87".to_owned()
+            )
+        );
     }
 
     #[test]
@@ -394,25 +580,47 @@ mod tests {
     }
 
     #[test]
-    fn any_other_end_is_unscored_with_the_last_words() {
+    fn any_other_end_is_a_failure_with_the_last_words() {
         let score = r#"{"score": 90}"#;
-        check(
-            2,
-            score,
-            "a\nno such file\n",
-            None,
-            "the grader failed: exited with 2: no such file",
-        );
-        check(-1, score, "", None, "the grader failed: exited with -1");
+        for code in [2, 77] {
+            let why = format!("exited with {code}: no such file");
+            check(code, "", "a\nno such file\n", None, &why);
+        }
+        for code in [-1, 126, 127, 137, 255] {
+            check(code, score, "", None, &format!("exited with {code}"));
+        }
         let end = GraderEnd::Failed("timed out after 10.0 s".to_owned());
+        let output = GraderOutput {
+            stdout: score.into(),
+            stderr: "still\u{1b}[31m working".into(),
+            ..GraderOutput::default()
+        };
         assert_eq!(
-            grader_verdict(&end, score, "still\u{1b}[31m working"),
-            Verdict::unscored("the grader failed: timed out after 10.0 s: still working")
+            grader_verdict(&end, &output, None),
+            Err("timed out after 10.0 s: still working".to_owned())
         );
     }
 
     #[test]
-    fn an_uncaught_exception_is_unscored_but_a_failed_assertion_is_a_verdict() {
+    fn what_was_not_read_to_its_end_is_no_verdict() {
+        let cut = |stdout: &str, stdout_is_cut, stderr_is_cut| {
+            let output = GraderOutput {
+                stdout: stdout.into(),
+                stderr: Vec::new(),
+                stdout_is_cut,
+                stderr_is_cut,
+            };
+            let verdict = grader_verdict(&GraderEnd::Exited(0), &output, None);
+            verdict.ok().map(|verdict| verdict.points.tenths())
+        };
+        assert_eq!(cut("{\"score\": 90}", true, false), None);
+        assert_eq!(cut("", true, false), None);
+        assert_eq!(cut("", false, true), None);
+        assert_eq!(cut("{\"score\": 90}", false, true), Some(900));
+    }
+
+    #[test]
+    fn an_uncaught_exception_is_a_failure_but_a_failed_assertion_is_a_verdict() {
         let python = |error: &str| {
             format!(
                 "Traceback (most recent call last):\n  File \"c.py\", line 3, in <module>\n    \
@@ -448,12 +656,21 @@ mod tests {
             ),
             (ruby("(RuntimeError)"), "c.rb:2:in 'Object#check': bad link (RuntimeError)"),
             (ruby("(Net::ReadTimeout)"), "c.rb:2:in 'Object#check': bad link (Net::ReadTimeout)"),
+            ("sh: 1: jq: not found\n".to_owned(), "sh: 1: jq: not found"),
+            ("x\nchecks/c.sh: line 3: jq: command not found\nno\n".to_owned(), "checks/c.sh: line 3: jq: command not found"),
+            ("sh: jq: not found".to_owned(), "sh: jq: not found"),
         ] {
-            let words = format!("the grader failed: {exception}");
-            check(1, "", &stderr, None, &words);
-            check(0, "", &stderr, None, &words);
-            let score = "{\"score\": 7}";
-            check(1, score, &stderr, Some(70), "the grader gave 7.0 points");
+            check(1, "", &stderr, None, exception);
+            check(0, "", &stderr, None, exception);
+            // Told of what it had done until then, or of an exception that it caught.
+            check(1, "{\"score\": 7}", &stderr, None, exception);
+            check(
+                0,
+                "{\"score\": 7}",
+                &stderr,
+                Some(70),
+                "the grader gave 7.0 points",
+            );
         }
         for stderr in [
             python("AssertionError"),
@@ -464,6 +681,7 @@ mod tests {
             node("AssertionError [ERR_ASSERTION]: 1 == 2"),
             ruby("(Minitest::Assertion)"),
             "post.md:3: no heading (MD041)\n".to_owned(),
+            "post.md: https://x: not found\n".to_owned(),
             "see line 3 (Error)\n".to_owned(),
         ] {
             let last = last_line(&stderr).unwrap();
@@ -481,14 +699,38 @@ mod tests {
     fn what_a_grader_says_is_hostile() {
         let flood = "\\u001b[2J\\n::error::".repeat(100);
         let stdout = format!(r#"{{"score": 5, "explanation": "{flood}"}}"#);
-        let verdict = grader_verdict(&GraderEnd::Exited(0), &stdout, "");
-        let Verdict::Scored { explanation, .. } = verdict else {
-            panic!("{verdict:?}");
-        };
+        let (tenths, explanation) = judged(0, stdout.as_bytes(), "", None);
+        assert_eq!(tenths, Some(50));
         assert!(explanation.chars().count() <= 301);
         assert!(!explanation.contains(['\n', '\u{1b}']));
-        let deep = "{\"a\":".repeat(100_000) + &"}".repeat(100_000);
-        let verdict = grader_verdict(&GraderEnd::Exited(0), &deep, "");
-        assert!(matches!(verdict, Verdict::Unscored { .. }));
+    }
+
+    /// Each of these is long; were any part of it looked at again and again, this test would not end.
+    #[test]
+    fn hostile_braces_are_passed_once() {
+        let million = |piece: &str| piece.repeat(1_000_000 / piece.len());
+        for hostile in [
+            million("{"),
+            million("{\"a\":"),
+            million("{\"a\":["),
+            million("[{\"a\":{},\"b\":"),
+            million("{\"a"),
+            million("{\"\\"),
+            million("{\"a\":{},"),
+            million("{\"a\":1}"),
+            million("score "),
+            million("{ \n"),
+            million("{,"),
+            million("\u{1b}["),
+            "{\"a\":[".repeat(90) + &million("{},"),
+            "{\"a\":".repeat(100_000) + &"}".repeat(100_000),
+        ] {
+            let with_verdict = format!("{hostile}\n- {{\"score\": 12}}");
+            let (tenths, said) = judged(0, with_verdict.as_bytes(), "", None);
+            let start: String = hostile.chars().take(20).collect();
+            assert!(matches!(tenths, Some(120) | None), "{start}: {said}");
+        }
+        let deep = "{\"score\":".repeat(100_000) + &"}".repeat(100_000);
+        assert_eq!(judged(0, deep.as_bytes(), "", None).0, None);
     }
 }

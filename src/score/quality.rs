@@ -538,6 +538,8 @@ mod tests {
             argv: vec!["python3".to_owned(), "checks/links.py".to_owned()],
             files: Vec::new(),
             limit: Duration::from_secs(1),
+            scale: None,
+            on_error: None,
         });
         assert_eq!(grader.score(&nothing()), None);
         let own = Quality::Own(Arc::new(Mine));

@@ -133,3 +133,82 @@ pub fn settled(trials: &[TrialRow]) -> Vec<Settled> {
     }
     settled
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Went::{Failed, FailedAsUngraded, FailedAsZero, Unscaled, Well};
+    use super::*;
+    use crate::summary::tests::History;
+
+    /// Two candidates with two repeats on `post`, judged by these, in this order; what is said of it.
+    fn said(trials: &[&[(Went, f64)]]) -> (Option<String>, Vec<String>, Vec<usize>) {
+        let history = History::of(&["alpha", "beta"], &["post"], 2);
+        let ids = ["post/alpha/1", "post/alpha/2", "post/beta/1", "post/beta/2"];
+        let judged = ids.iter().zip(trials);
+        let history = judged.fold(history, |history, (id, went)| history.graded(id, went));
+        let post = history.standings().objectives.remove(0);
+        assert!(post.ungraded.is_none() || post.winner.is_none());
+        let settled = settled(&history.summary().trials);
+        let worked = settled.iter().map(|it| it.worked).collect();
+        (post.ungraded, post.warnings, worked)
+    }
+
+    #[test]
+    fn only_a_scorer_that_worked_somewhere_blames_the_artifact() {
+        let none = String::new;
+        for (trials, ungraded, worked) in [
+            (&[&[(Well, 5.0)][..], &[(Failed, 0.0)]][..], none(), vec![1]),
+            (
+                &[&[(Failed, 0.0)], &[(Failed, 0.0)], &[(Well, 0.0)]],
+                none(),
+                vec![1, 1],
+            ),
+            (
+                &[&[(Failed, 0.0)]],
+                "`command a` failed on 1 artifact and worked on none; it failed: exited with 2".to_owned(),
+                vec![0],
+            ),
+            (
+                &[&[(Well, 5.0), (Failed, 0.0)], &[(Failed, 0.0), (Failed, 0.0)]],
+                "`command b` failed on 2 artifacts and worked on none; it failed: exited with 2".to_owned(),
+                vec![0, 1, 0],
+            ),
+            (&[&[(FailedAsZero, 0.0)], &[(FailedAsZero, 0.0)]], none(), vec![]),
+            (
+                &[&[(FailedAsUngraded, 0.0)], &[(Well, 1.0)], &[(Unscaled, 1.0)]],
+                "`command a` failed on 1 of 3 artifacts, and nobody is to win then; it failed: exited with 2"
+                    .to_owned(),
+                vec![],
+            ),
+            (
+                &[&[(FailedAsUngraded, 0.0)]],
+                "`command a` failed on 1 artifact and worked on none; it failed: exited with 2".to_owned(),
+                vec![],
+            ),
+            (&[&[]], none(), vec![]),
+        ] {
+            let (said, _, settled) = said(trials);
+            assert_eq!(said.unwrap_or_default(), ungraded, "{trials:?}");
+            assert_eq!(settled, worked, "{trials:?}");
+        }
+    }
+
+    #[test]
+    fn small_scores_are_doubted_unless_there_is_a_larger_one() {
+        for (trials, doubted) in [
+            (&[&[(Unscaled, 0.7)][..], &[(Well, 0.0)]][..], true),
+            (&[&[(Unscaled, 1.0)], &[(Failed, 0.0)]], true),
+            (&[&[(Unscaled, 0.7)], &[(Well, 1.5)]], false),
+            (&[&[(Well, 0.0)], &[(Well, 0.0)]], false),
+        ] {
+            let (_, warnings, _) = said(trials);
+            assert_eq!(warnings.len(), usize::from(doubted), "{trials:?}");
+            assert!(
+                warnings
+                    .iter()
+                    .all(|it| it.starts_with("post: `command a` gave scores between 0 and 1 only")),
+                "{warnings:?}"
+            );
+        }
+    }
+}
