@@ -81,7 +81,7 @@ pub fn decide(summary: &RunSummary, standings: &Standings) -> (ExitCode, Vec<Str
 }
 
 /// What nobody can know after this run.
-pub(crate) fn unknown(summary: &RunSummary, standings: &Standings) -> Vec<String> {
+fn unknown(summary: &RunSummary, standings: &Standings) -> Vec<String> {
     let lost = match summary.lost() {
         0 => None,
         lost => Some(format!(
@@ -89,10 +89,10 @@ pub(crate) fn unknown(summary: &RunSummary, standings: &Standings) -> Vec<String
             summary.trials.len()
         )),
     };
-    let ungraded = standings.objectives.iter().filter_map(|it| {
-        let why = it.ungraded.as_deref()?;
-        Some(format!("{} is ungraded: {why}", it.objective))
-    });
+    // Every report says why, before anything else.
+    let ungraded = standings.objectives.iter();
+    let ungraded = ungraded.filter(|it| it.ungraded.is_some());
+    let ungraded = ungraded.map(|it| format!("objective {} is ungraded", it.objective));
     lost.into_iter().chain(ungraded).collect()
 }
 
@@ -241,11 +241,10 @@ mod tests {
         use crate::score::Went;
         let run = History::of(&["alpha", "beta"], &["post"], 1)
             .graded("post/alpha/1", &[(Went::FailedAsUngraded, 0.0)]);
-        let why = "post is ungraded: `command a` failed on 1 artifact and worked on none; it failed: exited with 2";
+        let why = "objective post is ungraded";
         let lost = "1 of 2 trials have no verdict";
         check(&run, &fail_under(0.0), ExitCode::Incomplete, &[lost, why]);
         let run = run.graded("post/beta/1", &[(Went::Failed, 0.0)]);
-        let why = "post is ungraded: `command a` failed on 2 artifacts and worked on none; it failed: exited with 2";
         check(&run, &require(&["alpha"]), ExitCode::Incomplete, &[why]);
         check(
             &run.then(stop(StopCause::Interrupt)),

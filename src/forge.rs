@@ -171,11 +171,17 @@ impl ForgeResult {
     /// [`NoWinner`] when nobody passed.
     pub fn winner(&self) -> Result<&Winner, NoWinner> {
         self.standings.winner.as_ref().ok_or_else(|| {
-            let unknown = exit::unknown(&self.summary, &self.standings);
-            let first = unknown.into_iter().next();
-            NoWinner {
-                reason: first.unwrap_or_else(|| "no candidate passed its gates".to_owned()),
-            }
+            let mut objectives = self.standings.objectives.iter();
+            let ungraded = objectives.find_map(|it| Some((&it.objective, it.ungraded.as_ref()?)));
+            let reason = match (self.summary.lost(), ungraded) {
+                (0, None) => "no candidate passed its gates".to_owned(),
+                (0, Some((objective, why))) => format!("{objective} is ungraded: {why}"),
+                (lost, _) => format!(
+                    "{lost} of {} trials have no verdict",
+                    self.summary.trials.len()
+                ),
+            };
+            NoWinner { reason }
         })
     }
 

@@ -40,6 +40,8 @@ pub struct Standing {
     pub judged: u32,
     /// Trials without one: they are not losses.
     pub lost: u32,
+    /// Trials on which a scorer failed.
+    pub broken: u32,
     /// The median run time of the trials with a verdict, in seconds.
     pub median_seconds: Option<f64>,
     /// Why it was disqualified, or what went wrong, the first time in plan order.
@@ -233,6 +235,7 @@ fn standing(candidate: &CandidateName, cells: &[&[&TrialRow]]) -> Standing {
         passed: count(&TrialRow::passed),
         judged: count(&|row| row.score.is_some()),
         lost: count(&TrialRow::is_lost),
+        broken: count(&|row| row.graders.iter().any(|it| it.went.failed())),
         median_seconds: median(&seconds),
         note: note.map(str::to_owned),
     }

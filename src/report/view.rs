@@ -55,6 +55,8 @@ pub(super) struct View {
     pub(super) sandboxes: Sandboxes,
     /// Empty when there is only one objective: its table says the same.
     pub(super) overall: Vec<Row>,
+    /// How many objectives that table is about.
+    pub(super) graded: String,
     pub(super) sections: Vec<Section>,
     pub(super) settings: Vec<Setting>,
 }
@@ -125,7 +127,8 @@ impl View {
         let plan = summary.plan.as_ref();
         let unlike = plan.map_or_else(Vec::new, unlike);
         let losses = Losses::of(&summary.trials);
-        let single = report.standings.objectives.len() == 1;
+        let all = report.standings.objectives.len();
+        let single = all == 1;
         let planned = plan.map_or(&[][..], |plan| &plan.objectives);
         let rows = rows_by_objective(&summary.trials);
         let objectives = || report.standings.objectives.iter();
@@ -161,6 +164,10 @@ impl View {
                 Vec::new()
             } else {
                 table(&report.standings.overall, None, &losses, &unlike)
+            },
+            graded: match (all - ungraded.len(), all) {
+                (graded, all) if graded == all => counted(all, "objective", "objectives"),
+                (graded, all) => format!("{graded} of {}", counted(all, "objective", "objectives")),
             },
             sections: report
                 .standings

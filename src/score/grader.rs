@@ -184,9 +184,10 @@ fn read(verdict: &Members, scale: Option<f64>) -> Result<GraderVerdict, String> 
 
 /// A score as points, where it is in range but for what floating-point numbers lose.
 fn share(score: f64, full: f64) -> Option<Points> {
-    let part = score / full;
-    let in_range = (-1e-9..=1.0 + 1e-9).contains(&part);
-    in_range.then(|| Points::clamped(100.0 * part))
+    // In this order, so that points of 100 stay as they were said.
+    let points = score * 100.0 / full;
+    let in_range = (-1e-7..=100.0 + 1e-7).contains(&points);
+    in_range.then(|| Points::clamped(points))
 }
 
 /// The uncaught exception that a runtime reported, unless it is an assertion: that is how checks fail.

@@ -234,6 +234,13 @@ fn note(standing: &Standing, loss: Loss) -> String {
         let judged = standing.judged;
         parts.push(format!("{failed} of {judged} disqualified, first by {why}"));
     }
+    if standing.broken > 0 {
+        let judged = standing.judged;
+        parts.push(format!(
+            "a scorer failed on {} of {judged}",
+            standing.broken
+        ));
+    }
     if loss.total() > 0 && failed == 0 {
         parts.push(format!("{}: {why}", loss.show()));
     } else if loss.total() > 0 {
