@@ -252,13 +252,12 @@ impl ScorerResult {
         }
         let at = self.explanation.find(FAILED).unwrap_or_default();
         let why = &self.explanation[at..];
-        (self.points, self.explanation) = match worked {
-            0 => (None, format!("ungraded, it worked on no artifact: {why}")),
-            _ => {
-                let others = crate::quantity::counted(worked, "other artifact", "other artifacts");
-                let explanation = format!("0 points, it worked on {others} but on this {why}");
-                (Some(Points::ZERO), explanation)
-            }
+        (self.points, self.explanation) = if worked == 0 {
+            (None, format!("ungraded, it worked on no artifact: {why}"))
+        } else {
+            let others = crate::quantity::counted(worked, "other artifact", "other artifacts");
+            let explanation = format!("0 points, it worked on {others} but on this {why}");
+            (Some(Points::ZERO), explanation)
         };
     }
 }

@@ -24,6 +24,7 @@ use crate::sandbox::{
 use crate::store::{ArtifactFiles, OutputFiles, RunFolder, SetupLog, TrialFolder};
 
 pub mod judge;
+mod judged;
 mod place;
 
 use place::{PROMPT_FILE, Place, prompt_file};

@@ -165,9 +165,10 @@ fn read(verdict: &Members, scale: Option<f64>) -> Result<GraderVerdict, String> 
             let mut verdict = GraderVerdict::new(points, or(words));
             if max.is_none() && number > 0.0 && number <= 1.0 {
                 verdict.is_unscaled = true;
-                verdict.explanation += &format!(
-                    " (a score of {number} is taken as points from 0 to 100; if 1 is full marks, \
-                     the objective has to say `scale: 1`)"
+                verdict.explanation = format!(
+                    "{} (a score of {number} is taken as points from 0 to 100; if 1 is full marks, \
+                     the objective has to say `scale: 1`)",
+                    verdict.explanation
                 );
             }
             Ok(verdict)
@@ -474,6 +475,10 @@ mod tests {
             check(0, stdout, "", None, why);
             check(1, stdout, "", None, why);
         }
+    }
+
+    #[test]
+    fn a_verdict_that_is_torn_or_no_json_is_no_full_marks() {
         for stdout in [
             "{\"score\": 90}\n{\"score\": 1",
             "{\"score\": 12, \"explanation\": \"1 of",

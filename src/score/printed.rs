@@ -64,6 +64,14 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
+/// Colours and other control codes. Not by `plain::text`: to a terminal, an unfinished sequence swallows all
+/// that follows, and an artifact that is quoted before the verdict could begin one.
+static CODES: Pattern = LazyLock::new(|| {
+    let sequence = r"(?:\x1b\[|\u{9b})[0-?]*[ -/]*[@-Z\\^-z~]";
+    let control = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\u{9f}\u{feff}]";
+    Regex::new(&format!("{sequence}|{control}")).ok()
+});
+
 /// What was printed as text that a verdict can be looked for in: UTF-16 is recognised, colours, marks of
 /// the byte order and other control characters are gone, a carriage return is a line break.
 pub(super) fn text(bytes: &[u8]) -> String {
@@ -74,11 +82,6 @@ pub(super) fn text(bytes: &[u8]) -> String {
         [0, 1..=0xff, 0, 1..=0xff, ..] => utf16(bytes, u16::from_be_bytes),
         _ => String::from_utf8_lossy(bytes).into_owned(),
     };
-    // Not by `plain::text`: to a terminal, an unfinished sequence swallows all that follows, and an
-    // artifact that is quoted before the verdict could begin one.
-    static CODES: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r"(?:\x1b\[|\u{9b})[0-?]*[ -/]*[@-Z\\^-z~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\u{9f}\u{feff}]").ok()
-    });
     let clean = match &*CODES {
         Some(codes) => codes.replace_all(&text, "").into_owned(),
         None => text,
@@ -136,11 +139,10 @@ impl Found {
             Ok(_) if is_end || matches(&KEY, text) => {
                 self.take_doubt("its verdict has neither `score` nor `pass`");
             }
-            Ok(_) => {}
             Err(error) if matches(&KEY, text) => {
                 self.last = Some(Err(format!("its verdict is not JSON, {error}")));
             }
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::judged::Judged;
 use super::{MARGIN, PROMPT_FILE, World, prompt_file};
 use crate::event::{ArtifactRecord, TrialEnd, TrialRecord};
 use crate::name::{RelativePath, TrialId};
@@ -17,11 +18,9 @@ use crate::sandbox::{
 };
 use crate::score::gate::Gate;
 use crate::score::quality::{
-    Grader, GraderEnd, GraderOutput, GraderVerdict, OnError, Quality, grader_verdict,
+    Grader, GraderEnd, GraderOutput, GraderVerdict, Quality, grader_verdict,
 };
-use crate::score::{
-    Evidence, GateResult, Points, ScorerResult, SpeedScale, Verdict, Went, combine,
-};
+use crate::score::{Evidence, GateResult, ScorerResult, SpeedScale, Verdict, combine};
 use crate::store::TrialFolder;
 
 /// How much of each of a grader's streams is read.
@@ -41,52 +40,6 @@ pub struct Case<'a> {
     pub objective: &'a Arc<Objective>,
     /// Where speed is worth nothing, unless the objective says.
     pub run_limit: Duration,
-}
-
-/// What became of one scorer.
-#[derive(Debug)]
-struct Judged {
-    points: Option<Points>,
-    explanation: String,
-    went: Option<Went>,
-}
-
-impl Judged {
-    fn failed(why: &str, on_error: Option<OnError>) -> Self {
-        let (points, went, rule) = match on_error {
-            None => (None, Went::Failed, ""),
-            Some(OnError::Zero) => (
-                Some(Points::ZERO),
-                Went::FailedAsZero,
-                "0 points by `on_error: zero`: ",
-            ),
-            Some(OnError::Ungraded) => (
-                None,
-                Went::FailedAsUngraded,
-                "ungraded by `on_error: ungraded`: ",
-            ),
-        };
-        Self {
-            points,
-            explanation: format!("{rule}it failed{why}"),
-            went: Some(went),
-        }
-    }
-
-    /// What a scorer that runs here says; `own` when it is the caller's, and may fail.
-    fn said(verdict: Verdict, own: bool) -> Self {
-        match verdict {
-            Verdict::Scored {
-                points,
-                explanation,
-            } => Self {
-                points: Some(points),
-                explanation,
-                went: own.then_some(Went::Well),
-            },
-            Verdict::Unscored { reason } => Self::failed(&format!(": {reason}"), None),
-        }
-    }
 }
 
 /// Scores a trial, and puts the score into its record.
@@ -246,8 +199,7 @@ async fn builtin(
 }
 
 /// Runs the graders, one after the other, in a fresh sandbox with the artifacts and their own files only. One
-/// that fails is run once more, and the rest after it, in another: what one of them or the artifact did to
-/// the first is not the others' concern.
+/// that fails is run once more in another: what became of the first is nobody else's concern.
 async fn grade(
     case: &Case<'_>,
     world: &World,
@@ -273,41 +225,27 @@ async fn grade(
             | Quality::Own(_) => None,
         })
         .collect();
-    let mut lease = None;
+    let mut healthy = None;
     for (at, grader) in &graders {
         let fresh = || prepare(case, world, folder, record, &graders);
-        let place = match lease.take() {
-            Some(place) => place,
+        let run = async |lease: &Lease| run_grader(case, &record.trial, world, lease, grader).await;
+        let mut lease = match healthy.take() {
+            Some(lease) => lease,
             None => fresh().await?,
         };
-        let mut verdict = run_grader(case, &record.trial, world, &place, grader).await;
+        let mut verdict = run(&lease).await;
         if !matches!(verdict, Ok(Ok(_))) {
-            drop(place);
-            let second = fresh().await?;
-            verdict = run_grader(case, &record.trial, world, &second, grader).await;
-        } else {
-            lease = Some(place);
+            drop(lease);
+            lease = fresh().await?;
+            verdict = run(&lease).await;
         }
+        let verdict = verdict?;
+        healthy = verdict.is_ok().then_some(lease);
         if let Some(slot) = judged.get_mut(*at) {
-            *slot = Some(graded(verdict?, grader.on_error));
+            *slot = Some(Judged::by_grader(verdict, grader.on_error));
         }
     }
     Ok(())
-}
-
-fn graded(verdict: Result<GraderVerdict, String>, on_error: Option<OnError>) -> Judged {
-    match verdict {
-        Ok(verdict) => Judged {
-            points: Some(verdict.points),
-            explanation: verdict.explanation,
-            went: Some(if verdict.is_unscaled {
-                Went::Unscaled
-            } else {
-                Went::Well
-            }),
-        },
-        Err(why) => Judged::failed(&format!(" in two sandboxes: {why}"), on_error),
-    }
 }
 
 async fn prepare(
