@@ -270,6 +270,8 @@ fn ruby_exception(stderr: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn judged(code: i32, stdout: &[u8], stderr: &str, scale: Option<f64>) -> (Option<u16>, String) {
@@ -714,21 +716,21 @@ mod tests {
     /// Each of these is long; were any part of it looked at again and again, this test would not end.
     #[test]
     fn hostile_braces_are_passed_once() {
-        let million = |piece: &str| piece.repeat(1_000_000 / piece.len());
+        let many = |piece: &str| piece.repeat(200_000 / piece.len());
         for hostile in [
-            million("{"),
-            million("{\"a\":"),
-            million("{\"a\":["),
-            million("[{\"a\":{},\"b\":"),
-            million("{\"a"),
-            million("{\"\\"),
-            million("{\"a\":{},"),
-            million("{\"a\":1}"),
-            million("score "),
-            million("{ \n"),
-            million("{,"),
-            million("\u{1b}["),
-            "{\"a\":[".repeat(90) + &million("{},"),
+            many("{"),
+            many("{\"a\":"),
+            many("{\"a\":["),
+            many("[{\"a\":{},\"b\":"),
+            many("{\"a"),
+            many("{\"\\"),
+            many("{\"a\":{},"),
+            many("{\"a\":1}"),
+            many("score "),
+            many("{ \n"),
+            many("{,"),
+            many("\u{1b}["),
+            "{\"a\":[".repeat(90) + &many("{},"),
             "{\"a\":".repeat(100_000) + &"}".repeat(100_000),
         ] {
             let with_verdict = format!("{hostile}\n- {{\"score\": 12}}");
@@ -738,5 +740,55 @@ mod tests {
         }
         let deep = "{\"score\":".repeat(100_000) + &"}".repeat(100_000);
         assert_eq!(judged(0, deep.as_bytes(), "", None).0, None);
+    }
+
+    /// What is likely to confuse: pieces of verdicts, of other JSON, of terminals, of other alphabets.
+    fn noise() -> impl Strategy<Value = String> {
+        let pieces = [
+            "{",
+            "}",
+            "[",
+            "]",
+            "\"",
+            "\\",
+            ":",
+            ",",
+            "\n",
+            "\r",
+            " ",
+            "é",
+            "\u{1b}[",
+            "\u{1b}]",
+            "\0",
+            "1",
+            "score",
+            "\"score\"",
+            "\"pass\": true",
+            "{\"score\": 100",
+            "{\"a\":",
+            "'score': 100}",
+            "\u{feff}",
+            "x",
+        ];
+        let piece = proptest::sample::select(pieces.to_vec());
+        proptest::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_before_a_verdict_cannot_change_its_points(
+            noise in noise(),
+            between in "\n?",
+        ) {
+            let stdout = format!("{noise}{between}{{\"score\": 12}}\n");
+            let (tenths, said) = judged(0, stdout.as_bytes(), &noise, None);
+            prop_assert!(matches!(tenths, Some(120) | None), "{said}");
+        }
+
+        #[test]
+        fn any_bytes_are_read(stdout in proptest::collection::vec(any::<u8>(), 0..64), noise in noise()) {
+            judged(0, &stdout, &noise, None);
+            judged(1, &[noise.as_bytes(), &stdout].concat(), "", Some(1.0));
+        }
     }
 }

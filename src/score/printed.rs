@@ -72,29 +72,18 @@ static CODES: Pattern = LazyLock::new(|| {
     Regex::new(&format!("{sequence}|{control}")).ok()
 });
 
-/// What was printed as text that a verdict can be looked for in: UTF-16 is recognised, colours, marks of
-/// the byte order and other control characters are gone, a carriage return is a line break.
+/// What was printed as text that a verdict can be looked for in: colours, marks of the byte order and other
+/// control characters are gone, a carriage return is a line break.
+///
+/// That is enough for UTF-16 too, of which letters and NUL take turns. It is not recognised by how the output
+/// begins: that may be a quotation, and the rest would be lost.
 pub(super) fn text(bytes: &[u8]) -> String {
-    let text = match bytes {
-        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
-        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
-        [1..=0xff, 0, 1..=0xff, 0, ..] => utf16(bytes, u16::from_le_bytes),
-        [0, 1..=0xff, 0, 1..=0xff, ..] => utf16(bytes, u16::from_be_bytes),
-        _ => String::from_utf8_lossy(bytes).into_owned(),
-    };
+    let text = String::from_utf8_lossy(bytes);
     let clean = match &*CODES {
-        Some(codes) => codes.replace_all(&text, "").into_owned(),
+        Some(codes) => codes.replace_all(&text, ""),
         None => text,
     };
     clean.replace('\r', "\n")
-}
-
-fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
-    let (pairs, _) = bytes.as_chunks();
-    let units = pairs.iter().map(|pair| unit(*pair));
-    char::decode_utf16(units)
-        .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
-        .collect()
 }
 
 /// The verdict in a text; why it cannot be read, when there is only what looks like one; `None` when
