@@ -66,12 +66,13 @@ pub async fn judge(
         let readable = std::fs::File::open(artifact);
         readable.map_err(|error| SandboxError::machine("read the artifact", error))?;
     }
-    let (gates, mut judged) = if is_quick(case.objective, record) {
+    let (gates, verdicts) = if is_quick(case.objective, record) {
         (check_gates(case.objective, &evidence), Vec::new())
     } else {
         builtin(case, &evidence).await
     };
     let qualified = gates.iter().all(|gate| gate.passed);
+    let mut judged = Judged::said(&case.objective.scoring.quality, verdicts);
     if qualified {
         grade(case, world, folder, record, &mut judged).await?;
     }
@@ -81,17 +82,17 @@ pub async fn judge(
         .quality
         .iter()
         .zip(judged)
-        .filter_map(|(weighted, judged)| {
-            let judged = judged?;
+        .map(|(weighted, judged)| {
+            let judged = judged.unwrap_or_else(Judged::not_run);
             let explanation = world.redactor.text(&judged.explanation).into_owned();
             let scorer = world.redactor.text(&weighted.scorer.name()).into_owned();
-            Some(ScorerResult {
+            ScorerResult {
                 scorer,
                 weight: weighted.weight,
                 points: judged.points,
                 explanation,
                 went: judged.went,
-            })
+            }
         })
         .collect();
     let gates = gates
@@ -167,23 +168,21 @@ fn check_gates(objective: &Objective, evidence: &Evidence) -> Vec<GateResult> {
 async fn builtin(
     case: &Case<'_>,
     evidence: &Arc<Evidence>,
-) -> (Vec<GateResult>, Vec<Option<Judged>>) {
+) -> (Vec<GateResult>, Vec<Option<Verdict>>) {
     let (objective, shared) = (Arc::clone(case.objective), Arc::clone(evidence));
     let work = tokio::task::spawn_blocking(move || {
         let gates = check_gates(&objective, &shared);
         let qualified = gates.iter().all(|gate| gate.passed);
         let score = |quality: &Quality| {
             let judge = std::panic::AssertUnwindSafe(|| quality.score(&shared));
-            let verdict = std::panic::catch_unwind(judge)
-                .unwrap_or_else(|_| Some(Verdict::unscored("the scorer panicked")));
-            let own = matches!(quality, Quality::Own(_));
-            verdict.map(|verdict| Judged::said(verdict, own))
+            std::panic::catch_unwind(judge)
+                .unwrap_or_else(|_| Some(Verdict::unscored("the scorer panicked")))
         };
         let quality = &objective.scoring.quality;
-        let judged = quality
+        let verdicts = quality
             .iter()
             .map(|it| if qualified { score(&it.scorer) } else { None });
-        (gates, judged.collect())
+        (gates, verdicts.collect())
     });
     work.await.unwrap_or_else(|_| {
         let explanation = "forge itself failed while checking the gates".to_owned();

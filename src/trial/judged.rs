@@ -1,6 +1,7 @@
 //! What became of one scorer of a trial, before its explanation is shown to anybody.
 
-use crate::score::quality::{GraderVerdict, OnError};
+use crate::objective::Weighted;
+use crate::score::quality::{GraderVerdict, OnError, Quality};
 use crate::score::{Points, Verdict, Went};
 
 /// What became of one scorer.
@@ -33,19 +34,28 @@ impl Judged {
         }
     }
 
-    /// What a scorer that runs here says; `own` when it is the caller's, and may fail.
-    pub(super) fn said(verdict: Verdict, own: bool) -> Self {
-        match verdict {
-            Verdict::Scored {
-                points,
-                explanation,
-            } => Self {
-                points: Some(points),
-                explanation,
-                went: own.then_some(Went::Well),
-            },
-            Verdict::Unscored { reason } => Self::failed(&format!(": {reason}"), None),
-        }
+    /// It did not come to its turn. Where every gate held, nobody gains by that.
+    pub(super) fn not_run() -> Self {
+        Self::failed(": it was not run", None)
+    }
+
+    /// What the scorers that run here said; only the caller's own may fail.
+    pub(super) fn said(quality: &[Weighted], verdicts: Vec<Option<Verdict>>) -> Vec<Option<Self>> {
+        let judged = quality.iter().zip(verdicts).map(|(weighted, verdict)| {
+            let own = matches!(weighted.scorer, Quality::Own(_));
+            Some(match verdict? {
+                Verdict::Scored {
+                    points,
+                    explanation,
+                } => Self {
+                    points: Some(points),
+                    explanation,
+                    went: own.then_some(Went::Well),
+                },
+                Verdict::Unscored { reason } => Self::failed(&format!(": {reason}"), None),
+            })
+        });
+        judged.collect()
     }
 
     /// What a grader said, or why it failed both times.
