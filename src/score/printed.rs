@@ -125,7 +125,7 @@ impl Found {
     fn take_object(&mut self, text: &str, is_end: bool) {
         match serde_json::from_str::<Members>(text) {
             Ok(members) if members.is_verdict() => self.last = Some(Ok(members)),
-            Ok(_) if is_end || matches(&KEY, text) => {
+            Ok(_) if is_end || matches(&LIKE, text) => {
                 self.take_doubt("its verdict has neither `score` nor `pass`");
             }
             Err(error) if matches(&KEY, text) => {
@@ -140,7 +140,7 @@ impl Found {
         let braced = text.find('{').map_or("", |open| &text[open..]);
         if matches(&KEY, braced) {
             self.last = Some(Err(NOT_JSON.to_owned()));
-        } else if matches(&SAID, text) {
+        } else if matches(&LIKE, braced) || matches(&SAID, text) {
             self.take_doubt("what looks like its verdict is not a JSON object");
         }
     }
@@ -152,20 +152,27 @@ impl Found {
 
 type Pattern = LazyLock<Option<Regex>>;
 
-/// A key of a verdict in braces, in whatever notation: `{'score': 5`, `{\"score\": 5`, `{Score => 5`.
-static KEY: Pattern = LazyLock::new(|| {
-    Regex::new(r#"(?i)[{,]\s*[:\\"'“‘]*(?:score|passed|pass)[\\"'”’]*\s*[:=]"#).ok()
-});
+/// What may stand around a key, in whatever notation: `'score'`, `\"score\"`, `&quot;score&quot;`, `:score`.
+const QUOTE: &str = r#"(?:[:\\"'“”‘’]|&quot;|&#34;|\\u0022)*"#;
 
-/// A verdict in the words of people: a line `Score: 87 of 100`, a row `| score | 87 |`, `passed=false`.
+/// A key of a verdict in braces.
+static KEY: Pattern = LazyLock::new(|| in_braces("score|passed|pass"));
+
+/// What may be meant as one: `totalScore`.
+static LIKE: Pattern = LazyLock::new(|| in_braces(r"\w*score|passed|pass"));
+
+fn in_braces(keys: &str) -> Option<Regex> {
+    Regex::new(&format!(r"(?i)[{{,]\s*{QUOTE}(?:{keys}){QUOTE}\s*[:=]")).ok()
+}
+
+/// A verdict in the words of people: a line `Final score: 87 of 100`, a row `| score | 87 |`, `passed=false`.
 static SAID: Pattern = LazyLock::new(|| {
     let mark = r#"[\s>*|#"'`_-]*"#;
     let number = r"[-+]?\.?\d";
-    let line = format!(
-        r"^{mark}(?:score{mark}[:=|]{mark}{number}|(?:passed|pass){mark}[:=|]{mark}(?:true|false)\b)"
-    );
-    let call = format!(r"[(\[,]\s*score\s*=\s*{number}");
-    Regex::new(&format!("(?im){line}|{call}")).ok()
+    let score = format!(r"(?:\w+[ \t-]){{0,3}}(?:\w*_)?score{mark}[:=|]{mark}{number}");
+    let pass = format!(r"(?:passed|pass){mark}[:=|]{mark}(?:true|false)\b");
+    let call = format!(r"[(\[,]\s*score\s*=\s*{number}|<score>\s*{number}");
+    Regex::new(&format!("(?im)^{mark}(?:{score}|{pass})|{call}")).ok()
 });
 
 fn matches(pattern: &Pattern, text: &str) -> bool {
