@@ -30,9 +30,9 @@
 //! 0  secret  redact  suggest                             │
 //! ```
 //!
-//! On floor 3 the two halves meet only in [`event`], [`summary`] and [`standings`]: what runs cannot print, what prints
-//! cannot run. The library never prints, never installs a signal handler, never exits; only `settings`
-//! reads the environment.
+//! On floor 3 the two halves meet only in [`event`], [`summary`] and [`standings`]: what runs cannot print,
+//! what prints cannot run. The library never prints, never installs a signal handler, never exits; only
+//! `settings` reads the environment.
 //!
 //! # Event flow
 //!
