@@ -27,7 +27,7 @@ use crate::store::TrialFolder;
 const GRADER_OUTPUT: ByteCount = ByteCount::mib(1);
 /// The longest artifact, in bytes, that is judged on the runtime's own threads, where that is quick.
 const QUICK: u64 = 16 << 10;
-/// How often a sandbox for graders is asked for when the provider fails, and when its pool is full.
+/// How often a sandbox for a grader is asked for when the provider fails, and when its pool is full.
 const MAX_FAILURES: u32 = 3;
 const MAX_REFUSALS: u32 = 12;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -197,8 +197,7 @@ async fn builtin(
     })
 }
 
-/// Runs the graders, one after the other, in a fresh sandbox with the artifacts and their own files only. One
-/// that fails is run once more in another: what became of the first is nobody else's concern.
+/// Runs the graders, one after the other. One that fails is run once more.
 async fn grade(
     case: &Case<'_>,
     world: &World,
@@ -206,62 +205,39 @@ async fn grade(
     record: &TrialRecord,
     judged: &mut [Option<Judged>],
 ) -> Result<(), SandboxError> {
-    let graders: Vec<(usize, &Grader)> = case
-        .objective
-        .scoring
-        .quality
-        .iter()
-        .enumerate()
-        .filter_map(|(at, weighted)| match &weighted.scorer {
-            Quality::Command(grader) => Some((at, grader)),
-            Quality::Contains(_)
-            | Quality::Regex(..)
-            | Quality::Length(..)
-            | Quality::JsonSchema(_)
-            | Quality::JsonPath(..)
-            | Quality::Equals(_)
-            | Quality::Golden { .. }
-            | Quality::Own(_) => None,
-        })
-        .collect();
-    let mut healthy = None;
-    for (at, grader) in &graders {
-        let fresh = || prepare(case, world, folder, record, &graders);
-        let run = async |lease: &Lease| run_grader(case, &record.trial, world, lease, grader).await;
-        let mut lease = match healthy.take() {
-            Some(lease) => lease,
-            None => fresh().await?,
+    for (slot, weighted) in judged.iter_mut().zip(&case.objective.scoring.quality) {
+        let Quality::Command(grader) = &weighted.scorer else {
+            continue;
         };
-        let mut verdict = run(&lease).await;
-        if !matches!(verdict, Ok(Ok(_))) {
-            drop(lease);
-            lease = fresh().await?;
-            verdict = run(&lease).await;
-        }
-        let verdict = verdict?;
-        healthy = verdict.is_ok().then_some(lease);
-        if let Some(slot) = judged.get_mut(*at) {
-            *slot = Some(Judged::by_grader(verdict, grader.on_error));
-        }
+        let run = async || {
+            let lease = prepare(case, world, folder, record, grader).await?;
+            run_grader(case, &record.trial, world, &lease, grader).await
+        };
+        let verdict = match run().await {
+            Ok(Ok(verdict)) => Ok(verdict),
+            Ok(Err(_)) | Err(_) => run().await?,
+        };
+        *slot = Some(Judged::by_grader(verdict, grader.on_error));
     }
     Ok(())
 }
 
+/// A fresh sandbox with the artifacts and a grader's own files only. Graders do not share one: what the first
+/// of them starts may be the artifact, and that could change the second.
 async fn prepare(
     case: &Case<'_>,
     world: &World,
     folder: &TrialFolder,
     record: &TrialRecord,
-    graders: &[(usize, &Grader)],
+    grader: &Grader,
 ) -> Result<Lease, SandboxError> {
-    let limit: Duration = graders.iter().map(|(_, grader)| grader.limit).sum();
     let mut labels = world.labels.clone();
     labels.insert("forge.grader".to_owned(), record.trial.to_string());
     let spec = || SandboxSpec {
         name: world.leaser.name("grader"),
         run: world.run,
         labels: labels.clone(),
-        lifetime: limit + MARGIN,
+        lifetime: grader.limit + MARGIN,
         network: crate::sandbox::Network::Open,
         // The graders are the objective's author's.
         trust: Trust::Trusted,
@@ -292,11 +268,7 @@ async fn prepare(
         }
     }
     // Last, so that nothing a candidate left can stand in a grader's place.
-    let own: BTreeMap<&RelativePath, &PathBuf> = graders
-        .iter()
-        .flat_map(|(_, grader)| grader.files.iter().map(|(path, from)| (path, from)))
-        .collect();
-    for (path, from) in own {
+    for (path, from) in &grader.files {
         uploads.retain(|upload| upload.area != Area::Work || upload.path != *path);
         uploads.push(Upload {
             executable: true,

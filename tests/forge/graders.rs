@@ -212,24 +212,28 @@ fn a_grader_that_is_broken_later_takes_the_winner_away_and_a_mended_one_gives_it
     assert!(link.exists());
 }
 
+/// The first grader runs the artifact, as graders of programs do.
 #[test]
-fn what_one_grader_leaves_behind_does_not_break_the_next_for_good() {
-    let breaks = "#!/bin/sh\n(while :; do pkill -9 -f second.sh; sleep 0.05; done) &\necho '{\"score\": 50}'\n";
-    let second = "#!/bin/sh\nsleep 0.5\necho '{\"score\": 70}'\n";
-    let workspace = Workspace::with(&[("a.sh", HELLO)])
-        .file("objectives/checks/first.sh", breaks)
-        .file("objectives/checks/second.sh", second)
+fn an_artifact_that_one_grader_runs_cannot_change_another_grader() {
+    let script = "#!/bin/sh\necho 'echo exit 0 >checks/second.sh' > \"$2\"\n";
+    let workspace = Workspace::with(&[("a.sh", script)])
+        .file(
+            "objectives/checks/first.sh",
+            "sh discord_post.md >&2\necho '{\"score\": 50}'\n",
+        )
+        .file(
+            "objectives/checks/second.sh",
+            "echo '{\"score\": 7}'\n",
+        )
         .file(
             "objectives/task.yaml",
-            "prompt: x\nscoring:\n  quality:\n    - {command: [checks/first.sh]}\n    - {command: [checks/second.sh]}\n",
+            "prompt: x\nscoring:\n  quality:\n    - {command: [sh, checks/first.sh]}\n    - {command: [sh, checks/second.sh]}\n",
         );
     workspace.forge(["task"]).expect(0);
     let scorers = &workspace.trials()["task/a/1"]["scorers"];
-    assert_eq!(
-        (&scorers[0]["points"], &scorers[1]["points"]),
-        (&50.0.into(), &70.0.into()),
-        "{scorers}"
-    );
+    let points = [&scorers[0]["points"], &scorers[1]["points"]];
+    assert_eq!(points, [50.0, 7.0], "{scorers}");
+    workspace.assert_nothing_left();
 }
 
 #[test]
