@@ -209,13 +209,11 @@ async fn grade(
         let Quality::Command(grader) = &weighted.scorer else {
             continue;
         };
-        let run = async || {
-            let lease = prepare(case, world, folder, record, grader).await?;
-            run_grader(case, &record.trial, world, &lease, grader).await
-        };
-        let verdict = match run().await {
+        let fresh = || prepare(case, world, folder, record, grader);
+        let run = async |lease: Lease| run_grader(case, &record.trial, world, &lease, grader).await;
+        let verdict = match run(fresh().await?).await {
             Ok(Ok(verdict)) => Ok(verdict),
-            Ok(Err(_)) | Err(_) => run().await?,
+            Ok(Err(_)) | Err(_) => run(fresh().await?).await?,
         };
         *slot = Some(Judged::by_grader(verdict, grader.on_error));
     }
