@@ -2,7 +2,8 @@
 
 pub use crate::event::Demands;
 use crate::event::StopCause;
-use crate::summary::{RunSummary, Standings};
+use crate::standings::Standings;
+use crate::summary::RunSummary;
 
 /// How forge ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,7 +14,7 @@ pub enum ExitCode {
     Below,
     /// Flags, settings, candidates or objectives are wrong; nothing was started.
     Usage,
-    /// Infrastructure left trials without a verdict.
+    /// Infrastructure left trials without a verdict, or an objective is ungraded.
     Incomplete,
     /// A sandbox could not be confirmed deleted: it costs money.
     Undeleted,
@@ -67,10 +68,9 @@ pub fn decide(summary: &RunSummary, standings: &Standings) -> (ExitCode, Vec<Str
         }
         Some(StopCause::Deadline | StopCause::Infrastructure | StopCause::Caller) | None => {}
     }
-    let lost = summary.lost();
-    if lost > 0 {
-        let why = format!("{lost} of {} trials have no verdict", summary.trials.len());
-        return (ExitCode::Incomplete, vec![why]);
+    let unknown = unknown(summary, standings);
+    if !unknown.is_empty() {
+        return (ExitCode::Incomplete, unknown);
     }
     let missed = missed(standings, demands);
     if missed.is_empty() {
@@ -78,6 +78,22 @@ pub fn decide(summary: &RunSummary, standings: &Standings) -> (ExitCode, Vec<Str
     } else {
         (ExitCode::Below, missed)
     }
+}
+
+/// What nobody can know after this run.
+fn unknown(summary: &RunSummary, standings: &Standings) -> Vec<String> {
+    let lost = match summary.lost() {
+        0 => None,
+        lost => Some(format!(
+            "{lost} of {} trials have no verdict",
+            summary.trials.len()
+        )),
+    };
+    // Every report says why, before anything else.
+    let ungraded = standings.objectives.iter();
+    let ungraded = ungraded.filter(|it| it.ungraded.is_some());
+    let ungraded = ungraded.map(|it| format!("objective {} is ungraded", it.objective));
+    lost.into_iter().chain(ungraded).collect()
 }
 
 fn missed(standings: &Standings, demands: &Demands) -> Vec<String> {
@@ -219,6 +235,24 @@ mod tests {
         check(&lost, &Demands::default(), ExitCode::Incomplete, &[why]);
         let deadline = lost.then(stop(StopCause::Deadline));
         check(&deadline, &Demands::default(), ExitCode::Incomplete, &[why]);
+    }
+
+    #[test]
+    fn an_ungraded_objective_makes_the_run_incomplete() {
+        use crate::score::Went;
+        let run = History::of(&["alpha", "beta"], &["post"], 1)
+            .graded("post/alpha/1", &[(Went::FailedAsUngraded, 0.0)]);
+        let why = "objective post is ungraded";
+        let lost = "1 of 2 trials have no verdict";
+        check(&run, &fail_under(0.0), ExitCode::Incomplete, &[lost, why]);
+        let run = run.graded("post/beta/1", &[(Went::Failed, 0.0)]);
+        check(&run, &require(&["alpha"]), ExitCode::Incomplete, &[why]);
+        check(
+            &run.then(stop(StopCause::Interrupt)),
+            &Demands::default(),
+            ExitCode::Interrupted,
+            &["interrupted (SIGINT)"],
+        );
     }
 
     #[test]

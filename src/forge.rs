@@ -10,8 +10,9 @@ use crate::run::Finished;
 use crate::sandbox::local::LocalOptions;
 use crate::sandbox::reaper::CleanupReport;
 use crate::sandbox::{Provider, SandboxError};
+use crate::standings::{Standings, Winner};
 use crate::store::RunFolder;
-use crate::summary::{RunSummary, Standings, Winner};
+use crate::summary::RunSummary;
 
 mod builder;
 mod plan;
@@ -120,7 +121,7 @@ pub enum ForgeError {
     },
 }
 
-/// Nobody passed the gates, or not every trial of a passing candidate has a verdict.
+/// Nobody passed the gates, not every trial of a passing candidate has a verdict, or nothing was graded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no winner: {reason}")]
 pub struct NoWinner {
@@ -170,10 +171,12 @@ impl ForgeResult {
     /// [`NoWinner`] when nobody passed.
     pub fn winner(&self) -> Result<&Winner, NoWinner> {
         self.standings.winner.as_ref().ok_or_else(|| {
-            let lost = self.summary.lost();
-            let reason = match lost {
-                0 => "no candidate passed its gates".to_owned(),
-                _ => format!(
+            let mut objectives = self.standings.objectives.iter();
+            let ungraded = objectives.find_map(|it| Some((&it.objective, it.ungraded.as_ref()?)));
+            let reason = match (self.summary.lost(), ungraded) {
+                (0, None) => "no candidate passed its gates".to_owned(),
+                (0, Some((objective, why))) => format!("{objective} is ungraded: {why}"),
+                (lost, _) => format!(
                     "{lost} of {} trials have no verdict",
                     self.summary.trials.len()
                 ),

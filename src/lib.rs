@@ -24,15 +24,15 @@
 //! 3  run  trial  sweep  |  progress  report              │ do  |  show
 //! 2  sandbox/*  store  journal  tree                     │ touch the outside
 //! 2  candidate/*  objective/*  project                   │ load
-//! 1  candidate  objective  score  event  summary  exit   │ think
-//! 1  sandbox  run/stop  policy  yaml                     │ and agree
+//! 1  candidate  objective  score  event  summary         │ think
+//! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
 //! 0  name  quantity  plain  problem                      │ words
 //! 0  secret  redact  suggest  python                     │
 //! ```
 //!
-//! On floor 3 the two halves meet only in [`event`] and [`summary`]: what runs cannot print, what prints
-//! cannot run. The library never prints, never installs a signal handler, never exits; only `settings`
-//! reads the environment.
+//! On floor 3 the two halves meet only in [`event`], [`summary`] and [`standings`]: what runs cannot print,
+//! what prints cannot run. The library never prints, never installs a signal handler, never exits; only
+//! `settings` reads the environment.
 //!
 //! # Event flow
 //!
@@ -79,6 +79,7 @@ pub mod sandbox;
 pub mod score;
 pub mod secret;
 pub mod settings;
+pub mod standings;
 pub mod store;
 pub mod suggest;
 pub mod summary;

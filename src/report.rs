@@ -9,8 +9,9 @@ use std::io::{self, Write};
 use crate::event::{ErrorClass, TrialRecord};
 use crate::exit::ExitCode;
 use crate::name::TrialId;
+use crate::standings::Standings;
 use crate::store::RunFolder;
-use crate::summary::{RunSummary, Standings, TrialRow};
+use crate::summary::{RunSummary, TrialRow};
 
 mod csv;
 mod html;
@@ -169,15 +170,18 @@ enum Outcome<'a> {
     Failed(Option<ErrorClass>, &'a str),
     /// There is no verdict, for this reason.
     Lost(Option<ErrorClass>, &'a str),
+    /// Every gate held, but its objective is ungraded, for this reason.
+    Ungraded(&'a str),
 }
 
 impl<'a> Outcome<'a> {
-    fn of(row: &'a TrialRow) -> Self {
+    fn of(row: &'a TrialRow, standings: &'a Standings) -> Self {
         let error = row.error_message.as_deref();
+        let ungraded = || standings.ungraded(&row.trial.objective);
         match row.disqualified.as_deref() {
             _ if row.is_lost() => Self::Lost(row.error_kind, error.unwrap_or("it has no score")),
             Some(gate) => Self::Failed(row.error_kind, gate),
-            None => Self::Passed,
+            None => ungraded().map_or(Self::Passed, Self::Ungraded),
         }
     }
 
@@ -188,6 +192,7 @@ impl<'a> Outcome<'a> {
             Self::Failed(Some(class), _) | Self::Lost(Some(class), _) => class.as_str(),
             Self::Failed(None, _) => "disqualified",
             Self::Lost(None, _) => "unscored",
+            Self::Ungraded(_) => "ungraded",
         }
     }
 }

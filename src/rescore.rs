@@ -137,6 +137,9 @@ pub async fn rescore(
         }
         history.tell(EventKind::TrialRescored { trial, score });
     }
+    folder
+        .settle(&history.summary)
+        .map_err(io("write trial.json"))?;
     let report = reaper.close().await;
     for left in &report.cleanup().unconfirmed {
         let message = format!("the grader's sandbox {} is left: {}", left.name, left.error);

@@ -8,14 +8,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::candidate::Candidate;
-use crate::event::{
-    Event, EventKind, Phase, RunPlan, StopCause, Subscriber, TrialEnd, TrialRecord,
-};
+use crate::event::{EventKind, Phase, RunPlan, StopCause, Subscriber, TrialEnd, TrialRecord};
 use crate::journal::Journal;
 use crate::name::TrialId;
 use crate::objective::{LimitOverrides, Limits, Objective};
@@ -30,10 +27,12 @@ use crate::trial::{Job, Judging, Keep, Outcome, World};
 pub mod order;
 pub mod state;
 pub mod stop;
+mod teller;
 
 use order::Slot;
 use state::{Effect, Input, Loss, Planned, State};
 use stop::Stopping;
+use teller::Teller;
 
 /// Events under way from the trials to the dispatcher; a trial waits when it is that far ahead.
 const EVENTS_UNDER_WAY: usize = 256;
@@ -175,6 +174,11 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
     dispatcher.dispatch().await;
     let report = dispatcher.close(reaper).await;
     let mut teller = dispatcher.teller;
+    if let Err(error) = folder.settle(&teller.summary) {
+        let message =
+            format!("a trial.json does not say what a grader's failure comes to: {error}");
+        teller.tell(EventKind::Warned { message });
+    }
     teller.tell(EventKind::CleanedUp(report.cleanup().clone()));
     let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     teller.tell(EventKind::RunFinished { took_ms });
@@ -184,52 +188,6 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
         report,
         folder,
     })
-}
-
-/// Stamps events and tells everybody: the journal first, then the subscribers, then the summary.
-struct Teller {
-    journal: Journal,
-    subscribers: Vec<Box<dyn Subscriber>>,
-    summary: RunSummary,
-    seq: u64,
-    last: Timestamp,
-}
-
-impl Teller {
-    fn new(journal: Journal, subscribers: Vec<Box<dyn Subscriber>>) -> Self {
-        let last = Timestamp::now();
-        Self {
-            journal,
-            subscribers,
-            summary: RunSummary::default(),
-            seq: 0,
-            last,
-        }
-    }
-
-    fn tell(&mut self, kind: EventKind) {
-        self.tell_all([kind]);
-    }
-
-    /// Tells what has come together: all of it is in the journal before any of it is shown.
-    fn tell_all(&mut self, kinds: impl IntoIterator<Item = EventKind>) {
-        // The system's clock may be set back; the order of events is not.
-        self.last = self.last.max(Timestamp::now());
-        let stamped = kinds.into_iter().zip(self.seq..).map(|(kind, seq)| Event {
-            seq,
-            at: self.last,
-            kind,
-        });
-        let events: Vec<Event> = stamped.collect();
-        self.seq += events.len() as u64;
-        self.journal.write(&events);
-        for event in &events {
-            for subscriber in &mut self.subscribers {
-                subscriber.on_event(event);
-            }
-            self.summary.apply(event);
-        }
-    }
 }
 
 /// What trials are made of.

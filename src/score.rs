@@ -1,7 +1,7 @@
 //! Scores: points, what is judged, and how a trial's parts become one number.
 //!
-//! Promises: points are always 0..=100 and never NaN; a part without a value is left out and said, never
-//! counted as 0. No I/O but reading the evidence, no clock, no runtime.
+//! Promises: points are always 0..=100 and never NaN; a scorer that fails gives none, because what breaks a
+//! scorer must not gain by it. No I/O but reading the evidence, no clock, no runtime.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,6 +16,7 @@ pub mod gate;
 pub mod grader;
 mod path;
 pub mod pattern;
+mod printed;
 pub mod quality;
 
 pub use check::{Check, Judgement, Limit};
@@ -123,7 +124,8 @@ pub enum Verdict {
         /// Why: `12 of 15 links answer`.
         explanation: String,
     },
-    /// No value: the scorer itself failed or does not apply. Never counted as 0.
+    /// No value: the scorer itself failed. It counts as 0 points; where it works on no other trial of the
+    /// objective either, nobody wins by that objective.
     Unscored {
         /// Why.
         reason: String,
@@ -149,7 +151,7 @@ impl Verdict {
     }
 }
 
-/// A judge of finished trials. Implement it to add your own; a panic in it is *unscored*.
+/// A judge of finished trials. Implement it to add your own; a panic in it is [`Verdict::Unscored`].
 pub trait Scorer: Send + Sync {
     /// What it is called in reports.
     fn name(&self) -> String;
@@ -175,10 +177,63 @@ pub struct ScorerResult {
     pub scorer: String,
     /// Its weight among the quality scorers.
     pub weight: f64,
-    /// Its value; absent when unscored.
+    /// Its value; absent when it failed, unless that is 0 points by its own rule or because it worked on
+    /// others.
     pub points: Option<Points>,
     /// Why, in words and numbers.
     pub explanation: String,
+    /// How it went; absent for the built-in scorers, which cannot fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub went: Option<Went>,
+}
+
+/// With what every explanation of a failure ends: these words and the reason.
+const FAILED: &str = "it failed";
+
+impl ScorerResult {
+    /// Says what its failure comes to, now that it is known on how many other trials it worked. Does nothing
+    /// to a scorer whose own rule says that, or that did not fail.
+    pub fn settle(&mut self, worked: usize) {
+        if self.went != Some(Went::Failed) {
+            return;
+        }
+        let at = self.explanation.find(FAILED).unwrap_or_default();
+        let why = &self.explanation[at..];
+        (self.points, self.explanation) = if worked == 0 {
+            (None, format!("ungraded, it worked on no artifact: {why}"))
+        } else {
+            let others = crate::quantity::counted(worked, "other artifact", "other artifacts");
+            let explanation = format!("0 points, it worked on {others} but on this {why}");
+            (Some(Points::ZERO), explanation)
+        };
+    }
+}
+
+/// How it went with a scorer that can fail: a grader, or one of the caller's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Went {
+    /// It gave a value.
+    Well,
+    /// It gave one between 0 and 1, and nothing says what full marks are.
+    Unscaled,
+    /// It failed; what that means is decided when the run is over.
+    Failed,
+    /// It failed, and that is 0 points by its own rule.
+    FailedAsZero,
+    /// It failed, and by its own rule nobody wins by this objective then.
+    FailedAsUngraded,
+}
+
+impl Went {
+    /// Whether it failed.
+    #[must_use]
+    pub const fn failed(self) -> bool {
+        match self {
+            Self::Well | Self::Unscaled => false,
+            Self::Failed | Self::FailedAsZero | Self::FailedAsUngraded => true,
+        }
+    }
 }
 
 /// The weights of the three parts of a score. Finite, not negative, not all 0.
@@ -209,7 +264,7 @@ pub struct TrialScore {
     pub total: Points,
     /// 100, or 0 when a gate failed.
     pub success: Points,
-    /// The weighted mean of the quality scorers that had a value.
+    /// The weighted mean of the quality scorers, 0 for those that failed; absent when there are none.
     pub quality: Option<Points>,
     /// Linear between the objective's two times.
     pub speed: Option<Points>,
@@ -280,7 +335,9 @@ pub fn combine(
             scorers: Vec::new(),
         };
     }
-    let quality = weighted_mean(scorers.iter().map(|scorer| (scorer.weight, scorer.points)));
+    // What failed counts as 0: left out, the other weights would grow, and breaking a scorer would pay.
+    let counted = |scorer: &ScorerResult| scorer.points.or(Some(Points::ZERO));
+    let quality = weighted_mean(scorers.iter().map(|it| (it.weight, counted(it))));
     let parts = [
         ("success", weights.success, Some(Points::FULL)),
         ("quality", weights.quality, quality),
@@ -307,7 +364,7 @@ pub fn combine(
         })
         .collect();
     let left_out = if quality.is_none() {
-        ", quality left out: no value"
+        ", quality left out: no scorers"
     } else {
         ""
     };
@@ -347,6 +404,7 @@ mod tests {
             weight,
             points: value.map(points),
             explanation: String::new(),
+            went: None,
         }
     }
 
@@ -434,12 +492,9 @@ mod tests {
 
     #[test]
     fn the_total_is_the_weighted_mean_of_the_parts_that_have_a_value() {
-        let some = vec![
-            scorer(3.0, Some(100.0)),
-            scorer(1.0, Some(0.0)),
-            scorer(9.0, None),
-        ];
-        let none = vec![scorer(1.0, None)];
+        let some = vec![scorer(3.0, Some(100.0)), scorer(1.0, Some(0.0))];
+        let failed = vec![scorer(1.0, None), scorer(1.0, Some(100.0))];
+        let none = Vec::new();
         for (weights, scorers, tenths, words) in [
             (
                 Weights::default(),
@@ -455,21 +510,27 @@ mod tests {
             ),
             (
                 Weights::default(),
-                none.clone(),
-                750,
-                "75.0 = 50.0% of success 100.0 + 50.0% of speed 50.0, quality left out: no value",
+                failed,
+                600,
+                "60.0 = 20.0% of success 100.0 + 60.0% of quality 50.0 + 20.0% of speed 50.0",
+            ),
+            (
+                Weights::default(),
+                vec![scorer(1.0, None)],
+                300,
+                "30.0 = 20.0% of success 100.0 + 60.0% of quality 0.0 + 20.0% of speed 50.0",
             ),
             (
                 weights(3.0, 1.0, 1.0),
                 Vec::new(),
                 875,
-                "87.5 = 75.0% of success 100.0 + 25.0% of speed 50.0, quality left out: no value",
+                "87.5 = 75.0% of success 100.0 + 25.0% of speed 50.0, quality left out: no scorers",
             ),
             (
                 weights(0.0, 1.0, 0.0),
                 none,
                 750,
-                "75.0 = 50.0% of success 100.0 + 50.0% of speed 50.0, quality left out: no value",
+                "75.0 = 50.0% of success 100.0 + 50.0% of speed 50.0, quality left out: no scorers",
             ),
         ] {
             let score = combine(weights, vec![gate(true)], scorers, points(50.0));
@@ -479,6 +540,44 @@ mod tests {
             );
             assert_eq!(score.success, Points::FULL);
             assert_eq!(score.disqualified, None);
+        }
+    }
+
+    #[test]
+    fn a_failure_is_settled_by_the_other_trials_however_often() {
+        let failed = |went| ScorerResult {
+            explanation: "it failed in two sandboxes: exited with 2".to_owned(),
+            went: Some(went),
+            ..scorer(1.0, None)
+        };
+        let mut result = failed(Went::Failed);
+        for (worked, points, explanation) in [
+            (
+                0,
+                None,
+                "ungraded, it worked on no artifact: it failed in two sandboxes: exited with 2",
+            ),
+            (
+                1,
+                Some(Points::ZERO),
+                "0 points, it worked on 1 other artifact but on this it failed in two sandboxes: exited with 2",
+            ),
+            (
+                0,
+                None,
+                "ungraded, it worked on no artifact: it failed in two sandboxes: exited with 2",
+            ),
+        ] {
+            result.settle(worked);
+            assert_eq!(
+                (result.points, result.explanation.as_str()),
+                (points, explanation)
+            );
+        }
+        for went in [Went::FailedAsUngraded, Went::FailedAsZero, Went::Well] {
+            let mut result = failed(went);
+            result.settle(1);
+            assert_eq!(result, failed(went));
         }
     }
 

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use crate::event::{StreamRecord, TrialRecord};
 use crate::name::{RelativePath, RunId, TrialId};
-use crate::summary::{RunSummary, Standings};
+use crate::standings::{Standings, settled};
+use crate::summary::RunSummary;
 
 mod left;
 mod sinks;
@@ -129,6 +130,29 @@ impl RunFolder {
         trial_json::record(&serde_json::from_slice(&text).ok()?).ok()
     }
 
+    /// Writes into the `trial.json` of every trial on which a scorer failed what that comes to, as the whole
+    /// run decides it. The total stays: a failure counted as 0 all along.
+    ///
+    /// # Errors
+    /// When one cannot be written; then it still says that the scorer failed.
+    pub fn settle(&self, summary: &RunSummary) -> io::Result<()> {
+        let settled = settled(&summary.trials);
+        for of_trial in settled.chunk_by(|a, b| a.trial == b.trial) {
+            let trial = &of_trial[0].trial;
+            let Some(mut record) = self.record(trial) else {
+                continue;
+            };
+            for it in of_trial {
+                let scorers = record.score.as_mut().map(|score| &mut score.scorers);
+                if let Some(scorer) = scorers.and_then(|scorers| scorers.get_mut(it.at)) {
+                    scorer.settle(it.worked);
+                }
+            }
+            self.trial(trial).write_record(&record)?;
+        }
+        Ok(())
+    }
+
     /// Points `artifacts/latest` to this run.
     ///
     /// # Errors
@@ -146,7 +170,12 @@ impl RunFolder {
     /// When a link cannot be made; nobody depends on it.
     pub fn point_winners(&self, summary: &RunSummary, standings: &Standings) -> io::Result<()> {
         for objective in &standings.objectives {
+            let link = self.path.join(objective.objective.as_str()).join("winner");
             let Some(winner) = &objective.winner else {
+                // Scored again, a run may lose the winner that it had.
+                if fs::symlink_metadata(&link).is_ok_and(|data| data.is_symlink()) {
+                    fs::remove_file(&link)?;
+                }
                 continue;
             };
             let best = summary
@@ -158,10 +187,7 @@ impl RunFolder {
             if let Some(best) = best {
                 let target =
                     Path::new(best.trial.candidate.as_str()).join(best.trial.repeat.to_string());
-                point(
-                    &self.path.join(objective.objective.as_str()).join("winner"),
-                    &target,
-                )?;
+                point(&link, &target)?;
             }
         }
         Ok(())

@@ -19,11 +19,12 @@ use crate::redact::Redactor;
 use crate::run::state::Loss;
 use crate::sandbox::reaper::{Lease, Leaser};
 use crate::sandbox::{
-    Collect, Command, CommandEnd, CommandResult, Network, SandboxError, SandboxSpec, Upload,
+    Collect, Command, CommandEnd, CommandResult, Network, Remedy, SandboxError, SandboxSpec, Upload,
 };
 use crate::store::{ArtifactFiles, Left, OutputFiles, RunFolder, TrialFolder};
 
 pub mod judge;
+mod judged;
 pub mod judging;
 mod metrics;
 mod needs;
@@ -124,7 +125,15 @@ pub async fn run(job: Arc<Job>, world: Arc<World>, attempt: u32) -> Outcome {
             Outcome::Lost(Loss {
                 phase,
                 kind: error.kind,
-                remedy: error.remedy(),
+                // What the candidate did is at home: it is not paid for twice because nobody can judge it now.
+                remedy: match phase {
+                    Phase::Scoring => Remedy::GiveUp,
+                    Phase::Creating
+                    | Phase::Uploading
+                    | Phase::SettingUp
+                    | Phase::Running
+                    | Phase::Collecting => error.remedy(),
+                },
                 message: world.redactor.text(&describe(&error)).into_owned(),
                 hint: error.hint,
                 record: Box::new(record),

@@ -392,7 +392,7 @@ fn present<'d>(fields: &Fields<'d>, known: &[&str]) -> Vec<&'d str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::score::quality::{JsonExpectation, Quality, Range};
+    use crate::score::quality::{JsonExpectation, OnError, Quality, Range};
     use std::fs;
     use tempfile::TempDir;
 
@@ -462,7 +462,7 @@ scoring:
   weights: {success: 0.5}
   quality:
     - {regex: '^\*\*', at_least: 3, weight: 2}
-    - {command: [python3, checks/links.py, -v], files: [data], weight: 3, timeout: 5s}
+    - {command: [python3, checks/links.py, -v], files: [data], weight: 3, timeout: 5s, scale: 1, on_error: zero}
     - {contains: [a, b]}
     - {length: words, at_most: 400}
     - {json_path: '$.a', equals: {b: [1, 2.5, null]}}
@@ -518,6 +518,8 @@ scoring:
             files,
             ["checks/links.py", "data/events.json", "data/more/a.txt"]
         );
+        let rules = (grader.scale, grader.on_error);
+        assert_eq!(rules, (Some(1.0), Some(OnError::Zero)));
         assert!(matches!(
             scorers[0],
             Quality::Regex(
@@ -794,6 +796,9 @@ scoring:
     - {command: [python3, checks/lnks.py]}
     - {contains: []}
     - {regex: a, at_most: 2.5}
+    - {command: [python3], scale: 0}
+    - {command: [python3], scale: ten, on_error: ungrade}
+    - {regex: a, on_error: zero, scale: 1}
 "#,
             r#"error: o.yaml:4:26: scoring.quality[0].weight: expected a number, got the text "heavy"
   hint: weights are numbers, for example `weight: 2`
@@ -828,7 +833,17 @@ error: o.yaml:17:27: scoring.quality[13].command[1]: `checks/lnks.py` is not the
 error: o.yaml:18:18: scoring.quality[14].contains: the list is empty
   hint: a text or a list of texts, for example `contains: ["https://", "Date:"]`
 error: o.yaml:19:27: scoring.quality[15].at_most: expected a whole number, got the number 2.5
-  hint: a whole number, for example `at_least: 3`"#,
+  hint: a whole number, for example `at_least: 3`
+error: o.yaml:20:35: scoring.quality[16].scale: expected a number above 0, got the number 0
+  hint: the score that is full marks, for example `scale: 1`
+error: o.yaml:21:35: scoring.quality[17].scale: expected a number, got the text "ten"
+  hint: the score that is full marks, for example `scale: 1`
+error: o.yaml:21:50: scoring.quality[17].on_error: unknown word "ungrade"
+  hint: did you mean `ungraded`?
+error: o.yaml:22:18: scoring.quality[18].on_error: `regex` has no option `on_error`
+  hint: it may have `at_least`, `at_most`, `weight`
+error: o.yaml:22:34: scoring.quality[18].scale: `regex` has no option `scale`
+  hint: it may have `at_least`, `at_most`, `weight`"#,
         );
         check(
             "prompt: p

@@ -53,7 +53,9 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
             let value = record.as_ref().and_then(|record| record.metrics.get(name));
             number(value.copied())
         });
-        table.write_record(cells(row, record.as_ref()).into_iter().chain(measured))?;
+        let outcome = Outcome::of(row, report.standings).as_str();
+        let cells = cells(row, outcome, record.as_ref());
+        table.write_record(cells.into_iter().chain(measured))?;
     }
     table.flush()
 }
@@ -72,7 +74,7 @@ fn metric_names(report: &Report<'_>) -> BTreeSet<String> {
     names
 }
 
-fn cells(row: &TrialRow, record: Option<&TrialRecord>) -> [String; COLUMNS.len()] {
+fn cells(row: &TrialRow, outcome: &str, record: Option<&TrialRecord>) -> [String; COLUMNS.len()] {
     let points = |points: Option<Points>| number(points.map(Points::value));
     let timings = record.map(|record| record.timings).unwrap_or_default();
     let usage = record.map(|record| record.usage).unwrap_or_default();
@@ -83,7 +85,7 @@ fn cells(row: &TrialRow, record: Option<&TrialRecord>) -> [String; COLUMNS.len()
         text(row.trial.objective.as_str()),
         text(row.trial.candidate.as_str()),
         row.trial.repeat.to_string(),
-        Outcome::of(row).as_str().to_owned(),
+        outcome.to_owned(),
         points(row.score),
         points(row.quality),
         points(row.speed),

@@ -17,8 +17,9 @@ use crate::exit::ExitCode;
 use crate::name::SandboxId;
 use crate::sandbox::{Skipped, Usage};
 use crate::score::{GateResult, ScorerResult};
+use crate::standings::Standings;
 use crate::store::trial_json::SCHEMA_VERSION;
-use crate::summary::{Standings, TrialRow};
+use crate::summary::TrialRow;
 
 mod tame;
 
@@ -34,12 +35,14 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
 #[derive(Serialize)]
 struct Document<'a> {
     schema_version: u32,
+    /// First, so that nobody reads on without knowing.
+    ungraded: BTreeMap<&'a str, &'a str>,
     plan: Option<&'a RunPlan>,
     started: Option<String>,
     took_seconds: Option<f64>,
     exit: Exit<'a>,
     stopped: Option<StopCause>,
-    warnings: &'a [String],
+    warnings: Vec<&'a str>,
     planned: usize,
     lost: usize,
     standings: &'a Standings,
@@ -50,8 +53,12 @@ struct Document<'a> {
 impl<'a> Document<'a> {
     fn of(report: &'a Report<'a>) -> Self {
         let summary = report.summary;
+        let objectives = || report.standings.objectives.iter();
         Self {
             schema_version: SCHEMA_VERSION,
+            ungraded: objectives()
+                .filter_map(|it| Some((it.objective.as_str(), it.ungraded.as_deref()?)))
+                .collect(),
             plan: summary.plan.as_ref(),
             started: summary.started.map(|at| at.to_string()),
             took_seconds: summary.took.map(|took| took.as_secs_f64()),
@@ -61,7 +68,11 @@ impl<'a> Document<'a> {
                 reasons: report.reasons,
             },
             stopped: summary.stopped,
-            warnings: &summary.warnings,
+            warnings: objectives()
+                .flat_map(|it| &it.warnings)
+                .chain(&summary.warnings)
+                .map(String::as_str)
+                .collect(),
             planned: summary.trials.len(),
             lost: summary.lost(),
             standings: report.standings,

@@ -11,6 +11,7 @@ use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
 use super::{Outcome, Report};
 use crate::event::ErrorClass;
+use crate::standings::Standings;
 use crate::summary::TrialRow;
 
 pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
@@ -20,7 +21,11 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
     }
     let by_objective = |a: &TrialRow, b: &TrialRow| a.trial.objective == b.trial.objective;
     for rows in report.summary.trials.chunk_by(by_objective) {
-        let mut suite = TestSuite::new(rows[0].trial.objective.as_str());
+        let objective = &rows[0].trial.objective;
+        let mut suite = TestSuite::new(objective.as_str());
+        if let Some(why) = report.standings.ungraded(objective) {
+            suite.add_property(("ungraded", text(why).as_str()));
+        }
         for row in rows {
             suite.add_test_case(case(row, report));
         }
@@ -31,7 +36,7 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
 
 fn case(row: &TrialRow, report: &Report<'_>) -> TestCase {
     let name = format!("{}#{}", row.trial.candidate, row.trial.repeat);
-    let mut case = TestCase::new(name, status(row));
+    let mut case = TestCase::new(name, status(row, report.standings));
     case.set_classname(row.trial.objective.as_str());
     if let Some(seconds) = row.runtime_seconds {
         case.set_time(Duration::try_from_secs_f64(seconds).unwrap_or_default());
@@ -46,14 +51,16 @@ fn case(row: &TrialRow, report: &Report<'_>) -> TestCase {
     case
 }
 
-fn status(row: &TrialRow) -> TestCaseStatus {
-    let outcome = Outcome::of(row);
+fn status(row: &TrialRow, standings: &Standings) -> TestCaseStatus {
+    let outcome = Outcome::of(row, standings);
     let (mut status, why) = match outcome {
         Outcome::Passed => return TestCaseStatus::success(),
         Outcome::Lost(Some(ErrorClass::Cancelled | ErrorClass::NotRun), why) => {
             (TestCaseStatus::skipped(), why)
         }
-        Outcome::Lost(_, why) | Outcome::Failed(Some(ErrorClass::Setup), why) => {
+        Outcome::Lost(_, why)
+        | Outcome::Ungraded(why)
+        | Outcome::Failed(Some(ErrorClass::Setup), why) => {
             (TestCaseStatus::non_success(NonSuccessKind::Error), why)
         }
         Outcome::Failed(_, why) => (TestCaseStatus::non_success(NonSuccessKind::Failure), why),

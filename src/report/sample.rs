@@ -14,7 +14,8 @@ use crate::exit::decide;
 use crate::name::{SandboxId, TrialId};
 use crate::sandbox::{Skipped, Usage};
 use crate::score::{GateResult, Points, ScorerResult, Weights, combine};
-use crate::summary::{RunSummary, Standings};
+use crate::standings::Standings;
+use crate::summary::RunSummary;
 
 /// A run under construction.
 pub(crate) struct Run {
@@ -157,6 +158,7 @@ fn judged(trial: TrialId, held: bool, why: &str, quality: f64) -> TrialRecord {
         weight: 2.0,
         points: Points::new(quality),
         explanation: why.to_owned(),
+        went: None,
     };
     let speed = Points::clamped(90.0);
     TrialRecord {

@@ -32,10 +32,16 @@ pub(super) fn render(report: &Report<'_>, style: &Style<'_>) -> String {
         color: style.color,
     };
     page.headline("", &view.headline);
+    for Fact { name, value } in &view.ungraded {
+        page.wrapped(Paint::Bad, "Ungraded: ", &format!("{name}: {value}"));
+    }
+    for doubt in &view.doubts {
+        page.wrapped(Paint::Warn, "Warning: ", doubt);
+    }
     if !view.overall.is_empty() {
-        let objectives = counted(view.sections.len(), "objective", "objectives");
         page.blank();
-        page.line(Paint::Bold, &format!("Overall, the mean over {objectives}"));
+        let title = format!("Overall, the mean over {}", view.graded);
+        page.line(Paint::Bold, &title);
         page.table(&view.overall);
     }
     for section in &view.sections {

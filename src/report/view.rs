@@ -15,7 +15,8 @@ use crate::name::ObjectiveName;
 use crate::plain::short;
 use crate::quantity::{counted, show_duration};
 use crate::score::Points;
-use crate::summary::{ObjectiveStandings, TrialRow};
+use crate::standings::{ObjectiveStandings, Standings};
+use crate::summary::TrialRow;
 
 mod explained;
 mod standings;
@@ -40,6 +41,10 @@ pub(super) const NOTHING: &str = "–";
 #[derive(Serialize)]
 pub(super) struct View {
     pub(super) headline: Headline,
+    /// Objectives that nobody is ranked by, and why.
+    pub(super) ungraded: Vec<Fact>,
+    /// What makes scores doubtful.
+    pub(super) doubts: Vec<String>,
     pub(super) exit: Exit,
     pub(super) facts: Vec<Fact>,
     pub(super) unlike: Vec<Fact>,
@@ -50,6 +55,8 @@ pub(super) struct View {
     pub(super) sandboxes: Sandboxes,
     /// Empty when there is only one objective: its table says the same.
     pub(super) overall: Vec<Row>,
+    /// How many objectives that table is about.
+    pub(super) graded: String,
     pub(super) sections: Vec<Section>,
     pub(super) settings: Vec<Setting>,
 }
@@ -120,11 +127,26 @@ impl View {
         let plan = summary.plan.as_ref();
         let unlike = plan.map_or_else(Vec::new, unlike);
         let losses = Losses::of(&summary.trials);
-        let single = report.standings.objectives.len() == 1;
+        let all = report.standings.objectives.len();
+        let single = all == 1;
         let planned = plan.map_or(&[][..], |plan| &plan.objectives);
         let rows = rows_by_objective(&summary.trials);
+        let objectives = || report.standings.objectives.iter();
+        let ungraded: Vec<(&str, &str)> = objectives()
+            .filter_map(|it| Some((it.objective.as_str(), it.ungraded.as_deref()?)))
+            .collect();
+        let doubts: Vec<&String> = objectives().flat_map(|it| &it.warnings).collect();
         Self {
-            headline: headline(report.standings.winner.as_ref(), &report.standings.overall),
+            headline: headline(
+                report.standings.winner.as_ref(),
+                &report.standings.overall,
+                objectives().all(|it| it.ungraded.is_some()),
+            ),
+            ungraded: listed(&ungraded, |(name, why)| Fact {
+                name: (*name).to_owned(),
+                value: clean(why),
+            }),
+            doubts: listed(&doubts, |it| clean(it)),
             exit: Exit {
                 code: report.exit.code(),
                 name: super::json::exit_name(report.exit),
@@ -142,6 +164,10 @@ impl View {
                 Vec::new()
             } else {
                 table(&report.standings.overall, None, &losses, &unlike)
+            },
+            graded: match (all - ungraded.len(), all) {
+                (graded, all) if graded == all => counted(all, "objective", "objectives"),
+                (graded, all) => format!("{graded} of {}", counted(all, "objective", "objectives")),
             },
             sections: report
                 .standings
@@ -308,14 +334,16 @@ fn section(
 ) -> Section {
     let failed = || rows.iter().filter(|row| !row.passed());
     let lines = |rows: &mut dyn Iterator<Item = &TrialRow>, most| -> Vec<TrialLine> {
-        rows.take(most).map(trial_line).collect()
+        rows.take(most)
+            .map(|row| trial_line(row, report.standings))
+            .collect()
     };
     Section {
         name: of.objective.to_string(),
         title: planned
             .and_then(|planned| planned.title.as_deref())
             .map_or_else(String::new, clean),
-        headline: headline(of.winner.as_ref(), &of.standings),
+        headline: headline(of.winner.as_ref(), &of.standings, of.ungraded.is_some()),
         table,
         conditions: planned.map_or_else(String::new, conditions),
         left_out: left_out(of, planned),
@@ -333,8 +361,8 @@ fn section(
     }
 }
 
-fn trial_line(row: &TrialRow) -> TrialLine {
-    let outcome = Outcome::of(row);
+fn trial_line(row: &TrialRow, standings: &Standings) -> TrialLine {
+    let outcome = Outcome::of(row, standings);
     TrialLine {
         candidate: row.trial.candidate.to_string(),
         repeat: row.trial.repeat,
@@ -345,7 +373,7 @@ fn trial_line(row: &TrialRow) -> TrialLine {
         time: seconds(row.runtime_seconds),
         why: match outcome {
             Outcome::Passed => String::new(),
-            Outcome::Failed(_, why) | Outcome::Lost(_, why) => clean(why),
+            Outcome::Failed(_, why) | Outcome::Lost(_, why) | Outcome::Ungraded(why) => clean(why),
         },
     }
 }
@@ -370,7 +398,8 @@ fn conditions(planned: &PlannedObjective) -> String {
 fn left_out(of: &ObjectiveStandings, planned: Option<&PlannedObjective>) -> String {
     let passed = || of.standings.iter().filter(|standing| standing.passed > 0);
     let weighs = planned.is_some_and(|planned| planned.weights.quality > 0.0);
-    if weighs && passed().next().is_some() && passed().all(|it| it.quality.is_none()) {
+    let nobody_has = passed().next().is_some() && passed().all(|it| it.quality.is_none());
+    if weighs && of.ungraded.is_none() && nobody_has {
         "quality has no value here and is left out; the other weights are scaled up".to_owned()
     } else {
         String::new()

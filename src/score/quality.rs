@@ -21,7 +21,7 @@ use crate::name::RelativePath;
 use crate::plain;
 use crate::quantity::counted;
 
-pub use super::grader::{GraderEnd, grader_verdict};
+pub use super::grader::{GraderEnd, GraderOutput, GraderVerdict, grader_verdict};
 pub use super::path::Path;
 
 /// The most missing texts that an explanation lists.
@@ -124,7 +124,7 @@ pub enum JsonExpectation {
 }
 
 /// A program of the objective's author that judges a trial in a fresh sandbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Grader {
     /// The program and its arguments.
     pub argv: Vec<String>,
@@ -132,6 +132,19 @@ pub struct Grader {
     pub files: Vec<(RelativePath, std::path::PathBuf)>,
     /// Its time limit.
     pub limit: Duration,
+    /// The score that is full marks; above 0. By default 100, and what a verdict says goes before.
+    pub scale: Option<f64>,
+    /// What it means that it fails; by default, the run's other trials decide.
+    pub on_error: Option<OnError>,
+}
+
+/// What it means that a grader fails, whatever becomes of it on other trials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// 0 points for the trial.
+    Zero,
+    /// Nobody wins by the objective.
+    Ungraded,
 }
 
 /// A quality scorer of an objective. Those that need more than the evidence cannot be serialised.
@@ -538,6 +551,8 @@ mod tests {
             argv: vec!["python3".to_owned(), "checks/links.py".to_owned()],
             files: Vec::new(),
             limit: Duration::from_secs(1),
+            scale: None,
+            on_error: None,
         });
         assert_eq!(grader.score(&nothing()), None);
         let own = Quality::Own(Arc::new(Mine));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::judged::Judged;
 use super::judging::{checks, is_built_in};
 use super::{MARGIN, PROMPT_FILE, World, prompt_file};
 use crate::event::{TrialEnd, TrialRecord};
@@ -16,13 +17,15 @@ use crate::sandbox::{
     Area, Command, CommandEnd, Content, Layout, OutputSink, Remedy, SandboxError, SandboxSpec,
     Stream, Trust, Upload,
 };
-use crate::score::quality::{Grader, GraderEnd, Quality, grader_verdict};
+use crate::score::quality::{
+    Grader, GraderEnd, GraderOutput, GraderVerdict, Quality, grader_verdict,
+};
 use crate::score::{Evidence, GateResult, Judgement, ScorerResult, SpeedScale, Verdict, combine};
 use crate::store::{Left, TrialFolder};
 
 /// How much of each of a grader's streams is read.
 const GRADER_OUTPUT: ByteCount = ByteCount::mib(1);
-/// How often a sandbox for graders is asked for when the provider fails, and when its pool is full.
+/// How often a sandbox for a grader is asked for when the provider fails.
 const MAX_FAILURES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
@@ -40,7 +43,8 @@ pub struct Case<'a> {
 /// A trial that says nothing about the candidate gets none.
 ///
 /// # Errors
-/// When this machine cannot judge: that is no verdict on anybody.
+/// When this machine cannot judge, or the graders' sandbox cannot be had or is lost: that is no verdict on
+/// anybody.
 ///
 /// # Cancel safety
 /// Safe: the graders' sandbox is a lease like any other.
@@ -59,30 +63,27 @@ pub async fn judge(
     let qualified = gates.iter().all(|gate| gate.passed);
     if qualified {
         own(case, &evidence, &mut verdicts).await;
-        grade(case, world, left, record, &mut verdicts).await;
+    }
+    let mut judged = Judged::said(&case.objective.scoring.quality, verdicts);
+    if qualified {
+        grade(case, world, left, record, &mut judged).await?;
     }
     let scorers = case
         .objective
         .scoring
         .quality
         .iter()
-        .zip(verdicts)
-        .map(|(weighted, verdict)| {
-            let (points, explanation) = match verdict {
-                Some(Verdict::Scored {
-                    points,
-                    explanation,
-                }) => (Some(points), explanation),
-                Some(Verdict::Unscored { reason }) => (None, format!("unscored: {reason}")),
-                None => (None, "unscored: it was not run".to_owned()),
-            };
-            let explanation = world.redactor.text(&explanation).into_owned();
+        .zip(judged)
+        .map(|(weighted, judged)| {
+            let judged = judged.unwrap_or_else(Judged::not_run);
+            let explanation = world.redactor.text(&judged.explanation).into_owned();
             let scorer = world.redactor.text(&weighted.scorer.name()).into_owned();
             ScorerResult {
                 scorer,
                 weight: weighted.weight,
-                points,
+                points: judged.points,
                 explanation,
+                went: judged.went,
             }
         })
         .collect();
@@ -165,55 +166,37 @@ async fn own(case: &Case<'_>, evidence: &Arc<Evidence>, verdicts: &mut [Option<V
     }
 }
 
-/// Runs the graders, one after the other, in one fresh sandbox with the artifacts and their own files only.
+/// Runs the graders, one after the other. One that fails is run once more.
 async fn grade(
     case: &Case<'_>,
     world: &World,
     left: &Left,
     record: &TrialRecord,
-    verdicts: &mut [Option<Verdict>],
-) {
-    let graders: Vec<(usize, &Grader)> = case
-        .objective
-        .scoring
-        .quality
-        .iter()
-        .enumerate()
-        .filter_map(|(at, weighted)| match &weighted.scorer {
-            Quality::Command(grader) => Some((at, grader)),
-            Quality::Contains(_)
-            | Quality::Regex(..)
-            | Quality::Length(..)
-            | Quality::JsonSchema(_)
-            | Quality::JsonPath(..)
-            | Quality::Equals(_)
-            | Quality::Golden { .. }
-            | Quality::Own(_) => None,
-        })
-        .collect();
-    if graders.is_empty() {
-        return;
-    }
-    let limit: Duration = graders.iter().map(|(_, grader)| grader.limit).sum();
-    let lease = prepare(case, world, left, record, &graders, limit).await;
-    for (at, grader) in graders {
-        let verdict = match &lease {
-            Ok(lease) => run_grader(case, &record.trial, world, lease, grader).await,
-            Err(error) => Verdict::unscored(format!("no sandbox for the grader: {error}")),
+    judged: &mut [Option<Judged>],
+) -> Result<(), SandboxError> {
+    for (slot, weighted) in judged.iter_mut().zip(&case.objective.scoring.quality) {
+        let Quality::Command(grader) = &weighted.scorer else {
+            continue;
         };
-        if let Some(slot) = verdicts.get_mut(at) {
-            *slot = Some(verdict);
-        }
+        let fresh = || prepare(case, world, left, record, grader);
+        let run = async |lease: Lease| run_grader(case, &record.trial, world, &lease, grader).await;
+        let verdict = match run(fresh().await?).await {
+            Ok(Ok(verdict)) => Ok(verdict),
+            Ok(Err(_)) | Err(_) => run(fresh().await?).await?,
+        };
+        *slot = Some(Judged::by_grader(verdict, grader.on_error));
     }
+    Ok(())
 }
 
+/// A fresh sandbox with the artifacts and a grader's own files only. Graders do not share one: what the first
+/// of them starts may be the artifact, and that could change the second.
 async fn prepare(
     case: &Case<'_>,
     world: &World,
     left: &Left,
     record: &TrialRecord,
-    graders: &[(usize, &Grader)],
-    limit: Duration,
+    grader: &Grader,
 ) -> Result<Lease, SandboxError> {
     let mut labels = world.labels.clone();
     labels.insert("forge.grader".to_owned(), record.trial.to_string());
@@ -221,7 +204,7 @@ async fn prepare(
         name: world.leaser.name("grader"),
         run: world.run,
         labels: labels.clone(),
-        lifetime: limit + MARGIN,
+        lifetime: grader.limit + MARGIN,
         network: crate::sandbox::Network::Open,
         // The graders are the objective's author's.
         trust: Trust::Trusted,
@@ -241,11 +224,7 @@ async fn prepare(
         uploads.push(file(Area::Artifacts, path, from.clone()));
     }
     // Last, so that nothing a candidate left can stand in a grader's place.
-    let own: BTreeMap<&RelativePath, &PathBuf> = graders
-        .iter()
-        .flat_map(|(_, grader)| grader.files.iter().map(|(path, from)| (path, from)))
-        .collect();
-    for (path, from) in own {
+    for (path, from) in &grader.files {
         uploads.retain(|upload| upload.area != Area::Work || upload.path != *path);
         uploads.push(Upload {
             executable: true,
@@ -283,7 +262,7 @@ async fn run_grader(
     world: &World,
     lease: &Lease,
     grader: &Grader,
-) -> Verdict {
+) -> Result<Result<GraderVerdict, String>, SandboxError> {
     let command = Command {
         programs: vec![grader.argv.iter().take(1).cloned().collect()],
         arguments: grader.argv.iter().skip(1).cloned().collect(),
@@ -293,21 +272,18 @@ async fn run_grader(
         then_collect: None,
     };
     let mut output = Capture::default();
-    let end = match lease.run(&command, &mut output).await {
-        Ok(result) => match result.end {
-            CommandEnd::Exited(code) => GraderEnd::Exited(code),
-            CommandEnd::Signalled(_)
-            | CommandEnd::TimedOut
-            | CommandEnd::LimitReached(_)
-            | CommandEnd::NotFound(_)
-            | CommandEnd::CannotStart(_) => {
-                GraderEnd::Failed(super::failure(&result.end, grader.limit).unwrap_or_default())
-            }
-        },
-        Err(error) => GraderEnd::Failed(error.to_string()),
+    let result = lease.run(&command, &mut output).await?;
+    let end = match result.end {
+        CommandEnd::Exited(code) => GraderEnd::Exited(code),
+        CommandEnd::Signalled(_)
+        | CommandEnd::TimedOut
+        | CommandEnd::LimitReached(_)
+        | CommandEnd::NotFound(_)
+        | CommandEnd::CannotStart(_) => {
+            GraderEnd::Failed(super::failure(&result.end, grader.limit).unwrap_or_default())
+        }
     };
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    grader_verdict(&end, &text(&output.stdout), &text(&output.stderr))
+    Ok(grader_verdict(&end, &output.0, grader.scale))
 }
 
 fn grader_env(
@@ -338,18 +314,21 @@ fn grader_env(
 
 /// A grader's output, up to [`GRADER_OUTPUT`] a stream.
 #[derive(Debug, Default)]
-struct Capture {
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-}
+struct Capture(GraderOutput);
 
 impl OutputSink for Capture {
     fn write(&mut self, stream: Stream, bytes: &[u8]) {
         match stream {
-            Stream::Stdout => self.stdout.extend_from_slice(bytes),
-            Stream::Stderr => self.stderr.extend_from_slice(bytes),
+            Stream::Stdout => self.0.stdout.extend_from_slice(bytes),
+            Stream::Stderr => self.0.stderr.extend_from_slice(bytes),
         }
     }
 
-    fn dropped(&mut self, _: Stream, _: u64) {}
+    fn dropped(&mut self, stream: Stream, bytes: u64) {
+        let is_cut = match stream {
+            Stream::Stdout => &mut self.0.stdout_is_cut,
+            Stream::Stderr => &mut self.0.stderr_is_cut,
+        };
+        *is_cut |= bytes > 0;
+    }
 }

@@ -138,7 +138,7 @@ fn a_secret_is_nowhere_in_what_a_run_leaves() {
         .env("KEY", "sk-very-secret-1234")
         .spawn()
         .unwrap();
-    let ended = finish(child).expect(0);
+    let ended = finish(child).expect(3);
     let mut texts = vec![ended.stdout, ended.stderr];
     let mut folders = vec![workspace.path("artifacts")];
     texts.push(std::fs::read_to_string(workspace.path("debug.log")).unwrap());

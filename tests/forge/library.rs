@@ -53,6 +53,20 @@ impl Scorer for Mentions {
     }
 }
 
+/// Does not bear a word.
+struct PanicsAt(&'static str);
+
+impl Scorer for PanicsAt {
+    fn name(&self) -> String {
+        format!("panics at {}", self.0)
+    }
+
+    fn score(&self, evidence: &Evidence) -> Verdict {
+        assert!(!evidence.text().unwrap().contains(self.0), "on purpose");
+        Verdict::scored(Points::clamped(10.0), "bore it")
+    }
+}
+
 struct Panics;
 
 impl Scorer for Panics {
@@ -109,7 +123,7 @@ async fn a_program_hears_logs_and_events_and_adds_its_own_scorer() {
 }
 
 #[tokio::test]
-async fn a_scorer_that_panics_is_unscored_and_the_run_goes_on() {
+async fn a_scorer_that_always_panics_leaves_no_winner_and_the_run_goes_on() {
     let workspace = Workspace::with(&[("a.sh", HELLO)]);
     let result = builder(&workspace)
         .scorer(1.0, Panics)
@@ -117,7 +131,9 @@ async fn a_scorer_that_panics_is_unscored_and_the_run_goes_on() {
         .run(task())
         .await
         .unwrap();
-    assert_eq!(result.winner().unwrap().candidate.as_str(), "a");
+    let reason = "task is ungraded: `panics` failed on 1 artifact and worked on none; it failed: the scorer panicked";
+    assert_eq!(result.winner().unwrap_err().reason, reason);
+    assert_eq!(result.exit().0, ExitCode::Incomplete);
     let record = result
         .folder()
         .record(&result.summary().trials[0].trial)
@@ -125,9 +141,32 @@ async fn a_scorer_that_panics_is_unscored_and_the_run_goes_on() {
     let scorer = &record.score.unwrap().scorers[0];
     assert_eq!(
         (scorer.points, scorer.explanation.as_str()),
-        (None, "unscored: the scorer panicked")
+        (
+            None,
+            "ungraded, it worked on no artifact: it failed: the scorer panicked"
+        )
     );
     workspace.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn an_artifact_on_which_a_scorer_panics_has_no_points_from_it() {
+    let breaks = "#!/bin/sh\necho \"panic! panic! panic!\" > \"$2\"\n";
+    let workspace = Workspace::with(&[("a.sh", HELLO), ("b.sh", breaks)]);
+    let result = builder(&workspace)
+        .scorer(1.0, PanicsAt("panic!"))
+        .build()
+        .run(task())
+        .await
+        .unwrap();
+    assert_eq!(result.winner().unwrap().candidate.as_str(), "a");
+    assert_eq!(result.exit().0, ExitCode::Ok);
+    let record = result
+        .folder()
+        .record(&result.summary().trials[1].trial)
+        .unwrap();
+    let scorer = &record.score.unwrap().scorers[0];
+    assert_eq!(scorer.points, Some(Points::ZERO), "{scorer:?}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod conformance;
 mod daytona;
 mod fake;
 mod fake_sdk;
+mod graders;
 mod hostile;
 mod interpreters;
 mod isolation;

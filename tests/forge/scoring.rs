@@ -1,52 +1,8 @@
-//! Gates, scorers and graders through the whole program.
+//! Gates and scorers through the whole program.
 
 use crate::support::workspace::Workspace;
 
 const HELLO: &str = "#!/bin/sh\necho \"hello from the script\" > \"$2\"\n";
-
-fn graded(grader: &str) -> serde_json::Value {
-    let objective =
-        format!("prompt: x\nscoring:\n  quality:\n    - {{command: {grader}, timeout: 1s}}\n");
-    let workspace = Workspace::with(&[("a.sh", HELLO)])
-        .file("objectives/task.yaml", objective)
-        .file("objectives/checks/grade.sh", "cat discord_post.md | grep -q hello && [ \"$FORGE_OUTPUT\" -ef discord_post.md ] && ls -A\n");
-    workspace.forge(["task"]).expect(0);
-    workspace.assert_nothing_left();
-    workspace.trials()["task/a/1"]["scorers"][0].clone()
-}
-
-#[test]
-fn a_grader_says_what_it_thinks_by_exit_code_or_json() {
-    assert_eq!(graded("[sh, checks/grade.sh]")["points"], 100.0);
-    assert_eq!(graded("[sh, -c, exit 1]")["points"], 0.0);
-    let json = graded(r#"[sh, -c, 'echo "{\"score\": 42.5, \"explanation\": \"so so\"}"']"#);
-    assert_eq!(
-        (json["points"].as_f64(), json["explanation"].as_str()),
-        (Some(42.5), Some("so so"))
-    );
-}
-
-#[test]
-fn a_grader_that_fails_is_unscored_never_0() {
-    for grader in [
-        "[sh, -c, exit 2]",
-        "[no-such-program]",
-        "[sh, -c, sleep 60]",
-        "[sh, -c, kill -9 $$]",
-        r#"[sh, -c, 'echo "{\"score\": 4711}"']"#,
-        "[python3, -c, raise ValueError]",
-    ] {
-        let result = graded(grader);
-        assert!(result["points"].is_null(), "{grader}: {result}");
-        assert!(
-            result["explanation"]
-                .as_str()
-                .unwrap()
-                .starts_with("unscored"),
-            "{result}"
-        );
-    }
-}
 
 #[test]
 fn a_grader_sees_the_artifacts_and_its_own_files_only() {

@@ -8,7 +8,7 @@ use super::{Sources, present, relative};
 use crate::name::RelativePath;
 use crate::objective::{Scoring, Weighted};
 use crate::policy;
-use crate::score::quality::{Grader, JsonExpectation, LengthUnit, Path, Quality, Range};
+use crate::score::quality::{Grader, JsonExpectation, LengthUnit, OnError, Path, Quality, Range};
 use crate::score::{SpeedScale, Weights};
 use crate::suggest;
 use crate::yaml::Tree;
@@ -31,10 +31,12 @@ const KINDS: [(&str, &[&str]); 9] = [
     ("json_path", &["equals", "at_least", "at_most"]),
     ("equals", &[]),
     ("golden", &[]),
-    ("command", &["files", "timeout"]),
+    ("command", &["files", "timeout", "scale", "on_error"]),
     ("judge", &[]),
 ];
-const OPTIONS: [&str; 5] = ["weight", "at_least", "at_most", "files", "timeout"];
+const OPTIONS: [&str; 7] = [
+    "weight", "at_least", "at_most", "files", "timeout", "scale", "on_error",
+];
 const COUNT_HINT: &str = "a whole number, for example `at_least: 3`";
 
 /// Decodes `scoring`.
@@ -299,6 +301,16 @@ fn golden(value: &Value<'_>, sources: &mut Sources<'_>) -> Option<Quality> {
 fn command(fields: &Fields<'_>, value: &Value<'_>, sources: &mut Sources<'_>) -> Option<Grader> {
     let argv = policy::argv(value);
     let limit = fields.optional("timeout", policy::duration);
+    let scale = fields.optional("scale", |value| {
+        let hint = "the score that is full marks, for example `scale: 1`";
+        match value.number(hint)? {
+            scale if scale > 0.0 => Some(scale),
+            _ => value.wrong("a number above 0", hint),
+        }
+    });
+    let on_error = fields.optional("on_error", |value| {
+        value.word(&[("zero", OnError::Zero), ("ungraded", OnError::Ungraded)])
+    });
     let mut found: BTreeMap<RelativePath, std::path::PathBuf> = BTreeMap::new();
     let hint = "files beside the objective, for example `files: [checks/links.py]`";
     let listed = fields.optional("files", |value| {
@@ -334,6 +346,8 @@ fn command(fields: &Fields<'_>, value: &Value<'_>, sources: &mut Sources<'_>) ->
         argv,
         files: found.into_iter().collect(),
         limit: limit?.unwrap_or(GRADER_LIMIT),
+        scale: scale?,
+        on_error: on_error?,
     })
 }
 

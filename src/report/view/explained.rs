@@ -25,7 +25,7 @@ pub(super) struct Explained {
 
 #[derive(Serialize)]
 struct Part {
-    /// `held`, `failed`, the points, or `unscored`.
+    /// `held`, `failed`, the points, or `ungraded`.
     verdict: String,
     weight: String,
     what: String,
@@ -67,7 +67,7 @@ impl Explained {
                 .map(|scorer| Part {
                     verdict: scorer
                         .points
-                        .map_or_else(|| "unscored".to_owned(), |points| points.to_string()),
+                        .map_or_else(|| "ungraded".to_owned(), |points| points.to_string()),
                     weight: scorer.weight.to_string(),
                     what: clean(&scorer.scorer),
                     why: clean(&scorer.explanation),

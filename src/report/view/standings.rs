@@ -8,7 +8,8 @@ use super::{Fact, NOTHING, clean, points, seconds};
 use crate::event::ErrorClass;
 use crate::name::{CandidateName, ObjectiveName};
 use crate::quantity::counted;
-use crate::summary::{Standing, TrialRow, Winner};
+use crate::standings::{Standing, Winner};
+use crate::summary::TrialRow;
 
 /// Who won, or that nobody did.
 #[derive(Serialize)]
@@ -48,10 +49,16 @@ pub(in crate::report) enum Tone {
     Lost,
 }
 
-pub(super) fn headline(winner: Option<&Winner>, standings: &[Standing]) -> Headline {
+pub(super) fn headline(
+    winner: Option<&Winner>,
+    standings: &[Standing],
+    ungraded: bool,
+) -> Headline {
     let Some(winner) = winner else {
         let why = if standings.is_empty() {
             "nothing was planned"
+        } else if ungraded {
+            "nothing was graded"
         } else if standings.iter().all(|standing| standing.judged == 0) {
             "no trial has a verdict"
         } else if standings.iter().all(|standing| standing.passed == 0) {
@@ -226,6 +233,13 @@ fn note(standing: &Standing, loss: Loss) -> String {
     } else if failed > 0 {
         let judged = standing.judged;
         parts.push(format!("{failed} of {judged} disqualified, first by {why}"));
+    }
+    if standing.broken > 0 {
+        let judged = standing.judged;
+        parts.push(format!(
+            "a scorer failed on {} of {judged}",
+            standing.broken
+        ));
     }
     if loss.total() > 0 && failed == 0 {
         parts.push(format!("{}: {why}", loss.show()));

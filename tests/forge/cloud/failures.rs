@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 
+use serde_json::Value;
+
 use super::{Cloud, SLEEPS, WRITES};
 use crate::support::fake_daytona::Route;
 use crate::support::fake_daytona::fault::{After, Before, Canned, During, Fault, Rule, When};
@@ -84,6 +86,32 @@ fn a_sandbox_that_dies_under_a_trial_costs_an_attempt() {
     let cloud = Cloud::of(slow, vec![Rule::route(Route::Execute, When::Nth(1), dies)]);
     cloud.forge(["--daytona", "task"]).expect(0);
     assert_eq!(cloud.trial("a")["attempts"], 2);
+    cloud.assert_none_alive();
+}
+
+/// A candidate may cost money: it does not run again because nobody can judge what it did.
+#[test]
+fn a_grader_without_a_sandbox_leaves_a_lost_trial_and_neither_a_score_nor_a_second_attempt() {
+    let refused = refuses(StatusCode::FORBIDDEN);
+    let cloud = Cloud::of(
+        WRITES,
+        vec![Rule::route(Route::Create, When::Nth(2), refused)],
+    );
+    let objective = "prompt: x\nscoring:\n  quality:\n    - {command: [sh, -c, exit 0]}\n";
+    std::fs::write(cloud.workspace.path("objectives/task.yaml"), objective).unwrap();
+    let ended = cloud.forge(["--daytona", "task"]).expect(3);
+    assert!(
+        ended
+            .stdout
+            .contains("\nNo winner: no trial has a verdict\n")
+    );
+    let trial = cloud.trial("a");
+    assert_eq!(trial["end"]["phase"], "scoring", "{trial}");
+    assert_eq!(
+        (&trial["scores"], &trial["attempts"]),
+        (&Value::Null, &1.into())
+    );
+    assert_eq!(trial["artifact_content"], "hello from the cloud\n");
     cloud.assert_none_alive();
 }
 

@@ -1,0 +1,54 @@
+//! Telling: events are stamped in one order, and everybody hears of them: the journal first, then the
+//! subscribers, then the summary.
+
+use jiff::Timestamp;
+
+use crate::event::{Event, EventKind, Subscriber};
+use crate::journal::Journal;
+use crate::summary::RunSummary;
+
+/// Stamps events and tells everybody.
+pub(super) struct Teller {
+    pub(super) journal: Journal,
+    subscribers: Vec<Box<dyn Subscriber>>,
+    pub(super) summary: RunSummary,
+    seq: u64,
+    last: Timestamp,
+}
+
+impl Teller {
+    pub(super) fn new(journal: Journal, subscribers: Vec<Box<dyn Subscriber>>) -> Self {
+        let last = Timestamp::now();
+        Self {
+            journal,
+            subscribers,
+            summary: RunSummary::default(),
+            seq: 0,
+            last,
+        }
+    }
+
+    pub(super) fn tell(&mut self, kind: EventKind) {
+        self.tell_all([kind]);
+    }
+
+    /// Tells what has come together: all of it is in the journal before any of it is shown.
+    pub(super) fn tell_all(&mut self, kinds: impl IntoIterator<Item = EventKind>) {
+        // The system's clock may be set back; the order of events is not.
+        self.last = self.last.max(Timestamp::now());
+        let stamped = kinds.into_iter().zip(self.seq..).map(|(kind, seq)| Event {
+            seq,
+            at: self.last,
+            kind,
+        });
+        let events: Vec<Event> = stamped.collect();
+        self.seq += events.len() as u64;
+        self.journal.write(&events);
+        for event in &events {
+            for subscriber in &mut self.subscribers {
+                subscriber.on_event(event);
+            }
+            self.summary.apply(event);
+        }
+    }
+}
