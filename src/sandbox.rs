@@ -452,7 +452,7 @@ pub enum Remains {
 #[derive(Debug)]
 pub struct CreateFailed {
     /// Why.
-    pub error: SandboxError,
+    pub error: Box<SandboxError>,
     /// What may exist.
     pub remains: Remains,
 }
@@ -460,18 +460,18 @@ pub struct CreateFailed {
 impl CreateFailed {
     /// A failure after which nothing exists.
     #[must_use]
-    pub const fn nothing(error: SandboxError) -> Self {
+    pub fn nothing(error: SandboxError) -> Self {
         Self {
-            error,
+            error: Box::new(error),
             remains: Remains::Nothing,
         }
     }
 
     /// A failure after which a sandbox of that name may exist.
     #[must_use]
-    pub const fn maybe(error: SandboxError) -> Self {
+    pub fn maybe(error: SandboxError) -> Self {
         Self {
-            error,
+            error: Box::new(error),
             remains: Remains::Maybe(None),
         }
     }
@@ -479,7 +479,7 @@ impl CreateFailed {
 
 impl From<CreateFailed> for SandboxError {
     fn from(failed: CreateFailed) -> Self {
-        failed.error
+        *failed.error
     }
 }
 
@@ -516,9 +516,9 @@ pub trait Provider: Send + Sync + fmt::Debug + 'static {
     fn name(&self) -> &'static str;
 
     /// Whose sandboxes these are, for providers that serve several accounts: what is not found in one may be
-    /// in another. No secret; empty where there is only one.
-    fn account(&self) -> &str {
-        ""
+    /// in another. No secret; `None` where there is only one.
+    fn account(&self) -> Option<&str> {
+        None
     }
 
     /// For how long after a create of unknown outcome its sandbox may still come to be, or not yet be found

@@ -200,14 +200,14 @@ pub async fn delete(
             id: target.id.clone(),
         })
         .collect();
-    let account = provider.account().to_owned();
+    let account = provider.account().map(str::to_owned);
     let mut swept = Vec::new();
     for (name, end) in delete_strays(provider, strays, patience).await {
         let target = targets.iter().find(|target| target.name == name);
         let made_by = target.and_then(|target| target.account.as_deref());
         let end = match end {
             StrayEnd::Deleted => Swept::Deleted,
-            StrayEnd::NotFound if made_by.unwrap_or_default() == account => Swept::Gone,
+            StrayEnd::NotFound if made_by == account.as_deref() => Swept::Gone,
             StrayEnd::NotFound => Swept::Elsewhere(made_by.unwrap_or("an older forge").to_owned()),
             StrayEnd::Left(why) => Swept::Left(why),
         };

@@ -292,8 +292,8 @@ impl Provider for Daytona {
         "daytona"
     }
 
-    fn account(&self) -> &str {
-        &self.account
+    fn account(&self) -> Option<&str> {
+        Some(&self.account)
     }
 
     fn settles(&self) -> Duration {

@@ -46,6 +46,8 @@ pub(crate) struct Failed {
     pub(crate) code: Option<String>,
     /// Whether the server said nothing but the status.
     pub(crate) is_mute: bool,
+    /// Whether the API itself spoke.
+    pub(crate) is_of_api: bool,
     /// Whether the API itself says that there is no such thing.
     pub(crate) says_none: bool,
 }
@@ -230,6 +232,7 @@ impl Client {
                 failure,
                 code: refusal.code,
                 is_mute,
+                is_of_api: refusal.is_of_api,
                 says_none: refusal.says_none,
             });
         }
@@ -356,6 +359,7 @@ pub(crate) fn silence(message: String) -> Trouble {
             retry_after: None,
             code: None,
             hint: None,
+            is_of_api: false,
             says_none: false,
         },
         is_mute: false,
@@ -395,6 +399,7 @@ pub(crate) fn transport(error: reqwest::Error) -> Trouble {
         retry_after: None,
         code: None,
         hint: None,
+        is_of_api: false,
         says_none: false,
     };
     Trouble {

@@ -132,14 +132,17 @@ impl Daytona {
 /// What may exist after a create that was answered like this, or not at all.
 fn failed(failed: Failed, size: Option<Size>) -> CreateFailed {
     let Failed {
-        mut error, failure, ..
+        mut error,
+        failure,
+        is_of_api,
+        ..
     } = failed;
     if error.kind == ErrorKind::Quota && usage::never_fits(size, &error.message) {
         error.kind = ErrorKind::Invalid;
         let hint = "not even one such sandbox fits into the account's pool: ask for a smaller one";
         error.hint = Some(hint.to_owned());
     }
-    if retry::is_ambiguous(failure, error.kind, &error.message) {
+    if retry::is_ambiguous(failure, is_of_api, error.kind, &error.message) {
         return CreateFailed::maybe(error);
     }
     // No region, no snapshot: that will not change.

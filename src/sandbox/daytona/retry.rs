@@ -22,6 +22,8 @@ pub(crate) struct Refusal {
     /// The server's own word for it, for example `FILE_NOT_FOUND`.
     pub(crate) code: Option<String>,
     pub(crate) hint: Option<&'static str>,
+    /// Whether the API itself speaks, and not a proxy in front of it.
+    pub(crate) is_of_api: bool,
     /// Whether the API itself says that there is no such thing: a proxy's page, or an API that does not know the
     /// route, says nothing about sandboxes.
     pub(crate) says_none: bool,
@@ -93,9 +95,8 @@ pub(crate) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
         | ErrorKind::Machine
         | ErrorKind::Stopped => None,
     };
-    let says_none = status == StatusCode::NOT_FOUND
-        && matches!(serde_json::from_slice(body), Ok(Value::Object(_)))
-        && !lower.starts_with("cannot ");
+    let is_of_api = matches!(serde_json::from_slice(body), Ok(Value::Object(_)));
+    let says_none = status == StatusCode::NOT_FOUND && is_of_api && !lower.starts_with("cannot ");
     let message = match said {
         Some(said) => plain::short(&said, 300),
         None if body.is_empty() => format!("the answer is {status} without a word"),
@@ -107,6 +108,7 @@ pub(crate) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
         retry_after: retry_after(headers),
         code,
         hint,
+        is_of_api,
         says_none,
     }
 }
@@ -214,13 +216,21 @@ pub(crate) fn may_repeat(verb: Verb, failure: Failure) -> bool {
 }
 
 /// Whether a create that failed like this may have left a sandbox behind.
-pub(crate) fn is_ambiguous(failure: Failure, kind: ErrorKind, message: &str) -> bool {
+pub(crate) fn is_ambiguous(
+    failure: Failure,
+    is_of_api: bool,
+    kind: ErrorKind,
+    message: &str,
+) -> bool {
     match failure {
         Failure::NotSent | Failure::NotAdmitted => false,
         Failure::NoReply => true,
         Failure::Answered(status) => {
-            // Only a refusal in so many words is one: a page with 200 may hide anything.
+            // Only a refusal in the API's own words is one, and what is refused at the door: behind another page
+            // there may be anything.
+            let is_at_the_door = matches!(status.as_u16(), 401 | 429);
             !status.is_client_error()
+                || !(is_of_api || is_at_the_door)
                 || status == StatusCode::REQUEST_TIMEOUT
                 // `400 Sandbox failed to start`: the row exists.
                 || kind == ErrorKind::Server

@@ -156,14 +156,17 @@ impl Asking {
                 reply: asked.reply,
             },
             Ok(Err(CreateFailed { error, remains })) => match remains {
-                Remains::Nothing => Birth::Refused { asked, error },
+                Remains::Nothing => Birth::Refused {
+                    asked,
+                    error: *error,
+                },
                 Remains::Maybe(Some(id)) => {
-                    drop(asked.reply.send(Err(error)));
+                    drop(asked.reply.send(Err(*error)));
                     Birth::Orphan(id)
                 }
                 Remains::Maybe(None) => {
                     // Whoever waits may try again under another name meanwhile.
-                    drop(asked.reply.send(Err(error)));
+                    drop(asked.reply.send(Err(*error)));
                     if !looks_up {
                         return (name, Birth::Unclear("it was not looked for".to_owned()));
                     }
@@ -258,12 +261,12 @@ impl Asking {
         tokio::pin!(ends);
         let mut tries = Tries::new(self.patience.pause);
         let result = loop {
-            let tried = tokio::select! {
+            let answer = tokio::select! {
                 biased;
-                tried = self.end_once(&id, tries.ending.is_some()) => tried,
+                answer = self.end_once(&id, tries.ending.is_some()) => answer,
                 () = &mut ends => break Err(tries.unended()),
             };
-            match tried {
+            match answer {
                 Ok(Presence::Gone) => {
                     self.learn(tries.ending);
                     break Ok(Proof::Seen);

@@ -206,7 +206,7 @@ impl Keeper {
         let provider = self.asking.provider();
         let entry = LedgerEntry::Create {
             provider: provider.name().to_owned(),
-            account: Some(provider.account().to_owned()).filter(|account| !account.is_empty()),
+            account: provider.account().map(str::to_owned),
             name: name.clone(),
         };
         self.holders.insert(name.clone());

@@ -36,6 +36,9 @@ pub enum StrayEnd {
     Left(String),
 }
 
+/// How a stray is known to have ended; `None` when nothing was found by its name.
+type Found = Result<Option<Proof>, String>;
+
 /// Deletes strays; looks each up by its name where no id is known. Returns what became of each.
 ///
 /// # Cancel safety
@@ -59,11 +62,10 @@ pub async fn delete_strays(
             (run, name, end)
         }
     });
-    let ends: Vec<(Option<RunId>, SandboxName, Result<Option<Proof>, String>)> =
-        futures::stream::iter(ends)
-            .buffer_unordered(100)
-            .collect()
-            .await;
+    let ends: Vec<(Option<RunId>, SandboxName, Found)> = futures::stream::iter(ends)
+        .buffer_unordered(100)
+        .collect()
+        .await;
     let mut lists = BTreeMap::new();
     for run in runs {
         let is_needed = ends.iter().any(|(of, _, end)| {
@@ -84,11 +86,7 @@ pub async fn delete_strays(
 }
 
 /// Ends a stray. `None` is not to be found by its name.
-async fn end(
-    asking: Arc<Asking>,
-    stray: Stray,
-    patience: Patience,
-) -> (SandboxName, Result<Option<Proof>, String>) {
+async fn end(asking: Arc<Asking>, stray: Stray, patience: Patience) -> (SandboxName, Found) {
     let Stray { run, name, id } = stray;
     let id = match id {
         Some(id) => id,
@@ -107,7 +105,7 @@ async fn end(
 
 /// What neither an id nor a name finds is gone only when the provider's list does not show it either.
 fn conclude(
-    end: Result<Option<Proof>, String>,
+    end: Found,
     name: &SandboxName,
     list: Option<&Result<Vec<Listed>, String>>,
 ) -> StrayEnd {

@@ -163,7 +163,16 @@ impl Provider for Faulty {
                 }
                 Fault::Throttled => return Err(CreateFailed::nothing(fail(ErrorKind::Throttled))),
                 Fault::Full => return Err(CreateFailed::nothing(fail(ErrorKind::Quota))),
-                _ => {}
+                Fault::None
+                | Fault::LostAfter
+                | Fault::Hangs
+                | Fault::Slow(_)
+                | Fault::Panics
+                | Fault::FailsLater
+                | Fault::NeverReady
+                | Fault::Begins(_)
+                | Fault::Overstays
+                | Fault::Hides => {}
             }
             let alive = self.boxes(|boxes| {
                 boxes.insert(spec.name.clone(), Box_::Alive);
@@ -189,11 +198,13 @@ impl Provider for Faulty {
             let id = SandboxId::new(spec.name.as_str());
             let place: Box<dyn Sandbox> = Box::new(Place(id.clone(), layout));
             let ready = async move {
-                match fault {
-                    Fault::FailsLater => Err(fail(ErrorKind::Unauthorized)),
-                    Fault::NeverReady => std::future::pending().await,
-                    _ => Ok(place),
+                if fault == Fault::NeverReady {
+                    std::future::pending::<()>().await;
                 }
+                if fault == Fault::FailsLater {
+                    return Err(fail(ErrorKind::Unauthorized));
+                }
+                Ok(place)
             };
             Ok(Created {
                 id,

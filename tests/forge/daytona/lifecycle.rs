@@ -34,7 +34,7 @@ async fn create_fails(options: Options) -> (ErrorKind, String, bool, bool) {
     let setup = Setup::with(options, quick());
     let spec = setup.spec(1);
     let (error, may_exist) = match setup.daytona.create(&spec).await {
-        Err(failed) => (failed.error, failed.remains != Remains::Nothing),
+        Err(failed) => (*failed.error, failed.remains != Remains::Nothing),
         Ok(created) => (created.ready.await.expect_err("a failure"), true),
     };
     let run = Some(&setup.run);
