@@ -439,7 +439,7 @@ require: yes
         assert_eq!(
             told,
             "\
-error: DIR/forge.yaml:1:7: jobs: expected a whole number from 1 to 1000, got the number 0
+error: DIR/forge.yaml:1:7: jobs: expected a whole number from 1 to 10000, got the number 0
   hint: for example `jobs: 20`
 error: DIR/forge.yaml:2:11: provider: unknown word \"dayton\"
   hint: did you mean `daytona`?

@@ -18,11 +18,10 @@ use crate::objective::{Limits, Objective};
 use crate::redact::Redactor;
 use crate::run::state::Loss;
 use crate::sandbox::reaper::{Lease, Leaser};
-use crate::sandbox::{
-    Collect, Command, CommandEnd, CommandResult, Network, Remedy, SandboxError, SandboxSpec, Upload,
-};
+use crate::sandbox::{Collect, Network, Remedy, SandboxError, SandboxSpec, Upload};
 use crate::store::{ArtifactFiles, Left, OutputFiles, RunFolder, TrialFolder};
 
+mod ends;
 pub mod judge;
 mod judged;
 pub mod judging;
@@ -32,6 +31,8 @@ mod place;
 mod setup;
 
 pub use judging::Judging;
+
+use ends::{failure, trial_end};
 use metrics::METRICS;
 use place::{PROMPT_FILE, Place, prompt_file};
 
@@ -429,71 +430,6 @@ fn collect(job: &Job, place: &Place) -> Collect {
         limit: job.limits.artifacts,
         max_files: MAX_FILES,
     }
-}
-
-/// Why a command did not do its job, if so: `exited with code 1`.
-fn failure(end: &CommandEnd, limit: Duration) -> Option<String> {
-    match end {
-        CommandEnd::Exited(0) => None,
-        CommandEnd::Exited(code) => Some(format!("exited with code {code}")),
-        CommandEnd::Signalled(signal) => Some(format!("was ended by signal {signal}")),
-        CommandEnd::TimedOut => Some(format!(
-            "was not done within {}",
-            crate::quantity::show_duration(limit)
-        )),
-        CommandEnd::LimitReached(which) => Some(format!("reached a limit: {which}")),
-        CommandEnd::NotFound(programs) => Some(not_found(programs)),
-        CommandEnd::CannotStart(why) => Some(format!("cannot be started: {why}")),
-    }
-}
-
-fn not_found(programs: &[String]) -> String {
-    let all = programs.join("`, `");
-    match programs {
-        [_] => format!("`{all}` is not installed in the sandbox"),
-        _ => format!("none of `{all}` is installed in the sandbox"),
-    }
-}
-
-fn trial_end(result: &CommandResult, limits: &Limits, command: &Command) -> TrialEnd {
-    match &result.end {
-        CommandEnd::Exited(code) => TrialEnd::Exited { code: *code },
-        CommandEnd::Signalled(signal) => TrialEnd::Killed { signal: *signal },
-        CommandEnd::TimedOut => TrialEnd::TimedOut {
-            limit_ms: milliseconds(limits.run),
-        },
-        CommandEnd::LimitReached(message) => TrialEnd::LimitReached {
-            message: message.clone(),
-        },
-        CommandEnd::NotFound(programs) => TrialEnd::SetupFailed {
-            message: not_found(programs),
-        },
-        CommandEnd::CannotStart(why) => {
-            let message = format!("`{}` cannot be started: {why}", shown_program(command));
-            TrialEnd::SetupFailed { message }
-        }
-    }
-}
-
-fn shown_program(command: &Command) -> String {
-    let words: Vec<&str> = command
-        .programs
-        .first()
-        .into_iter()
-        .flatten()
-        .map(String::as_str)
-        // Not the two arguments of the contract: one of them is the whole prompt.
-        .chain(
-            command
-                .arguments
-                .iter()
-                .rev()
-                .skip(2)
-                .rev()
-                .map(String::as_str),
-        )
-        .collect();
-    crate::plain::short(&words.join(" "), 80)
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -622,7 +622,7 @@ colour: red
   hint: did you mean `title`?
 error: o.yaml:2:9: prompt: the prompt is empty
   hint: say what is to be done, for example `prompt: Write a post about the week`
-error: o.yaml:3:9: repeat: expected a whole number from 1 to 1000, got the number 0
+error: o.yaml:3:9: repeat: expected a whole number from 1 to 10000, got the number 0
   hint: how often every candidate does it, for example `repeat: 5`
 error: o.yaml:4:1: unknown key `colour`
   hint: known are `title`, `prompt`, `inputs`, `output`, `artifacts`, `limits`, `repeat`, `network`, `gates`, `scoring`",
@@ -631,7 +631,7 @@ error: o.yaml:4:1: unknown key `colour`
             "prompt: 5
 title: [a]
 limits: {run: 60, setup: soon, outptu: 1MiB, artifacts: -1}
-repeat: 1001
+repeat: 10001
 ",
             "error: o.yaml:1:9: prompt: expected a text, got the number 5
   hint: put it into quotes to make it a text
@@ -645,7 +645,7 @@ error: o.yaml:3:32: limits: unknown limit `outptu`
   hint: did you mean `output`?
 error: o.yaml:3:57: limits.artifacts: expected a size, got the number -1
   hint: sizes are texts such as `10MiB`, or whole numbers of bytes
-error: o.yaml:4:9: repeat: expected a whole number from 1 to 1000, got the number 1001
+error: o.yaml:4:9: repeat: expected a whole number from 1 to 10000, got the number 10001
   hint: how often every candidate does it, for example `repeat: 5`",
         );
         check(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::stream::StreamExt as _;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::Patience;
 use super::asking::{Asking, Birth, NOT_ENDED, Proof, hidden, unlisted};
@@ -72,8 +72,7 @@ pub async fn delete_strays(
             *of == Some(run) && matches!(end, Ok(Some(Proof::Absent { .. }) | None))
         });
         if is_needed {
-            let until = Instant::now() + patience.destruction;
-            lists.insert(run, asking.list(&run, until).await);
+            lists.insert(run, settled_list(&asking, &run, &ends, patience).await);
         }
     }
     ends.into_iter()
@@ -83,6 +82,38 @@ pub async fn delete_strays(
             (name, end)
         })
         .collect()
+}
+
+/// Lists what the provider has of a run, once the list can be believed: it may lag behind, and show as well as
+/// leave out what it should not.
+async fn settled_list(
+    asking: &Asking,
+    run: &RunId,
+    ends: &[(Option<RunId>, SandboxName, Found)],
+    patience: Patience,
+) -> Result<Vec<Listed>, String> {
+    let names: BTreeSet<&SandboxName> = ends.iter().map(|(_, name, _)| name).collect();
+    let began = Instant::now();
+    let (lags_until, until) = (
+        began + asking.provider().lags(),
+        began + patience.destruction,
+    );
+    loop {
+        let listed = asking.list(run, until).await?;
+        let is_passing = |it: &Listed| match it.presence {
+            Presence::Alive | Presence::Ending => names.contains(&it.name),
+            Presence::Gone | Presence::Absent | Presence::Hidden(_) => false,
+        };
+        let now = Instant::now();
+        if now >= lags_until && !listed.iter().any(is_passing) {
+            return Ok(listed);
+        }
+        let next = (now + patience.pause * 4).max(lags_until);
+        if next >= until {
+            return Ok(listed);
+        }
+        sleep_until(next).await;
+    }
 }
 
 /// Ends a stray. `None` is not to be found by its name.
