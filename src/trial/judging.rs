@@ -3,7 +3,7 @@
 //! An artifact is hostile: a path such as `$..*..*`, a schema that refers to itself or a pattern can take any
 //! time and memory over it, and no thread can be stopped. So what is not plain ([`Check::is_plain`]) is judged
 //! by forge run again, one process at a time, for one trial each. The system ends it at its limits
-//! ([`MEMORY`], [`COMPUTING`]), and it ends when the future is dropped, and with forge.
+//! (192 MiB of memory, 10 s of computing), and it ends when the future is dropped, and with forge.
 //!
 //! Promises: an artifact that passes a limit fails that gate, or has 0 points from that scorer, with the limit
 //! named; all others are judged. One that breaks the process twice at the same place has 0 points there too:
