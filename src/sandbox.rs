@@ -521,6 +521,12 @@ pub trait Provider: Send + Sync + fmt::Debug + 'static {
         None
     }
 
+    /// How many sandboxes may exist for so many jobs, those included that are being deleted. Where these cost
+    /// nothing, the next one need not wait for them.
+    fn room(&self, jobs: usize) -> usize {
+        jobs
+    }
+
     /// For how long after a create of unknown outcome its sandbox may still come to be, or not yet be found
     /// by its name.
     fn settles(&self) -> Duration {

@@ -462,6 +462,11 @@ impl Provider for LocalProvider {
         "local"
     }
 
+    /// What is being deleted costs nothing but its files, of at most as many sandboxes again.
+    fn room(&self, jobs: usize) -> usize {
+        jobs.saturating_mul(2)
+    }
+
     fn create<'a>(&'a self, spec: &'a SandboxSpec) -> BoxFuture<'a, Result<Created, CreateFailed>> {
         async move { Ok(Created::ready(Box::new(self.make(spec).await?))) }.boxed()
     }

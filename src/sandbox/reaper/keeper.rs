@@ -97,6 +97,7 @@ impl Keeper {
     pub(super) fn new(setting: Setting) -> Self {
         let (closing, is_closing) = watch::channel(false);
         let (awaited, is_awaited) = watch::channel(false);
+        let room = setting.provider.room(setting.jobs);
         let asking = Asking::new(
             setting.provider,
             setting.patience,
@@ -114,7 +115,7 @@ impl Keeper {
             closing,
             awaited,
             queue: VecDeque::new(),
-            slots: Slots::new(setting.jobs),
+            slots: Slots::new(room),
             holders: BTreeSet::new(),
             wake: None,
             registry: BTreeMap::new(),
