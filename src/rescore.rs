@@ -26,6 +26,7 @@ use crate::sandbox::reaper::{Patience, Reaper};
 use crate::store::{Left, RunFolder};
 use crate::summary::RunSummary;
 use crate::trial::judge::{Case, judge};
+use crate::trial::silence::take_back;
 use crate::trial::{Judging, Keep, World};
 
 /// Replays a run's journal.
@@ -136,6 +137,10 @@ pub async fn rescore(
             history.tell(EventKind::Warned { message });
         }
         history.tell(EventKind::TrialRescored { trial, score });
+    }
+    let now = objectives.values().map(|(objective, _)| objective);
+    for news in take_back(folder, &history.summary, now) {
+        history.tell(news);
     }
     folder
         .settle(&history.summary)
