@@ -138,12 +138,8 @@ pub async fn rescore(
         }
         history.tell(EventKind::TrialRescored { trial, score });
     }
-    let now = objectives.values().map(|(objective, _)| objective);
-    for news in take_back(folder, &history.summary, now) {
-        history.tell(news);
-    }
-    folder
-        .settle(&history.summary)
+    history
+        .settle(folder, &objectives)
         .map_err(io("write trial.json"))?;
     let report = reaper.close().await;
     for left in &report.cleanup().unconfirmed {
@@ -176,6 +172,15 @@ impl History {
         self.seq += 1;
         self.journal.on_event(&event);
         self.summary.apply(&event);
+    }
+
+    /// Says what only all trials together decide.
+    fn settle(&mut self, folder: &RunFolder, objectives: &Judged) -> io::Result<()> {
+        let now = objectives.values().map(|(objective, _)| objective);
+        for news in take_back(folder, &self.summary, now) {
+            self.tell(news);
+        }
+        folder.settle(&self.summary)
     }
 }
 

@@ -47,10 +47,9 @@ impl<'a> Tally<'a> {
         match row.went {
             Went::Well => self.best = self.best.max(Some(row.points)),
             Went::Unscaled => self.unscaled += 1,
-            Went::Silent => {}
             Went::Failed => self.depends = true,
             Went::FailedAsUngraded => self.forbids = true,
-            Went::FailedAsZero => {}
+            Went::Silent | Went::FailedAsZero => {}
         }
     }
 }
