@@ -26,6 +26,7 @@ use crate::sandbox::reaper::{Patience, Reaper};
 use crate::store::{Left, RunFolder};
 use crate::summary::RunSummary;
 use crate::trial::judge::{Case, judge};
+use crate::trial::silence::take_back;
 use crate::trial::{Judging, Keep, World};
 
 /// Replays a run's journal.
@@ -137,8 +138,8 @@ pub async fn rescore(
         }
         history.tell(EventKind::TrialRescored { trial, score });
     }
-    folder
-        .settle(&history.summary)
+    history
+        .settle(folder, &objectives)
         .map_err(io("write trial.json"))?;
     let report = reaper.close().await;
     for left in &report.cleanup().unconfirmed {
@@ -171,6 +172,15 @@ impl History {
         self.seq += 1;
         self.journal.on_event(&event);
         self.summary.apply(&event);
+    }
+
+    /// Says what only all trials together decide.
+    fn settle(&mut self, folder: &RunFolder, objectives: &Judged) -> io::Result<()> {
+        let now = objectives.values().map(|(objective, _)| objective);
+        for news in take_back(folder, &self.summary, now) {
+            self.tell(news);
+        }
+        folder.settle(&self.summary)
     }
 }
 

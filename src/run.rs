@@ -22,6 +22,7 @@ use crate::sandbox::reaper::{CleanupReport, Patience, Reaper};
 use crate::sandbox::{ErrorKind, Network, Provider, Remedy};
 use crate::store::RunFolder;
 use crate::summary::RunSummary;
+use crate::trial::silence::take_back;
 use crate::trial::{Job, Judging, Keep, Outcome, World};
 
 pub mod order;
@@ -174,6 +175,10 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
     dispatcher.dispatch().await;
     let report = dispatcher.close(reaper).await;
     let mut teller = dispatcher.teller;
+    let objectives = dispatcher.plan.objectives;
+    for news in take_back(&folder, &teller.summary, &objectives) {
+        teller.tell(news);
+    }
     if let Err(error) = folder.settle(&teller.summary) {
         let message =
             format!("a trial.json does not say what a grader's failure comes to: {error}");

@@ -274,6 +274,15 @@ pub struct CommandResult {
     pub usage: Usage,
 }
 
+impl CommandResult {
+    /// Of a command that was never started.
+    #[must_use]
+    pub fn not_begun(end: CommandEnd) -> Self {
+        let (took, usage) = (Duration::ZERO, Usage::default());
+        Self { end, took, usage }
+    }
+}
+
 /// Where a command's output goes. Calls are short and cannot fail: the sink drops what is over its limit.
 pub trait OutputSink: Send {
     /// Takes the next bytes of a stream.

@@ -217,6 +217,8 @@ pub enum Went {
     Well,
     /// It gave one between 0 and 1, and nothing says what full marks are.
     Unscaled,
+    /// It gave one by its exit code, and printed no verdict. Where it prints one for others, that is no value.
+    Silent,
     /// It failed; what that means is decided when the run is over.
     Failed,
     /// It failed, and that is 0 points by its own rule.
@@ -230,7 +232,7 @@ impl Went {
     #[must_use]
     pub const fn failed(self) -> bool {
         match self {
-            Self::Well | Self::Unscaled => false,
+            Self::Well | Self::Unscaled | Self::Silent => false,
             Self::Failed | Self::FailedAsZero | Self::FailedAsUngraded => true,
         }
     }

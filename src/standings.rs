@@ -15,7 +15,7 @@ use crate::summary::TrialRow;
 mod grading;
 
 use grading::{Grading, gradings};
-pub use grading::{Settled, settled};
+pub use grading::{Settled, settled, silenced};
 
 /// A candidate's place, on one objective or overall.
 #[derive(Debug, Clone, PartialEq, Serialize)]

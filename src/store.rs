@@ -145,7 +145,7 @@ impl RunFolder {
             for it in of_trial {
                 let scorers = record.score.as_mut().map(|score| &mut score.scorers);
                 if let Some(scorer) = scorers.and_then(|scorers| scorers.get_mut(it.at)) {
-                    scorer.settle(it.worked);
+                    scorer.settle(it.others);
                 }
             }
             self.trial(trial).write_record(&record)?;

@@ -29,6 +29,7 @@ mod metrics;
 mod needs;
 mod place;
 mod setup;
+pub mod silence;
 
 pub use judging::Judging;
 

@@ -52,8 +52,20 @@ fn difference(ours: &str, theirs: &str) -> String {
         .map(|(c, _)| c.len_utf8())
         .sum();
     let column = ours[..same].chars().count() + 1;
-    let (ours, theirs) = (quoted(&ours[same..]), quoted(&theirs[same..]));
-    format!("differs from column {column} on: {ours} instead of {theirs}")
+    let (ours, theirs) = (&ours[same..], &theirs[same..]);
+    let (mut shown, mut wanted) = (quoted(ours), quoted(theirs));
+    if shown == wanted {
+        // What cannot be seen is left out of a quotation.
+        (shown, wanted) = (first(ours), first(theirs));
+    }
+    format!("differs from column {column} on: {shown} instead of {wanted}")
+}
+
+/// The first character, by its number.
+fn first(text: &str) -> String {
+    let number = |c| format!("U+{:04X}", u32::from(c));
+    let end = || "the end of the line".to_owned();
+    text.chars().next().map_or_else(end, number)
 }
 
 /// How much of the expected text is there, and how much besides: twice the lines in common, of all lines.
@@ -129,6 +141,11 @@ mod tests {
                 "one\ntwo y\nthree",
                 0,
                 "line 2 differs from column 5 on: \"y\" instead of \"x\"",
+            ),
+            (
+                "one\ntwo\0 x",
+                0,
+                "line 2 differs from column 4 on: U+0000 instead of U+0020",
             ),
             (
                 "one\ntwo",

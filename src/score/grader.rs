@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::Points;
 use super::printed::{self, Members, PASS, SCORE};
+use super::{Points, Went};
 use crate::plain;
 
 /// The most characters that are shown of what a grader said.
@@ -46,8 +46,8 @@ pub struct GraderVerdict {
     pub points: Points,
     /// Why, in its words or in forge's.
     pub explanation: String,
-    /// Whether the score lies between 0 and 1 and nothing says what full marks are: they may be 1.
-    pub is_unscaled: bool,
+    /// How it came about.
+    pub went: Went,
 }
 
 impl GraderVerdict {
@@ -55,7 +55,15 @@ impl GraderVerdict {
         Self {
             points,
             explanation: explanation.into(),
-            is_unscaled: false,
+            went: Went::Well,
+        }
+    }
+
+    /// What the exit code alone says.
+    fn silent(points: Points, explanation: impl Into<String>) -> Self {
+        Self {
+            went: Went::Silent,
+            ..Self::new(points, explanation)
         }
     }
 }
@@ -107,13 +115,16 @@ fn silent(code: i32, stdout: &str, stderr: &str) -> Result<GraderVerdict, String
         return Err(failed(why, None));
     }
     match code {
-        0 => Ok(GraderVerdict::new(Points::FULL, "the grader exited with 0")),
+        0 => Ok(GraderVerdict::silent(
+            Points::FULL,
+            "the grader exited with 0",
+        )),
         1 => {
             let said = last_line(stderr).or_else(|| last_line(stdout));
             let said = said.map_or(String::new(), |line| format!(": {line}"));
             let explanation = format!("the grader exited with 1{said}");
             let explanation = plain::short(&explanation, SHOWN);
-            Ok(GraderVerdict::new(Points::ZERO, explanation))
+            Ok(GraderVerdict::silent(Points::ZERO, explanation))
         }
         _ => Err(failed(&format!("exited with {code}"), last_line(stderr))),
     }
@@ -164,7 +175,7 @@ fn read(verdict: &Members, scale: Option<f64>) -> Result<GraderVerdict, String> 
             };
             let mut verdict = GraderVerdict::new(points, or(words));
             if max.is_none() && number > 0.0 && number <= 1.0 {
-                verdict.is_unscaled = true;
+                verdict.went = Went::Unscaled;
                 verdict.explanation = format!(
                     "{} (a score of {number} is taken as points from 0 to 100; if 1 is full marks, \
                      the objective has to say `scale: 1`)",
@@ -531,7 +542,7 @@ mod tests {
                 ..GraderOutput::default()
             };
             let verdict = grader_verdict(&GraderEnd::Exited(0), &output, scale).unwrap();
-            (verdict.points.tenths(), verdict.is_unscaled)
+            (verdict.points.tenths(), verdict.went == Went::Unscaled)
         };
         for (stdout, scale, tenths, doubted) in [
             ("{\"score\": 0.87}", Some(1.0), 870, false),

@@ -28,6 +28,7 @@ struct Tally<'a> {
     /// Whether one of the failures is for the other trials to decide.
     depends: bool,
     why: &'a str,
+    spoke: usize,
     unscaled: usize,
     best: Option<Points>,
 }
@@ -42,12 +43,13 @@ impl<'a> Tally<'a> {
         } else {
             self.worked += 1;
         }
+        self.spoke += usize::from(matches!(row.went, Went::Well | Went::Unscaled));
         match row.went {
             Went::Well => self.best = self.best.max(Some(row.points)),
             Went::Unscaled => self.unscaled += 1,
             Went::Failed => self.depends = true,
             Went::FailedAsUngraded => self.forbids = true,
-            Went::FailedAsZero => {}
+            Went::Silent | Went::FailedAsZero => {}
         }
     }
 }
@@ -104,30 +106,48 @@ impl Grading<'_> {
     }
 }
 
-/// What a failure comes to, now that the run is over.
+/// What a scorer's say on a trial comes to, now that the run is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settled {
     /// The trial.
     pub trial: TrialId,
     /// The scorer's place among the objective's.
     pub at: usize,
-    /// On how many other trials of the objective it worked.
-    pub worked: usize,
+    /// On how many other trials of the objective it worked, or printed its verdict.
+    pub others: usize,
 }
 
-/// Every failure that the other trials decide about, with what they say.
+/// Every failure that the other trials decide about, with on how many of them the scorer worked.
 #[must_use]
 pub fn settled(trials: &[TrialRow]) -> Vec<Settled> {
+    by_the_others(trials, |row| row.went == Went::Failed, |tally| tally.worked)
+}
+
+/// Every value that an exit code alone gave, though the scorer printed a verdict on so many others: an
+/// artifact that ends its grader early must not have full marks for it.
+#[must_use]
+pub fn silenced(trials: &[TrialRow]) -> Vec<Settled> {
+    let gained = |row: &GraderRow| row.went == Went::Silent && row.points > Points::ZERO;
+    let mut silenced = by_the_others(trials, gained, |tally| tally.spoke);
+    silenced.retain(|it| it.others > 0);
+    silenced
+}
+
+fn by_the_others(
+    trials: &[TrialRow],
+    wanted: impl Fn(&GraderRow) -> bool,
+    count: impl Fn(&Tally<'_>) -> usize,
+) -> Vec<Settled> {
     let gradings = gradings(trials);
     let mut settled = Vec::new();
     for row in trials {
-        for grader in row.graders.iter().filter(|it| it.went == Went::Failed) {
+        for grader in row.graders.iter().filter(|it| wanted(it)) {
             let of = gradings.get(&row.trial.objective);
             let tally = of.and_then(|of| of.scorers.get(&(grader.at, &*grader.scorer)));
             settled.push(Settled {
                 trial: row.trial.clone(),
                 at: grader.at,
-                worked: tally.map_or(0, |tally| tally.worked),
+                others: tally.map_or(0, &count),
             });
         }
     }
@@ -136,7 +156,7 @@ pub fn settled(trials: &[TrialRow]) -> Vec<Settled> {
 
 #[cfg(test)]
 mod tests {
-    use super::Went::{Failed, FailedAsUngraded, FailedAsZero, Unscaled, Well};
+    use super::Went::{Failed, FailedAsUngraded, FailedAsZero, Silent, Unscaled, Well};
     use super::*;
     use crate::summary::tests::History;
 
@@ -149,7 +169,7 @@ mod tests {
         let post = history.standings().objectives.remove(0);
         assert!(post.ungraded.is_none() || post.winner.is_none());
         let settled = settled(&history.summary().trials);
-        let worked = settled.iter().map(|it| it.worked).collect();
+        let worked = settled.iter().map(|it| it.others).collect();
         (post.ungraded, post.warnings, worked)
     }
 
@@ -190,6 +210,37 @@ mod tests {
             let (said, _, settled) = said(trials);
             assert_eq!(said.unwrap_or_default(), ungraded, "{trials:?}");
             assert_eq!(settled, worked, "{trials:?}");
+        }
+    }
+
+    #[test]
+    fn full_marks_by_an_exit_code_alone_are_doubted_where_a_verdict_was_printed() {
+        for (trials, doubted) in [
+            (&[&[(Silent, 100.0)][..], &[(Well, 64.0)]][..], vec![1]),
+            (
+                &[&[(Silent, 100.0)], &[(Unscaled, 0.5)], &[(Well, 0.0)]],
+                vec![2],
+            ),
+            (&[&[(Silent, 0.0)], &[(Well, 64.0)]], vec![]),
+            (
+                &[&[(Silent, 100.0)], &[(Silent, 0.0)], &[(Failed, 0.0)]],
+                vec![],
+            ),
+            (
+                &[
+                    &[(Silent, 100.0), (Well, 1.0)],
+                    &[(Silent, 100.0), (Silent, 100.0)],
+                ],
+                vec![1],
+            ),
+        ] {
+            let history = History::of(&["alpha", "beta"], &["post"], 2);
+            let ids = ["post/alpha/1", "post/alpha/2", "post/beta/1"];
+            let judged = ids.iter().zip(trials);
+            let history = judged.fold(history, |history, (id, went)| history.graded(id, went));
+            let silenced = silenced(&history.summary().trials);
+            let others: Vec<_> = silenced.iter().map(|it| it.others).collect();
+            assert_eq!(others, doubted, "{trials:?}");
         }
     }
 

@@ -67,13 +67,15 @@ impl Judged {
             Ok(verdict) => Self {
                 points: Some(verdict.points),
                 explanation: verdict.explanation,
-                went: Some(if verdict.is_unscaled {
-                    Went::Unscaled
-                } else {
-                    Went::Well
-                }),
+                went: Some(verdict.went),
             },
             Err(why) => Self::failed(&format!(" in two sandboxes: {why}"), on_error),
         }
+    }
+
+    /// A grader that printed no verdict on this artifact, as it does on others.
+    pub(super) fn fell_silent(on_error: Option<OnError>) -> Self {
+        let why = ": it exited with 0, without the verdict that it prints on others";
+        Self::failed(why, on_error)
     }
 }

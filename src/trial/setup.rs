@@ -35,6 +35,7 @@ if there "$prompt"; then
   remove "$prompt" || exit 1
 fi
 if [ -h "$artifacts" ] || [ ! -d "$artifacts" ]; then
+  if there "$artifacts"; then echo artifacts; fi
   rm -f -- "$artifacts" 2>/dev/null
   mkdir "$artifacts" || exit 1
 fi
@@ -181,8 +182,13 @@ impl Place {
     }
 }
 
-/// A command as people would type it, short.
+/// A command as people would type it, short. A line for the shell stands for itself.
 fn shown(command: &Command) -> String {
+    if let [shell, line] = &*command.arguments
+        && shell == "-c"
+    {
+        return crate::plain::short(line, 80);
+    }
     let program = command.programs.first().into_iter().flatten();
     let words: Vec<&str> = program
         .chain(&command.arguments)

@@ -15,6 +15,7 @@ const OBEYS: &str = "word=$(cut -d' ' -f1 discord_post.md)\n\
     crash) exit 139 ;;\n\
     missing) no-such-program ;;\n\
     raise) python3 -c 'raise ValueError(1)' ;;\n\
+    quiet*) exit 0 ;;\n\
     torn) printf '{\"score\": 100' ;;\n\
     flood) head -c 3000000 /dev/zero | tr '\\0' x; echo '{\"score\": 100}' ;;\n\
     *) echo \"{\\\"score\\\": $word}\" ;;\n\
@@ -63,7 +64,12 @@ fn a_grader_says_what_it_thinks_by_exit_code_or_json() {
     ] {
         let (scorer, ended) = graded(grader);
         assert_eq!(scorer["points"], points, "{scorer}");
-        assert_eq!(scorer["went"], "well", "{scorer}");
+        let went = if grader.contains("score") {
+            "well"
+        } else {
+            "silent"
+        };
+        assert_eq!(scorer["went"], went, "{scorer}");
         ended.expect(0);
     }
 }
@@ -124,6 +130,35 @@ fn an_artifact_that_breaks_the_grader_has_no_points_from_it() {
     let before = run_json();
     workspace.forge(["report", "latest"]).expect(0);
     assert_eq!(run_json(), before);
+}
+
+#[test]
+fn an_artifact_that_ends_its_grader_before_the_verdict_has_no_points_from_it() {
+    let check = |words: &[&str], on_error: &str, code, expected: Value| {
+        let scorer = format!("command: [sh, checks/obeys.sh]{on_error}");
+        let workspace = judged_by(words, &scorer);
+        let trial = || workspace.trials()["task/cquiet/1"].clone();
+        workspace.forge(["task"]).expect(code);
+        let first = trial();
+        assert_eq!(first["scorers"][0]["points"], expected, "{first}");
+        for again in [["report", "latest"], ["score", "latest"]] {
+            workspace.forge(again).expect(code);
+            assert_eq!(trial()["score"], first["score"]);
+            assert_eq!(trial()["scorers"], first["scorers"]);
+        }
+        first
+    };
+    let trial = check(&["quiet", "40"], "", 0, 0.0.into());
+    assert_eq!(trial["score"], 40.0);
+    assert_eq!(
+        trial["scorers"][0]["explanation"],
+        "0 points, it worked on 1 other artifact but on this it failed: it exited with 0, without the verdict \
+         that it prints on others"
+    );
+    check(&["quiet", "40"], ", on_error: zero", 0, 0.0.into());
+    check(&["quiet", "40"], ", on_error: ungraded", 3, Value::Null);
+    // Where it prints a verdict for nobody, the exit code is one.
+    check(&["quiet", "quiet2"], "", 0, 100.0.into());
 }
 
 #[test]

@@ -79,6 +79,43 @@ fn what_a_setup_leaves_in_the_place_of_the_output_is_removed_and_said() {
 }
 
 #[test]
+fn a_setup_that_removes_its_own_folders_is_no_loss_and_a_failed_one_is_shown_as_written() {
+    for isolation in ["process", "best"] {
+        let workspace = workspace("#!/bin/sh\ntrue\n", "rm -rf ../work ../artifacts; true");
+        let arguments = ["task", "--isolation", isolation];
+        let arguments = &arguments[..if isolation == "best" { 1 } else { 3 }];
+        workspace.forge(arguments).expect(1);
+        let trial = workspace.trials()["task/a/1"].clone();
+        assert_eq!(trial["score"], 0.0, "{trial}");
+        assert_eq!(trial["attempts"], 1, "{trial}");
+        workspace.assert_nothing_left();
+    }
+    let workspace = workspace("#!/bin/sh\ntrue\n", "cat no/such");
+    workspace.forge(["task"]).expect(1);
+    let trial = workspace.trials()["task/a/1"].clone();
+    let said = trial["error_message"].as_str().unwrap();
+    let begin = "setup failed: `cat no/such` exited with code 1: ";
+    assert!(said.starts_with(begin), "{said}");
+}
+
+#[test]
+fn what_a_setup_leaves_in_place_of_the_artifacts_is_removed_and_said() {
+    let planted =
+        "mkdir q; echo x > q/early.txt; rm -rf ../artifacts; ln -s \"$PWD/q\" ../artifacts; true";
+    let workspace = workspace("#!/bin/sh\ntrue\n", planted);
+    workspace
+        .forge(["task", "--isolation", "process"])
+        .expect(1);
+    let trials = workspace.trials();
+    let trial = &trials["task/a/1"];
+    assert_eq!(trial["files"], serde_json::json!([]));
+    assert_eq!(
+        warnings(trial),
+        ["the setup made files in FORGE_ARTIFACTS before the run, and those were removed"]
+    );
+}
+
+#[test]
 fn what_a_setup_left_running_does_not_answer() {
     let waits = "(setsid sh -c 'while :; do echo an answer from behind > a_output.md; sleep 0.01; done' >/dev/null 2>&1 &); sleep 0.3";
     let workspace = workspace("#!/bin/sh\nsleep 0.5\n", waits);

@@ -8,7 +8,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -23,7 +22,7 @@ use crate::python::PythonNeed;
 use crate::sandbox::{
     Area, ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, ErrorKind,
     FoundPython, Layout, Network, OutputSink, PreparedPython, PythonEnvironment, Sandbox,
-    SandboxError, Stream, Upload, Usage,
+    SandboxError, Stream, Upload,
 };
 
 /// A folder of this machine.
@@ -74,8 +73,14 @@ impl LocalSandbox {
         command: &Command,
         output: &mut dyn OutputSink,
     ) -> Result<CommandResult, SandboxError> {
-        // The sandbox may have vanished with a swept temporary folder: not the candidate's doing.
         if place::open_folder(CWD, &self.layout.work).is_err() {
+            let root = Path::new(&self.layout.work).parent();
+            if root.is_some_and(Path::is_dir) {
+                // Only what ran in it before can have removed just this one.
+                let why = "its working directory was removed".to_owned();
+                return Ok(CommandResult::not_begun(CommandEnd::CannotStart(why)));
+            }
+            // The sandbox may have vanished with a swept temporary folder: not the candidate's doing.
             let message = format!("its folder {} is gone", self.layout.work);
             return Err(SandboxError::new(ErrorKind::Lost, "run a command", message));
         }
@@ -83,11 +88,7 @@ impl LocalSandbox {
         let (program, arguments) = match self.shared.programs.find(command, work).await {
             Ok(found) => found,
             Err(names) => {
-                return Ok(CommandResult {
-                    end: CommandEnd::NotFound(names),
-                    took: Duration::ZERO,
-                    usage: Usage::default(),
-                });
+                return Ok(CommandResult::not_begun(CommandEnd::NotFound(names)));
             }
         };
         let own = [
