@@ -37,6 +37,8 @@ enum Fate {
     Absent {
         id: Option<SandboxId>,
         existed: bool,
+        /// Whether the provider took a delete before. If not, its word stands against its list's.
+        took_delete: bool,
     },
     /// It may exist.
     Unclear {
@@ -255,6 +257,7 @@ impl Keeper {
                 let fate = Fate::Absent {
                     id: None,
                     existed: false,
+                    took_delete: false,
                 };
                 self.registry.insert(name, fate);
             }
@@ -390,6 +393,7 @@ impl Keeper {
                 let fate = Fate::Absent {
                     id: Some(id),
                     existed: was_there || !self.strangers.contains(&name),
+                    took_delete: was_there,
                 };
                 self.registry.insert(name, fate);
             }

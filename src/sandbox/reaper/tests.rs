@@ -45,6 +45,10 @@ enum Fault {
     Overstays,
     /// A delete: begun, fails, and is hidden by the provider.
     Hides,
+    /// A delete: said not to be known, though it is there. A create: as none.
+    Denies,
+    /// A delete: refused for an hour. A create: as none.
+    RestsAnHour,
 }
 
 /// How a sandbox is that the provider has.
@@ -172,7 +176,9 @@ impl Provider for Faulty {
                 | Fault::NeverReady
                 | Fault::Begins(_)
                 | Fault::Overstays
-                | Fault::Hides => {}
+                | Fault::Hides
+                | Fault::Denies
+                | Fault::RestsAnHour => {}
             }
             let alive = self.boxes(|boxes| {
                 boxes.insert(spec.name.clone(), Box_::Alive);
@@ -229,6 +235,12 @@ impl Provider for Faulty {
                 Fault::LostBefore => return Err(fail(ErrorKind::Unreachable)),
                 Fault::Busy => return Err(fail(ErrorKind::Busy)),
                 Fault::Throttled => return Err(fail(ErrorKind::Throttled)),
+                Fault::Denies => return Ok(Presence::Absent),
+                Fault::RestsAnHour => {
+                    let mut error = fail(ErrorKind::Throttled);
+                    error.retry_after = Some(Duration::from_secs(3600));
+                    return Err(error);
+                }
                 Fault::Panics => panic!("injected"),
                 Fault::LostAfter => {
                     self.put(id, None);
@@ -834,6 +846,38 @@ async fn not_to_be_found_is_not_to_be_gone_when_the_list_fails() {
     let report = reaper.close().await;
     assert_eq!(report.cleanup().unconfirmed.len(), 1);
     assert!(report.cleanup().unlisted.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_denied_and_listed_is_deleted_again_or_named() {
+    for (denials, unconfirmed) in [(1, 0), (1000, 1)] {
+        let provider = Arc::new(Faulty {
+            lists: true,
+            ..Faulty::default()
+        });
+        let faults = vec![Fault::Denies; denials];
+        provider.deletes.lock().unwrap().extend(faults);
+        let (reaper, _stop) = start(&provider, Layers::ALL);
+        drop(acquire(&reaper).await.unwrap());
+        let report = reaper.close().await;
+        let cleanup = report.cleanup();
+        assert_eq!(
+            (cleanup.unconfirmed.len(), provider.alive()),
+            (unconfirmed, unconfirmed)
+        );
+        assert_eq!(cleanup.deleted, 1 - unconfirmed as u64);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_wants_an_hour_of_rest_is_asked_again_before() {
+    let provider = Arc::new(Faulty::default());
+    provider.deletes.lock().unwrap().push(Fault::RestsAnHour);
+    let (reaper, _stop) = start(&provider, Layers::ALL);
+    drop(acquire(&reaper).await.unwrap());
+    let report = reaper.close().await;
+    assert_eq!((report.cleanup().deleted, provider.alive()), (1, 0));
+    assert_eq!(report.cleanup().unconfirmed, []);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{CleanupReport, Fate, Keeper};
 use crate::event::Undeleted;
 use crate::name::{SandboxId, SandboxName};
-use crate::sandbox::reaper::asking::{NOT_ENDED, hidden, unlisted};
+use crate::sandbox::reaper::asking::{CONTRADICTED, NOT_ENDED, hidden, unlisted};
 use crate::sandbox::{Listed, Presence};
 
 /// How long the list of the run's sandboxes, and a last look at what overstays, are waited for at least.
@@ -152,14 +152,14 @@ impl Keeper {
             .collect()
     }
 
-    /// Deletes what a list shows alive, once each; says whether there was any. A list may be stale: then the
-    /// delete finds nothing.
+    /// Deletes what a list shows alive and of which no delete was taken or refused; says whether there was any.
+    /// A list may be stale: then the delete finds nothing, and the next list is asked.
     fn end_listed(&mut self, left: &[Listed]) -> bool {
         let mut began_some = false;
         for it in left.iter().filter(|it| it.presence == Presence::Alive) {
             let was_tried = match self.registry.get(&it.name) {
                 Some(Fate::Unclear { id, .. }) => id.is_some(),
-                Some(Fate::Absent { id, .. }) => id.as_ref() == Some(&it.id),
+                Some(Fate::Absent { took_delete, .. }) => *took_delete,
                 Some(_) | None => false,
             };
             if !was_tried {
@@ -183,6 +183,9 @@ impl Keeper {
                 Presence::Ending => NOT_ENDED.to_owned(),
                 Presence::Alive => match self.registry.get(&it.name) {
                     Some(Fate::Unclear { error, .. }) => error.clone(),
+                    Some(Fate::Absent {
+                        took_delete: false, ..
+                    }) => CONTRADICTED.to_owned(),
                     // Seen gone just now: the list is stale.
                     Some(_) | None => continue,
                 },
