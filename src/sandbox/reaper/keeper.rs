@@ -22,6 +22,8 @@ use crate::sandbox::{ErrorKind, Provider, SandboxError};
 
 mod closing;
 
+const CREATE: &str = "create a sandbox";
+
 /// What the reaper knows of a sandbox that it has asked for.
 #[derive(Debug, Clone, PartialEq)]
 enum Fate {
@@ -179,6 +181,14 @@ impl Keeper {
                 continue;
             }
             let next = self.slots.take(Instant::now());
+            let stuck = (next == Next::WhenOneIsGone)
+                .then(|| self.stuck())
+                .flatten();
+            if let Some(why) = stuck {
+                self.queue.push_front(asked);
+                self.refuse_queue(&SandboxError::new(ErrorKind::Quota, CREATE, why));
+                break;
+            }
             match next {
                 Next::Now => self.note_create(asked, noted),
                 Next::At(_) | Next::WhenOneIsGone => {
@@ -193,6 +203,29 @@ impl Keeper {
         }
         self.awaited
             .send_if_modified(|awaited| std::mem::replace(awaited, is_awaited) != is_awaited);
+    }
+
+    /// Why no slot will ever be free: each is held by a sandbox that the provider does not delete. To make
+    /// more would be to leave more behind.
+    fn stuck(&self) -> Option<String> {
+        let mut why = None;
+        for name in &self.holders {
+            let Some(Fate::Unclear { error, .. }) = self.registry.get(name) else {
+                return None;
+            };
+            why = Some(error);
+        }
+        why.map(|why| format!("this run's sandboxes cannot be deleted, so none is made: {why}"))
+    }
+
+    /// Refuses all who wait for a slot.
+    fn refuse_queue(&mut self, error: &SandboxError) {
+        for waiting in self.queue.drain(..) {
+            let mut refusal =
+                SandboxError::new(error.kind, error.operation, error.message.as_str());
+            refusal.hint.clone_from(&error.hint);
+            drop(waiting.reply.send(Err(refusal)));
+        }
     }
 
     fn free_slot(&mut self, name: &SandboxName) {
@@ -316,12 +349,10 @@ impl Keeper {
             Refused::GiveUp => {
                 // What one is refused now, all are.
                 let message = format!("{}; so it has been for minutes", error.message);
-                for waiting in std::iter::once(asked).chain(self.queue.drain(..)) {
-                    let kind = ErrorKind::Quota;
-                    let mut refusal = SandboxError::new(kind, error.operation, message.as_str());
-                    refusal.hint.clone_from(&error.hint);
-                    drop(waiting.reply.send(Err(refusal)));
-                }
+                let mut refusal = SandboxError::new(ErrorKind::Quota, error.operation, message);
+                refusal.hint = error.hint;
+                self.queue.push_front(asked);
+                self.refuse_queue(&refusal);
             }
         }
     }
@@ -386,7 +417,17 @@ impl Keeper {
     }
 
     fn end_end(&mut self, Ended { name, id, result }: Ended) {
-        self.free_slot(&name);
+        let is_refused = matches!(
+            result,
+            Err(Unended {
+                is_bound: false,
+                ..
+            })
+        );
+        // What the provider does not bind itself to destroying holds its slot for good.
+        if !is_refused {
+            self.free_slot(&name);
+        }
         match result {
             Ok(Proof::Seen) => self.gone(&name, true),
             Ok(Proof::Absent { was_there }) => {

@@ -849,6 +849,30 @@ async fn not_to_be_found_is_not_to_be_gone_when_the_list_fails() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_deletes_are_refused_no_more_than_the_jobs_are_left_behind() {
+    let provider = Arc::new(Faulty {
+        refuses_deletes: true,
+        lists: true,
+        ..Faulty::default()
+    });
+    let (reaper, _stop) = start(&provider, Layers::ALL);
+    let leaser = reaper.leaser();
+    let mut refused = 0;
+    for _ in 0..JOBS + 20 {
+        match leaser.acquire(spec(&leaser), None).await {
+            Ok(lease) => drop(lease),
+            Err(error) => {
+                assert!(error.message.contains("cannot be deleted"), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    let report = reaper.close().await;
+    assert_eq!((refused, provider.alive()), (20, JOBS));
+    assert_eq!(report.cleanup().unconfirmed.len(), JOBS);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_denied_and_listed_is_deleted_again_or_named() {
     for (denials, unconfirmed) in [(1, 0), (1000, 1)] {
         let provider = Arc::new(Faulty {
