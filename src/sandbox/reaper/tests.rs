@@ -75,6 +75,8 @@ struct Faulty {
     lists: bool,
     /// Whether the list fails.
     list_fails: bool,
+    /// How many of the next lists show nothing.
+    empty_lists: Mutex<u32>,
 }
 
 #[derive(Debug)]
@@ -220,6 +222,14 @@ impl Provider for Faulty {
         .boxed()
     }
 
+    fn lags(&self) -> Duration {
+        if *self.empty_lists.lock().unwrap() > 0 {
+            Duration::from_secs(3)
+        } else {
+            Duration::ZERO
+        }
+    }
+
     fn delete<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Presence, SandboxError>> {
         async move {
             *self.delete_calls.lock().unwrap() += 1;
@@ -291,6 +301,13 @@ impl Provider for Faulty {
         async move {
             if self.list_fails {
                 return Err(fail(ErrorKind::Unauthorized));
+            }
+            {
+                let mut empty = self.empty_lists.lock().unwrap();
+                if *empty > 0 {
+                    *empty -= 1;
+                    return Ok(Vec::new());
+                }
             }
             let listed = |(name, state): (&SandboxName, &Box_)| Listed {
                 id: SandboxId::new(name.as_str()),
@@ -870,6 +887,23 @@ async fn where_deletes_are_refused_no_more_than_the_jobs_are_left_behind() {
     let report = reaper.close().await;
     assert_eq!((refused, provider.alive()), (20, JOBS));
     assert_eq!(report.cleanup().unconfirmed.len(), JOBS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_hurry_too_a_list_is_believed_only_when_it_has_caught_up() {
+    for stopping in [Stopping::No, Stopping::Hurry] {
+        let provider = Arc::new(Faulty {
+            empty_lists: Mutex::new(1),
+            ..Faulty::default()
+        });
+        provider.deletes.lock().unwrap().push(Fault::Hides);
+        let (reaper, stop) = start(&provider, Layers::ALL);
+        let lease = acquire(&reaper).await.unwrap();
+        stop.send_replace(stopping);
+        drop(lease);
+        let report = reaper.close().await;
+        assert_eq!(report.cleanup().unconfirmed.len(), 1, "{stopping:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -95,9 +95,11 @@ impl Keeper {
         let began = Instant::now();
         let mut until = began + self.patience.destruction;
         let mut pause = self.patience.pause;
+        // What it does not show must not have been there for as long as it may lag behind, in a hurry too.
+        let lags_until = began + self.asking.provider().lags();
         loop {
             if self.asking.in_a_hurry() {
-                until = until.min(Instant::now());
+                until = until.min(lags_until.max(Instant::now()));
             }
             let patience = until.max(Instant::now() + BRIEFLY);
             let listed = match self.asking.list(&self.run, patience).await {
@@ -108,8 +110,6 @@ impl Keeper {
             let began_some = self.end_listed(&left);
             self.drain().await;
             let is_settled = !began_some && !self.waits_for(&left);
-            // What it does not show must not have been there for as long as it may lag behind.
-            let lags_until = began + self.asking.provider().lags();
             let is_current = Instant::now() >= lags_until || !self.has_absent();
             if (is_settled && is_current) || Instant::now() >= until {
                 return self.believe(left);
