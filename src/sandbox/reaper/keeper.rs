@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::asking::{Asking, Birth, Ended, Proof, Started, Unended};
 use super::noted::{Asked, Noted};
-use super::slots::{Next, Refused, Slots};
+use super::slots::{Refused, Slots};
 use super::{CleanupReport, Layers, Lease, Patience, Request};
 use crate::event::Cleanup;
 use crate::name::{RunId, SandboxId, SandboxName};
@@ -21,8 +21,7 @@ use crate::sandbox::ledger::{Entry as LedgerEntry, Ledger};
 use crate::sandbox::{ErrorKind, Provider, SandboxError};
 
 mod closing;
-
-const CREATE: &str = "create a sandbox";
+mod queue;
 
 /// What the reaper knows of a sandbox that it has asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -169,62 +168,6 @@ impl Keeper {
                 Request::Create(_) | Request::Close => {}
                 Request::Release { name, keep } => self.release(name, keep),
             }
-        }
-    }
-
-    /// Lets as many begin as there are slots for.
-    fn fill_slots(&mut self, noted: &mut Noted) {
-        self.wake = None;
-        let mut is_awaited = false;
-        while let Some(asked) = self.queue.pop_front() {
-            if asked.reply.is_closed() {
-                continue;
-            }
-            let next = self.slots.take(Instant::now());
-            let stuck = (next == Next::WhenOneIsGone)
-                .then(|| self.stuck())
-                .flatten();
-            if let Some(why) = stuck {
-                self.queue.push_front(asked);
-                self.refuse_queue(&SandboxError::new(ErrorKind::Quota, CREATE, why));
-                break;
-            }
-            match next {
-                Next::Now => self.note_create(asked, noted),
-                Next::At(_) | Next::WhenOneIsGone => {
-                    is_awaited = next == Next::WhenOneIsGone;
-                    if let Next::At(at) = next {
-                        self.wake = Some(at);
-                    }
-                    self.queue.push_front(asked);
-                    break;
-                }
-            }
-        }
-        self.awaited
-            .send_if_modified(|awaited| std::mem::replace(awaited, is_awaited) != is_awaited);
-    }
-
-    /// Why no slot will ever be free: each is held by a sandbox that the provider does not delete. To make
-    /// more would be to leave more behind.
-    fn stuck(&self) -> Option<String> {
-        let mut why = None;
-        for name in &self.holders {
-            let Some(Fate::Unclear { error, .. }) = self.registry.get(name) else {
-                return None;
-            };
-            why = Some(error);
-        }
-        why.map(|why| format!("this run's sandboxes cannot be deleted, so none is made: {why}"))
-    }
-
-    /// Refuses all who wait for a slot.
-    fn refuse_queue(&mut self, error: &SandboxError) {
-        for waiting in self.queue.drain(..) {
-            let mut refusal =
-                SandboxError::new(error.kind, error.operation, error.message.as_str());
-            refusal.hint.clone_from(&error.hint);
-            drop(waiting.reply.send(Err(refusal)));
         }
     }
 
