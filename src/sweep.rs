@@ -46,7 +46,7 @@ pub struct Target {
     pub name: SandboxName,
     /// Its id, where it is known.
     pub id: Option<SandboxId>,
-    /// Whose account with the provider made it, where the ledger tells.
+    /// Whose account with the provider made it, where the ledger or the list tells.
     pub account: Option<String>,
     /// The run that made it.
     pub run: Option<RunId>,
@@ -162,7 +162,7 @@ pub fn add_listed(ledgers: &mut Ledgers, listed: Vec<Left>, host: &str, filter: 
             provider,
             name,
             id: Some(left.id),
-            account: None,
+            account: Some(left.account),
             run,
             doubt,
         });
@@ -252,6 +252,7 @@ mod tests {
             host: Some(host.to_owned()),
             created: None,
             until: None,
+            account: "here".to_owned(),
         }
     }
 
@@ -288,6 +289,8 @@ mod tests {
         ];
         assert_eq!(found, expected);
         assert!(ledgers.targets[0].id.is_some(), "the list knows the id");
+        let forgotten = ledgers.targets[1].account.as_deref();
+        assert_eq!(forgotten, Some("here"), "whoever lists it has made it");
         drop(held);
     }
 

@@ -110,6 +110,8 @@ pub struct Left {
     pub created: Option<String>,
     /// Until when its run may need it, as an ISO time, as its label says.
     pub until: Option<String>,
+    /// The account that lists it, which is also the one that it was made with.
+    pub account: String,
 }
 
 /// Daytona.
@@ -234,6 +236,7 @@ impl Daytona {
                 host: text(&row, spec::LABEL_HOST),
                 created: text(&row, spec::LABEL_CREATED),
                 until: text(&row, spec::LABEL_UNTIL),
+                account: self.account.clone(),
                 id: SandboxId::new(row.id),
             })
             .collect())

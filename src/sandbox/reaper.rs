@@ -92,6 +92,10 @@ pub struct Patience {
     pub hurry: Duration,
 }
 
+/// The longest that a provider is left alone because it asks for that: then it is asked again, for its word may
+/// be wrong, and what is alive costs money meanwhile.
+const LONGEST_REST: Duration = Duration::from_secs(60);
+
 impl Default for Patience {
     fn default() -> Self {
         Self {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::gate::Gate;
 use super::noted::Asked;
-use super::{Lease, Patience};
+use super::{LONGEST_REST, Lease, Patience};
 use crate::name::{RunId, SandboxId, SandboxName};
 use crate::run::stop::Stopping;
 use crate::sandbox::{
@@ -381,7 +381,8 @@ impl Asking {
         match &answer {
             Ok(_) => pass.went_well(),
             Err(error) if error.kind == ErrorKind::Throttled => {
-                pass.throttled(error.retry_after.unwrap_or(self.patience.pause * 4));
+                let rest = error.retry_after.unwrap_or(self.patience.pause * 4);
+                pass.throttled(rest.min(LONGEST_REST));
             }
             Err(_) => drop(pass),
         }
@@ -421,6 +422,9 @@ impl From<Result<Option<SandboxId>, String>> for Birth {
 
 /// What is said of a sandbox whose destruction overstays.
 pub(super) const NOT_ENDED: &str = "its destruction was begun and has not ended";
+
+/// What is said of a sandbox that the provider's list shows alive, while its id is not found.
+pub(super) const CONTRADICTED: &str = "the server lists it, and does not know it";
 
 /// What is said of a sandbox that is not found while the provider cannot list what it hides.
 pub(super) fn unlisted(error: &str) -> String {

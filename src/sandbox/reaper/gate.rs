@@ -65,7 +65,11 @@ impl Gate {
             match wait {
                 None => return Pass(self),
                 Some(None) => changed.await,
-                Some(Some(at)) => sleep_until(at).await,
+                Some(Some(at)) => {
+                    // Who was woken for this may be cancelled before it is over: all who wait, wait for the time.
+                    self.changed.notify_one();
+                    sleep_until(at).await;
+                }
             }
         }
     }
@@ -117,6 +121,21 @@ mod tests {
         let third = tokio::time::timeout(Duration::from_secs(60), gate.enter()).await;
         assert!(third.is_err());
         drop(pair);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_cancelled_while_it_waits_keeps_nobody_else_waiting() {
+        let gate = Gate::new();
+        gate.enter().await.throttled(Duration::from_secs(1));
+        let tries = gate.enter().await;
+        let refuse = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            tries.throttled(Duration::from_secs(30));
+        };
+        let cancelled = tokio::time::timeout(Duration::from_secs(10), gate.enter());
+        let other = tokio::time::timeout(Duration::from_secs(60), gate.enter());
+        let (cancelled, other, ()) = futures::join!(cancelled, other, refuse);
+        assert!(cancelled.is_err() && other.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

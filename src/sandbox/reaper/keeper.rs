@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::asking::{Asking, Birth, Ended, Proof, Started, Unended};
 use super::noted::{Asked, Noted};
-use super::slots::{Next, Refused, Slots};
+use super::slots::{Refused, Slots};
 use super::{CleanupReport, Layers, Lease, Patience, Request};
 use crate::event::Cleanup;
 use crate::name::{RunId, SandboxId, SandboxName};
@@ -21,6 +21,7 @@ use crate::sandbox::ledger::{Entry as LedgerEntry, Ledger};
 use crate::sandbox::{ErrorKind, Provider, SandboxError};
 
 mod closing;
+mod queue;
 
 /// What the reaper knows of a sandbox that it has asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +38,8 @@ enum Fate {
     Absent {
         id: Option<SandboxId>,
         existed: bool,
+        /// Whether the provider took a delete before. If not, its word stands against its list's.
+        took_delete: bool,
     },
     /// It may exist.
     Unclear {
@@ -169,31 +172,6 @@ impl Keeper {
         }
     }
 
-    /// Lets as many begin as there are slots for.
-    fn fill_slots(&mut self, noted: &mut Noted) {
-        self.wake = None;
-        let mut is_awaited = false;
-        while let Some(asked) = self.queue.pop_front() {
-            if asked.reply.is_closed() {
-                continue;
-            }
-            let next = self.slots.take(Instant::now());
-            match next {
-                Next::Now => self.note_create(asked, noted),
-                Next::At(_) | Next::WhenOneIsGone => {
-                    is_awaited = next == Next::WhenOneIsGone;
-                    if let Next::At(at) = next {
-                        self.wake = Some(at);
-                    }
-                    self.queue.push_front(asked);
-                    break;
-                }
-            }
-        }
-        self.awaited
-            .send_if_modified(|awaited| std::mem::replace(awaited, is_awaited) != is_awaited);
-    }
-
     fn free_slot(&mut self, name: &SandboxName) {
         if self.holders.remove(name) {
             self.slots.give_back();
@@ -256,6 +234,7 @@ impl Keeper {
                 let fate = Fate::Absent {
                     id: None,
                     existed: false,
+                    took_delete: false,
                 };
                 self.registry.insert(name, fate);
             }
@@ -314,12 +293,10 @@ impl Keeper {
             Refused::GiveUp => {
                 // What one is refused now, all are.
                 let message = format!("{}; so it has been for minutes", error.message);
-                for waiting in std::iter::once(asked).chain(self.queue.drain(..)) {
-                    let kind = ErrorKind::Quota;
-                    let mut refusal = SandboxError::new(kind, error.operation, message.as_str());
-                    refusal.hint.clone_from(&error.hint);
-                    drop(waiting.reply.send(Err(refusal)));
-                }
+                let mut refusal = SandboxError::new(ErrorKind::Quota, error.operation, message);
+                refusal.hint = error.hint;
+                self.queue.push_front(asked);
+                self.refuse_queue(&refusal);
             }
         }
     }
@@ -384,13 +361,24 @@ impl Keeper {
     }
 
     fn end_end(&mut self, Ended { name, id, result }: Ended) {
-        self.free_slot(&name);
+        let is_refused = matches!(
+            result,
+            Err(Unended {
+                is_bound: false,
+                ..
+            })
+        );
+        // What the provider does not bind itself to destroying holds its slot for good.
+        if !is_refused {
+            self.free_slot(&name);
+        }
         match result {
             Ok(Proof::Seen) => self.gone(&name, true),
             Ok(Proof::Absent { was_there }) => {
                 let fate = Fate::Absent {
                     id: Some(id),
                     existed: was_there || !self.strangers.contains(&name),
+                    took_delete: was_there,
                 };
                 self.registry.insert(name, fate);
             }

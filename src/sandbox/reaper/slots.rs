@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::LONGEST_REST;
+
 /// How often in a row the provider may refuse a slot while nothing of this run holds one.
 pub(super) const MAX_REFUSALS: u32 = 10;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// What a refusal means for whoever was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +104,10 @@ impl Slots {
             self.refusals += 1;
             self.foreign = if self.held == 0 { self.foreign + 1 } else { 0 };
         }
-        let pause = after.unwrap_or(backoff(self.refusals - 1));
+        let pause = after.map_or_else(
+            || backoff(self.refusals - 1),
+            |after| after.min(LONGEST_REST),
+        );
         let until = now + pause;
         self.not_before = Some(self.not_before.map_or(until, |at| at.max(until)));
         if self.foreign > MAX_REFUSALS {
@@ -118,7 +122,7 @@ impl Slots {
 fn backoff(times: u32) -> Duration {
     FIRST_PAUSE
         .saturating_mul(1 << times.min(10))
-        .min(LONGEST_PAUSE)
+        .min(LONGEST_REST)
 }
 
 #[cfg(test)]

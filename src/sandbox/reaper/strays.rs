@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::Patience;
-use super::asking::{Asking, Birth, NOT_ENDED, Proof, hidden, unlisted};
+use super::asking::{Asking, Birth, CONTRADICTED, NOT_ENDED, Proof, hidden, unlisted};
 use crate::name::{RunId, SandboxId, SandboxName};
 use crate::run::stop::Stopping;
 use crate::sandbox::{Listed, Presence, Provider};
@@ -155,9 +155,7 @@ fn conclude(
     match shown.map(|it| &it.presence) {
         Some(Presence::Hidden(why)) => StrayEnd::Left(hidden(why)),
         Some(Presence::Ending) => StrayEnd::Left(NOT_ENDED.to_owned()),
-        Some(Presence::Alive) => {
-            StrayEnd::Left("the server lists it, and does not know it".to_owned())
-        }
+        Some(Presence::Alive) => StrayEnd::Left(CONTRADICTED.to_owned()),
         Some(Presence::Gone | Presence::Absent) | None => unseen,
     }
 }

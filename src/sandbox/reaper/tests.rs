@@ -45,6 +45,10 @@ enum Fault {
     Overstays,
     /// A delete: begun, fails, and is hidden by the provider.
     Hides,
+    /// A delete: said not to be known, though it is there. A create: as none.
+    Denies,
+    /// A delete: refused for an hour. A create: as none.
+    RestsAnHour,
 }
 
 /// How a sandbox is that the provider has.
@@ -71,6 +75,8 @@ struct Faulty {
     lists: bool,
     /// Whether the list fails.
     list_fails: bool,
+    /// How many of the next lists show nothing.
+    empty_lists: Mutex<u32>,
 }
 
 #[derive(Debug)]
@@ -172,7 +178,9 @@ impl Provider for Faulty {
                 | Fault::NeverReady
                 | Fault::Begins(_)
                 | Fault::Overstays
-                | Fault::Hides => {}
+                | Fault::Hides
+                | Fault::Denies
+                | Fault::RestsAnHour => {}
             }
             let alive = self.boxes(|boxes| {
                 boxes.insert(spec.name.clone(), Box_::Alive);
@@ -214,6 +222,14 @@ impl Provider for Faulty {
         .boxed()
     }
 
+    fn lags(&self) -> Duration {
+        if *self.empty_lists.lock().unwrap() > 0 {
+            Duration::from_secs(3)
+        } else {
+            Duration::ZERO
+        }
+    }
+
     fn delete<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Presence, SandboxError>> {
         async move {
             *self.delete_calls.lock().unwrap() += 1;
@@ -229,6 +245,12 @@ impl Provider for Faulty {
                 Fault::LostBefore => return Err(fail(ErrorKind::Unreachable)),
                 Fault::Busy => return Err(fail(ErrorKind::Busy)),
                 Fault::Throttled => return Err(fail(ErrorKind::Throttled)),
+                Fault::Denies => return Ok(Presence::Absent),
+                Fault::RestsAnHour => {
+                    let mut error = fail(ErrorKind::Throttled);
+                    error.retry_after = Some(Duration::from_secs(3600));
+                    return Err(error);
+                }
                 Fault::Panics => panic!("injected"),
                 Fault::LostAfter => {
                     self.put(id, None);
@@ -279,6 +301,13 @@ impl Provider for Faulty {
         async move {
             if self.list_fails {
                 return Err(fail(ErrorKind::Unauthorized));
+            }
+            {
+                let mut empty = self.empty_lists.lock().unwrap();
+                if *empty > 0 {
+                    *empty -= 1;
+                    return Ok(Vec::new());
+                }
             }
             let listed = |(name, state): (&SandboxName, &Box_)| Listed {
                 id: SandboxId::new(name.as_str()),
@@ -834,6 +863,79 @@ async fn not_to_be_found_is_not_to_be_gone_when_the_list_fails() {
     let report = reaper.close().await;
     assert_eq!(report.cleanup().unconfirmed.len(), 1);
     assert!(report.cleanup().unlisted.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_deletes_are_refused_no_more_than_the_jobs_are_left_behind() {
+    let provider = Arc::new(Faulty {
+        refuses_deletes: true,
+        lists: true,
+        ..Faulty::default()
+    });
+    let (reaper, _stop) = start(&provider, Layers::ALL);
+    let leaser = reaper.leaser();
+    let mut refused = 0;
+    for _ in 0..JOBS + 20 {
+        match leaser.acquire(spec(&leaser), None).await {
+            Ok(lease) => drop(lease),
+            Err(error) => {
+                assert!(error.message.contains("cannot be deleted"), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    let report = reaper.close().await;
+    assert_eq!((refused, provider.alive()), (20, JOBS));
+    assert_eq!(report.cleanup().unconfirmed.len(), JOBS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_hurry_too_a_list_is_believed_only_when_it_has_caught_up() {
+    for stopping in [Stopping::No, Stopping::Hurry] {
+        let provider = Arc::new(Faulty {
+            empty_lists: Mutex::new(1),
+            ..Faulty::default()
+        });
+        provider.deletes.lock().unwrap().push(Fault::Hides);
+        let (reaper, stop) = start(&provider, Layers::ALL);
+        let lease = acquire(&reaper).await.unwrap();
+        stop.send_replace(stopping);
+        drop(lease);
+        let report = reaper.close().await;
+        assert_eq!(report.cleanup().unconfirmed.len(), 1, "{stopping:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_denied_and_listed_is_deleted_again_or_named() {
+    for (denials, unconfirmed) in [(1, 0), (1000, 1)] {
+        let provider = Arc::new(Faulty {
+            lists: true,
+            ..Faulty::default()
+        });
+        let faults = vec![Fault::Denies; denials];
+        provider.deletes.lock().unwrap().extend(faults);
+        let (reaper, _stop) = start(&provider, Layers::ALL);
+        drop(acquire(&reaper).await.unwrap());
+        let report = reaper.close().await;
+        let cleanup = report.cleanup();
+        assert_eq!(
+            (cleanup.unconfirmed.len(), provider.alive()),
+            (unconfirmed, unconfirmed)
+        );
+        assert_eq!(cleanup.deleted, 1 - unconfirmed as u64);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_wants_an_hour_of_rest_is_asked_again_before() {
+    let provider = Arc::new(Faulty::default());
+    provider.deletes.lock().unwrap().push(Fault::RestsAnHour);
+    let (reaper, _stop) = start(&provider, Layers::ALL);
+    drop(acquire(&reaper).await.unwrap());
+    let report = reaper.close().await;
+    assert_eq!((report.cleanup().deleted, provider.alive()), (1, 0));
+    assert_eq!(report.cleanup().unconfirmed, []);
 }
 
 #[tokio::test(start_paused = true)]

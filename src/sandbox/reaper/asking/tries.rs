@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::super::LONGEST_REST;
 use super::{NOT_ENDED, Unended};
 use crate::sandbox::{Presence, SandboxError};
 
@@ -51,7 +52,7 @@ impl Tries {
     pub(super) fn failed(&mut self, error: &SandboxError, in_a_hurry: bool) {
         self.last = error.to_string();
         if let Some(after) = error.retry_after.filter(|_| !in_a_hurry) {
-            self.next = self.next.max(after);
+            self.next = self.next.max(after.min(LONGEST_REST));
         } else if in_a_hurry {
             self.next = self.first;
         }

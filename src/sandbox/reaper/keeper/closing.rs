@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{CleanupReport, Fate, Keeper};
 use crate::event::Undeleted;
 use crate::name::{SandboxId, SandboxName};
-use crate::sandbox::reaper::asking::{NOT_ENDED, hidden, unlisted};
+use crate::sandbox::reaper::asking::{CONTRADICTED, NOT_ENDED, hidden, unlisted};
 use crate::sandbox::{Listed, Presence};
 
 /// How long the list of the run's sandboxes, and a last look at what overstays, are waited for at least.
@@ -95,9 +95,11 @@ impl Keeper {
         let began = Instant::now();
         let mut until = began + self.patience.destruction;
         let mut pause = self.patience.pause;
+        // What it does not show must not have been there for as long as it may lag behind, in a hurry too.
+        let lags_until = began + self.asking.provider().lags();
         loop {
             if self.asking.in_a_hurry() {
-                until = until.min(Instant::now());
+                until = until.min(lags_until.max(Instant::now()));
             }
             let patience = until.max(Instant::now() + BRIEFLY);
             let listed = match self.asking.list(&self.run, patience).await {
@@ -108,8 +110,6 @@ impl Keeper {
             let began_some = self.end_listed(&left);
             self.drain().await;
             let is_settled = !began_some && !self.waits_for(&left);
-            // What it does not show must not have been there for as long as it may lag behind.
-            let lags_until = began + self.asking.provider().lags();
             let is_current = Instant::now() >= lags_until || !self.has_absent();
             if (is_settled && is_current) || Instant::now() >= until {
                 return self.believe(left);
@@ -152,14 +152,14 @@ impl Keeper {
             .collect()
     }
 
-    /// Deletes what a list shows alive, once each; says whether there was any. A list may be stale: then the
-    /// delete finds nothing.
+    /// Deletes what a list shows alive and of which no delete was taken or refused; says whether there was any.
+    /// A list may be stale: then the delete finds nothing, and the next list is asked.
     fn end_listed(&mut self, left: &[Listed]) -> bool {
         let mut began_some = false;
         for it in left.iter().filter(|it| it.presence == Presence::Alive) {
             let was_tried = match self.registry.get(&it.name) {
                 Some(Fate::Unclear { id, .. }) => id.is_some(),
-                Some(Fate::Absent { id, .. }) => id.as_ref() == Some(&it.id),
+                Some(Fate::Absent { took_delete, .. }) => *took_delete,
                 Some(_) | None => false,
             };
             if !was_tried {
@@ -183,6 +183,9 @@ impl Keeper {
                 Presence::Ending => NOT_ENDED.to_owned(),
                 Presence::Alive => match self.registry.get(&it.name) {
                     Some(Fate::Unclear { error, .. }) => error.clone(),
+                    Some(Fate::Absent {
+                        took_delete: false, ..
+                    }) => CONTRADICTED.to_owned(),
                     // Seen gone just now: the list is stale.
                     Some(_) | None => continue,
                 },
