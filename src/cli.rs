@@ -187,7 +187,7 @@ struct RunArgs {
     #[arg(long, value_name = "POLICY")]
     network: Option<String>,
     /// How local candidates are isolated; what this machine does not offer is an error [default: auto]
-    #[arg(long, value_enum, value_name = "RUNG")]
+    #[arg(long, value_enum, value_name = "LEVEL")]
     isolation: Option<IsolationArg>,
     /// Daytona: the snapshot to start from
     #[arg(long, value_name = "NAME", conflicts_with = "image")]

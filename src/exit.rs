@@ -2,6 +2,7 @@
 
 pub use crate::event::Demands;
 use crate::event::StopCause;
+use crate::quantity::counted;
 use crate::standings::Standings;
 use crate::summary::RunSummary;
 
@@ -85,8 +86,8 @@ fn unknown(summary: &RunSummary, standings: &Standings) -> Vec<String> {
     let lost = match summary.lost() {
         0 => None,
         lost => Some(format!(
-            "{lost} of {} trials have no verdict",
-            summary.trials.len()
+            "no verdict on {lost} of {}",
+            counted(summary.trials.len(), "trial", "trials")
         )),
     };
     // Every report says why, before anything else.
@@ -116,9 +117,9 @@ fn missed(standings: &Standings, demands: &Demands) -> Vec<String> {
                 "`{name}` is required, but was not among the candidates"
             )),
             Some(it) if it.passed < it.judged => {
-                let trials = it.judged;
+                let trials = counted(it.judged, "trial", "trials");
                 missed.push(format!(
-                    "`{name}` is required, but passed {} of {trials} trials",
+                    "`{name}` is required, but passed {} of {trials}",
                     it.passed
                 ));
             }
@@ -202,7 +203,7 @@ mod tests {
         let below = "the best score is 80.0, below 80.1";
         check(&run, &fail_under(80.1), ExitCode::Below, &[below]);
         check(&run, &require(&["alpha"]), ExitCode::Ok, &[]);
-        let beta = "`beta` is required, but passed 0 of 1 trials";
+        let beta = "`beta` is required, but passed 0 of 1 trial";
         let gamma = "`gamma` is required, but was not among the candidates";
         check(
             &run,
@@ -222,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_trial_without_a_verdict_makes_the_run_incomplete_whatever_else_was_missed() {
-        let why = "1 of 2 trials have no verdict";
+        let why = "no verdict on 1 of 2 trials";
         let never_finished =
             History::of(&["alpha", "beta"], &["post"], 1).scored("post/alpha/1", 9.0);
         check(
@@ -243,7 +244,7 @@ mod tests {
         let run = History::of(&["alpha", "beta"], &["post"], 1)
             .graded("post/alpha/1", &[(Went::FailedAsUngraded, 0.0)]);
         let why = "objective post is ungraded";
-        let lost = "1 of 2 trials have no verdict";
+        let lost = "no verdict on 1 of 2 trials";
         check(&run, &fail_under(0.0), ExitCode::Incomplete, &[lost, why]);
         let run = run.graded("post/beta/1", &[(Went::Failed, 0.0)]);
         check(&run, &require(&["alpha"]), ExitCode::Incomplete, &[why]);

@@ -6,6 +6,7 @@ use crate::exit::{self, ExitCode};
 use crate::name::RunId;
 use crate::objective::Objective;
 use crate::problem::Problems;
+use crate::quantity::counted;
 use crate::run::Finished;
 use crate::sandbox::local::LocalOptions;
 use crate::sandbox::reaper::CleanupReport;
@@ -177,8 +178,8 @@ impl ForgeResult {
                 (0, None) => "no candidate passed its gates".to_owned(),
                 (0, Some((objective, why))) => format!("{objective} is ungraded: {why}"),
                 (lost, _) => format!(
-                    "{lost} of {} trials have no verdict",
-                    self.summary.trials.len()
+                    "no verdict on {lost} of {}",
+                    counted(self.summary.trials.len(), "trial", "trials")
                 ),
             };
             NoWinner { reason }

@@ -299,7 +299,8 @@ fn network(flags: &Flags, project: &Project, problems: &mut Problems) -> Option<
         None => project.network.clone(),
         Some(Ok(network)) => Some(network),
         Some(Err(message)) => {
-            problems.push(Problem::setting("--network", message));
+            let hint = "`open`, `block`, or IPv4 networks such as `10.0.0.0/8,203.0.113.7/32`";
+            problems.push(Problem::setting("--network", message).with_hint(hint));
             None
         }
     }

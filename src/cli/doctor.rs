@@ -5,6 +5,7 @@ use std::path::Path;
 use forge::exit::ExitCode as End;
 use forge::name::RunId;
 use forge::problem::Problems;
+use forge::quantity::counted;
 use forge::sandbox::daytona::{
     Credential, Daytona, DaytonaConfig, DaytonaOptions, Size, Source, Usage,
 };
@@ -170,7 +171,10 @@ fn fits(usage: &Usage, source: &Source, printer: Printer) {
                 format!(" in {}", forge::plain::short(region, 40))
             });
         let count = match pool.fits(size) {
-            Some((all, free)) => format!("{all} sandboxes, {free} of them now"),
+            Some((all, free)) => format!(
+                "{}, {free} of them now",
+                counted(all, "sandbox", "sandboxes")
+            ),
             None => "as many as you like".to_owned(),
         };
         printer.out(&format!(

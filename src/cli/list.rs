@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use forge::exit::ExitCode as End;
 use forge::problem::Problems;
+use forge::quantity::counted;
 use forge::store::RunFolder;
 use forge::summary::RunSummary;
 
@@ -97,7 +98,7 @@ fn about(folder: &RunFolder) -> String {
     let when = summary
         .started
         .map_or_else(String::new, |at| at.strftime("%F %R").to_string());
-    let trials = summary.trials.len();
+    let trials = counted(summary.trials.len(), "trial", "trials");
     let outcome = match (&summary.took, summary.standings().winner) {
         (None, _) => "not finished".to_owned(),
         (Some(_), Some(winner)) if winner.tied_with.is_empty() => {
@@ -110,5 +111,5 @@ fn about(folder: &RunFolder) -> String {
         }
         (Some(_), None) => "no winner".to_owned(),
     };
-    format!("{when}  {trials} trials, {outcome}")
+    format!("{when}  {trials}, {outcome}")
 }

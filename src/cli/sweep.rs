@@ -85,6 +85,7 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
         None => None,
     };
     let mut end = End::Ok;
+    let mut is_known = true;
     if !resolved.problems.0.is_empty() {
         printer.note(&resolved.problems.to_string());
         end = End::Usage;
@@ -95,6 +96,7 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
             Err(error) => {
                 printer.error(&error, error.hint.as_deref());
                 end = End::Incomplete;
+                is_known = false;
             }
         }
     }
@@ -116,9 +118,12 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
             continue;
         }
         let Some(provider) = provider else {
-            let count = mine.len();
+            let left = match mine.len() {
+                1 => "1 sandbox is".to_owned(),
+                count => format!("{count} sandboxes are"),
+            };
             printer.note(&format!(
-                "forge: {count} sandboxes are in Daytona, which is not configured"
+                "forge: {left} in Daytona, which is not configured"
             ));
             end = end.max(End::Undeleted);
             continue;
@@ -128,7 +133,11 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
         }
     }
     if ledgers.targets.is_empty() {
-        printer.out("nothing to sweep\n");
+        printer.out(if is_known {
+            "nothing to sweep\n"
+        } else {
+            "nothing to sweep in the ledgers of this folder; what else is in Daytona is not known\n"
+        });
     }
     end
 }

@@ -95,7 +95,7 @@ fn endings(page: &mut Page, view: &View, report: &Report<'_>, place: &str) {
         page.line(Paint::None, &more);
     }
     if !sandboxes.sweep.is_empty() {
-        page.wrapped(Paint::None, "Delete them with: ", &sandboxes.sweep);
+        page.wrapped(Paint::None, "Delete what is left with: ", &sandboxes.sweep);
     }
     for reason in &view.exit.reasons {
         let exit = format!("Exit code {} ({}): ", view.exit.code, view.exit.name);
@@ -435,11 +435,11 @@ Tie: alpha and beta, with 86.0 points each
      –  gamma          –       –        –      –            –  1 lost to infrastructure, 1 not run: while creating: the server answered 500
 
 * beta is not like for like: run limit 2m
-2 of 6 trials have no verdict and do not count: 1 lost to infrastructure, 1 not run
+no verdict on 2 of 6 trials, not counted: 1 lost to infrastructure, 1 not run
 Stopped: the deadline was reached
 Sandboxes that may still exist, and cost money:
   forge-beef-1 (id sb-1): the server answered 500
-Delete them with: forge sweep --run beef
+Delete what is left with: forge sweep --run beef
 Exit code 4 (undeleted): 1 sandbox(es) could not be confirmed deleted
 6 trials in 1.50 s; sandboxes: 1 deleted, 1 not confirmed deleted
 Report: artifacts/latest/report.md

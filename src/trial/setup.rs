@@ -192,9 +192,17 @@ fn shown(command: &Command) -> String {
     let program = command.programs.first().into_iter().flatten();
     let words: Vec<&str> = program
         .chain(&command.arguments)
-        .map(|word| word.rsplit('/').next().unwrap_or(word))
+        .map(|word| without_folders(word))
         .collect();
     crate::plain::short(&words.join(" "), 80)
+}
+
+/// The name of a file whose path says nothing to people; all else, such as a line for the shell, as it is.
+fn without_folders(word: &str) -> &str {
+    match word.rsplit_once('/') {
+        Some((_, name)) if word.starts_with('/') && !word.contains(char::is_whitespace) => name,
+        Some(_) | None => word,
+    }
 }
 
 /// The sentence about a setup that failed.
@@ -205,4 +213,26 @@ fn setup_failed(shown: &str, why: &str, said: &str) -> String {
         format!(": {said}")
     };
     format!("setup failed: `{shown}` {why}{said}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_shown_as_it_was_written() {
+        for (word, expected) in [
+            ("/home/someone/work/requirements.txt", "requirements.txt"),
+            ("/usr/bin/python3", "python3"),
+            ("make", "make"),
+            ("./build", "./build"),
+            (
+                "echo a > ../there; cd /tmp/x",
+                "echo a > ../there; cd /tmp/x",
+            ),
+            ("/opt/tool --to=/tmp/x y", "/opt/tool --to=/tmp/x y"),
+        ] {
+            assert_eq!(without_folders(word), expected, "{word}");
+        }
+    }
 }

@@ -201,6 +201,12 @@ fn every_report_begins_with_what_is_ungraded_and_the_rest_is_ranked_without_it()
             .contains("objective task is ungraded (exit code 3)")
     );
     let read = |name: &str| std::fs::read_to_string(workspace.run_folder().join(name)).unwrap();
+    for name in ["report.md", "report.html"] {
+        assert!(
+            read(name).contains("none, the objective is ungraded"),
+            "{name}"
+        );
+    }
     for (name, needle) in [
         ("report.md", "**Ungraded:** task: "),
         ("report.html", "Ungraded: task: "),

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::clean;
 use crate::name::CandidateName;
-use crate::report::Report;
+use crate::report::{Outcome, Report};
 use crate::summary::TrialRow;
 
 /// So many candidates of an objective are explained.
@@ -44,11 +44,18 @@ impl Explained {
             .find(|row| row.trial.candidate == *candidate && !row.is_lost())?;
         let record = report.details.record(&row.trial)?;
         let score = record.score.as_ref()?;
+        let explanation = match Outcome::of(row, report.standings) {
+            Outcome::Ungraded(_) => clean(&format!(
+                "none, the objective is ungraded; with 0 points for what failed it were {}",
+                score.explanation
+            )),
+            Outcome::Passed | Outcome::Failed(..) | Outcome::Lost(..) => clean(&score.explanation),
+        };
         let over = |parts: usize| parts.saturating_sub(MAX_PARTS);
         Some(Self {
             candidate: record.trial.candidate.to_string(),
             repeat: record.trial.repeat,
-            explanation: clean(&score.explanation),
+            explanation,
             gates: score
                 .gates
                 .iter()

@@ -165,7 +165,7 @@ impl<'a> Losses<'a> {
         match self.all.total() {
             0 => String::new(),
             lost => format!(
-                "{lost} of {} have no verdict and do not count: {}",
+                "no verdict on {lost} of {}, not counted: {}",
                 counted(self.planned, "trial", "trials"),
                 self.all.show()
             ),

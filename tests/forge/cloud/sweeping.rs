@@ -46,6 +46,18 @@ fn what_a_killed_run_left_is_shown_and_deleted() {
     assert_eq!(ended.stdout, "nothing to sweep\n");
 }
 
+/// No list, and no ledger that names anything: that there is nothing would be a guess.
+#[test]
+fn nothing_to_sweep_is_only_said_after_a_list() {
+    let workspace = crate::support::workspace::Workspace::with(&[("writes.sh", WRITES)]);
+    let mut command = workspace.command(["sweep"]);
+    command.env("DAYTONA_API_KEY", "dtn_0123456789");
+    command.env("DAYTONA_API_URL", "http://127.0.0.1:1/api");
+    let ended = finish(command.spawn().unwrap()).expect(3);
+    assert!(ended.stderr.contains("cannot list"), "{}", ended.stderr);
+    assert!(ended.stdout.ends_with("is not known\n"), "{}", ended.stdout);
+}
+
 /// The ledger is gone, or was another folder's: then the run may be alive for as long as the labels say, and
 /// somebody has to name it.
 #[test]
