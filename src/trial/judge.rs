@@ -153,7 +153,7 @@ async fn builtin(
     Ok((gates, verdicts.collect()))
 }
 
-/// Runs the caller's own scorers, off the runtime's threads. A panic in one is an unscored part, nothing more.
+/// Runs the caller's own scorers, off the runtime's threads. A panic in one is that scorer's failure.
 async fn own(case: &Case<'_>, evidence: &Arc<Evidence>, verdicts: &mut [Option<Verdict>]) {
     for (slot, weighted) in verdicts.iter_mut().zip(&case.objective.scoring.quality) {
         let Quality::Own(scorer) = &weighted.scorer else {

@@ -197,7 +197,7 @@ fn shown(command: &Command) -> String {
     crate::plain::short(&words.join(" "), 80)
 }
 
-/// The name of a file whose path says nothing to people; all else, such as a line for the shell, as it is.
+/// The name of a file whose path says nothing to people; all else as it is.
 fn without_folders(word: &str) -> &str {
     match word.rsplit_once('/') {
         Some((_, name)) if word.starts_with('/') && !word.contains(char::is_whitespace) => name,

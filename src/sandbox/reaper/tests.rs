@@ -340,12 +340,21 @@ const JOBS: usize = 100;
 
 /// On the test's own runtime, so that its clock can be paused.
 fn start(provider: &Arc<Faulty>, layers: Layers) -> (Reaper, watch::Sender<Stopping>) {
+    start_for(JOBS, provider, layers)
+}
+
+/// The same, for so many jobs.
+fn start_for(
+    jobs: usize,
+    provider: &Arc<Faulty>,
+    layers: Layers,
+) -> (Reaper, watch::Sender<Stopping>) {
     let (stop, stopping) = watch::channel(Stopping::No);
     let (reaper, task) = Reaper::parts(
         Arc::clone(provider) as Arc<dyn Provider>,
         RunId::generate(),
         Ledger::nowhere(),
-        JOBS,
+        jobs,
         stopping,
         Patience::default(),
         layers,
@@ -943,21 +952,7 @@ async fn a_slot_is_free_when_its_sandbox_is_gone_and_not_before() {
     let provider = Arc::new(Faulty::default());
     let faults = vec![Fault::Begins(2_000); 40];
     provider.deletes.lock().unwrap().extend(faults);
-    let (_stop, stopping) = watch::channel(Stopping::No);
-    let (reaper, task) = Reaper::parts(
-        Arc::clone(&provider) as Arc<dyn Provider>,
-        RunId::generate(),
-        Ledger::nowhere(),
-        4,
-        stopping,
-        Patience::default(),
-        Layers::ALL,
-    );
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "stands in for the reaper's own thread"
-    )]
-    let _detached = tokio::spawn(task);
+    let (reaper, _stop) = start_for(4, &provider, Layers::ALL);
     let leaser = reaper.leaser();
     let trials = (0..40).map(|_| async {
         let lease = leaser.acquire(spec(&leaser), None).await.unwrap();
@@ -1055,6 +1050,16 @@ async fn play(leaser: Leaser, caller: Caller) -> Option<Lease> {
     None
 }
 
+/// Runs it to its end on a clock that stands still while there is something to do.
+fn with_paused_clock(work: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(work);
+}
+
 /// Plays a schedule and says what the reaper reports.
 async fn schedule(
     provider: &Arc<Faulty>,
@@ -1085,12 +1090,7 @@ proptest! {
         closes_after in 0..15_000_u64,
         closes_by_drop in any::<bool>(),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(async {
+        with_paused_clock(async {
             let provider = Arc::new(Faulty { lists: true, ..Faulty::default() });
             *provider.creates.lock().unwrap() = creates;
             *provider.deletes.lock().unwrap() = deletes;
@@ -1135,12 +1135,7 @@ proptest! {
         lists in any::<bool>(),
         list_fails in any::<bool>(),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(async {
+        with_paused_clock(async {
             let provider = Arc::new(Faulty { lists, list_fails, ..Faulty::default() });
             *provider.creates.lock().unwrap() = creates;
             *provider.deletes.lock().unwrap() = deletes;
