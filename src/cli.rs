@@ -23,6 +23,8 @@ mod run;
 mod show;
 mod signals;
 mod sweep;
+mod values;
+mod words;
 
 use print::Printer;
 
@@ -150,26 +152,26 @@ struct RunArgs {
     require_daytona: Option<bool>,
     /// Trials per candidate and objective [default: the objective's, else 1]
     #[arg(short = 'k', long, value_name = "N", env = "FORGE_REPEAT",
-          value_parser = clap::value_parser!(u32).range(1..=i64::from(forge::objective::yaml::MAX_REPEAT)))]
+          value_parser = values::repeat, allow_negative_numbers = true)]
     repeat: Option<u32>,
     /// Sandboxes at once [default: the machine's cores; 10 on Daytona]
     #[arg(short, long, value_name = "N", env = "FORGE_JOBS",
-          value_parser = clap::value_parser!(u32).range(1..=i64::from(forge::project::MAX_JOBS)))]
+          value_parser = values::jobs, allow_negative_numbers = true)]
     jobs: Option<u32>,
     /// Limit of every run phase, for example 90s
-    #[arg(long, value_name = "DURATION", env = "FORGE_TIMEOUT", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", env = "FORGE_TIMEOUT", value_parser = values::duration, allow_negative_numbers = true)]
     timeout: Option<Duration>,
     /// Limit of every setup phase
-    #[arg(long, value_name = "DURATION", env = "FORGE_SETUP_TIMEOUT", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", env = "FORGE_SETUP_TIMEOUT", value_parser = values::duration, allow_negative_numbers = true)]
     setup_timeout: Option<Duration>,
     /// Stop the whole run after this time; what is finished is kept
-    #[arg(long, value_name = "DURATION", env = "FORGE_DEADLINE", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", env = "FORGE_DEADLINE", value_parser = values::duration, allow_negative_numbers = true)]
     deadline: Option<Duration>,
     /// Seed of the trials' order and of `FORGE_SEED` [default: from the run's id; recorded]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::seed, allow_negative_numbers = true)]
     seed: Option<u64>,
     /// Exit 1 when the winner has fewer points than this
-    #[arg(long, value_name = "POINTS", value_parser = points)]
+    #[arg(long, value_name = "POINTS", value_parser = values::points, allow_negative_numbers = true)]
     fail_under: Option<f64>,
     /// Exit 1 unless this candidate passes its gates in every trial; may be repeated
     #[arg(long, value_name = "CANDIDATE")]
@@ -196,7 +198,7 @@ struct RunArgs {
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
     /// Daytona: CPU cores (needs --image)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, value_name = "N", value_parser = values::cores, allow_negative_numbers = true)]
     cpu: Option<u32>,
     /// Daytona: memory (needs --image)
     #[arg(long, value_name = "SIZE")]
@@ -233,18 +235,6 @@ enum IsolationArg {
     Process,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    forge::quantity::parse_duration(text)
-}
-
-fn points(text: &str) -> Result<f64, String> {
-    let value = text
-        .parse::<f64>()
-        .ok()
-        .filter(|value| (0.0..=100.0).contains(value));
-    value.ok_or_else(|| "expected points between 0 and 100".to_owned())
-}
-
 /// Does what the command line says.
 pub(crate) fn main() -> ExitCode {
     let end = match Cli::command().try_get_matches() {
@@ -252,6 +242,13 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => {
             // Help and version are no errors; a broken pipe below them is none either.
             drop(error.print());
+            let typed: Vec<_> = std::env::args_os().skip(1).collect();
+            for hint in [
+                values::exported(&error, &Cli::command()),
+                words::misspelt_before(&error, &typed),
+            ] {
+                hint.iter().for_each(|hint| Printer::new().note(hint));
+            }
             if error.use_stderr() {
                 End::Usage
             } else {

@@ -75,7 +75,9 @@ fn filter(patterns: &[String]) -> Result<Vec<GlobMatcher>, Problems> {
         .filter_map(|pattern| match Glob::new(pattern) {
             Ok(glob) => Some(glob.compile_matcher()),
             Err(error) => {
-                problems.push(Problem::setting("--candidate", error.to_string()));
+                let hint = "a name, in which `*` stands for anything: `-c 'fast*'`";
+                let problem = Problem::setting("--candidate", error.to_string());
+                problems.push(problem.with_hint(hint));
                 None
             }
         })

@@ -14,13 +14,12 @@ use forge::progress;
 use forge::report::Report;
 use forge::score::Points;
 use forge::settings::{self, Flags, Settings};
-use forge::suggest;
 use forge::trial::Keep;
 use forge::{Forge, ForgeBuilder, ForgeError, ForgeResult, ObjectiveSource, Place};
 
 use super::print::{Printer, stderr_is_terminal};
 use super::show::{Extra, ROOM, show};
-use super::{KeepArg, Noise, Outputs, RunArgs, descriptors, log, mode, signals};
+use super::{KeepArg, Noise, Outputs, RunArgs, descriptors, log, mode, signals, words};
 
 /// Everything that is known before anything is started.
 pub(super) struct Prepared {
@@ -43,13 +42,6 @@ pub(super) fn run(args: &RunArgs, matches: &ArgMatches) -> End {
             return End::Usage;
         }
     };
-    let demands = match demands(args) {
-        Ok(demands) => demands,
-        Err(problems) => {
-            printer.note(&problems.to_string());
-            return End::Usage;
-        }
-    };
     let extra = match Extra::open_or_tell(&args.outputs, printer) {
         Ok(extra) => extra,
         Err(end) => return end,
@@ -67,7 +59,7 @@ pub(super) fn run(args: &RunArgs, matches: &ArgMatches) -> End {
             }
         };
         tokio::select! {
-            end = go(args, prepared, demands, extra, causes) => How::Ended(end),
+            end = go(args, prepared, extra, causes) => How::Ended(end),
             end = listen => How::GaveUp(end),
         }
     });
@@ -124,6 +116,7 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         })
         .mode_reason(mode.reason)
         .recorded_settings(settings.shown.clone())
+        .demands(demands(args, &mut problems))
         .place(mode.place.clone());
     builder = args.candidate.iter().fold(builder, ForgeBuilder::only);
     builder = settings
@@ -164,11 +157,8 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         let message = format!("there is no folder `{}`", folder.display());
         problems.push(Problem::setting("--objectives", message));
     }
-    if let Some(problem) = args
-        .objectives_given
-        .first()
-        .and_then(|word| misspelt(word, &settings.objectives))
-    {
+    let mut typed = args.objectives_given.iter();
+    if let Some(problem) = typed.find_map(|text| words::misspelt(text, &settings.objectives)) {
         problems.push(problem);
         return Err(problems);
     }
@@ -191,21 +181,6 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
             Err(problems)
         }
     }
-}
-
-/// A word that is nearly a subcommand. Taken for a prompt, it would run every candidate, and cost money in
-/// the cloud.
-fn misspelt(word: &str, objectives: &Path) -> Option<Problem> {
-    let is_objective = |end| objectives.join(format!("{word}.{end}")).exists();
-    if is_objective("yaml") || is_objective("yml") || Path::new(word).exists() {
-        return None;
-    }
-    let program = <super::Cli as clap::CommandFactory>::command();
-    let known = program.get_subcommands().map(clap::Command::get_name);
-    let near = suggest::nearest(word, known)?;
-    let message = format!("there is no subcommand `{}`", forge::plain::short(word, 60));
-    let hint = format!("did you mean `forge {near}`? a prompt of one word needs a second one");
-    Some(Problem::setting("OBJECTIVE", message).with_hint(hint))
 }
 
 fn flags(args: &RunArgs, matches: &ArgMatches) -> Flags {
@@ -249,29 +224,26 @@ fn flags(args: &RunArgs, matches: &ArgMatches) -> Flags {
     }
 }
 
-fn demands(args: &RunArgs) -> Result<Demands, Problems> {
-    let mut problems = Problems::default();
-    let require = args
-        .require
-        .iter()
-        .filter_map(|name| match CandidateName::parse(name) {
-            Ok(name) => Some(name),
-            Err(error) => {
-                problems.push(Problem::setting("--require", error.to_string()));
-                None
-            }
-        })
-        .collect();
-    problems.or(Demands {
+/// What is asked of the run; a name that can be none is one of the problems.
+fn demands(args: &RunArgs, problems: &mut Problems) -> Demands {
+    let name = |name: &String| match CandidateName::parse(name) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            let hint = "the name of a candidate, as `forge list` shows it";
+            let problem = Problem::setting("--require", format!("`{name}`: {error}"));
+            problems.push(problem.with_hint(hint));
+            None
+        }
+    };
+    Demands {
+        require: args.require.iter().filter_map(name).collect(),
         fail_under: args.fail_under.map(Points::clamped),
-        require,
-    })
+    }
 }
 
 async fn go(
     args: &RunArgs,
     prepared: Prepared,
-    demands: Demands,
     extra: Extra,
     mut causes: tokio::sync::mpsc::Receiver<StopCause>,
 ) -> End {
@@ -313,7 +285,6 @@ async fn go(
         .into_iter()
         .fold(builder, ForgeBuilder::judge)
         .stop_on(causes)
-        .demands(demands)
         .subscriber(signals::RemembersFolder(settings.artifacts.clone()))
         .subscriber(progress(&args.noise));
     match builder.build().run(sources).await {

@@ -23,7 +23,7 @@ pub(super) struct SweepArgs {
     #[arg(long, value_name = "RUN")]
     run: Option<RunId>,
     /// Only sandboxes that have existed for this long
-    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = super::values::duration)]
     older_than: Option<Duration>,
     /// Show what would be deleted, and delete nothing
     #[arg(long)]

@@ -198,7 +198,22 @@ impl ForgeBuilder {
         {
             return Err(twice(pair[0].name.as_str()));
         }
+        self.required(&candidates)?;
         Ok((candidates, objectives))
+    }
+
+    /// Whom the run is asked to see pass has to be in it: a name that is misspelt would always be missed.
+    fn required(&self, candidates: &[Candidate]) -> Result<(), Problems> {
+        let known = candidates.iter().map(|it| it.name.as_str());
+        let mut problems = Problems::default();
+        for name in &self.demands.require {
+            if !known.clone().any(|known| known == name.as_str()) {
+                let message = format!("no candidate of this run is called `{name}`");
+                let hint = crate::suggest::advice(name.as_str(), known.clone());
+                problems.push(Problem::setting("--require", message).with_hint(hint));
+            }
+        }
+        problems.or(())
     }
 
     fn load_objectives(&self, sources: Vec<ObjectiveSource>) -> Result<Vec<Objective>, Problems> {

@@ -144,7 +144,6 @@ fn demands_decide_the_exit_code() {
     workspace
         .forge(["task", "-k2", "--require", "flaky"])
         .expect(1);
-    workspace.forge(["task", "--require", "nobody"]).expect(1);
     let slow = workspace.file(
         "objectives/hard.yaml",
         "prompt: x\nscoring:\n  quality:\n    - contains: not in there\n",
@@ -321,14 +320,89 @@ fn a_misspelt_subcommand_is_not_taken_for_a_prompt() {
         ("swep", "sweep"),
         ("docter", "doctor"),
         ("reports", "report"),
+        ("chekc", "check"),
+        ("list-", "list"),
+        ("Doctor", "doctor"),
+        ("reprot latest", "report latest"),
     ] {
-        let ended = workspace.forge([typed]).expect(2);
-        let hint = format!("did you mean `forge {meant}`?");
-        assert!(ended.stderr.contains(&hint), "{}", ended.stderr);
+        for before in [&[][..], &["task"]] {
+            let ended = workspace.forge(before.iter().chain(&[typed])).expect(2);
+            let hint = format!("did you mean `forge {meant}`?");
+            assert!(ended.stderr.contains(&hint), "{}", ended.stderr);
+        }
     }
+    let ended = workspace.forge(["sweeep", "--dry-run"]).expect(2);
+    assert!(
+        ended.stderr.contains("did you mean `forge sweep`?"),
+        "{}",
+        ended.stderr
+    );
     assert!(!workspace.path("artifacts/latest").exists());
+    for prompt in [&["-o", "reprot latest"][..], &["a list of three"]] {
+        workspace.forge(prompt).expect(0);
+    }
     let named = workspace.file("objectives/swep.yaml", "prompt: x\n");
     named.forge(["swep"]).expect(0);
+}
+
+#[test]
+fn a_name_that_is_nobodys_is_told_before_anything_is_started() {
+    let workspace = Workspace::with(&[("good.sh", HELLO), ("other.sh", HELLO)]);
+    for (options, told) in [
+        (&["--require", "goood"][..], "did you mean `good`?"),
+        (&["--require", "nobody"], "known are `good`, `other`"),
+        (&["-c", "good", "--require", "other"], "known are `good`"),
+        (&["--require", "two names"], "`forge list` shows it"),
+        (&["-c", "goood"], "did you mean `good`?"),
+        (&["--keep", "fail"], "'failed'"),
+        (&["--isolation", "landlocked"], "'landlock'"),
+    ] {
+        for command in ["run", "check"] {
+            let words = [command, "task"].into_iter().chain(options.iter().copied());
+            let ended = workspace.forge(words).expect(2);
+            assert!(ended.stderr.contains(told), "{options:?}: {}", ended.stderr);
+        }
+    }
+    assert!(!workspace.path("artifacts").exists());
+}
+
+#[test]
+fn a_value_that_will_not_do_is_told_what_was_expected_and_where_it_came_from() {
+    let workspace = Workspace::with(&[("good.sh", HELLO)]);
+    let whole = "expected a whole number from ";
+    for (option, variable, value, told) in [
+        ("--jobs", "FORGE_JOBS", "x", whole),
+        ("--jobs", "FORGE_JOBS", "-1", whole),
+        ("--repeat", "FORGE_REPEAT", "0", whole),
+        ("--repeat", "FORGE_REPEAT", "", whole),
+        ("--timeout", "FORGE_TIMEOUT", "5", "such as `90s`"),
+        ("--deadline", "FORGE_DEADLINE", "soon", "such as `90s`"),
+        ("--seed", "", "1.5", whole),
+        ("--fail-under", "", "101", "points from 0 to 100"),
+        (
+            "--require-daytona",
+            "FORGE_REQUIRE_DAYTONA",
+            "maybe",
+            "boolean",
+        ),
+    ] {
+        let ended = workspace
+            .forge(["task".to_owned(), format!("{option}={value}")])
+            .expect(2);
+        assert!(ended.stderr.contains(told), "{option}: {}", ended.stderr);
+        assert!(
+            !ended.stderr.contains("FORGE_"),
+            "{option}: {}",
+            ended.stderr
+        );
+        if !variable.is_empty() {
+            let child = workspace.command(["task"]).env(variable, value).spawn();
+            let ended = crate::support::workspace::finish(child.unwrap()).expect(2);
+            let from = format!("that is the value of the variable `{variable}`");
+            assert!(ended.stderr.contains(told), "{variable}: {}", ended.stderr);
+            assert!(ended.stderr.contains(&from), "{variable}: {}", ended.stderr);
+        }
+    }
 }
 
 #[test]

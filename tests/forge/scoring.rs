@@ -136,8 +136,8 @@ fn what_is_gone_keeps_its_score_and_is_said() {
 
 #[test]
 fn a_replay_knows_what_was_demanded() {
-    let workspace = Workspace::with(&[("a.sh", HELLO)]);
-    workspace.forge(["task", "--require", "nobody"]).expect(1);
+    let workspace = Workspace::with(&[("a.sh", HELLO), ("bad.sh", "exit 1\n")]);
+    workspace.forge(["task", "--require", "bad"]).expect(1);
     let before = std::fs::read(workspace.run_folder().join("run.json")).unwrap();
     workspace.forge(["report", "latest"]).expect(1);
     assert_eq!(

@@ -1,0 +1,85 @@
+//! Values of options: what was expected, in words, and whether somebody typed them at all.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use clap::error::{ContextKind, ContextValue};
+use forge::objective::yaml::MAX_REPEAT;
+use forge::project::MAX_JOBS;
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    forge::quantity::parse_duration(text)
+}
+
+pub(super) fn points(text: &str) -> Result<f64, String> {
+    let value = text.trim().parse::<f64>().ok();
+    let value = value.filter(|value| (0.0..=100.0).contains(value));
+    value.ok_or_else(|| format!("expected points from 0 to 100, for example `80`, got `{text}`"))
+}
+
+pub(super) fn repeat(text: &str) -> Result<u32, String> {
+    whole(text, 1..=MAX_REPEAT)
+}
+
+pub(super) fn jobs(text: &str) -> Result<u32, String> {
+    whole(text, 1..=MAX_JOBS)
+}
+
+pub(super) fn cores(text: &str) -> Result<u32, String> {
+    whole(text, 1..=64)
+}
+
+pub(super) fn seed(text: &str) -> Result<u64, String> {
+    whole(text, 0..=u64::MAX)
+}
+
+fn whole<T>(text: &str, range: RangeInclusive<T>) -> Result<T, String>
+where
+    T: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    let (low, high) = (range.start(), range.end());
+    let expected = format!("expected a whole number from {low} to {high}, got `{text}`");
+    let value = text.trim().parse::<T>().ok();
+    value.filter(|value| range.contains(value)).ok_or(expected)
+}
+
+/// That a value that will not do was not typed: it is that of the variable that stands for the option.
+pub(super) fn exported(error: &clap::Error, program: &clap::Command) -> Option<String> {
+    let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let option = shown.strip_prefix("--")?.split([' ', '=', '[']).next()?;
+    let commands = std::iter::once(program).chain(program.get_subcommands());
+    let mut options = commands.flat_map(clap::Command::get_arguments);
+    let found = options.find(|it| it.get_long() == Some(option) && it.get_env().is_some())?;
+    let variable = found.get_env()?.to_string_lossy().into_owned();
+    let wrong = match error.get(ContextKind::InvalidValue) {
+        Some(ContextValue::String(value)) => value.as_str(),
+        Some(_) | None => "",
+    };
+    let exported = forge::settings::variables().get(&variable).cloned()?;
+    (exported == wrong).then(|| format!("hint: that is the value of the variable `{variable}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_will_not_do_is_told_what_was_expected() {
+        assert_eq!(repeat("10000"), Ok(10_000));
+        assert_eq!(jobs(" 4 "), Ok(4));
+        assert_eq!(seed("18446744073709551615"), Ok(u64::MAX));
+        for text in ["0", "-1", "x", "", "1.5", "10001", "4 jobs"] {
+            let expected = format!("expected a whole number from 1 to 10000, got `{text}`");
+            assert_eq!(jobs(text), Err(expected.clone()));
+            assert_eq!(repeat(text), Err(expected));
+        }
+        for text in ["101", "-1", "NaN", "x"] {
+            assert!(
+                points(text).unwrap_err().contains("from 0 to 100"),
+                "{text}"
+            );
+        }
+    }
+}
