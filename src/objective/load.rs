@@ -116,6 +116,18 @@ fn resolve_one(argument: &str, known: &BTreeMap<String, PathBuf>) -> Result<Obje
             .into())
     };
     let shown = crate::plain::short(argument, 60);
+    // `file://prompt.txt` and `@prompt.txt` are how other tools name the file of a prompt.
+    let marked = argument.strip_prefix("file://");
+    let marked = marked.or_else(|| argument.strip_prefix('@'));
+    if let Some(file) = marked
+        && Path::new(file).is_file()
+    {
+        let shown = crate::plain::short(file, 60);
+        return wrong(
+            format!("`{argument}` names a file, and what is typed is the prompt itself"),
+            format!("its text as a prompt is `forge \"$(cat {shown})\"`"),
+        );
+    }
     let path = Path::new(argument);
     if std::fs::symlink_metadata(path).is_ok() {
         if path.is_dir() {

@@ -9,15 +9,18 @@ use std::path::Path;
 use crate::name::{ObjectiveName, RelativePath};
 use crate::policy;
 use crate::problem::Problems;
-use crate::quantity::ByteCount;
 use crate::score::gate::Gate;
-use crate::tree::{Folder, Located, MAX_FILES, MAX_TREE_BYTES, TreeFile, hash_file, reason};
+use crate::tree::Folder;
 use crate::yaml::decode::{Fields, Value, document};
 
-use super::{Input, Objective, TAKEN_OUTPUTS, check_prompt, default_gates, default_output};
+use super::{Input, Objective, TAKEN_OUTPUTS, default_gates, default_output};
 
 mod patterns;
+mod prompt;
 mod scoring;
+mod sources;
+
+use sources::{Sources, relative};
 
 /// The most that `repeat` may say.
 pub const MAX_REPEAT: u32 = 10_000;
@@ -43,9 +46,6 @@ const GATES: [&str; 7] = [
     "regex",
     "json_schema",
 ];
-const PROMPT_HINT: &str =
-    "say what is to be done, for example `prompt: Write a post about the week`";
-
 /// Loads an objective from its text. `file` is how messages call it; the files that it names are looked
 /// for in `folder`, and read for the digest.
 ///
@@ -77,8 +77,8 @@ fn objective(
     let fields = root.fields("key", &KEYS, "")?;
     let title = fields.optional("title", title);
     let prompt = fields
-        .required("prompt", PROMPT_HINT)
-        .and_then(|value| prompt(&value));
+        .required("prompt", prompt::HINT)
+        .and_then(|value| prompt::prompt(&value, sources));
     let inputs = fields.optional("inputs", |value| inputs(value, sources));
     let output = fields.optional("output", output);
     let artifacts = fields.optional("artifacts", policy::globs);
@@ -116,14 +116,6 @@ fn title(value: &Value<'_>) -> Option<String> {
         return value.problem("the title has more than one line", hint);
     }
     Some(text.to_owned())
-}
-
-fn prompt(value: &Value<'_>) -> Option<String> {
-    let text = value.text(PROMPT_HINT)?;
-    match check_prompt(text) {
-        Ok(()) => Some(text.to_owned()),
-        Err(why) => value.problem(why, PROMPT_HINT),
-    }
 }
 
 fn output(value: &Value<'_>) -> Option<RelativePath> {
@@ -248,8 +240,8 @@ fn gate(kind: &str, value: &Value<'_>, sources: &mut Sources<'_>) -> Option<Gate
             .map(Gate::ExitCode),
         "min_bytes" => gate_bytes(value).map(Gate::MinBytes),
         "max_bytes" => gate_bytes(value).map(Gate::MaxBytes),
-        "contains" => patterns::needle(value, hint).map(Gate::Contains),
-        "not_contains" => patterns::needle(value, hint).map(Gate::NotContains),
+        "contains" => patterns::needle(value, hint, sources).map(Gate::Contains),
+        "not_contains" => patterns::needle(value, hint, sources).map(Gate::NotContains),
         "regex" => patterns::pattern(value).map(Gate::Regex),
         _ => patterns::schema(value, sources).map(Gate::JsonSchema),
     }
@@ -261,123 +253,6 @@ fn gate_bytes(value: &Value<'_>) -> Option<u64> {
         return Some(0);
     }
     policy::byte_count(value).map(|count| count.0)
-}
-
-/// The files of an objective: found inside its folder, and remembered for the digest.
-#[derive(Debug)]
-pub(super) struct Sources<'f> {
-    folder: &'f Folder,
-    found: BTreeMap<RelativePath, TreeFile>,
-}
-
-impl<'f> Sources<'f> {
-    fn new(folder: &'f Folder) -> Self {
-        Self {
-            folder,
-            found: BTreeMap::new(),
-        }
-    }
-
-    /// Finds one file that a value names.
-    fn file(&mut self, value: &Value<'_>, hint: &str) -> Option<TreeFile> {
-        let path = relative(value, hint)?;
-        match self.folder.file(&path) {
-            Ok(file) => {
-                self.found.insert(path, file.clone());
-                Some(file)
-            }
-            Err(obstacle) => value.problem(
-                format!("`{}` {}", obstacle.path, obstacle.message),
-                "paths are relative to the objective's folder",
-            ),
-        }
-    }
-
-    /// Finds the file, or all the files of the folder, that a path leads to.
-    fn all_below(&mut self, value: &Value<'_>, path: &RelativePath) -> Option<Vec<TreeFile>> {
-        let files = match self.folder.locate(path) {
-            Ok(Located::File(file)) => Ok(vec![file]),
-            Ok(Located::Folder) => self.folder.walk(Some(path), &[]),
-            Err(obstacle) => Err(vec![obstacle]),
-        };
-        match files {
-            Ok(files) => {
-                self.found
-                    .extend(files.iter().map(|file| (file.path.clone(), file.clone())));
-                self.check_bounds(value)?;
-                Some(files)
-            }
-            Err(obstacles) => {
-                for obstacle in obstacles {
-                    let _: Option<()> = value.problem(
-                        format!("`{}` {}", obstacle.path, obstacle.message),
-                        "paths are relative to the objective's folder",
-                    );
-                }
-                None
-            }
-        }
-    }
-
-    fn check_bounds(&self, value: &Value<'_>) -> Option<()> {
-        let bytes: u64 = self.found.values().map(|file| file.bytes).sum();
-        if self.found.len() > MAX_FILES || bytes > MAX_TREE_BYTES.0 {
-            return value.problem(
-                format!(
-                    "the objective's files are {} with {}",
-                    self.found.len(),
-                    ByteCount(bytes)
-                ),
-                format!("at most {MAX_FILES} files with {MAX_TREE_BYTES}"),
-            );
-        }
-        Some(())
-    }
-
-    /// Whether a path leads to anything.
-    fn has(&self, path: &RelativePath) -> bool {
-        !self
-            .folder
-            .locate(path)
-            .is_err_and(|obstacle| obstacle.missing)
-    }
-
-    /// The text of a file of at most [`crate::yaml::MAX_YAML_BYTES`].
-    fn read(&mut self, value: &Value<'_>, hint: &str) -> Option<String> {
-        let file = self.file(value, hint)?;
-        match crate::tree::read_text(&file.from, ByteCount(crate::yaml::MAX_YAML_BYTES)) {
-            Ok(text) => Some(text),
-            Err(problem) => {
-                let place = problem
-                    .at
-                    .map_or_else(String::new, |(line, column)| format!(":{line}:{column}"));
-                value.problem(format!("`{}`{place}: {}", file.path, problem.message), hint)
-            }
-        }
-    }
-
-    fn digest(&self, text: &str, root: &Value<'_>) -> Option<String> {
-        let mut parts = vec![text.as_bytes().to_vec()];
-        for (path, file) in &self.found {
-            match hash_file(&file.from) {
-                Ok(hash) => {
-                    parts.push(path.as_str().as_bytes().to_vec());
-                    parts.push(hash.into_bytes());
-                }
-                Err(error) => {
-                    let message = format!("`{path}` cannot be read: {}", reason(&error));
-                    return root.problem(message, "");
-                }
-            }
-        }
-        Some(crate::candidate::digest(parts.iter().map(Vec::as_slice)))
-    }
-}
-
-/// Decodes a path below the folder.
-fn relative(value: &Value<'_>, hint: &str) -> Option<RelativePath> {
-    let text = value.filled_text(hint)?;
-    RelativePath::parse(text).map_or_else(|error| value.problem(error.to_string(), hint), Some)
 }
 
 /// The keys that are in both lists, in the order of the text.
@@ -392,6 +267,7 @@ fn present<'d>(fields: &Fields<'d>, known: &[&str]) -> Vec<&'d str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quantity::ByteCount;
     use crate::score::quality::{JsonExpectation, OnError, Quality, Range};
     use std::fs;
     use tempfile::TempDir;
@@ -606,7 +482,7 @@ scoring:
         check(
             "{}",
             "error: o.yaml:1:1: `prompt` is missing
-  hint: say what is to be done, for example `prompt: Write a post about the week`",
+  hint: say what is to be done, for example `prompt: Write a post about the week`; `prompt: file://prompt.txt` reads a file",
         );
     }
 
@@ -621,7 +497,7 @@ colour: red
             "error: o.yaml:1:1: unknown key `titel`
   hint: did you mean `title`?
 error: o.yaml:2:9: prompt: the prompt is empty
-  hint: say what is to be done, for example `prompt: Write a post about the week`
+  hint: say what is to be done, for example `prompt: Write a post about the week`; `prompt: file://prompt.txt` reads a file
 error: o.yaml:3:9: repeat: expected a whole number from 1 to 10000, got the number 0
   hint: how often every candidate does it, for example `repeat: 5`
 error: o.yaml:4:1: unknown key `colour`
@@ -699,7 +575,7 @@ error: o.yaml:3:23: network[1]: expected an IPv4 network such as `10.0.0.0/8`, g
 title: *p
 ",
             "error: o.yaml:1:9: prompt: expected a text, got a list
-  hint: say what is to be done, for example `prompt: Write a post about the week`
+  hint: say what is to be done, for example `prompt: Write a post about the week`; `prompt: file://prompt.txt` reads a file
 error: o.yaml:1:9: title: expected a text, got a list
   hint: one line, for example `title: Weekly AI events`",
         );

@@ -293,9 +293,10 @@ fn grader_env(
     layout: &Layout,
 ) -> BTreeMap<String, String> {
     [
-        ("FORGE_OBJECTIVE", case.objective.prompt.to_string()),
+        ("FORGE_OBJECTIVE", case.objective.name.to_string()),
+        ("FORGE_PROMPT", case.objective.prompt.to_string()),
         (
-            "FORGE_OBJECTIVE_FILE",
+            "FORGE_PROMPT_FILE",
             format!("{}/{PROMPT_FILE}", layout.forge),
         ),
         (

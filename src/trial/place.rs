@@ -81,9 +81,10 @@ impl Place {
     pub(super) fn env(&self, job: &Job, run: &RunId) -> BTreeMap<String, String> {
         let mut env = BTreeMap::clone(&job.env);
         let own = [
-            ("FORGE_OBJECTIVE", job.objective.prompt.to_string()),
+            ("FORGE_OBJECTIVE", job.objective.name.to_string()),
+            ("FORGE_PROMPT", job.objective.prompt.to_string()),
             (
-                "FORGE_OBJECTIVE_FILE",
+                "FORGE_PROMPT_FILE",
                 format!("{}/{PROMPT_FILE}", self.layout.forge),
             ),
             ("FORGE_OUTPUT", self.output_path()),
@@ -230,7 +231,7 @@ fn own_file(file: &SourceFile) -> Upload {
 }
 
 /// The prompt as a file, in [`Area::Forge`].
-pub(super) const PROMPT_FILE: &str = "objective.txt";
+pub(super) const PROMPT_FILE: &str = "prompt.txt";
 
 pub(super) fn prompt_file(prompt: &str) -> Option<Upload> {
     let path = RelativePath::parse(PROMPT_FILE).ok()?;

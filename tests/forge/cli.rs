@@ -45,8 +45,8 @@ fn the_shipped_samples_give_a_winner() {
 
 #[test]
 fn a_literal_prompt_reaches_every_candidate_byte_for_byte() {
-    let script = "#!/bin/sh\nprintf %s \"$1\" > \"$2\"\nprintf %s \"$FORGE_OBJECTIVE\" | cmp - \"$2\" \
-                  && cmp \"$FORGE_OBJECTIVE_FILE\" \"$2\" && [ \"$#\" = 2 ]\n";
+    let script = "#!/bin/sh\nprintf %s \"$1\" > \"$2\"\nprintf %s \"$FORGE_PROMPT\" | cmp - \"$2\" \
+                  && cmp \"$FORGE_PROMPT_FILE\" \"$2\" && [ \"$#\" = 2 ]\n";
     let workspace = Workspace::new()
         .candidate("a.sh", script)
         .candidate("b", script);
@@ -263,8 +263,9 @@ fn only_the_declared_environment_reaches_a_candidate() {
         "FORGE_CANDIDATE",
         "FORGE_INPUTS",
         "FORGE_OBJECTIVE",
-        "FORGE_OBJECTIVE_FILE",
         "FORGE_OUTPUT",
+        "FORGE_PROMPT",
+        "FORGE_PROMPT_FILE",
         "FORGE_RUN",
         "FORGE_SEED",
         "FORGE_TRIAL",

@@ -18,6 +18,7 @@ mod library;
 mod local;
 mod needs;
 mod outputs;
+mod prompts;
 mod scoring;
 mod setup;
 mod stopping;

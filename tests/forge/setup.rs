@@ -21,9 +21,9 @@ fn warnings(trial: &Value) -> Vec<&str> {
 
 #[test]
 fn a_setup_sees_no_prompt_no_inputs_and_no_place_for_an_output() {
-    let looks = "env; ls -A . ..; find / -name in.txt -path '*inputs*' 2>/dev/null; find .. -name 'objective*' 2>/dev/null; true";
+    let looks = "env; ls -A . ..; find / -name in.txt -path '*inputs*' 2>/dev/null; find .. -name 'prompt*' 2>/dev/null; true";
     let script =
-        "#!/bin/sh\ncat inputs/in.txt \"$FORGE_OBJECTIVE_FILE\" > \"$2\"; echo \"$1\" >> \"$2\"\n";
+        "#!/bin/sh\ncat inputs/in.txt \"$FORGE_PROMPT_FILE\" > \"$2\"; echo \"$1\" >> \"$2\"\n";
     let workspace = workspace(script, looks);
     workspace.forge(["task"]).expect(0);
     let log = String::from_utf8(workspace.trial_file("a", "setup.log")).unwrap();

@@ -2,7 +2,7 @@
 
 use regex::Regex;
 
-use super::{Sources, relative};
+use super::sources::{Sources, relative};
 use crate::score::gate::Schema;
 use crate::score::pattern::compile;
 use crate::yaml::Tree;
@@ -12,8 +12,13 @@ const SCHEMA_HINT: &str =
     "a JSON file beside the objective, for example `json_schema: schemas/events.json`, or a schema";
 
 /// Decodes a text to look for.
-pub(super) fn needle(value: &Value<'_>, hint: &str) -> Option<String> {
+pub(super) fn needle(value: &Value<'_>, hint: &str, sources: &Sources<'_>) -> Option<String> {
     let text = value.text(hint)?;
+    sources.refuse_file(
+        value,
+        text,
+        "write the text itself; `golden: expected/post.md` compares with a file",
+    )?;
     if text.is_empty() {
         return value.problem("every artifact has the empty text in it", hint);
     }

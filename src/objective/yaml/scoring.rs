@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::patterns::{needle, pattern, schema};
-use super::{Sources, present, relative};
+use super::present;
+use super::sources::{FILE, Sources, relative};
 use crate::name::RelativePath;
 use crate::objective::{Scoring, Weighted};
 use crate::policy;
@@ -143,7 +144,7 @@ fn scorer(item: &Value<'_>, sources: &mut Sources<'_>) -> Option<Weighted> {
     });
     let value = fields.get(kind)?;
     let scorer = match *kind {
-        "contains" => needles(&value).map(Quality::Contains),
+        "contains" => needles(&value, sources).map(Quality::Contains),
         "regex" => {
             let range = range(&fields);
             pattern(&value).and_then(|regex| Some(Quality::Regex(regex, range?)))
@@ -151,9 +152,7 @@ fn scorer(item: &Value<'_>, sources: &mut Sources<'_>) -> Option<Weighted> {
         "length" => length(&fields, &value),
         "json_schema" => schema(&value, sources).map(Quality::JsonSchema),
         "json_path" => json_path(&fields, &value),
-        "equals" => value
-            .text("the text that the artifact must be")
-            .map(|text| Quality::Equals(text.to_owned())),
+        "equals" => equals(&value, sources),
         "golden" => golden(&value, sources),
         "command" => command(&fields, &value, sources).map(Quality::Command),
         _ => fields.key_problem(
@@ -288,6 +287,13 @@ fn json_path(fields: &Fields<'_>, value: &Value<'_>) -> Option<Quality> {
     Some(Quality::JsonPath(path?, expectation?))
 }
 
+fn equals(value: &Value<'_>, sources: &Sources<'_>) -> Option<Quality> {
+    let text = value.text("the text that the artifact must be")?;
+    let hint = "write the text itself; `golden: expected/post.md` compares with a file";
+    sources.refuse_file(value, text, hint)?;
+    Some(Quality::Equals(text.to_owned()))
+}
+
 fn golden(value: &Value<'_>, sources: &mut Sources<'_>) -> Option<Quality> {
     let hint = "a text file beside the objective, for example `golden: expected/post.md`";
     let expected = sources.read(value, hint)?;
@@ -332,6 +338,13 @@ fn command(fields: &Fields<'_>, value: &Value<'_>, sources: &mut Sources<'_>) ->
                 Some(files) => found.extend(files.into_iter().map(|file| (file.path, file.from))),
                 None => complete = false,
             }
+        } else if let Some(named) = argument.strip_prefix(FILE)
+            && RelativePath::parse(named).is_ok_and(|path| sources.has(&path))
+        {
+            complete = false;
+            let message = format!("`{argument}` is no path");
+            let hint = format!("write the path alone, as beside the objective: `{named}`");
+            let _: Option<()> = item.problem(message, hint);
         } else if looks_like_script(argument) {
             complete = false;
             let _: Option<()> = item.problem(
@@ -362,16 +375,16 @@ fn looks_like_script(argument: &str) -> bool {
         })
 }
 
-fn needles(value: &Value<'_>) -> Option<Vec<String>> {
+fn needles(value: &Value<'_>, sources: &Sources<'_>) -> Option<Vec<String>> {
     let hint = "a text or a list of texts, for example `contains: [\"https://\", \"Date:\"]`";
     match value.tree() {
         Tree::List(items) if items.is_empty() => value.problem("the list is empty", hint),
-        Tree::List(_) => value.each(hint, |item| needle(item, hint)),
+        Tree::List(_) => value.each(hint, |item| needle(item, hint, sources)),
         Tree::Nothing
         | Tree::Truth(_)
         | Tree::Whole(_)
         | Tree::Decimal(_)
         | Tree::Text(_)
-        | Tree::Map(_) => needle(value, hint).map(|one| vec![one]),
+        | Tree::Map(_) => needle(value, hint, sources).map(|one| vec![one]),
     }
 }

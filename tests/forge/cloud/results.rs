@@ -16,7 +16,7 @@ const ECHO: &str = r#"#!/usr/bin/env python3
 import os, sys
 with open(sys.argv[2], "wb") as file:
     file.write(os.fsencode(sys.argv[1]))
-with open(os.environ["FORGE_OBJECTIVE_FILE"], "rb") as file:
+with open(os.environ["FORGE_PROMPT_FILE"], "rb") as file:
     same = file.read() == os.fsencode(sys.argv[1])
 print("stdin:", repr(sys.stdin.read()), "file:", same, "args:", len(sys.argv))
 print("to stderr", file=sys.stderr)
@@ -111,8 +111,9 @@ fn the_same_candidates_leave_the_same_on_this_machine_and_in_the_cloud() {
         "FORGE_CANDIDATE",
         "FORGE_INPUTS",
         "FORGE_OBJECTIVE",
-        "FORGE_OBJECTIVE_FILE",
         "FORGE_OUTPUT",
+        "FORGE_PROMPT",
+        "FORGE_PROMPT_FILE",
         "FORGE_RUN",
         "FORGE_SEED",
         "FORGE_TRIAL",
@@ -126,6 +127,7 @@ fn the_same_candidates_leave_the_same_on_this_machine_and_in_the_cloud() {
     for name in [
         "FORGE_CANDIDATE",
         "FORGE_OBJECTIVE",
+        "FORGE_PROMPT",
         "FORGE_SEED",
         "FORGE_TRIAL",
         "LANG",
@@ -133,6 +135,8 @@ fn the_same_candidates_leave_the_same_on_this_machine_and_in_the_cloud() {
     ] {
         assert_eq!(mine[name], theirs[name], "{name}");
     }
+    assert_eq!(theirs["FORGE_OBJECTIVE"], "task");
+    assert_eq!(theirs["FORGE_PROMPT"], PROMPT);
     assert_eq!(theirs["ODD"], declared.strip_prefix("ODD=").unwrap());
     for (mine, theirs) in here.iter_mut().zip(&mut there) {
         let shared = |files: &mut BTreeMap<String, Vec<u8>>| -> Value {

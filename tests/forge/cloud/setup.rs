@@ -28,7 +28,7 @@ fn a_setup_sees_nothing_of_the_task_and_leaves_no_answer_there_either() {
     let setup = "env; find . ; echo 'an answer from the setup' > a_output.md; \
                  (setsid sh -c 'while :; do echo an answer from behind > a_output.md; sleep 0.05; done' >/dev/null 2>&1 &); sleep 0.3";
     let cloud = cloud(
-        "#!/bin/sh\ncat inputs/in.txt \"$FORGE_OBJECTIVE_FILE\"\nsleep 1\n",
+        "#!/bin/sh\ncat inputs/in.txt \"$FORGE_PROMPT_FILE\"\nsleep 1\n",
         setup,
     );
     cloud.forge(["--daytona", "task"]).expect(1);
@@ -41,7 +41,14 @@ fn a_setup_sees_nothing_of_the_task_and_leaves_no_answer_there_either() {
     let file = |name| String::from_utf8(cloud.workspace.trial_file("a", name)).unwrap();
     assert_eq!(file("stdout.log"), "an inputa secret task");
     let log = file("setup.log");
-    for hidden in ["secret task", "inputs", "FORGE_OUTPUT", "FORGE_OBJECTIVE"] {
+    for hidden in [
+        "secret task",
+        "inputs",
+        "FORGE_OUTPUT",
+        "FORGE_OBJECTIVE",
+        "FORGE_PROMPT",
+        "prompt.txt",
+    ] {
         assert!(!log.contains(hidden), "{hidden} in:\n{log}");
     }
     cloud.assert_none_alive();
