@@ -12,6 +12,7 @@ use crate::name::{RelativePath, RunId, TrialId};
 use crate::standings::{Standings, settled};
 use crate::summary::RunSummary;
 
+pub mod destination;
 mod left;
 mod sinks;
 pub mod trial_json;

@@ -15,58 +15,98 @@ use super::{Color, Noise, Outputs};
 
 /// What helps against a write that failed.
 pub(super) const ROOM: &str = "is there room on the disk, and may you write there?";
-/// Output files that were asked for beside the run's folder. Opened before time is spent, so that a path
-/// that cannot be written is known at once.
-pub(super) struct Extra(Vec<(Format, PathBuf)>);
+
+/// The file that GitHub's steps share, and that each adds to.
+const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
+
+/// Reports that were asked for beside the run's folder. Opened before time is spent, so that a path that
+/// cannot be written is known at once.
+#[derive(Debug)]
+pub(super) struct Extra {
+    reports: Vec<(Format, Destination)>,
+    /// Whether one of them has stdout, and so has it alone.
+    takes_stdout: bool,
+}
 
 impl Extra {
     /// Opens them, or says which cannot be written.
-    pub(super) fn open_or_tell(outputs: &Outputs, printer: Printer) -> Result<Self, End> {
-        Self::open(outputs).map_err(|problem| {
+    pub(super) fn open_or_tell(
+        outputs: &Outputs,
+        noise: &Noise,
+        printer: Printer,
+    ) -> Result<Self, End> {
+        Self::open(outputs, noise).map_err(|problem| {
             printer.note(&Problems::from(problem).to_string());
             End::Usage
         })
     }
 
-    fn open(outputs: &Outputs) -> Result<Self, Problem> {
+    fn open(outputs: &Outputs, noise: &Noise) -> Result<Self, Problem> {
         let asked = [
             (Format::Junit, "--junit", &outputs.junit),
             (Format::Markdown, "--markdown", &outputs.markdown),
             (Format::Html, "--html", &outputs.html),
             (Format::Csv, "--csv", &outputs.csv),
         ];
-        let mut extra = Vec::new();
+        let shared = shared();
+        let stdout = Identity::of_stdout();
+        let mut taken: Vec<(&str, Identity)> = Vec::new();
+        if let Some(stdout) = stdout.filter(|_| outputs.json) {
+            taken.push(("--json", stdout));
+        }
+        if let Some(log) = noise.log_file.as_deref().and_then(Identity::at) {
+            taken.push(("--log-file", log));
+        }
+        let mut extra = Self {
+            reports: Vec::new(),
+            takes_stdout: outputs.json,
+        };
         for (format, flag, path) in asked {
             let Some(path) = path else { continue };
-            if let Some(parent) = path
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty())
-            {
-                std::fs::create_dir_all(parent)
-                    .map_err(|error| cannot_write(flag, path, &error))?;
-            }
-            // Append: an old report stays until there is a new one.
-            File::options()
-                .append(true)
-                .create(true)
-                .open(path)
+            let to = Destination::open(path, &shared)
                 .map_err(|error| cannot_write(flag, path, &error))?;
-            extra.push((format, path.clone()));
+            let identity = to.identity();
+            if let Some((other, _)) = taken.iter().find(|it| it.1.clashes(&identity)) {
+                let message = format!("`{}` is where `{other}` writes too", path.display());
+                return Err(Problem::setting(flag, message)
+                    .with_hint("give each of them a file of its own"));
+            }
+            taken.push((flag, identity));
+            extra.takes_stdout |= path != Path::new("/dev/stderr") && stdout == Some(identity);
+            extra.reports.push((format, to));
         }
-        Ok(Self(extra))
+        Ok(extra)
     }
 
-    fn write(&self, report: &Report<'_>) -> io::Result<()> {
-        for (format, path) in &self.0 {
-            write_whole(path, |to| report.write(*format, to))?;
-        }
-        Ok(())
+    /// Whether what is printed on stdout is a report, and nothing else may be.
+    pub(super) const fn takes_stdout(&self) -> bool {
+        self.takes_stdout
     }
+
+    /// Writes them, each by itself: a full disk here says nothing about the other places.
+    fn write(&mut self, report: &Report<'_>) -> Vec<io::Error> {
+        let write = |(format, to): &mut (Format, Destination)| {
+            let written = to.write(&|file| report.write(*format, file));
+            written.err().map(|error| {
+                let text = format!("cannot write `{}`: {error}", to.path().display());
+                io::Error::new(error.kind(), text)
+            })
+        };
+        self.reports.iter_mut().filter_map(write).collect()
+    }
+}
+
+/// Files that other programs write as well.
+pub(super) fn shared() -> Vec<PathBuf> {
+    settings::variable(STEP_SUMMARY)
+        .map(PathBuf::from)
+        .into_iter()
+        .collect()
 }
 
 fn cannot_write(flag: &str, path: &Path, error: &io::Error) -> Problem {
     Problem::setting(flag, format!("cannot write `{}`: {error}", path.display()))
-        .with_hint("give a path whose folder exists and can be written")
+        .with_hint("give a path that can be written")
 }
 
 /// Writes a run's reports and prints its result; shared with `forge score` and `forge report`.
