@@ -1,8 +1,8 @@
 //! Events: what happened in a run, in order. The one interface between what runs and what shows.
 //!
 //! Promises: `seq` counts from 0 without gaps; times never go back; every planned trial gets exactly one
-//! [`EventKind::TrialFinished`]. Events are facts, in the past tense; they carry no secrets and no
-//! candidate's raw output.
+//! [`EventKind::TrialFinished`]. Events are facts, in the past tense; they carry no secrets, and of a
+//! candidate's output only the last lines of what failed, made harmless.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::name::{CandidateName, ObjectiveName, RunId, SandboxId, TrialId};
+use crate::plain::LastWords;
 use crate::sandbox::{Skipped, Usage};
 use crate::score::{Points, TrialScore, Weights};
 
@@ -376,10 +377,12 @@ impl TrialEnd {
         match self {
             Self::Exited { code: 0 } => None,
             Self::Exited { code } => {
-                Some((ErrorClass::Candidate, format!("exited with code {code}")))
+                let text = format!("exited with code {code}{}", crate::signal::meaning(*code));
+                Some((ErrorClass::Candidate, text))
             }
             Self::Killed { signal } => {
-                Some((ErrorClass::Candidate, format!("ended by signal {signal}")))
+                let text = format!("ended by signal {}", crate::signal::shown(*signal));
+                Some((ErrorClass::Candidate, text))
             }
             Self::TimedOut { limit_ms } => {
                 let limit = crate::quantity::show_duration(Duration::from_millis(*limit_ms));
@@ -495,6 +498,12 @@ pub struct TrialRecord {
     /// The artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact: Option<ArtifactRecord>,
+    /// Why no artifact came home, where the candidate ran and none did: what was there instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_artifact: Option<String>,
+    /// The last that was said by what failed: the candidate, or its setup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<LastWords>,
     /// The other files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<ArtifactRecord>,
@@ -536,6 +545,8 @@ impl TrialRecord {
             stdout: StreamRecord::default(),
             stderr: StreamRecord::default(),
             artifact: None,
+            no_artifact: None,
+            said: None,
             files: Vec::new(),
             skipped: Vec::new(),
             warnings: Vec::new(),

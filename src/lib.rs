@@ -27,7 +27,7 @@
 //! 1  candidate  objective  score  event  summary         │ think
 //! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
 //! 0  name  quantity  plain  problem                      │ words
-//! 0  secret  redact  suggest  python                     │
+//! 0  secret  redact  suggest  python  signal             │
 //! ```
 //!
 //! On floor 3 the two halves meet only in [`event`], [`summary`] and [`standings`]: what runs cannot print,
@@ -80,6 +80,7 @@ pub mod sandbox;
 pub mod score;
 pub mod secret;
 pub mod settings;
+pub mod signal;
 pub mod standings;
 pub mod store;
 pub mod suggest;

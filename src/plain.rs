@@ -1,6 +1,10 @@
 //! Hostile text made harmless for a terminal or a log: what a candidate or a file says may be shown, but
 //! it cannot move the cursor, hide itself, or start a line of its own.
 
+mod said;
+
+pub use said::{LOOKED_AT, LastWords};
+
 /// Whether a character could steer a terminal or disguise the text around it.
 fn is_hostile(c: char) -> bool {
     matches!(c,
@@ -88,6 +92,47 @@ pub fn short(hostile: &str, max: usize) -> String {
     }
 }
 
+/// The same on one line of at most `max` characters, cut at its beginning: for what a program said, because
+/// the reason stands at the end.
+#[must_use]
+pub fn last(hostile: &str, max: usize) -> String {
+    let tail = tail(hostile, max.saturating_mul(8));
+    let clean = line(tail);
+    let over = clean.chars().count().saturating_sub(max);
+    match clean.char_indices().nth(over) {
+        Some((at, _)) if over > 0 => format!("…{}", &clean[at..]),
+        None if over > 0 => "…".to_owned(),
+        Some(_) | None if tail.len() < hostile.len() => format!("…{clean}"),
+        Some(_) | None => clean,
+    }
+}
+
+/// The same on one line of at most about `max` characters, cut in its middle: for sentences that begin with
+/// what they are about and end with a reason.
+#[must_use]
+pub fn ends(hostile: &str, max: usize) -> String {
+    // Never the whole of a flood.
+    let is_flood = hostile.char_indices().nth(max.saturating_mul(8)).is_some();
+    let clean = if is_flood {
+        std::borrow::Cow::Borrowed(hostile)
+    } else {
+        line(hostile).into()
+    };
+    if !is_flood && clean.chars().count() <= max {
+        return clean.into_owned();
+    }
+    // `short` ends with `…`, and `last` begins with it.
+    let begin = short(&clean, max / 3);
+    let begin = begin.trim_end_matches('…').trim_end();
+    format!("{begin} {}", last(&clean, max - max / 3))
+}
+
+/// The end of a text, of at most so many characters.
+fn tail(text: &str, max: usize) -> &str {
+    let over = text.char_indices().rev().nth(max.saturating_sub(1));
+    over.map_or(text, |(at, _)| &text[at..])
+}
+
 type Chars<'a> = std::iter::Peekable<std::str::Chars<'a>>;
 
 fn skip_escape(chars: &mut Chars<'_>) {
@@ -168,11 +213,27 @@ mod tests {
         assert_eq!(short(&"\u{1b}[0m".repeat(100), 3), "…");
     }
 
+    #[test]
+    fn what_is_cut_keeps_its_end() {
+        assert_eq!(last("abcdef", 3), "…def");
+        assert_eq!(last("abc", 3), "abc");
+        assert_eq!(last(&"\u{1b}[0m".repeat(100), 3), "…");
+        assert_eq!(ends("exited with 1: reason", 40), "exited with 1: reason");
+        assert_eq!(
+            ends(&format!("exited with 1: {} the end", "x".repeat(100)), 30),
+            "exited wit …xxxxxxxxxxxx the end"
+        );
+    }
+
     proptest! {
         #[test]
         fn nothing_hostile_survives(hostile in r"[\PC\x00-\x1f\x7f-\x9f]{0,80}") {
             prop_assert!(!text(&hostile).contains(is_hostile));
             prop_assert!(!line(&hostile).contains('\n'));
+            for cut in [short(&hostile, 20), last(&hostile, 20), ends(&hostile, 20)] {
+                prop_assert!(!cut.contains(is_hostile) && !cut.contains('\n'));
+                prop_assert!(cut.chars().count() <= 23, "{cut}");
+            }
         }
     }
 }

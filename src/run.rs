@@ -379,6 +379,8 @@ impl Dispatcher {
         let folder = self.world.folder.trial(&record.trial);
         if record.end == TrialEnd::Cancelled {
             (record.stdout, record.stderr) = folder.streams_so_far();
+            let said = folder.last_words(&["stderr.log", "stdout.log", "setup.log"]);
+            record.said = (!said.lines.is_empty()).then_some(said);
         }
         if let Err(error) = folder.write_record(&record) {
             let message = format!("cannot write trial.json: {error}");

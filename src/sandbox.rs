@@ -318,6 +318,9 @@ pub struct Skipped {
 pub struct Collected {
     /// What was there but was not brought home. An artifact that simply does not exist is not listed.
     pub skipped: Vec<Skipped>,
+    /// Where there is no artifact: files of other names that were written in [`Area::Work`] since the last
+    /// command began, as far as the provider can tell. A few, and not in the subfolders of subfolders.
+    pub written: Vec<String>,
 }
 
 /// Where collected files go. The provider calls `begin`, `write` any number of times, and `end` for each.

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::plain::LastWords;
+
 mod artifact;
 mod check;
 mod compare;
@@ -185,6 +187,9 @@ pub struct ScorerResult {
     /// How it went; absent for the built-in scorers, which cannot fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub went: Option<Went>,
+    /// The last that it said, where it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<LastWords>,
 }
 
 /// With what every explanation of a failure ends: these words and the reason.
@@ -407,6 +412,7 @@ mod tests {
             points: value.map(points),
             explanation: String::new(),
             went: None,
+            said: None,
         }
     }
 

@@ -44,6 +44,8 @@ pub struct Standing {
     pub broken: u32,
     /// The median run time of the trials with a verdict, in seconds.
     pub median_seconds: Option<f64>,
+    /// The medians of its own metrics, over the trials with a verdict that have them.
+    pub metrics: BTreeMap<String, f64>,
     /// Why it was disqualified, or what went wrong, the first time in plan order.
     pub note: Option<String>,
 }
@@ -237,8 +239,22 @@ fn standing(candidate: &CandidateName, cells: &[&[&TrialRow]]) -> Standing {
         lost: count(&TrialRow::is_lost),
         broken: count(&|row| row.graders.iter().any(|it| it.went.failed())),
         median_seconds: median(&seconds),
+        metrics: metrics(rows().copied().filter(|row| !row.is_lost())),
         note: note.map(str::to_owned),
     }
+}
+
+/// The median of each metric.
+fn metrics<'a>(judged: impl Iterator<Item = &'a TrialRow>) -> BTreeMap<String, f64> {
+    let mut values: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for (name, value) in judged.flat_map(|row| &row.metrics) {
+        values.entry(name).or_default().push(*value);
+    }
+    let median_of = |(name, mut values): (&str, Vec<f64>)| {
+        values.sort_by(f64::total_cmp);
+        Some((name.to_owned(), median(&values)?))
+    };
+    values.into_iter().filter_map(median_of).collect()
 }
 
 /// The median of sorted values.

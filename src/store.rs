@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::event::{StreamRecord, TrialRecord};
 use crate::name::{RelativePath, RunId, TrialId};
+use crate::plain::{LOOKED_AT, LastWords};
 use crate::standings::{Standings, settled};
 use crate::summary::RunSummary;
 
@@ -271,6 +272,17 @@ impl TrialFolder {
         (so_far("stdout.log"), so_far("stderr.log"))
     }
 
+    /// The last that was said, in the first of these logs that says anything.
+    #[must_use]
+    pub fn last_words(&self, logs: &[&str]) -> LastWords {
+        let mut said = logs.iter().map(|log| {
+            let (end, is_all) = end_of(&self.path.join(log));
+            LastWords::of(log, &end, is_all)
+        });
+        let said = said.find(|said| !said.lines.is_empty());
+        said.unwrap_or_default()
+    }
+
     /// Writes `trial.json`: the record, with short texts in it.
     ///
     /// # Errors
@@ -314,20 +326,16 @@ fn short_text(path: &Path) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// The last line with something on it, of the last 4 KiB of a file; empty when there is none.
-#[must_use]
-pub fn last_line(path: &Path) -> String {
-    let tail = || -> io::Result<Vec<u8>> {
+/// The end of a file, and whether that is all of it; empty when it cannot be read.
+fn end_of(path: &Path) -> (Vec<u8>, bool) {
+    let end = || -> io::Result<(Vec<u8>, bool)> {
         use std::io::{Seek, SeekFrom};
         let mut file = File::open(path)?;
-        let size = file.metadata()?.len();
-        file.seek(SeekFrom::Start(size.saturating_sub(4096)))?;
+        let skipped = file.metadata()?.len().saturating_sub(LOOKED_AT);
+        file.seek(SeekFrom::Start(skipped))?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        Ok(bytes)
+        file.take(LOOKED_AT).read_to_end(&mut bytes)?;
+        Ok((bytes, skipped == 0))
     };
-    let text = String::from_utf8_lossy(&tail().unwrap_or_default()).into_owned();
-    let text = crate::plain::text(&text);
-    let last = text.lines().rev().find(|line| !line.trim().is_empty());
-    crate::plain::short(last.unwrap_or_default().trim(), 200)
+    end().unwrap_or_default()
 }

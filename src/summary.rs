@@ -39,6 +39,9 @@ pub struct TrialRow {
     pub speed: Option<Points>,
     /// The gate that failed, with its explanation.
     pub disqualified: Option<Box<str>>,
+    /// Its own metrics, by name.
+    #[serde(skip)]
+    pub metrics: Box<[(Box<str>, f64)]>,
     /// How it went with the scorers that can fail.
     #[serde(skip)]
     pub graders: Box<[GraderRow]>,
@@ -72,6 +75,7 @@ impl TrialRow {
             quality: None,
             speed: None,
             disqualified: None,
+            metrics: Box::default(),
             graders: Box::default(),
         }
     }
@@ -79,10 +83,14 @@ impl TrialRow {
     fn finish(&mut self, record: &TrialRecord) {
         let error = record.end.error();
         self.error_kind = error.as_ref().map(|(class, _)| *class);
-        self.error_message = error.map(|(_, text)| crate::plain::short(&text, 200).into());
+        self.error_message = error.map(|(_, text)| crate::plain::ends(&text, 200).into());
         self.exit_code = record.end.exit_code();
         self.attempts = record.attempts;
         self.runtime_seconds = record.runtime_s;
+        let metrics = record.metrics.iter();
+        self.metrics = metrics
+            .map(|(name, value)| (name.as_str().into(), *value))
+            .collect();
         self.rescore(record.score.as_ref());
     }
 
@@ -92,7 +100,7 @@ impl TrialRow {
         self.speed = score.and_then(|score| score.speed);
         self.disqualified = score
             .and_then(|score| score.disqualified.as_deref())
-            .map(|why| crate::plain::short(why, 200).into());
+            .map(|why| crate::plain::ends(why, 200).into());
         let scorers = score.map_or(&[][..], |score| &score.scorers);
         let rows = scorers.iter().enumerate().filter_map(|(at, scorer)| {
             let went = scorer.went?;
@@ -106,7 +114,7 @@ impl TrialRow {
                 scorer: crate::plain::short(&scorer.scorer, 100).into(),
                 went,
                 points: scorer.points.unwrap_or(Points::ZERO),
-                why: crate::plain::short(why, 200).into(),
+                why: crate::plain::ends(why, 200).into(),
             })
         });
         self.graders = rows.collect();
@@ -300,6 +308,7 @@ pub(crate) mod tests {
                 points: Points::new(*points).filter(|_| !went.failed()),
                 explanation: "it failed: exited with 2".to_owned(),
                 went: Some(*went),
+                said: None,
             };
             let scorers = went.iter().zip('a'..).map(scorer).collect();
             let score = combine(WEIGHTS, Vec::new(), scorers, Points::FULL);
@@ -378,6 +387,7 @@ pub(crate) mod tests {
             points: Points::new(quality),
             explanation: String::new(),
             went: None,
+            said: None,
         };
         combine(WEIGHTS, vec![gate], vec![scorer], Points::FULL)
     }

@@ -18,7 +18,7 @@ use crate::objective::{Limits, Objective};
 use crate::redact::Redactor;
 use crate::run::state::Loss;
 use crate::sandbox::reaper::{Lease, Leaser};
-use crate::sandbox::{Collect, Network, Remedy, SandboxError, SandboxSpec, Upload};
+use crate::sandbox::{Area, Collect, Network, Remedy, SandboxError, SandboxSpec, Upload};
 use crate::store::{ArtifactFiles, Left, OutputFiles, RunFolder, TrialFolder};
 
 mod ends;
@@ -26,6 +26,7 @@ pub mod judge;
 mod judged;
 pub mod judging;
 mod metrics;
+mod missing;
 mod needs;
 mod place;
 mod setup;
@@ -218,7 +219,17 @@ impl Attempt<'_> {
         let left = self.left.take().unwrap_or_else(none);
         let judged = judge::judge(&case, self.world, &folder, &left, &mut self.record).await;
         self.record.timings.score_ms = Some(milliseconds(began.elapsed()));
+        self.keep_last_words(&folder);
         judged
+    }
+
+    /// Keeps what the candidate said last, unless every gate held.
+    fn keep_last_words(&mut self, folder: &TrialFolder) {
+        let score = self.record.score.as_ref();
+        let has_failed = score.is_none_or(|score| score.disqualified.is_some());
+        if has_failed && self.record.runtime_s.is_some() {
+            self.record.said = Some(folder.last_words(&["stderr.log", "stdout.log"]));
+        }
     }
 
     /// Notes a sentence in the trial's record, and tells it to everybody.
@@ -308,6 +319,7 @@ impl Attempt<'_> {
         let mut end = trial_end(&result, &job.limits, &command);
         if let Some(message) = needs::no_typescript(&end, &command, folder) {
             end = TrialEnd::SetupFailed { message };
+            self.record.said = Some(folder.last_words(&["stderr.log"]));
         }
         if matches!(end, TrialEnd::SetupFailed { .. }) {
             return Ok(end);
@@ -330,6 +342,16 @@ impl Attempt<'_> {
             .await?;
         self.record.artifact = arrivals.artifact.take();
         self.record.files = std::mem::take(&mut arrivals.files);
+        if self.record.artifact.is_none() {
+            let own = Place::own_files(job)
+                .into_iter()
+                .chain(Place::task_files(job));
+            let own: Vec<Upload> = own.filter(|it| it.area == Area::Work).collect();
+            let is_own = |path: &str| own.iter().any(|it| it.path.as_str() == path);
+            let files = &self.record.files;
+            let why = missing::reason(&place.output, &collected, files, is_own);
+            self.record.no_artifact = Some(world.redactor.text(&why).into_owned());
+        }
         self.record.skipped = collected.skipped;
         for skipped in &mut self.record.skipped {
             skipped.path = world
@@ -372,11 +394,16 @@ impl Attempt<'_> {
     }
 
     async fn log_artifacts(&self) {
-        let line = match &self.record.artifact {
-            Some(artifact) if artifact.partial => "[Done] Partial artifact retrieved",
-            Some(_) => "[Done] Artifact retrieved",
-            // What `cat` would have said of a file that is not there or cannot be read.
-            None => "[Warn] Could not read artifact: exit 1",
+        let line = match (&self.record.artifact, &self.record.no_artifact) {
+            (Some(artifact), _) if artifact.bytes == 0 => "[Warn] The artifact is empty".to_owned(),
+            (Some(artifact), _) if artifact.partial => {
+                "[Done] Partial artifact retrieved".to_owned()
+            }
+            (Some(_), _) => "[Done] Artifact retrieved".to_owned(),
+            (None, why) => {
+                let why = why.as_deref().unwrap_or_default();
+                format!("[Warn] Could not read artifact: {why}")
+            }
         };
         self.log(line).await;
         for skipped in &self.record.skipped {

@@ -102,7 +102,7 @@ pub(super) fn line(kind: &EventKind, noise: Noise) -> Option<String> {
         }
     };
     // Every line begins with words of forge's own, so nothing hostile can be at its start.
-    let text = crate::plain::short(&text, 1000);
+    let text = crate::plain::ends(&text, 1000);
     let text = if let EventKind::RunStarted(plan) = kind
         && !plan.isolation.is_empty()
     {

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
+use super::view::{folder, score_in_words};
 use super::{Outcome, Report};
 use crate::event::TrialRecord;
 use crate::score::Points;
@@ -14,7 +15,7 @@ use crate::summary::TrialRow;
 /// So many metrics get a column at the most, in the order of their names.
 const MAX_METRICS: usize = 64;
 
-const COLUMNS: [&str; 24] = [
+const COLUMNS: [&str; 28] = [
     "objective",
     "candidate",
     "repeat",
@@ -39,6 +40,10 @@ const COLUMNS: [&str; 24] = [
     "artifact_bytes",
     "sandbox_id",
     "explanation",
+    "no_artifact",
+    "said",
+    "log",
+    "folder",
 ];
 
 pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
@@ -53,8 +58,7 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
             let value = record.as_ref().and_then(|record| record.metrics.get(name));
             number(value.copied())
         });
-        let outcome = Outcome::of(row, report.standings).as_str();
-        let cells = cells(row, outcome, record.as_ref());
+        let cells = cells(report, row, record.as_ref());
         table.write_record(cells.into_iter().chain(measured))?;
     }
     table.flush()
@@ -74,8 +78,19 @@ fn metric_names(report: &Report<'_>) -> BTreeSet<String> {
     names
 }
 
-fn cells(row: &TrialRow, outcome: &str, record: Option<&TrialRecord>) -> [String; COLUMNS.len()] {
+fn cells(
+    report: &Report<'_>,
+    row: &TrialRow,
+    record: Option<&TrialRecord>,
+) -> [String; COLUMNS.len()] {
+    let outcome = Outcome::of(row, report.standings).as_str();
     let points = |points: Option<Points>| number(points.map(Points::value));
+    // No number of an ungraded objective means anything.
+    let is_graded = report.standings.ungraded(&row.trial.objective).is_none();
+    let graded = |value: Option<Points>| points(value.filter(|_| is_graded));
+    let folder = folder(row);
+    let said = record.and_then(|record| record.said.as_ref());
+    let log = said.filter(|said| !said.log.is_empty());
     let timings = record.map(|record| record.timings).unwrap_or_default();
     let usage = record.map(|record| record.usage).unwrap_or_default();
     let artifact = record.and_then(|record| record.artifact.as_ref());
@@ -86,8 +101,8 @@ fn cells(row: &TrialRow, outcome: &str, record: Option<&TrialRecord>) -> [String
         text(row.trial.candidate.as_str()),
         row.trial.repeat.to_string(),
         outcome.to_owned(),
-        points(row.score),
-        points(row.quality),
+        graded(row.score),
+        graded(row.quality),
         points(row.speed),
         text(row.disqualified.as_deref().unwrap_or_default()),
         row.error_kind
@@ -106,7 +121,17 @@ fn cells(row: &TrialRow, outcome: &str, record: Option<&TrialRecord>) -> [String
         number(usage.cpu_milliseconds),
         number(artifact.map(|artifact| artifact.bytes)),
         text(sandbox.map_or("", |sandbox| sandbox.as_str())),
-        text(score.map_or("", |score| &score.explanation)),
+        score.map_or_else(String::new, |score| {
+            text(&score_in_words(report, row, &score.explanation))
+        }),
+        text(
+            record
+                .and_then(|it| it.no_artifact.as_deref())
+                .unwrap_or_default(),
+        ),
+        said.map_or_else(String::new, |said| text(&said.lines.join("\n"))),
+        log.map_or_else(String::new, |said| text(&format!("{folder}/{}", said.log))),
+        text(&folder),
     ]
 }
 
@@ -117,7 +142,7 @@ fn number<T: ToString>(value: Option<T>) -> String {
 /// A text as a cell: on one line, and never a formula. Blanks are looked through, as spreadsheets do.
 fn text(hostile: &str) -> String {
     // The tab and the carriage return that also start formulas are gone with the other control characters.
-    let line = crate::plain::short(hostile, 1000);
+    let line = crate::plain::ends(hostile, 1000);
     if line
         .trim_start()
         .starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])

@@ -15,6 +15,7 @@ use crate::event::{
 };
 use crate::exit::ExitCode;
 use crate::name::SandboxId;
+use crate::plain::LastWords;
 use crate::sandbox::{Skipped, Usage};
 use crate::score::{GateResult, ScorerResult};
 use crate::standings::Standings;
@@ -141,6 +142,8 @@ struct Detail {
     metrics: BTreeMap<String, f64>,
     usage: Usage,
     artifact: Option<ArtifactRecord>,
+    no_artifact: Option<String>,
+    said: Option<LastWords>,
     files: Vec<ArtifactRecord>,
     skipped: Vec<Skipped>,
     warnings: Vec<String>,
@@ -165,6 +168,8 @@ impl From<TrialRecord> for Detail {
             metrics: record.metrics,
             usage: record.usage,
             artifact: record.artifact,
+            no_artifact: record.no_artifact,
+            said: record.said,
             files: record.files,
             skipped: record.skipped,
             warnings: record.warnings,

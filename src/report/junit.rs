@@ -9,10 +9,15 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
+use super::view::{figure, folder, score_in_words};
 use super::{Outcome, Report};
 use crate::event::ErrorClass;
+use crate::plain::{LastWords, ends, last};
 use crate::standings::Standings;
 use crate::summary::TrialRow;
+
+/// So many metrics of a candidate are properties of an objective's suite.
+const MAX_METRICS: usize = 64;
 
 pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
     let mut document = quick_junit::Report::new("forge");
@@ -25,6 +30,14 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
         let mut suite = TestSuite::new(objective.as_str());
         if let Some(why) = report.standings.ungraded(objective) {
             suite.add_property(("ungraded", text(why).as_str()));
+        }
+        let objectives = report.standings.objectives.iter();
+        let of = objectives.filter(|it| it.objective == *objective);
+        for standing in of.flat_map(|it| &it.standings) {
+            for (name, value) in standing.metrics.iter().take(MAX_METRICS) {
+                let name = text(&format!("metric.{}.{name}", standing.candidate));
+                suite.add_property((name.as_str(), figure(*value).as_str()));
+            }
         }
         for row in rows {
             suite.add_test_case(case(row, report));
@@ -41,12 +54,24 @@ fn case(row: &TrialRow, report: &Report<'_>) -> TestCase {
     if let Some(seconds) = row.runtime_seconds {
         case.set_time(Duration::try_from_secs_f64(seconds).unwrap_or_default());
     }
-    let score = report
-        .details
-        .record(&row.trial)
-        .and_then(|record| record.score);
-    if let Some(score) = score {
-        case.set_system_out(text(&score.explanation));
+    let Some(record) = report.details.record(&row.trial) else {
+        return case;
+    };
+    if let Some(score) = &record.score {
+        case.set_system_out(text(&score_in_words(report, row, &score.explanation)));
+    }
+    let graders = record.score.iter().flat_map(|score| &score.scorers);
+    let graders = graders.filter_map(|it| Some((it.scorer.as_str(), it.said.as_ref()?)));
+    let said = record
+        .said
+        .iter()
+        .map(|said| (row.trial.candidate.as_str(), said));
+    let said: Vec<String> = said
+        .chain(graders)
+        .map(|(who, said)| quoted(row, who, said))
+        .collect();
+    if !said.is_empty() {
+        case.set_system_err(said.join("\n"));
     }
     case
 }
@@ -72,9 +97,30 @@ fn status(row: &TrialRow, standings: &Standings) -> TestCaseStatus {
     status
 }
 
+/// The last that somebody said. No line begins with words that are not forge's own: CI systems show this.
+fn quoted(row: &TrialRow, who: &str, said: &LastWords) -> String {
+    if said.lines.is_empty() {
+        return format!("{} printed nothing", text(who));
+    }
+    let log = text(&format!("{}/{}", folder(row), said.log));
+    let first = format!("{} said last, all of it is in {log}:", text(who));
+    let lines = said
+        .lines
+        .iter()
+        .take(20)
+        .map(|line| format!("| {}", xml(&last(line, 500))));
+    let hint = said.hint.iter().map(|hint| format!("hint: {}", text(hint)));
+    let all: Vec<String> = std::iter::once(first).chain(lines).chain(hint).collect();
+    all.join("\n")
+}
+
 /// A short text that XML can carry: two characters that are fine for a terminal are not for XML.
 fn text(hostile: &str) -> String {
-    crate::plain::short(hostile, 300).replace(['\u{fffe}', '\u{ffff}'], "")
+    xml(&ends(hostile, 300))
+}
+
+fn xml(text: &str) -> String {
+    text.replace(['\u{fffe}', '\u{ffff}'], "")
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::event::{
 };
 use crate::exit::decide;
 use crate::name::{SandboxId, TrialId};
+use crate::plain::LastWords;
 use crate::sandbox::{Skipped, Usage};
 use crate::score::{GateResult, Points, ScorerResult, Weights, combine};
 use crate::standings::Standings;
@@ -159,6 +160,7 @@ fn judged(trial: TrialId, held: bool, why: &str, quality: f64) -> TrialRecord {
         points: Points::new(quality),
         explanation: why.to_owned(),
         went: None,
+        said: None,
     };
     let speed = Points::clamped(90.0);
     TrialRecord {
@@ -206,6 +208,12 @@ pub(crate) fn full(trial: TrialId) -> TrialRecord {
         stdout: stream("stdout"),
         stderr: stream("stderr"),
         artifact: Some(file("post.md")),
+        no_artifact: Some("nothing was there".to_owned()),
+        said: Some(LastWords {
+            log: "stderr.log".to_owned(),
+            lines: vec!["Traceback".to_owned(), "KeyError: 'x'".to_owned()],
+            hint: Some("think again".to_owned()),
+        }),
         files: vec![file("files/chart.png")],
         skipped: vec![Skipped {
             path: "link".to_owned(),

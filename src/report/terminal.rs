@@ -6,7 +6,7 @@
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::Report;
-use super::view::{Fact, Headline, NOTHING, Row, Tone, View};
+use super::view::{Fact, Headline, NOTHING, Quote, Row, Table, Tone, View};
 use crate::quantity::counted;
 
 /// How to set the summary.
@@ -21,6 +21,11 @@ pub struct Style<'a> {
 }
 
 const MIN_WIDTH: usize = 40;
+/// The most of a metric's name that heads its column.
+const MAX_TITLE: usize = 20;
+/// So much is quoted of those that failed, and so many lines of each.
+const MAX_QUOTES: usize = 20;
+const MAX_QUOTED: usize = 5;
 /// Between two columns, and before the first.
 const GAP: &str = "  ";
 
@@ -38,7 +43,7 @@ pub(super) fn render(report: &Report<'_>, style: &Style<'_>) -> String {
     for doubt in &view.doubts {
         page.wrapped(Paint::Warn, "Warning: ", doubt);
     }
-    if !view.overall.is_empty() {
+    if !view.overall.rows.is_empty() {
         page.blank();
         let title = format!("Overall, the mean over {}", view.graded);
         page.line(Paint::Bold, &title);
@@ -46,15 +51,71 @@ pub(super) fn render(report: &Report<'_>, style: &Style<'_>) -> String {
     }
     for section in &view.sections {
         page.blank();
-        if !view.overall.is_empty() {
+        if !view.overall.rows.is_empty() {
             page.headline(&section.name, &section.headline);
         }
         page.table(&section.table);
     }
+    quotes(&mut page, &view, style.place);
     page.blank();
     remarks(&mut page, &view);
     endings(&mut page, &view, report, style.place);
     page.text
+}
+
+/// What those that failed said last: one of each objective and candidate.
+fn quotes(page: &mut Page, view: &View, place: &str) {
+    let folder = std::path::Path::new(place).parent();
+    let mut shown = 0;
+    let mut over = 0;
+    for section in &view.sections {
+        let mut said: Vec<&Quote> = Vec::new();
+        for quote in &section.quotes {
+            if said.iter().any(|old| old.who == quote.who) {
+                continue;
+            }
+            said.push(quote);
+            if shown == MAX_QUOTES {
+                over += 1;
+                continue;
+            }
+            if shown == 0 {
+                page.blank();
+                page.line(Paint::Bold, "What was said last");
+            }
+            shown += 1;
+            let of = if view.sections.len() > 1 {
+                format!(" on {}", section.name)
+            } else {
+                String::new()
+            };
+            let title = format!("{}{of}, {}", quote.who, quote.what);
+            page.wrapped(Paint::Bad, GAP, &title);
+            if quote.lines.is_empty() {
+                page.wrapped(Paint::Dim, &format!("{GAP}{GAP}"), "it printed nothing");
+                continue;
+            }
+            let from = quote.lines.len().saturating_sub(MAX_QUOTED);
+            for line in &quote.lines[from..] {
+                page.quoted(&crate::plain::last(line, 240));
+            }
+            if !quote.hint.is_empty() {
+                page.wrapped(Paint::Warn, &format!("{GAP}{GAP}hint: "), &quote.hint);
+            }
+            let log = folder.map_or_else(
+                || quote.log.clone(),
+                |folder| folder.join(&quote.log).to_string_lossy().into_owned(),
+            );
+            page.wrapped(
+                Paint::Dim,
+                &format!("{GAP}{GAP}all of it: "),
+                &crate::plain::line(&log),
+            );
+        }
+    }
+    if over > 0 {
+        page.wrapped(Paint::Dim, GAP, &format!("… and {over} more in the report"));
+    }
 }
 
 /// What makes the tables less than the whole truth.
@@ -200,6 +261,17 @@ impl Page {
         }
     }
 
+    /// A line that a program printed, with its indentation.
+    fn quoted(&mut self, line: &str) {
+        let bar = format!("{GAP}{GAP}| ");
+        let blanks = line.len() - line.trim_start_matches(' ').len();
+        let indent = " ".repeat(blanks.min(8));
+        let first = bar.len() + indent.len();
+        for part in wrap(line, first, first, self.width) {
+            self.line(Paint::None, &format!("{bar}{indent}{part}"));
+        }
+    }
+
     fn headline(&mut self, of: &str, headline: &Headline) {
         let label = if of.is_empty() {
             format!("{}: ", headline.label)
@@ -214,14 +286,15 @@ impl Page {
         self.wrapped(paint, &label, &headline.text);
     }
 
-    fn table(&mut self, rows: &[Row]) {
-        let columns = columns(rows, self.width);
+    fn table(&mut self, table: &Table) {
+        let rows = &table.rows;
+        let columns = columns(table, self.width);
         let used: usize = columns.iter().map(|column| GAP.len() + column.width).sum();
         let room = self.width.saturating_sub(used + GAP.len());
-        let header: Vec<String> = columns.iter().map(|it| it.set(it.title)).collect();
+        let header: Vec<String> = columns.iter().map(|it| it.set(&it.title)).collect();
         self.line(Paint::Dim, &format!("{GAP}{}", header.join(GAP)));
-        for row in rows {
-            let cells: Vec<String> = columns.iter().map(|it| it.set(&(it.cell)(row))).collect();
+        for (at, row) in rows.iter().enumerate() {
+            let cells: Vec<String> = columns.iter().map(|it| it.set(&it.cells[at])).collect();
             let cells = format!("{GAP}{}", cells.join(GAP));
             let fits = row.note.width() <= room;
             match row.tone {
@@ -247,8 +320,10 @@ impl Page {
 }
 
 struct Column {
-    title: &'static str,
-    cell: fn(&Row) -> String,
+    title: String,
+    cells: Vec<String>,
+    /// Whether it is given up before the others, and the last of these first.
+    is_extra: bool,
     left: bool,
     width: usize,
 }
@@ -268,7 +343,7 @@ impl Column {
 type Cell = fn(&Row) -> String;
 
 /// The columns that say something and fit, the least important ones given up first.
-fn columns(rows: &[Row], width: usize) -> Vec<Column> {
+fn columns(table: &Table, width: usize) -> Vec<Column> {
     let all: [(&'static str, Cell, bool); 7] = [
         ("rank", |row| row.rank.clone(), false),
         ("candidate", named, true),
@@ -278,25 +353,37 @@ fn columns(rows: &[Row], width: usize) -> Vec<Column> {
         ("speed", |row| row.speed.clone(), false),
         ("median time", |row| row.median.clone(), false),
     ];
+    let column = |title: String, cells: Vec<String>, left, is_extra| {
+        let widest = cells.iter().map(|cell| cell.width()).max();
+        Column {
+            width: widest.unwrap_or_default().max(title.width()),
+            title,
+            cells,
+            is_extra,
+            left,
+        }
+    };
+    let cells = |cell: &dyn Fn(&Row) -> String| table.rows.iter().map(cell).collect::<Vec<_>>();
     let mut columns: Vec<Column> = all
         .into_iter()
-        .filter(|(_, cell, _)| rows.iter().any(|row| cell(row) != NOTHING))
-        .map(|(title, cell, left)| {
-            let widest = rows.iter().map(|row| cell(row).width()).max();
-            Column {
-                title,
-                cell,
-                left,
-                width: widest.unwrap_or_default().max(title.width()),
-            }
-        })
+        .map(|(title, cell, left)| column(title.to_owned(), cells(&cell), left, false))
+        .chain(table.metrics.iter().enumerate().map(|(at, name)| {
+            let cells = cells(&|row| row.metrics.get(at).cloned().unwrap_or_default());
+            column(cut(name, MAX_TITLE), cells, false, true)
+        }))
+        .filter(|column| column.cells.iter().any(|cell| cell != NOTHING))
         .collect();
     let total =
         |columns: &[Column]| -> usize { columns.iter().map(|it| GAP.len() + it.width).sum() };
+    // A candidate's name may be cut, but not so far that it says nothing.
+    let names = columns.iter().find(|column| column.left);
+    let spare = names.map_or(0, |column| column.width.saturating_sub(16));
+    while total(&columns) > width
+        && let Some(last) = columns.iter().rposition(|column| column.is_extra)
+    {
+        columns.remove(last);
+    }
     for title in ["speed", "quality", "median time"] {
-        // A candidate's name may be cut, but not so far that it says nothing.
-        let names = columns.iter().find(|column| column.left);
-        let spare = names.map_or(0, |column| column.width.saturating_sub(16));
         if total(&columns) > width + spare {
             columns.retain(|column| column.title != title);
         }

@@ -9,21 +9,29 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Outcome, Report};
+use super::Report;
 use crate::event::{Cleanup, PlannedObjective, RunPlan};
 use crate::name::ObjectiveName;
-use crate::plain::short;
+use crate::plain::ends;
 use crate::quantity::{counted, show_duration};
 use crate::score::Points;
-use crate::standings::{ObjectiveStandings, Standings};
+use crate::standings::ObjectiveStandings;
 use crate::summary::TrialRow;
 
 mod explained;
+mod metrics;
+mod quotes;
 mod standings;
+mod trials;
 
+pub(super) use explained::score_in_words;
 use explained::{Explained, MAX_EXPLAINED};
-pub(super) use standings::{Headline, Row, Tone};
+pub(super) use metrics::figure;
+use quotes::quotes;
+pub(super) use quotes::{Quote, folder};
+pub(super) use standings::{Headline, Row, Table, Tone};
 use standings::{Losses, headline, table};
+use trials::{TrialLine, trial_line};
 
 /// So many failures of an objective are listed.
 const MAX_FAILURES: usize = 50;
@@ -54,7 +62,7 @@ pub(super) struct View {
     pub(super) more_warnings: usize,
     pub(super) sandboxes: Sandboxes,
     /// Empty when there is only one objective: its table says the same.
-    pub(super) overall: Vec<Row>,
+    pub(super) overall: Table,
     /// How many objectives that table is about.
     pub(super) graded: String,
     pub(super) sections: Vec<Section>,
@@ -87,27 +95,17 @@ pub(super) struct Section {
     pub(super) name: String,
     pub(super) title: String,
     pub(super) headline: Headline,
-    pub(super) table: Vec<Row>,
+    pub(super) table: Table,
     conditions: String,
     left_out: String,
     failures: Vec<TrialLine>,
     more_failures: usize,
+    /// What was said last by what failed.
+    pub(super) quotes: Vec<Quote>,
     explained: Vec<Explained>,
     more_explained: usize,
     trials: Vec<TrialLine>,
     more_trials: usize,
-}
-
-#[derive(Serialize)]
-struct TrialLine {
-    candidate: String,
-    repeat: u32,
-    outcome: &'static str,
-    score: String,
-    quality: String,
-    speed: String,
-    time: String,
-    why: String,
 }
 
 /// What became of the sandboxes.
@@ -161,7 +159,7 @@ impl View {
             more_warnings: summary.warnings.len().saturating_sub(MAX_LISTED),
             sandboxes: sandboxes(report),
             overall: if single {
-                Vec::new()
+                Table::default()
             } else {
                 table(&report.standings.overall, None, &losses, &unlike)
             },
@@ -190,7 +188,7 @@ impl View {
 }
 
 fn clean(text: &str) -> String {
-    short(text, MAX_TEXT)
+    ends(text, MAX_TEXT)
 }
 
 fn listed<T, U>(items: &[T], show: impl Fn(&T) -> U) -> Vec<U> {
@@ -318,7 +316,7 @@ fn sandboxes(report: &Report<'_>) -> Sandboxes {
         }),
         more: kept.len().saturating_sub(MAX_LISTED) + unconfirmed.len().saturating_sub(MAX_LISTED),
         sweep: if left || cleanup.is_none() {
-            short(report.sweep, MAX_TEXT)
+            ends(report.sweep, MAX_TEXT)
         } else {
             String::new()
         },
@@ -330,7 +328,7 @@ fn section(
     of: &ObjectiveStandings,
     planned: Option<&PlannedObjective>,
     rows: &[TrialRow],
-    table: Vec<Row>,
+    table: Table,
 ) -> Section {
     let failed = || rows.iter().filter(|row| !row.passed());
     let lines = |rows: &mut dyn Iterator<Item = &TrialRow>, most| -> Vec<TrialLine> {
@@ -349,6 +347,7 @@ fn section(
         left_out: left_out(of, planned),
         failures: lines(&mut failed(), MAX_FAILURES),
         more_failures: failed().count().saturating_sub(MAX_FAILURES),
+        quotes: quotes(report, rows),
         explained: of
             .standings
             .iter()
@@ -358,23 +357,6 @@ fn section(
         more_explained: of.standings.len().saturating_sub(MAX_EXPLAINED),
         trials: lines(&mut rows.iter(), MAX_TRIALS),
         more_trials: rows.len().saturating_sub(MAX_TRIALS),
-    }
-}
-
-fn trial_line(row: &TrialRow, standings: &Standings) -> TrialLine {
-    let outcome = Outcome::of(row, standings);
-    TrialLine {
-        candidate: row.trial.candidate.to_string(),
-        repeat: row.trial.repeat,
-        outcome: outcome.as_str(),
-        score: points(row.score),
-        quality: points(row.quality),
-        speed: points(row.speed),
-        time: seconds(row.runtime_seconds),
-        why: match outcome {
-            Outcome::Passed => String::new(),
-            Outcome::Failed(_, why) | Outcome::Lost(_, why) | Outcome::Ungraded(why) => clean(why),
-        },
     }
 }
 

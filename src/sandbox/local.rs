@@ -307,6 +307,7 @@ impl LocalProvider {
                     network: spec.network.clone(),
                     isolation: self.shared.text(chosen, &spec.network),
                     shared: Arc::clone(&self.shared),
+                    began: std::sync::Mutex::default(),
                 });
             }
             tokio::time::sleep(SWEPT.1).await;

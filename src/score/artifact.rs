@@ -24,8 +24,8 @@ const HEAD: u64 = 1024;
 /// Why an artifact cannot be judged.
 #[derive(Debug)]
 pub(super) enum Unfit {
-    /// None came home.
-    Missing,
+    /// None came home, for this reason where it is known.
+    Missing(String),
     /// It is here, but this machine cannot read it.
     Unreadable(io::Error),
     /// It is not JSON, for this reason.
@@ -37,7 +37,8 @@ pub(super) enum Unfit {
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing => f.write_str("no artifact came home"),
+            Self::Missing(why) if why.is_empty() => f.write_str("no artifact came home"),
+            Self::Missing(why) => write!(f, "no artifact came home: {why}"),
             Self::Unreadable(error) => write!(f, "the artifact cannot be read: {error}"),
             Self::NotJson(why) => write!(f, "the artifact is not JSON: {why}"),
             Self::NotText(why) => write!(f, "the artifact is not read as text: {why}"),
@@ -47,7 +48,7 @@ impl fmt::Display for Unfit {
 
 /// Its text, invalid UTF-8 replaced.
 pub(super) fn text(evidence: &Evidence) -> Result<Arc<str>, Unfit> {
-    let path = evidence.artifact.as_ref().ok_or(Unfit::Missing)?;
+    let path = there(evidence)?;
     if evidence.text.get().is_none() {
         let size = ByteCount(size(evidence)?);
         if size > MAX_TEXT_BYTES {
@@ -60,6 +61,11 @@ pub(super) fn text(evidence: &Evidence) -> Result<Arc<str>, Unfit> {
         }
     }
     evidence.text().map_err(Unfit::Unreadable)
+}
+
+fn there(evidence: &Evidence) -> Result<&Path, Unfit> {
+    let missing = || Unfit::Missing(evidence.no_artifact.clone());
+    evidence.artifact.as_deref().ok_or_else(missing)
 }
 
 fn head(path: &Path) -> io::Result<Vec<u8>> {
@@ -88,7 +94,7 @@ fn encoding(head: &[u8]) -> Option<&'static str> {
 
 /// Its size in bytes.
 pub(super) fn size(evidence: &Evidence) -> Result<u64, Unfit> {
-    let path = evidence.artifact.as_ref().ok_or(Unfit::Missing)?;
+    let path = there(evidence)?;
     let data = std::fs::metadata(path).map_err(Unfit::Unreadable)?;
     Ok(data.len())
 }
@@ -123,6 +129,7 @@ pub(super) mod tests {
             ended: String::new(),
             run_time: Duration::from_secs(1),
             artifact: None,
+            no_artifact: String::new(),
             files: PathBuf::new(),
             stdout: PathBuf::new(),
             stderr: PathBuf::new(),
@@ -234,8 +241,8 @@ pub(super) mod tests {
         assert!(matches!(text(&evidence), Err(Unfit::Unreadable(_))));
         assert!(matches!(size(&evidence), Err(Unfit::Unreadable(_))));
         assert!(matches!(json(&evidence), Err(Unfit::Unreadable(_))));
-        assert!(matches!(text(&nothing()), Err(Unfit::Missing)));
-        assert!(matches!(size(&nothing()), Err(Unfit::Missing)));
-        assert!(matches!(json(&nothing()), Err(Unfit::Missing)));
+        assert!(matches!(text(&nothing()), Err(Unfit::Missing(_))));
+        assert!(matches!(size(&nothing()), Err(Unfit::Missing(_))));
+        assert!(matches!(json(&nothing()), Err(Unfit::Missing(_))));
     }
 }

@@ -36,6 +36,8 @@ pub struct Evidence {
     pub run_time: Duration,
     /// The artifact, where one came home whole or in part.
     pub artifact: Option<PathBuf>,
+    /// Why there is none, in words, where that is known.
+    pub no_artifact: String,
     /// The folder with the other files that came home.
     pub files: PathBuf,
     /// What the candidate printed, as kept.

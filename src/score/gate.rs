@@ -79,7 +79,7 @@ impl Schema {
                 let path = error.instance_path().to_string();
                 let place = if path.is_empty() { "the root" } else { &path };
                 let place = plain::short(place, SHOWN);
-                format!("{place}: {}", plain::short(&error.to_string(), SHOWN))
+                format!("{place}: {}", plain::ends(&error.to_string(), SHOWN))
             })
             .collect();
         let more = errors.count();
@@ -133,7 +133,7 @@ impl Gate {
     pub fn check(&self, evidence: &Evidence) -> GateResult {
         let (passed, explanation) = match self.judge(evidence) {
             Ok(judgement) => judgement,
-            Err(unfit @ Unfit::Missing) => (self.holds_without_artifact(), unfit.to_string()),
+            Err(unfit @ Unfit::Missing(_)) => (self.holds_without_artifact(), unfit.to_string()),
             Err(unfit @ (Unfit::Unreadable(_) | Unfit::NotJson(_) | Unfit::NotText(_))) => {
                 (false, unfit.to_string())
             }
@@ -148,8 +148,11 @@ impl Gate {
     fn judge(&self, evidence: &Evidence) -> Result<(bool, String), Unfit> {
         Ok(match self {
             Self::ExitCode(wanted) => match evidence.exit_code {
-                Some(code) => (code == *wanted, format!("exited with {code}")),
-                None => (false, plain::short(&evidence.ended, 2 * SHOWN)),
+                Some(code) => (
+                    code == *wanted,
+                    format!("exited with {code}{}", crate::signal::meaning(code)),
+                ),
+                None => (false, plain::ends(&evidence.ended, 2 * SHOWN)),
             },
             Self::MinBytes(least) => {
                 let size = artifact::size(evidence)?;

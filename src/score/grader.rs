@@ -86,7 +86,8 @@ pub fn grader_verdict(
     let code = match end {
         GraderEnd::Exited(code @ 0..SHELL) => *code,
         GraderEnd::Exited(code) => {
-            return Err(failed(&format!("exited with {code}"), last_line(&stderr)));
+            let why = format!("exited with {code}{}", crate::signal::meaning(*code));
+            return Err(failed(&why, last_line(&stderr)));
         }
         GraderEnd::Failed(why) => return Err(failed(why, last_line(&stderr))),
     };
@@ -123,7 +124,7 @@ fn silent(code: i32, stdout: &str, stderr: &str) -> Result<GraderVerdict, String
             let said = last_line(stderr).or_else(|| last_line(stdout));
             let said = said.map_or(String::new(), |line| format!(": {line}"));
             let explanation = format!("the grader exited with 1{said}");
-            let explanation = plain::short(&explanation, SHOWN);
+            let explanation = plain::ends(&explanation, SHOWN);
             Ok(GraderVerdict::silent(Points::ZERO, explanation))
         }
         _ => Err(failed(&format!("exited with {code}"), last_line(stderr))),
@@ -132,7 +133,7 @@ fn silent(code: i32, stdout: &str, stderr: &str) -> Result<GraderVerdict, String
 
 fn failed(why: &str, said: Option<&str>) -> String {
     let said = said.map_or(String::new(), |line| format!(": {line}"));
-    plain::short(&format!("{why}{said}"), SHOWN)
+    plain::ends(&format!("{why}{said}"), SHOWN)
 }
 
 /// The last line that is not blank.
@@ -148,7 +149,7 @@ fn read(verdict: &Members, scale: Option<f64>) -> Result<GraderVerdict, String> 
         ));
     }
     let said = match verdict.get(&["explanation", "reason"]) {
-        Some(serde_json::Value::String(words)) => plain::short(words.trim(), SHOWN),
+        Some(serde_json::Value::String(words)) => plain::ends(words.trim(), SHOWN),
         Some(_) | None => String::new(),
     };
     let or = |words: String| if said.is_empty() { words } else { said.clone() };

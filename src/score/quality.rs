@@ -247,7 +247,7 @@ impl Quality {
         };
         Some(match judged {
             Ok((points, explanation)) => Verdict::scored(points, explanation),
-            Err(unfit @ (Unfit::Missing | Unfit::NotJson(_) | Unfit::NotText(_))) => {
+            Err(unfit @ (Unfit::Missing(_) | Unfit::NotJson(_) | Unfit::NotText(_))) => {
                 Verdict::scored(Points::ZERO, unfit.to_string())
             }
             Err(unfit @ Unfit::Unreadable(_)) => Verdict::unscored(unfit.to_string()),

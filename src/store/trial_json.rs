@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{ArtifactRecord, ErrorClass, StreamRecord, Timings, TrialEnd, TrialRecord};
 use crate::name::{CandidateName, ObjectiveName, SandboxId, TrialId};
+use crate::plain::LastWords;
 use crate::sandbox::{Skipped, Usage};
 use crate::score::{GateResult, Points, ScorerResult, TrialScore};
 
@@ -35,12 +36,17 @@ struct TrialFile {
     error_kind: Option<ErrorClass>,
     stdout: StreamRecord,
     stderr: StreamRecord,
+    /// The last that was said by what failed.
+    #[serde(default)]
+    said: Option<LastWords>,
     timings: Timings,
     gates: Vec<GateResult>,
     scores: Option<Scores>,
     metrics: BTreeMap<String, f64>,
     usage: Usage,
     artifact: Option<NamedFile>,
+    #[serde(default)]
+    no_artifact: Option<String>,
     files: Vec<NamedFile>,
     skipped: Vec<Skipped>,
     #[serde(default)]
@@ -128,6 +134,7 @@ pub fn render(
         error_kind: error.map(|(class, _)| class),
         stdout: record.stdout.clone(),
         stderr: record.stderr.clone(),
+        said: record.said.clone(),
         timings: record.timings,
         gates: score.map_or_else(Vec::new, |score| score.gates.clone()),
         scores: score.map(|score| Scores {
@@ -142,6 +149,7 @@ pub fn render(
         metrics: record.metrics.clone(),
         usage: record.usage,
         artifact: record.artifact.as_ref().map(NamedFile::from),
+        no_artifact: record.no_artifact.clone(),
         files: record.files.iter().map(NamedFile::from).collect(),
         skipped: record.skipped.clone(),
         warnings: record.warnings.clone(),
@@ -176,7 +184,9 @@ pub fn record(value: &serde_json::Value) -> Result<TrialRecord, String> {
         timings: file.timings,
         stdout: file.stdout,
         stderr: file.stderr,
+        said: file.said,
         artifact: file.artifact.map(ArtifactRecord::from),
+        no_artifact: file.no_artifact,
         files: file.files.into_iter().map(ArtifactRecord::from).collect(),
         skipped: file.skipped,
         warnings: file.warnings,

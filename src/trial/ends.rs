@@ -11,8 +11,14 @@ use crate::sandbox::{Command, CommandEnd, CommandResult};
 pub(super) fn failure(end: &CommandEnd, limit: Duration) -> Option<String> {
     match end {
         CommandEnd::Exited(0) => None,
-        CommandEnd::Exited(code) => Some(format!("exited with code {code}")),
-        CommandEnd::Signalled(signal) => Some(format!("was ended by signal {signal}")),
+        CommandEnd::Exited(code) => {
+            let meaning = crate::signal::meaning(*code);
+            Some(format!("exited with code {code}{meaning}"))
+        }
+        CommandEnd::Signalled(signal) => {
+            let signal = crate::signal::shown(*signal);
+            Some(format!("was ended by signal {signal}"))
+        }
         CommandEnd::TimedOut => Some(format!(
             "was not done within {}",
             crate::quantity::show_duration(limit)

@@ -11,6 +11,7 @@ use super::{MARGIN, PROMPT_FILE, World, prompt_file};
 use crate::event::{TrialEnd, TrialRecord};
 use crate::name::{RelativePath, TrialId};
 use crate::objective::Objective;
+use crate::plain::LastWords;
 use crate::quantity::ByteCount;
 use crate::sandbox::reaper::Lease;
 use crate::sandbox::{
@@ -66,7 +67,7 @@ pub async fn judge(
     }
     let mut judged = Judged::said(&case.objective.scoring.quality, verdicts);
     if qualified {
-        grade(case, world, left, record, &mut judged).await?;
+        grade(case, world, folder, left, record, &mut judged).await?;
     }
     let scorers = case
         .objective
@@ -84,6 +85,7 @@ pub async fn judge(
                 points: judged.points,
                 explanation,
                 went: judged.went,
+                said: judged.said,
             }
         })
         .collect();
@@ -119,6 +121,7 @@ fn evidence(case: &Case<'_>, folder: &TrialFolder, left: &Left, record: &TrialRe
         ended: ended(&record.end),
         run_time: Duration::from_secs_f64(record.runtime_s.unwrap_or(0.0).max(0.0)),
         artifact: left.artifact.clone(),
+        no_artifact: record.no_artifact.clone().unwrap_or_default(),
         files: left.folder.clone(),
         stdout: at("stdout.log"),
         stderr: at("stderr.log"),
@@ -170,19 +173,24 @@ async fn own(case: &Case<'_>, evidence: &Arc<Evidence>, verdicts: &mut [Option<V
 async fn grade(
     case: &Case<'_>,
     world: &World,
+    folder: &TrialFolder,
     left: &Left,
     record: &TrialRecord,
     judged: &mut [Option<Judged>],
 ) -> Result<(), SandboxError> {
-    for (slot, weighted) in judged.iter_mut().zip(&case.objective.scoring.quality) {
+    let quality = case.objective.scoring.quality.iter();
+    for (at, (slot, weighted)) in judged.iter_mut().zip(quality).enumerate() {
         let Quality::Command(grader) = &weighted.scorer else {
             continue;
         };
         let fresh = || prepare(case, world, left, record, grader);
         let run = async |lease: Lease| run_grader(case, &record.trial, world, &lease, grader).await;
         let verdict = match run(fresh().await?).await {
-            Ok(Ok(verdict)) => Ok(verdict),
-            Ok(Err(_)) | Err(_) => run(fresh().await?).await?,
+            Ok((Ok(verdict), _)) => Ok(verdict),
+            Ok((Err(_), _)) | Err(_) => match run(fresh().await?).await? {
+                (Ok(verdict), _) => Ok(verdict),
+                (Err(why), output) => Err((why, keep(world, folder, at, &output)?)),
+            },
         };
         *slot = Some(Judged::by_grader(verdict, grader.on_error));
     }
@@ -262,7 +270,7 @@ async fn run_grader(
     world: &World,
     lease: &Lease,
     grader: &Grader,
-) -> Result<Result<GraderVerdict, String>, SandboxError> {
+) -> Result<(Result<GraderVerdict, String>, GraderOutput), SandboxError> {
     let command = Command {
         programs: vec![grader.argv.iter().take(1).cloned().collect()],
         arguments: grader.argv.iter().skip(1).cloned().collect(),
@@ -283,7 +291,43 @@ async fn run_grader(
             GraderEnd::Failed(super::failure(&result.end, grader.limit).unwrap_or_default())
         }
     };
-    Ok(grader_verdict(&end, &output.0, grader.scale))
+    let verdict = grader_verdict(&end, &output.0, grader.scale);
+    Ok((verdict, output.0))
+}
+
+/// Keeps all that a grader that failed has printed, without secrets; returns the last of it.
+fn keep(
+    world: &World,
+    folder: &TrialFolder,
+    at: usize,
+    output: &GraderOutput,
+) -> Result<LastWords, SandboxError> {
+    let name = format!("grader-{}.log", at + 1);
+    let clean = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        world.redactor.text(&text).into_owned()
+    };
+    let (stdout, stderr) = (clean(&output.stdout), clean(&output.stderr));
+    let said = LastWords::of(&name, stderr.as_bytes(), true);
+    let said = if said.lines.is_empty() {
+        LastWords::of(&name, stdout.as_bytes(), true)
+    } else {
+        said
+    };
+    if !said.lines.is_empty() {
+        let write = |file: &mut dyn std::io::Write| {
+            for (stream, text) in [("standard output", &stdout), ("standard error", &stderr)] {
+                writeln!(file, "[{stream}]")?;
+                file.write_all(text.as_bytes())?;
+                if !text.is_empty() && !text.ends_with('\n') {
+                    writeln!(file)?;
+                }
+            }
+            Ok(())
+        };
+        crate::store::write_whole(&folder.path().join(&name), write).map_err(super::home)?;
+    }
+    Ok(said)
 }
 
 fn grader_env(

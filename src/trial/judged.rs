@@ -1,6 +1,7 @@
 //! What became of one scorer of a trial, before its explanation is shown to anybody.
 
 use crate::objective::Weighted;
+use crate::plain::LastWords;
 use crate::score::quality::{GraderVerdict, OnError, Quality};
 use crate::score::{Points, Verdict, Went};
 
@@ -10,6 +11,8 @@ pub(super) struct Judged {
     pub(super) points: Option<Points>,
     pub(super) explanation: String,
     pub(super) went: Option<Went>,
+    /// The last that it said, where it failed.
+    pub(super) said: Option<LastWords>,
 }
 
 impl Judged {
@@ -31,6 +34,7 @@ impl Judged {
             points,
             explanation: format!("{rule}it failed{why}"),
             went: Some(went),
+            said: None,
         }
     }
 
@@ -51,6 +55,7 @@ impl Judged {
                     points: Some(points),
                     explanation,
                     went: own.then_some(Went::Well),
+                    said: None,
                 },
                 Verdict::Unscored { reason } => Self::failed(&format!(": {reason}"), None),
             })
@@ -58,9 +63,9 @@ impl Judged {
         judged.collect()
     }
 
-    /// What a grader said, or why it failed both times.
+    /// What a grader said, or why it failed both times, and what it said last.
     pub(super) fn by_grader(
-        verdict: Result<GraderVerdict, String>,
+        verdict: Result<GraderVerdict, (String, LastWords)>,
         on_error: Option<OnError>,
     ) -> Self {
         match verdict {
@@ -68,8 +73,12 @@ impl Judged {
                 points: Some(verdict.points),
                 explanation: verdict.explanation,
                 went: Some(verdict.went),
+                said: None,
             },
-            Err(why) => Self::failed(&format!(" in two sandboxes: {why}"), on_error),
+            Err((why, said)) => Self {
+                said: Some(said),
+                ..Self::failed(&format!(" in two sandboxes: {why}"), on_error)
+            },
         }
     }
 

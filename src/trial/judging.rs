@@ -314,7 +314,7 @@ fn end(status: ExitStatus, said: &str) -> End {
         None | Some(_) => {
             let last = said.lines().rev().find(|line| !line.trim().is_empty());
             let last = last.map_or(String::new(), |line| {
-                format!(": {}", plain::short(line, 120))
+                format!(": {}", plain::last(line, 120))
             });
             End::Died(format!("its process ended with {status}{last}"))
         }

@@ -56,7 +56,8 @@ pub(super) fn no_typescript(
     folder: &TrialFolder,
 ) -> Option<String> {
     let asked = command.programs.last()?.iter().find(|it| *it == TYPES)?;
-    let said = crate::store::last_line(&folder.path().join("stderr.log"));
+    let said = folder.last_words(&["stderr.log"]);
+    let said = said.lines.last().map_or("", |line| line.trim());
     let refused = end.exit_code() == Some(9) && said.ends_with(&format!("bad option: {asked}"));
     refused.then(|| {
         "TypeScript needs `bun`, `deno`, `tsx` or Node 22.6, and the Node in the sandbox is older".to_owned()

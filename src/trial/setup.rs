@@ -109,6 +109,7 @@ impl Attempt<'_> {
             self.record.timings.setup_ms = Some(milliseconds(began.elapsed()));
             if let Some(why) = failure(&prepared.end, limits.setup) {
                 log.finish().map_err(home)?;
+                self.record.said = Some(folder.last_words(&["setup.log"]));
                 let text = setup_failed(&prepared.shown, &why, &prepared.said);
                 return Ok(Err(self.world.redactor.text(&text).into_owned()));
             }
@@ -127,8 +128,10 @@ impl Attempt<'_> {
             self.record.timings.setup_ms = Some(milliseconds(began.elapsed()));
             if let Some(why) = failure(&result.end, limits.setup) {
                 log.finish().map_err(home)?;
-                let last = crate::store::last_line(&folder.path().join("setup.log"));
-                let text = setup_failed(&shown, &why, &last);
+                let said = folder.last_words(&["setup.log"]);
+                let last = said.lines.last().map_or("", |line| line.trim());
+                let text = setup_failed(&shown, &why, last);
+                self.record.said = Some(said);
                 return Ok(Err(self.world.redactor.text(&text).into_owned()));
             }
         }

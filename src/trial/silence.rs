@@ -68,6 +68,7 @@ fn fail(record: &mut TrialRecord, objective: &Objective, silenced: &[Settled]) {
             result.points = judged.points;
             result.explanation = judged.explanation;
             result.went = judged.went;
+            result.said = judged.said;
         }
     }
     let speed = score.speed.unwrap_or(Points::ZERO);

@@ -92,7 +92,7 @@ pub(super) fn schema(value: &Value<'_>, sources: &mut Sources<'_>) -> Option<Sch
             value.problem(
                 format!(
                     "the schema `{name}` is not valid{place}: {}",
-                    crate::plain::short(&said, 200)
+                    crate::plain::ends(&said, 200)
                 ),
                 "forge knows JSON Schema up to draft 2020-12",
             )

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::clean;
+use super::{clean, folder};
 use crate::name::CandidateName;
 use crate::report::{Outcome, Report};
 use crate::summary::TrialRow;
@@ -16,7 +16,10 @@ const MAX_PARTS: usize = 30;
 #[derive(Serialize)]
 pub(super) struct Explained {
     candidate: String,
-    repeat: u32,
+    /// Which trial, and why this one: `trial 3 of 5, the median`.
+    trial: String,
+    /// Where all of it is, from the run's folder.
+    folder: String,
     explanation: String,
     gates: Vec<Part>,
     scorers: Vec<Part>,
@@ -32,29 +35,56 @@ struct Part {
     why: String,
 }
 
+/// The trial with the median score, and of several the first.
+fn typical<'a>(judged: impl Iterator<Item = &'a TrialRow>) -> Option<&'a TrialRow> {
+    let mut judged: Vec<&TrialRow> = judged.collect();
+    judged.sort_by_key(|row| (row.score, row.trial.repeat));
+    let median = judged.get(judged.len().saturating_sub(1) / 2)?.score;
+    judged.into_iter().find(|row| row.score == median)
+}
+
+/// How a trial's score came about; where its objective is ungraded, that there is none.
+pub(in crate::report) fn score_in_words(
+    report: &Report<'_>,
+    row: &TrialRow,
+    words: &str,
+) -> String {
+    match Outcome::of(row, report.standings) {
+        Outcome::Ungraded(_) => format!(
+            "none, the objective is ungraded; with 0 points for what failed it were {words}"
+        ),
+        Outcome::Passed | Outcome::Failed(..) | Outcome::Lost(..) => words.to_owned(),
+    }
+}
+
 impl Explained {
-    /// Explains a candidate's first trial with a verdict; `None` when there is none, or no record of it.
+    /// Explains a candidate's typical trial: the one with the median score of those with a verdict, the first of
+    /// several. `None` when there is none, or no record of it.
     pub(super) fn of(
         report: &Report<'_>,
         rows: &[TrialRow],
         candidate: &CandidateName,
     ) -> Option<Self> {
-        let row = rows
-            .iter()
-            .find(|row| row.trial.candidate == *candidate && !row.is_lost())?;
+        let planned = rows.iter().filter(|row| row.trial.candidate == *candidate);
+        let judged = planned.clone().filter(|row| !row.is_lost());
+        let row = typical(judged.clone())?;
         let record = report.details.record(&row.trial)?;
         let score = record.score.as_ref()?;
-        let explanation = match Outcome::of(row, report.standings) {
-            Outcome::Ungraded(_) => clean(&format!(
-                "none, the objective is ungraded; with 0 points for what failed it were {}",
-                score.explanation
-            )),
-            Outcome::Passed | Outcome::Failed(..) | Outcome::Lost(..) => clean(&score.explanation),
+        let explanation = clean(&score_in_words(report, row, &score.explanation));
+        let repeat = row.trial.repeat;
+        let trial = match (planned.count(), judged.count()) {
+            (1, _) => format!("trial {repeat}"),
+            (all, 1) => format!("trial {repeat} of {all}, the only one with a verdict"),
+            (all, judged) if all == judged => format!("trial {repeat} of {all}, the median"),
+            (all, judged) => {
+                format!("trial {repeat} of {all}, the median of the {judged} with a verdict")
+            }
         };
         let over = |parts: usize| parts.saturating_sub(MAX_PARTS);
         Some(Self {
             candidate: record.trial.candidate.to_string(),
-            repeat: record.trial.repeat,
+            trial,
+            folder: folder(row),
             explanation,
             gates: score
                 .gates

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Fact, NOTHING, clean, points, seconds};
+use super::{Fact, NOTHING, clean, metrics, points, seconds};
 use crate::event::ErrorClass;
 use crate::name::{CandidateName, ObjectiveName};
 use crate::quantity::counted;
@@ -19,6 +19,16 @@ pub(in crate::report) struct Headline {
     pub(in crate::report) text: String,
 }
 
+/// A table of standings.
+#[derive(Serialize, Default)]
+pub(in crate::report) struct Table {
+    pub(in crate::report) rows: Vec<Row>,
+    /// The candidates' own metrics that have a column each: the median over the trials with a verdict.
+    pub(in crate::report) metrics: Vec<String>,
+    /// How many more there are.
+    more_metrics: usize,
+}
+
 /// A line of a table of standings.
 #[derive(Serialize)]
 pub(in crate::report) struct Row {
@@ -31,6 +41,7 @@ pub(in crate::report) struct Row {
     pub(in crate::report) quality: String,
     pub(in crate::report) speed: String,
     pub(in crate::report) median: String,
+    pub(in crate::report) metrics: Vec<String>,
     pub(in crate::report) note: String,
     pub(in crate::report) tone: Tone,
 }
@@ -178,9 +189,10 @@ pub(super) fn table(
     objective: Option<&ObjectiveName>,
     losses: &Losses<'_>,
     unlike: &[Fact],
-) -> Vec<Row> {
+) -> Table {
     let objective = objective.map(ObjectiveName::as_str);
-    standings
+    let (metrics, more_metrics) = metrics::names(standings);
+    let rows = standings
         .iter()
         .map(|standing| {
             let name = standing.candidate.as_str();
@@ -201,11 +213,17 @@ pub(super) fn table(
                 quality: points(standing.quality),
                 speed: points(standing.speed),
                 median: seconds(standing.median_seconds),
+                metrics: metrics::cells(standing, &metrics),
                 note: note(standing, loss.unwrap_or_default()),
                 tone: tone(standing),
             }
         })
-        .collect()
+        .collect();
+    Table {
+        rows,
+        metrics: metrics::titles(&metrics),
+        more_metrics,
+    }
 }
 
 fn tone(standing: &Standing) -> Tone {

@@ -395,7 +395,7 @@ pub(crate) fn transport(error: reqwest::Error) -> Trouble {
     };
     let refusal = Refusal {
         kind,
-        message: crate::plain::short(&message, 300),
+        message: crate::plain::ends(&message, 300),
         retry_after: None,
         code: None,
         hint: None,

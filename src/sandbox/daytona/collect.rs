@@ -22,6 +22,8 @@ const OPERATION: &str = "collect files";
 const MAX_NOTES: u64 = 16 << 20;
 /// How many skipped things are named.
 const MAX_SKIPPED: usize = 1000;
+/// How many files of other names are named where there is no artifact.
+const MAX_WRITTEN: usize = 32;
 
 /// The largest bundle that is kept in memory; a larger one goes to a temporary file. As many sandboxes as
 /// there are at once may each have one, and most are far smaller: a file for each of these would cost more
@@ -177,6 +179,7 @@ impl Kept {
         }
         let mut collected = order.collected;
         collected.skipped.sort_by(|a, b| a.path.cmp(&b.path));
+        collected.written.sort();
         Ok(collected)
     }
 }
@@ -255,6 +258,7 @@ impl<'a> Order<'a> {
                 (path, "is a symbolic link".to_owned())
             }
             ("named", Some(path), _) | ("named", None, Some(path)) => (path, NO_NAME.to_owned()),
+            ("wrote", ..) => return self.wrote(path),
             ("more", ..) => match path.parse::<u64>() {
                 Ok(count) => return self.skip(&format!("{count} more"), "were not looked at"),
                 Err(_) => return,
@@ -262,6 +266,16 @@ impl<'a> Order<'a> {
             _ => return,
         };
         self.skip(path, reason);
+    }
+
+    /// Takes a file of the working directory of which the sandbox says that the command wrote it.
+    fn wrote(&mut self, inside: &str) {
+        let written = &mut self.collected.written;
+        if let Some(path) = inside.strip_prefix(&work_in_bundle(""))
+            && written.len() < MAX_WRITTEN
+        {
+            written.push(shown(path));
+        }
     }
 
     /// Counts a file of this size in, or notes why not.
@@ -285,9 +299,9 @@ impl<'a> Order<'a> {
     fn too_large(&self, bytes: Option<u64>) -> String {
         let limit = self.what.limit;
         if bytes.is_some_and(|bytes| bytes > limit.0) {
-            format!("is larger than {limit}")
+            format!("is larger than {limit} (limits.artifacts)")
         } else {
-            format!("does not fit into what is left of {limit}")
+            format!("does not fit into what is left of {limit} (limits.artifacts)")
         }
     }
 

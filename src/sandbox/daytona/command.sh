@@ -408,6 +408,12 @@ list() {
     if [ -n "$(find "$output" ! -size "-${over}c")" ]; then note large "$output"; else echo "$output"; fi
   elif [ -e "$output" ]; then
     note special "$output"
+  else
+    # Nothing is there: what was written since the keeper wrote its first file may have been meant for it.
+    find ./work/ -maxdepth 2 \( -name '.?*' -o -name __pycache__ -o -name node_modules \) -prune -o \
+      -type f -newer "$run/keeper" -print | head -n 32 | while IFS= read -r file; do
+      note wrote "$file"
+    done
   fi
   if [ "$#" = 0 ]; then return; fi
   find "$@" | LC_ALL=C sort >"$run/found"

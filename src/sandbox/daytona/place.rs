@@ -332,6 +332,7 @@ impl DaytonaSandbox {
             };
             return Ok(Collected {
                 skipped: vec![skipped],
+                ..Collected::default()
             });
         };
         kept.collect(what, &self.layout, home).await

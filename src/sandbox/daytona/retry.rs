@@ -98,7 +98,7 @@ pub(crate) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
     let is_of_api = matches!(serde_json::from_slice(body), Ok(Value::Object(_)));
     let says_none = status == StatusCode::NOT_FOUND && is_of_api && !lower.starts_with("cannot ");
     let message = match said {
-        Some(said) => plain::short(&said, 300),
+        Some(said) => plain::ends(&said, 300),
         None if body.is_empty() => format!("the answer is {status} without a word"),
         None => format!("the answer is {status} with something that is not JSON"),
     };

@@ -87,7 +87,7 @@ impl Status {
                     .cloned()
                     .collect(),
             ),
-            "cannotstart" => CommandEnd::CannotStart(plain::short(reason, 200)),
+            "cannotstart" => CommandEnd::CannotStart(plain::ends(reason, 200)),
             "open" => return Some(Self::bare(End::NotCutOff, took)),
             _ => return None,
         };
@@ -119,7 +119,7 @@ pub(crate) fn show_nonsense(exit_code: i64, result: &str) -> String {
     let mut message = format!("the sandbox's shell ended with {exit_code}");
     if !result.trim().is_empty() {
         // Writing to a String cannot fail.
-        let _ = write!(message, ": {}", plain::short(result.trim(), 200));
+        let _ = write!(message, ": {}", plain::ends(result.trim(), 200));
     }
     message
 }

@@ -173,7 +173,7 @@ impl SandboxRow {
         if reason.is_empty() {
             "the server does not say why".to_owned()
         } else {
-            crate::plain::short(reason, 300)
+            crate::plain::ends(reason, 300)
         }
     }
 

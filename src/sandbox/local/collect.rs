@@ -6,6 +6,7 @@
 use std::ffi::{CStr, CString};
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -24,11 +25,18 @@ const MAX_DEPTH: usize = 32;
 const MAX_ENTRIES: usize = 20_000;
 /// How many skipped things are named.
 const MAX_SKIPPED: usize = 100;
+/// How many files of other names are named where there is no artifact, and how many entries are looked at.
+const MAX_WRITTEN: usize = 32;
+const MAX_LOOKED_AT: usize = 2_000;
+/// By how much a file's time may lag behind the clock.
+const CLOCK_LAG: Duration = Duration::from_millis(10);
 
-/// Collects. `work` and `artifacts` are the open folders; one that could not be opened is `None`.
+/// Collects. `work` and `artifacts` are the open folders; one that could not be opened is `None`. `since` is
+/// when the last command began.
 pub(super) async fn collect(
     work: Option<&OwnedFd>,
     artifacts: Option<&OwnedFd>,
+    since: Option<SystemTime>,
     what: &Collect,
     home: &mut dyn ArtifactSink,
 ) -> Result<Collected, SandboxError> {
@@ -42,8 +50,16 @@ pub(super) async fn collect(
         max_files: what.max_files,
         skipped: Skips::default(),
     };
+    let mut written = Vec::new();
     if let Some(work) = work {
         bringing.bring(work, Area::Work, &what.output).await?;
+        let is_absent = bringing.files == what.max_files && bringing.skipped.named.is_empty();
+        if let Some(since) = since.filter(|_| is_absent) {
+            let since = since.checked_sub(CLOCK_LAG).unwrap_or(since);
+            let mut left = MAX_LOOKED_AT;
+            find_written(work, "", since, &mut left, &mut written);
+            written.sort();
+        }
     }
     if let Some(artifacts) = artifacts
         && !what.files.is_empty()
@@ -61,7 +77,66 @@ pub(super) async fn collect(
             bringing.bring(artifacts, Area::Artifacts, &path).await?;
         }
     }
-    Ok(bringing.skipped.into_collected())
+    Ok(Collected {
+        written,
+        ..bringing.skipped.into_collected()
+    })
+}
+
+/// Names the files of a folder, and of the folders in it, that were written since then.
+fn find_written(
+    folder: &OwnedFd,
+    above: &str,
+    since: SystemTime,
+    left: &mut usize,
+    written: &mut Vec<String>,
+) {
+    // What cannot be looked into is not worth a word: it is about a file that is not there.
+    for entry in Dir::read_from(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        // Caches, and what belongs to tools.
+        if name.to_bytes().starts_with(b".")
+            || matches!(name.to_bytes(), b"__pycache__" | b"node_modules")
+        {
+            continue;
+        }
+        if *left == 0 || written.len() == MAX_WRITTEN {
+            return;
+        }
+        *left -= 1;
+        let Ok(stat) = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else {
+            continue;
+        };
+        let text = shown(&name.to_string_lossy());
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile if modified(&stat) >= since => {
+                written.push(format!("{above}{text}"))
+            }
+            FileType::Directory if above.is_empty() => {
+                if let Ok(inner) = open_folder(folder, name) {
+                    find_written(&inner, &format!("{text}/"), since, left, written);
+                }
+            }
+            FileType::RegularFile
+            | FileType::Directory
+            | FileType::Symlink
+            | FileType::Fifo
+            | FileType::Socket
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Unknown => {}
+        }
+    }
+}
+
+/// When a file was last written.
+fn modified(stat: &rustix::fs::Stat) -> SystemTime {
+    let seconds = u64::try_from(stat.st_mtime).unwrap_or_default();
+    let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or_default();
+    let since_then = Duration::new(seconds, nanoseconds.min(999_999_999));
+    SystemTime::UNIX_EPOCH
+        .checked_add(since_then)
+        .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +167,7 @@ impl Skips {
         }
         Collected {
             skipped: self.named,
+            written: Vec::new(),
         }
     }
 }
@@ -278,9 +354,12 @@ impl Bringing<'_> {
         };
         if size > self.bytes {
             let reason = if size > self.limit.0 {
-                format!("is larger than {}", self.limit)
+                format!("is larger than {} (limits.artifacts)", self.limit)
             } else {
-                format!("does not fit into what is left of {}", self.limit)
+                format!(
+                    "does not fit into what is left of {} (limits.artifacts)",
+                    self.limit
+                )
             };
             self.skipped.push(path.as_str(), reason);
             return Ok(());

@@ -7,7 +7,8 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -37,6 +38,8 @@ pub(super) struct LocalSandbox {
     pub network: Network,
     pub isolation: String,
     pub shared: Arc<Shared>,
+    /// When the last command began.
+    pub began: Mutex<Option<SystemTime>>,
 }
 
 impl fmt::Debug for LocalSandbox {
@@ -123,6 +126,7 @@ impl LocalSandbox {
             limits: self.shared.limits,
             limit: command.limit,
         };
+        *self.began.lock().unwrap_or_else(PoisonError::into_inner) = Some(SystemTime::now());
         let context = run::Context {
             helper: self.shared.helper.as_ref(),
             id: &self.id,
@@ -204,7 +208,8 @@ impl Sandbox for LocalSandbox {
             // An area that is no folder any more holds nothing that may come home.
             let work = self.area(Area::Work).ok();
             let artifacts = self.area(Area::Artifacts).ok();
-            collect::collect(work.as_ref(), artifacts.as_ref(), what, home).await
+            let began = *self.began.lock().unwrap_or_else(PoisonError::into_inner);
+            collect::collect(work.as_ref(), artifacts.as_ref(), began, what, home).await
         }
         .boxed()
     }

@@ -360,5 +360,5 @@ fn last_lines(text: &str) -> String {
         .take(LAST_LINES)
         .collect();
     lines.reverse();
-    crate::plain::short(&lines.join(" "), 300)
+    crate::plain::last(&lines.join(" "), 300)
 }

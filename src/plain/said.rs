@@ -1,0 +1,174 @@
+//! The last that a program said: a few lines of its log, harmless, for those who ask why it failed.
+//!
+//! Promises: bounded, however much was printed and however long its lines are; cut at the beginning, because
+//! what went wrong stands at the end; of a line that was overwritten again and again (a progress bar) only
+//! what stood there last.
+
+use serde::{Deserialize, Serialize};
+
+/// So many lines are kept.
+const MAX_LINES: usize = 10;
+/// So many characters of a line, and of all lines together.
+const MAX_LINE: usize = 500;
+const MAX_CHARACTERS: usize = 2000;
+/// How much of the end of a log is worth looking at, in bytes.
+pub const LOOKED_AT: u64 = 32 << 10;
+
+/// The last that a program said. Lines are single, and free of what steers terminals.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LastWords {
+    /// The file with all that it printed, below the trial's folder; empty when it printed nothing.
+    #[serde(default)]
+    pub log: String,
+    /// The last lines of that, oldest first; none when it printed nothing.
+    #[serde(default)]
+    pub lines: Vec<String>,
+    /// What is known of such words, and what to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl LastWords {
+    /// The last lines of the end of a log. `is_all` when that end is all of it.
+    #[must_use]
+    pub fn of(log: &str, end: &[u8], is_all: bool) -> Self {
+        let text = String::from_utf8_lossy(end);
+        let shown = |line: &str| {
+            // What a terminal shows of it at last.
+            let last = line.rsplit('\r').find(|part| !part.trim().is_empty());
+            super::last(last.unwrap_or_default().trim_end(), MAX_LINE)
+        };
+        let mut lines = Vec::new();
+        let mut room = MAX_CHARACTERS;
+        let count = text.split('\n').count();
+        for (at, line) in text.split('\n').enumerate().skip(count.saturating_sub(200)) {
+            let mut line = shown(line);
+            if line.trim().is_empty() {
+                continue;
+            }
+            if at == 0 && !is_all && !line.starts_with('…') {
+                line.insert(0, '…');
+            }
+            lines.push(line);
+        }
+        let kept = lines.iter().rev().take(MAX_LINES).take_while(|line| {
+            let length = line.chars().count();
+            let fits = length <= room;
+            room = room.saturating_sub(length);
+            fits
+        });
+        let from = lines.len() - kept.count();
+        lines.drain(..from);
+        let hint = lines.iter().rev().find_map(|line| hint(line));
+        Self {
+            log: if lines.is_empty() { "" } else { log }.to_owned(),
+            lines,
+            hint,
+        }
+    }
+
+    /// The last so many lines.
+    #[must_use]
+    pub fn last(&self, most: usize) -> &[String] {
+        &self.lines[self.lines.len().saturating_sub(most)..]
+    }
+}
+
+/// What to do about a runtime that looked for a package in vain.
+fn hint(line: &str) -> Option<String> {
+    let quoted = |after: &str, quote: char| {
+        let (_, rest) = line.split_once(after)?;
+        let (name, _) = rest.split_once(quote)?;
+        let is_name = |c: char| c.is_alphanumeric() || "@/._-".contains(c);
+        (!name.is_empty() && name.len() <= 100 && name.chars().all(is_name)).then_some(name)
+    };
+    if let Some(module) = quoted("No module named '", '\'') {
+        let package = module.split('.').next().unwrap_or(module);
+        return Some(format!(
+            "a package that a candidate needs has to be declared: `{package}`, in requirements.txt or a PEP 723 block"
+        ));
+    }
+    let node =
+        quoted("Cannot find package '", '\'').or_else(|| quoted("Cannot find module '", '\''));
+    // A path is a file of its own that it misses.
+    let package = node.filter(|name| !name.starts_with(['.', '/']))?;
+    Some(format!(
+        "a package that a candidate needs has to be declared: `{package}`, in package.json"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<String> {
+        LastWords::of("stderr.log", text.as_bytes(), true).lines
+    }
+
+    #[test]
+    fn the_last_lines_are_kept_and_cut_at_their_beginning() {
+        assert_eq!(lines("a\n\nb\r\n  c \n\n"), ["a", "b", "  c"]);
+        let many: String = (0..50).map(|n| format!("line {n}\n")).collect();
+        assert_eq!(lines(&many).first().unwrap(), "line 40");
+        assert_eq!(lines(&many).last().unwrap(), "line 49");
+        let long = format!("{}THE END", "x".repeat(100_000));
+        let kept = lines(&long);
+        assert!(kept[0].starts_with('…') && kept[0].ends_with("THE END"));
+        assert_eq!(kept[0].chars().count(), MAX_LINE + 1);
+        let all = lines(&format!("{long}\n").repeat(9));
+        assert_eq!(all.len(), 3);
+    }
+
+    #[test]
+    fn of_a_progress_bar_only_its_last_state_is_kept() {
+        let bar: String = (0..=100).map(|n| format!("\r{n}% done")).collect();
+        assert_eq!(
+            lines(&format!("{bar}\r\nfailed\n")),
+            ["100% done", "failed"]
+        );
+        assert_eq!(lines("working\r       \r"), ["working"]);
+    }
+
+    #[test]
+    fn nothing_hostile_is_kept_and_nothing_is_nothing() {
+        assert_eq!(lines("\u{1b}[31mred\u{1b}[0m\u{202e}\n"), ["red"]);
+        assert_eq!(lines("\u{1b}[0m\n \n"), [""; 0]);
+        assert_eq!(
+            LastWords::of("stderr.log", b"\n", true),
+            LastWords::default()
+        );
+        let cut = LastWords::of("stderr.log", b"half\nwhole\n", false);
+        assert_eq!(cut.lines, ["…half", "whole"]);
+    }
+
+    #[test]
+    fn a_package_that_is_missing_is_to_be_declared() {
+        for (line, hint) in [
+            (
+                "ModuleNotFoundError: No module named 'requests'",
+                "`requests`, in requirements.txt",
+            ),
+            (
+                "ModuleNotFoundError: No module named 'yaml.nodes'",
+                "`yaml`, in requirements.txt",
+            ),
+            (
+                "Error [ERR_MODULE_NOT_FOUND]: Cannot find package '@a/b' imported from /x",
+                "`@a/b`, in package.json",
+            ),
+            (
+                "Error: Cannot find module 'left-pad'",
+                "`left-pad`, in package.json",
+            ),
+            ("Error: Cannot find module './mine.js'", ""),
+            ("No module named 'x y'", ""),
+        ] {
+            let words = LastWords::of("stderr.log", line.as_bytes(), true);
+            assert!(
+                words.hint.as_deref().unwrap_or_default().contains(hint),
+                "{line}: {words:?}"
+            );
+            assert_eq!(words.hint.is_some(), !hint.is_empty(), "{line}");
+        }
+    }
+}
