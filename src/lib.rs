@@ -25,6 +25,7 @@
 //! 2  sandbox/*  store  journal  tree                     │ touch the outside
 //! 2  candidate/*  objective/*  project                   │ load
 //! 1  candidate  objective  score  event  summary         │ think
+//! 1  installers                                          │
 //! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
 //! 0  name  quantity  plain  problem                      │ words
 //! 0  secret  redact  suggest  python  signal             │
@@ -62,6 +63,7 @@
 pub mod candidate;
 pub mod event;
 pub mod exit;
+pub mod installers;
 pub mod journal;
 pub mod name;
 pub mod objective;
