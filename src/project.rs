@@ -13,7 +13,7 @@ use crate::policy;
 use crate::problem::{Problem, Problems};
 use crate::quantity::ByteCount;
 use crate::sandbox::Network;
-use crate::sandbox::local::Isolation;
+use crate::sandbox::local::{Isolation, RootSandboxes};
 use crate::tree::{Folder, read_text, reason};
 use crate::yaml::MAX_YAML_BYTES;
 use crate::yaml::decode::{Value, document};
@@ -49,7 +49,14 @@ const DAYTONA_KEYS: [&str; 8] = [
     "memory",
     "disk",
 ];
-const LOCAL_KEYS: [&str; 5] = ["isolation", "memory", "disk", "processes", "network"];
+const LOCAL_KEYS: [&str; 6] = [
+    "isolation",
+    "root",
+    "memory",
+    "disk",
+    "processes",
+    "network",
+];
 
 /// Where trials run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +93,8 @@ pub struct DaytonaDefaults {
 pub struct LocalDefaults {
     /// What keeps candidates apart.
     pub isolation: Option<Isolation>,
+    /// What becomes of sandboxes that would be root.
+    pub root: Option<RootSandboxes>,
     /// Memory of a candidate.
     pub memory: Option<ByteCount>,
     /// Disk of a candidate.
@@ -302,6 +311,7 @@ fn local(value: &Value<'_>) -> Option<LocalDefaults> {
             ("process", Isolation::Process),
         ])
     });
+    let root = fields.optional("root", |value| value.word(&RootSandboxes::WORDS));
     let memory = fields.optional("memory", |value| at_least(value, ByteCount::mib(16)));
     let disk = fields.optional("disk", |value| at_least(value, ByteCount::mib(1)));
     let processes = fields.optional("processes", |value| {
@@ -313,6 +323,7 @@ fn local(value: &Value<'_>) -> Option<LocalDefaults> {
     let network = fields.optional("network", policy::network);
     Some(LocalDefaults {
         isolation: isolation?,
+        root: root?,
         memory: memory?,
         disk: disk?,
         processes: processes?,
@@ -378,7 +389,7 @@ seed: 7
 provider: daytona
 require: true
 daytona: {snapshot: small, target: eu, network: open, auto_stop: 15m, cpu: 2, memory: 4GiB, disk: 8GiB}
-local: {isolation: landlock, memory: 2GiB, disk: 1GiB, processes: 256, network: '10.0.0.0/8,192.168.0.0/16'}
+local: {isolation: landlock, root: allow, memory: 2GiB, disk: 1GiB, processes: 256, network: '10.0.0.0/8,192.168.0.0/16'}
 secrets: [OPENAI_API_KEY, OPENAI_API_KEY]
 candidates: agents
 env: {MODE: fast}
@@ -390,6 +401,7 @@ env: {MODE: fast}
         assert_eq!(project.provider, Some(ProviderChoice::Daytona));
         assert_eq!(project.daytona.memory, Some(ByteCount::mib(4096)));
         assert_eq!(project.local.isolation, Some(Isolation::Landlock));
+        assert_eq!(project.local.root, Some(RootSandboxes::Allow));
         let networks = vec!["10.0.0.0/8".to_owned(), "192.168.0.0/16".to_owned()];
         assert_eq!(project.local.network, Some(Network::Allow(networks)));
         assert_eq!(project.secrets, Some(vec!["OPENAI_API_KEY".to_owned()]));

@@ -10,7 +10,7 @@ use forge::{ObjectiveSource, Place};
 
 use super::RunArgs;
 use super::print::Printer;
-use super::run::{Prepared, prepare};
+use super::run::{Prepared, before_the_start, prepare};
 
 pub(super) fn check(args: &RunArgs, matches: &ArgMatches) -> End {
     let printer = Printer::new();
@@ -52,6 +52,10 @@ pub(super) fn check(args: &RunArgs, matches: &ArgMatches) -> End {
                     Err(end) => return end,
                 };
                 let local = LocalProvider::new(options, RunId::generate());
+                if let Err(error) = runtime.block_on(local.describe(None)) {
+                    printer.error(&error, error.hint.as_deref());
+                    return before_the_start(&error);
+                }
                 for candidate in &mut candidates {
                     let more = runtime.block_on(local.remarks(candidate));
                     candidate.notes.extend(more);

@@ -13,6 +13,7 @@ use forge::sandbox::local::LocalProvider;
 
 use super::mode;
 use super::print::Printer;
+use super::run::before_the_start;
 
 /// Programs that candidates of the known languages are started with.
 const INTERPRETERS: [&str; 10] = [
@@ -31,9 +32,9 @@ pub(super) fn doctor(printer: Printer) -> End {
         env!("CARGO_PKG_VERSION")
     ));
     let project = forge::settings::project(Path::new("."));
-    let (source, candidates) = match project.and_then(|project| {
+    let (source, candidates, written) = match project.and_then(|project| {
         let source = mode::written_source(&project).map_err(Problems::from)?;
-        Ok((source, project.candidates))
+        Ok((source, project.candidates, project.local))
     }) {
         Ok(both) => both,
         Err(problems) => {
@@ -59,7 +60,7 @@ pub(super) fn doctor(printer: Printer) -> End {
             printer.out("  not configured: export DAYTONA_API_KEY, or put it into `.env.local`\n");
         }
     }
-    let options = mode::local(&variables);
+    let options = mode::local(&variables, &written);
     let found = |name: &str| {
         let mut folders = std::env::split_paths(&options.path);
         folders.find_map(|folder| Some(folder.join(name)).filter(|path| path.is_file()))
@@ -92,7 +93,10 @@ pub(super) fn doctor(printer: Printer) -> End {
             printer.out(&format!("  {line}\n"));
             end
         }
-        Err(error) => end.max(wrong(printer, &error)),
+        Err(error) => {
+            wrong(printer, &error);
+            end.max(before_the_start(&error))
+        }
     };
     for line in runtime.block_on(local.explain()) {
         printer.out(&format!("  {line}\n"));

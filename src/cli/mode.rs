@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use forge::Place;
 use forge::problem::{Problem, Problems};
-use forge::project::{DaytonaDefaults, Project};
+use forge::project::{DaytonaDefaults, LocalDefaults, Project};
 use forge::quantity::ByteCount;
 use forge::sandbox::daytona::{Daytona, DaytonaOptions, Resources, Source};
 use forge::sandbox::local::{Isolation, LocalOptions};
@@ -199,26 +199,28 @@ fn asked_local(
     project: &Project,
     variables: &BTreeMap<String, String>,
 ) -> LocalOptions {
-    let mut options = local(variables);
+    let mut options = local(variables, &project.local);
     let asked = args.isolation.map(|isolation| match isolation {
         IsolationArg::Auto => Isolation::Auto,
         IsolationArg::Namespaces => Isolation::Namespaces,
         IsolationArg::Landlock => Isolation::Landlock,
         IsolationArg::Process => Isolation::Process,
     });
-    let written = &project.local;
-    options.isolation = asked.or(written.isolation).unwrap_or_default();
+    options.isolation = asked.unwrap_or(options.isolation);
+    options
+}
+
+/// This machine as the project wants it, with forge itself as the helper.
+pub(super) fn local(variables: &BTreeMap<String, String>, written: &LocalDefaults) -> LocalOptions {
+    let mut options = forge::settings::local_options_without_helper(variables);
+    options.helper = forge::sandbox::local::this_program();
+    // One that is wrong was told before, or refuses what only the right one could allow.
+    if let Ok(None) = forge::settings::root_sandboxes(variables) {
+        options.root = written.root.unwrap_or(options.root);
+    }
+    options.isolation = written.isolation.unwrap_or(options.isolation);
     options.memory = written.memory.unwrap_or(options.memory);
     options.disk = written.disk.unwrap_or(options.disk);
     options.processes = written.processes.unwrap_or(options.processes);
     options
-}
-
-/// This machine, with forge itself as the helper.
-pub(super) fn local(variables: &BTreeMap<String, String>) -> LocalOptions {
-    let helper = forge::sandbox::local::this_program();
-    LocalOptions {
-        helper,
-        ..forge::settings::local_options_without_helper(variables)
-    }
 }

@@ -61,7 +61,7 @@ pub(super) fn score(args: &ScoreArgs, printer: Printer) -> End {
         .or_else(|| project.objectives.clone())
         .unwrap_or_else(|| "objectives".into());
     let variables = forge::settings::variables();
-    let place = mode::local(&variables);
+    let place = mode::local(&variables, &project.local);
     let runtime = match super::runtime(printer) {
         Ok(runtime) => runtime,
         Err(end) => return end,

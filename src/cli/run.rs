@@ -12,6 +12,7 @@ use forge::name::CandidateName;
 use forge::problem::{Problem, Problems};
 use forge::progress;
 use forge::report::Report;
+use forge::sandbox::{ErrorKind, SandboxError};
 use forge::score::Points;
 use forge::settings::{self, Flags, Settings};
 use forge::trial::Keep;
@@ -302,12 +303,21 @@ fn failed(error: &ForgeError) -> End {
         }
         ForgeError::Sandbox(inner) => {
             printer.error(inner, inner.hint.as_deref());
-            End::Incomplete
+            before_the_start(inner)
         }
         ForgeError::Io { .. } => {
             printer.error(error, Some(ROOM));
             End::Incomplete
         }
+    }
+}
+
+/// What an error is worth that came before any sandbox: what was asked for cannot be had, or the world failed.
+pub(super) fn before_the_start(error: &SandboxError) -> End {
+    if error.kind == ErrorKind::Invalid {
+        End::Usage
+    } else {
+        End::Incomplete
     }
 }
 

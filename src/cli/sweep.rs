@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use forge::exit::ExitCode as End;
 use forge::name::RunId;
+use forge::project::LocalDefaults;
 use forge::sandbox::Provider;
 use forge::sandbox::daytona::{Daytona, DaytonaOptions};
 use forge::sandbox::local::LocalProvider;
@@ -101,7 +102,7 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
         }
     }
     let local: Arc<dyn Provider> = Arc::new(LocalProvider::new(
-        mode::local(&variables),
+        mode::local(&variables, &LocalDefaults::default()),
         RunId::generate(),
     ));
     let targets = choose(&ledgers, args, printer);

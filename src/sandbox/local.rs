@@ -36,6 +36,8 @@ mod confine;
 #[cfg(target_os = "linux")]
 mod filter;
 mod folder;
+#[cfg(target_os = "linux")]
+mod guard;
 mod helper;
 mod keeper;
 mod kernel;
@@ -65,7 +67,7 @@ pub use place::Scratch;
 use place::{Hold, Place, Taken};
 use protocol::{Limits, Rung};
 use rungs::Chosen;
-use users::Users;
+use users::{Users, Who};
 
 /// How candidates are kept apart from this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -80,6 +82,21 @@ pub enum Isolation {
     Landlock,
     /// Their own folder, environment and process tree; no isolation of files.
     Process,
+}
+
+/// What becomes of a run of root's whose sandboxes would be root too, outside of [`Isolation::Namespaces`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RootSandboxes {
+    /// It is refused, before anything is started.
+    #[default]
+    Refuse,
+    /// They are root without capabilities.
+    Allow,
+}
+
+impl RootSandboxes {
+    /// The words for it, in files and variables.
+    pub const WORDS: [(&str, Self); 2] = [("allow", Self::Allow), ("refuse", Self::Refuse)];
 }
 
 /// How often and how long apart a folder is tried for that another forge is just sweeping.
@@ -106,6 +123,8 @@ pub struct LocalOptions {
     pub network_env: BTreeMap<String, String>,
     /// How candidates are kept apart.
     pub isolation: Isolation,
+    /// What becomes of sandboxes that would be root.
+    pub root: RootSandboxes,
     /// The most memory of a sandbox's processes together, and of each.
     pub memory: ByteCount,
     /// The most that a sandbox's files hold together.
@@ -136,6 +155,7 @@ impl LocalOptions {
             network_env: BTreeMap::new(),
             cache: None,
             isolation: Isolation::Auto,
+            root: RootSandboxes::default(),
             memory: Self::MEMORY,
             disk: Self::DISK,
             processes: Self::PROCESSES,
@@ -191,6 +211,7 @@ struct Shared {
     orphans: run::Orphans,
     network_env: BTreeMap<String, String>,
     isolation: Isolation,
+    root: RootSandboxes,
     limits: Limits,
     users: Users,
     /// Found out when it is first needed.
@@ -221,6 +242,7 @@ impl LocalProvider {
                 orphans: run::Orphans::default(),
                 network_env: options.network_env,
                 isolation: options.isolation,
+                root: options.root,
                 limits,
                 users: Users::default(),
                 chosen: tokio::sync::OnceCell::new(),
@@ -295,7 +317,7 @@ impl LocalProvider {
 
     async fn make(&self, spec: &SandboxSpec) -> Result<LocalSandbox, CreateFailed> {
         let (chosen, place, layout) = self.prepare(spec).await.map_err(CreateFailed::nothing)?;
-        let user = chosen.own_user.then(|| self.shared.users.next());
+        let user = (chosen.who == Who::Own).then(|| self.shared.users.next());
         for _ in 0..SWEPT.0 {
             if let Some(root) = self.try_create(&place, user)? {
                 return Ok(LocalSandbox {
@@ -304,6 +326,7 @@ impl LocalProvider {
                     root,
                     place,
                     user,
+                    guarded: chosen.guards(),
                     network: spec.network.clone(),
                     isolation: self.shared.text(chosen, &spec.network),
                     shared: Arc::clone(&self.shared),
@@ -406,8 +429,10 @@ impl Shared {
                 "a local run without isolation refuses an untrusted candidate, which could read your files",
                 "`forge doctor` shows what better isolation needs; or run it in Daytona: `--require-daytona`",
             ),
-            // Landlock has no say in who owns a file, and owners may change its mode.
-            Trust::Untrusted if chosen.rung == Rung::Landlock && chosen.why_root.is_some() => {
+            // Landlock has no say in whose a file is.
+            Trust::Untrusted
+                if chosen.rung == Rung::Landlock && matches!(chosen.who, Who::Root(_)) =>
+            {
                 refuse(
                     "an untrusted candidate is refused where it would run as root, though without capabilities",
                     "run forge as a normal user, or with `--isolation namespaces`",

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -44,7 +45,14 @@ impl Common {
 }
 
 /// Becomes the program. Returns only when that fails.
-pub(super) fn become_program(policy: &Policy, common: &Common, output: &[impl AsFd; 2]) -> Failure {
+///
+/// `guard` is the way to the process that looks at what it changes, where the policy wants one.
+pub(super) fn become_program(
+    policy: &Policy,
+    common: &Common,
+    output: &[impl AsFd; 2],
+    guard: Option<&UnixStream>,
+) -> Failure {
     let confined = || -> Result<(), Failure> {
         start(policy, output)?;
         // Opened while everything can still be.
@@ -56,6 +64,10 @@ pub(super) fn become_program(policy: &Policy, common: &Common, output: &[impl As
         #[cfg(target_os = "linux")]
         if let Some(landlock) = landlock {
             landlock::restrict(landlock)?;
+        }
+        #[cfg(target_os = "linux")]
+        if let Some(guard) = guard {
+            super::guard::submit(guard).map_err(Failure::at("guard attributes"))?;
         }
         #[cfg(target_os = "linux")]
         if let Some(filter) = common.filters.by(policy).map_err(Failure::at("seccomp"))? {

@@ -144,7 +144,7 @@ impl Filter {
             refused.extend(SHARED_IPC.iter().map(|call| (*call, Vec::new())));
         }
         refused.insert(libc::SYS_clone, new_namespaces()?);
-        refused.insert(libc::SYS_ioctl, terminal_input()?);
+        refused.insert(libc::SYS_ioctl, controls()?);
         refused.insert(libc::SYS_socket, families(wanted)?);
         refused.insert(libc::SYS_prctl, hiding()?);
         refused.insert(libc::SYS_prlimit64, limits_of_others()?);
@@ -228,14 +228,36 @@ fn new_namespaces() -> io::Result<Vec<SeccompRule>> {
     rules.collect()
 }
 
-/// Typing for the user into a terminal that was passed on.
-fn terminal_input() -> io::Result<Vec<SeccompRule>> {
+/// Typing for the user into a terminal that was passed on; and flags, labels and keys of files and file systems,
+/// for which a descriptor that reads is enough.
+fn controls() -> io::Result<Vec<SeccompRule>> {
     const TIOCLINUX: u64 = 0x541c;
     const TIOCSTI: u64 = 0x5412;
-    [TIOCSTI, TIOCLINUX]
-        .iter()
-        .map(|request| rule(1, SeccompCmpOp::Eq, *request))
-        .collect()
+    const FS_IOC_SETFLAGS: u64 = 0x4008_6602;
+    const FS_IOC32_SETFLAGS: u64 = 0x4004_6602;
+    const FS_IOC_SETVERSION: u64 = 0x4008_7602;
+    const FS_IOC32_SETVERSION: u64 = 0x4004_7602;
+    const FS_IOC_FSSETXATTR: u64 = 0x401c_5820;
+    const FS_IOC_SETFSLABEL: u64 = 0x4100_9432;
+    const FS_IOC_SET_ENCRYPTION_POLICY: u64 = 0x800c_6613;
+    const FS_IOC_ADD_ENCRYPTION_KEY: u64 = 0xc050_6617;
+    const FS_IOC_ENABLE_VERITY: u64 = 0x4080_6685;
+    [
+        TIOCSTI,
+        TIOCLINUX,
+        FS_IOC_SETFLAGS,
+        FS_IOC32_SETFLAGS,
+        FS_IOC_SETVERSION,
+        FS_IOC32_SETVERSION,
+        FS_IOC_FSSETXATTR,
+        FS_IOC_SETFSLABEL,
+        FS_IOC_SET_ENCRYPTION_POLICY,
+        FS_IOC_ADD_ENCRYPTION_KEY,
+        FS_IOC_ENABLE_VERITY,
+    ]
+    .iter()
+    .map(|request| rule(1, SeccompCmpOp::Eq, *request))
+    .collect()
 }
 
 /// What would keep the meter of a user from looking into a process.

@@ -35,6 +35,8 @@ pub(super) struct LocalSandbox {
     pub root: OwnedFd,
     /// The user that its programs run as, where it is another.
     pub user: Option<u32>,
+    /// Whether the attributes of files outside are guarded.
+    pub guarded: bool,
     pub network: Network,
     pub isolation: String,
     pub shared: Arc<Shared>,
@@ -123,6 +125,7 @@ impl LocalSandbox {
             root,
             network: self.network != Network::Block,
             user: self.user,
+            guarded: self.guarded,
             limits: self.shared.limits,
             limit: command.limit,
         };

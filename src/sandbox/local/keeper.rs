@@ -15,6 +15,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 use super::confine::{self, Common};
+#[cfg(target_os = "linux")]
+use super::guard::Guard;
 use super::kernel::{self, Forked};
 #[cfg(target_os = "linux")]
 use super::meter::Meter;
@@ -59,6 +61,9 @@ pub(super) fn serve(socket: &UnixStream, output: [OwnedFd; 2], common: &Common) 
 enum Started {
     /// A program, which leads a session.
     Program(Pid),
+    /// The same, with a guard.
+    #[cfg(target_os = "linux")]
+    Guarded(Pid, Guard),
     /// A machine with a program in it.
     #[cfg(target_os = "linux")]
     Machine(Machine),
@@ -138,16 +143,25 @@ impl Keeper<'_> {
         output: [OwnedFd; 2],
         mut say: io::PipeWriter,
     ) -> Result<Started, Failure> {
+        let (mine, its) = UnixStream::pair().map_err(Failure::at("make a socket"))?;
         match kernel::fork().map_err(Failure::at("fork"))? {
             Forked::Child => {
-                let failure = confine::become_program(self.policy, common, &output);
+                drop(mine);
+                let guard = self.policy.guarded.then_some(&its);
+                let failure = confine::become_program(self.policy, common, &output, guard);
                 // The keeper sees the end of this process anyway.
                 serde_json::to_writer(&mut say, &failure).ok();
                 kernel::exit_at_once(127)
             }
             Forked::Parent(program) => {
                 // The program's are the only ones left.
-                drop(output);
+                drop((output, its));
+                #[cfg(target_os = "linux")]
+                if self.policy.guarded
+                    && let Some(guard) = Guard::receive(&mine, self.policy)
+                {
+                    return Ok(Started::Guarded(program, guard));
+                }
                 Ok(Started::Program(program))
             }
         }
@@ -159,6 +173,8 @@ impl Keeper<'_> {
         let exit = processes::exit_watch(program.top())?;
         #[cfg(target_os = "linux")]
         let mut meter = Meter::new(self.policy.limits, &self.policy.root);
+        #[cfg(target_os = "linux")]
+        let mut guard = program.guard();
         let mut wait_until = |end: Option<Instant>| -> io::Result<Watched> {
             loop {
                 #[cfg(target_os = "linux")]
@@ -167,14 +183,26 @@ impl Keeper<'_> {
                 let until = end;
                 let left = until.map(|until| until.saturating_duration_since(Instant::now()));
                 let left = left.map(Timespec::try_from).transpose();
-                let mut both = [
+                let mut all = vec![
                     PollFd::new(&exit, PollFlags::IN),
                     PollFd::new(self.socket, PollFlags::IN),
                 ];
-                match rustix::event::poll(&mut both, left.unwrap_or(None).as_ref()) {
+                #[cfg(target_os = "linux")]
+                all.extend(guard.map(|it| PollFd::from_borrowed_fd(it.listener(), PollFlags::IN)));
+                match rustix::event::poll(&mut all, left.unwrap_or(None).as_ref()) {
                     Ok(0) => {}
-                    Ok(_) if !both[0].revents().is_empty() => return Ok(Watched::Ended),
-                    Ok(_) => return Ok(heard(self.socket)),
+                    Ok(_) if !all[0].revents().is_empty() => return Ok(Watched::Ended),
+                    Ok(_) if !all[1].revents().is_empty() => return Ok(heard(self.socket)),
+                    Ok(_) => {
+                        #[cfg(target_os = "linux")]
+                        {
+                            guard = guard.filter(|it| it.answer_one());
+                        }
+                        // Who asks all the time is not spared the rest.
+                        if until.is_none_or(|until| Instant::now() < until) {
+                            continue;
+                        }
+                    }
                     Err(Errno::INTR) => continue,
                     Err(error) => return Err(error.into()),
                 }
@@ -241,14 +269,24 @@ impl Started {
         match self {
             Self::Program(program) => *program,
             #[cfg(target_os = "linux")]
+            Self::Guarded(program, _) => *program,
+            #[cfg(target_os = "linux")]
             Self::Machine(machine) => machine.init,
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn guard(&self) -> Option<&Guard> {
+        match self {
+            Self::Guarded(_, guard) => Some(guard),
+            Self::Program(_) | Self::Machine(_) => None,
         }
     }
 
     #[cfg(target_os = "linux")]
     fn look(&self, meter: &mut Meter<'_>, peak: &mut u64) -> Option<String> {
         let limit = match self {
-            Self::Program(program) => {
+            Self::Program(program) | Self::Guarded(program, _) => {
                 processes::reap_all_but(*program);
                 meter.look(rustix::process::getpid())
             }
@@ -265,6 +303,10 @@ impl Started {
                 rustix::process::kill_process_group(*program, Signal::TERM).ok();
             }
             #[cfg(target_os = "linux")]
+            Self::Guarded(program, _) => {
+                rustix::process::kill_process_group(*program, Signal::TERM).ok();
+            }
+            #[cfg(target_os = "linux")]
             Self::Machine(machine) => machine.ask_to_end(),
         }
     }
@@ -273,6 +315,10 @@ impl Started {
     fn end(self) -> Option<i32> {
         match self {
             Self::Program(program) => {
+                processes::end_descendants(program).and_then(processes::code_of)
+            }
+            #[cfg(target_os = "linux")]
+            Self::Guarded(program, _) => {
                 processes::end_descendants(program).and_then(processes::code_of)
             }
             #[cfg(target_os = "linux")]

@@ -5,10 +5,12 @@
 
 use std::io;
 #[cfg(target_os = "linux")]
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 #[cfg(target_os = "linux")]
 use std::sync::atomic::{AtomicI32, Ordering};
 
+#[cfg(target_os = "linux")]
+use rustix::io::Errno;
 use rustix::process::Pid;
 
 use crate::sandbox::Usage;
@@ -248,4 +250,111 @@ pub(super) fn landlock_version() -> io::Result<u32> {
         )
     };
     u32::try_from(version).map_err(|_| io::Error::last_os_error())
+}
+
+/// A system call that waits for an answer.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    id: u64,
+    /// The thread that made it.
+    pub(super) thread: u32,
+    /// Its number.
+    pub(super) call: libc::c_long,
+    pub(super) arguments: [u64; 6],
+}
+
+/// Loads a filter of system calls for this thread, for good, and returns where those wait whose answer it leaves
+/// to somebody else. Needs that no new privileges can be had.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "seccompiler has no filters with a listener")]
+pub(super) fn install_listener(filter: &[libc::sock_filter]) -> io::Result<OwnedFd> {
+    let load = |flags: libc::c_ulong| {
+        let program = libc::sock_fprog {
+            len: u16::try_from(filter.len()).unwrap_or(0),
+            filter: filter.as_ptr().cast_mut(),
+        };
+        // SAFETY: the program is as long as it says, and is only read.
+        unsafe {
+            libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                flags,
+                &raw const program,
+            )
+        }
+    };
+    // Signals do not disturb a call whose answer is on its way; not there before Linux 5.19.
+    let mut listener =
+        load(libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+    if listener < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) {
+        listener = load(libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
+    }
+    match i32::try_from(listener) {
+        // SAFETY: the kernel has just made it, for this process, and nobody else knows of it.
+        Ok(listener @ 0..) => Ok(unsafe { OwnedFd::from_raw_fd(listener) }),
+        Ok(_) | Err(_) => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The next call that waits. Does not wait where `poll` says that there is one.
+#[cfg(target_os = "linux")]
+#[expect(
+    unsafe_code,
+    reason = "no crate of the tree wraps SECCOMP_IOCTL_NOTIF_RECV"
+)]
+pub(super) fn next_asked(listener: BorrowedFd<'_>) -> Result<Asked, Errno> {
+    const RECEIVE: libc::Ioctl = 0xc050_2100;
+    // SAFETY: all zeroes is a value of it, and what the kernel wants to find there.
+    let mut asked: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the number has the size of the structure in it, which the kernel fills.
+    let result = unsafe { libc::ioctl(listener.as_raw_fd(), RECEIVE, &raw mut asked) };
+    errno(result.into())?;
+    Ok(Asked {
+        id: asked.id,
+        thread: asked.pid,
+        call: asked.data.nr.into(),
+        arguments: asked.data.args,
+    })
+}
+
+/// Whether a call still waits, and its thread's number is still that of its thread.
+#[cfg(target_os = "linux")]
+#[expect(
+    unsafe_code,
+    reason = "no crate of the tree wraps SECCOMP_IOCTL_NOTIF_ID_VALID"
+)]
+pub(super) fn still_asks(listener: BorrowedFd<'_>, asked: &Asked) -> Result<(), Errno> {
+    const IS_VALID: libc::Ioctl = 0x4008_2102;
+    // SAFETY: the pointer is to the whole number, which is only read.
+    let result = unsafe { libc::ioctl(listener.as_raw_fd(), IS_VALID, &raw const asked.id) };
+    errno(result.into())
+}
+
+/// Ends a call: with 0, or with an error.
+#[cfg(target_os = "linux")]
+#[expect(
+    unsafe_code,
+    reason = "no crate of the tree wraps SECCOMP_IOCTL_NOTIF_SEND"
+)]
+pub(super) fn answer(
+    listener: BorrowedFd<'_>,
+    asked: &Asked,
+    done: Result<(), Errno>,
+) -> Result<(), Errno> {
+    const SEND: libc::Ioctl = 0xc018_2101;
+    let answer = libc::seccomp_notif_resp {
+        id: asked.id,
+        val: 0,
+        error: done.map_or_else(|error| -error.raw_os_error(), |()| 0),
+        flags: 0,
+    };
+    // SAFETY: the number has the size of the structure in it, which is only read.
+    let result = unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw const answer) };
+    errno(result.into())
+}
+
+#[cfg(target_os = "linux")]
+fn errno(result: libc::c_long) -> Result<(), Errno> {
+    checked(result).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
 }

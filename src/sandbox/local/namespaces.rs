@@ -152,7 +152,7 @@ impl Inside<'_> {
         let program = match kernel::fork().map_err(Failure::at("fork"))? {
             Forked::Child => {
                 drop(say_status);
-                let failure = confine::become_program(self.policy, self.common, &output);
+                let failure = confine::become_program(self.policy, self.common, &output, None);
                 let mut report = report;
                 serde_json::to_writer(&mut report, &failure).ok();
                 kernel::exit_at_once(127)

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::protocol::{Failure, Policy, Rung};
 use super::rungs::{self, Chosen, Refusal};
-use super::{Isolation, Shared, place, remove, run, users};
+use super::users::{self, Who, WhyRoot};
+use super::{Isolation, Shared, place, remove, run};
 use crate::name::SandboxId;
 use crate::quantity::ByteCount;
 use crate::sandbox::{Command, CommandEnd, ErrorKind, OutputSink, SandboxError, Stream};
@@ -20,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 pub(super) async fn choose(shared: &Shared, asked: Isolation) -> Result<Chosen, SandboxError> {
     if shared.helper.is_none() {
         return match asked {
-            Isolation::Auto | Isolation::Process => Ok(without_helper()),
+            Isolation::Auto | Isolation::Process => without_helper().allowed(shared.root),
             Isolation::Landlock | Isolation::Namespaces => Err(rungs::none(asked, &[])),
         };
     }
@@ -29,7 +30,7 @@ pub(super) async fn choose(shared: &Shared, asked: Isolation) -> Result<Chosen, 
         match attempt(shared, rung).await? {
             Ok(mut chosen) => {
                 chosen.refusals = refusals;
-                return Ok(chosen);
+                return chosen.allowed(shared.root);
             }
             Err(failure) => refusals.push(Refusal { rung, failure }),
         }
@@ -53,12 +54,15 @@ pub(super) async fn explain(shared: &Shared) -> Vec<String> {
         let attempted = attempt(shared, rung).await;
         works = matches!(attempted, Ok(Ok(_)));
         lines.push(match attempted {
-            Ok(Ok(chosen)) => {
-                let root = chosen.why_root.map_or_else(String::new, |why| {
-                    format!(", as root without capabilities: {why}")
-                });
-                format!("{name}: works{root}")
-            }
+            Ok(Ok(chosen)) => match (&chosen.who, chosen.clone().allowed(shared.root)) {
+                (Who::Root(why), Ok(_)) => {
+                    format!("{name}: works, as root without capabilities: {why}")
+                }
+                (Who::Root(why), Err(_)) => {
+                    format!("{name}: refused, because candidates would be root: {why}")
+                }
+                (Who::Mine | Who::Own, _) => format!("{name}: works"),
+            },
             Ok(Err(failure)) => Refusal { rung, failure }.to_string(),
             Err(error) => format!("{name}: {error}"),
         });
@@ -69,9 +73,12 @@ pub(super) async fn explain(shared: &Shared) -> Vec<String> {
 fn without_helper() -> Chosen {
     Chosen {
         rung: Rung::Process { filtered: false },
-        own_user: false,
-        why_root: None,
+        who: match users::who() {
+            Who::Mine => Who::Mine,
+            Who::Own | Who::Root(_) => Who::Root(WhyRoot::NoHelper),
+        },
         landlock: None,
+        unguarded: None,
         refusals: Vec::new(),
     }
 }
@@ -84,48 +91,49 @@ async fn attempt(shared: &Shared, rung: Rung) -> Result<Result<Chosen, Failure>,
     {
         return Ok(Err(failure.clone()));
     }
-    let mut chosen = Chosen {
+    let chosen = |who: Who, unguarded: Option<Failure>| Chosen {
         rung,
-        own_user: users::can_be_had(),
-        why_root: None,
-        landlock: landlock.ok(),
+        who,
+        landlock: landlock.clone().ok(),
+        unguarded,
         refusals: Vec::new(),
     };
-    if !chosen.own_user {
-        return Ok(run_nothing(shared, rung, false).await?.map(|()| chosen));
-    }
-    let unreadable = match rung {
+    let who = match (users::who(), rung) {
         // What is bound is reached by another path.
-        Rung::Namespaces { .. } => None,
-        Rung::Landlock | Rung::Process { .. } => match unreachable(shared) {
-            Some(why) => Some(why),
-            None => unreadable(shared).await,
+        (Who::Own, Rung::Landlock | Rung::Process { .. }) => match closed(shared).await {
+            Some(why) => Who::Root(why),
+            None => Who::Own,
         },
+        (who, _) => who,
     };
-    let first = run_nothing(shared, rung, unreadable.is_none()).await?;
-    if unreadable.is_some() || first.is_ok() {
-        chosen.own_user = unreadable.is_none();
-        chosen.why_root = unreadable;
-        return Ok(first.map(|()| chosen));
+    let who = match who {
+        Who::Own => match run_nothing(shared, rung, Trying::Another).await? {
+            Ok(()) => return Ok(Ok(chosen(Who::Own, None))),
+            Err(failure) => Who::Root(WhyRoot::Failed(failure)),
+        },
+        Who::Mine | Who::Root(_) => who,
+    };
+    // Landlock has no say in who changes a file's mode, and this user may be its owner.
+    let unguarded = if rung == Rung::Landlock {
+        match run_nothing(shared, rung, Trying::Guarded).await? {
+            Ok(()) => return Ok(Ok(chosen(who, None))),
+            Err(failure) => Some(failure),
+        }
+    } else {
+        None
+    };
+    let tried = run_nothing(shared, rung, Trying::Plain).await?;
+    Ok(tried.map(|()| chosen(who, unguarded)))
+}
+
+/// What keeps other users from running what they are to run.
+async fn closed(shared: &Shared) -> Option<WhyRoot> {
+    if !users::passable_to_all(&shared.base) {
+        return Some(WhyRoot::Unreachable(shared.base.clone()));
     }
-    let second = run_nothing(shared, rung, false).await?;
-    chosen.own_user = false;
-    chosen.why_root = first.err().map(|failure| failure.to_string());
-    Ok(second.map(|()| chosen))
-}
-
-/// The folder of sandboxes, when other users cannot get there.
-fn unreachable(shared: &Shared) -> Option<String> {
-    let closed = !users::passable_to_all(&shared.base);
-    closed.then(|| format!("other users cannot reach {}", shared.base.display()))
-}
-
-/// The Python of this user, when other users cannot read it.
-async fn unreadable(shared: &Shared) -> Option<String> {
     let command = command(&["python3"]);
     let (program, _) = shared.programs.find(&command, Path::new("/")).await.ok()?;
-    let closed = !users::open_to_all(&program.file);
-    closed.then(|| format!("other users cannot read {}", program.file.display()))
+    (!users::open_to_all(&program.file)).then_some(WhyRoot::Unreadable(program.file))
 }
 
 #[cfg(target_os = "linux")]
@@ -167,12 +175,23 @@ impl OutputSink for Nowhere {
     fn dropped(&mut self, _: Stream, _: u64) {}
 }
 
+/// How a program that does nothing is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trying {
+    /// As this user.
+    Plain,
+    /// As this user, with a guard over the attributes of files.
+    Guarded,
+    /// As a user of its own.
+    Another,
+}
+
 async fn run_nothing(
     shared: &Shared,
     rung: Rung,
-    own_user: bool,
+    how: Trying,
 ) -> Result<Result<(), Failure>, SandboxError> {
-    let user = own_user.then(|| shared.users.next());
+    let user = (how == Trying::Another).then(|| shared.users.next());
     let made = place::Place::for_probe(&shared.base);
     let place = made.map_err(|error| {
         SandboxError::new(ErrorKind::Machine, "create a sandbox", error.to_string())
@@ -196,6 +215,7 @@ async fn run_nothing(
             root,
             network: true,
             user,
+            guarded: how == Trying::Guarded,
             limits: shared.limits,
             limit: LIMIT,
         };

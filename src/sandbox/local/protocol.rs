@@ -19,7 +19,7 @@ pub(super) const HELPER_ARGUMENT: &str = "__sandbox";
 
 /// How a spawner exits that was given no socket. Changes whenever the rest of this file does, or what is said
 /// to a judging process, so that asking a program for it tells whether it is a helper of this version.
-pub(super) const HELPER_EXIT: u8 = 73;
+pub(super) const HELPER_EXIT: u8 = 74;
 
 /// Starts a keeper.
 pub(super) const START: u8 = b's';
@@ -91,6 +91,9 @@ pub(super) struct Policy {
     pub network: bool,
     /// The user and group to become, from root.
     pub user: Option<u32>,
+    /// Whether changes of modes, owners, times and attributes are looked at, and refused outside of what it may
+    /// write.
+    pub guarded: bool,
     /// What it may use.
     pub limits: Limits,
     /// When it is ended.
@@ -212,6 +215,7 @@ mod tests {
             root: "/".into(),
             network: false,
             user: None,
+            guarded: true,
             limits: Limits {
                 memory: 1,
                 disk: 2,

@@ -6,7 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use super::protocol::{Failure, Limits, Rung};
-use super::{Isolation, users};
+use super::users::{self, Who, WhyRoot};
+use super::{Isolation, RootSandboxes};
 use crate::quantity::ByteCount;
 use crate::sandbox::{ErrorKind, Network, SandboxError};
 
@@ -14,12 +15,13 @@ use crate::sandbox::{ErrorKind, Network, SandboxError};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Chosen {
     pub rung: Rung,
-    /// Whether each sandbox gets a user of its own.
-    pub own_user: bool,
-    /// Why not, for root.
-    pub why_root: Option<String>,
+    /// Who its programs are.
+    pub who: Who,
     /// The version of Landlock.
     pub landlock: Option<u32>,
+    /// Why changes of files' modes, times and attributes are not looked at on Landlock, for want of a user of
+    /// its own.
+    pub unguarded: Option<Failure>,
     /// Better rungs that were tried, the best first.
     pub refusals: Vec<Refusal>,
 }
@@ -98,20 +100,53 @@ impl Chosen {
                 format!("{} — no isolation: scripts can read your files", name(self.rung))
             }
         };
-        let root = self.why_root.as_ref();
-        let root = root.map_or_else(String::new, |why| {
-            format!("; as root without capabilities: {why}")
-        });
+        let root = match &self.who {
+            Who::Root(why) => format!("; as root without capabilities: {why}"),
+            Who::Mine | Who::Own => String::new(),
+        };
         let (memory, disk) = (ByteCount(memory), ByteCount(disk));
         format!("{promise}{network}; memory {memory}, disk {disk}, {processes} processes{root}")
     }
 
     fn landlock_text(&self) -> String {
         let version = self.landlock.unwrap_or(0);
-        if version < LANDLOCK_SCOPES {
-            format!("landlock (abi {version}) — files and sockets confined; signals are not")
+        let confined = if version < LANDLOCK_SCOPES {
+            "files and sockets confined; signals are not"
         } else {
-            format!("landlock (abi {version}) — files, signals and sockets confined")
+            "files, signals and sockets confined"
+        };
+        let open = match &self.unguarded {
+            Some(why) => format!("; modes, times and attributes of your files are not ({why})"),
+            None => String::new(),
+        };
+        format!(
+            "landlock (abi {version}) — {confined}{open}; what writes to /tmp by name fails, `TMPDIR` or \
+             `--isolation namespaces` helps"
+        )
+    }
+
+    /// Whether changes of files' modes, times and attributes are looked at: no other user keeps a program from
+    /// changing those of this user's files.
+    pub(super) fn guards(&self) -> bool {
+        let mine = match self.who {
+            Who::Mine | Who::Root(_) => true,
+            Who::Own => false,
+        };
+        self.rung == Rung::Landlock && mine && self.unguarded.is_none()
+    }
+
+    /// Refuses what was not explicitly allowed: programs that are root where they see the machine's own files.
+    ///
+    /// # Errors
+    /// That they would be, and why.
+    pub(super) fn allowed(self, root: RootSandboxes) -> Result<Self, SandboxError> {
+        match (&self.who, self.rung, root) {
+            (Who::Root(why), Rung::Landlock | Rung::Process { .. }, RootSandboxes::Refuse) => {
+                Err(as_root(self.rung, why))
+            }
+            (Who::Root(_), Rung::Namespaces { .. }, _)
+            | (Who::Root(_), _, RootSandboxes::Allow)
+            | (Who::Mine | Who::Own, _, _) => Ok(self),
         }
     }
 
@@ -132,6 +167,27 @@ impl std::fmt::Display for Refusal {
             None => Ok(()),
         }
     }
+}
+
+/// That programs would be root.
+fn as_root(rung: Rung, why: &WhyRoot) -> SandboxError {
+    let message = format!(
+        "forge is root, and on `{}` its candidates would be root too: {why}",
+        name(rung)
+    );
+    let first = match why {
+        WhyRoot::Unmapped | WhyRoot::Failed(_) => "run forge as a normal user",
+        WhyRoot::Unreachable(_) => "set `TMPDIR` to a folder that every user can reach",
+        WhyRoot::Unreadable(_) => {
+            "put a Python that every user can read first on `PATH`, such as the system's in /usr/bin"
+        }
+        WhyRoot::NoHelper => "put the program `forge` beside this one or on `PATH`",
+    };
+    let hint = format!(
+        "{first}; or take `--isolation namespaces`; or allow it: `local: {{root: allow}}` in forge.yaml, or \
+         FORGE_LOCAL_ROOT=allow"
+    );
+    SandboxError::new(ErrorKind::Invalid, "isolate candidates", message).with_hint(hint)
 }
 
 /// What a user can do about a refusal.

@@ -1,7 +1,9 @@
 //! Which users programs run as, and what the system says of users.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::protocol::Failure;
 
 /// Users that no distribution gives out (systemd's table of users), for root's sandboxes.
 const FIRST: u32 = 60_706;
@@ -21,13 +23,60 @@ impl Users {
     }
 }
 
-/// Whether this process may become those users.
-pub(super) fn can_be_had() -> bool {
+/// Who the programs of a sandbox are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Who {
+    /// The user who runs forge, and is not root.
+    Mine,
+    /// A user of its own, which a forge of root gives it.
+    Own,
+    /// Root without capabilities, because there is no other.
+    Root(WhyRoot),
+}
+
+/// Why the sandboxes of root are no other users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum WhyRoot {
+    /// There are none here: in a user namespace of few users, or of one who is called root.
+    Unmapped,
+    /// They cannot get to the folder of sandboxes.
+    Unreachable(PathBuf),
+    /// They cannot read the Python.
+    Unreadable(PathBuf),
+    /// It was tried.
+    Failed(Failure),
+    /// Programs are started directly.
+    NoHelper,
+}
+
+impl std::fmt::Display for WhyRoot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unmapped => f.write_str("there are no other users in this user namespace"),
+            Self::Unreachable(base) => write!(f, "other users cannot reach {}", base.display()),
+            Self::Unreadable(file) => write!(f, "other users cannot read {}", file.display()),
+            Self::Failed(failure) => failure.fmt(f),
+            Self::NoHelper => {
+                f.write_str("without its helper, the program `forge`, it cannot change the user")
+            }
+        }
+    }
+}
+
+/// Who programs are before anything was tried: [`Who::Own`] where those users can be had.
+pub(super) fn who() -> Who {
     let needed = FIRST..FIRST + COUNT;
-    rustix::process::geteuid().is_root()
-        && ["/proc/self/uid_map", "/proc/self/gid_map"]
-            .iter()
-            .all(|map| std::fs::read_to_string(map).is_ok_and(|map| covers(&map, &needed)))
+    let mapped = |map: &&str| std::fs::read_to_string(map).is_ok_and(|map| covers(&map, &needed));
+    if !rustix::process::geteuid().is_root() {
+        Who::Mine
+    } else if ["/proc/self/uid_map", "/proc/self/gid_map"]
+        .iter()
+        .all(mapped)
+    {
+        Who::Own
+    } else {
+        Who::Root(WhyRoot::Unmapped)
+    }
 }
 
 fn covers(map: &str, needed: &std::ops::Range<u32>) -> bool {
