@@ -31,6 +31,8 @@ use crate::sandbox::{
     SandboxSpec, Trust,
 };
 
+#[cfg(target_os = "linux")]
+mod buffers;
 mod collect;
 mod confine;
 #[cfg(target_os = "linux")]

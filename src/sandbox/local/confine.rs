@@ -18,8 +18,14 @@ use super::{filter::Filters, kernel, protocol::Rung, visible};
 
 /// The most files that a program can have open.
 const FILES: u64 = 1024;
-/// What is left over of the processes of a user, where they are counted together with those of others.
+/// How many sandboxes full of processes a user may have at once, where the kernel counts all of them
+/// together.
 const COMMON_PROCESSES: u64 = 16;
+/// What part of a user's quotas one sandbox may use up.
+const SHARE: u64 = 16;
+/// The least of them that programs do with: a queue of messages has 83 kB.
+const QUEUES: u64 = 100_000;
+const SIGNALS: u64 = 1024;
 
 /// What the spawner has ready for all programs.
 #[derive(Debug)]
@@ -88,8 +94,9 @@ fn start(policy: &Policy, output: &[impl AsFd; 2]) -> Result<(), Failure> {
         #[cfg(target_os = "linux")]
         {
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-            // The first to go when memory runs out; some systems do not let it be said.
-            std::fs::write("/proc/self/oom_score_adj", "1000").ok();
+            if !matches!(policy.rung, Rung::Namespaces { .. }) {
+                processes::doom("self");
+            }
         }
         rustix::stdio::dup2_stdout(&output[0])?;
         rustix::stdio::dup2_stderr(&output[1])?;
@@ -163,6 +170,14 @@ fn limit(policy: &Policy, common: &Common) -> io::Result<()> {
     set(Resource::Fsize, disk)?;
     set(Resource::Core, 0)?;
     set(Resource::Nofile, FILES)?;
+    #[cfg(target_os = "linux")]
+    for (resource, least) in [
+        (Resource::Sigpending, SIGNALS),
+        (Resource::Msgqueue, QUEUES),
+    ] {
+        let there = rustix::process::getrlimit(resource).maximum;
+        set(resource, there.map_or(least, |there| (there / SHARE).max(least)))?;
+    }
     set(Resource::Cpu, seconds.saturating_mul(cores as u64))?;
     set(
         Resource::Nproc,
@@ -170,22 +185,30 @@ fn limit(policy: &Policy, common: &Common) -> io::Result<()> {
     )
 }
 
-/// In a user namespace the kernel counts what is in it; else whatever the user has, and then the meter is
-/// what counts, and this is for what is faster than the meter.
+/// In a user namespace the kernel counts what is in it, and of a user of its own what is the sandbox's; else
+/// whatever the user has, and then the meter is what counts, and this is for what is faster than the meter.
 fn most_processes(policy: &Policy, common: &Common, processes: u64) -> u64 {
     #[cfg(target_os = "linux")]
     if matches!(policy.rung, Rung::Namespaces { .. }) {
         // One more, for the sandbox's first process.
         return processes.saturating_add(1);
     }
-    let others = if policy.user.is_some() {
-        0
-    } else {
-        common.processes
-    };
-    processes
+    if policy.user.is_some() {
+        // Not less than the meter ends: a user may be given out again.
+        return processes.saturating_add(1);
+    }
+    let most = rustix::process::getrlimit(Resource::Nproc).current;
+    shared_processes(processes, common.processes, most)
+}
+
+/// The same for a user who has others besides, and may have `most`: the user's other programs can go on
+/// forking.
+fn shared_processes(processes: u64, others: u64, most: Option<u64>) -> u64 {
+    let wanted = processes
         .saturating_mul(COMMON_PROCESSES)
-        .saturating_add(others)
+        .saturating_add(others);
+    let left = most.map_or(u64::MAX, |most| most.saturating_sub(others));
+    wanted.min(others.saturating_add(left / 4 * 3))
 }
 
 fn exec(policy: &Policy) -> Failure {
@@ -317,5 +340,18 @@ mod landlock {
             stage: "landlock".to_owned(),
             errno: errno.unwrap_or(libc::EOPNOTSUPP),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_of_the_same_user_can_go_on_forking() {
+        assert_eq!(shared_processes(256, 100, None), 4196);
+        assert_eq!(shared_processes(256, 100, Some(96_365)), 4196);
+        assert_eq!(shared_processes(256, 100, Some(500)), 400);
+        assert_eq!(shared_processes(256, 600, Some(500)), 600);
     }
 }

@@ -61,6 +61,8 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_personality,
     // Memory that outlives its makers and that no process is charged for.
     libc::SYS_shmget,
+    // Few groups for each user, and they see what others do with files.
+    libc::SYS_fanotify_init,
 ];
 
 /// Refused where there is no IPC namespace.
@@ -69,6 +71,13 @@ const SHARED_IPC: &[libc::c_long] = &[
     libc::SYS_semget,
     libc::SYS_msgget,
     libc::SYS_mq_open,
+];
+
+/// Ways to watch files, of which a user has few. Programs take this for having used them up.
+const WATCHES: &[libc::c_long] = &[
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_inotify_init,
+    libc::SYS_inotify_init1,
 ];
 
 /// Which filter a program gets.
@@ -105,12 +114,21 @@ impl Wanted {
 
 /// All of them, compiled. One that this processor does not have is `None`.
 #[derive(Debug)]
-pub(super) struct Filters([Option<Filter>; Wanted::ALL.len()]);
+pub(super) struct Filters {
+    /// For programs whose quotas are their own.
+    own: [Option<Filter>; Wanted::ALL.len()],
+    /// For programs that share them with all else that is forge's user's.
+    shared: [Option<Filter>; Wanted::ALL.len()],
+}
 
 impl Filters {
     /// Compiles them.
     pub(super) fn compile() -> Self {
-        Self(Wanted::ALL.map(|wanted| Filter::compile(wanted).ok()))
+        let of = |shared: bool| Wanted::ALL.map(|wanted| Filter::compile(wanted, shared).ok());
+        Self {
+            own: of(false),
+            shared: of(true),
+        }
     }
 
     /// The one for a policy, or that there is none.
@@ -121,7 +139,12 @@ impl Filters {
         let Some(wanted) = Wanted::by(policy) else {
             return Ok(None);
         };
-        let filter = self.0.get(wanted as usize).and_then(Option::as_ref);
+        let all = match policy.rung {
+            Rung::Landlock | Rung::Process { .. } if policy.user.is_none() => &self.shared,
+            // A user namespace has quotas of its own.
+            Rung::Namespaces { .. } | Rung::Landlock | Rung::Process { .. } => &self.own,
+        };
+        let filter = all.get(wanted as usize).and_then(Option::as_ref);
         filter
             .map(Some)
             .ok_or_else(|| rustix::io::Errno::NOSYS.into())
@@ -137,13 +160,16 @@ impl Filter {
     ///
     /// # Errors
     /// On processors that are not known here.
-    fn compile(wanted: Wanted) -> io::Result<Self> {
+    fn compile(wanted: Wanted, shared: bool) -> io::Result<Self> {
         let mut refused: BTreeMap<i64, Vec<SeccompRule>> =
             REFUSED.iter().map(|call| (*call, Vec::new())).collect();
         if wanted != Wanted::Apart {
             refused.extend(SHARED_IPC.iter().map(|call| (*call, Vec::new())));
         }
-        refused.insert(libc::SYS_clone, new_namespaces()?);
+        let mut clone = new_namespaces()?;
+        clone.extend(threads_apart()?);
+        refused.insert(libc::SYS_clone, clone);
+        refused.insert(libc::SYS_close_range, vec![descriptors_apart()?]);
         refused.insert(libc::SYS_ioctl, controls()?);
         refused.insert(libc::SYS_socket, families(wanted)?);
         refused.insert(libc::SYS_prctl, hiding()?);
@@ -151,13 +177,30 @@ impl Filter {
         if matches!(wanted, Wanted::Network | Wanted::NoSockets) {
             refused.insert(libc::SYS_socketpair, pairs_of_datagrams()?);
         }
-        // Flags behind a pointer cannot be looked at; the C library then takes `clone`.
-        let unknown = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+        let unknown = BTreeMap::from([
+            // Flags behind a pointer cannot be looked at; the C library then takes `clone`.
+            (libc::SYS_clone3, Vec::new()),
+            // Memory that nobody but its maker can sum up.
+            (libc::SYS_memfd_secret, Vec::new()),
+        ]);
+        // As where there are no such pages: no process is charged for them.
+        let huge = BTreeMap::from([
+            (libc::SYS_mmap, vec![flag(3, libc::MAP_HUGETLB)?]),
+            (
+                libc::SYS_memfd_create,
+                vec![flag(1, libc::MFD_HUGETLB.cast_signed())?],
+            ),
+        ]);
         // Allocates faster than any meter sees.
         let unsupported = BTreeMap::from([(libc::SYS_fallocate, Vec::new())]);
         let whole = program(refused, libc::EPERM)?;
         let whole = followed_by(program(unsupported, libc::EOPNOTSUPP)?, whole)?;
+        let whole = followed_by(program(huge, libc::ENOMEM)?, whole)?;
         let whole = followed_by(program(unknown, libc::ENOSYS)?, whole)?;
+        if shared {
+            let watches = WATCHES.iter().map(|call| (*call, Vec::new())).collect();
+            return Ok(Self(followed_by(program(watches, libc::EMFILE)?, whole)?));
+        }
         Ok(Self(whole))
     }
 
@@ -222,10 +265,24 @@ fn new_namespaces() -> io::Result<Vec<SeccompRule>> {
         libc::CLONE_NEWCGROUP,
         libc::CLONE_NEWNET,
     ];
-    let rules = flags
-        .iter()
-        .map(|flag| rule(0, SeccompCmpOp::MaskedEq(number(*flag)), number(*flag)));
-    rules.collect()
+    flags.iter().map(|it| flag(0, *it)).collect()
+}
+
+/// That an argument has a flag.
+fn flag(argument: u8, flag: i32) -> io::Result<SeccompRule> {
+    rule(argument, SeccompCmpOp::MaskedEq(number(flag)), number(flag))
+}
+
+/// A thread with descriptors of its own, in which the meter does not look.
+fn threads_apart() -> io::Result<Vec<SeccompRule>> {
+    let both = number(libc::CLONE_THREAD | libc::CLONE_FILES);
+    let thread = number(libc::CLONE_THREAD);
+    Ok(vec![rule(0, SeccompCmpOp::MaskedEq(both), thread)?])
+}
+
+/// The same for a thread that is there.
+fn descriptors_apart() -> io::Result<SeccompRule> {
+    flag(2, libc::CLOSE_RANGE_UNSHARE.cast_signed())
 }
 
 /// Typing for the user into a terminal that was passed on; and flags, labels and keys of files and file systems,

@@ -358,3 +358,51 @@ pub(super) fn answer(
 fn errno(result: libc::c_long) -> Result<(), Errno> {
     checked(result).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
 }
+
+/// Reads a socket's option that is a list of numbers. Those that the kernel does not know are 0.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "no crate of the tree wraps these two options")]
+fn socket_numbers(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    option: libc::c_int,
+) -> io::Result<[u32; 9]> {
+    let mut numbers = [0_u32; 9];
+    let mut length = libc::socklen_t::try_from(size_of_val(&numbers)).unwrap_or(0);
+    // SAFETY: the kernel writes no more than `length` bytes, of which any are numbers.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            numbers.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    checked(result.into())?;
+    Ok(numbers)
+}
+
+/// How much memory waits in a socket, received and to be sent, in bytes.
+#[cfg(target_os = "linux")]
+pub(super) fn socket_memory(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    const RECEIVED: usize = 0;
+    const SENT: usize = 2;
+    const QUEUED: usize = 5;
+    const BACKLOG: usize = 7;
+    let numbers = socket_numbers(socket, libc::SOL_SOCKET, libc::SO_MEMINFO)?;
+    let [received, sent, queued, backlog] =
+        [RECEIVED, SENT, QUEUED, BACKLOG].map(|at| u64::from(numbers[at]));
+    // One byte stands for nothing, and each way of counting leaves something out.
+    let sent = sent.saturating_sub(1).max(queued);
+    Ok(received + sent + backlog)
+}
+
+/// How many connections wait to be accepted by a listening TCP socket.
+#[cfg(target_os = "linux")]
+pub(super) fn pending_connections(socket: BorrowedFd<'_>) -> u64 {
+    /// `tcpi_unacked`, which is this number for such a socket.
+    const WAITING: usize = 6;
+    let numbers = socket_numbers(socket, libc::IPPROTO_TCP, libc::TCP_INFO);
+    numbers.map_or(0, |numbers| numbers[WAITING].into())
+}

@@ -17,6 +17,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
+use super::buffers::Descriptors;
 use super::place::open_folder;
 use super::processes;
 use super::protocol::Limits;
@@ -67,6 +68,8 @@ struct Use {
     tasks: u64,
     anonymous: u64,
     shared: u64,
+    /// What the kernel needs for them: page tables, and what waits in pipes and sockets.
+    kernel: u64,
     /// In memory files that are mapped or not.
     in_files: u64,
     /// In files that have no name any more.
@@ -80,7 +83,7 @@ struct Use {
 
 impl Use {
     fn memory(&self) -> u64 {
-        self.anonymous + self.shared.max(self.in_files)
+        self.anonymous + self.kernel + self.shared.max(self.in_files)
     }
 }
 
@@ -134,6 +137,11 @@ impl<'a> Meter<'a> {
 
     fn passed(&mut self, above: Pid, used: &mut Use) -> Option<String> {
         let pids = descendants(above);
+        let allowed = self.limits.processes;
+        // So many that looking at each would give them time.
+        if pids.len() as u64 > u64::from(allowed) {
+            return Some(too_many(pids.len() as u64, allowed));
+        }
         for pid in &pids {
             used.add_status(*pid);
             used.add_files(*pid);
@@ -145,14 +153,9 @@ impl<'a> Meter<'a> {
             }
             used.in_files += used.mapped.values().sum::<u64>();
         }
-        let Limits {
-            memory, processes, ..
-        } = self.limits;
-        if used.tasks > processes.into() {
-            let tasks = used.tasks;
-            return Some(format!(
-                "ended at {tasks} processes and threads; {processes} are allowed"
-            ));
+        let memory = self.limits.memory;
+        if used.tasks > allowed.into() {
+            return Some(too_many(used.tasks, allowed));
         }
         if used.memory() > memory {
             // What was forked and not written since counts once only: that is slow to learn.
@@ -199,6 +202,10 @@ fn pause(cost: Duration, latest: Duration) -> Duration {
     EVERY.max((cost * SELDOM).min(latest))
 }
 
+fn too_many(tasks: u64, allowed: u32) -> String {
+    format!("ended at {tasks} processes and threads; {allowed} are allowed")
+}
+
 fn over(what: &str, reached: u64, allowed: u64) -> String {
     format!(
         "ended at {} of {what}; {} are allowed",
@@ -232,17 +239,25 @@ impl Use {
     // A process that has ended meanwhile has no files in `/proc`, and uses nothing.
 
     fn add_status(&mut self, pid: Pid) {
-        self.tasks += self.add_resident(pid);
+        let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
+            return;
+        };
+        self.kernel += kibibytes(&text, &["VmPTE"]);
+        self.tasks += self.add_resident_of(&text);
     }
 
-    /// Adds the memory that a process has, which it may share. Returns how many threads it has.
-    fn add_resident(&mut self, pid: Pid) -> u64 {
-        let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
-            return 0;
-        };
-        self.anonymous += kibibytes(&text, &["RssAnon", "VmSwap"]);
-        self.shared += kibibytes(&text, &["RssShmem"]);
-        kibibytes(&text, &["Threads"]) / 1024
+    /// Adds the memory that a process has, which it may share.
+    fn add_resident(&mut self, pid: Pid) {
+        if let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/status")) {
+            self.add_resident_of(&text);
+        }
+    }
+
+    /// The same of what its `status` says. Returns how many threads it has.
+    fn add_resident_of(&mut self, text: &str) -> u64 {
+        self.anonymous += kibibytes(text, &["RssAnon", "VmSwap"]);
+        self.shared += kibibytes(text, &["RssShmem"]);
+        kibibytes(text, &["Threads"]) / 1024
     }
 
     /// Adds a process's share of the memory that it has. Returns whether that could be learned: a process
@@ -279,14 +294,24 @@ impl Use {
                 return;
             }
         };
+        let mut descriptors = None;
         for file in files.flatten() {
             let path = file.path();
             let Ok(stat) = rustix::fs::stat(&path) else {
                 continue;
             };
             let kind = FileType::from_raw_mode(stat.st_mode);
-            if kind == FileType::Socket {
-                self.hidden |= holds_descriptors(pid, &file.file_name());
+            if matches!(kind, FileType::Socket | FileType::Fifo) {
+                let name = file.file_name();
+                self.hidden |= kind == FileType::Socket && holds_descriptors(pid, &name);
+                if self.counted.insert(identity(&stat)) {
+                    let descriptors = descriptors.get_or_insert_with(|| Descriptors::of(pid));
+                    self.kernel += match kind {
+                        FileType::Socket => descriptors.socket(&name),
+                        _ => descriptors.pipe(&name),
+                    };
+                }
+                continue;
             }
             let nameless = stat.st_nlink == 0 && kind == FileType::RegularFile;
             if !nameless || !self.counted.insert(identity(&stat)) {

@@ -69,6 +69,7 @@ impl Machine {
             Forked::Parent(init) => {
                 let machine = Self { init, status };
                 drop((ready, say_status, output, report));
+                processes::doom(init);
                 let mapped = map_users(init, policy.user);
                 match mapped.and_then(|()| (&say_ready).write_all(b"y")) {
                     Ok(()) => Ok(machine),
@@ -148,6 +149,7 @@ impl Inside<'_> {
         // A name that is found without asking the network.
         rustix::system::sethostname(b"localhost")
             .map_err(|error| Failure::at("set the host name")(error.into()))?;
+        limit_watches();
         View::make(self.policy)?;
         let program = match kernel::fork().map_err(Failure::at("fork"))? {
             Forked::Child => {
@@ -174,6 +176,23 @@ impl Inside<'_> {
                 Err(_) => kernel::exit_at_once(1),
             }
         }
+    }
+}
+
+/// Leaves the user's other programs their part of what each user has few of. The kernel counts for this
+/// namespace, and for the user too.
+fn limit_watches() {
+    const SHARE: u64 = 16;
+    const LEAST: u64 = 4;
+    for (of_all, own) in [
+        ("max_user_instances", "max_inotify_instances"),
+        ("max_user_watches", "max_inotify_watches"),
+    ] {
+        let all = std::fs::read_to_string(format!("/proc/sys/fs/inotify/{of_all}"));
+        let all = all.ok().and_then(|text| text.trim().parse::<u64>().ok());
+        let share = (all.unwrap_or(0) / SHARE).max(LEAST);
+        // A kernel without inotify has none of these, and a container may forbid it.
+        std::fs::write(format!("/proc/sys/user/{own}"), share.to_string()).ok();
     }
 }
 
@@ -216,7 +235,7 @@ impl View {
         // All of it is held before anything is mounted over anything.
         let seen = everything(policy)?;
         let shared_proc = policy.rung == Rung::Namespaces { shared_proc: true };
-        let proc = shared_proc.then(|| take(Path::new("/proc"), WRITABLE));
+        let proc = shared_proc.then(|| take(Path::new("/proc"), READ_ONLY));
         let proc = proc.transpose()?;
         file_system(
             "tmpfs",
@@ -261,7 +280,11 @@ impl View {
         let quiet = MountFlags::NOSUID | MountFlags::NODEV;
         match proc {
             Some(proc) => self.place(proc)?,
-            None => file_system("proc", "proc", quiet | MountFlags::NOEXEC, None)?,
+            // What a program may write there it needs not, but for its claim to memory.
+            None => {
+                let flags = quiet | MountFlags::NOEXEC | MountFlags::RDONLY;
+                file_system("proc", "proc", flags, None)?;
+            }
         }
         let shm = quiet | MountFlags::NOEXEC;
         file_system("tmpfs", "dev/shm", shm, Some(c"size=64m,mode=1777"))?;
@@ -270,7 +293,7 @@ impl View {
             "devpts",
             "dev/pts",
             MountFlags::NOSUID | MountFlags::NOEXEC,
-            Some(c"newinstance,ptmxmode=0666,mode=0620"),
+            Some(c"newinstance,ptmxmode=0666,mode=0620,max=64"),
         )
         .ok();
         seen.iter().try_for_each(|one| self.place(one))

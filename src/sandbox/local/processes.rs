@@ -128,6 +128,14 @@ pub(super) fn reap_all_but(awaited: Pid) {
     }
 }
 
+/// Makes a process, and what it will start, the first to go when memory runs out. Who does that with root's
+/// powers takes from them the right to say otherwise.
+#[cfg(target_os = "linux")]
+pub(super) fn doom(process: impl std::fmt::Display) {
+    // Some systems do not let it be said.
+    std::fs::write(format!("/proc/{process}/oom_score_adj"), "1000").ok();
+}
+
 /// A keeper's one thread may sleep: there is nothing else for it to do.
 #[expect(clippy::disallowed_methods, reason = "not a thread of a runtime")]
 fn pause() {
