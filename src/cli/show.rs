@@ -64,7 +64,7 @@ impl Extra {
     }
 }
 
-fn cannot_write(flag: &str, path: &Path, error: &io::Error) -> Problem {
+pub(super) fn cannot_write(flag: &str, path: &Path, error: &io::Error) -> Problem {
     Problem::setting(flag, format!("cannot write `{}`: {error}", path.display()))
         .with_hint("give a path whose folder exists and can be written")
 }
