@@ -15,6 +15,7 @@ use crate::sandbox::Trust;
 
 mod assemble;
 mod dependencies;
+mod fetches;
 mod first_line;
 mod imports;
 pub mod load;
@@ -23,6 +24,8 @@ pub mod pyproject;
 pub mod runtime;
 mod settings;
 mod unread;
+
+pub use fetches::Fetch;
 
 /// One file of a candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +90,8 @@ pub struct Candidate {
     pub description: Option<String>,
     /// The script or folder that it is.
     pub source: PathBuf,
+    /// The file with its settings, if it has one.
+    pub settings: Option<PathBuf>,
     /// What is uploaded.
     pub files: Vec<SourceFile>,
     /// How it starts.

@@ -14,6 +14,7 @@ use forge::quantity::ByteCount;
 mod check;
 mod descriptors;
 mod doctor;
+mod json;
 mod list;
 mod log;
 mod mode;

@@ -16,9 +16,11 @@ use crate::store::RunFolder;
 use crate::summary::RunSummary;
 
 mod builder;
+mod check;
 mod plan;
 
 pub use builder::ForgeBuilder;
+pub use check::Checked;
 
 /// Runs every candidate of `candidates/` on an objective, and says which does it best.
 ///

@@ -95,8 +95,8 @@ pub mod yaml;
 mod forge;
 
 pub use forge::{
-    Forge, ForgeBuilder, ForgeError, ForgeResult, NoWinner, ObjectiveSource, Place, blocking,
-    run_forge,
+    Checked, Forge, ForgeBuilder, ForgeError, ForgeResult, NoWinner, ObjectiveSource, Place,
+    blocking, run_forge,
 };
 pub use settings::is_daytona_configured;
 

@@ -31,6 +31,19 @@ impl Problem {
         }
     }
 
+    /// A problem with a value in a file, by its path in the document; its line and column are not known yet.
+    #[must_use]
+    pub fn value(
+        file: impl Into<PathBuf>,
+        path: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            path: path.into(),
+            ..Self::file(file, message)
+        }
+    }
+
     /// A problem with a flag or a variable.
     #[must_use]
     pub fn setting(path: impl Into<String>, message: impl Into<String>) -> Self {

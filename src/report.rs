@@ -24,6 +24,7 @@ mod view;
 #[cfg(test)]
 pub(crate) mod sample;
 
+pub use json::exit_name;
 pub use terminal::Style;
 
 /// Where the full records of trials are.

@@ -109,6 +109,31 @@ pub fn reason(error: &io::Error) -> String {
     text[..cut].to_lowercase()
 }
 
+/// Why a file, or something in a folder, cannot be written; what is not there yet would be made. Makes nothing.
+#[must_use]
+pub fn cannot_write(path: &Path, is_folder: bool) -> Option<io::Error> {
+    use rustix::fs::{Access, access};
+    let inside = |folder: &Path| match folder.metadata() {
+        Ok(data) if data.is_dir() => access(folder, Access::WRITE_OK | Access::EXEC_OK).err(),
+        Ok(_) => Some(rustix::io::Errno::NOTDIR),
+        Err(_) => Some(rustix::io::Errno::ACCESS),
+    };
+    let error = match path.metadata() {
+        Ok(_) if is_folder => inside(path),
+        Ok(data) if data.is_dir() => Some(rustix::io::Errno::ISDIR),
+        Ok(_) => access(path, Access::WRITE_OK).err(),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Some(error),
+        Err(_) => {
+            let here = Path::new(".");
+            let above = path.ancestors().skip(1);
+            let above = above.map(|it| if it.as_os_str().is_empty() { here } else { it });
+            let mut there = above.filter(|it| it.symlink_metadata().is_ok());
+            there.next().and_then(inside)
+        }
+    };
+    error.map(io::Error::from)
+}
+
 /// The SHA-256 of a regular file, in hex, read piece by piece.
 ///
 /// # Errors

@@ -10,9 +10,11 @@
 
 use serde::de::DeserializeSeed;
 
+pub use find::find;
 use visit::Visit;
 
 pub mod decode;
+mod find;
 mod visit;
 
 /// The largest document, in bytes.

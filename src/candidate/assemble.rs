@@ -58,6 +58,7 @@ pub(super) fn assemble(
     let first_line = entry.as_ref().map(FirstLine::of);
     let mut start = start(&settings, entry.as_ref(), first_line.as_ref());
     check_program(shown, &settings, &files)?;
+    check_script(shown, &settings, &files)?;
     let asks = first_line.as_ref().map_or(Asks::Other, FirstLine::asks);
     let declared = dependencies(shown, &start, &asks, entry.as_ref(), &files, &beside)?;
     if let Some(file) = &entry
@@ -106,6 +107,7 @@ pub(super) fn assemble(
         name,
         description: settings.description,
         source: shown.to_owned(),
+        settings: settings.file,
         files: files
             .into_iter()
             .map(|file| SourceFile {
@@ -344,6 +346,33 @@ fn check_program(shown: &Path, settings: &Settings, files: &[TreeFile]) -> Resul
             .with_hint(hint))
         }
     }
+}
+
+/// A script that an interpreter is given must be there, unless something makes it.
+fn check_script(shown: &Path, settings: &Settings, files: &[TreeFile]) -> Result<(), Problem> {
+    let Some([program, script, ..]) = settings.run.as_deref() else {
+        return Ok(());
+    };
+    let Ok(path) = RelativePath::parse(script.strip_prefix("./").unwrap_or(script)) else {
+        return Ok(());
+    };
+    let program = program.rsplit('/').next().unwrap_or(program);
+    let runtime = for_extension(extension(&path));
+    let starts = |words: &&[&str]| words.first() == Some(&program);
+    let is_script = runtime.is_some_and(|runtime| runtime.programs.iter().any(|it| starts(it)));
+    // What npm installs may build it.
+    let builds = |file: &TreeFile| file.path.file_name() == "package.json";
+    let may_come = !settings.setup.is_empty() || files.iter().any(builds);
+    if !is_script || may_come || files.iter().any(|file| file.path == path) {
+        return Ok(());
+    }
+    let known = files.iter().map(|file| file.path.as_str());
+    let hint = suggest::nearest(path.as_str(), known).map_or_else(
+        || "it must be one of the candidate's files, or be made by `setup`".to_owned(),
+        |near| format!("did you mean `{near}`?"),
+    );
+    let file = settings.file.as_deref().unwrap_or(shown);
+    Err(Problem::value(file, "run[1]", format!("`{script}` is not there")).with_hint(hint))
 }
 
 fn digest(shown: &Path, files: &[TreeFile], settings: &str) -> Result<String, Problem> {

@@ -1,7 +1,7 @@
 //! What a sidecar `NAME.yaml`, or the `candidate.yaml` of a folder, says of a candidate.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::PassEnv;
 use crate::name::CandidateName;
@@ -36,6 +36,8 @@ pub(super) struct Settings {
     pub(super) pass_env: Vec<PassEnv>,
     pub(super) limits: LimitOverrides,
     pub(super) trust: Trust,
+    /// The file, as messages call it.
+    pub(super) file: Option<PathBuf>,
     /// The text itself, for the digest.
     pub(super) text: String,
 }
@@ -51,7 +53,11 @@ impl Settings {
             problem
         })?;
         let settings = document(file, &text, "the settings of a candidate", settings)?;
-        Ok(Self { text, ..settings })
+        Ok(Self {
+            text,
+            file: Some(file.to_owned()),
+            ..settings
+        })
     }
 }
 
@@ -87,6 +93,7 @@ fn settings(root: &Value<'_>) -> Option<Settings> {
         pass_env: pass_env?.unwrap_or_default(),
         limits: limits?.unwrap_or_default(),
         trust: trust?.unwrap_or_default(),
+        file: None,
         text: String::new(),
     };
     let both = settings

@@ -1,76 +1,97 @@
-//! `forge check`: validates everything, runs nothing.
+//! `forge check`: says what a run would refuse and what would fail in it, and runs nothing.
 
 use clap::ArgMatches;
-use forge::candidate::Candidate;
+use forge::Checked;
 use forge::exit::ExitCode as End;
-use forge::name::RunId;
+use forge::problem::{Problem, Problems};
 use forge::quantity::counted;
-use forge::sandbox::local::LocalProvider;
-use forge::{ObjectiveSource, Place};
+use serde_json::{Value, json};
 
-use super::RunArgs;
+use super::json::{self, problems};
 use super::print::Printer;
-use super::run::{Prepared, before_the_start, prepare};
+use super::run::{Prepared, prepare};
+use super::{Outputs, RunArgs};
 
 pub(super) fn check(args: &RunArgs, matches: &ArgMatches) -> End {
     let printer = Printer::new();
-    match prepare(args, matches) {
-        Err(problems) => {
-            printer.note(&problems.to_string());
-            let count = problems.0.len();
-            printer.note(&format!(
-                "{count} problem{} found",
-                if count == 1 { "" } else { "s" }
-            ));
-            End::Usage
-        }
+    let mut checked = match prepare(args, matches) {
+        Err(problems) => Checked {
+            problems,
+            ..Checked::default()
+        },
         Ok(Prepared {
-            settings,
-            mut builder,
-            sources,
-            mode,
-        }) => {
-            let repeat = settings.repeat;
-            let repeats: u64 = sources
-                .iter()
-                .map(|source| match source {
-                    ObjectiveSource::Loaded(objective) => repeat.or(objective.repeat).unwrap_or(1),
-                    ObjectiveSource::Named(_) => 1,
-                })
-                .map(u64::from)
-                .sum();
-            let (mut candidates, objectives) = match builder.load(sources) {
-                Ok(loaded) => loaded,
-                Err(problems) => {
-                    printer.note(&problems.to_string());
-                    return End::Usage;
-                }
-            };
-            if let Place::Local(options) = mode.place {
-                let runtime = match super::runtime(printer) {
-                    Ok(runtime) => runtime,
-                    Err(end) => return end,
-                };
-                let local = LocalProvider::new(options, RunId::generate());
-                if let Err(error) = runtime.block_on(local.describe(None)) {
-                    printer.error(&error, error.hint.as_deref());
-                    return before_the_start(&error);
-                }
-                for candidate in &mut candidates {
-                    let more = runtime.block_on(local.remarks(candidate));
-                    candidate.notes.extend(more);
-                }
-            }
-            for remark in candidates.iter().flat_map(Candidate::remarks) {
-                printer.out(&format!("note: {remark}\n"));
-            }
-            printer.out(&format!(
-                "ok: {}, {}, {}\n",
-                counted(candidates.len(), "candidate", "candidates"),
-                counted(objectives.len(), "objective", "objectives"),
-                counted(repeats * candidates.len() as u64, "trial", "trials"),
-            ));
-            End::Ok
+            builder, sources, ..
+        }) => match super::runtime(printer) {
+            Ok(runtime) => runtime.block_on(builder.build().check(sources)),
+            Err(end) => return end,
+        },
+    };
+    checked.problems.0.extend(unwritable(&args.outputs));
+    let end = if checked.problems.0.is_empty() {
+        End::Ok
+    } else {
+        End::Usage
+    };
+    if args.outputs.json {
+        json::print(printer, end, document(&checked));
+    } else {
+        tell(&checked, printer);
+    }
+    end
+}
+
+fn tell(checked: &Checked, printer: Printer) {
+    for note in &checked.notes {
+        printer.out(&format!("note: {note}\n"));
+    }
+    for warning in &checked.warnings {
+        printer.out(&format!("warning: {warning}\n"));
+        if let Some(hint) = &warning.hint {
+            printer.out(&format!("  hint: {}\n", forge::plain::line(hint)));
         }
     }
+    let count = checked.problems.0.len();
+    if count == 0 {
+        printer.out(&format!(
+            "ok: {}, {}, {}\n",
+            counted(checked.candidates, "candidate", "candidates"),
+            counted(checked.objectives, "objective", "objectives"),
+            counted(checked.trials, "trial", "trials"),
+        ));
+    } else {
+        printer.note(&checked.problems.to_string());
+        let found = counted(count, "problem", "problems");
+        printer.note(&format!("{found} found"));
+    }
+}
+
+fn document(checked: &Checked) -> Value {
+    json!({
+        "candidates": checked.candidates,
+        "objectives": checked.objectives,
+        "trials": checked.trials,
+        "isolation": checked.isolation,
+        "problems": problems(&checked.problems.0),
+        "warnings": problems(&checked.warnings),
+        "notes": checked.notes,
+    })
+}
+
+/// The files that were asked for and cannot be written. A run finds out by opening them; nothing is made here.
+fn unwritable(outputs: &Outputs) -> Vec<Problem> {
+    let asked = [
+        ("--junit", &outputs.junit),
+        ("--markdown", &outputs.markdown),
+        ("--html", &outputs.html),
+        ("--csv", &outputs.csv),
+    ];
+    let mut problems = Problems::default();
+    for (flag, path) in asked {
+        if let Some(path) = path
+            && let Some(error) = forge::tree::cannot_write(path, false)
+        {
+            problems.push(super::show::cannot_write(flag, path, &error));
+        }
+    }
+    problems.0
 }

@@ -104,7 +104,7 @@ pub(super) fn shared() -> Vec<PathBuf> {
         .collect()
 }
 
-fn cannot_write(flag: &str, path: &Path, error: &io::Error) -> Problem {
+pub(super) fn cannot_write(flag: &str, path: &Path, error: &io::Error) -> Problem {
     Problem::setting(flag, format!("cannot write `{}`: {error}", path.display()))
         .with_hint("give a path that can be written")
 }

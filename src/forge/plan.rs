@@ -30,25 +30,8 @@ impl ForgeBuilder {
     ) -> Result<Run, ForgeError> {
         let (mut candidates, objectives) = self.load(sources)?;
         let environments = self.environments(&candidates)?;
-        let place = match self.place.take() {
-            Some(place) => place,
-            None => {
-                Place::Local(crate::settings::local_options(&crate::settings::variables()).await)
-            }
-        };
-        let variables = crate::settings::variables;
-        let (program, scratch) = match &place {
-            Place::Local(options) => (options.helper.clone(), options.base.clone()),
-            Place::Own(_) => {
-                let here = crate::settings::local_options_without_helper(&variables());
-                let program = match self.judge.take() {
-                    Some(program) => Some(program),
-                    None => crate::sandbox::local::find_helper(&here.path).await,
-                };
-                (program, here.base)
-            }
-        };
-        let judging = Judging::new(program, scratch);
+        let place = self.take_place().await;
+        let judging = self.judging(&place).await;
         judging.can_judge(&objectives)?;
         let (provider, isolation): (Arc<dyn Provider>, String) = match place {
             Place::Local(options) => {
@@ -125,6 +108,33 @@ impl ForgeBuilder {
         })
     }
 
+    /// Where candidates run.
+    pub(super) async fn take_place(&mut self) -> Place {
+        match self.place.take() {
+            Some(place) => place,
+            None => {
+                Place::Local(crate::settings::local_options(&crate::settings::variables()).await)
+            }
+        }
+    }
+
+    /// Where gates and scorers judge.
+    pub(super) async fn judging(&mut self, place: &Place) -> Judging {
+        let variables = crate::settings::variables;
+        let (program, scratch) = match place {
+            Place::Local(options) => (options.helper.clone(), options.base.clone()),
+            Place::Own(_) => {
+                let here = crate::settings::local_options_without_helper(&variables());
+                let program = match self.judge.take() {
+                    Some(program) => Some(program),
+                    None => crate::sandbox::local::find_helper(&here.path).await,
+                };
+                (program, here.base)
+            }
+        };
+        Judging::new(program, scratch)
+    }
+
     /// The values that are passed on to a candidate, but for those that would be met by chance: `1`, `true`.
     fn passed_secrets(&mut self, candidate: &Candidate) -> Vec<Secret> {
         let mut secrets = Vec::new();
@@ -145,7 +155,7 @@ impl ForgeBuilder {
     }
 
     /// What candidates may reach while they do an objective.
-    fn network_of(&self, objective: &Objective) -> Network {
+    pub(super) fn network_of(&self, objective: &Objective) -> Network {
         let network = self.network.as_ref().or(objective.network.as_ref());
         network.cloned().unwrap_or_default()
     }
@@ -156,6 +166,17 @@ impl ForgeBuilder {
     /// # Errors
     /// Everything that is wrong with them.
     pub fn load(
+        &mut self,
+        sources: Vec<ObjectiveSource>,
+    ) -> Result<(Vec<Candidate>, Vec<Objective>), Problems> {
+        let loaded = self.load_all(sources);
+        loaded.map_err(|mut problems| {
+            problems.0.iter_mut().for_each(super::check::place_in_file);
+            problems
+        })
+    }
+
+    fn load_all(
         &mut self,
         sources: Vec<ObjectiveSource>,
     ) -> Result<(Vec<Candidate>, Vec<Objective>), Problems> {
@@ -234,7 +255,7 @@ impl ForgeBuilder {
     }
 
     /// Every candidate's declared variables, with their values.
-    fn environments(
+    pub(super) fn environments(
         &self,
         candidates: &[Candidate],
     ) -> Result<Vec<Arc<BTreeMap<String, String>>>, Problems> {
@@ -243,16 +264,10 @@ impl ForgeBuilder {
             .iter()
             .map(|candidate| {
                 let mut env = candidate.env.clone();
-                for pass in &candidate.pass_env {
+                for (index, pass) in candidate.pass_env.iter().enumerate() {
                     match self.host_env.get(&pass.host_name) {
                         Some(value) => drop(env.insert(pass.name.clone(), value.clone())),
-                        None => problems.push(
-                            Problem::setting(
-                                format!("candidate `{}`: pass_env", candidate.name),
-                                format!("`{}` is not set in this environment", pass.host_name),
-                            )
-                            .with_hint(format!("export {}=…, or leave it out", pass.host_name)),
-                        ),
+                        None => problems.push(unset(candidate, index, &pass.host_name)),
                     }
                 }
                 env.extend(self.env.clone());
@@ -321,6 +336,19 @@ impl ForgeBuilder {
             network: network.to_string(),
         }
     }
+}
+
+/// That a variable which a candidate is to get is not there.
+fn unset(candidate: &Candidate, index: usize, name: &str) -> Problem {
+    let message = format!(
+        "`{name}`, which the candidate `{}` is to get, is not set in this environment",
+        candidate.name
+    );
+    let file = candidate.settings.as_ref().unwrap_or(&candidate.source);
+    let mut problem = Problem::value(file, format!("pass_env[{index}]"), message)
+        .with_hint(format!("export {name}=…, or leave it out"));
+    super::check::place_in_file(&mut problem);
+    problem
 }
 
 /// Removes what dead runs left in the temporary folder. What cannot be removed now waits for the next run.

@@ -91,7 +91,8 @@ struct Exit<'a> {
 }
 
 /// The name of an exit code in files and reports.
-pub(super) const fn exit_name(exit: ExitCode) -> &'static str {
+#[must_use]
+pub const fn exit_name(exit: ExitCode) -> &'static str {
     match exit {
         ExitCode::Ok => "ok",
         ExitCode::Below => "below",

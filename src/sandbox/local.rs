@@ -45,6 +45,7 @@ mod keeper;
 mod kernel;
 #[cfg(target_os = "linux")]
 mod meter;
+mod missing;
 #[cfg(target_os = "linux")]
 mod namespaces;
 mod output;

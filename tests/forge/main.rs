@@ -4,6 +4,7 @@
 
 mod architecture;
 mod bounded;
+mod check;
 mod cli;
 mod cloud;
 mod conformance;

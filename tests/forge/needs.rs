@@ -63,7 +63,7 @@ fn a_python_that_is_not_there_is_never_replaced_by_another() {
             said.contains("warning: candidate `a`: its "),
             "{file}: {said}"
         );
-        let checked = workspace.forge(["check"]).expect(0).stdout;
+        let checked = workspace.forge(["check"]).expect(2).stderr;
         assert!(
             checked.contains("asks for Python >=3.99"),
             "{file}: {checked}"

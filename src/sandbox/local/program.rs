@@ -20,6 +20,7 @@ use crate::sandbox::Command;
 
 mod ask;
 mod pyenv;
+mod refused;
 mod root;
 mod shebang;
 

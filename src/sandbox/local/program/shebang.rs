@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 
 /// The longest first line that the kernel reads.
 const LONGEST: u64 = 256;
+/// Whether all that follows the program is one argument.
+const ONE_ARGUMENT: bool = cfg!(target_os = "linux");
 
 /// The program that a script asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     /// This name on the `PATH`.
     Name(String),
-    /// This file.
+    /// This file; where its path is relative, from the working directory on.
     File(PathBuf),
 }
 
@@ -25,14 +27,18 @@ pub(super) fn read(file: &Path) -> Option<Asked> {
 }
 
 fn parse(start: &str) -> Option<Asked> {
-    let line = start.strip_prefix("#!")?.lines().next()?;
-    let mut words = line.split_ascii_whitespace();
-    let program = Path::new(words.next()?);
-    if program.file_name()? != "env" {
-        return program
-            .is_absolute()
-            .then(|| Asked::File(program.to_owned()));
+    let line = start.strip_prefix("#!")?.lines().next()?.trim();
+    let (program, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+    let program = Path::new(program);
+    if program.file_name()? != "env" || !program.is_absolute() {
+        return Some(Asked::File(program.to_owned()));
     }
+    let rest = rest.trim();
+    let of_one = |c: char| !c.is_ascii_whitespace() && c != '=';
+    if ONE_ARGUMENT && !rest.starts_with('-') && rest.starts_with(of_one) && !rest.contains('=') {
+        return Some(named(rest));
+    }
+    let mut words = rest.split_ascii_whitespace();
     while let Some(word) = words.next() {
         let word = match word {
             // Followed by what they are about.
@@ -48,13 +54,18 @@ fn parse(start: &str) -> Option<Asked> {
         if word.is_empty() || word.starts_with('-') || word.contains('=') {
             continue;
         }
-        return Some(if word.starts_with('/') {
-            Asked::File(word.into())
-        } else {
-            Asked::Name(word.to_owned())
-        });
+        return Some(named(word));
     }
     None
+}
+
+/// What `env` is asked for.
+fn named(word: &str) -> Asked {
+    if word.contains('/') {
+        Asked::File(word.into())
+    } else {
+        Asked::Name(word.to_owned())
+    }
 }
 
 #[cfg(test)]
@@ -77,13 +88,32 @@ mod tests {
                 "#!/home/me/venv/bin/python -u\n",
                 file("/home/me/venv/bin/python"),
             ),
-            ("#!python\n", None),
+            ("#!python\n", file("python")),
+            ("#!../env x\n", file("../env")),
+            ("#!/usr/bin/env ../x\n", file("../x")),
             ("#!/usr/bin/env\n", None),
             ("#!\n", None),
             ("\u{7f}ELF", None),
             ("", None),
         ] {
             assert_eq!(parse(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn options_without_a_split_are_part_of_the_name() {
+        for (line, expected) in [
+            (
+                "#!/usr/bin/env python3 -u\n",
+                Asked::Name("python3 -u".to_owned()),
+            ),
+            (
+                "#!/usr/bin/env /a/python -u\n",
+                Asked::File("/a/python -u".into()),
+            ),
+        ] {
+            assert_eq!(parse(line), Some(expected), "{line}");
         }
     }
 

@@ -1,0 +1,40 @@
+//! What is printed for programs: one document on stdout, with a version and the exit code in it.
+
+use forge::exit::ExitCode as End;
+use forge::problem::Problem;
+use serde_json::{Value, json};
+
+use super::print::Printer;
+
+/// Changes when a field's meaning does; fields may be added without.
+const SCHEMA_VERSION: u32 = 1;
+
+/// Prints an object, with its version first and how the program ends.
+pub(super) fn print(printer: Printer, end: End, document: Value) {
+    let mut all = serde_json::Map::new();
+    all.insert("schema_version".to_owned(), json!(SCHEMA_VERSION));
+    all.insert("forge_version".to_owned(), json!(env!("CARGO_PKG_VERSION")));
+    let exit = json!({"code": end.code(), "name": forge::report::exit_name(end)});
+    all.insert("exit".to_owned(), exit);
+    if let Value::Object(fields) = document {
+        all.extend(fields);
+    }
+    printer.out(&format!("{:#}\n", Value::Object(all)));
+}
+
+/// Problems, each with its place.
+pub(super) fn problems(problems: &[Problem]) -> Value {
+    problems.iter().map(problem).collect()
+}
+
+fn problem(problem: &Problem) -> Value {
+    let line = |text: &String| forge::plain::line(text);
+    json!({
+        "file": problem.file.as_ref().map(|file| forge::plain::line(&file.to_string_lossy())),
+        "line": problem.at.map(|at| at.0),
+        "column": problem.at.map(|at| at.1),
+        "path": Some(line(&problem.path)).filter(|path| !path.is_empty()),
+        "message": line(&problem.message),
+        "hint": problem.hint.as_ref().map(line),
+    })
+}
