@@ -14,6 +14,7 @@ use crate::python::PythonNeed;
 use crate::sandbox::Trust;
 
 mod assemble;
+mod beside;
 mod dependencies;
 mod first_line;
 mod imports;
@@ -23,6 +24,7 @@ pub mod pyproject;
 pub mod runtime;
 mod settings;
 mod unread;
+mod upload;
 
 /// One file of a candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -57,6 +57,9 @@ pub(super) fn check(args: &RunArgs, matches: &ArgMatches) -> End {
                     candidate.notes.extend(more);
                 }
             }
+            for warning in builder.warnings() {
+                printer.out(&format!("note: {}\n", forge::plain::line(warning)));
+            }
             for remark in candidates.iter().flat_map(Candidate::remarks) {
                 printer.out(&format!("note: {remark}\n"));
             }

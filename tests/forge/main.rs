@@ -14,6 +14,7 @@ mod graders;
 mod hostile;
 mod interpreters;
 mod isolation;
+mod leftovers;
 mod library;
 mod local;
 mod needs;
