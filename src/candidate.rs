@@ -14,6 +14,7 @@ use crate::python::PythonNeed;
 use crate::sandbox::Trust;
 
 mod assemble;
+mod beside;
 mod dependencies;
 mod fetches;
 mod first_line;
@@ -24,6 +25,7 @@ pub mod pyproject;
 pub mod runtime;
 mod settings;
 mod unread;
+mod upload;
 
 pub use fetches::Fetch;
 

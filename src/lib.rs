@@ -22,7 +22,7 @@
 //! 5  main  cli                                           │ compose, print, exit
 //! 4  lib  forge  rescore  settings                       │ put the parts together
 //! 3  run  trial  sweep  |  progress  report              │ do  |  show
-//! 2  sandbox/*  store  journal  tree                     │ touch the outside
+//! 2  sandbox/*  store  journal  tree  ignored            │ touch the outside
 //! 2  candidate/*  objective/*  project                   │ load
 //! 1  candidate  objective  score  event  summary         │ think
 //! 1  installers                                          │
@@ -63,6 +63,7 @@
 pub mod candidate;
 pub mod event;
 pub mod exit;
+pub mod ignored;
 pub mod installers;
 pub mod journal;
 pub mod name;

@@ -15,6 +15,10 @@ use crate::problem::Problem;
 use crate::quantity::ByteCount;
 use crate::yaml::place_of_byte;
 
+mod heavy;
+
+use heavy::By;
+
 /// The most files below one folder.
 pub const MAX_FILES: usize = 10_000;
 /// The most bytes of all files below one folder.
@@ -181,6 +185,8 @@ pub struct Obstacle {
     pub message: String,
     /// Whether it simply is not there.
     pub missing: bool,
+    /// Where a bound is passed: the largest parts of the folder, for people.
+    pub largest: Vec<String>,
 }
 
 impl Obstacle {
@@ -189,6 +195,7 @@ impl Obstacle {
             path: path.into(),
             message: message.into(),
             missing: false,
+            largest: Vec::new(),
         }
     }
 }
@@ -224,6 +231,12 @@ impl Folder {
     /// When it is not there or is not a folder.
     pub fn open_below(&self, path: &RelativePath) -> io::Result<Self> {
         Self::open(&self.real.join(path))
+    }
+
+    /// Where it really is.
+    #[must_use]
+    pub fn real(&self) -> &Path {
+        &self.real
     }
 
     /// Finds what a path leads to, links followed as long as they stay inside.
@@ -273,20 +286,27 @@ impl Folder {
         }
     }
 
-    /// All files below a path of the folder (or below the folder itself), sorted by path. Folders whose
-    /// name is in `skip` are left out. Links to files inside are followed, links to folders are refused.
+    /// All files below a path of the folder (or below the folder itself), sorted by path. What `skip` says
+    /// is left out, whatever it is: it is asked with the path of each entry, and whether that is a folder or a
+    /// link to one. Links to files inside are followed, links to folders are refused.
     ///
     /// # Errors
     /// Every [`Obstacle`] on the way; one alone when a bound is passed.
     pub fn walk(
         &self,
         below: Option<&RelativePath>,
-        skip: &[&str],
+        skip: &dyn Fn(&Path, bool) -> bool,
     ) -> Result<Vec<TreeFile>, Vec<Obstacle>> {
         let mut walk = Walk::default();
         let mut folders = vec![below.cloned()];
         while let Some(folder) = folders.pop() {
-            if let Err(obstacle) = self.walk_one(folder.as_ref(), skip, &mut folders, &mut walk) {
+            if let Err(passed) = self.walk_one(folder.as_ref(), skip, &mut folders, &mut walk) {
+                let (mut obstacle, by) = passed;
+                if let Some(by) = by {
+                    let start =
+                        below.map_or_else(|| self.real.clone(), |path| self.real.join(path));
+                    obstacle.largest = heavy::heaviest(&start, by, skip);
+                }
                 return Err(vec![obstacle]);
             }
         }
@@ -302,22 +322,27 @@ impl Folder {
     fn walk_one(
         &self,
         folder: Option<&RelativePath>,
-        skip: &[&str],
+        skip: &dyn Fn(&Path, bool) -> bool,
         folders: &mut Vec<Option<RelativePath>>,
         walk: &mut Walk,
-    ) -> Result<(), Obstacle> {
+    ) -> Result<(), (Obstacle, Option<By>)> {
         let shown = folder.map_or(".", RelativePath::as_str);
-        let unreadable =
-            |error: &io::Error| Obstacle::new(shown, format!("cannot be read: {}", reason(error)));
+        let unreadable = |error: &io::Error| {
+            let message = format!("cannot be read: {}", reason(error));
+            (Obstacle::new(shown, message), None)
+        };
         let real = folder.map_or_else(|| self.real.clone(), |path| self.real.join(path));
         for entry in fs::read_dir(real).map_err(|error| unreadable(&error))? {
             let entry = entry.map_err(|error| unreadable(&error))?;
+            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            let is_folder = fs::metadata(entry.path()).is_ok_and(|data| data.is_dir());
+            if skip(&entry.path(), is_folder) {
+                continue;
+            }
             walk.entries += 1;
             if walk.entries > MAX_FILES {
-                return Err(Obstacle::new(
-                    shown,
-                    format!("holds more than {MAX_FILES} files"),
-                ));
+                let message = format!("holds more than {MAX_FILES} files");
+                return Err((Obstacle::new(shown, message), Some(By::Files)));
             }
             let name = entry.file_name();
             let lossy = name.to_string_lossy();
@@ -335,9 +360,7 @@ impl Folder {
                     continue;
                 }
             };
-            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
             match self.locate(&path) {
-                Ok(Located::Folder) if skip.contains(&lossy.as_ref()) => {}
                 Ok(Located::Folder) if is_link => walk.obstacles.push(Obstacle::new(
                     full,
                     "is a link to a folder; only links to files are followed",
@@ -347,7 +370,7 @@ impl Folder {
                     walk.bytes = walk.bytes.saturating_add(file.bytes);
                     if walk.bytes > MAX_TREE_BYTES.0 {
                         let message = format!("brings the folder over {MAX_TREE_BYTES}");
-                        return Err(Obstacle::new(full, message));
+                        return Err((Obstacle::new(full, message), Some(By::Bytes)));
                     }
                     walk.files.push(file);
                 }

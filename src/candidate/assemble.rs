@@ -6,14 +6,12 @@ use super::dependencies::{Beside, Declared, dependencies, extension};
 use super::first_line::{Asks, FirstLine};
 use super::runtime::{Ecosystem, Runtime, for_extension};
 use super::settings::Settings;
-use super::{Candidate, Dependencies, SourceFile, Start, imports, unread};
+use super::{Candidate, Dependencies, SourceFile, Start, imports, unread, upload};
+use crate::ignored::{Ignored, litter};
 use crate::name::{CandidateName, RelativePath};
 use crate::problem::{Problem, Problems};
 use crate::suggest;
-use crate::tree::{Folder, MAX_TREE_BYTES, Obstacle, TreeFile, hash_file, reason};
-
-/// Folders of a candidate that are never uploaded.
-const SKIPPED: [&str; 4] = [".git", "__pycache__", "node_modules", ".venv"];
+use crate::tree::{Folder, MAX_TREE_BYTES, TreeFile, hash_file, reason};
 
 /// What a candidate is on disk.
 #[derive(Debug, Clone)]
@@ -35,24 +33,25 @@ pub(super) fn assemble(
     folder: &Folder,
     shape: Shape,
     settings: Option<Settings>,
+    rules: &Ignored,
 ) -> Result<Candidate, Problems> {
     let settings = settings.unwrap_or_default();
-    let (files, entry, beside) = match shape {
+    let (files, entry, beside, left_out) = match shape {
         Shape::File(file) => {
             if file.bytes > MAX_TREE_BYTES.0 {
                 let message = format!("the file has more than {MAX_TREE_BYTES}");
                 return Err(Problem::file(shown, message).into());
             }
             let beside = Beside::Shared(folder);
-            (vec![file.clone()], Some(file), beside)
+            (vec![file.clone()], Some(file), beside, None)
         }
         Shape::Folder(path) => {
-            let files = inside(shown, folder, &path)?;
+            let (files, left_out) = upload::files(shown, folder, &path, rules)?;
             let entry = match &settings.run {
                 Some(_) => None,
                 None => Some(find_entry(shown, &path, &files)?),
             };
-            (files, entry, Beside::Own)
+            (files, entry, Beside::Own, left_out)
         }
     };
     let first_line = entry.as_ref().map(FirstLine::of);
@@ -76,6 +75,7 @@ pub(super) fn assemble(
         &beside,
         &declared,
     )?;
+    notes.extend(left_out);
     let cannot_start = cannot_start(&settings, &start, entry.as_ref(), first_line.as_ref());
     notes.extend(cannot_start.clone());
     notes.extend(other_notes(
@@ -131,29 +131,6 @@ pub(super) fn assemble(
     })
 }
 
-/// The files of a candidate's folder, with paths below it.
-fn inside(shown: &Path, folder: &Folder, path: &RelativePath) -> Result<Vec<TreeFile>, Problems> {
-    // Opened anew, so that no link of the candidate reaches another one's files.
-    let own = folder.open_below(path).map_err(|error| {
-        Problem::file(
-            shown,
-            format!("cannot read this folder: {}", reason(&error)),
-        )
-    })?;
-    own.walk(None, &SKIPPED).map_err(|obstacles| {
-        let problem = |obstacle: Obstacle| {
-            let file = if obstacle.path == "." {
-                shown.to_owned()
-            } else {
-                shown.join(&obstacle.path)
-            };
-            Problem::file(file, format!("it {}", obstacle.message))
-                .with_hint("a candidate is uploaded whole: remove or replace it")
-        };
-        Problems(obstacles.into_iter().map(problem).collect())
-    })
-}
-
 fn startable(file: &TreeFile) -> bool {
     file.executable || for_extension(extension(&file.path)).is_some()
 }
@@ -175,7 +152,7 @@ fn find_entry(
                     || name
                         .rsplit_once('.')
                         .is_some_and(|(before, _)| before == stem);
-                is_stem && startable(file)
+                is_stem && startable(file) && !litter::is_leftover(name)
             })
             .collect();
         match found.as_slice() {
@@ -205,7 +182,7 @@ fn find_entry(
         "nothing in this folder can be started"
     };
     Err(Problem::file(shown, message).with_hint(format!(
-        "add `main.py` or the like, an executable `{own}`, or a `candidate.yaml` with `run: [...]`"
+        "add `main.py` or the like, an executable `{own}`, or a `candidate.yaml` with `run: [...]`; if it is no candidate, name it in `.forgeignore`"
     )))
 }
 
@@ -314,7 +291,17 @@ fn other_notes(
 
 /// A program of the candidate's own must be there and executable, unless its setup makes it.
 fn check_program(shown: &Path, settings: &Settings, files: &[TreeFile]) -> Result<(), Problem> {
-    let Some(program) = settings.run.as_ref().and_then(|run| run.first()) else {
+    let words = settings.run.as_deref().unwrap_or_default();
+    let is_own = |name: &str| files.iter().any(|file| file.path.as_str() == name);
+    let marked = words.iter().filter_map(|word| word.strip_prefix("file://"));
+    if let Some(name) = marked
+        .map(|it| it.trim_start_matches("./"))
+        .find(|it| is_own(it))
+    {
+        let message = format!("`run` has `file://{name}`, which no program understands");
+        return Err(Problem::file(shown, message).with_hint(format!("write the path: `{name}`")));
+    }
+    let Some(program) = words.first() else {
         return Ok(());
     };
     if !program.contains('/') || program.starts_with('/') {

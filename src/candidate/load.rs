@@ -4,26 +4,25 @@
 //! something else, or is a problem; all problems of all candidates at once. How one candidate is put
 //! together is in `assemble`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use globset::{Glob, GlobMatcher};
 
 use super::Candidate;
 use super::assemble::{Shape, assemble};
+use super::beside::{Passed, is_no_program, looks_startable, passed};
 use super::runtime;
 use super::settings::Settings;
+use crate::ignored::{FORGEIGNORE, Ignored, litter};
 use crate::name::{CandidateName, RelativePath};
 use crate::problem::{Problem, Problems};
 use crate::suggest;
 use crate::tree::{Folder, Located, TreeFile, reason};
 
 const NONE_HINT: &str = "add a script such as `candidates/NAME.py`";
-const NAME_HINT: &str = "rename it, or give it a `name` in `candidate.yaml` or its sidecar";
-/// Folders that tools leave behind.
-const TOOL_FOLDERS: [&str; 2] = ["__pycache__", "node_modules"];
-/// Extensions of what lies beside candidates and is none.
-const DOCUMENTS: [&str; 4] = ["md", "txt", "toml", "json"];
+const NAME_HINT: &str = "rename it, or give it a `name` in `candidate.yaml` or its sidecar; if it is no candidate, name it in `.forgeignore`";
+const IGNORE_HINT: &str = "to leave it out, name it in `.forgeignore`";
 
 /// Loads the candidates of a folder whose names match one of the globs, sorted by name; all of them when
 /// there is no glob. Those that do not match are left alone: their problems are not reported.
@@ -38,22 +37,34 @@ pub fn load_dir(dir: &Path, patterns: &[String]) -> Result<Vec<Candidate>, Probl
         Problem::file(dir, message).with_hint(NONE_HINT)
     };
     let folder = Folder::open(dir).map_err(|error| cannot(&error))?;
-    let mut listing = Listing::read(dir, &folder).map_err(|error| cannot(&error))?;
+    let rules = Ignored::of(dir);
+    let mut listing = Listing::read(dir, &folder, &rules).map_err(|error| cannot(&error))?;
     let mut found: Vec<Found> = std::mem::take(&mut listing.entries)
         .into_iter()
         .map(|entry| listing.settle(entry))
         .collect();
-    found.extend(listing.orphans());
+    let (orphans, by_git) = listing.rest();
+    found.extend(orphans);
     let names: Vec<String> = found.iter().filter_map(|one| one.name.clone()).collect();
     let unmatched = patterns.iter().zip(&filter).find_map(|(pattern, glob)| {
         (!names.iter().any(|name| glob.is_match(name))).then_some(pattern)
     });
     if found.is_empty() {
         let message = "there are no candidates in this folder";
-        return Err(Problem::file(dir, message).with_hint(NONE_HINT).into());
+        let hint = by_git
+            .first()
+            .map_or_else(|| NONE_HINT.to_owned(), |(_, path)| left_out(dir, path));
+        return Err(Problem::file(dir, message).with_hint(hint).into());
     }
     if let Some(pattern) = unmatched {
-        let hint = suggest::advice(pattern, names.iter().map(String::as_str));
+        let wanted = Glob::new(pattern).map(|glob| glob.compile_matcher());
+        let ignored = by_git
+            .iter()
+            .find(|(stem, _)| wanted.as_ref().is_ok_and(|glob| glob.is_match(stem)));
+        let hint = ignored.map_or_else(
+            || suggest::advice(pattern, names.iter().map(String::as_str)),
+            |(_, path)| left_out(dir, path),
+        );
         let message = format!("no candidate matches `{pattern}`");
         return Err(Problem::setting("--candidate", message)
             .with_hint(hint)
@@ -64,7 +75,29 @@ pub fn load_dir(dir: &Path, patterns: &[String]) -> Result<Vec<Candidate>, Probl
         Some(name) => filter.iter().any(|glob| glob.is_match(name)),
         None => false,
     });
-    finish(found, &folder)
+    finish(found, &folder, &rules)
+}
+
+/// What in the folder would be a candidate, were it not for `.gitignore`: each a sentence, with what to do.
+/// Nothing when the folder cannot be read.
+#[must_use]
+pub fn passed_by(dir: &Path) -> Vec<String> {
+    let rules = Ignored::of(dir);
+    let Ok(folder) = Folder::open(dir) else {
+        return Vec::new();
+    };
+    let listing = Listing::read(dir, &folder, &rules);
+    let by_git = listing.map(|it| it.by_git).unwrap_or_default();
+    by_git.iter().map(|(_, path)| left_out(dir, path)).collect()
+}
+
+fn left_out(dir: &Path, path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    format!(
+        "`{}` is no candidate, because `.gitignore` names it; `!/{name}` in `{}` takes it all the same",
+        path.display(),
+        dir.join(FORGEIGNORE).display()
+    )
 }
 
 /// The patterns of `--candidate`, compiled.
@@ -85,7 +118,7 @@ fn filter(patterns: &[String]) -> Result<Vec<GlobMatcher>, Problems> {
     problems.or(globs)
 }
 
-fn finish(found: Vec<Found>, folder: &Folder) -> Result<Vec<Candidate>, Problems> {
+fn finish(found: Vec<Found>, folder: &Folder, rules: &Ignored) -> Result<Vec<Candidate>, Problems> {
     let mut problems = Problems::default();
     let mut seen: BTreeMap<String, PathBuf> = BTreeMap::new();
     let mut candidates = Vec::new();
@@ -99,13 +132,14 @@ fn finish(found: Vec<Found>, folder: &Folder) -> Result<Vec<Candidate>, Problems
             continue;
         }
         let candidate = one.content.and_then(|(name, shape, settings)| {
-            assemble(name, &one.shown, folder, shape, settings)
+            assemble(name, &one.shown, folder, shape, settings, rules)
         });
         match candidate {
             Ok(candidate) => candidates.push(candidate),
             Err(more) => problems.0.extend(more.0),
         }
     }
+    problems.0.extend(rules.problems().0);
     candidates.sort_by(|a, b| a.name.cmp(&b.name));
     problems.or(candidates)
 }
@@ -136,10 +170,14 @@ struct Listing<'f> {
     entries: Vec<Entry>,
     /// By stem; `true` once a candidate has claimed them.
     sidecars: BTreeMap<String, (Vec<(PathBuf, TreeFile)>, bool)>,
+    /// The stems of what is passed by because somebody said so, whose sidecars are passed by with them.
+    unwanted: BTreeSet<String>,
+    /// What would be a candidate, were it not for `.gitignore`, by stem.
+    by_git: Vec<(String, PathBuf)>,
 }
 
 impl<'f> Listing<'f> {
-    fn read(dir: &Path, folder: &'f Folder) -> std::io::Result<Self> {
+    fn read(dir: &Path, folder: &'f Folder, rules: &Ignored) -> std::io::Result<Self> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(dir)? {
             names.push(entry?.file_name());
@@ -149,6 +187,8 @@ impl<'f> Listing<'f> {
             folder,
             entries: Vec::new(),
             sidecars: BTreeMap::new(),
+            unwanted: BTreeSet::new(),
+            by_git: Vec::new(),
         };
         for name in names {
             let shown = dir.join(&name);
@@ -156,6 +196,18 @@ impl<'f> Listing<'f> {
                 continue;
             }
             let stem = stem_of(Path::new(&name));
+            match passed(rules, &folder.real().join(&name)) {
+                Passed::No => {}
+                Passed::AsLitter => continue,
+                Passed::ByForge => {
+                    listing.unwanted.insert(stem);
+                    continue;
+                }
+                Passed::ByGit => {
+                    listing.pass_by(shown, stem);
+                    continue;
+                }
+            }
             let path = match name.to_str().map(RelativePath::parse) {
                 Some(Ok(path)) => path,
                 Some(Err(error)) => {
@@ -183,25 +235,27 @@ impl<'f> Listing<'f> {
         Ok(listing)
     }
 
+    /// Remembers what git ignores, when it looks like a candidate.
+    fn pass_by(&mut self, shown: PathBuf, stem: String) {
+        if looks_startable(&shown) {
+            self.by_git.push((stem.clone(), shown));
+        }
+        self.unwanted.insert(stem);
+    }
+
     fn take(&mut self, shown: PathBuf, stem: String, path: &RelativePath) {
         let extension = extension_of(path);
         let content = match self.folder.locate(path) {
             Err(obstacle) => Err(Problem::file(&shown, format!("it {}", obstacle.message))
-                .with_hint(
-                    "only files and folders below the candidates' folder can be candidates",
-                )),
-            Ok(Located::Folder) if TOOL_FOLDERS.contains(&path.as_str()) => return,
+                .with_hint(format!(
+                    "only files and folders below the candidates' folder can be candidates; {IGNORE_HINT}"
+                ))),
             Ok(Located::Folder) => Ok(Shape::Folder(path.clone())),
             Ok(Located::File(file)) if matches!(extension.as_str(), "yaml" | "yml") => {
                 self.sidecars.entry(stem).or_default().0.push((shown, file));
                 return;
             }
-            Ok(Located::File(_))
-                if DOCUMENTS.contains(&extension.as_str())
-                    || path.as_str().to_ascii_lowercase().starts_with("readme") =>
-            {
-                return;
-            }
+            Ok(Located::File(_)) if is_no_program(path.as_str(), &extension) => return,
             Ok(Located::File(file))
                 if file.executable || runtime::for_extension(&extension).is_some() =>
             {
@@ -212,7 +266,7 @@ impl<'f> Listing<'f> {
                 "this is neither executable nor a known kind of script",
             )
             .with_hint(format!(
-                "make it executable with `chmod +x`, or use a known extension: {}",
+                "make it executable with `chmod +x`, or use a known extension: {}; {IGNORE_HINT}",
                 runtime::COMMON
             ))),
         };
@@ -283,15 +337,21 @@ impl<'f> Listing<'f> {
         one_of(&files)
     }
 
-    /// Sidecars of nobody.
-    fn orphans(self) -> Vec<Found> {
-        self.sidecars
+    /// Sidecars of nobody, and what git ignores.
+    fn rest(self) -> (Vec<Found>, Vec<(String, PathBuf)>) {
+        let unwanted = self.unwanted;
+        let orphans = self
+            .sidecars
             .into_iter()
-            .filter(|(_, (_, claimed))| !claimed)
+            .filter(|(stem, (_, claimed))| !claimed && !unwanted.contains(stem))
             .flat_map(|(stem, (files, _))| {
                 files
                     .into_iter()
                     .map(move |(shown, _)| (stem.clone(), shown))
+            })
+            .filter(|(_, shown)| {
+                let name = shown.file_name().unwrap_or_default();
+                !litter::is_document(&name.to_string_lossy())
             })
             .map(|(stem, shown)| {
                 let folder = shown.with_file_name(&stem);
@@ -310,7 +370,8 @@ impl<'f> Listing<'f> {
                     content: Err(problem.with_hint(hint).into()),
                 }
             })
-            .collect()
+            .collect();
+        (orphans, self.by_git)
     }
 }
 
@@ -655,11 +716,11 @@ trust: untrusted
 error: DIR/a.py: `DIR/A.js` has the same name, `a`
   hint: rename one of the two, or give it a `name`; case does not tell names apart
 error: DIR/b b.py: a name consists of ASCII letters, digits, `-`, `_` and `.`; ' ' is none of them
-  hint: rename it, or give it a `name` in `candidate.yaml` or its sidecar
+  hint: rename it, or give it a `name` in `candidate.yaml` or its sidecar; if it is no candidate, name it in `.forgeignore`
 error: DIR/c.exe: this is neither executable nor a known kind of script
-  hint: make it executable with `chmod +x`, or use a known extension: `.py`, `.js`, `.ts`, `.sh`, `.rb`, `.pl`, `.php`, `.lua`, `.R`, `.jl`
+  hint: make it executable with `chmod +x`, or use a known extension: `.py`, `.js`, `.ts`, `.sh`, `.rb`, `.pl`, `.php`, `.lua`, `.R`, `.jl`; to leave it out, name it in `.forgeignore`
 error: DIR/d: nothing in this folder can be started
-  hint: add `main.py` or the like, an executable `d`, or a `candidate.yaml` with `run: [...]`
+  hint: add `main.py` or the like, an executable `d`, or a `candidate.yaml` with `run: [...]`; if it is no candidate, name it in `.forgeignore`
 error: DIR/e: which file starts it? there are `main.js`, `main.py`
   hint: say it in `candidate.yaml`, for example `run: [node, main.js]`
 error: DIR/g.py:2:1: the `# /// script` block is wrong: invalid type: integer `5`, expected a sequence
@@ -717,9 +778,8 @@ error: DIR/a.yaml:7:7: name: a name consists of ASCII letters, digits, `-`, `_` 
         symlink("data", inside.join("loop")).unwrap();
         fs::write(inside.join(name(b"\xff.txt")), "x").unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, inside.join("pipe"), 0o600.into()).unwrap();
-        let hint = "\n  hint: a candidate is uploaded whole: remove or replace it\n";
-        let outside =
-            "\n  hint: only files and folders below the candidates' folder can be candidates";
+        let hint = "\n  hint: a candidate is uploaded whole: remove or replace it, or name it in `.forgeignore`\n";
+        let outside = "\n  hint: only files and folders below the candidates' folder can be candidates; to leave it out, name it in `.forgeignore`";
         assert_eq!(
             told(&dir, None),
             format!(
@@ -760,11 +820,32 @@ error: DIR/p.py: it is a FIFO, not a regular file{outside}"
         for number in 0..crate::tree::MAX_FILES {
             File::create(dir.path().join(format!("f/{number}"))).unwrap();
         }
-        assert!(told(&dir, None).contains("DIR/f: it holds more than 10000 files"));
+        let many = told(&dir, None);
+        assert!(
+            many.contains("DIR/f: it holds more than 10000 files"),
+            "{many}"
+        );
+        fs::create_dir_all(dir.path().join("f/data/raw")).unwrap();
+        for number in 0..10 {
+            File::create(dir.path().join(format!("f/data/raw/{number}"))).unwrap();
+        }
+        let many = told(&dir, None);
+        assert!(
+            many.contains("in `DIR/f/.forgeignore`; largest are `data/` (10 files), `0` (1 file)"),
+            "{many}"
+        );
         let dir = folder(&[("f/main.py", "x")]);
         let huge = File::create(dir.path().join("f/huge")).unwrap();
         huge.set_len(2 << 30).unwrap();
-        assert!(told(&dir, None).contains("DIR/f/huge: it brings the folder over 1 GiB"));
+        let huge = told(&dir, None);
+        assert!(
+            huge.contains("DIR/f/huge: it brings the folder over 1 GiB"),
+            "{huge}"
+        );
+        assert!(
+            huge.contains("largest are `huge` (2 GiB), `main.py` (1 B)"),
+            "{huge}"
+        );
         let large = "# x\n".repeat(1_000_000);
         assert_eq!(one(&[("a.py", &large)]).files.len(), 1);
     }

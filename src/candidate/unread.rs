@@ -41,6 +41,16 @@ const OF_OTHERS: [(&str, &str, &str); 5] = [
 /// Files with a version of Node in them.
 const NODE_VERSIONS: [&str; 2] = [".node-version", ".nvmrc"];
 
+/// Whether a file is one that tools read, by its name.
+pub(super) fn is_known(name: &str) -> bool {
+    let tools = OF_PYTHON.iter().chain(&OF_NODE).map(|(file, _)| *file);
+    let others = OF_OTHERS.iter().map(|(_, file, _)| *file);
+    tools
+        .chain(others)
+        .chain(NODE_VERSIONS)
+        .any(|file| file == name)
+}
+
 /// What a candidate declared and forge does not honour, each a sentence.
 ///
 /// # Errors

@@ -223,6 +223,12 @@ impl ForgeBuilder {
         self
     }
 
+    /// What people should know about the run as a whole, as far as that is known before it.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// A scorer of the caller's own, with its weight among every objective's quality scorers. A weight that
     /// is not above 0 and finite counts as 1.
     #[must_use]

@@ -181,6 +181,8 @@ impl ForgeBuilder {
         sources: Vec<ObjectiveSource>,
     ) -> Result<(Vec<Candidate>, Vec<Objective>), Problems> {
         let candidates = if self.own_candidates.is_empty() {
+            let passed_by = crate::candidate::load::passed_by(&self.candidates);
+            self.warnings.extend(passed_by);
             crate::candidate::load::load_dir(&self.candidates, &self.only)
         } else {
             Ok(std::mem::take(&mut self.own_candidates))
@@ -237,8 +239,13 @@ impl ForgeBuilder {
         problems.or(())
     }
 
-    fn load_objectives(&self, sources: Vec<ObjectiveSource>) -> Result<Vec<Objective>, Problems> {
+    fn load_objectives(
+        &mut self,
+        sources: Vec<ObjectiveSource>,
+    ) -> Result<Vec<Objective>, Problems> {
         if sources.is_empty() {
+            let passed_by = crate::objective::load::passed_by(&self.objectives);
+            self.warnings.extend(passed_by);
             return crate::objective::load::load_dir(&self.objectives);
         }
         let (mut named, mut loaded) = (Vec::new(), Vec::new());

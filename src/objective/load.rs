@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::Objective;
+use crate::ignored::{FORGEIGNORE, Ignored};
 use crate::name::{ObjectiveName, RelativePath};
 use crate::problem::{Problem, Problems};
 use crate::quantity::ByteCount;
@@ -17,8 +18,8 @@ use crate::yaml::MAX_YAML_BYTES;
 const NONE_HINT: &str =
     "add `objectives/NAME.yaml` with a `prompt`, or type the prompt: `forge \"Write a post\"`";
 
-/// Loads every `*.yaml` and `*.yml` of a folder, sorted by name; what begins with a dot, other files and
-/// folders are left out.
+/// Loads every `*.yaml` and `*.yml` of a folder, sorted by name; what begins with a dot, other files,
+/// folders, and what `.forgeignore` or `.gitignore` names are left out.
 ///
 /// # Errors
 /// [`Problems`] of all files; when the folder is missing or has no objective; when two names differ in
@@ -28,11 +29,14 @@ pub fn load_dir(dir: &Path) -> Result<Vec<Objective>, Problems> {
         let message = format!("cannot read the objectives: {}", reason(&error));
         Problem::file(dir, message).with_hint(NONE_HINT)
     })?;
-    if found.is_empty() {
+    let rules = Ignored::of(dir);
+    let (found, by_git) = wanted(dir, found, &rules);
+    let mut problems = rules.problems();
+    if found.is_empty() && problems.0.is_empty() {
         let problem = Problem::file(dir, "there are no objectives in this folder");
-        return Err(problem.with_hint(NONE_HINT).into());
+        let hint = by_git.first().map_or(NONE_HINT, String::as_str);
+        return Err(problem.with_hint(hint).into());
     }
-    let mut problems = Problems::default();
     let mut seen: BTreeMap<String, PathBuf> = BTreeMap::new();
     let mut objectives = Vec::new();
     for path in found {
@@ -52,6 +56,37 @@ pub fn load_dir(dir: &Path) -> Result<Vec<Objective>, Problems> {
     }
     objectives.sort_by(|a, b| a.name.cmp(&b.name));
     problems.or(objectives)
+}
+
+/// The files of a folder that are objectives but for `.gitignore`: each a sentence, with what to do. Nothing
+/// when the folder cannot be read.
+#[must_use]
+pub fn passed_by(dir: &Path) -> Vec<String> {
+    wanted(dir, list(dir).unwrap_or_default(), &Ignored::of(dir)).1
+}
+
+/// Takes out what is to be left out, and says what of it only git ignores.
+fn wanted(dir: &Path, found: Vec<PathBuf>, rules: &Ignored) -> (Vec<PathBuf>, Vec<String>) {
+    let real = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
+    let mut by_git = Vec::new();
+    let mut keep = |path: &PathBuf| {
+        let Some(name) = path.file_name() else {
+            return true;
+        };
+        let real = real.join(name);
+        if rules.git(&real, false) && rules.forge(&real, false).is_none() {
+            by_git.push(format!(
+                "`{}` is left out, because `.gitignore` names it; `!/{}` in `{}` takes it all the same",
+                path.display(),
+                name.to_string_lossy(),
+                dir.join(FORGEIGNORE).display()
+            ));
+            return false;
+        }
+        rules.forge(&real, false) != Some(true)
+    };
+    let kept = found.into_iter().filter(|path| keep(path)).collect();
+    (kept, by_git)
 }
 
 /// Loads one file; its stem is the objective's name.
@@ -313,6 +348,38 @@ error: DIR/c c.yaml: a name consists of ASCII letters, digits, `-`, `_` and `.`;
 error: DIR/d.yaml:2:1: this is not YAML: did not find expected node content, while parsing a flow node
   hint: check the indentation, brackets and quotes here and on the line above"
         );
+    }
+
+    #[test]
+    fn what_is_left_out_is_said_when_only_git_names_it() {
+        let dir = folder(&[
+            ("o/a.yaml", "prompt: a"),
+            ("o/b.yaml", "prompt: b"),
+            ("o/broken.yaml", "x: ["),
+            ("o/data.yaml", "- 1"),
+            ("o/a.yaml~", "x"),
+            ("o/._a.yaml", "x"),
+            (".gitignore", "b*.yaml\n"),
+            ("o/.forgeignore", "data.yaml\n"),
+        ]);
+        let objectives = dir.path().join("o");
+        assert_eq!(names(&load_dir(&objectives).unwrap()), ["a"]);
+        let said = passed_by(&objectives).join("\n");
+        assert_eq!(
+            said.replace(&dir.path().display().to_string(), "DIR"),
+            "`DIR/o/b.yaml` is left out, because `.gitignore` names it; `!/b.yaml` in `DIR/o/.forgeignore` takes it all the same\n\
+             `DIR/o/broken.yaml` is left out, because `.gitignore` names it; `!/broken.yaml` in `DIR/o/.forgeignore` takes it all the same"
+        );
+        // What is named is taken.
+        let named = resolve(&["b".to_owned()], &objectives).unwrap();
+        assert_eq!(names(&named), ["b"]);
+        fs::write(objectives.join(".forgeignore"), "data.yaml\n!/b.yaml\n").unwrap();
+        assert_eq!(names(&load_dir(&objectives).unwrap()), ["a", "b"]);
+        fs::write(objectives.join(".forgeignore"), "*.yaml\n[z-a]\n").unwrap();
+        assert!(told(&dir, load_dir(&objectives)).contains("o/.forgeignore:2:1: "));
+        fs::remove_file(objectives.join(".forgeignore")).unwrap();
+        fs::write(dir.path().join(".gitignore"), "*.yaml\n").unwrap();
+        assert!(told(&dir, load_dir(&objectives)).contains("hint: `DIR/o/a.yaml` is left out"));
     }
 
     #[test]

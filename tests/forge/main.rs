@@ -15,6 +15,7 @@ mod graders;
 mod hostile;
 mod interpreters;
 mod isolation;
+mod leftovers;
 mod library;
 mod local;
 mod needs;

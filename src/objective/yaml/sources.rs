@@ -48,7 +48,7 @@ impl<'f> Sources<'f> {
     ) -> Option<Vec<TreeFile>> {
         let files = match self.folder.locate(path) {
             Ok(Located::File(file)) => Ok(vec![file]),
-            Ok(Located::Folder) => self.folder.walk(Some(path), &[]),
+            Ok(Located::Folder) => self.folder.walk(Some(path), &|_, _| false),
             Err(obstacle) => Err(vec![obstacle]),
         };
         match files {
