@@ -78,7 +78,7 @@ struct Folders {
 }
 
 /// How much is printed.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct Noise {
     /// Print the result only
     #[arg(short, long)]
@@ -108,7 +108,7 @@ enum Color {
 }
 
 /// Results beside `artifacts/<run>/`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct Outputs {
     /// Print the result as JSON on stdout, and nothing else there
     #[arg(long)]

@@ -159,6 +159,25 @@ impl Report<'_> {
         }
         result
     }
+
+    /// Writes all that a run's folder has of reports: every form, and the links to the winners.
+    pub fn save(&self, folder: &RunFolder) -> Saved {
+        let links = folder.point_winners(self.summary, self.standings);
+        Saved {
+            failed: self.write_all(&mut folder.clone()).err(),
+            unlinked: links.err(),
+        }
+    }
+}
+
+/// What could not be saved of a run's reports.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Saved {
+    /// Why not every form could be written.
+    pub failed: Option<io::Error>,
+    /// Why not every objective has its link to the winner, which nobody depends on.
+    pub unlinked: Option<io::Error>,
 }
 
 /// What reports say of one trial.

@@ -200,18 +200,23 @@ fn asked_local(
     variables: &BTreeMap<String, String>,
 ) -> LocalOptions {
     let mut options = local(variables);
-    let asked = args.isolation.map(|isolation| match isolation {
-        IsolationArg::Auto => Isolation::Auto,
-        IsolationArg::Namespaces => Isolation::Namespaces,
-        IsolationArg::Landlock => Isolation::Landlock,
-        IsolationArg::Process => Isolation::Process,
-    });
+    let asked = args.isolation.map(isolation);
     let written = &project.local;
     options.isolation = asked.or(written.isolation).unwrap_or_default();
     options.memory = written.memory.unwrap_or(options.memory);
     options.disk = written.disk.unwrap_or(options.disk);
     options.processes = written.processes.unwrap_or(options.processes);
     options
+}
+
+/// The level that was typed.
+pub(super) const fn isolation(asked: IsolationArg) -> Isolation {
+    match asked {
+        IsolationArg::Auto => Isolation::Auto,
+        IsolationArg::Namespaces => Isolation::Namespaces,
+        IsolationArg::Landlock => Isolation::Landlock,
+        IsolationArg::Process => Isolation::Process,
+    }
 }
 
 /// This machine, with forge itself as the helper.
