@@ -226,7 +226,7 @@ mod tests {
     /// Everything a candidate may say, in all places where it may say it.
     pub(super) const HOSTILE: &str = "<script>alert(1)</script> | **b** @octocat #12 [x](https://evil.example) `c` \u{1b}[2J\n::error::x";
 
-    fn hostile_run() -> Run {
+    pub(super) fn hostile_run() -> Run {
         let mut run = Run::new(&["alpha", "beta", "gamma"], &["weekly"], 1);
         run.plan.objectives[0].title = Some(HOSTILE.to_owned());
         run.plan.candidates[0].differs = vec![HOSTILE.to_owned()];

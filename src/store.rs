@@ -276,7 +276,12 @@ fn write_whole(
     name.push(path.file_name().unwrap_or_default());
     name.push(".part");
     let aside = path.with_file_name(name);
-    let mut file = io::BufWriter::new(File::create(&aside)?);
+    // Left by a forge that was killed, or a link that somebody put there: neither is written to.
+    match fs::remove_file(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = io::BufWriter::new(File::create_new(&aside)?);
     write(&mut file)?;
     file.into_inner().map_err(io::IntoInnerError::into_error)?;
     fs::rename(&aside, path)

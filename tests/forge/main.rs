@@ -18,6 +18,7 @@ mod library;
 mod local;
 mod needs;
 mod outputs;
+mod reports;
 mod scoring;
 mod setup;
 mod stopping;
