@@ -81,7 +81,7 @@ struct Folders {
 }
 
 /// How much is printed.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct Noise {
     /// Print the result only
     #[arg(short, long)]
@@ -111,7 +111,7 @@ enum Color {
 }
 
 /// Results beside `artifacts/<run>/`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct Outputs {
     /// Print the result as JSON on stdout, and nothing else there
     #[arg(long)]

@@ -183,9 +183,8 @@ mod tests {
         };
         EventKind::CleanedUp(Cleanup {
             deleted: 2,
-            kept: Vec::new(),
             unconfirmed: vec![undeleted; unconfirmed],
-            unlisted: None,
+            ..Cleanup::default()
         })
     }
 

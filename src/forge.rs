@@ -7,6 +7,7 @@ use crate::name::RunId;
 use crate::objective::Objective;
 use crate::problem::Problems;
 use crate::quantity::counted;
+use crate::report::{Report, Saved};
 use crate::run::Finished;
 use crate::sandbox::local::LocalOptions;
 use crate::sandbox::reaper::CleanupReport;
@@ -17,6 +18,7 @@ use crate::summary::RunSummary;
 
 mod builder;
 mod check;
+mod in_force;
 mod plan;
 
 pub use builder::ForgeBuilder;
@@ -25,7 +27,7 @@ pub use check::Checked;
 /// Runs every candidate of `candidates/` on an objective, and says which does it best.
 ///
 /// The objective is a stem in `objectives/`, else a path, else literal text. Candidates run on this machine;
-/// use [`Forge::builder`] to say otherwise. Files are left in `artifacts/`.
+/// use [`Forge::builder`] to say otherwise. Results and reports are left in `artifacts/`.
 ///
 /// # Errors
 /// [`ForgeError::Problems`] when candidates or objectives are wrong, before anything is started;
@@ -141,6 +143,7 @@ pub struct ForgeResult {
     report: CleanupReport,
     folder: RunFolder,
     unsaved: Option<String>,
+    saved: Saved,
 }
 
 impl ForgeResult {
@@ -159,6 +162,7 @@ impl ForgeResult {
             report,
             folder,
             unsaved: unsaved.map(|error| error.to_string()),
+            saved: Saved::default(),
         }
     }
 
@@ -215,16 +219,43 @@ impl ForgeResult {
     /// How the command line would have ended, and why.
     #[must_use]
     pub fn exit(&self) -> (ExitCode, Vec<String>) {
+        let (mut end, mut reasons) = self.verdict();
+        if let Some(error) = &self.saved.failed {
+            end = end.max(ExitCode::Incomplete);
+            reasons.push(format!("the reports could not all be written: {error}"));
+        }
+        (end, reasons)
+    }
+
+    /// Makes reports of the run: of any form, to any place, besides those in its folder.
+    pub fn report<T>(&self, make: impl FnOnce(&Report<'_>) -> T) -> T {
+        let (exit, reasons) = self.verdict();
+        make(&Report {
+            summary: &self.summary,
+            standings: &self.standings,
+            exit,
+            reasons: &reasons,
+            sweep: &format!("forge sweep --run {}", self.run),
+            details: &self.folder,
+        })
+    }
+
+    /// What could not be saved of the reports in the run's folder; nothing when they are not written, see
+    /// [`ForgeBuilder::write_reports`].
+    pub const fn saved(&self) -> &Saved {
+        &self.saved
+    }
+
+    /// How it ended, whatever becomes of the reports, which say so.
+    fn verdict(&self) -> (ExitCode, Vec<String>) {
         let (end, mut reasons) = exit::decide(&self.summary, &self.standings);
-        if let Some(error) = &self.unsaved {
-            reasons.push(format!(
-                "the run's events could not all be written: {error}"
-            ));
-        }
-        match self.unsaved {
-            Some(_) => (end.max(ExitCode::Incomplete), reasons),
-            None => (end, reasons),
-        }
+        let Some(error) = &self.unsaved else {
+            return (end, reasons);
+        };
+        reasons.push(format!(
+            "the run's events could not all be written: {error}"
+        ));
+        (end.max(ExitCode::Incomplete), reasons)
     }
 }
 
@@ -251,6 +282,7 @@ impl Forge {
         objectives: impl IntoIterator<Item = ObjectiveSource>,
     ) -> Result<ForgeResult, ForgeError> {
         let run_id = RunId::generate();
+        let write_reports = self.0.write_reports;
         let run = self
             .0
             .plan(run_id, objectives.into_iter().collect())
@@ -259,6 +291,10 @@ impl Forge {
         let finished = crate::run::run(run)
             .await
             .map_err(|source| ForgeError::Io { doing, source })?;
-        Ok(ForgeResult::new(run_id, finished))
+        let mut result = ForgeResult::new(run_id, finished);
+        if write_reports {
+            result.saved = result.report(|report| report.save(&result.folder));
+        }
+        Ok(result)
     }
 }

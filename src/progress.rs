@@ -482,13 +482,12 @@ mod tests {
             ))),
             EventKind::CleanedUp(Cleanup {
                 deleted: 2,
-                kept: Vec::new(),
                 unconfirmed: vec![Undeleted {
                     name: "forge-1".to_owned(),
                     id: None,
                     error: "boom".to_owned(),
                 }],
-                unlisted: None,
+                ..Cleanup::default()
             }),
             EventKind::RunFinished { took_ms: 1500 },
         ]

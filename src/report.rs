@@ -160,6 +160,25 @@ impl Report<'_> {
         }
         result
     }
+
+    /// Writes all that a run's folder has of reports: every form, and the links to the winners.
+    pub fn save(&self, folder: &RunFolder) -> Saved {
+        let links = folder.point_winners(self.summary, self.standings);
+        Saved {
+            failed: self.write_all(&mut folder.clone()).err(),
+            unlinked: links.err(),
+        }
+    }
+}
+
+/// What could not be saved of a run's reports.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Saved {
+    /// Why not every form could be written.
+    pub failed: Option<io::Error>,
+    /// Why not every objective has its link to the winner, which nobody depends on.
+    pub unlinked: Option<io::Error>,
 }
 
 /// What reports say of one trial.
@@ -208,7 +227,7 @@ mod tests {
     /// Everything a candidate may say, in all places where it may say it.
     pub(super) const HOSTILE: &str = "<script>alert(1)</script> | **b** @octocat #12 [x](https://evil.example) `c` \u{1b}[2J\n::error::x";
 
-    fn hostile_run() -> Run {
+    pub(super) fn hostile_run() -> Run {
         let mut run = Run::new(&["alpha", "beta", "gamma"], &["weekly"], 1);
         run.plan.objectives[0].title = Some(HOSTILE.to_owned());
         run.plan.candidates[0].differs = vec![HOSTILE.to_owned()];

@@ -17,12 +17,12 @@ use crate::ForgeError;
 use crate::candidate::hex;
 use crate::event::{ErrorClass, Event, EventKind, Subscriber as _, TrialRecord};
 use crate::journal::{self, Journal};
-use crate::name::{ObjectiveName, RunId, TrialId};
+use crate::name::{ObjectiveName, RunId, SandboxName, TrialId};
 use crate::objective::Objective;
 use crate::problem::{Problem, Problems};
 use crate::redact::Redactor;
 use crate::run::stop::Stopping;
-use crate::sandbox::ledger::Ledger;
+use crate::sandbox::ledger::{self, Ledger};
 use crate::sandbox::local::{LocalOptions, LocalProvider};
 use crate::sandbox::reaper::{Patience, Reaper};
 use crate::store::{Left, RunFolder};
@@ -39,6 +39,13 @@ pub fn replay(folder: &RunFolder) -> io::Result<RunSummary> {
     let mut summary = RunSummary::default();
     for event in journal::read(folder.path())? {
         summary.apply(&event?);
+    }
+    if let Some(cleanup) = &mut summary.cleanup {
+        let (names, ids) = ledger::deleted(folder.path())?;
+        cleanup.take_swept(|name, id| {
+            id.is_some_and(|id| ids.contains(id))
+                || name.is_some_and(|name| names.contains(&SandboxName::existing(name)))
+        });
     }
     Ok(summary)
 }

@@ -119,9 +119,7 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
         Patience::default(),
     )?;
     // Nobody depends on the link, and not every file system has links.
-    folder
-        .point_latest()
-        .unwrap_or_else(|error| tracing::debug!(%error, "no `latest` link"));
+    let unlinked = folder.point_latest().err();
     let (events, inbox) = mpsc::channel(EVENTS_UNDER_WAY);
     let world = Arc::new(World {
         run: run.plan.run,
@@ -156,7 +154,8 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
     };
     let state = State::new(plan.planned(), run.plan.jobs);
     teller.tell(EventKind::RunStarted(run.plan));
-    for message in run.warnings {
+    let unlinked = unlinked.map(|error| format!("{error}; `latest` is this run all the same"));
+    for message in run.warnings.into_iter().chain(unlinked) {
         teller.tell(EventKind::Warned { message });
     }
     let mut dispatcher = Dispatcher {

@@ -600,6 +600,12 @@ pub trait Provider: Send + Sync + fmt::Debug + 'static {
 
     /// Hears that a sandbox is left for debugging. One that expires by itself needs to do nothing.
     fn kept(&self, _id: &SandboxId) {}
+
+    /// Where somebody can look at a sandbox that is left, in words that stand for themselves; `None` when
+    /// there is no more to say than its id.
+    fn whereabouts(&self, _id: &SandboxId) -> Option<String> {
+        None
+    }
 }
 
 /// What kind of infrastructure failure.

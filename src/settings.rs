@@ -10,11 +10,11 @@ use std::time::Duration;
 use crate::event::Setting;
 use crate::objective::LimitOverrides;
 use crate::problem::{Problem, Problems};
-use crate::project::{Project, ProviderChoice};
+use crate::project::{LocalDefaults, Project, ProviderChoice};
 use crate::quantity::ByteCount;
 use crate::sandbox::Network;
 use crate::sandbox::daytona::{DaytonaConfig, Resolved, parse_dotenv};
-use crate::sandbox::local::{LocalOptions, RootSandboxes};
+use crate::sandbox::local::{Isolation, LocalOptions, RootSandboxes};
 use crate::secret::Secret;
 use crate::trial::Keep;
 
@@ -92,6 +92,8 @@ pub struct Flags {
     pub pass_env: Vec<String>,
     /// `--network`
     pub network: Option<String>,
+    /// `--isolation`
+    pub isolation: Option<Isolation>,
     /// Which of these came from the environment, by the name of the flag without dashes.
     pub from_environment: Vec<&'static str>,
 }
@@ -137,7 +139,8 @@ pub struct Settings {
     pub network: Option<Network>,
     /// Values that are redacted everywhere.
     pub secrets: Vec<Secret>,
-    /// Every setting in force, for the record.
+    /// Every setting as it was asked for, `-` where nobody said anything, for
+    /// [`ForgeBuilder::recorded_settings`](crate::ForgeBuilder::recorded_settings).
     pub shown: BTreeMap<String, Setting>,
 }
 
@@ -227,6 +230,7 @@ pub fn resolve(
         ),
         ..LimitOverrides::default()
     };
+    layers.pick_recorded(&project.local);
     let typed = network.as_ref().filter(|_| flags.network.is_some());
     let network = layers.pick("network", typed, network.as_ref(), Network::to_string);
     problems.or(Settings {
@@ -273,6 +277,19 @@ struct Layers<'a> {
 }
 
 impl Layers<'_> {
+    /// What is only recorded here, and used elsewhere.
+    fn pick_recorded(&mut self, local: &LocalDefaults) {
+        let flags = self.flags;
+        let keep = |keep: &Keep| keep.as_str().to_owned();
+        self.pick("keep", flags.keep.as_ref(), None, keep);
+        let (typed, written) = (flags.isolation.as_ref(), local.isolation.as_ref());
+        self.pick("isolation", typed, written, |it| it.as_str().to_owned());
+        self.pick("memory", None, local.memory.as_ref(), ByteCount::to_string);
+        self.pick("disk", None, local.disk.as_ref(), ByteCount::to_string);
+        let written = local.processes.as_ref();
+        self.pick("processes", None, written, u32::to_string);
+    }
+
     fn pick<T: Clone>(
         &mut self,
         name: &str,

@@ -309,6 +309,12 @@ fn winner(ranked: &[Standing]) -> Option<Winner> {
             None if others().next().is_some() => format!(
                 "{name} wins with {score} points: nobody else who passed has a verdict on everything"
             ),
+            None if ranked.len() == 1 => {
+                format!("{name} wins with {score} points, as the only candidate")
+            }
+            None if ranked[1..].iter().all(|it| it.judged == 0) => {
+                format!("{name} wins with {score} points: nobody else has a verdict")
+            }
             None => format!("{name} wins with {score} points: nobody else passed the gates"),
             Some(next) => format!("{name} wins with {score} points, {}", lead(best, next)),
         }
@@ -507,6 +513,23 @@ mod tests {
         );
         assert_eq!(standings.winner, None);
         assert_eq!(standings.objectives[0].winner, None);
+    }
+
+    #[test]
+    fn nobody_else_failed_where_nobody_else_was_there_or_judged() {
+        let reason = |history: History| reason(history.standings().winner.as_ref()).to_owned();
+        let alone = History::of(&["alpha"], &["post"], 1).scored("post/alpha/1", 40.0);
+        assert_eq!(
+            reason(alone),
+            "alpha wins with 40.0 points, as the only candidate"
+        );
+        let lost = History::of(&["alpha", "beta"], &["post"], 1)
+            .scored("post/alpha/1", 40.0)
+            .lost("post/beta/1");
+        assert_eq!(
+            reason(lost),
+            "alpha wins with 40.0 points: nobody else has a verdict"
+        );
     }
 
     #[test]

@@ -25,6 +25,23 @@ pub use sinks::{ArtifactFiles, OutputFiles, SetupLog};
 /// Text in `trial.json` holds at most this many bytes; longer or binary files are named instead.
 pub const INLINE_LIMIT: u64 = 64 * 1024;
 
+/// The link in an objective's folder to the folder of the winner's trial; it stands among the candidates'.
+pub const WINNER: &str = "winner";
+
+/// What stands in a run's folder among those of the objectives.
+pub const RUN_FILES: [&str; 7] = [
+    "events.jsonl",
+    "sandboxes.jsonl",
+    "run.json",
+    "report.md",
+    "report.html",
+    "junit.xml",
+    "trials.csv",
+];
+
+/// The link in the artifacts folder to the newest run.
+const LATEST: &str = "latest";
+
 /// One run's folder below `artifacts/`.
 #[derive(Debug, Clone)]
 pub struct RunFolder {
@@ -63,8 +80,24 @@ impl RunFolder {
         let named = artifacts.join(which);
         if RelativePath::parse(which).is_ok() && is_run(&named) {
             // `latest` is a link beside what it points to.
-            let path = fs::read_link(&named).map_or(named, |target| artifacts.join(target));
-            return Ok(Self { path });
+            match fs::read_link(&named) {
+                Ok(target) => {
+                    let path = artifacts.join(target);
+                    return Ok(Self { path });
+                }
+                // A copy of what was the newest once, say.
+                Err(_) if which == LATEST => {}
+                Err(_) => return Ok(Self { path: named }),
+            }
+        }
+        if which == LATEST {
+            let runs = Self::all(artifacts).into_iter().rev();
+            let mut paths = runs.map(|run| artifacts.join(run.to_string()));
+            return match paths.find(|path| is_run(path)) {
+                Some(path) => Ok(Self { path }),
+                None if is_run(&named) => Ok(Self { path: named }),
+                None => Err(format!("there is no run in `{}`", artifacts.display())),
+            };
         }
         let mut matching: Vec<PathBuf> = Self::all(artifacts)
             .into_iter()
@@ -125,6 +158,7 @@ impl RunFolder {
     ) -> io::Result<PathBuf> {
         let path = self.path.join(name);
         write_whole(&path, write)?;
+        tracing::debug!(path = %path.display(), "report written");
         Ok(path)
     }
 
@@ -163,29 +197,31 @@ impl RunFolder {
     /// Points `artifacts/latest` to this run.
     ///
     /// # Errors
-    /// When the link cannot be made; nobody depends on it.
+    /// When the link cannot be made, or something else is in its place, which stays. `latest` is found without
+    /// it: see [`RunFolder::find`].
     pub fn point_latest(&self) -> io::Result<()> {
         let (Some(artifacts), Some(name)) = (self.path.parent(), self.path.file_name()) else {
             return Ok(());
         };
-        point(&artifacts.join("latest"), Path::new(name))
+        point(&artifacts.join(LATEST), Path::new(name))
     }
 
     /// Points `<objective>/winner` to the winner's best trial.
     ///
     /// # Errors
-    /// When a link cannot be made; nobody depends on it.
+    /// When a link cannot be made, or something else is in its place, which stays. The others are made.
     pub fn point_winners(&self, summary: &RunSummary, standings: &Standings) -> io::Result<()> {
+        let mut result = Ok(());
         for objective in &standings.objectives {
             let folder = Path::new(objective.objective.as_str());
-            let link = self.path.join(folder).join("winner");
+            let link = self.path.join(folder).join(WINNER);
             if fs::symlink_metadata(self.path.join(folder)).is_ok_and(|data| data.is_symlink()) {
                 continue;
             }
             let Some(winner) = &objective.winner else {
                 // Scored again, a run may lose the winner that it had.
                 if fs::symlink_metadata(&link).is_ok_and(|data| data.is_symlink()) {
-                    fs::remove_file(&link)?;
+                    result = result.and(fs::remove_file(&link));
                 }
                 continue;
             };
@@ -198,39 +234,56 @@ impl RunFolder {
             if let Some(best) = best {
                 let target =
                     Path::new(best.trial.candidate.as_str()).join(best.trial.repeat.to_string());
-                point(&link, &target)?;
+                result = result.and(point(&link, &target));
             }
         }
-        Ok(())
+        result
     }
 }
 
 /// Makes or replaces a symbolic link, never anything else.
 fn point(link: &Path, target: &Path) -> io::Result<()> {
+    let said = |error: io::Error| {
+        let text = format!("`{}` cannot be made a link: {error}", link.display());
+        io::Error::new(error.kind(), text)
+    };
     match fs::symlink_metadata(link) {
-        // A candidate may be called `winner`.
-        Ok(data) if !data.is_symlink() => return Ok(()),
+        Ok(data) if !data.is_symlink() => {
+            let what = if data.is_dir() { "folder" } else { "file" };
+            let text = format!("there is a {what} of that name, which stays");
+            return Err(said(io::Error::new(io::ErrorKind::AlreadyExists, text)));
+        }
         Ok(_) | Err(_) => {}
     }
-    let aside = link.with_extension("new");
+    // No run, candidate or objective has a name like this one.
+    let mut name = std::ffi::OsString::from(".");
+    name.push(link.file_name().unwrap_or_default());
+    name.push(format!("-{}", std::process::id()));
+    let aside = link.with_file_name(name);
     match fs::remove_file(&aside) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(said(error)),
+        // Left by a forge that was killed.
+        Ok(()) | Err(_) => {}
     }
-    std::os::unix::fs::symlink(target, &aside)?;
-    fs::rename(&aside, link)
+    std::os::unix::fs::symlink(target, &aside).map_err(said)?;
+    fs::rename(&aside, link).map_err(|error| {
+        // It would be found by somebody who wonders.
+        fs::remove_file(&aside).ok();
+        said(error)
+    })
 }
 
 /// Writes a file as a whole: aside first, then renamed.
 ///
 /// # Errors
 /// What `write` or the file system said; the old file, if any, is then still there.
-pub fn write_whole(
+fn write_whole(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
+    // No objective has a name like this one.
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
     name.push(".part");
     let aside = path.with_file_name(name);
     // What somebody has put there, a link to elsewhere perhaps, is not written into.

@@ -18,6 +18,8 @@ use crate::store::RunFolder;
 
 /// For how long, in seconds, a run may need a sandbox that does not say so itself.
 const UNTOLD_LIFETIME: u64 = 24 * 3600;
+/// So many runs are named that an id may mean.
+const SHOWN: usize = 5;
 
 /// Which sandboxes are looked for.
 #[derive(Debug, Clone, Default)]
@@ -169,6 +171,39 @@ pub fn add_listed(ledgers: &mut Ledgers, listed: Vec<Left>, host: &str, filter: 
     }
 }
 
+/// Which run is meant by an id, or by so much of its beginning or of its last eight digits, as sandboxes are
+/// named by, that it is no other's. An id as a whole may be an unknown run's, of another folder.
+///
+/// # Errors
+/// A sentence that says which runs it could be, or that it is none.
+pub fn which_run(text: &str, known: &BTreeSet<RunId>) -> Result<RunId, String> {
+    if let Ok(run) = text.parse() {
+        return Ok(run);
+    }
+    let begin = text.to_ascii_lowercase();
+    let is_meant = |run: &&RunId| {
+        !begin.is_empty()
+            && (run.to_string().starts_with(&begin) || run.short().starts_with(&begin))
+    };
+    let meant: Vec<RunId> = known.iter().filter(is_meant).copied().collect();
+    match meant.as_slice() {
+        [run] => Ok(*run),
+        [] => Err(format!(
+            "there is no run `{}`",
+            crate::plain::short(text, 60)
+        )),
+        several => {
+            let shown = several.iter().take(SHOWN).map(RunId::to_string);
+            let shown = shown.collect::<Vec<_>>().join(", ");
+            let more = match several.len().saturating_sub(SHOWN) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            Err(format!("`{begin}` could be any of {shown}{more}"))
+        }
+    }
+}
+
 /// What became of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Swept {
@@ -292,6 +327,37 @@ mod tests {
         let forgotten = ledgers.targets[1].account.as_deref();
         assert_eq!(forgotten, Some("here"), "whoever lists it has made it");
         drop(held);
+    }
+
+    #[test]
+    fn a_run_is_meant_by_as_much_of_its_id_as_no_other_has() {
+        let id = |text: &str| text.parse::<RunId>().unwrap();
+        let one = id("0198c0de-0000-7000-8000-0000aaaa1111");
+        let two = id("0198c0de-0000-7000-8000-0000aaab2222");
+        let known = BTreeSet::from([one, two]);
+        let foreign = "0198c0de-0000-7000-8000-0000cccc3333";
+        for (text, expected) in [
+            ("aaaa1111", Ok(one)),
+            ("AAAA", Ok(one)),
+            ("aaab", Ok(two)),
+            ("0198c0de-0000-7000-8000-0000aaaa", Ok(one)),
+            (foreign, Ok(id(foreign))),
+            ("", Err("there is no run ``")),
+            ("1111", Err("there is no run `1111`")),
+            ("nope", Err("there is no run `nope`")),
+            ("aaa", Err("`aaa` could be any of")),
+            ("0198", Err("`0198` could be any of")),
+        ] {
+            match (which_run(text, &known), expected) {
+                (Err(why), Err(part)) => assert!(why.starts_with(part), "{text}: {why}"),
+                (found, expected) => assert_eq!(found, expected.map_err(str::to_owned), "{text}"),
+            }
+        }
+        let why = which_run("aaa", &known).unwrap_err();
+        assert!(
+            why.contains(&one.to_string()) && why.contains(&two.to_string()),
+            "{why}"
+        );
     }
 
     #[test]

@@ -55,6 +55,18 @@ pub enum Keep {
     All,
 }
 
+impl Keep {
+    /// As on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Failed => "failed",
+            Self::All => "all",
+        }
+    }
+}
+
 /// What all trials of a run share.
 #[derive(Debug)]
 pub struct World {

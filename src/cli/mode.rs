@@ -200,14 +200,18 @@ fn asked_local(
     variables: &BTreeMap<String, String>,
 ) -> LocalOptions {
     let mut options = local(variables, &project.local);
-    let asked = args.isolation.map(|isolation| match isolation {
+    options.isolation = args.isolation.map_or(options.isolation, isolation);
+    options
+}
+
+/// The level that was typed.
+pub(super) const fn isolation(asked: IsolationArg) -> Isolation {
+    match asked {
         IsolationArg::Auto => Isolation::Auto,
         IsolationArg::Namespaces => Isolation::Namespaces,
         IsolationArg::Landlock => Isolation::Landlock,
         IsolationArg::Process => Isolation::Process,
-    });
-    options.isolation = asked.unwrap_or(options.isolation);
-    options
+    }
 }
 
 /// This machine as the project wants it, with forge itself as the helper.

@@ -60,3 +60,51 @@ pub(super) fn stdout_is_terminal() -> bool {
 pub(super) fn stderr_is_terminal() -> bool {
     std::io::stderr().is_terminal()
 }
+
+/// Whether the terminal can be steered: colours, and lines that are written over.
+pub(super) fn can_be_steered(variable: impl Fn(&str) -> Option<String>) -> bool {
+    variable("TERM").is_some_and(|term| term != "dumb")
+}
+
+/// Whether a text may have colours, by what the user exported: <https://no-color.org> first, then
+/// <https://bixense.com/clicolors>. `variable` gives no blank ones.
+pub(super) fn may_color(is_terminal: bool, variable: impl Fn(&str) -> Option<String>) -> bool {
+    let is = |name: &str, text: &str| variable(name).is_some_and(|value| value == text);
+    if variable("NO_COLOR").is_some() {
+        false
+    } else if variable("CLICOLOR_FORCE").is_some() && !is("CLICOLOR_FORCE", "0") {
+        true
+    } else {
+        is_terminal && can_be_steered(&variable) && !is("CLICOLOR", "0")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_that_have_them_and_for_those_who_ask() {
+        for (is_terminal, variables, expected) in [
+            (true, &["TERM=xterm"][..], true),
+            (false, &["TERM=xterm"], false),
+            (true, &["TERM=dumb"], false),
+            (true, &[], false),
+            (true, &["TERM=xterm", "NO_COLOR=1"], false),
+            (true, &["TERM=xterm", "CLICOLOR=0"], false),
+            (true, &["TERM=xterm", "CLICOLOR=1"], true),
+            (false, &["TERM=xterm", "CLICOLOR=1"], false),
+            (false, &["CLICOLOR_FORCE=1"], true),
+            (false, &["CLICOLOR_FORCE=0"], false),
+            (true, &["TERM=dumb", "CLICOLOR_FORCE=1"], true),
+            (true, &["CLICOLOR_FORCE=1", "NO_COLOR=1"], false),
+        ] {
+            let variable = |name: &str| {
+                let mut pairs = variables.iter().filter_map(|it| it.split_once('='));
+                let found = pairs.find(|it| it.0 == name);
+                found.map(|it| it.1.to_owned())
+            };
+            assert_eq!(may_color(is_terminal, variable), expected, "{variables:?}");
+        }
+    }
+}

@@ -13,7 +13,7 @@ use forge::summary::RunSummary;
 
 use super::print::Printer;
 use super::show::{Extra, show};
-use super::{Folders, Noise, Outputs, mode};
+use super::{Folders, Noise, Outputs, log, mode};
 
 #[derive(Debug, Args)]
 pub(super) struct ScoreArgs {
@@ -41,6 +41,9 @@ pub(super) struct ReportArgs {
 }
 
 pub(super) fn score(args: &ScoreArgs, printer: Printer) -> End {
+    if let Err(end) = log::start_or_tell(&args.noise, printer) {
+        return end;
+    }
     let project = match super::project(printer) {
         Ok(project) => project,
         Err(end) => return end,
@@ -50,7 +53,7 @@ pub(super) fn score(args: &ScoreArgs, printer: Printer) -> End {
         Ok(folder) => folder,
         Err(end) => return end,
     };
-    let extra = match Extra::open_or_tell(&args.outputs, printer) {
+    let extra = match Extra::open_or_tell(&args.outputs, &args.noise, printer) {
         Ok(extra) => extra,
         Err(end) => return end,
     };
@@ -66,14 +69,15 @@ pub(super) fn score(args: &ScoreArgs, printer: Printer) -> End {
         Ok(runtime) => runtime,
         Err(end) => return end,
     };
-    let redactor = Redactor::new(forge::settings::declared(&project, &variables));
-    match runtime.block_on(rescore::rescore(&folder, &objectives, place, redactor)) {
+    let redactor = || Redactor::new(forge::settings::declared(&project, &variables));
+    log::redact(redactor());
+    match runtime.block_on(rescore::rescore(&folder, &objectives, place, redactor())) {
         Ok(summary) => render(
             &folder,
             &summary,
             &args.outputs,
             &args.noise,
-            &extra,
+            extra,
             printer,
         ),
         Err(forge::ForgeError::Problems(problems)) => {
@@ -88,6 +92,9 @@ pub(super) fn score(args: &ScoreArgs, printer: Printer) -> End {
 }
 
 pub(super) fn report(args: &ReportArgs, printer: Printer) -> End {
+    if let Err(end) = log::start_or_tell(&args.noise, printer) {
+        return end;
+    }
     let project = match super::project(printer) {
         Ok(project) => project,
         Err(end) => return end,
@@ -96,7 +103,7 @@ pub(super) fn report(args: &ReportArgs, printer: Printer) -> End {
         Ok(folder) => folder,
         Err(end) => return end,
     };
-    let extra = match Extra::open_or_tell(&args.outputs, printer) {
+    let extra = match Extra::open_or_tell(&args.outputs, &args.noise, printer) {
         Ok(extra) => extra,
         Err(end) => return end,
     };
@@ -106,7 +113,7 @@ pub(super) fn report(args: &ReportArgs, printer: Printer) -> End {
             &summary,
             &args.outputs,
             &args.noise,
-            &extra,
+            extra,
             printer,
         ),
         Err(error) => {
@@ -140,7 +147,7 @@ fn render(
     summary: &RunSummary,
     outputs: &Outputs,
     noise: &Noise,
-    extra: &Extra,
+    extra: Extra,
     printer: Printer,
 ) -> End {
     let Some(plan) = &summary.plan else {
@@ -161,7 +168,8 @@ fn render(
         sweep: &sweep,
         details: folder,
     };
-    match show(&report, folder, outputs, noise, extra) {
+    let saved = report.save(folder);
+    match show(&report, &saved, folder, outputs, noise, extra) {
         // That run was interrupted; this command was not.
         End::Interrupted | End::Terminated => End::Incomplete,
         end @ (End::Ok | End::Below | End::Usage | End::Incomplete | End::Undeleted) => end,

@@ -1,26 +1,29 @@
 //! `forge run`: settings, then the run, then its reports, then the exit code.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use forge::candidate::Candidate;
 use forge::event::{StopCause, Subscriber};
 use forge::exit::{Demands, ExitCode as End};
 use forge::name::CandidateName;
 use forge::problem::{Problem, Problems};
 use forge::progress;
-use forge::report::Report;
+use forge::redact::{MIN_PART_BYTES, Redactor};
 use forge::sandbox::{ErrorKind, SandboxError};
 use forge::score::Points;
+use forge::secret::Secret;
 use forge::settings::{self, Flags, Settings};
 use forge::trial::Keep;
-use forge::{Forge, ForgeBuilder, ForgeError, ForgeResult, ObjectiveSource, Place};
+use forge::{Forge, ForgeBuilder, ForgeError, ObjectiveSource, Place};
 
-use super::print::{Printer, stderr_is_terminal};
+use super::print::{Printer, can_be_steered, stderr_is_terminal};
 use super::show::{Extra, ROOM, show};
-use super::{KeepArg, Noise, Outputs, RunArgs, descriptors, log, mode, signals, words};
+use super::{KeepArg, Noise, RunArgs, descriptors, log, mode, signals, words};
 
 /// Everything that is known before anything is started.
 pub(super) struct Prepared {
@@ -32,9 +35,8 @@ pub(super) struct Prepared {
 
 pub(super) fn run(args: &RunArgs, matches: &ArgMatches) -> End {
     let printer = Printer::new();
-    if let Err(error) = log::start(args.noise.log_file.as_deref()) {
-        printer.error(&error, Some("give --log-file a path that can be written"));
-        return End::Usage;
+    if let Err(end) = log::start_or_tell(&args.noise, printer) {
+        return end;
     }
     let prepared = match prepare(args, matches) {
         Ok(prepared) => prepared,
@@ -43,7 +45,7 @@ pub(super) fn run(args: &RunArgs, matches: &ArgMatches) -> End {
             return End::Usage;
         }
     };
-    let extra = match Extra::open_or_tell(&args.outputs, printer) {
+    let extra = match Extra::open_or_tell(&args.outputs, &args.noise, printer) {
         Ok(extra) => extra,
         Err(end) => return end,
     };
@@ -113,7 +115,7 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         .installer_env(match &mode.place {
             Place::Local(_) => settings::installer_env(&variables),
             // This machine's mirrors and proxies, and the passwords in their URLs, are none of the cloud's.
-            Place::Own(_) => std::collections::BTreeMap::new(),
+            Place::Own(_) => BTreeMap::new(),
         })
         .mode_reason(mode.reason)
         .recorded_settings(settings.shown.clone())
@@ -166,6 +168,7 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
     // Load now, so that the problems of all files are told together and before anything is opened.
     match builder.load(sources) {
         Ok((candidates, objectives)) => {
+            log::redact(all_secrets(&settings, &mode, &candidates, &variables));
             builder = candidates
                 .into_iter()
                 .fold(builder, ForgeBuilder::candidate);
@@ -182,6 +185,21 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
             Err(problems)
         }
     }
+}
+
+/// Everything that forge's own log must not hold.
+fn all_secrets(
+    settings: &Settings,
+    mode: &mode::Mode,
+    candidates: &[Candidate],
+    variables: &BTreeMap<String, String>,
+) -> Redactor {
+    let passed = candidates.iter().flat_map(|it| &it.pass_env);
+    let passed = passed.filter_map(|it| variables.get(&it.host_name));
+    let passed = passed.filter(|value| value.len() >= MIN_PART_BYTES);
+    let passed = passed.cloned().map(Secret::new);
+    let known = settings.secrets.iter().chain(&mode.secrets).cloned();
+    Redactor::new(known.chain(passed))
 }
 
 fn flags(args: &RunArgs, matches: &ArgMatches) -> Flags {
@@ -217,6 +235,7 @@ fn flags(args: &RunArgs, matches: &ArgMatches) -> Flags {
         env: args.env.clone(),
         pass_env: args.pass_env.clone(),
         network: args.network.clone(),
+        isolation: args.isolation.map(mode::isolation),
         from_environment: NAMES
             .iter()
             .filter(|it| exported(it.0))
@@ -256,7 +275,7 @@ async fn go(
         mode,
     } = prepared;
     let print_mode = |line: &str| {
-        if args.outputs.json {
+        if extra.takes_stdout() {
             printer.note(line);
         } else {
             printer.out(&format!("{line}\n"));
@@ -289,7 +308,15 @@ async fn go(
         .subscriber(signals::RemembersFolder(settings.artifacts.clone()))
         .subscriber(progress(&args.noise));
     match builder.build().run(sources).await {
-        Ok(result) => finish(&result, &args.outputs, &args.noise, &extra),
+        Ok(result) => {
+            let (outputs, noise) = (args.outputs.clone(), args.noise.clone());
+            // Somebody may read a report slowly, or not at all; signals are heard meanwhile.
+            let shown = tokio::task::spawn_blocking(move || {
+                let (saved, folder) = (result.saved(), result.folder());
+                result.report(|report| show(report, saved, folder, &outputs, &noise, extra))
+            });
+            shown.await.unwrap_or(End::Incomplete)
+        }
         Err(error) => failed(&error),
     }
 }
@@ -329,7 +356,8 @@ fn progress(noise: &Noise) -> Box<dyn Subscriber> {
         (false, true) => progress::Noise::Verbose,
     };
     let to = Box::new(io::stderr());
-    if stderr_is_terminal() && !noise.quiet && !noise.no_progress {
+    let in_place = stderr_is_terminal() && can_be_steered(settings::variable);
+    if in_place && !noise.quiet && !noise.no_progress {
         let size = || {
             let size = rustix::termios::tcgetwinsize(io::stderr());
             size.map_or((80, 24), |size| (size.ws_col, size.ws_row))
@@ -338,19 +366,4 @@ fn progress(noise: &Noise) -> Box<dyn Subscriber> {
     } else {
         Box::new(progress::Lines::new(to, how_much))
     }
-}
-
-/// Writes every report and prints the result.
-fn finish(result: &ForgeResult, outputs: &Outputs, noise: &Noise, extra: &Extra) -> End {
-    let (end, reasons) = result.exit();
-    let sweep = format!("forge sweep --run {}", result.run());
-    let report = Report {
-        summary: result.summary(),
-        standings: result.standings(),
-        exit: end,
-        reasons: &reasons,
-        sweep: &sweep,
-        details: result.folder(),
-    };
-    show(&report, result.folder(), outputs, noise, extra)
 }

@@ -1,16 +1,16 @@
 //! What a run leaves and prints: its reports, the copies that were asked for, the table.
 
-use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use forge::exit::ExitCode as End;
 use forge::problem::{Problem, Problems};
-use forge::report::{Format, Report, Style};
+use forge::report::{Format, Report, Saved, Style};
 use forge::settings;
-use forge::store::{RunFolder, write_whole};
+use forge::store::RunFolder;
+use forge::store::destination::{Destination, Identity};
 
-use super::print::{Printer, stdout_is_terminal};
+use super::print::{self, Printer, stdout_is_terminal};
 use super::{Color, Noise, Outputs};
 
 /// What helps against a write that failed.
@@ -109,24 +109,25 @@ pub(super) fn cannot_write(flag: &str, path: &Path, error: &io::Error) -> Proble
         .with_hint("give a path that can be written")
 }
 
-/// Writes a run's reports and prints its result; shared with `forge score` and `forge report`.
+/// Says what could not be saved, writes the reports that were asked for, and prints the result; shared with
+/// `forge score` and `forge report`.
 pub(super) fn show(
     report: &Report<'_>,
+    saved: &Saved,
     folder: &RunFolder,
     outputs: &Outputs,
     noise: &Noise,
-    extra: &Extra,
+    mut extra: Extra,
 ) -> End {
     let printer = Printer::new();
     let mut end = report.exit;
-    let links = folder.point_winners(report.summary, report.standings);
-    links.unwrap_or_else(|error| tracing::debug!(%error, "no `winner` links"));
-    // Each by itself: a full disk here says nothing about the places that were asked for.
-    for written in [report.write_all(&mut folder.clone()), extra.write(report)] {
-        if let Err(error) = written {
-            printer.error(&error, Some(ROOM));
-            end = end.max(End::Incomplete);
-        }
+    if let Some(why) = &saved.unlinked {
+        let why = forge::plain::line(&why.to_string());
+        printer.note(&format!("forge: there are not all `winner` links: {why}"));
+    }
+    for error in saved.failed.iter().chain(&extra.write(report)) {
+        printer.error(error, Some(ROOM));
+        end = end.max(End::Incomplete);
     }
     if outputs.json {
         let mut text = Vec::new();
@@ -141,7 +142,7 @@ pub(super) fn show(
             // Who does not read to the end has what he wants.
             Ok(()) | Err(_) => {}
         }
-    } else {
+    } else if !extra.takes_stdout() {
         let place = folder.path().join(Format::Markdown.file_name());
         let style = Style {
             width: width(),
@@ -172,6 +173,6 @@ fn colored(color: Color) -> bool {
     match color {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto => stdout_is_terminal() && settings::variable("NO_COLOR").is_none(),
+        Color::Auto => print::may_color(stdout_is_terminal(), settings::variable),
     }
 }

@@ -10,9 +10,10 @@ use forge::exit::ExitCode as End;
 use forge::name::RunId;
 use forge::project::LocalDefaults;
 use forge::sandbox::Provider;
-use forge::sandbox::daytona::{Daytona, DaytonaOptions};
+use forge::sandbox::daytona::{Daytona, DaytonaOptions, Left};
 use forge::sandbox::local::LocalProvider;
 use forge::sandbox::reaper::Patience;
+use forge::store::RunFolder;
 use forge::sweep::{self, Doubt, Filter, Ledgers, Swept, Target};
 
 use super::mode;
@@ -20,9 +21,9 @@ use super::print::Printer;
 
 #[derive(Debug, Args)]
 pub(super) struct SweepArgs {
-    /// Only this run's sandboxes
+    /// Only this run's sandboxes: `latest`, its id, or as much of that or of its last eight digits as no other has
     #[arg(long, value_name = "RUN")]
-    run: Option<RunId>,
+    run: Option<String>,
     /// Only sandboxes that have existed for this long
     #[arg(long, value_name = "DURATION", value_parser = super::values::duration)]
     older_than: Option<Duration>,
@@ -55,19 +56,6 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
         .clone()
         .or(project.artifacts)
         .unwrap_or_else(|| "artifacts".into());
-    let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
-    let filter = Filter {
-        run: args.run,
-        older_than: args.older_than,
-        now,
-    };
-    let mut ledgers = match sweep::read_ledgers(&artifacts, &filter) {
-        Ok(ledgers) => ledgers,
-        Err(error) => {
-            printer.error(&error, Some("the ledgers are artifacts/*/sandboxes.jsonl"));
-            return End::Usage;
-        }
-    };
     let variables = forge::settings::variables();
     let resolved = forge::settings::daytona(&variables, Path::new("."));
     resolved
@@ -91,9 +79,10 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
         printer.note(&resolved.problems.to_string());
         end = End::Usage;
     }
+    let mut listed = Vec::new();
     if let Some(daytona) = &daytona {
         match daytona.left().await {
-            Ok(listed) => sweep::add_listed(&mut ledgers, listed, &mode::host(), &filter),
+            Ok(left) => listed = left,
             Err(error) => {
                 printer.error(&error, error.hint.as_deref());
                 end = End::Incomplete;
@@ -101,6 +90,27 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
             }
         }
     }
+    let run = match meant(args.run.as_deref(), &artifacts, &listed) {
+        Ok(run) => run,
+        Err(message) => {
+            printer.note(&format!("error: --run: {}", forge::plain::line(&message)));
+            printer.note("  hint: `forge list` shows the runs of this folder");
+            return End::Usage;
+        }
+    };
+    let filter = Filter {
+        run,
+        older_than: args.older_than,
+        now: u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0),
+    };
+    let mut ledgers = match sweep::read_ledgers(&artifacts, &filter) {
+        Ok(ledgers) => ledgers,
+        Err(error) => {
+            printer.error(&error, Some("the ledgers are artifacts/*/sandboxes.jsonl"));
+            return End::Usage;
+        }
+    };
+    sweep::add_listed(&mut ledgers, listed, &mode::host(), &filter);
     let local: Arc<dyn Provider> = Arc::new(LocalProvider::new(
         mode::local(&variables, &LocalDefaults::default()),
         RunId::generate(),
@@ -141,6 +151,22 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
         });
     }
     end
+}
+
+/// The run that was typed, if one was.
+fn meant(typed: Option<&str>, artifacts: &Path, listed: &[Left]) -> Result<Option<RunId>, String> {
+    let Some(typed) = typed else {
+        return Ok(None);
+    };
+    let id = |folder: &RunFolder| folder.path().file_name()?.to_str()?.parse().ok();
+    if typed == "latest" {
+        return RunFolder::find(artifacts, typed).map(|folder| id(&folder));
+    }
+    let here = RunFolder::all(artifacts).into_iter();
+    let there = listed
+        .iter()
+        .filter_map(|it| it.run.as_deref()?.parse().ok());
+    sweep::which_run(typed, &here.chain(there).collect()).map(Some)
 }
 
 /// Shows what was found, and leaves what is not to be deleted out.

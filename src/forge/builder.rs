@@ -44,6 +44,7 @@ pub struct ForgeBuilder {
     pub(super) settings: BTreeMap<String, Setting>,
     pub(super) warnings: Vec<String>,
     pub(super) stop: Option<mpsc::Receiver<StopCause>>,
+    pub(super) write_reports: bool,
 }
 
 impl Default for ForgeBuilder {
@@ -74,6 +75,7 @@ impl Default for ForgeBuilder {
             settings: BTreeMap::new(),
             warnings: Vec::new(),
             stop: None,
+            write_reports: true,
         }
     }
 }
@@ -223,12 +225,6 @@ impl ForgeBuilder {
         self
     }
 
-    /// What people should know about the run as a whole, as far as that is known before it.
-    #[must_use]
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
-    }
-
     /// A scorer of the caller's own, with its weight among every objective's quality scorers. A weight that
     /// is not above 0 and finite counts as 1.
     #[must_use]
@@ -283,10 +279,19 @@ impl ForgeBuilder {
         self
     }
 
-    /// The settings in force and where they came from, for the record.
+    /// The settings as they were asked for and where that came from, for the record. The run's plan has the
+    /// values in force instead; what is not recorded here has come from the caller, if not by default.
     #[must_use]
     pub fn recorded_settings(mut self, settings: BTreeMap<String, Setting>) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Whether the reports are written into the run's folder, with the links to the winners; what reports are
+    /// made of is written always. Default: yes.
+    #[must_use]
+    pub fn write_reports(mut self, write: bool) -> Self {
+        self.write_reports = write;
         self
     }
 

@@ -55,7 +55,7 @@ impl ForgeBuilder {
                 return found;
             }
         };
-        let passed_by = self.warnings.iter().map(|it| crate::plain::line(it).into_owned());
+        let passed_by = self.warnings.iter().map(|it| crate::plain::line(it));
         found.notes.extend(passed_by);
         let repeats = |it: &Objective| u64::from(self.repeat.or(it.repeat).unwrap_or(1));
         found.candidates = candidates.len();

@@ -20,6 +20,7 @@ use crate::sandbox::Provider;
 use crate::sandbox::local::LocalProvider;
 use crate::score::quality::Quality;
 use crate::secret::Secret;
+use crate::store::{RUN_FILES, WINNER};
 use crate::trial::Judging;
 
 impl ForgeBuilder {
@@ -33,9 +34,11 @@ impl ForgeBuilder {
         let place = self.take_place().await;
         let judging = self.judging(&place).await;
         judging.can_judge(&objectives)?;
+        let mut machine = None;
         let (provider, isolation): (Arc<dyn Provider>, String) = match place {
             Place::Local(options) => {
                 sweep_dead(options.base.clone()).await;
+                let limits = (options.memory, options.disk, options.processes);
                 let local = LocalProvider::new(options, run);
                 let trust = candidates.iter().map(|it| it.trust);
                 let networks = objectives.iter().map(|it| self.network_of(it));
@@ -44,6 +47,7 @@ impl ForgeBuilder {
                 networks.dedup();
                 let common = networks.pop().filter(|_| networks.is_empty());
                 let isolation = local.describe(common.as_ref()).await?;
+                machine = Some((local.level().await?, limits));
                 let remarks = candidates.iter().map(|it| local.remarks(it));
                 let remarks = futures::future::join_all(remarks).await;
                 for (candidate, more) in candidates.iter_mut().zip(remarks) {
@@ -53,16 +57,17 @@ impl ForgeBuilder {
             }
             Place::Own(provider) => (provider, String::new()),
         };
-        let jobs = self.jobs.unwrap_or_else(|| {
-            std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-        });
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let jobs = self.jobs.unwrap_or(cores);
         let seed = self
             .seed
             .unwrap_or_else(|| crate::run::order::Random::of_run(&run));
+        let mode = provider.name();
+        let settings = self.settings_in_force(&candidates, &objectives, jobs, seed, mode, machine);
         let plan = RunPlan {
             run,
             forge_version: env!("CARGO_PKG_VERSION").to_owned(),
-            mode: provider.name().to_owned(),
+            mode: mode.to_owned(),
             mode_reason: self.mode_reason.clone(),
             isolation,
             seed,
@@ -76,7 +81,7 @@ impl ForgeBuilder {
                 .map(|it| self.planned_objective(it))
                 .collect(),
             demands: self.demands.clone(),
-            settings: self.settings.clone(),
+            settings,
             host: host(),
         };
         let mut secrets = std::mem::take(&mut self.secrets);
@@ -222,7 +227,7 @@ impl ForgeBuilder {
             return Err(twice(pair[0].name.as_str()));
         }
         self.required(&candidates)?;
-        Ok((candidates, objectives))
+        taken_names(&candidates, &objectives).or((candidates, objectives))
     }
 
     /// Whom the run is asked to see pass has to be in it: a name that is misspelt would always be missed.
@@ -356,6 +361,36 @@ fn unset(candidate: &Candidate, index: usize, name: &str) -> Problem {
         .with_hint(format!("export {name}=…, or leave it out"));
     super::check::place_in_file(&mut problem);
     problem
+}
+
+/// Names whose folders would be in the place of what forge writes itself. Not every file system tells case.
+fn taken_names(candidates: &[Candidate], objectives: &[Objective]) -> Problems {
+    let mut problems = Problems::default();
+    for it in candidates {
+        if it.name.as_str().eq_ignore_ascii_case(WINNER) {
+            let message = format!(
+                "a candidate cannot be called `{}`: beside its results is the link to the winner's",
+                it.name
+            );
+            let hint = "rename it, or give it a `name` in `candidate.yaml` or its sidecar";
+            problems.push(Problem::file(&it.source, message).with_hint(hint));
+        }
+    }
+    for it in objectives {
+        let is_taken = |file: &str| it.name.as_str().eq_ignore_ascii_case(file);
+        if RUN_FILES.iter().any(|file| is_taken(file)) {
+            let message = format!(
+                "an objective cannot be called `{}`: beside its results is forge's file of that name",
+                it.name
+            );
+            let problem = match &it.source {
+                Some(source) => Problem::file(source, message),
+                None => Problem::setting(it.name.as_str(), message),
+            };
+            problems.push(problem.with_hint("rename its file"));
+        }
+    }
+    problems
 }
 
 /// Removes what dead runs left in the temporary folder. What cannot be removed now waits for the next run.

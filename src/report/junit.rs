@@ -44,7 +44,22 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
         }
         document.add_test_suite(suite);
     }
-    document.serialize(to).map_err(io::Error::other)
+    let text = document.to_string().map_err(io::Error::other)?;
+    to.write_all(valid(text).as_bytes())
+}
+
+/// Jenkins' schema (`junit-10.xsd` of its xunit plugin) has `skipped` on a suite, but not on all of them.
+fn valid(mut text: String) -> String {
+    if let Some(begin) = text.find("<testsuites ")
+        && let Some(length) = text[begin..].find('>')
+        && let Some(at) = text[begin..begin + length].find(" skipped=\"")
+    {
+        let value = begin + at + " skipped=\"".len();
+        if let Some(end) = text[value..].find('"') {
+            text.replace_range(begin + at..=value + end, "");
+        }
+    }
+    text
 }
 
 fn case(row: &TrialRow, report: &Report<'_>) -> TestCase {
@@ -145,7 +160,7 @@ mod tests {
         run.add(TrialRecord::not_run(id(5), "stopped"));
         // The sixth has no record at all.
         let expected = r#"<?xml version="1.0" encoding="UTF-8"?>
-<testsuites name="forge" tests="6" skipped="2" failures="1" errors="2" time="1.500">
+<testsuites name="forge" tests="6" failures="1" errors="2" time="1.500">
     <testsuite name="weekly" tests="6" skipped="2" errors="2" failures="1">
         <testcase name="alpha#1" classname="weekly" time="0.125">
             <system-out>86.0 = 20.0% of success 100.0 + 60.0% of quality 80.0 + 20.0% of speed 90.0</system-out>
@@ -186,5 +201,104 @@ mod tests {
         assert!(!text.contains(['\u{0}', '\u{b}', '\u{fffe}', '\u{ffff}']));
         let document = quick_junit::Report::deserialize_from_str(&text).unwrap();
         assert_eq!(document.failures, 1);
+    }
+
+    /// What Jenkins' schema has of an element: its attributes, those it must have first, and what may be in it.
+    fn rules(element: &str) -> (&'static [&'static str], usize, &'static [&'static str]) {
+        match element {
+            "testsuites" => (
+                &["name", "time", "tests", "failures", "errors"],
+                0,
+                &["testsuite"],
+            ),
+            "testsuite" => (
+                &[
+                    "name",
+                    "tests",
+                    "failures",
+                    "errors",
+                    "group",
+                    "time",
+                    "skipped",
+                    "timestamp",
+                    "hostname",
+                    "id",
+                    "package",
+                    "file",
+                    "log",
+                    "url",
+                ],
+                4,
+                &[
+                    "testsuite",
+                    "properties",
+                    "testcase",
+                    "system-out",
+                    "system-err",
+                ],
+            ),
+            "testcase" => (
+                &["name", "time", "classname", "group"],
+                1,
+                &["skipped", "error", "failure", "system-out", "system-err"],
+            ),
+            "failure" | "error" | "skipped" => (&["type", "message"], 0, &[]),
+            "properties" => (&[], 0, &["property"]),
+            "property" => (&["name", "value"], 2, &[]),
+            "system-out" | "system-err" => (&[], 0, &[]),
+            unknown => panic!("{unknown} is not in the schema"),
+        }
+    }
+
+    #[test]
+    fn every_document_is_valid_by_the_schema_of_jenkins() {
+        let mut run = super::super::tests::hostile_run();
+        run.plan.candidates.truncate(3);
+        let id = |repeat| trial("alpha", "weekly", repeat);
+        let mut blamed = Run::new(&["alpha"], &["weekly", "daily"], 4);
+        blamed.add(full(id(1)));
+        blamed.add(failed(id(2), "no"));
+        blamed.add(lost(id(3)));
+        let tag = regex::Regex::new(r#"<(/?)([a-z-]+)((?:\s+[\w-]+="[^"]*")*)\s*(/?)>"#).unwrap();
+        let attribute = regex::Regex::new(r#"([\w-]+)="([^"]*)""#).unwrap();
+        for run in [run, blamed] {
+            let text = run.written(Format::Junit);
+            let mut open: Vec<String> = Vec::new();
+            for found in tag.captures_iter(&text) {
+                let (closes, name) = (&found[1] == "/", &found[2]);
+                if closes {
+                    assert_eq!(open.pop().as_deref(), Some(name));
+                    continue;
+                }
+                match open.last() {
+                    Some(parent) => assert!(rules(parent).2.contains(&name), "{name} in {parent}"),
+                    None => assert_eq!(name, "testsuites"),
+                }
+                let (allowed, needed, _) = rules(name);
+                let mut given = Vec::new();
+                for pair in attribute.captures_iter(&found[3]) {
+                    assert!(
+                        allowed.contains(&&pair[1]),
+                        "{} of {name}: {text}",
+                        &pair[1]
+                    );
+                    if &pair[1] == "time" {
+                        let seconds: f64 = pair[2].parse().unwrap();
+                        assert!(seconds >= 0.0 && !pair[2].contains(['e', '-', '+']));
+                    }
+                    given.push(pair[1].to_owned());
+                }
+                for must in &allowed[..needed] {
+                    assert!(
+                        given.iter().any(|it| it == must),
+                        "{must} of {name}: {text}"
+                    );
+                }
+                if &found[4] != "/" {
+                    open.push(name.to_owned());
+                }
+            }
+            assert_eq!(open, [""; 0]);
+        }
     }
 }

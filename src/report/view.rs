@@ -281,8 +281,10 @@ fn sandboxes(report: &Report<'_>) -> Sandboxes {
     let Cleanup {
         deleted,
         kept,
+        kept_at,
         unconfirmed,
         unlisted,
+        swept,
     } = cleanup.unwrap_or(&nothing);
     let mut parts = Vec::new();
     if *deleted > 0 {
@@ -293,6 +295,9 @@ fn sandboxes(report: &Report<'_>) -> Sandboxes {
     }
     if !unconfirmed.is_empty() {
         parts.push(format!("{} not confirmed deleted", unconfirmed.len()));
+    }
+    if *swept > 0 {
+        parts.push(format!("{swept} swept since"));
     }
     if let Some(why) = unlisted {
         parts.push(clean(&format!(
@@ -306,7 +311,9 @@ fn sandboxes(report: &Report<'_>) -> Sandboxes {
             Some(_) if parts.is_empty() => "none was made".to_owned(),
             Some(_) => parts.join(", "),
         },
-        kept: listed(kept, |id| clean(id.as_str())),
+        kept: listed(kept, |id| {
+            clean(kept_at.get(id).map_or(id.as_str(), String::as_str))
+        }),
         unconfirmed: listed(unconfirmed, |it| {
             let id = it.id.as_ref().map_or("unknown", |id| id.as_str());
             Fact {

@@ -358,6 +358,10 @@ impl Provider for Daytona {
             Ok(rows.into_iter().filter(ours).filter_map(listed).collect())
         })
     }
+
+    fn whereabouts(&self, id: &SandboxId) -> Option<String> {
+        Some(format!("id {id}, under Sandboxes in Daytona's dashboard"))
+    }
 }
 
 fn listed(row: SandboxRow) -> Option<Listed> {

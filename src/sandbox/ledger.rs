@@ -3,10 +3,10 @@
 //! Promises: a sandbox's name is in the file before its create request leaves, and where that costs money,
 //! safe from a power failure too; a line that was cut by a crash is passed over when read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -143,23 +143,48 @@ pub fn claim(folder: &Path) -> io::Result<Option<Ledger>> {
     }
 }
 
+/// The entries of a run's ledger, in order; none when there is no ledger.
+fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
+    let file = match File::open(folder.join(FILE)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut entries = Vec::new();
+    for line in BufReader::new(file).split(b'\n') {
+        // A line that a crash has cut is not an entry: what it was about to say did not happen.
+        entries.extend(serde_json::from_slice::<Entry>(&line?).ok());
+    }
+    Ok(entries)
+}
+
+/// Reads which sandboxes of a run are known to be gone: their names, and their ids where they had one.
+///
+/// # Errors
+/// When the file exists and cannot be read.
+pub fn deleted(folder: &Path) -> io::Result<(BTreeSet<SandboxName>, BTreeSet<SandboxId>)> {
+    let mut made: BTreeMap<SandboxName, SandboxId> = BTreeMap::new();
+    let (mut names, mut ids) = (BTreeSet::new(), BTreeSet::new());
+    for entry in entries(folder)? {
+        match entry {
+            Entry::Created { name, id } => drop(made.insert(name, id)),
+            Entry::Deleted { name } => {
+                ids.extend(made.remove(&name));
+                names.insert(name);
+            }
+            Entry::Create { .. } | Entry::Kept { .. } => {}
+        }
+    }
+    Ok((names, ids))
+}
+
 /// Reads which sandboxes of a run are not known to be gone, in the order of their names.
 ///
 /// # Errors
 /// When the file exists and cannot be read.
 pub fn open_sandboxes(folder: &Path) -> io::Result<Vec<Open>> {
-    let path: PathBuf = folder.join(FILE);
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
     let mut open: BTreeMap<SandboxName, Open> = BTreeMap::new();
-    for line in BufReader::new(file).split(b'\n') {
-        // A line that a crash has cut is not an entry: what it was about to say did not happen.
-        let Ok(entry) = serde_json::from_slice::<Entry>(&line?) else {
-            continue;
-        };
+    for entry in entries(folder)? {
         match entry {
             Entry::Create {
                 provider,

@@ -102,6 +102,19 @@ impl RootSandboxes {
     pub const WORDS: [(&str, Self); 2] = [("allow", Self::Allow), ("refuse", Self::Refuse)];
 }
 
+impl Isolation {
+    /// As on the command line and in `forge.yaml`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Namespaces => "namespaces",
+            Self::Landlock => "landlock",
+            Self::Process => "process",
+        }
+    }
+}
+
 /// How often and how long apart a folder is tried for that another forge is just sweeping.
 const SWEPT: (u32, Duration) = (400, Duration::from_millis(5));
 const CREATE: &str = "create a sandbox";
@@ -279,6 +292,17 @@ impl LocalProvider {
         })
     }
 
+    /// The level of isolation that is in force, in a word or two.
+    ///
+    /// # Errors
+    /// As [`LocalProvider::describe`].
+    ///
+    /// # Cancel safety
+    /// As [`LocalProvider::describe`].
+    pub async fn level(&self) -> Result<&'static str, SandboxError> {
+        Ok(rungs::name(self.shared.chosen().await?.rung))
+    }
+
     /// Whether this machine can keep what is asked for, before any sandbox exists.
     ///
     /// # Errors
@@ -323,6 +347,8 @@ impl LocalProvider {
         let user = (chosen.who == Who::Own).then(|| self.shared.users.next());
         for _ in 0..SWEPT.0 {
             if let Some(root) = self.try_create(&place, user)? {
+                let folder = place.root();
+                tracing::debug!(folder = %folder.display(), network = %spec.network, user, "sandbox made");
                 return Ok(LocalSandbox {
                     id: place.id(),
                     layout,
@@ -391,6 +417,7 @@ impl LocalProvider {
             return Ok(Presence::Gone);
         };
         self.shared.orphans.end(id, &place.root()).await;
+        tracing::debug!(folder = %place.root().display(), "deleting the sandbox");
         let run = place.run.clone();
         let removed = tokio::task::spawn_blocking(move || place.remove()).await;
         removed
@@ -410,7 +437,17 @@ impl Shared {
     /// The rung in force.
     async fn chosen(&self) -> Result<&Chosen, SandboxError> {
         self.chosen
-            .get_or_try_init(|| probe::choose(self, self.isolation))
+            .get_or_try_init(|| async {
+                let chosen = probe::choose(self, self.isolation).await;
+                match &chosen {
+                    Ok(it) => {
+                        let (level, why) = (rungs::name(it.rung), it.why_not_better());
+                        tracing::info!(level, asked = self.isolation.as_str(), %why, "level of isolation");
+                    }
+                    Err(error) => tracing::info!(%error, "no level of isolation"),
+                }
+                chosen
+            })
             .await
     }
 
@@ -536,5 +573,10 @@ impl Provider for LocalProvider {
         {
             tracing::warn!(%error, %id, "the next run will remove this sandbox");
         }
+    }
+
+    fn whereabouts(&self, id: &SandboxId) -> Option<String> {
+        let place = Place::parse(&self.shared.base, id)?;
+        Some(place.root().display().to_string())
     }
 }

@@ -169,24 +169,24 @@ impl Destination {
         self.identity
     }
 
-    /// Writes what `fill` writes. A reader that goes before the end has what it wants. Waits for as long as a
+    /// Writes a content. A reader that goes before the end has what it wants. Waits for as long as a
     /// reader that is there takes, and 10 s for one that is not. Blocks.
     ///
     /// # Errors
-    /// What `fill` or the system said; a file that can be replaced as a whole is then still the old one.
-    pub fn write(&mut self, fill: Fill<'_>) -> io::Result<()> {
+    /// What the content's writer or the system said; a file that can be replaced as a whole is then still the old one.
+    pub fn write(&mut self, content: Fill<'_>) -> io::Result<()> {
         match &mut self.kind {
             Kind::Whole { real, made } => {
-                replace(real, fill)?;
+                replace(real, content)?;
                 *made = false;
                 Ok(())
             }
             Kind::Shared(file) => {
                 separate(file)?;
-                filled(file, fill)
+                filled(file, content)
             }
-            Kind::Stream(file) => sent(file, fill),
-            Kind::Unread => sent(&wait_for_reader(&self.path)?, fill),
+            Kind::Stream(file) => sent(file, content),
+            Kind::Unread => sent(&wait_for_reader(&self.path)?, content),
         }
     }
 
@@ -318,8 +318,8 @@ fn wait_for_reader(path: &Path) -> io::Result<File> {
 }
 
 /// Takes a report into something that is read while it comes.
-fn sent(file: &File, fill: Fill<'_>) -> io::Result<()> {
-    match filled(&mut Patient(file), fill) {
+fn sent(file: &File, content: Fill<'_>) -> io::Result<()> {
+    match filled(&mut Patient(file), content) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         sent => sent,
     }
@@ -349,9 +349,9 @@ impl Write for Patient<'_> {
     }
 }
 
-fn filled(to: &mut dyn Write, fill: Fill<'_>) -> io::Result<()> {
+fn filled(to: &mut dyn Write, content: Fill<'_>) -> io::Result<()> {
     let mut to = BufWriter::new(to);
-    fill(&mut to)?;
+    content(&mut to)?;
     to.flush()
 }
 
@@ -379,16 +379,16 @@ fn separate(file: &mut File) -> io::Result<()> {
 }
 
 /// Replaces a regular file: as a whole where the new one can be given what the old one has, else in place.
-fn replace(real: &Path, fill: Fill<'_>) -> io::Result<()> {
+fn replace(real: &Path, content: Fill<'_>) -> io::Result<()> {
     if let Some(mut aside) = aside(real) {
-        filled(aside.as_file_mut(), fill)?;
+        filled(aside.as_file_mut(), content)?;
         // It may be mounted there, or the folder may be somebody else's.
         if aside.persist(real).is_ok() {
             return Ok(());
         }
     }
     let mut file = File::options().write(true).truncate(true).open(real)?;
-    filled(&mut file, fill)
+    filled(&mut file, content)
 }
 
 /// A new file that may take the place of a file: beside it, with its owner and its mode. `None` where there

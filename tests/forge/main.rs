@@ -22,6 +22,7 @@ mod local;
 mod needs;
 mod outputs;
 mod prompts;
+mod reports;
 mod scoring;
 mod setup;
 mod stopping;

@@ -135,9 +135,17 @@ impl LocalSandbox {
             id: &self.id,
             orphans: &self.shared.orphans,
         };
+        // Not the arguments, which have the prompt among them, nor the values of variables.
+        let (program, variables) = (policy.program.display(), policy.env.len());
+        tracing::debug!(sandbox = %self.id, %program, variables, limit = ?command.limit, "command begins");
         match run::run(&context, &policy, command, output).await? {
-            Ran::Ended(result) => Ok(result),
+            Ran::Ended(result) => {
+                let (end, took) = (&result.end, result.took);
+                tracing::debug!(sandbox = %self.id, ?end, ?took, "command ended");
+                Ok(result)
+            }
             Ran::Refused(failure) => {
+                tracing::debug!(sandbox = %self.id, %failure, "command refused");
                 let message = format!("the sandbox could not be set up: {failure}");
                 let error = SandboxError::new(ErrorKind::Machine, "run a command", message);
                 Err(match rungs::remedy(policy.rung, &failure) {

@@ -235,6 +235,9 @@ impl Keeper {
         for (name, fate) in std::mem::take(&mut self.registry) {
             let (id, error) = match fate {
                 Fate::Kept(id) => {
+                    if let Some(place) = self.asking.provider().whereabouts(&id) {
+                        self.cleanup.kept_at.insert(id.clone(), place);
+                    }
                     self.cleanup.kept.push(id);
                     continue;
                 }

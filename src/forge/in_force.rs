@@ -1,0 +1,175 @@
+//! The settings in force: what was asked for, and where nothing was, what that comes to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::time::Duration;
+
+use super::ForgeBuilder;
+use crate::candidate::Candidate;
+use crate::event::Setting;
+use crate::objective::{LimitOverrides, Limits, Objective};
+use crate::quantity::ByteCount;
+
+/// So many values of a setting that differs by objective are listed.
+const LISTED: usize = 4;
+
+const DEFAULT: &str = "default";
+const CALLER: &str = "caller";
+
+/// A level of isolation, and the limits of memory, files and processes.
+pub(super) type Machine = (&'static str, (ByteCount, ByteCount, u32));
+
+impl ForgeBuilder {
+    /// Every setting with its value in this run. `mode` is the provider's name, `machine` what a local run has.
+    pub(super) fn settings_in_force(
+        &self,
+        candidates: &[Candidate],
+        objectives: &[Objective],
+        jobs: usize,
+        seed: u64,
+        mode: &str,
+        machine: Option<Machine>,
+    ) -> BTreeMap<String, Setting> {
+        let mut settings = InForce(self.settings.clone());
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
+        let time = |time: Duration| humantime::format_duration(time).to_string();
+        for (name, folder) in [
+            ("candidates", &self.candidates),
+            ("objectives", &self.objectives),
+            ("artifacts", &self.artifacts),
+        ] {
+            settings.is(name, folder.display(), DEFAULT);
+        }
+        settings.was_asked("require-daytona", "false");
+        settings.was_asked("daytona", if mode == "daytona" { "true" } else { "false" });
+        if let (Some(asked), "local") = (settings.0.get_mut("daytona"), mode)
+            && asked.value == "true"
+        {
+            "true, but it is not configured".clone_into(&mut asked.value);
+        }
+        settings.is("jobs", jobs, self.whose(self.jobs.is_some()));
+        settings.is("seed", seed, self.whose(self.seed.is_some()));
+        settings.is("keep", self.keep.as_str(), DEFAULT);
+        let deadline = or_none(self.deadline.map(time));
+        settings.is("deadline", deadline, self.whose(self.deadline.is_some()));
+        let repeats = objectives
+            .iter()
+            .map(|it| self.repeat.or(it.repeat).unwrap_or(1));
+        let own = objectives.iter().any(|it| it.repeat.is_some());
+        let whose = self.above(self.repeat.is_some(), &[("objective", own)]);
+        settings.is("repeat", several(repeats), &whose);
+        let networks = objectives.iter().map(|it| self.network_of(it).to_string());
+        let own = objectives.iter().any(|it| it.network.is_some());
+        let whose = self.above(self.network.is_some(), &[("objective", own)]);
+        settings.is("network", several(networks), &whose);
+        self.limits_in_force(&mut settings, candidates, objectives);
+        if let Some((level, (memory, disk, processes))) = machine {
+            settings.is("isolation", level, DEFAULT);
+            settings.is("memory", memory, DEFAULT);
+            settings.is("disk", disk, DEFAULT);
+            settings.is("processes", processes, DEFAULT);
+        } else {
+            // A provider of another kind has its own.
+            for name in ["isolation", "memory", "disk", "processes"] {
+                settings.0.remove(name);
+            }
+        }
+        settings.0
+    }
+
+    fn limits_in_force(
+        &self,
+        settings: &mut InForce,
+        candidates: &[Candidate],
+        objectives: &[Objective],
+    ) {
+        type Named = (
+            &'static str,
+            fn(&Limits) -> Duration,
+            fn(&LimitOverrides) -> bool,
+        );
+        const ALL: [Named; 2] = [
+            ("timeout", |it| it.run, |it| it.run.is_some()),
+            ("setup-timeout", |it| it.setup, |it| it.setup.is_some()),
+        ];
+        for (name, value, is_said) in ALL {
+            let values = candidates.iter().flat_map(|candidate| {
+                objectives.iter().map(|objective| {
+                    let layers = self.limits.over(candidate.limits).over(objective.limits);
+                    value(&Limits::resolve(layers))
+                })
+            });
+            let values: BTreeSet<Duration> = values.collect();
+            let values = values.into_iter().map(humantime::format_duration);
+            let whose = self.above(
+                is_said(&self.limits),
+                &[
+                    ("candidate", candidates.iter().any(|it| is_said(&it.limits))),
+                    ("objective", objectives.iter().any(|it| is_said(&it.limits))),
+                ],
+            );
+            settings.is(name, several(values), &whose);
+        }
+    }
+
+    /// Where a value comes from that nobody recorded.
+    fn whose(&self, set: bool) -> &'static str {
+        // Who records settings says where those come from that were asked for.
+        if set && self.settings.is_empty() {
+            CALLER
+        } else {
+            DEFAULT
+        }
+    }
+
+    /// The same where layers below may have a say, best first.
+    fn above(&self, set: bool, below: &[(&'static str, bool)]) -> String {
+        let below = below.iter().filter(|it| it.1 && !set).map(|it| it.0);
+        let below: Vec<&str> = below.collect();
+        if below.is_empty() {
+            return self.whose(set).to_owned();
+        }
+        below.join(", ")
+    }
+}
+
+/// The values that there are, in a few words.
+fn several<T: Display>(values: impl IntoIterator<Item = T>) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for value in values {
+        let text = value.to_string();
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    match texts.len() {
+        0 => "none".to_owned(),
+        1..=LISTED => texts.join(" or "),
+        more => format!("{} and {} more", texts[..LISTED].join(", "), more - LISTED),
+    }
+}
+
+/// What was asked for, on its way to what is in force.
+struct InForce(BTreeMap<String, Setting>);
+
+impl InForce {
+    /// Sets a value. Where it comes from stays, when it was asked for.
+    fn is(&mut self, name: &str, value: impl Display, otherwise: &str) {
+        let asked = self.0.get(name).map(|it| it.origin.clone());
+        let origin = asked.filter(|origin| origin != DEFAULT);
+        let setting = Setting {
+            value: value.to_string(),
+            origin: origin.unwrap_or_else(|| otherwise.to_owned()),
+        };
+        self.0.insert(name.to_owned(), setting);
+    }
+
+    /// What was recorded stays, but for a value that nobody said.
+    fn was_asked(&mut self, name: &str, default: &str) {
+        if let Some(setting) = self.0.get_mut(name)
+            && setting.origin == DEFAULT
+        {
+            default.clone_into(&mut setting.value);
+        }
+    }
+}
