@@ -120,6 +120,7 @@ impl Place {
                 let command = Command {
                     programs: vec![vec![PROGRAM.to_owned()]],
                     arguments: Vec::new(),
+                    read: Vec::new(),
                     env: BTreeMap::new(),
                     limit: Duration::from_secs(60),
                     output_limit: ByteCount::mib(1),

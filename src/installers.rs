@@ -57,7 +57,7 @@ const PLACES: [&str; 13] = [
 ];
 
 /// What is said to sandboxes that are not on this machine: only who has the packages.
-const ELSEWHERE: [&str; 10] = [
+const ELSEWHERE: [&str; 11] = [
     "PIP_INDEX_URL",
     "PIP_EXTRA_INDEX_URL",
     "PIP_FIND_LINKS",
@@ -68,6 +68,7 @@ const ELSEWHERE: [&str; 10] = [
     "UV_EXTRA_INDEX_URL",
     "UV_FIND_LINKS",
     "UV_INSECURE_HOST",
+    "npm_config_registry",
 ];
 
 /// All that the user has said, wherever.
@@ -175,6 +176,14 @@ impl Installers {
         }
     }
 
+    /// Whether something is to be built though it is there as a wheel.
+    #[must_use]
+    pub fn want_builds(&self) -> bool {
+        let says = |name: &str| self.0.get(name).map_or("", |it| it.trim());
+        let by_uv = is_yes(says("UV_NO_BINARY")) || !says("UV_NO_BINARY_PACKAGE").is_empty();
+        by_uv || !["", ":none:"].contains(&says("PIP_NO_BINARY"))
+    }
+
     /// The same without what proves who the user is. Addresses stay, so that nobody else is asked instead.
     #[must_use]
     pub fn without_credentials(&self) -> Self {
@@ -191,8 +200,7 @@ impl Installers {
     pub fn elsewhere(&self) -> Self {
         let mut env = BTreeMap::new();
         for (name, value) in self.without_credentials().0 {
-            let is_npms = name == "npm_config_registry" || npm::is_scope(&name);
-            if !is_npms && !ELSEWHERE.contains(&name.as_str()) {
+            if !ELSEWHERE.contains(&name.as_str()) {
                 continue;
             }
             let split = separator(&name);

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use crate::ForgeError;
 use crate::candidate::hex;
 use crate::event::{ErrorClass, Event, EventKind, Subscriber as _, TrialRecord};
+use crate::installers::Installers;
 use crate::journal::{self, Journal};
 use crate::name::{ObjectiveName, RunId, SandboxName, TrialId};
 use crate::objective::Objective;
@@ -88,7 +89,7 @@ pub async fn rescore(
         redactor: Arc::new(redactor),
         judging,
         keep: Keep::None,
-        installer_env: BTreeMap::new(),
+        installers: Installers::default(),
         labels: BTreeMap::new(),
         events: mpsc::channel(1).0,
     };

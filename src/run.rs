@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::candidate::Candidate;
 use crate::event::{EventKind, Phase, RunPlan, StopCause, Subscriber, TrialEnd, TrialRecord};
+use crate::installers::Installers;
 use crate::journal::Journal;
 use crate::name::TrialId;
 use crate::objective::{LimitOverrides, Limits, Objective};
@@ -64,8 +65,8 @@ pub struct Run {
     pub keep: Keep,
     /// Takes secrets out of everything that leaves.
     pub redactor: Arc<Redactor>,
-    /// Variables for the installers of the setup phase.
-    pub installer_env: BTreeMap<String, String>,
+    /// What installers are told of where packages come from.
+    pub installers: Installers,
     /// Labels for the provider's console.
     pub labels: BTreeMap<String, String>,
     /// Who hears of every event, after the journal.
@@ -128,7 +129,7 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
         redactor: Arc::clone(&run.redactor),
         judging: run.judging,
         keep: run.keep,
-        installer_env: run.installer_env.clone(),
+        installers: run.installers.clone(),
         labels: run.labels.clone(),
         events,
     });

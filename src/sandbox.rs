@@ -22,6 +22,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use crate::installers::Installers;
 use crate::name::{RelativePath, RunId, SandboxId, SandboxName};
 use crate::python::PythonNeed;
 use crate::quantity::ByteCount;
@@ -168,6 +169,9 @@ pub struct Command {
     pub programs: Vec<Vec<String>>,
     /// What follows the leading arguments.
     pub arguments: Vec<String>,
+    /// Files and folders of this machine that it may read, where the sandbox is on this machine too; absolute
+    /// paths that forge's user has named, never a candidate. Some need not be there.
+    pub read: Vec<PathBuf>,
     /// The variables besides `PATH`, `HOME`, `LANG` and `TMPDIR`.
     pub env: BTreeMap<String, String>,
     /// When the whole process tree is ended.
@@ -199,9 +203,9 @@ pub struct PythonEnvironment {
     pub python: Option<String>,
     /// What is installed into it.
     pub packages: PythonPackages,
-    /// Variables that the user has set for installers: mirrors, proxies, certificates. Nothing that a
-    /// candidate declares is among them, because an installer outside the sandbox would obey it.
-    pub installer_env: BTreeMap<String, String>,
+    /// What the user has told installers of where packages come from. Nothing that a candidate declares is among
+    /// it, because an installer outside the sandbox would obey it.
+    pub installers: Installers,
     /// How long it may take.
     pub limit: Duration,
 }
@@ -381,7 +385,8 @@ pub trait Sandbox: Send + Sync + fmt::Debug {
     /// change. For providers whose sandboxes are on this machine: it is made once for all trials that
     /// need the same. `None`, as of all other providers, means that it is to be made inside the sandbox,
     /// in [`Layout::environment`], by commands like any. Called after the upload and before the first command, so that what is read
-    /// from the working directory is what was uploaded. Nothing of the packages is executed.
+    /// from the working directory is what was uploaded. Nothing of the packages is executed, and no address is
+    /// asked that the candidate names.
     ///
     /// # Errors
     /// [`SandboxError`] when the provider failed. An installer that fails is a [`PreparedPython`].

@@ -18,6 +18,10 @@ use crate::sandbox::local::{Isolation, LocalOptions, RootSandboxes};
 use crate::secret::Secret;
 use crate::trial::Keep;
 
+mod installers;
+
+pub use installers::installers;
+
 /// A variable of the process's environment; `None` when it is unset, blank or not Unicode.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
@@ -461,50 +465,6 @@ const NETWORK_NAMES: [&str; 5] = [
     "CURL_CA_BUNDLE",
     "NODE_EXTRA_CA_CERTS",
 ];
-
-/// Variables that package installers need to reach a mirror or to trust a proxy. Passed to the installers
-/// of the setup phase of local runs, and to nothing else.
-const INSTALLER_PREFIXES: [&str; 3] = ["PIP_", "NPM_CONFIG_", "npm_config_"];
-const INSTALLER_NAMES: [&str; 13] = [
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "NODE_EXTRA_CA_CERTS",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "all_proxy",
-    "no_proxy",
-];
-
-/// Those of them that lead packages to another place than the environment that is being made.
-const INSTALLERS_ELSEWHERE: [&str; 5] = [
-    "PIP_TARGET",
-    "PIP_PREFIX",
-    "PIP_ROOT",
-    "PIP_USER",
-    "PIP_PYTHON",
-];
-
-/// Those of these variables that package installers need.
-#[must_use]
-pub fn installer_env(variables: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let wanted = |name: &str| {
-        INSTALLER_NAMES.contains(&name)
-            || INSTALLER_PREFIXES
-                .iter()
-                .any(|prefix| name.starts_with(prefix))
-    };
-    let good = |name: &str| wanted(name) && !INSTALLERS_ELSEWHERE.contains(&name);
-    let wanted = variables.iter().filter(|(name, _)| good(name));
-    wanted
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
-}
 
 /// Reads `forge.yaml` of a project's folder; everything is absent when there is none.
 ///

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::candidate::Candidate;
 use crate::event::{EventKind, Phase, Timings, TrialEnd, TrialRecord};
+use crate::installers::Installers;
 use crate::name::{RunId, TrialId};
 use crate::objective::{Limits, Objective};
 use crate::redact::Redactor;
@@ -82,8 +83,8 @@ pub struct World {
     pub judging: Judging,
     /// Which sandboxes are left.
     pub keep: Keep,
-    /// Variables for the installers of the setup phase: mirrors, proxies, certificates.
-    pub installer_env: BTreeMap<String, String>,
+    /// What installers are told of where packages come from.
+    pub installers: Installers,
     /// Labels for the provider's console.
     pub labels: BTreeMap<String, String>,
     /// Takes what happens.

@@ -105,6 +105,7 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
             return Err(problems);
         }
     };
+    let installers = settings::installers(&variables, Path::new("."));
     let mut builder = Forge::builder()
         .candidates(&settings.candidates)
         .objectives(&settings.objectives)
@@ -112,10 +113,10 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         .limits(settings.limits)
         .keep(settings.keep)
         .host_env(variables.clone())
-        .installer_env(match &mode.place {
-            Place::Local(_) => settings::installer_env(&variables),
-            // This machine's mirrors and proxies, and the passwords in their URLs, are none of the cloud's.
-            Place::Own(_) => BTreeMap::new(),
+        .installers(match &mode.place {
+            Place::Local(_) => installers,
+            // This machine's files and proxies, and the passwords in addresses, are none of the cloud's.
+            Place::Own(_) => installers.elsewhere(),
         })
         .mode_reason(mode.reason)
         .recorded_settings(settings.shown.clone())

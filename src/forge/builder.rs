@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::{Forge, Place};
 use crate::candidate::Candidate;
 use crate::event::{Demands, Event, EventKind, Setting, StopCause, Subscriber};
+use crate::installers::Installers;
 use crate::name::CandidateName;
 use crate::objective::LimitOverrides;
 use crate::sandbox::{Network, Provider};
@@ -40,7 +41,7 @@ pub struct ForgeBuilder {
     pub(super) secrets: Vec<Secret>,
     pub(super) scorers: Vec<(f64, Arc<dyn Scorer>)>,
     pub(super) subscribers: Vec<Box<dyn Subscriber>>,
-    pub(super) installer_env: BTreeMap<String, String>,
+    pub(super) installers: Option<Installers>,
     pub(super) settings: BTreeMap<String, Setting>,
     pub(super) warnings: Vec<String>,
     pub(super) stop: Option<mpsc::Receiver<StopCause>>,
@@ -71,7 +72,7 @@ impl Default for ForgeBuilder {
             secrets: Vec::new(),
             scorers: Vec::new(),
             subscribers: Vec::new(),
-            installer_env: BTreeMap::new(),
+            installers: None,
             settings: BTreeMap::new(),
             warnings: Vec::new(),
             stop: None,
@@ -265,10 +266,11 @@ impl ForgeBuilder {
         self
     }
 
-    /// Variables for the package installers of the setup phase: mirrors, proxies, certificates.
+    /// What the package installers of the setup phase are told of where packages come from. Default: what this
+    /// machine's user has told them, for sandboxes on this machine.
     #[must_use]
-    pub fn installer_env(mut self, variables: BTreeMap<String, String>) -> Self {
-        self.installer_env = variables;
+    pub fn installers(mut self, installers: Installers) -> Self {
+        self.installers = Some(installers);
         self
     }
 

@@ -1,7 +1,7 @@
 //! From what was said to what is run: loads, checks and resolves everything, before anything is started.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::{ForgeBuilder, ForgeError, ObjectiveSource, Place};
 use crate::candidate::Candidate;
 use crate::event::{PlannedCandidate, PlannedObjective, RunPlan};
+use crate::installers::Installers;
 use crate::name::RunId;
 use crate::objective::{Limits, Objective};
 use crate::problem::{Problem, Problems};
@@ -33,6 +34,8 @@ impl ForgeBuilder {
         let environments = self.environments(&candidates)?;
         let place = self.take_place().await;
         let judging = self.judging(&place).await;
+        let installers = self.installers.take();
+        let installers = installers.unwrap_or_else(|| told_here(&place));
         judging.can_judge(&objectives)?;
         let mut machine = None;
         let (provider, isolation): (Arc<dyn Provider>, String) = match place {
@@ -85,6 +88,7 @@ impl ForgeBuilder {
             host: host(),
         };
         let mut secrets = std::mem::take(&mut self.secrets);
+        secrets.extend(installers.secrets());
         for candidate in &candidates {
             secrets.extend(self.passed_secrets(candidate));
         }
@@ -105,7 +109,7 @@ impl ForgeBuilder {
             judging,
             keep: self.keep,
             redactor: Arc::new(Redactor::new(secrets)),
-            installer_env: self.installer_env,
+            installers,
             labels: BTreeMap::new(),
             subscribers: self.subscribers,
             stop,
@@ -391,6 +395,16 @@ fn taken_names(candidates: &[Candidate], objectives: &[Objective]) -> Problems {
         }
     }
     problems
+}
+
+/// What this machine's user has told package installers, for sandboxes on this machine.
+fn told_here(place: &Place) -> Installers {
+    match place {
+        Place::Local(_) => {
+            crate::settings::installers(&crate::settings::variables(), Path::new("."))
+        }
+        Place::Own(_) => Installers::default(),
+    }
 }
 
 /// Removes what dead runs left in the temporary folder. What cannot be removed now waits for the next run.

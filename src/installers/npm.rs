@@ -117,11 +117,6 @@ fn expanded(value: &str, variables: &BTreeMap<String, String>) -> String {
     text + rest
 }
 
-/// Whether a variable names the registry of some packages.
-pub(super) fn is_scope(variable: &str) -> bool {
-    variable.starts_with("npm_config_@")
-}
-
 /// Whether a variable is a password, or a key.
 pub(super) fn is_secret(variable: &str) -> bool {
     let of_registry = variable.starts_with("npm_config_//");

@@ -274,6 +274,7 @@ async fn run_grader(
     let command = Command {
         programs: vec![grader.argv.iter().take(1).cloned().collect()],
         arguments: grader.argv.iter().skip(1).cloned().collect(),
+        read: Vec::new(),
         env: grader_env(case, trial, world, lease.layout()),
         limit: grader.limit,
         output_limit: GRADER_OUTPUT,

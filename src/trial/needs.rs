@@ -98,6 +98,7 @@ async fn ask(
     let command = Command {
         programs: named.chain(usual).map(|name| vec![name]).collect(),
         arguments: ["-I", "-c", QUESTION].map(str::to_owned).into(),
+        read: Vec::new(),
         env: BTreeMap::new(),
         limit: LIMIT.min(job.limits.setup),
         output_limit: ANSWER,

@@ -6,7 +6,7 @@ use super::{Job, World};
 use crate::candidate::{Dependencies, SourceFile};
 use crate::name::{RelativePath, RunId};
 use crate::sandbox::{
-    Area, Collect, Command, Content, Layout, PythonEnvironment, PythonPackages, Upload,
+    Area, Collect, Command, Content, Layout, PythonEnvironment, PythonPackages, Trust, Upload,
 };
 
 /// Starts a program so that what it starts finds the environment's Python, and the system's own shell where
@@ -121,6 +121,7 @@ impl Place {
         Command {
             programs,
             arguments,
+            read: Vec::new(),
             env: self.env(job, &world.run),
             limit: job.limits.run,
             output_limit: job.limits.output,
@@ -150,26 +151,30 @@ impl Place {
         Some(PythonEnvironment {
             python: self.base.clone(),
             packages,
-            installer_env: world.installer_env.clone(),
+            installers: world.installers.clone(),
             limit: job.limits.setup,
         })
     }
 
     pub(super) fn setup_steps(&self, job: &Job, world: &World) -> Vec<Command> {
+        // Who the user is, is said to installers outside, and inside only to those whom the user trusts.
+        let told = match job.candidate.trust {
+            Trust::Trusted => world.installers.clone(),
+            Trust::Untrusted => world.installers.without_credentials(),
+        };
+        let read = told.paths();
         let step = |argv: &[&str], env: BTreeMap<String, String>| Command {
             programs: vec![vec![argv[0].to_owned()]],
             arguments: argv[1..].iter().map(|&it| it.to_owned()).collect(),
+            read: read.clone(),
             env,
             limit: job.limits.setup,
             output_limit: job.limits.output,
             then_collect: None,
         };
         let mut installer = BTreeMap::clone(&job.env);
-        for (name, value) in &world.installer_env {
-            installer
-                .entry(name.clone())
-                .or_insert_with(|| value.clone());
-        }
+        told.add_to(&mut installer);
+        let mut own = installer.clone();
         // Its notice would come after the lines that say what is wrong.
         installer
             .entry("PIP_DISABLE_PIP_VERSION_CHECK".to_owned())
@@ -208,7 +213,6 @@ impl Place {
                 steps.push(step(&argv, installer));
             }
         }
-        let mut own = BTreeMap::clone(&job.env);
         own.insert("FORGE_CANDIDATE".to_owned(), job.id.candidate.to_string());
         own.insert("FORGE_RUN".to_owned(), world.run.to_string());
         steps.extend(

@@ -177,6 +177,7 @@ impl Place {
                 format!("{}/inputs", self.layout.work),
                 format!("{}/{PROMPT_FILE}", self.layout.forge),
             ],
+            read: Vec::new(),
             env: BTreeMap::new(),
             limit: CLEARING,
             output_limit: ByteCount::kib(4),

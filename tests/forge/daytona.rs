@@ -224,6 +224,7 @@ fn shell(text: &str) -> Command {
             "sh".to_owned(),
         ]],
         arguments: Vec::new(),
+        read: Vec::new(),
         env: BTreeMap::new(),
         limit: Duration::from_secs(20),
         output_limit: ByteCount::mib(1),

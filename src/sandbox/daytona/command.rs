@@ -364,6 +364,7 @@ mod tests {
         Command {
             programs: programs.iter().map(|program| words(program)).collect(),
             arguments: words(arguments),
+            read: Vec::new(),
             env: [("A".to_owned(), "it's\n$HOME".to_owned())].into(),
             limit: Duration::from_secs(20),
             output_limit: ByteCount::kib(64),

@@ -343,6 +343,7 @@ impl DaytonaSandbox {
         let nothing = Command {
             programs: Vec::new(),
             arguments: Vec::new(),
+            read: Vec::new(),
             env: BTreeMap::new(),
             limit: PACKING,
             output_limit: ByteCount(0),

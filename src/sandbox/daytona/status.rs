@@ -133,6 +133,7 @@ mod tests {
         let command = Command {
             programs: vec![vec!["true".to_owned()]],
             arguments: Vec::new(),
+            read: Vec::new(),
             env: std::collections::BTreeMap::new(),
             limit: Duration::from_secs(1),
             output_limit: crate::quantity::ByteCount(1),

@@ -111,6 +111,8 @@ impl LocalSandbox {
         let mut readable = program.read;
         let certificates = self.shared.network_env.values().map(PathBuf::from);
         readable.extend(certificates.filter(|path| path.is_absolute()));
+        let named = command.read.iter().filter(|path| path.exists());
+        readable.extend(named.cloned());
         let policy = Policy {
             rung: chosen.rung,
             program: program.file,

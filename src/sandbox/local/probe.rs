@@ -160,6 +160,7 @@ fn command(program: &[&str]) -> Command {
     Command {
         programs: vec![program.iter().map(|&word| word.to_owned()).collect()],
         arguments: Vec::new(),
+        read: Vec::new(),
         env: std::collections::BTreeMap::new(),
         limit: LIMIT,
         output_limit: ByteCount(0),

@@ -355,6 +355,7 @@ mod tests {
         Command {
             programs: programs.iter().map(owned).collect(),
             arguments: vec!["last".to_owned()],
+            read: Vec::new(),
             env: BTreeMap::new(),
             limit: Duration::from_secs(1),
             output_limit: ByteCount::kib(1),

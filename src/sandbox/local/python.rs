@@ -9,7 +9,8 @@
 //!
 //! Promises: nothing that a candidate brings is executed out here, neither what would have to be built nor
 //! what starts by itself with the environment's Python, nor is an installer told anything by a candidate's
-//! variables. A failed attempt leaves nothing that another could take for an environment. What cannot be
+//! variables, nor does it ask any address that a candidate names. Where packages come from is what forge's user has
+//! said, and nothing else leads an installer elsewhere: it reads no settings file. A failed attempt leaves nothing that another could take for an environment. What cannot be
 //! made on these terms is left to the inside of the sandbox.
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,6 +26,7 @@ use tokio::sync::OnceCell;
 
 use super::program::Programs;
 use super::remove;
+use crate::installers::Installers;
 use crate::sandbox::{
     CommandEnd, OutputSink, PreparedPython, PythonEnvironment, PythonPackages, Stream,
 };
@@ -38,10 +40,12 @@ pub(super) use interpreters::Interpreters;
 use requirements::{Requirements, Unfit};
 
 /// Changes whenever environments are made differently.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 const COMPLETE: &str = ".complete";
-/// Variables of uv that say where it installs to.
-const ELSEWHERE: [&str; 3] = ["UV_SYSTEM_PYTHON", "UV_PYTHON", "UV_PROJECT_ENVIRONMENT"];
+/// Variables of the installers' own that say what is on this machine.
+const HERE: [&str; 2] = ["UV_PYTHON_INSTALL_DIR", "UV_CREDENTIALS_DIR"];
+/// How many files of a folder of the user's tell it from what it was before.
+const MAX_SEEN: usize = 10_000;
 /// How long an environment is kept that nobody uses.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Between two looks at a lock that another forge has.
@@ -124,11 +128,15 @@ impl Pythons {
             }
         };
         let packages = packages.map_err(Not::Unfit)?;
+        if wanted.installers.want_builds() {
+            let why = "pip or uv is told on this machine to build (`no-binary`)".to_owned();
+            return Err(Not::Unfit(why));
+        }
         let tool = Tool::find(programs, wanted.python.as_deref())
             .await
             .map_err(Not::Unfit)?;
         let env = self.installer_env(wanted, &tool);
-        let key = key(&tool, &packages, &env);
+        let key = key(&tool, &packages, &wanted.installers);
         let installer = Installer {
             folder: cache.join("python").join(&key),
             cache,
@@ -160,23 +168,23 @@ impl Pythons {
     /// What an installer gets; nothing of it comes from a candidate.
     fn installer_env(&self, wanted: &PythonEnvironment, tool: &Tool) -> BTreeMap<String, String> {
         let mut env = self.env.clone();
-        // They lead packages elsewhere than into the environment that is named.
-        env.retain(|name, _| !ELSEWHERE.contains(&name.as_str()));
-        env.extend(wanted.installer_env.clone());
-        env.insert("PATH".to_owned(), tool.path.clone());
-        env.insert("LANG".to_owned(), "C.UTF-8".to_owned());
-        // Whoever has told pip of a mirror has told forge, whichever installer it takes.
-        for (pip, uv) in install::SAME {
-            if let Some(value) = env.get(pip).cloned() {
-                env.entry(uv.to_owned()).or_insert(value);
-            }
-        }
+        env.retain(|name, _| !name.starts_with("UV_") || HERE.contains(&name.as_str()));
+        env.extend(wanted.installers.variables().clone());
+        let own = [
+            ("PATH", tool.path.as_str()),
+            ("LANG", "C.UTF-8"),
+            // What their files say of where packages come from is said already.
+            ("PIP_CONFIG_FILE", "/dev/null"),
+            ("UV_NO_CONFIG", "1"),
+        ];
+        env.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
         env
     }
 }
 
 /// The name of an environment: the same for all that would be alike.
-fn key(tool: &Tool, packages: &Requirements, env: &BTreeMap<String, String>) -> String {
+fn key(tool: &Tool, packages: &Requirements, installers: &Installers) -> String {
+    use std::os::unix::fs::MetadataExt as _;
     let mut digest = Sha256::new();
     let mut say = |part: &[u8]| {
         digest.update((part.len() as u64).to_le_bytes());
@@ -184,10 +192,22 @@ fn key(tool: &Tool, packages: &Requirements, env: &BTreeMap<String, String>) -> 
     };
     say(FORMAT.as_bytes());
     say(tool.digest().as_bytes());
+    // A new password leads to the same packages.
+    let plain = installers.without_credentials();
     let asks = |name: &str| name.starts_with("UV_") || name.starts_with("PIP_");
-    for (name, value) in env.iter().filter(|(name, _)| asks(name)) {
+    for (name, value) in plain.variables().iter().filter(|(name, _)| asks(name)) {
         say(name.as_bytes());
         say(value.as_bytes());
+    }
+    for path in plain.paths() {
+        let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
+        let mut files: Vec<PathBuf> = entries.take(MAX_SEEN).map(|it| it.path()).collect();
+        files.sort();
+        files.push(path);
+        for file in files {
+            let data = std::fs::metadata(&file).map(|it| (it.len(), it.mtime(), it.mtime_nsec()));
+            say(format!("{} {:?}", file.display(), data.ok()).as_bytes());
+        }
     }
     say(&packages.digest.clone().finalize());
     let mut key = crate::candidate::hex(&digest.finalize());

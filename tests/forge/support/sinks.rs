@@ -77,6 +77,7 @@ pub(crate) fn command(words: &[&str]) -> Command {
     Command {
         programs: vec![vec![words[0].to_owned()]],
         arguments: words[1..].iter().map(|&word| word.to_owned()).collect(),
+        read: Vec::new(),
         env: BTreeMap::new(),
         limit: Duration::from_secs(30),
         output_limit: ByteCount::mib(1),

@@ -19,20 +19,16 @@ const MAX_OUTPUT: usize = 256 * 1024;
 /// How many of its last lines make the message of a failure.
 const LAST_LINES: usize = 3;
 
-/// Settings that both installers have, by pip's name and uv's.
-pub(super) const SAME: [(&str, &str); 5] = [
-    ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"),
-    ("PIP_EXTRA_INDEX_URL", "UV_EXTRA_INDEX_URL"),
-    ("PIP_NO_INDEX", "UV_NO_INDEX"),
-    ("PIP_TRUSTED_HOST", "UV_INSECURE_HOST"),
-    ("PIP_CERT", "SSL_CERT_FILE"),
-];
-
 /// Runs pip so that it cannot start another program: that is how it would build something. Its own switch
-/// does not hold for what is given by its path or by its address, nor for what a wheel asks for.
+/// does not hold for what is given by its path or by its address, nor for what a wheel asks for. And, where
+/// its first argument says so, so that it reaches nobody: no switch holds for the addresses that a wheel asks for.
 const PIP: &str = r#"
 import sys
+offline = sys.argv.pop(1) == "offline"
 def guard(event, args):
+    if offline and event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname",
+                             "socket.sendto", "socket.sendmsg"):
+        raise PermissionError("forge: nobody is asked for what a candidate's own wheels name")
     if event in ("subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty",
                  "os.posix_spawn", "os.spawn", "os.startfile", "pty.spawn"):
         program = str(args[0]).rsplit("/", 1)[-1] if args and args[0] else event
@@ -190,7 +186,12 @@ impl Installer<'_> {
         if end == CommandEnd::Exited(0) && self.tool.uv.is_some() {
             self.compile(tmp).await;
         }
-        ended(end, shown, output)
+        let mut ended = ended(end, shown, output);
+        if self.packages.has_own_wheels && ended.end != CommandEnd::Exited(0) {
+            let why = "what its own wheels ask for is not looked for outside of it";
+            ended.unfit = Some(format!("{why}: {}", ended.said));
+        }
+        ended
     }
 
     /// The two steps: each a program, its arguments, and how people would type it.
@@ -220,6 +221,13 @@ impl Installer<'_> {
             }
             make.push(folder);
             let mut install = owned(&["pip", "install", "--no-build", "--no-sources"]);
+            // Neither can be said by a variable, or not by one that all of them know.
+            if self.env.contains_key("UV_NO_INDEX") {
+                install.extend(owned(&["--no-index"]));
+            }
+            if self.packages.has_own_wheels {
+                install.extend(owned(&["--offline"]));
+            }
             // It would start the new Python for that.
             install.extend(owned(&["--no-compile-bytecode", "--python"]));
             install.push(mine.display().to_string());
@@ -231,8 +239,18 @@ impl Installer<'_> {
         }
         let python = self.tool.python.clone().unwrap_or_default();
         let make = owned(&["-I", "-m", "venv", &folder]);
+        let offline: &[&str] = if self.packages.has_own_wheels {
+            &["offline"]
+        } else {
+            &["online"]
+        };
         let pip = ["install", "--no-input", "--quiet", "--only-binary", ":all:"];
-        let install = owned(&[&["-I", "-c", PIP], &pip[..], files].concat());
+        let no_index: &[&str] = if self.packages.has_own_wheels {
+            &["--no-index", "--retries", "0"]
+        } else {
+            &[]
+        };
+        let install = owned(&[&["-I", "-c", PIP], offline, &pip, no_index, files].concat());
         (
             (python, make, "python3 -m venv".to_owned()),
             (mine, install, self.shown()),

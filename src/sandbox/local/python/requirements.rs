@@ -3,7 +3,9 @@
 //!
 //! Installing a wheel executes nothing of it; building anything else does. The installers' own switches
 //! for that have holes (one builds what is editable all the same, the other lets the file undo the switch),
-//! so a line that is not known to be harmless makes the whole file one for the inside of the sandbox.
+//! so a line that is not known to be harmless makes the whole file one for the inside of the sandbox. So does
+//! every address, and every path that leads out of the candidate's own files: out here, packages come from where
+//! forge's user says, and nobody else is asked.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,8 +21,14 @@ const MAX_DEPTH: usize = 5;
 /// The most files in a folder of wheels.
 const MAX_WHEELS: usize = 1_000;
 
-/// Options that are followed by a value that is left as it is.
-const WITH_VALUE: [&str; 4] = ["-i", "--index-url", "--extra-index-url", "--trusted-host"];
+/// Options that say where packages come from, which is the user's to say.
+const NAMES_PLACE: [&str; 5] = [
+    "-i",
+    "--index-url",
+    "--pypi-url",
+    "--extra-index-url",
+    "--trusted-host",
+];
 const ALONE: [&str; 4] = ["--no-index", "--pre", "--prefer-binary", "--require-hashes"];
 
 /// Why an environment is not to be made outside the sandbox: a sentence fragment.
@@ -35,6 +43,8 @@ pub(super) struct Requirements {
     pub constraints: String,
     /// Of all that was said and of the local files that were named, wherever they were.
     pub digest: Sha256,
+    /// Whether wheels are among it that the candidate brings. Those may ask for others by their address.
+    pub has_own_wheels: bool,
 }
 
 impl Requirements {
@@ -130,7 +140,7 @@ impl Requirements {
                 return Err(unknown(line));
             }
             match option {
-                _ if WITH_VALUE.contains(&option) => writeln!(to, "{option} {value}").ok(),
+                _ if NAMES_PLACE.contains(&option) => return Err(names_address(line)),
                 "--only-binary" if value == ":all:" => Some(()),
                 "-f" | "--find-links" => {
                     let value = self.links(work, value)?;
@@ -152,57 +162,56 @@ impl Requirements {
         Ok(())
     }
 
-    /// Where wheels are looked for: an address, or a folder of this machine.
+    /// Where wheels are looked for: a folder of the candidate's with nothing else in it. An installer would
+    /// follow the links of a page.
     fn links(&mut self, work: &Path, value: &str) -> Result<String, Unfit> {
-        if is_address(value) {
-            return Ok(value.to_owned());
-        }
-        let path = local(work, value);
+        let path = local(work, value)?;
         let entries = std::fs::read_dir(&path).map_err(|_| unknown(value))?;
-        let mut files: Vec<PathBuf> = entries
-            .take(MAX_WHEELS)
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|it| it == "whl"))
+        let files: Result<Vec<PathBuf>, _> = entries
+            .take(MAX_WHEELS + 1)
+            .map(|entry| entry.map(|entry| entry.path()))
             .collect();
+        let mut files = files.map_err(|_| unknown(value))?;
         files.sort();
+        if files.len() > MAX_WHEELS || !files.iter().all(|it| is_wheel(&it.to_string_lossy())) {
+            return Err(unknown(value));
+        }
         for file in files {
             self.wheel(&file)?;
         }
         plain(&path)
     }
 
-    /// A requirement: a name with versions, or a wheel.
+    /// A requirement: a name with versions, or a wheel of the candidate's.
     fn requirement(&mut self, work: &Path, line: &str) -> Result<String, Unfit> {
-        let words = line.split_whitespace();
-        let mut options = words.filter(|word| word.starts_with('-'));
-        if line.contains(['$', '\\']) || options.any(|word| !word.starts_with("--hash=")) {
+        let end = line.find(" --hash=").or_else(|| line.find("\t--hash="));
+        let (what, hashes) = line.split_at(end.unwrap_or(line.len()));
+        let mut words = what.split_whitespace();
+        if words.any(|word| word.starts_with('-')) || !hashes.split_whitespace().all(is_hash) {
             return Err(unknown(line));
         }
-        let end = line.find([' ', ';', '\t']).unwrap_or(line.len());
-        let (first, rest) = line.split_at(end);
-        // `name @ address`, with or without spaces.
-        if let Some((name, target)) = line.split_once('@')
+        let end = what.find([' ', ';', '\t']).unwrap_or(what.len());
+        let (first, rest) = what.split_at(end);
+        // `name @ file`, with or without spaces.
+        if let Some((name, target)) = what.split_once('@')
             && is_name(name.trim())
         {
             let target = target.trim();
             let end = target.find([' ', '\t']).unwrap_or(target.len());
             let (target, rest) = target.split_at(end);
             let target = self.target(work, target)?;
-            return Ok(format!("{} @ {target}{rest}", name.trim()));
+            return marked(line, format!("{} @ {target}", name.trim()), rest, hashes);
         }
-        if is_address(first) || first.starts_with("file:") || first.contains('/') {
-            return Ok(format!("{}{rest}", self.target(work, first)?));
-        }
-        if is_wheel(first) {
-            return Ok(format!("{}{rest}", self.target(work, first)?));
+        if first.contains('/') || first.starts_with("file:") || is_wheel(first) {
+            let target = self.target(work, first)?;
+            return marked(line, target, rest, hashes);
         }
         let mut extras = false;
-        let end = line.find(|c| {
+        let end = what.find(|c| {
             extras = (extras || c == '[') && c != ']';
             !extras && "<>=!~(;, \t".contains(c)
         });
-        let name = &line[..end.unwrap_or(line.len())];
+        let (name, rest) = what.split_at(end.unwrap_or(what.len()));
         let archive = [
             ".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".tbz", ".txz", ".tlz", ".lz",
         ];
@@ -210,19 +219,20 @@ impl Requirements {
         if !is_name(name) || archive.iter().any(|ending| lower.ends_with(ending)) {
             return Err(unknown(line));
         }
-        Ok(line.to_owned())
+        marked(line, name.to_owned(), rest, hashes)
     }
 
-    /// What is installed from an address or a path: only a wheel.
+    /// What is installed from a path: only a wheel of the candidate's.
     fn target(&mut self, work: &Path, target: &str) -> Result<String, Unfit> {
-        let bare = target.split(['#', '?']).next().unwrap_or_default();
-        if !is_wheel(bare) {
+        if has_address(target) {
+            return Err(names_address(target));
+        }
+        let bare = target.split('#').next().unwrap_or_default();
+        let safe = |c: char| c.is_ascii_alphanumeric() || "#=&-_.".contains(c);
+        if !is_wheel(bare) || !target[bare.len()..].chars().all(safe) {
             return Err(unknown(target));
         }
-        if is_address(target) {
-            return Ok(target.to_owned());
-        }
-        let path = local(work, bare);
+        let path = local(work, bare)?;
         self.wheel(&path)?;
         // An escaped address cannot be mistaken for something else.
         let path = plain(&path)?;
@@ -235,6 +245,7 @@ impl Requirements {
             .map_err(|error| format!("`{name}` cannot be read: {}", crate::tree::reason(&error)))?;
         self.said(&name);
         self.said(&hash);
+        self.has_own_wheels = true;
         Ok(())
     }
 }
@@ -244,12 +255,46 @@ fn unknown(line: &str) -> Unfit {
     format!("`{line}` may need more than a wheel")
 }
 
-/// A path of this machine that an address or a relative path means.
-fn local(work: &Path, text: &str) -> PathBuf {
+fn names_address(line: &str) -> Unfit {
+    let line = crate::plain::short(line, 80);
+    format!("`{line}` says where packages come from, and that is asked only from within")
+}
+
+/// A requirement, when versions and markers are all that follows what it names.
+fn marked(line: &str, named: String, rest: &str, hashes: &str) -> Result<String, Unfit> {
+    let safe = |c: char| c.is_ascii_alphanumeric() || " \t.,*+!_-<>=~()'\";".contains(c);
+    if rest.chars().all(safe) {
+        return Ok(named + rest + hashes);
+    }
+    Err(if has_address(rest) {
+        names_address(line)
+    } else {
+        unknown(line)
+    })
+}
+
+fn is_hash(word: &str) -> bool {
+    let word = word
+        .strip_prefix("--hash=")
+        .and_then(|it| it.split_once(':'));
+    let plain = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric());
+    word.is_some_and(|(name, hash)| plain(name) && plain(hash))
+}
+
+/// The file or folder of the candidate's that an address or a relative path means.
+fn local(work: &Path, text: &str) -> Result<PathBuf, Unfit> {
+    if has_address(text) {
+        return Err(names_address(text));
+    }
     let path = text.strip_prefix("file:").unwrap_or(text);
     let path = path.strip_prefix("//localhost").unwrap_or(path);
     let path = path.strip_prefix("//").unwrap_or(path);
-    super::super::program::clean(&work.join(path))
+    let path = super::super::program::clean(&work.join(path));
+    if path.starts_with(work) {
+        return Ok(path);
+    }
+    let text = crate::plain::short(text, 80);
+    Err(format!("`{text}` is not among the candidate's own files"))
 }
 
 /// A path that means itself wherever it is written.
@@ -262,8 +307,9 @@ fn plain(path: &Path) -> Result<String, Unfit> {
     Err(unknown(&text))
 }
 
-fn is_address(text: &str) -> bool {
-    text.starts_with("https://") || text.starts_with("http://")
+/// Whether something in it is an address of the network.
+fn has_address(text: &str) -> bool {
+    text.contains("://") && !text.starts_with("file://")
 }
 
 fn is_wheel(text: &str) -> bool {
@@ -336,7 +382,6 @@ mod tests {
                 "a==1 \\\n  --hash=sha256:1 \\\n  --hash=sha256:2\n",
                 "a==1   --hash=sha256:1   --hash=sha256:2\n",
             ),
-            ("--index-url=https://x/y\n", "--index-url https://x/y\n"),
             (
                 "--no-index --find-links wheels\n",
                 "--no-index\n--find-links $/wheels\n",
@@ -350,8 +395,12 @@ mod tests {
                 "a @ file://$/wheels/a-1-py3-none-any.whl\n",
             ),
             (
-                "a@https://x/a-1-py3-none-any.whl#sha256=1\n",
-                "a @ https://x/a-1-py3-none-any.whl#sha256=1\n",
+                "a@wheels/a-1-py3-none-any.whl#sha256=1 ; sys_platform == 'linux'\n",
+                "a @ file://$/wheels/a-1-py3-none-any.whl#sha256=1 ; sys_platform == 'linux'\n",
+            ),
+            (
+                "a[b] (>=1!1.0.*, !=2+x) ; (os_name != \"nt\")",
+                "a[b] (>=1!1.0.*, !=2+x) ; (os_name != \"nt\")\n",
             ),
             ("-r more.txt\nx", "more==1\nx\n"),
         ] {
@@ -408,6 +457,62 @@ mod tests {
                 Requirements::inline(work.path(), &[text.to_owned()]).is_err(),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn what_names_an_address_is_refused() {
+        let work = work();
+        std::fs::write(work.path().join("wheels/index.html"), "<a href='http://x'>").unwrap();
+        std::fs::write(work.path().join("far.txt"), "-i http://x\n").unwrap();
+        std::fs::create_dir(work.path().join("many")).unwrap();
+        for number in 0..=MAX_WHEELS {
+            let file = format!("many/a{number}-1-py3-none-any.whl");
+            std::fs::write(work.path().join(file), "").unwrap();
+        }
+        for text in [
+            "-i http://x/simple",
+            "-ihttp://x/simple",
+            "--index-url=http://x/simple",
+            "--index-url \\\n http://x/simple",
+            "--pypi-url http://x",
+            "--extra-index-url http://x/simple",
+            "--trusted-host x",
+            "-f http://x/",
+            "--find-links=http://x/",
+            "--find-links file://x/y",
+            "--find-links /tmp",
+            "--find-links ..",
+            "--find-links wheels",
+            "--find-links many",
+            "--proxy http://x",
+            "-r far.txt",
+            "-c far.txt",
+            "-r http://x/more.txt",
+            "-chttp://x/more.txt",
+            "a @ http://x/a-1-py3-none-any.whl",
+            "a@http://x/a-1-py3-none-any.whl ; python_version > '3'",
+            "a[x] (>=1) @ http://x/a-1-py3-none-any.whl",
+            "a ; python_version > '3' @ http://x/a.whl",
+            "a --hash=sha256:1 @ http://x/a.whl",
+            "a --hash=sha256:http://x",
+            "http://x/a-1-py3-none-any.whl",
+            "HTTP://x/a-1-py3-none-any.whl",
+            "ftp://x/a-1-py3-none-any.whl",
+            "git+https://x/y",
+            "a @ git+file:///tmp/y",
+            "//x/a-1-py3-none-any.whl",
+            "/tmp/a-1-py3-none-any.whl",
+            "../a-1-py3-none-any.whl",
+            "a @ file:///tmp/a-1-py3-none-any.whl",
+            "a @ file://x/a-1-py3-none-any.whl",
+            "a @ file:wheels/%2e%2e/a-1-py3-none-any.whl",
+            "a @ ${URL}",
+            "--config-settings index-url=http://x",
+        ] {
+            assert!(read(work.path(), text).is_err(), "{text}");
+            let inline = Requirements::inline(work.path(), &[text.to_owned()]);
+            assert!(inline.is_err(), "{text}");
         }
     }
 
