@@ -15,6 +15,7 @@ mod check;
 mod descriptors;
 mod doctor;
 mod json;
+mod limits;
 mod list;
 mod log;
 mod mode;
@@ -238,6 +239,12 @@ enum IsolationArg {
 
 /// Does what the command line says.
 pub(crate) fn main() -> ExitCode {
+    limits::prepare();
+    if let Err(too_little) = limits::check_stack() {
+        Printer::new().error(&too_little, Some(&too_little.hint));
+        return ExitCode::from(End::Usage.code());
+    }
+    signals::outlive_limit_of_files();
     let end = match Cli::command().try_get_matches() {
         Ok(matches) => dispatch(&matches),
         Err(error) => {
@@ -295,6 +302,12 @@ fn project(printer: Printer) -> Result<Project, End> {
 
 /// A runtime on all cores; says why when there is none.
 fn runtime(printer: Printer) -> Result<tokio::runtime::Runtime, End> {
+    limits::check()
+        .and_then(|()| limits::check_threads())
+        .map_err(|too_little| {
+            printer.error(&too_little, Some(&too_little.hint));
+            End::Usage
+        })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();

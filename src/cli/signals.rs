@@ -70,6 +70,19 @@ pub(super) fn listen() -> std::io::Result<(mpsc::Receiver<StopCause>, impl Futur
     Ok((causes, listen))
 }
 
+/// From now on, what passes the limit of a file's size is an error like that of a full disk, and not the end of
+/// this process.
+pub(super) fn outlive_limit_of_files() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build();
+    // Where there are no descriptors for it, there is more to be said than this.
+    if let Ok(runtime) = runtime {
+        // The handler stays for good.
+        runtime.block_on(async { signal(SignalKind::from_raw(libc::SIGXFSZ)).ok() });
+    }
+}
+
 /// Whether a signal was being ignored when this process was started. Only Linux tells.
 fn is_ignored(kind: SignalKind) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -46,6 +46,7 @@ mod kernel;
 #[cfg(target_os = "linux")]
 mod meter;
 mod missing;
+mod names;
 #[cfg(target_os = "linux")]
 mod namespaces;
 mod output;
@@ -347,6 +348,9 @@ impl LocalProvider {
         let user = (chosen.who == Who::Own).then(|| self.shared.users.next());
         for _ in 0..SWEPT.0 {
             if let Some(root) = self.try_create(&place, user)? {
+                name_committer(&root, user).await.map_err(|error| {
+                    CreateFailed::maybe(SandboxError::machine(CREATE, error).with_hint(BASE_HINT))
+                })?;
                 let folder = place.root();
                 tracing::debug!(folder = %folder.display(), network = %spec.network, user, "sandbox made");
                 return Ok(LocalSandbox {
@@ -498,6 +502,15 @@ impl Shared {
             ),
         }
     }
+}
+
+/// Puts down who commits with git.
+async fn name_committer(root: &OwnedFd, user: Option<u32>) -> io::Result<()> {
+    let Some(settings) = names::git_settings() else {
+        return Ok(());
+    };
+    let area = place::open_folder(root, place::FORGE)?;
+    upload::put(&area, &settings, user).await
 }
 
 fn refuse(message: &str, hint: &str) -> Result<(), SandboxError> {

@@ -17,7 +17,7 @@ use rustix::fs::CWD;
 use super::place::{self, Place};
 use super::protocol::{Policy, Rung};
 use super::run::Ran;
-use super::{Shared, collect, run, rungs, upload};
+use super::{Shared, collect, names, run, rungs, upload};
 use crate::name::SandboxId;
 use crate::python::PythonNeed;
 use crate::sandbox::{
@@ -96,17 +96,22 @@ impl LocalSandbox {
                 return Ok(CommandResult::not_begun(CommandEnd::NotFound(names)));
             }
         };
+        let chosen = self.shared.chosen().await?;
+        let name = names::of(chosen.rung, self.user);
+        let git_settings = format!("{}/{}", self.layout.forge, names::GIT_SETTINGS);
         let own = [
             ("PATH", program.path.as_str()),
             ("HOME", &self.layout.work),
+            ("USER", &name),
+            ("LOGNAME", &name),
             ("LANG", "C.UTF-8"),
             ("TMPDIR", &self.layout.tmp),
+            ("GIT_CONFIG_SYSTEM", &git_settings),
         ];
         let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut env = self.shared.network_env.clone();
         env.extend(own);
         env.extend(command.env.clone());
-        let chosen = self.shared.chosen().await?;
         let root = self.place.root();
         let mut readable = program.read;
         let certificates = self.shared.network_env.values().map(PathBuf::from);

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -24,7 +24,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use super::confine::{self, Common};
 use super::kernel::{self, Forked};
 use super::protocol::{Failure, Policy, Rung};
-use super::{processes, visible};
+use super::{names, processes, visible};
 
 type Outcome<T> = Result<T, Failure>;
 
@@ -251,6 +251,7 @@ impl View {
         };
         let view = open().map_err(Failure::at("mount the root"))?;
         view.fill(&seen, proc.as_ref())?;
+        view.name_the_user(policy)?;
         view.enter().map_err(Failure::at("pivot_root"))
     }
 
@@ -297,6 +298,41 @@ impl View {
         )
         .ok();
         seen.iter().try_for_each(|one| self.place(one))
+    }
+
+    /// Shows lists of users and groups of its own, where the system has some: whom a program runs as is in
+    /// none of the machine's.
+    fn name_the_user(&self, policy: &Policy) -> Outcome<()> {
+        /// In the root directory, for a moment.
+        const DRAFT: &str = ".list";
+        let own = |id: u32| policy.user.unwrap_or(id);
+        let user = own(rustix::process::geteuid().as_raw());
+        let group = own(rustix::process::getegid().as_raw());
+        for (at, text) in names::lists(user, group, &policy.work) {
+            let stat = rustix::fs::statat(&self.root, at, AtFlags::SYMLINK_NOFOLLOW);
+            if !stat.is_ok_and(|it| FileType::from_raw_mode(it.st_mode).is_file()) {
+                continue;
+            }
+            let show = || -> io::Result<Seen> {
+                let make = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+                let draft = rustix::fs::openat(&self.root, DRAFT, make, Mode::RUSR)?;
+                rustix::fs::fchmod(&draft, Mode::from_raw_mode(0o444))?;
+                std::fs::File::from(draft).write_all(text.as_bytes())?;
+                let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+                let tree = rustix::mount::open_tree(&self.root, DRAFT, flags)?;
+                kernel::restrict_mount(tree.as_fd(), READ_ONLY.bits().into(), false)?;
+                Ok(Seen {
+                    at: Path::new("/").join(at),
+                    tree,
+                    is_folder: false,
+                })
+            };
+            let seen = show().map_err(Failure::at(format!("make {at}")))?;
+            self.place(&seen)?;
+            let unlinked = rustix::fs::unlinkat(&self.root, DRAFT, AtFlags::empty());
+            unlinked.map_err(|error| Failure::at(format!("make {at}"))(error.into()))?;
+        }
+        Ok(())
     }
 
     /// Puts something in its place.

@@ -49,6 +49,8 @@ fn take_socket() -> io::Result<UnixStream> {
 
 fn serve(socket: UnixStream) -> io::Result<()> {
     kernel::disinherit();
+    // Whatever forge's is: what programs make, they expect to be for all to read.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let null = std::fs::File::options()
         .read(true)
         .write(true)
