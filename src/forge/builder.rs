@@ -12,6 +12,7 @@ use crate::candidate::Candidate;
 use crate::event::{Demands, Event, EventKind, Setting, StopCause, Subscriber};
 use crate::name::CandidateName;
 use crate::objective::LimitOverrides;
+use crate::policy::NetworkOverrides;
 use crate::sandbox::{Network, Provider};
 use crate::score::Scorer;
 use crate::secret::Secret;
@@ -36,7 +37,7 @@ pub struct ForgeBuilder {
     pub(super) keep: Keep,
     pub(super) env: BTreeMap<String, String>,
     pub(super) host_env: BTreeMap<String, String>,
-    pub(super) network: Option<Network>,
+    pub(super) network: NetworkOverrides,
     pub(super) secrets: Vec<Secret>,
     pub(super) scorers: Vec<(f64, Arc<dyn Scorer>)>,
     pub(super) subscribers: Vec<Box<dyn Subscriber>>,
@@ -66,7 +67,7 @@ impl Default for ForgeBuilder {
             keep: Keep::None,
             env: BTreeMap::new(),
             host_env: BTreeMap::new(),
-            network: None,
+            network: NetworkOverrides::default(),
             secrets: Vec::new(),
             scorers: Vec::new(),
             subscribers: Vec::new(),
@@ -209,10 +210,18 @@ impl ForgeBuilder {
         self
     }
 
-    /// The network policy, above the objectives'. Default: the objective's, else open.
+    /// What candidates may reach, above the objectives. Default: the objective's, else open.
     #[must_use]
     pub fn network(mut self, network: Network) -> Self {
-        self.network = Some(network);
+        self.network.run = Some(network);
+        self
+    }
+
+    /// What candidates may reach while they are set up, above the objectives. Default: the objective's, else
+    /// open; for a candidate that is not trusted, else that of its run.
+    #[must_use]
+    pub fn setup_network(mut self, network: Network) -> Self {
+        self.network.setup = Some(network);
         self
     }
 

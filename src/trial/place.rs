@@ -6,7 +6,7 @@ use super::{Job, World};
 use crate::candidate::{Dependencies, SourceFile};
 use crate::name::{RelativePath, RunId};
 use crate::sandbox::{
-    Area, Collect, Command, Content, Layout, PythonEnvironment, PythonPackages, Upload,
+    Area, Collect, Command, Content, Layout, PythonEnvironment, PythonPackages, Stage, Upload,
 };
 
 /// Starts a program so that what it starts finds the environment's Python, and the system's own shell where
@@ -123,6 +123,7 @@ impl Place {
             env: self.env(job, &world.run),
             limit: job.limits.run,
             output_limit: job.limits.output,
+            stage: Stage::Run,
             then_collect: Some(collect),
         }
     }
@@ -151,6 +152,7 @@ impl Place {
             packages,
             installer_env: world.installer_env.clone(),
             limit: job.limits.setup,
+            offline: job.is_offline(),
         })
     }
 
@@ -161,6 +163,7 @@ impl Place {
             env,
             limit: job.limits.setup,
             output_limit: job.limits.output,
+            stage: Stage::Setup,
             then_collect: None,
         };
         let mut installer = BTreeMap::clone(&job.env);
@@ -173,6 +176,7 @@ impl Place {
         installer
             .entry("PIP_DISABLE_PIP_VERSION_CHECK".to_owned())
             .or_insert_with(|| "1".to_owned());
+        job.tell_offline(&mut installer);
         let python = self.python();
         let pip = [
             python.as_str(),
@@ -210,6 +214,7 @@ impl Place {
         let mut own = BTreeMap::clone(&job.env);
         own.insert("FORGE_CANDIDATE".to_owned(), job.id.candidate.to_string());
         own.insert("FORGE_RUN".to_owned(), world.run.to_string());
+        job.tell_offline(&mut own);
         steps.extend(
             job.candidate
                 .setup

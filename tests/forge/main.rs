@@ -17,6 +17,7 @@ mod isolation;
 mod library;
 mod local;
 mod needs;
+mod networks;
 mod outputs;
 mod scoring;
 mod setup;

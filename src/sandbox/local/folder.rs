@@ -21,7 +21,7 @@ use crate::name::SandboxId;
 use crate::python::PythonNeed;
 use crate::sandbox::{
     Area, ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, ErrorKind,
-    FoundPython, Layout, Network, OutputSink, PreparedPython, PythonEnvironment, Sandbox,
+    FoundPython, Layout, Network, Networks, OutputSink, PreparedPython, PythonEnvironment, Sandbox,
     SandboxError, Stream, Upload,
 };
 
@@ -34,7 +34,7 @@ pub(super) struct LocalSandbox {
     pub root: OwnedFd,
     /// The user that its programs run as, where it is another.
     pub user: Option<u32>,
-    pub network: Network,
+    pub networks: Networks,
     pub isolation: String,
     pub shared: Arc<Shared>,
 }
@@ -118,7 +118,7 @@ impl LocalSandbox {
             readable,
             tmp: root.join(place::TMP),
             root,
-            network: self.network != Network::Block,
+            network: *self.networks.of(command.stage) != Network::Block,
             user: self.user,
             limits: self.shared.limits,
             limit: command.limit,

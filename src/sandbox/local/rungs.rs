@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::protocol::{Failure, Limits, Rung};
 use super::{Isolation, users};
 use crate::quantity::ByteCount;
-use crate::sandbox::{ErrorKind, Network, SandboxError};
+use crate::sandbox::{ErrorKind, Network, Networks, SandboxError};
 
 /// What local runs are worth, with the reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,11 +74,17 @@ pub(super) fn name(rung: Rung) -> &'static str {
 
 impl Chosen {
     /// What a sandbox does and does not promise, in one line.
-    pub(super) fn text(&self, network: Option<&Network>, limits: Limits) -> String {
-        let network = match network {
-            Some(Network::Block) => "; network: none",
-            Some(Network::Open | Network::Allow(_)) => "; network: host",
-            None => "",
+    pub(super) fn text(&self, networks: Option<&Networks>, limits: Limits) -> String {
+        let word = |network: &Network| match network {
+            Network::Block => "none",
+            Network::Open | Network::Allow(_) => "host",
+        };
+        let network = match networks {
+            None => String::new(),
+            Some(Networks { setup, run }) if setup == run => format!("; network: {}", word(run)),
+            Some(Networks { setup, run }) => {
+                format!("; network: {} (setup: {})", word(run), word(setup))
+            }
         };
         let Limits {
             memory,

@@ -33,6 +33,8 @@ pub(super) const SAME: [(&str, &str); 5] = [
 const PIP: &str = r#"
 import sys
 def guard(event, args):
+    if event in refused:
+        raise PermissionError("forge: there is no network")
     if event in ("subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty",
                  "os.posix_spawn", "os.spawn", "os.startfile", "pty.spawn"):
         program = str(args[0]).rsplit("/", 1)[-1] if args and args[0] else event
@@ -44,14 +46,20 @@ import runpy
 runpy.run_module("pip", run_name="__main__", alter_sys=True)
 "#;
 
+/// What else it is refused: nothing, or all that leads to the network.
+const ONLINE: &str = "refused = ()";
+const OFFLINE: &str = "refused = ('socket.connect', 'socket.getaddrinfo', 'socket.gethostbyname', 'socket.sendto', 'socket.bind')";
+
 /// What installers say when only building would help.
 const NEEDS_BUILD: [&str; 5] = [
     "forge: not a wheel",
     "Building source distributions is disabled",
     "building from source is disabled",
     "has no usable wheels",
-    "No matching distribution found",
+    NO_MATCH,
 ];
+/// What pip says of a package that is nowhere, or not as a wheel.
+const NO_MATCH: &str = "No matching distribution found";
 /// Unless they say that nobody was there to ask.
 const NOT_REACHED: [&str; 4] = [
     "Retrying (",
@@ -127,6 +135,8 @@ pub(super) struct Installer<'a> {
     pub packages: Requirements,
     /// What is installed, as people would type it.
     pub what: String,
+    /// Whether it may reach nothing.
+    pub offline: bool,
 }
 
 impl Installer<'_> {
@@ -183,14 +193,23 @@ impl Installer<'_> {
         let (program, arguments, shown) = make;
         let end = self.run(tmp, &program, &arguments, output).await;
         if end != CommandEnd::Exited(0) {
-            return ended(end, shown, output);
+            return self.ended(end, shown, output);
         }
         let (program, arguments, shown) = install;
         let end = self.run(tmp, &program, &arguments, output).await;
         if end == CommandEnd::Exited(0) && self.tool.uv.is_some() {
             self.compile(tmp).await;
         }
-        ended(end, shown, output)
+        self.ended(end, shown, output)
+    }
+
+    fn ended(&self, end: CommandEnd, shown: String, output: &[u8]) -> Ended {
+        let mut ended = ended(end, shown, output);
+        // Inside there is no network either, and what a build needs comes from there.
+        if self.offline && ended.said.contains(NO_MATCH) {
+            ended.unfit = None;
+        }
+        ended
     }
 
     /// The two steps: each a program, its arguments, and how people would type it.
@@ -223,6 +242,7 @@ impl Installer<'_> {
             // It would start the new Python for that.
             install.extend(owned(&["--no-compile-bytecode", "--python"]));
             install.push(mine.display().to_string());
+            install.extend(self.offline.then(|| "--offline".to_owned()));
             install.extend(owned(files));
             return (
                 (uv.clone(), make, "uv venv".to_owned()),
@@ -232,7 +252,13 @@ impl Installer<'_> {
         let python = self.tool.python.clone().unwrap_or_default();
         let make = owned(&["-I", "-m", "venv", &folder]);
         let pip = ["install", "--no-input", "--quiet", "--only-binary", ":all:"];
-        let install = owned(&[&["-I", "-c", PIP], &pip[..], files].concat());
+        let guard = if self.offline { OFFLINE } else { ONLINE };
+        let guarded = format!("{guard}{PIP}");
+        let mut install = owned(&[&["-I", "-c", &guarded], &pip[..]].concat());
+        if self.offline {
+            install.extend(owned(&["--retries", "0"]));
+        }
+        install.extend(owned(files));
         (
             (python, make, "python3 -m venv".to_owned()),
             (mine, install, self.shown()),
