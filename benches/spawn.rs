@@ -16,8 +16,8 @@ use forge::name::{RunId, SandboxName};
 use forge::quantity::ByteCount;
 use forge::sandbox::local::{Isolation, LocalOptions, LocalProvider};
 use forge::sandbox::{
-    Command, CommandEnd, Network, OutputSink, Provider, Sandbox, SandboxError, SandboxSpec, Stream,
-    Trust,
+    Command, CommandEnd, Networks, OutputSink, Provider, Sandbox, SandboxError, SandboxSpec, Stage,
+    Stream, Trust,
 };
 use futures::StreamExt as _;
 
@@ -77,7 +77,7 @@ impl Way {
                     run: *run,
                     labels: BTreeMap::new(),
                     lifetime: Duration::from_secs(600),
-                    network: Network::Open,
+                    networks: Networks::default(),
                     trust: Trust::Trusted,
                 };
                 let created = provider.create(&spec).await.map_err(SandboxError::from)?;
@@ -124,6 +124,7 @@ impl Place {
                     env: BTreeMap::new(),
                     limit: Duration::from_secs(60),
                     output_limit: ByteCount::mib(1),
+                    stage: Stage::Run,
                     then_collect: None,
                 };
                 let result = sandbox.run(&command, &mut Nothing).await?;

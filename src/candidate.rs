@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 
 use crate::name::{CandidateName, RelativePath};
 use crate::objective::LimitOverrides;
+use crate::policy::NetworkOverrides;
 use crate::python::PythonNeed;
-use crate::sandbox::Trust;
+use crate::sandbox::{Networks, Trust};
 
 mod assemble;
 mod beside;
@@ -124,6 +125,23 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// Whether anything is done before it is started: dependencies, or commands of its own.
+    #[must_use]
+    pub fn has_setup(&self) -> bool {
+        self.dependencies != Dependencies::None || !self.setup.is_empty()
+    }
+
+    /// What it may reach, by what is said of networks. Without a setup there is only the network of the run.
+    #[must_use]
+    pub fn networks(&self, said: &NetworkOverrides) -> Networks {
+        let networks = said.resolve(self.trust);
+        if self.has_setup() {
+            networks
+        } else {
+            Networks::same(networks.run)
+        }
+    }
+
     /// Its notes, each with its name before it.
     pub fn remarks(&self) -> impl Iterator<Item = String> {
         let name = &self.name;

@@ -190,6 +190,9 @@ struct RunArgs {
     /// What candidates may reach: `open`, `block` or IPv4 networks [default: the objective's, else open]
     #[arg(long, value_name = "POLICY")]
     network: Option<String>,
+    /// The same while they are set up [default: the objective's, else open; the run's with `trust: untrusted`]
+    #[arg(long, value_name = "POLICY")]
+    setup_network: Option<String>,
     /// How local candidates are isolated; what this machine does not offer is an error [default: auto]
     #[arg(long, value_enum, value_name = "LEVEL")]
     isolation: Option<IsolationArg>,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::name::{ObjectiveName, RelativePath};
+use crate::policy::NetworkOverrides;
 use crate::quantity::ByteCount;
-use crate::sandbox::Network;
 use crate::score::gate::Gate;
 use crate::score::quality::Quality;
 use crate::score::{SpeedScale, Weights};
@@ -145,7 +145,7 @@ pub struct Objective {
     /// How often every candidate does it.
     pub repeat: Option<u32>,
     /// What candidates may reach.
-    pub network: Option<Network>,
+    pub network: NetworkOverrides,
     /// The checks; `exit_code` and `min_bytes` are always among them, and come first.
     pub gates: Vec<Gate>,
     /// The rest of the judgement.
@@ -172,7 +172,7 @@ impl Objective {
             artifacts: Vec::new(),
             limits: LimitOverrides::default(),
             repeat: None,
-            network: None,
+            network: NetworkOverrides::default(),
             gates: default_gates(),
             scoring: Scoring::default(),
             digest: crate::candidate::digest([prompt.as_bytes()]),

@@ -2,95 +2,17 @@
 //! variables, durations, sizes, limits, patterns. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::candidate::PassEnv;
 use crate::objective::LimitOverrides;
 use crate::quantity::{ByteCount, parse_duration};
-use crate::sandbox::Network;
 use crate::yaml::Tree;
 use crate::yaml::decode::Value;
 
-/// The most networks of [`Network::Allow`].
-pub const MAX_NETWORKS: usize = 10;
+mod network;
 
-const NETWORK_HINT: &str =
-    "`open`, `block`, or one to ten IPv4 networks such as `[10.0.0.0/8, 203.0.113.7/32]`";
-
-/// Parses `open`, `block`, or one to ten IPv4 networks with commas between them.
-///
-/// # Errors
-/// A sentence that says what is wrong.
-pub fn parse_network(text: &str) -> Result<Network, String> {
-    match text.trim() {
-        "open" => Ok(Network::Open),
-        "block" => Ok(Network::Block),
-        networks => {
-            let networks: Result<Vec<String>, String> = networks
-                .split(',')
-                .map(|one| parse_cidr(one.trim()))
-                .collect();
-            allow(networks?)
-        }
-    }
-}
-
-fn allow(networks: Vec<String>) -> Result<Network, String> {
-    if (1..=MAX_NETWORKS).contains(&networks.len()) {
-        Ok(Network::Allow(networks))
-    } else {
-        Err(format!(
-            "expected 1 to {MAX_NETWORKS} networks, got {}",
-            networks.len()
-        ))
-    }
-}
-
-fn parse_cidr(text: &str) -> Result<String, String> {
-    let expected = || format!("expected an IPv4 network such as `10.0.0.0/8`, got `{text}`");
-    let (address, prefix) = text.split_once('/').ok_or_else(expected)?;
-    let address: Ipv4Addr = address.parse().map_err(|_| expected())?;
-    if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(expected());
-    }
-    let prefix: u32 = prefix.parse().map_err(|_| expected())?;
-    if prefix > 32 {
-        return Err(format!("the prefix of `{text}` is above 32"));
-    }
-    let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
-    let network = Ipv4Addr::from(u32::from(address) & mask);
-    if network != address {
-        return Err(format!(
-            "`{text}` has bits below its prefix; the network is `{network}/{prefix}`"
-        ));
-    }
-    Ok(format!("{network}/{prefix}"))
-}
-
-/// Decodes a network policy.
-#[must_use]
-pub fn network(value: &Value<'_>) -> Option<Network> {
-    match value.tree() {
-        Tree::List(_) => {
-            let one = |value: &Value<'_>| {
-                let text = value.text(NETWORK_HINT)?;
-                parse_cidr(text).map_or_else(|why| value.problem(why, NETWORK_HINT), Some)
-            };
-            let networks = value.each(NETWORK_HINT, one)?;
-            allow(networks).map_or_else(|why| value.problem(why, NETWORK_HINT), Some)
-        }
-        Tree::Nothing
-        | Tree::Truth(_)
-        | Tree::Whole(_)
-        | Tree::Decimal(_)
-        | Tree::Text(_)
-        | Tree::Map(_) => {
-            let text = value.text(NETWORK_HINT)?;
-            parse_network(text).map_or_else(|why| value.problem(why, NETWORK_HINT), Some)
-        }
-    }
-}
+pub use network::{MAX_NETWORKS, NetworkOverrides, network_advice, networks, parse_network};
 
 /// Decodes a duration.
 #[must_use]
@@ -272,34 +194,6 @@ pub fn globs(value: &Value<'_>) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn networks_are_words_or_cidr_blocks() {
-        let block = |text: &str| Network::Allow(vec![text.to_owned()]);
-        for (text, expected) in [
-            ("open", Ok(Network::Open)),
-            (" block ", Ok(Network::Block)),
-            ("10.0.0.0/8", Ok(block("10.0.0.0/8"))),
-            ("0.0.0.0/0", Ok(block("0.0.0.0/0"))),
-            ("203.0.113.7/32", Ok(block("203.0.113.7/32"))),
-            ("10.0.0.1/8", Err("the network is `10.0.0.0/8`")),
-            ("10.0.0.0/33", Err("above 32")),
-            ("10.0.0.0/+8", Err("expected an IPv4 network")),
-            ("10.0.0.0", Err("expected an IPv4 network")),
-            ("fd00::/8", Err("expected an IPv4 network")),
-            ("10.0.0.0/8,", Err("got ``")),
-            ("", Err("got ``")),
-            ("Open", Err("got `Open`")),
-        ] {
-            match (parse_network(text), expected) {
-                (Ok(got), Ok(expected)) => assert_eq!(got, expected, "{text}"),
-                (Err(got), Err(part)) => assert!(got.contains(part), "{text}: {got}"),
-                (got, expected) => panic!("{text}: {got:?}, not {expected:?}"),
-            }
-        }
-        assert!(parse_network(&["10.0.0.0/8"; 10].join(",")).is_ok());
-        assert!(parse_network(&["10.0.0.0/8"; 11].join(",")).is_err());
-    }
 
     #[test]
     fn a_candidate_cannot_take_the_variables_of_forge() {

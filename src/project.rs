@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use crate::name::RelativePath;
 use crate::objective::yaml::MAX_REPEAT;
-use crate::policy;
+use crate::policy::{self, NetworkOverrides};
 use crate::problem::{Problem, Problems};
 use crate::quantity::ByteCount;
-use crate::sandbox::Network;
 use crate::sandbox::local::{Isolation, RootSandboxes};
 use crate::tree::{Folder, read_text, reason};
 use crate::yaml::MAX_YAML_BYTES;
@@ -77,7 +76,7 @@ pub struct DaytonaDefaults {
     /// The region.
     pub target: Option<String>,
     /// What candidates may reach.
-    pub network: Option<Network>,
+    pub network: NetworkOverrides,
     /// After how long without use a sandbox stops by itself.
     pub auto_stop: Option<Duration>,
     /// Cores of a sandbox.
@@ -102,7 +101,7 @@ pub struct LocalDefaults {
     /// Processes of a candidate.
     pub processes: Option<u32>,
     /// What candidates may reach.
-    pub network: Option<Network>,
+    pub network: NetworkOverrides,
 }
 
 /// What a `forge.yaml` says.
@@ -139,7 +138,7 @@ pub struct Project {
     /// Variables of every candidate.
     pub env: Option<BTreeMap<String, String>>,
     /// What candidates may reach, wherever they run.
-    pub network: Option<Network>,
+    pub network: NetworkOverrides,
 }
 
 impl Project {
@@ -210,7 +209,7 @@ fn project(root: &Value<'_>, folder: &Path) -> Option<Project> {
     let objectives = fields.optional("objectives", folder_at);
     let artifacts = fields.optional("artifacts", folder_at);
     let env = fields.optional("env", policy::env);
-    let network = fields.optional("network", policy::network);
+    let network = fields.optional("network", policy::networks);
     Some(Project {
         jobs: jobs?,
         repeat: repeat?,
@@ -227,7 +226,7 @@ fn project(root: &Value<'_>, folder: &Path) -> Option<Project> {
         objectives: objectives?,
         artifacts: artifacts?,
         env: env?,
-        network: network?,
+        network: network?.unwrap_or_default(),
     })
 }
 
@@ -271,7 +270,7 @@ fn daytona(value: &Value<'_>) -> Option<DaytonaDefaults> {
     let snapshot = fields.optional("snapshot", name);
     let image = fields.optional("image", name);
     let target = fields.optional("target", name);
-    let network = fields.optional("network", policy::network);
+    let network = fields.optional("network", policy::networks);
     let auto_stop = fields.optional("auto_stop", policy::duration);
     let cpu = fields.optional("cpu", |value| {
         value.whole(1..=1024, "a number of cores, for example `cpu: 2`")
@@ -289,7 +288,7 @@ fn daytona(value: &Value<'_>) -> Option<DaytonaDefaults> {
         snapshot: snapshot?,
         image: image?,
         target: target?,
-        network: network?,
+        network: network?.unwrap_or_default(),
         auto_stop: auto_stop?,
         cpu: cpu?,
         memory: memory?,
@@ -320,14 +319,14 @@ fn local(value: &Value<'_>) -> Option<LocalDefaults> {
             "a number of processes, for example `processes: 256`",
         )
     });
-    let network = fields.optional("network", policy::network);
+    let network = fields.optional("network", policy::networks);
     Some(LocalDefaults {
         isolation: isolation?,
         root: root?,
         memory: memory?,
         disk: disk?,
         processes: processes?,
-        network: network?,
+        network: network?.unwrap_or_default(),
     })
 }
 
@@ -403,7 +402,10 @@ env: {MODE: fast}
         assert_eq!(project.local.isolation, Some(Isolation::Landlock));
         assert_eq!(project.local.root, Some(RootSandboxes::Allow));
         let networks = vec!["10.0.0.0/8".to_owned(), "192.168.0.0/16".to_owned()];
-        assert_eq!(project.local.network, Some(Network::Allow(networks)));
+        assert_eq!(
+            project.local.network.run,
+            Some(crate::sandbox::Network::Allow(networks))
+        );
         assert_eq!(project.secrets, Some(vec!["OPENAI_API_KEY".to_owned()]));
         assert_eq!(project.candidates, Some(PathBuf::from("DIR/agents")));
     }

@@ -17,10 +17,11 @@ use crate::installers::Installers;
 use crate::journal::Journal;
 use crate::name::TrialId;
 use crate::objective::{LimitOverrides, Limits, Objective};
+use crate::policy::NetworkOverrides;
 use crate::redact::Redactor;
 use crate::sandbox::ledger::Ledger;
 use crate::sandbox::reaper::{CleanupReport, Patience, Reaper};
-use crate::sandbox::{ErrorKind, Network, Provider, Remedy};
+use crate::sandbox::{ErrorKind, Networks, Provider, Remedy};
 use crate::store::RunFolder;
 use crate::summary::RunSummary;
 use crate::trial::silence::take_back;
@@ -32,7 +33,7 @@ pub mod stop;
 mod teller;
 
 use order::Slot;
-use state::{Effect, Input, Loss, Planned, State};
+use state::{Effect, Input, KnownFailure, Loss, Planned, State};
 use stop::Stopping;
 use teller::Teller;
 
@@ -51,8 +52,8 @@ pub struct Run {
     pub objectives: Vec<Arc<Objective>>,
     /// What flags and settings say about limits: above the candidates' own and the objectives'.
     pub limits: LimitOverrides,
-    /// What flags and settings say about the network: above the objectives'.
-    pub network: Option<Network>,
+    /// What flags and settings say about networks: above the objectives'.
+    pub network: NetworkOverrides,
     /// What creates sandboxes.
     pub provider: Arc<dyn Provider>,
     /// Where the run's folder is made.
@@ -202,7 +203,7 @@ struct Plan {
     environments: Vec<Arc<BTreeMap<String, String>>>,
     objectives: Vec<Arc<Objective>>,
     limits: LimitOverrides,
-    network: Option<Network>,
+    network: NetworkOverrides,
     slots: Vec<Slot>,
 }
 
@@ -215,28 +216,34 @@ impl Plan {
         }
     }
 
-    fn network(&self, slot: Slot) -> Network {
-        let own = self.objectives[slot.objective].network.as_ref();
-        self.network.as_ref().or(own).cloned().unwrap_or_default()
+    fn networks(&self, slot: Slot) -> Networks {
+        let said = self.network.over(&self.objectives[slot.objective].network);
+        self.candidates[slot.candidate].networks(&said)
     }
 
-    /// The trials in their order, with the class of sandbox that each asks for.
+    fn limits(&self, slot: Slot) -> Limits {
+        let own = self.candidates[slot.candidate].limits;
+        let objective = self.objectives[slot.objective].limits;
+        Limits::resolve(self.limits.over(own).over(objective))
+    }
+
+    /// The trials in their order, with the class of sandbox that each asks for, and the group of those that
+    /// are set up like it.
     fn planned(&self) -> Vec<Planned> {
-        let mut classes = Vec::new();
-        self.slots
-            .iter()
-            .map(|slot| {
-                let asks = (self.network(*slot), self.candidates[slot.candidate].trust);
-                let class = classes
-                    .iter()
-                    .position(|known| *known == asks)
-                    .unwrap_or_else(|| {
-                        classes.push(asks);
-                        classes.len() - 1
-                    });
+        let (mut classes, mut setups) = (Vec::new(), Vec::new());
+        let slots = self.slots.iter();
+        slots
+            .map(|&slot| {
+                let networks = self.networks(slot);
+                let limits = self.limits(slot);
+                let setup = (slot.candidate, networks.setup.clone(), limits.setup);
                 Planned {
-                    id: self.id(*slot),
-                    class,
+                    id: self.id(slot),
+                    class: numbered(
+                        &mut classes,
+                        (networks, self.candidates[slot.candidate].trust),
+                    ),
+                    setup: numbered(&mut setups, setup),
                 }
             })
             .collect()
@@ -248,14 +255,23 @@ impl Plan {
         let objective = Arc::clone(&self.objectives[slot.objective]);
         Job {
             id: self.id(slot),
-            limits: Limits::resolve(self.limits.over(candidate.limits).over(objective.limits)),
+            limits: self.limits(slot),
             env: Arc::clone(&self.environments[slot.candidate]),
-            network: self.network(slot),
+            networks: self.networks(slot),
             seed: order::trial_seed(self.seed, slot.objective, slot.repeat),
             candidate,
             objective,
         }
     }
+}
+
+/// The place of something among those that are known; what is not, becomes the last of them.
+fn numbered<T: PartialEq>(known: &mut Vec<T>, this: T) -> usize {
+    let place = known.iter().position(|it| *it == this);
+    place.unwrap_or_else(|| {
+        known.push(this);
+        known.len() - 1
+    })
 }
 
 struct Dispatcher {
@@ -333,7 +349,7 @@ impl Dispatcher {
             return Input::Tick;
         };
         match outcome {
-            Some(Outcome::Finished(record)) => Input::Finished(trial, record),
+            Some(Outcome::Finished(record, setup)) => Input::Finished(trial, record, setup),
             Some(Outcome::Lost(loss)) => Input::Lost(trial, loss),
             None => Input::Lost(trial, self.broken(trial)),
         }
@@ -362,7 +378,10 @@ impl Dispatcher {
                     news.push(EventKind::TrialFinished(self.keep(record)));
                 }
                 Effect::Emit(kind) => news.push(kind),
-                Effect::StartTrial(trial, attempt) => self.start(trial, attempt),
+                Effect::StartTrial(trial, attempt) => self.start(trial, attempt, None),
+                Effect::FailTrial(trial, attempts, known) => {
+                    self.start(trial, attempts, Some(known));
+                }
                 Effect::Press(stopping) => drop(self.stopping.send_replace(stopping)),
                 Effect::WakeAt(at) => self.wake = Some(at.into()),
                 Effect::Finish => finished = true,
@@ -394,16 +413,23 @@ impl Dispatcher {
         record
     }
 
-    fn start(&mut self, trial: usize, attempt: u32) {
+    /// Begins an attempt of a trial, or gives it the result of a setup that is known to fail.
+    fn start(&mut self, trial: usize, attempt: u32, known: Option<KnownFailure>) {
         let job = Arc::new(self.plan.job(trial));
         let world = Arc::clone(&self.world);
         let mut stopping = self.stopping.subscribe();
         let task = async move {
             let id = job.id.clone();
+            let trial = async {
+                match known {
+                    None => crate::trial::run(job, world, attempt).await,
+                    Some(known) => crate::trial::not_repeated(job, world, attempt, known).await,
+                }
+            };
             tokio::select! {
                 biased;
                 _ = stopping.wait_for(|it| *it > Stopping::No) => Outcome::Lost(cancelled(id, attempt)),
-                outcome = crate::trial::run(job, world, attempt) => outcome,
+                outcome = trial => outcome,
             }
         };
         let handle = self.trials.spawn(task);

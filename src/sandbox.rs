@@ -57,6 +57,54 @@ impl fmt::Display for Network {
     }
 }
 
+/// Which part of a trial a command belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// Before the candidate is started: dependencies and its setup commands.
+    Setup,
+    /// The candidate itself, and whatever comes after it.
+    Run,
+}
+
+/// What a sandbox may reach, stage by stage.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Networks {
+    /// While it is set up.
+    pub setup: Network,
+    /// From then on, for good.
+    pub run: Network,
+}
+
+impl Networks {
+    /// The same all the time.
+    #[must_use]
+    pub fn same(network: Network) -> Self {
+        Self {
+            setup: network.clone(),
+            run: network,
+        }
+    }
+
+    /// That of a stage.
+    #[must_use]
+    pub const fn of(&self, stage: Stage) -> &Network {
+        match stage {
+            Stage::Setup => &self.setup,
+            Stage::Run => &self.run,
+        }
+    }
+}
+
+impl fmt::Display for Networks {
+    /// As one word where it is the same all the time.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.setup == self.run {
+            return self.run.fmt(f);
+        }
+        write!(f, "{} (setup: {})", self.run, self.setup)
+    }
+}
+
 /// How far the author of a candidate is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -80,7 +128,7 @@ pub struct SandboxSpec {
     /// The longest time it can be needed. The provider's own expiry must be later than this.
     pub lifetime: Duration,
     /// What it may reach.
-    pub network: Network,
+    pub networks: Networks,
     /// Who wrote what will run in it.
     pub trust: Trust,
 }
@@ -169,6 +217,9 @@ pub struct Command {
     pub programs: Vec<Vec<String>>,
     /// What follows the leading arguments.
     pub arguments: Vec<String>,
+    /// Whose network it has: it is not started before that is in force. Once a command of [`Stage::Run`] was
+    /// asked for, a provider never goes back to the network of the setup.
+    pub stage: Stage,
     /// Files and folders of this machine that it may read, where the sandbox is on this machine too; absolute
     /// paths that forge's user has named, never a candidate. Some need not be there.
     pub read: Vec<PathBuf>,
@@ -208,6 +259,8 @@ pub struct PythonEnvironment {
     pub installers: Installers,
     /// How long it may take.
     pub limit: Duration,
+    /// Whether the installers may not reach anything: only what is on this machine already is installed.
+    pub offline: bool,
 }
 
 /// What became of looking for the Python that a candidate needs.

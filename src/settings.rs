@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::event::Setting;
 use crate::objective::LimitOverrides;
+use crate::policy::NetworkOverrides;
 use crate::problem::{Problem, Problems};
 use crate::project::{LocalDefaults, Project, ProviderChoice};
 use crate::quantity::ByteCount;
@@ -98,6 +99,8 @@ pub struct Flags {
     pub network: Option<String>,
     /// `--isolation`
     pub isolation: Option<Isolation>,
+    /// `--setup-network`
+    pub setup_network: Option<String>,
     /// Which of these came from the environment, by the name of the flag without dashes.
     pub from_environment: Vec<&'static str>,
 }
@@ -139,8 +142,9 @@ pub struct Settings {
     pub keep: Keep,
     /// Variables for every candidate.
     pub env: BTreeMap<String, String>,
-    /// The network policy, above the objectives'.
-    pub network: Option<Network>,
+    /// The networks, above the objectives'. What was typed, until [`Settings::place_networks`] adds what is
+    /// written.
+    pub network: NetworkOverrides,
     /// Values that are redacted everywhere.
     pub secrets: Vec<Secret>,
     /// Every setting as it was asked for, `-` where nobody said anything, for
@@ -158,7 +162,7 @@ pub fn resolve(
     variables: &BTreeMap<String, String>,
 ) -> Result<Settings, Problems> {
     let mut problems = Problems::default();
-    let network = network(flags, project, &mut problems);
+    let network = network(flags, &mut problems);
     problems.0.extend(root_sandboxes(variables).err());
     let (env, passed) = environment(flags, project, variables, &mut problems);
     let mut layers = Layers {
@@ -235,8 +239,6 @@ pub fn resolve(
         ..LimitOverrides::default()
     };
     layers.pick_recorded(&project.local);
-    let typed = network.as_ref().filter(|_| flags.network.is_some());
-    let network = layers.pick("network", typed, network.as_ref(), Network::to_string);
     problems.or(Settings {
         candidates: candidates.unwrap_or_else(|| "candidates".into()),
         objectives: objectives.unwrap_or_else(|| "objectives".into()),
@@ -257,6 +259,31 @@ pub fn resolve(
             .collect(),
         shown: layers.shown,
     })
+}
+
+impl Settings {
+    /// Adds what is written about networks, once it is known where candidates run: what was typed, above what
+    /// `forge.yaml` says of that place, above what it says of every place.
+    pub fn place_networks(&mut self, place: &NetworkOverrides, project: &Project) {
+        let written = place.over(&project.network);
+        let mut show = |name: &str, typed: Option<&Network>, written: Option<&Network>| {
+            let (value, origin) = match (typed, written) {
+                (Some(network), _) => (network.to_string(), Origin::Flag),
+                (None, Some(network)) => (network.to_string(), Origin::Project),
+                (None, None) => ("-".to_owned(), Origin::Default),
+            };
+            let origin = origin.as_str().to_owned();
+            self.shown
+                .insert(name.to_owned(), Setting { value, origin });
+        };
+        show("network", self.network.run.as_ref(), written.run.as_ref());
+        show(
+            "setup-network",
+            self.network.setup.as_ref(),
+            written.setup.as_ref(),
+        );
+        self.network = self.network.over(&written);
+    }
 }
 
 /// The values of the variables that are declared to be secret.
@@ -316,15 +343,21 @@ impl Layers<'_> {
     }
 }
 
-fn network(flags: &Flags, project: &Project, problems: &mut Problems) -> Option<Network> {
-    match flags.network.as_deref().map(crate::policy::parse_network) {
-        None => project.network.clone(),
-        Some(Ok(network)) => Some(network),
-        Some(Err(message)) => {
-            let hint = "`open`, `block`, or IPv4 networks such as `10.0.0.0/8,203.0.113.7/32`";
-            problems.push(Problem::setting("--network", message).with_hint(hint));
-            None
+fn network(flags: &Flags, problems: &mut Problems) -> NetworkOverrides {
+    let mut parse = |flag: &str, given: Option<&str>| {
+        let given = given?;
+        match crate::policy::parse_network(given) {
+            Ok(network) => Some(network),
+            Err(message) => {
+                let hint = crate::policy::network_advice(given);
+                problems.push(Problem::setting(flag, message).with_hint(hint));
+                None
+            }
         }
+    };
+    NetworkOverrides {
+        run: parse("--network", flags.network.as_deref()),
+        setup: parse("--setup-network", flags.setup_network.as_deref()),
     }
 }
 

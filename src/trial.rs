@@ -17,9 +17,11 @@ use crate::installers::Installers;
 use crate::name::{RunId, TrialId};
 use crate::objective::{Limits, Objective};
 use crate::redact::Redactor;
-use crate::run::state::Loss;
+use crate::run::state::{Loss, SetupEnd};
 use crate::sandbox::reaper::{Lease, Leaser};
-use crate::sandbox::{Area, Collect, Network, Remedy, SandboxError, SandboxSpec, Upload};
+use crate::sandbox::{
+    Area, Collect, CommandEnd, Networks, Remedy, SandboxError, SandboxSpec, Upload,
+};
 use crate::store::{ArtifactFiles, Left, OutputFiles, RunFolder, TrialFolder};
 
 mod ends;
@@ -29,7 +31,9 @@ pub mod judging;
 mod metrics;
 mod missing;
 mod needs;
+mod offline;
 mod place;
+mod repeated;
 mod setup;
 pub mod silence;
 
@@ -38,6 +42,8 @@ pub use judging::Judging;
 use ends::{failure, trial_end};
 use metrics::METRICS;
 use place::{PROMPT_FILE, Place, prompt_file};
+pub use repeated::not_repeated;
+use setup::SetupFailure;
 
 /// The most files that a trial may bring home.
 const MAX_FILES: usize = 1_000;
@@ -105,7 +111,7 @@ pub struct Job {
     /// The declared variables, with their values.
     pub env: Arc<BTreeMap<String, String>>,
     /// What it may reach.
-    pub network: Network,
+    pub networks: Networks,
     /// `FORGE_SEED`.
     pub seed: u64,
 }
@@ -113,8 +119,8 @@ pub struct Job {
 /// What became of an attempt.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The trial has its result.
-    Finished(Box<TrialRecord>),
+    /// The trial has its result, and its setup came to this.
+    Finished(Box<TrialRecord>, SetupEnd),
     /// The infrastructure lost the attempt.
     Lost(Loss),
 }
@@ -124,38 +130,9 @@ pub enum Outcome {
 /// # Cancel safety
 /// Safe: the lease is dropped with the future, and what was written so far stays in the trial's folder.
 pub async fn run(job: Arc<Job>, world: Arc<World>, attempt: u32) -> Outcome {
-    let mut record = TrialRecord::ended(job.id.clone(), TrialEnd::Cancelled, attempt);
-    record.warnings.clone_from(&job.candidate.notes);
-    let mut attempt = Attempt {
-        job: &job,
-        world: &world,
-        phase: Phase::Creating,
-        record,
-        left: None,
-    };
-    match attempt.go().await {
-        Ok(()) => Outcome::Finished(Box::new(attempt.record)),
-        Err(error) => {
-            let Attempt { phase, record, .. } = attempt;
-            tracing::debug!(trial = %job.id, phase = phase.as_str(), %error, "attempt lost");
-            Outcome::Lost(Loss {
-                phase,
-                kind: error.kind,
-                // What the candidate did is at home: it is not paid for twice because nobody can judge it now.
-                remedy: match phase {
-                    Phase::Scoring => Remedy::GiveUp,
-                    Phase::Creating
-                    | Phase::Uploading
-                    | Phase::SettingUp
-                    | Phase::Running
-                    | Phase::Collecting => error.remedy(),
-                },
-                message: world.redactor.text(&describe(&error)).into_owned(),
-                hint: error.hint,
-                record: Box::new(record),
-            })
-        }
-    }
+    let mut attempt = Attempt::new(&job, &world, attempt);
+    let result = attempt.go().await;
+    attempt.outcome(result)
 }
 
 /// An infrastructure error in one line: operation, attempts, time, the provider's words.
@@ -179,6 +156,47 @@ struct Attempt<'a> {
     record: TrialRecord,
     /// What came home, as the candidate left it.
     left: Option<Left>,
+    /// What its setup came to.
+    setup: SetupEnd,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(job: &'a Job, world: &'a World, attempt: u32) -> Self {
+        let mut record = TrialRecord::ended(job.id.clone(), TrialEnd::Cancelled, attempt);
+        record.warnings.clone_from(&job.candidate.notes);
+        Self {
+            job,
+            world,
+            phase: Phase::Creating,
+            record,
+            left: None,
+            setup: SetupEnd::Untold,
+        }
+    }
+
+    fn outcome(self, result: Result<(), SandboxError>) -> Outcome {
+        let Err(error) = result else {
+            return Outcome::Finished(Box::new(self.record), self.setup);
+        };
+        let Self { phase, record, .. } = self;
+        tracing::debug!(trial = %self.job.id, phase = phase.as_str(), %error, "attempt lost");
+        Outcome::Lost(Loss {
+            phase,
+            kind: error.kind,
+            // What the candidate did is at home: it is not paid for twice because nobody can judge it now.
+            remedy: match phase {
+                Phase::Scoring => Remedy::GiveUp,
+                Phase::Creating
+                | Phase::Uploading
+                | Phase::SettingUp
+                | Phase::Running
+                | Phase::Collecting => error.remedy(),
+            },
+            message: self.world.redactor.text(&describe(&error)).into_owned(),
+            hint: error.hint,
+            record: Box::new(record),
+        })
+    }
 }
 
 impl Attempt<'_> {
@@ -214,23 +232,30 @@ impl Attempt<'_> {
             self.upload(&lease, &Place::task_files(self.job)).await?;
         }
         let end = match prepared {
-            Err(message) => TrialEnd::SetupFailed { message },
-            Ok(()) => self.run_candidate(&lease, &place, &folder).await?,
+            Err(failed) => self.fail_setup(failed),
+            Ok(()) => {
+                self.setup = SetupEnd::Done;
+                self.run_candidate(&lease, &place, &folder).await?
+            }
         };
         self.record.end = end;
         // What a sandbox could not promise may have turned out only now.
         lease.isolation().clone_into(&mut self.record.isolation);
         self.release(lease);
+        self.score(&folder).await
+    }
 
+    /// Judges what there is.
+    async fn score(&mut self, folder: &TrialFolder) -> Result<(), SandboxError> {
         self.enter(Phase::Scoring).await;
         let began = Instant::now();
         let case = judge::Case {
             objective: &self.job.objective,
             run_limit: self.job.limits.run,
         };
-        let none = || Left::saved(&folder, &self.record);
+        let none = || Left::saved(folder, &self.record);
         let left = self.left.take().unwrap_or_else(none);
-        let judged = judge::judge(&case, self.world, &folder, &left, &mut self.record).await;
+        let judged = judge::judge(&case, self.world, folder, &left, &mut self.record).await;
         self.record.timings.score_ms = Some(milliseconds(began.elapsed()));
         self.keep_last_words(&folder);
         judged
@@ -331,8 +356,10 @@ impl Attempt<'_> {
         self.record.usage = result.usage;
         let mut end = trial_end(&result, &job.limits, &command);
         if let Some(message) = needs::no_typescript(&end, &command, folder) {
-            end = TrialEnd::SetupFailed { message };
+            end = self.fail_setup(SetupFailure::of(message));
             self.record.said = Some(folder.last_words(&["stderr.log"]));
+        } else if let (CommandEnd::NotFound(_), Some((_, message))) = (&result.end, end.error()) {
+            end = self.fail_setup(SetupFailure::of(message));
         }
         if matches!(end, TrialEnd::SetupFailed { .. }) {
             return Ok(end);
@@ -439,7 +466,7 @@ async fn acquire(job: &Job, world: &World) -> Result<Lease, SandboxError> {
         run: world.run,
         labels,
         lifetime: job.limits.setup + job.limits.run + MARGIN,
-        network: job.network.clone(),
+        networks: job.networks.clone(),
         trust: job.candidate.trust,
     };
     let (waits, mut waited) = mpsc::unbounded_channel();

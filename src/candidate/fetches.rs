@@ -48,10 +48,9 @@ pub struct Fetch {
 }
 
 impl Candidate {
-    /// What of its setup needs a network that it does not have. `setup` is what its setup may reach; `python`
-    /// what the installers of its Python packages may, which can work outside of the sandbox.
+    /// What of its setup needs a network, installers that work for it outside of the sandbox included.
     #[must_use]
-    pub fn fetches_in_vain(&self, setup: &Network, python: &Network) -> Vec<Fetch> {
+    pub fn fetches(&self) -> Vec<Fetch> {
         let mut found = Vec::new();
         let of_packages = |what: &str, certain| Fetch {
             what: what.to_owned(),
@@ -61,19 +60,18 @@ impl Candidate {
         match &self.dependencies {
             Dependencies::None => {}
             // What is kept from another run, or a folder of wheels, will do.
-            Dependencies::PythonInline { listed_in, .. } if is_blocked(python) => {
+            Dependencies::PythonInline { listed_in, .. } => {
                 let what = format!("installing the packages of {listed_in}");
                 found.push(of_packages(&what, false));
             }
-            Dependencies::PythonFile(file) if is_blocked(python) => {
+            Dependencies::PythonFile(file) => {
                 let listed = self.read(file).unwrap_or_default();
                 if listed.lines().any(is_requirement) {
                     let what = format!("`pip install -r {file}`");
                     found.push(of_packages(&what, false));
                 }
             }
-            Dependencies::PythonInline { .. } | Dependencies::PythonFile(_) => {}
-            Dependencies::Node { folder, locked } if is_blocked(setup) => {
+            Dependencies::Node { folder, locked } => {
                 let package = match folder {
                     Some(folder) => format!("{folder}/package.json"),
                     None => "package.json".to_owned(),
@@ -85,33 +83,22 @@ impl Candidate {
                     found.push(of_packages(&format!("`npm {verb}`"), true));
                 }
             }
-            Dependencies::Node { .. } => {}
         }
-        if is_blocked(setup) {
-            let lines = self.setup.iter().enumerate();
-            found.extend(lines.filter_map(|(index, line)| {
-                let what = fetching(line)?;
-                Some(Fetch {
-                    what: format!("`{}`", crate::plain::short(&what, 60)),
-                    path: format!("setup[{index}]"),
-                    certain: false,
-                })
-            }));
-        }
+        let lines = self.setup.iter().enumerate();
+        found.extend(lines.filter_map(|(index, line)| {
+            let what = fetching(line)?;
+            Some(Fetch {
+                what: format!("`{}`", crate::plain::short(&what, 60)),
+                path: format!("setup[{index}]"),
+                certain: false,
+            })
+        }));
         found
     }
 
     fn read(&self, path: &RelativePath) -> Option<String> {
         let file = self.files.iter().find(|file| file.path == *path)?;
         read_text(&file.from, LIST).ok()
-    }
-}
-
-/// Whether nothing at all may be reached: of a list, nobody knows what it leads to.
-fn is_blocked(network: &Network) -> bool {
-    match network {
-        Network::Block => true,
-        Network::Open | Network::Allow(_) => false,
     }
 }
 

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use forge::Place;
+use forge::policy::NetworkOverrides;
 use forge::problem::{Problem, Problems};
 use forge::project::{DaytonaDefaults, LocalDefaults, Project};
 use forge::quantity::ByteCount;
+use forge::sandbox::SandboxError;
 use forge::sandbox::daytona::{Daytona, DaytonaOptions, Resources, Source};
 use forge::sandbox::local::{Isolation, LocalOptions};
-use forge::sandbox::{Network, SandboxError};
 use forge::secret::Secret;
 use forge::settings::Settings;
 
@@ -32,8 +33,8 @@ pub(super) struct Mode {
     pub(super) warnings: Vec<String>,
     /// The fixed texts.
     pub(super) lines: &'static [&'static str],
-    /// What candidates may reach, above the objectives' own policies.
-    pub(super) network: Option<Network>,
+    /// What `forge.yaml` says of networks there.
+    pub(super) network: NetworkOverrides,
     /// Forge's own key, wherever it was written: redacted in everything that leaves a sandbox.
     pub(super) secrets: Vec<Secret>,
     daytona: Option<Arc<Daytona>>,
@@ -74,7 +75,7 @@ pub(super) fn decide(
             jobs: None,
             warnings: Vec::new(),
             lines: &["Execution: LOCAL"],
-            network: settings.network.clone(),
+            network: project.local.network.clone(),
             secrets: Vec::new(),
             daytona: None,
         };
@@ -104,7 +105,7 @@ pub(super) fn decide(
                 "Execution: LOCAL",
                 "  (Daytona not configured, falling back to local)",
             ],
-            network: settings.network.clone(),
+            network: project.local.network.clone(),
             secrets: Vec::new(),
             daytona: None,
         });
@@ -130,10 +131,7 @@ pub(super) fn decide(
         jobs: Some(DAYTONA_JOBS),
         warnings: resolved.notes,
         lines: &["Execution: DAYTONA"],
-        network: match (&args.network, &project.daytona.network) {
-            (None, Some(network)) => Some(network.clone()),
-            (Some(_), _) | (None, None) => settings.network.clone(),
-        },
+        network: project.daytona.network.clone(),
         secrets: vec![config.credential.bearer().clone()],
         daytona: Some(daytona),
     })

@@ -91,7 +91,7 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         forge::project::Project::default()
     });
     let variables = settings::variables();
-    let settings = match settings::resolve(&flags(args, matches), &project, &variables) {
+    let mut settings = match settings::resolve(&flags(args, matches), &project, &variables) {
         Ok(settings) => settings,
         Err(more) => {
             problems.0.extend(more.0);
@@ -105,6 +105,7 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
             return Err(problems);
         }
     };
+    settings.place_networks(&mode.network, &project);
     let installers = settings::installers(&variables, Path::new("."));
     let mut builder = Forge::builder()
         .candidates(&settings.candidates)
@@ -148,8 +149,11 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
     if let Some(seed) = settings.seed {
         builder = builder.seed(seed);
     }
-    if let Some(network) = mode.network.clone() {
+    if let Some(network) = settings.network.run.clone() {
         builder = builder.network(network);
+    }
+    if let Some(network) = settings.network.setup.clone() {
+        builder = builder.setup_network(network);
     }
     let given = args.objectives_given.iter().chain(&args.more_objectives);
     let sources: Vec<ObjectiveSource> = given.map(|text| text.as_str().into()).collect();
@@ -237,6 +241,7 @@ fn flags(args: &RunArgs, matches: &ArgMatches) -> Flags {
         pass_env: args.pass_env.clone(),
         network: args.network.clone(),
         isolation: args.isolation.map(mode::isolation),
+        setup_network: args.setup_network.clone(),
         from_environment: NAMES
             .iter()
             .filter(|it| exported(it.0))

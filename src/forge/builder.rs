@@ -13,6 +13,7 @@ use crate::event::{Demands, Event, EventKind, Setting, StopCause, Subscriber};
 use crate::installers::Installers;
 use crate::name::CandidateName;
 use crate::objective::LimitOverrides;
+use crate::policy::NetworkOverrides;
 use crate::sandbox::{Network, Provider};
 use crate::score::Scorer;
 use crate::secret::Secret;
@@ -37,7 +38,7 @@ pub struct ForgeBuilder {
     pub(super) keep: Keep,
     pub(super) env: BTreeMap<String, String>,
     pub(super) host_env: BTreeMap<String, String>,
-    pub(super) network: Option<Network>,
+    pub(super) network: NetworkOverrides,
     pub(super) secrets: Vec<Secret>,
     pub(super) scorers: Vec<(f64, Arc<dyn Scorer>)>,
     pub(super) subscribers: Vec<Box<dyn Subscriber>>,
@@ -68,7 +69,7 @@ impl Default for ForgeBuilder {
             keep: Keep::None,
             env: BTreeMap::new(),
             host_env: BTreeMap::new(),
-            network: None,
+            network: NetworkOverrides::default(),
             secrets: Vec::new(),
             scorers: Vec::new(),
             subscribers: Vec::new(),
@@ -212,10 +213,18 @@ impl ForgeBuilder {
         self
     }
 
-    /// The network policy, above the objectives'. Default: the objective's, else open.
+    /// What candidates may reach, above the objectives. Default: the objective's, else open.
     #[must_use]
     pub fn network(mut self, network: Network) -> Self {
-        self.network = Some(network);
+        self.network.run = Some(network);
+        self
+    }
+
+    /// What candidates may reach while they are set up, above the objectives. Default: the objective's, else
+    /// open; for a candidate that is not trusted, else that of its run.
+    #[must_use]
+    pub fn setup_network(mut self, network: Network) -> Self {
+        self.network.setup = Some(network);
         self
     }
 

@@ -9,6 +9,7 @@ use super::{Forge, ForgeBuilder, ObjectiveSource, Place};
 use crate::candidate::Candidate;
 use crate::name::RunId;
 use crate::objective::Objective;
+use crate::policy::NetworkOverrides;
 use crate::problem::{Problem, Problems};
 use crate::quantity::ByteCount;
 use crate::sandbox::local::LocalProvider;
@@ -93,7 +94,7 @@ impl ForgeBuilder {
                 (None, None) => Vec::new(),
             };
             let (certain, uncertain) =
-                self.without_network(candidate, &objectives, local.is_some());
+                self.without_network(candidate, &objectives);
             own.extend(certain);
             found.warnings.extend(uncertain);
             let mut notes = candidate.notes.clone();
@@ -123,9 +124,12 @@ impl ForgeBuilder {
     ) -> Vec<Problem> {
         let mut problems: Vec<Problem> = Vec::new();
         for objective in objectives {
-            let kept = local.can_keep([self.network_of(objective)], []).await;
+            let said = self.network.over(&objective.network);
+            let each = candidates.iter().map(|it| it.networks(&said));
+            let kept = local.can_keep(each, []).await;
             let file = objective.source.as_deref();
-            let file = file.filter(|_| self.network.is_none() && objective.network.is_some());
+            let nobody = NetworkOverrides::default();
+            let file = file.filter(|_| self.network == nobody && objective.network != nobody);
             problems.extend(kept.err().map(|error| match file {
                 Some(file) => at(file, "network", &error),
                 None => refused("--network", &error),
@@ -145,21 +149,14 @@ impl ForgeBuilder {
         &self,
         candidate: &Candidate,
         objectives: &[Objective],
-        is_local: bool,
     ) -> (Vec<Problem>, Vec<Problem>) {
-        let cut_off = |it: &&Objective| self.setup_network_of(it) == Network::Block;
+        let setup = |it: &Objective| candidate.networks(&self.network.over(&it.network)).setup;
+        let cut_off = |it: &&Objective| setup(it) == Network::Block;
         let Some(objective) = objectives.iter().find(cut_off) else {
             return (Vec::new(), Vec::new());
         };
-        let setup = Network::Block;
-        // Locally those are installed outside of the sandbox.
-        let python = if is_local && candidate.start.python {
-            Network::Open
-        } else {
-            setup.clone()
-        };
         let (mut certain, mut uncertain) = (Vec::new(), Vec::new());
-        for fetch in candidate.fetches_in_vain(&setup, &python) {
+        for fetch in candidate.fetches() {
             let message = format!(
                 "{} needs the network, and its setup has none on the objective `{}`",
                 fetch.what, objective.name
@@ -169,7 +166,7 @@ impl ForgeBuilder {
                 Some(_) | None => Problem::file(&candidate.source, message),
             };
             let hint =
-                "put what it needs among its own files, or allow the network: `--network open`";
+                "put what it needs among its own files, or allow the network: `network: {setup: open}`";
             let problem = problem.with_hint(hint);
             if fetch.certain {
                 certain.push(problem);
@@ -178,11 +175,6 @@ impl ForgeBuilder {
             }
         }
         (certain, uncertain)
-    }
-
-    /// What a candidate may reach while it is set up for an objective.
-    fn setup_network_of(&self, objective: &Objective) -> Network {
-        self.network_of(objective)
     }
 }
 

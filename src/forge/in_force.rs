@@ -9,6 +9,7 @@ use crate::candidate::Candidate;
 use crate::event::Setting;
 use crate::objective::{LimitOverrides, Limits, Objective};
 use crate::quantity::ByteCount;
+use crate::sandbox::Trust;
 
 /// So many values of a setting that differs by objective are listed.
 const LISTED: usize = 4;
@@ -58,10 +59,7 @@ impl ForgeBuilder {
         let own = objectives.iter().any(|it| it.repeat.is_some());
         let whose = self.above(self.repeat.is_some(), &[("objective", own)]);
         settings.is("repeat", several(repeats), &whose);
-        let networks = objectives.iter().map(|it| self.network_of(it).to_string());
-        let own = objectives.iter().any(|it| it.network.is_some());
-        let whose = self.above(self.network.is_some(), &[("objective", own)]);
-        settings.is("network", several(networks), &whose);
+        self.networks_in_force(&mut settings, candidates, objectives);
         self.limits_in_force(&mut settings, candidates, objectives);
         if let Some((level, (memory, disk, processes))) = machine {
             settings.is("isolation", level, DEFAULT);
@@ -75,6 +73,33 @@ impl ForgeBuilder {
             }
         }
         settings.0
+    }
+
+    fn networks_in_force(
+        &self,
+        settings: &mut InForce,
+        candidates: &[Candidate],
+        objectives: &[Objective],
+    ) {
+        let said = |it: &Objective| self.network.over(&it.network);
+        let runs = objectives
+            .iter()
+            .map(|it| said(it).resolve(Trust::Trusted).run.to_string());
+        let own = objectives.iter().any(|it| it.network.run.is_some());
+        let whose = self.above(self.network.run.is_some(), &[("objective", own)]);
+        settings.is("network", several(runs), &whose);
+        let setups = candidates.iter().filter(|it| it.has_setup());
+        let setups: Vec<String> = setups
+            .flat_map(|it| objectives.iter().map(move |objective| (it, objective)))
+            .map(|(it, objective)| it.networks(&said(objective)).setup.to_string())
+            .collect();
+        if setups.is_empty() {
+            settings.0.remove("setup-network");
+            return;
+        }
+        let own = objectives.iter().any(|it| it.network.setup.is_some());
+        let whose = self.above(self.network.setup.is_some(), &[("objective", own)]);
+        settings.is("setup-network", several(setups), &whose);
     }
 
     fn limits_in_force(

@@ -1,6 +1,6 @@
 //! From what was said to what is run: loads, checks and resolves everything, before anything is started.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::event::{PlannedCandidate, PlannedObjective, RunPlan};
 use crate::installers::Installers;
 use crate::name::RunId;
 use crate::objective::{Limits, Objective};
+use crate::policy::NetworkOverrides;
 use crate::problem::{Problem, Problems};
 use crate::redact::{MIN_PART_BYTES, Redactor};
 use crate::run::Run;
-use crate::sandbox::Network;
-use crate::sandbox::Provider;
 use crate::sandbox::local::LocalProvider;
+use crate::sandbox::{Networks, Provider, Trust};
 use crate::score::quality::Quality;
 use crate::secret::Secret;
 use crate::store::{RUN_FILES, WINNER};
@@ -44,11 +44,15 @@ impl ForgeBuilder {
                 let limits = (options.memory, options.disk, options.processes);
                 let local = LocalProvider::new(options, run);
                 let trust = candidates.iter().map(|it| it.trust);
-                let networks = objectives.iter().map(|it| self.network_of(it));
-                local.can_keep(networks.clone(), trust).await?;
-                let mut networks: Vec<Network> = networks.collect();
-                networks.dedup();
-                let common = networks.pop().filter(|_| networks.is_empty());
+                let mut networks = Vec::new();
+                for objective in &objectives {
+                    let said = self.network.over(&objective.network);
+                    let all = candidates.iter();
+                    networks.extend(all.map(|it| (it.networks(&said), it.has_setup())));
+                }
+                let each = networks.iter().map(|(networks, _)| networks.clone());
+                local.can_keep(each, trust).await?;
+                let common = common_networks(&networks);
                 let isolation = local.describe(common.as_ref()).await?;
                 machine = Some((local.level().await?, limits));
                 let remarks = candidates.iter().map(|it| local.remarks(it));
@@ -81,7 +85,7 @@ impl ForgeBuilder {
                 .collect(),
             objectives: objectives
                 .iter()
-                .map(|it| self.planned_objective(it))
+                .map(|it| self.planned_objective(it, &candidates))
                 .collect(),
             demands: self.demands.clone(),
             settings,
@@ -161,12 +165,6 @@ impl ForgeBuilder {
             }
         }
         secrets
-    }
-
-    /// What candidates may reach while they do an objective.
-    pub(super) fn network_of(&self, objective: &Objective) -> Network {
-        let network = self.network.as_ref().or(objective.network.as_ref());
-        network.cloned().unwrap_or_default()
     }
 
     /// Loads candidates and objectives, so that the problems of both are told at once. For callers who want
@@ -330,9 +328,12 @@ impl ForgeBuilder {
         }
     }
 
-    fn planned_objective(&self, objective: &Objective) -> PlannedObjective {
+    fn planned_objective(
+        &self,
+        objective: &Objective,
+        candidates: &[Candidate],
+    ) -> PlannedObjective {
         let limits = Limits::resolve(self.limits.over(objective.limits));
-        let network = self.network_of(objective);
         PlannedObjective {
             name: objective.name.clone(),
             title: objective.title.clone(),
@@ -349,7 +350,7 @@ impl ForgeBuilder {
             output: objective.output.to_string(),
             weights: objective.scoring.weights,
             run_limit_s: limits.run.as_secs_f64(),
-            network: network.to_string(),
+            network: shown_networks(&self.network.over(&objective.network), candidates),
         }
     }
 }
@@ -405,6 +406,30 @@ fn told_here(place: &Place) -> Installers {
         }
         Place::Own(_) => Installers::default(),
     }
+}
+
+/// What candidates may reach, in words. Without a setup there is only the network of the run.
+fn shown_networks(said: &NetworkOverrides, candidates: &[Candidate]) -> String {
+    let run = said.resolve(Trust::Trusted).run.to_string();
+    let with_setup = candidates.iter().filter(|it| it.has_setup());
+    let setups: BTreeSet<String> = with_setup
+        .map(|it| it.networks(said).setup.to_string())
+        .collect();
+    if setups.iter().all(|setup| *setup == run) {
+        return run;
+    }
+    let setups: Vec<String> = setups.into_iter().collect();
+    format!("{run} (setup: {})", setups.join(" or "))
+}
+
+/// What all candidates may reach, where that is the same for all of them.
+fn common_networks(all: &[(Networks, bool)]) -> Option<Networks> {
+    let mut setups = all.iter().filter(|(_, has_setup)| *has_setup);
+    let (first, _) = setups.next().or(all.first())?;
+    let same = |(other, has_setup): &(Networks, bool)| {
+        other.run == first.run && (!has_setup || other.setup == first.setup)
+    };
+    all.iter().all(same).then(|| first.clone())
 }
 
 /// Removes what dead runs left in the temporary folder. What cannot be removed now waits for the next run.

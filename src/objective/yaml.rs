@@ -89,7 +89,7 @@ fn objective(
             "how often every candidate does it, for example `repeat: 5`",
         )
     });
-    let network = fields.optional("network", policy::network);
+    let network = fields.optional("network", policy::networks);
     let gates = fields.optional("gates", |value| gates(value, sources));
     let scoring = fields.optional("scoring", |value| scoring::scoring(value, sources));
     Some(Objective {
@@ -101,7 +101,7 @@ fn objective(
         artifacts: artifacts?.unwrap_or_default(),
         limits: limits?.unwrap_or_default(),
         repeat: repeat?,
-        network: network?,
+        network: network?.unwrap_or_default(),
         gates: gates?.unwrap_or_else(default_gates),
         scoring: scoring?.unwrap_or_default(),
         digest: String::new(),
@@ -366,7 +366,7 @@ scoring:
             ]
         );
         assert_eq!(objective.limits.output, Some(ByteCount::mib(10)));
-        assert_eq!(objective.network, Some(crate::sandbox::Network::Block));
+        assert_eq!(objective.network.run, Some(crate::sandbox::Network::Block));
         assert!(matches!(
             objective.gates.as_slice(),
             [
@@ -555,8 +555,8 @@ error: o.yaml:3:17: artifacts[1]: `../y` leaves the folder
   hint: patterns below `$FORGE_ARTIFACTS`, for example `["charts/*.png"]`
 error: o.yaml:3:23: artifacts[2]: `[` is no pattern: unclosed character class; missing ']'
   hint: patterns below `$FORGE_ARTIFACTS`, for example `["charts/*.png"]`
-error: o.yaml:4:10: network: expected an IPv4 network such as `10.0.0.0/8`, got `opne`
-  hint: `open`, `block`, or one to ten IPv4 networks such as `[10.0.0.0/8, 203.0.113.7/32]`"#,
+error: o.yaml:4:10: network: expected `open`, `block` or IPv4 networks such as `10.0.0.0/8`, got `opne`
+  hint: did you mean `open`?"#,
         );
         check(
             "prompt: p

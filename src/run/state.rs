@@ -22,6 +22,44 @@ pub struct Planned {
     /// Trials of one class ask for the same kind of sandbox: what the provider refuses to one as invalid,
     /// it would refuse to all.
     pub class: usize,
+    /// Trials of one group set up the same candidate in the same way: what fails by itself in one, fails in
+    /// all.
+    pub setup: usize,
+}
+
+/// What a trial's setup came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SetupEnd {
+    /// Nobody knows.
+    Untold,
+    /// It went well, or there was none.
+    Done,
+    /// It failed, and that was the candidate's; two of the same text have failed in the same way.
+    Failed(String),
+}
+
+/// A failure that the further trials of a candidate do not repeat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownFailure {
+    /// What the first of them says.
+    pub message: String,
+    /// The two trials that met it.
+    pub trials: [TrialId; 2],
+}
+
+/// What is known of the setup of a group of trials.
+#[derive(Debug)]
+enum KnownSetup {
+    /// It works, so that a failure is not due to the candidate alone.
+    Works,
+    /// It has failed in one trial, for this cause.
+    FailedOnce {
+        cause: String,
+        message: String,
+        trial: TrialId,
+    },
+    /// It has failed in two trials for the same cause.
+    Fails(KnownFailure),
 }
 
 /// The infrastructure lost a trial's attempt.
@@ -46,8 +84,8 @@ pub struct Loss {
 pub enum Input {
     /// Time to begin, or to look at what is due.
     Tick,
-    /// A trial has its result, be it good or bad.
-    Finished(usize, Box<TrialRecord>),
+    /// A trial has its result, be it good or bad, and its setup came to this.
+    Finished(usize, Box<TrialRecord>, SetupEnd),
     /// The infrastructure lost an attempt.
     Lost(usize, Loss),
     /// The run is told to stop.
@@ -67,6 +105,8 @@ pub enum Effect {
     Emit(EventKind),
     /// Begin an attempt of this trial.
     StartTrial(usize, u32),
+    /// Give this trial, begun so often, the result of those whose setup failed before it.
+    FailTrial(usize, u32, KnownFailure),
     /// Tell the trials and the reaper how urgently to end.
     Press(Stopping),
     /// Send [`Input::Tick`] at this time.
@@ -93,6 +133,8 @@ pub struct State {
     halted: bool,
     /// The classes of sandbox that the provider does not make.
     refused: BTreeSet<usize>,
+    /// By their number, the groups of which a setup has ended.
+    setups: BTreeMap<usize, KnownSetup>,
 }
 
 impl State {
@@ -109,6 +151,7 @@ impl State {
             stopping: Stopping::No,
             halted: false,
             refused: BTreeSet::new(),
+            setups: BTreeMap::new(),
             trials,
         }
     }
@@ -124,8 +167,9 @@ impl State {
         let mut effects = Vec::new();
         match input {
             Input::Tick => {}
-            Input::Finished(trial, record) => {
+            Input::Finished(trial, record, setup) => {
                 self.end_attempt(trial);
+                self.learn(trial, &record, setup);
                 self.finish(*record, &mut effects);
             }
             Input::Lost(trial, loss) => self.lose(trial, loss, now, &mut effects),
@@ -147,6 +191,51 @@ impl State {
             effects.push(Effect::Finish);
         }
         effects
+    }
+
+    /// One failure may be the network's, or any other accident; two of the same kind with no success between
+    /// them are the candidate's.
+    fn learn(&mut self, trial: usize, record: &TrialRecord, setup: SetupEnd) {
+        let group = self.trials[trial].setup;
+        let this = || record.trial.clone();
+        let known = match (self.setups.remove(&group), setup) {
+            (known, SetupEnd::Untold) => known,
+            (_, SetupEnd::Done) | (Some(KnownSetup::Works), SetupEnd::Failed(_)) => {
+                Some(KnownSetup::Works)
+            }
+            (known @ Some(KnownSetup::Fails(_)), SetupEnd::Failed(_)) => known,
+            (
+                Some(KnownSetup::FailedOnce {
+                    cause,
+                    message,
+                    trial,
+                }),
+                SetupEnd::Failed(again),
+            ) if cause == again => Some(KnownSetup::Fails(KnownFailure {
+                message,
+                trials: [trial, this()],
+            })),
+            (None | Some(KnownSetup::FailedOnce { .. }), SetupEnd::Failed(cause)) => {
+                let message = record
+                    .end
+                    .error()
+                    .map_or_else(String::new, |(_, said)| said);
+                Some(KnownSetup::FailedOnce {
+                    cause,
+                    message,
+                    trial: this(),
+                })
+            }
+        };
+        self.setups.extend(known.map(|known| (group, known)));
+    }
+
+    /// What is known to become of the setup of a trial.
+    fn known_failure(&self, trial: usize) -> Option<&KnownFailure> {
+        match self.setups.get(&self.trials[trial].setup)? {
+            KnownSetup::Fails(known) => Some(known),
+            KnownSetup::Works | KnownSetup::FailedOnce { .. } => None,
+        }
     }
 
     fn end_attempt(&mut self, trial: usize) {
@@ -305,6 +394,12 @@ impl State {
             let Some(trial) = self.ready.pop_front() else {
                 break;
             };
+            if let Some(known) = self.known_failure(trial).cloned() {
+                let attempts = self.attempts[trial];
+                self.running.insert(trial, attempts);
+                effects.push(Effect::FailTrial(trial, attempts, known));
+                continue;
+            }
             self.attempts[trial] += 1;
             let attempt = self.attempts[trial];
             self.running.insert(trial, attempt);
@@ -358,6 +453,7 @@ mod tests {
                 .map(|repeat| Planned {
                     id: id(repeat),
                     class: 0,
+                    setup: 0,
                 })
                 .collect(),
             jobs,
@@ -373,7 +469,27 @@ mod tests {
                 TrialEnd::Exited { code: 0 },
                 1,
             )),
+            SetupEnd::Done,
         )
+    }
+
+    fn failed_setup(trial: usize, cause: &str) -> Input {
+        let repeat = u32::try_from(trial).unwrap() + 1;
+        let message = format!("{cause}, the {repeat}. time");
+        let end = TrialEnd::SetupFailed { message };
+        let record = Box::new(TrialRecord::ended(id(repeat), end, 1));
+        Input::Finished(trial, record, SetupEnd::Failed(cause.to_owned()))
+    }
+
+    /// The trials that are not begun because their setup is known to fail, each with what is known.
+    fn not_repeated(effects: &[Effect]) -> Vec<(usize, KnownFailure)> {
+        let known = |effect: &Effect| {
+            if let Effect::FailTrial(trial, _, known) = effect {
+                return Some((*trial, known.clone()));
+            }
+            None
+        };
+        effects.iter().filter_map(known).collect()
     }
 
     fn lost(trial: usize, kind: ErrorKind) -> Input {
@@ -395,7 +511,11 @@ mod tests {
     fn started(effects: &[Effect]) -> Vec<(usize, u32)> {
         let start = |effect: &Effect| match effect {
             Effect::StartTrial(trial, attempt) => Some((*trial, *attempt)),
-            Effect::Emit(_) | Effect::Press(_) | Effect::WakeAt(_) | Effect::Finish => None,
+            Effect::Emit(_)
+            | Effect::FailTrial(..)
+            | Effect::Press(_)
+            | Effect::WakeAt(_)
+            | Effect::Finish => None,
         };
         effects.iter().filter_map(start).collect()
     }
@@ -408,6 +528,82 @@ mod tests {
             None
         };
         effects.iter().filter_map(end).collect()
+    }
+
+    #[test]
+    fn a_setup_that_failed_twice_in_the_same_way_is_not_repeated() {
+        let now = Instant::now();
+        let mut state = state(5, 1);
+        assert_eq!(started(&state.handle(Input::Tick, now)), [(0, 1)]);
+        // Once may be an accident.
+        let effects = state.handle(failed_setup(0, "`npm ci` exited with code 1"), now);
+        assert_eq!(started(&effects), [(1, 1)]);
+        let effects = state.handle(failed_setup(1, "`npm ci` exited with code 1"), now);
+        assert_eq!(started(&effects), []);
+        let known = KnownFailure {
+            message: "`npm ci` exited with code 1, the 1. time".to_owned(),
+            trials: [id(1), id(2)],
+        };
+        assert_eq!(not_repeated(&effects), [(2, known.clone())]);
+        // Each has one result, and the next one's turn comes with it.
+        for trial in [2, 3, 4] {
+            let record = Box::new(TrialRecord::ended(
+                id(u32::try_from(trial).unwrap() + 1),
+                TrialEnd::SetupFailed {
+                    message: known.message.clone(),
+                },
+                0,
+            ));
+            let effects = state.handle(Input::Finished(trial, record, SetupEnd::Untold), now);
+            assert_eq!(started(&effects), []);
+            assert_eq!(ends(&effects).len(), 1);
+            let next = not_repeated(&effects);
+            if trial < 4 {
+                assert_eq!(next, [(trial + 1, known.clone())]);
+            } else {
+                assert_eq!(effects.last(), Some(&Effect::Finish));
+            }
+        }
+    }
+
+    #[test]
+    fn a_setup_that_works_at_times_or_fails_otherwise_each_time_is_tried_again() {
+        let now = Instant::now();
+        for inputs in [
+            [
+                failed_setup(0, "a"),
+                failed_setup(1, "b"),
+                failed_setup(2, "a"),
+            ],
+            [failed_setup(0, "a"), finished(1), failed_setup(2, "a")],
+            [finished(0), failed_setup(1, "a"), failed_setup(2, "a")],
+        ] {
+            let mut state = state(4, 1);
+            state.handle(Input::Tick, now);
+            let mut begun = Vec::new();
+            for input in inputs {
+                begun.extend(started(&state.handle(input, now)));
+            }
+            assert_eq!(begun, [(1, 1), (2, 1), (3, 1)]);
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_one_setup_says_nothing_of_another() {
+        let now = Instant::now();
+        let planned = |repeat: u32, setup| Planned {
+            id: id(repeat),
+            class: 0,
+            setup,
+        };
+        let trials = vec![planned(1, 0), planned(2, 0), planned(3, 1), planned(4, 0)];
+        let mut state = State::new(trials, 2);
+        state.handle(Input::Tick, now);
+        let effects = state.handle(failed_setup(0, "a"), now);
+        assert_eq!(started(&effects), [(2, 1)]);
+        let effects = state.handle(failed_setup(1, "a"), now);
+        let skipped: Vec<usize> = not_repeated(&effects).iter().map(|it| it.0).collect();
+        assert_eq!(skipped, [3]);
     }
 
     #[test]
@@ -496,6 +692,7 @@ mod tests {
         let planned = |repeat: u32| Planned {
             id: id(repeat),
             class: (repeat % 2) as usize,
+            setup: 0,
         };
         let mut state = State::new((1..=6).map(planned).collect(), 1);
         state.handle(Input::Tick, now);

@@ -30,6 +30,7 @@ mod live;
 mod pace;
 mod place;
 mod retry;
+mod rules;
 pub mod spec;
 mod status;
 mod toolbox;
@@ -123,6 +124,8 @@ pub struct Daytona {
     /// The server, and which credential of it this is, without telling it.
     account: String,
     has_key: bool,
+    /// Why sandboxes keep the network that they begin with, once that is known.
+    unchangeable: rules::Unchangeable,
 }
 
 impl Daytona {
@@ -142,6 +145,7 @@ impl Daytona {
             target: config.target.clone(),
             account: config.account(),
             has_key: matches!(config.credential, Credential::ApiKey(_)),
+            unchangeable: rules::Unchangeable::default(),
         })
     }
 

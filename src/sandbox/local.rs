@@ -27,8 +27,8 @@ use serde::{Deserialize, Serialize};
 use crate::name::{RunId, SandboxId, SandboxName};
 use crate::quantity::ByteCount;
 use crate::sandbox::{
-    CreateFailed, Created, ErrorKind, Layout, Listed, Network, Presence, Provider, SandboxError,
-    SandboxSpec, Trust,
+    CreateFailed, Created, ErrorKind, Layout, Listed, Network, Networks, Presence, Provider,
+    SandboxError, SandboxSpec, Trust,
 };
 
 #[cfg(target_os = "linux")]
@@ -270,7 +270,7 @@ impl LocalProvider {
     }
 
     /// What local runs are worth, in one line for people: the rung that is in force, what it promises, and
-    /// why it is no better one. `network` is what all candidates may reach, where that is the same for all.
+    /// why it is no better one. `networks` is what all candidates may reach, where that is the same for all.
     /// Finds the rung out, by running a program that does nothing on each, unless that was done before.
     ///
     /// # Errors
@@ -278,10 +278,10 @@ impl LocalProvider {
     ///
     /// # Cancel safety
     /// Dropping the future ends what was tried; the next call begins anew.
-    pub async fn describe(&self, network: Option<&Network>) -> Result<String, SandboxError> {
+    pub async fn describe(&self, networks: Option<&Networks>) -> Result<String, SandboxError> {
         let chosen = self.shared.chosen().await?;
         let why = chosen.why_not_better();
-        let text = chosen.text(network, self.shared.limits);
+        let text = chosen.text(networks, self.shared.limits);
         Ok(if self.shared.helper.is_some() {
             format!("local runs: {text}{why}")
         } else {
@@ -313,12 +313,12 @@ impl LocalProvider {
     /// As [`LocalProvider::describe`].
     pub async fn can_keep(
         &self,
-        networks: impl IntoIterator<Item = Network>,
+        networks: impl IntoIterator<Item = Networks>,
         trust: impl IntoIterator<Item = Trust>,
     ) -> Result<(), SandboxError> {
         let chosen = self.shared.chosen().await?;
-        for network in networks {
-            self.shared.keeps_network(&network, chosen)?;
+        for networks in networks {
+            self.shared.keeps_networks(&networks, chosen)?;
         }
         for trust in trust {
             Shared::keeps_trust(trust, chosen)?;
@@ -360,8 +360,8 @@ impl LocalProvider {
                     place,
                     user,
                     guarded: chosen.guards(),
-                    network: spec.network.clone(),
-                    isolation: self.shared.text(chosen, &spec.network),
+                    networks: spec.networks.clone(),
+                    isolation: self.shared.text(chosen, &spec.networks),
                     shared: Arc::clone(&self.shared),
                     began: std::sync::Mutex::default(),
                 });
@@ -376,7 +376,7 @@ impl LocalProvider {
     /// What is decided before anything is made.
     async fn prepare(&self, spec: &SandboxSpec) -> Result<(&Chosen, Place, Layout), SandboxError> {
         let chosen = self.shared.chosen().await?;
-        self.shared.keeps_network(&spec.network, chosen)?;
+        self.shared.keeps_networks(&spec.networks, chosen)?;
         Shared::keeps_trust(spec.trust, chosen)?;
         let place = Place::of(&self.shared.base, &self.run, &spec.name).ok_or_else(|| {
             let message = format!("`{}` is not a name for a folder", spec.name);
@@ -455,9 +455,9 @@ impl Shared {
             .await
     }
 
-    fn text(&self, chosen: &Chosen, network: &Network) -> String {
+    fn text(&self, chosen: &Chosen, networks: &Networks) -> String {
         if self.helper.is_some() {
-            chosen.text(Some(network), self.limits)
+            chosen.text(Some(networks), self.limits)
         } else {
             format!(
                 "{} without helper — no isolation, no limits",
@@ -484,6 +484,11 @@ impl Shared {
             }
             Trust::Trusted | Trust::Untrusted => Ok(()),
         }
+    }
+
+    fn keeps_networks(&self, networks: &Networks, chosen: &Chosen) -> Result<(), SandboxError> {
+        self.keeps_network(&networks.run, chosen)?;
+        self.keeps_network(&networks.setup, chosen)
     }
 
     /// Refuses a network policy that the rung in force cannot enforce.

@@ -15,8 +15,8 @@ use crate::plain::LastWords;
 use crate::quantity::ByteCount;
 use crate::sandbox::reaper::Lease;
 use crate::sandbox::{
-    Area, Command, CommandEnd, Content, Layout, OutputSink, Remedy, SandboxError, SandboxSpec,
-    Stream, Trust, Upload,
+    Area, Command, CommandEnd, Content, Layout, Network, Networks, OutputSink, Remedy,
+    SandboxError, SandboxSpec, Stage, Stream, Trust, Upload,
 };
 use crate::score::quality::{
     Grader, GraderEnd, GraderOutput, GraderVerdict, Quality, grader_verdict,
@@ -213,7 +213,7 @@ async fn prepare(
         run: world.run,
         labels: labels.clone(),
         lifetime: grader.limit + MARGIN,
-        network: crate::sandbox::Network::Open,
+        networks: Networks::same(Network::Open),
         // The graders are the objective's author's.
         trust: Trust::Trusted,
     };
@@ -278,6 +278,7 @@ async fn run_grader(
         env: grader_env(case, trial, world, lease.layout()),
         limit: grader.limit,
         output_limit: GRADER_OUTPUT,
+        stage: Stage::Run,
         then_collect: None,
     };
     let mut output = Capture::default();

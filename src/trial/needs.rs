@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::place::Place;
+use super::setup::SetupFailure;
 use super::{Attempt, Job};
 use crate::candidate::runtime::TYPES;
 use crate::candidate::{Candidate, Dependencies};
@@ -12,7 +13,9 @@ use crate::event::TrialEnd;
 use crate::python::{Known, Pin, PythonNeed, Version};
 use crate::quantity::ByteCount;
 use crate::sandbox::reaper::Lease;
-use crate::sandbox::{Command, CommandEnd, FoundPython, OutputSink, Sandbox, SandboxError, Stream};
+use crate::sandbox::{
+    Command, CommandEnd, FoundPython, OutputSink, Sandbox, SandboxError, Stage, Stream,
+};
 use crate::store::TrialFolder;
 
 /// The most that an interpreter's answer may hold.
@@ -23,14 +26,15 @@ const QUESTION: &str =
     "import sys; print('%d.%d.%d' % sys.version_info[:3]); print(sys.executable)";
 
 impl Attempt<'_> {
-    /// Finds what the candidate runs on; a failure is a sentence, and the candidate's.
+    /// Finds what the candidate runs on; a failure is the candidate's.
     pub(super) async fn find_python(
         &mut self,
         lease: &Lease,
         place: &mut Place,
-    ) -> Result<Result<(), String>, SandboxError> {
+    ) -> Result<Result<(), SetupFailure>, SandboxError> {
         if let Some(why) = &self.job.candidate.cannot_start {
-            return Ok(Err(format!("it cannot be started: {why}")));
+            let message = format!("it cannot be started: {why}");
+            return Ok(Err(SetupFailure::of(message)));
         }
         match find(self.job, &**lease).await? {
             FoundPython::Found { python, note } => {
@@ -42,7 +46,8 @@ impl Attempt<'_> {
                 Ok(Ok(()))
             }
             FoundPython::Missing(why) => {
-                Ok(Err(format!("setup failed: `python3` will not do: {why}")))
+                let message = format!("setup failed: `python3` will not do: {why}");
+                Ok(Err(SetupFailure::of(message)))
             }
             FoundPython::Unknown => Ok(Ok(())),
         }
@@ -102,6 +107,7 @@ async fn ask(
         env: BTreeMap::new(),
         limit: LIMIT.min(job.limits.setup),
         output_limit: ANSWER,
+        stage: Stage::Setup,
         then_collect: None,
     };
     let mut answer = Answer::default();

@@ -6,7 +6,8 @@ use super::{Job, World};
 use crate::candidate::{Dependencies, SourceFile};
 use crate::name::{RelativePath, RunId};
 use crate::sandbox::{
-    Area, Collect, Command, Content, Layout, PythonEnvironment, PythonPackages, Trust, Upload,
+    Area, Collect, Command, Content, Layout, PythonEnvironment, PythonPackages, Stage, Trust,
+    Upload,
 };
 
 /// Starts a program so that what it starts finds the environment's Python, and the system's own shell where
@@ -125,6 +126,7 @@ impl Place {
             env: self.env(job, &world.run),
             limit: job.limits.run,
             output_limit: job.limits.output,
+            stage: Stage::Run,
             then_collect: Some(collect),
         }
     }
@@ -153,6 +155,7 @@ impl Place {
             packages,
             installers: world.installers.clone(),
             limit: job.limits.setup,
+            offline: job.is_offline(),
         })
     }
 
@@ -170,6 +173,7 @@ impl Place {
             env,
             limit: job.limits.setup,
             output_limit: job.limits.output,
+            stage: Stage::Setup,
             then_collect: None,
         };
         let mut installer = BTreeMap::clone(&job.env);
@@ -179,6 +183,7 @@ impl Place {
         installer
             .entry("PIP_DISABLE_PIP_VERSION_CHECK".to_owned())
             .or_insert_with(|| "1".to_owned());
+        job.tell_offline(&mut installer);
         let python = self.python();
         let pip = [
             python.as_str(),
@@ -215,6 +220,7 @@ impl Place {
         }
         own.insert("FORGE_CANDIDATE".to_owned(), job.id.candidate.to_string());
         own.insert("FORGE_RUN".to_owned(), world.run.to_string());
+        job.tell_offline(&mut own);
         steps.extend(
             job.candidate
                 .setup

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use super::place::{PROMPT_FILE, Place};
 use super::{Attempt, failure, home, milliseconds};
 use crate::candidate::Dependencies;
-use crate::event::Phase;
+use crate::event::{Phase, TrialEnd};
 use crate::quantity::ByteCount;
+use crate::run::state::SetupEnd;
 use crate::sandbox::reaper::Lease;
-use crate::sandbox::{Command, OutputSink, SandboxError, Stream};
+use crate::sandbox::{Command, CommandEnd, OutputSink, SandboxError, Stage, Stream};
 use crate::store::{SetupLog, TrialFolder};
 
 /// What [`Place::clear_command`] runs. What it finds may be write-protected, and its folder too.
@@ -79,14 +80,31 @@ impl OutputSink for Found {
     fn dropped(&mut self, _: Stream, _: u64) {}
 }
 
+/// Why a setup failed.
+#[derive(Debug)]
+pub(super) struct SetupFailure {
+    /// For people.
+    pub(super) message: String,
+    /// The same for two that fail in the same way.
+    pub(super) cause: String,
+}
+
+impl SetupFailure {
+    /// One that says the same each time.
+    pub(super) fn of(message: String) -> Self {
+        let cause = message.clone();
+        Self { message, cause }
+    }
+}
+
 impl Attempt<'_> {
-    /// Installs dependencies and runs the setup commands; a failure is a sentence, and the candidate's.
+    /// Installs dependencies and runs the setup commands; a failure is the candidate's.
     pub(super) async fn set_up(
         &mut self,
         lease: &Lease,
         place: &mut Place,
         folder: &TrialFolder,
-    ) -> Result<Result<(), String>, SandboxError> {
+    ) -> Result<Result<(), SetupFailure>, SandboxError> {
         if let Err(why) = self.find_python(lease, place).await? {
             return Ok(Err(why));
         }
@@ -110,8 +128,8 @@ impl Attempt<'_> {
             if let Some(why) = failure(&prepared.end, limits.setup) {
                 log.finish().map_err(home)?;
                 self.record.said = Some(folder.last_words(&["setup.log"]));
-                let text = setup_failed(&prepared.shown, &why, &prepared.said);
-                return Ok(Err(self.world.redactor.text(&text).into_owned()));
+                let failed = self.failed(&prepared.shown, &why, &prepared.said, &prepared.end);
+                return Ok(Err(failed));
             }
             place.prepared = Some(prepared.python);
         }
@@ -130,9 +148,9 @@ impl Attempt<'_> {
                 log.finish().map_err(home)?;
                 let said = folder.last_words(&["setup.log"]);
                 let last = said.lines.last().map_or("", |line| line.trim());
-                let text = setup_failed(&shown, &why, last);
+                let failed = self.failed(&shown, &why, last, &result.end);
                 self.record.said = Some(said);
-                return Ok(Err(self.world.redactor.text(&text).into_owned()));
+                return Ok(Err(failed));
             }
         }
         log.finish().map_err(home)?;
@@ -142,18 +160,42 @@ impl Attempt<'_> {
         Ok(Ok(()))
     }
 
+    /// A step that failed.
+    fn failed(&self, shown: &str, why: &str, said: &str, end: &CommandEnd) -> SetupFailure {
+        let text = setup_failed(shown, why, said, self.job.offline_reason());
+        SetupFailure {
+            message: self.world.redactor.text(&text).into_owned(),
+            // What it printed may differ each time, and so may the figures of a limit.
+            cause: match end {
+                CommandEnd::LimitReached(_) => format!("`{shown}` reached a limit"),
+                CommandEnd::Exited(_)
+                | CommandEnd::Signalled(_)
+                | CommandEnd::TimedOut
+                | CommandEnd::NotFound(_)
+                | CommandEnd::CannotStart(_) => format!("`{shown}` {why}"),
+            },
+        }
+    }
+
+    /// The end of a trial whose setup failed.
+    pub(super) fn fail_setup(&mut self, failed: SetupFailure) -> TrialEnd {
+        let SetupFailure { message, cause } = failed;
+        self.setup = SetupEnd::Failed(cause);
+        TrialEnd::SetupFailed { message }
+    }
+
     /// Removes what the setup left where only the run may leave something; a failure is the candidate's.
     async fn clear(
         &mut self,
         lease: &Lease,
         place: &Place,
-    ) -> Result<Result<(), String>, SandboxError> {
+    ) -> Result<Result<(), SetupFailure>, SandboxError> {
         let mut found = Found::default();
         let command = place.clear_command();
         let result = lease.run(&command, &mut found).await?;
         if let Some(why) = failure(&result.end, command.limit) {
             let what = "setup failed: what it left at the output's place cannot be removed";
-            return Ok(Err(format!("{what}: `sh` {why}")));
+            return Ok(Err(SetupFailure::of(format!("{what}: `sh` {why}"))));
         }
         for message in found.messages() {
             self.warn(message).await;
@@ -181,6 +223,7 @@ impl Place {
             env: BTreeMap::new(),
             limit: CLEARING,
             output_limit: ByteCount::kib(4),
+            stage: Stage::Setup,
             then_collect: None,
         }
     }
@@ -210,13 +253,15 @@ fn without_folders(word: &str) -> &str {
 }
 
 /// The sentence about a setup that failed.
-fn setup_failed(shown: &str, why: &str, said: &str) -> String {
+fn setup_failed(shown: &str, why: &str, said: &str, offline: Option<&str>) -> String {
     let said = if said.is_empty() {
         String::new()
     } else {
         format!(": {said}")
     };
-    format!("setup failed: `{shown}` {why}{said}")
+    // Before what was said: that may be cut.
+    let offline = offline.map_or_else(String::new, |offline| format!(" ({offline})"));
+    format!("setup failed: `{shown}` {why}{offline}{said}")
 }
 
 #[cfg(test)]

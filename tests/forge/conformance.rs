@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use forge::name::{RunId, SandboxName};
 use forge::quantity::ByteCount;
 use forge::sandbox::{
-    Area, CommandEnd, Content, Network, Presence, Provider, Sandbox, SandboxError, SandboxSpec,
+    Area, CommandEnd, Content, Networks, Presence, Provider, Sandbox, SandboxError, SandboxSpec,
     Stream, Trust, Upload,
 };
 use futures::future::BoxFuture;
@@ -37,7 +37,7 @@ pub(crate) fn spec(run: RunId, what: &str) -> SandboxSpec {
         run,
         labels: std::collections::BTreeMap::new(),
         lifetime: Duration::from_secs(600),
-        network: Network::Open,
+        networks: Networks::default(),
         trust: Trust::Trusted,
     }
 }

@@ -27,8 +27,8 @@ use forge::name::{RelativePath, RunId, SandboxName};
 use forge::quantity::ByteCount;
 use forge::sandbox::daytona::{ApiUrl, Credential, Daytona, DaytonaConfig, DaytonaOptions};
 use forge::sandbox::{
-    Area, ArtifactSink, Collect, Command, Content, Network, OutputSink, Provider, Sandbox,
-    SandboxSpec, Stream, Trust, Upload,
+    Area, ArtifactSink, Collect, Command, Content, Networks, OutputSink, Provider, Sandbox,
+    SandboxSpec, Stage, Stream, Trust, Upload,
 };
 use forge::secret::Secret;
 
@@ -95,7 +95,7 @@ impl Setup {
             run: self.run,
             labels: BTreeMap::from([("forge.candidate".to_owned(), "a".to_owned())]),
             lifetime: Duration::from_secs(60),
-            network: Network::Open,
+            networks: Networks::default(),
             trust: Trust::Trusted,
         }
     }
@@ -228,6 +228,7 @@ fn shell(text: &str) -> Command {
         env: BTreeMap::new(),
         limit: Duration::from_secs(20),
         output_limit: ByteCount::mib(1),
+        stage: Stage::Run,
         then_collect: None,
     }
 }

@@ -10,7 +10,7 @@ use forge::name::RunId;
 use forge::quantity::ByteCount;
 use forge::sandbox::local::{Isolation, LocalOptions, LocalProvider};
 use forge::sandbox::{
-    Area, CommandEnd, ErrorKind, Network, OutputSink, Provider, Sandbox, Stream, Trust,
+    Area, CommandEnd, ErrorKind, Network, Networks, OutputSink, Provider, Sandbox, Stream, Trust,
 };
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -517,8 +517,11 @@ async fn guarantees_that_cannot_be_kept_are_refused() {
     let mut untrusted = spec(local.run, "untrusted");
     untrusted.trust = Trust::Untrusted;
     let mut allowed = spec(local.run, "allowed");
-    allowed.network = Network::Allow(vec!["10.0.0.0/8".to_owned()]);
-    for spec in [untrusted, allowed] {
+    let list = Network::Allow(vec!["10.0.0.0/8".to_owned()]);
+    allowed.networks = Networks::same(list.clone());
+    let mut only_setup = spec(local.run, "only-setup");
+    only_setup.networks.setup = list;
+    for spec in [untrusted, allowed, only_setup] {
         let error = local.provider.create(&spec).await.unwrap_err().error;
         assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
         assert!(error.hint.is_some());

@@ -20,6 +20,7 @@ mod leftovers;
 mod library;
 mod local;
 mod needs;
+mod networks;
 mod outputs;
 mod prompts;
 mod reports;

@@ -368,6 +368,7 @@ mod tests {
             env: [("A".to_owned(), "it's\n$HOME".to_owned())].into(),
             limit: Duration::from_secs(20),
             output_limit: ByteCount::kib(64),
+            stage: crate::sandbox::Stage::Run,
             then_collect: None,
         }
     }

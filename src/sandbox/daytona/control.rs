@@ -7,11 +7,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reqwest::{Method, Response, StatusCode};
+use serde::de::IgnoredAny;
 
 use super::client::{Client, Failed, MAX_JSON, decode, read, refuse, transport};
 use super::retry::Verb;
 use super::usage::Usage;
-use super::wire::{CreateSandbox, KeyInfo, SandboxList, SandboxRow, ServerConfig, ToolboxUrl};
+use super::wire::{
+    CreateSandbox, KeyInfo, NetworkSettings, SandboxList, SandboxRow, ServerConfig, ToolboxUrl,
+};
+use crate::sandbox::Network;
 
 /// A server holds a create for up to 30 s.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(35);
@@ -80,6 +84,24 @@ impl Client {
             })
             .await?;
         Ok(answer.map(|answer| answer.url).unwrap_or_default())
+    }
+
+    /// Changes the network of a sandbox that has started. The rules may be in force only later than the answer.
+    pub(crate) async fn set_network(
+        &self,
+        id: &str,
+        before: &Network,
+        network: &Network,
+    ) -> Result<(), Failed> {
+        let body = NetworkSettings::to(before, network);
+        let changed = self
+            // The same twice is the same.
+            .repeat(Verb::Upload, "change a sandbox's network", || {
+                let request = self.api(Method::POST, &["sandbox", id, "network-settings"]);
+                self.json::<IgnoredAny>(request.json(&body))
+            })
+            .await;
+        changed.map(drop)
     }
 
     /// Asks once for a sandbox to be deleted. `None` when the server only says yes.

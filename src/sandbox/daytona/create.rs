@@ -11,13 +11,14 @@ use tokio::time::{Instant, sleep};
 use super::client::Failed;
 use super::place::DaytonaSandbox;
 use super::retry::{self, Backoff};
+use super::rules::{self, Rules};
 use super::toolbox::Toolbox;
 use super::usage::{self, Size};
 use super::wire::{SandboxRow, State};
 use super::{Daytona, spec};
 use crate::name::SandboxId;
 use crate::sandbox::{
-    CreateFailed, Created, ErrorKind, Layout, Network, Sandbox, SandboxError, SandboxSpec,
+    CreateFailed, Created, ErrorKind, Layout, Network, Networks, Sandbox, SandboxError, SandboxSpec,
 };
 
 const CREATE: &str = "create a sandbox";
@@ -29,13 +30,20 @@ impl Daytona {
         let body = spec::body(spec, &self.options, self.target.as_deref(), created)
             .map_err(|why| SandboxError::new(ErrorKind::Invalid, CREATE, why))
             .map_err(CreateFailed::nothing)?;
+        // It would be lost after its setup, as the one before it was.
+        if let Some(why) = self.unchangeable.get()
+            && spec.networks.setup != spec.networks.run
+        {
+            let error = SandboxError::new(ErrorKind::Invalid, CREATE, why.clone());
+            return Err(CreateFailed::nothing(error.with_hint(rules::UNCHANGEABLE)));
+        }
         let size = Size::of(&self.options.source);
         let row = self.client.create(&body).await;
         let row = row.map_err(|refused| failed(refused, size))?;
-        let (this, network, ttl) = (self.clone(), spec.network.clone(), body.ttl_minutes);
+        let (this, networks, ttl) = (self.clone(), spec.networks.clone(), body.ttl_minutes);
         Ok(Created {
             id: SandboxId::new(row.id.clone()),
-            ready: Box::pin(async move { this.open(row, began, &network, ttl).await }),
+            ready: Box::pin(async move { this.open(row, began, &networks, ttl).await }),
         })
     }
 
@@ -44,7 +52,7 @@ impl Daytona {
         &self,
         row: SandboxRow,
         began: Instant,
-        network: &Network,
+        networks: &Networks,
         ttl_minutes: u64,
     ) -> Result<Box<dyn Sandbox>, SandboxError> {
         let row = self.started(row, began).await?;
@@ -57,9 +65,13 @@ impl Daytona {
         Ok(Box::new(DaytonaSandbox::new(
             id,
             layout(&row.id),
-            isolation(&row, network, ttl_minutes),
-            toolbox,
-            network,
+            isolation(&row, networks, ttl_minutes),
+            (Arc::clone(&self.client), toolbox),
+            Rules::new(
+                networks,
+                &self.options.egress,
+                Arc::clone(&self.unchangeable),
+            ),
             &self.options,
         )))
     }
@@ -168,12 +180,18 @@ fn layout(id: &str) -> Layout {
     }
 }
 
-fn isolation(row: &SandboxRow, network: &Network, ttl_minutes: u64) -> String {
+fn isolation(row: &SandboxRow, networks: &Networks, ttl_minutes: u64) -> String {
     let class = row.sandbox_class.as_deref().unwrap_or("container");
-    let network = match network {
+    let words = |network: &Network| match network {
         Network::Open => "network as the account allows",
         Network::Block => "no network",
         Network::Allow(_) => "listed networks only",
+    };
+    let Networks { setup, run } = networks;
+    let network = if setup == run {
+        words(run).to_owned()
+    } else {
+        format!("{} (setup: {})", words(run), words(setup))
     };
     let expiry = match spec::ttl_taken(row, ttl_minutes, jiff::Timestamp::now()) {
         spec::Ttl::Taken | spec::Ttl::Untold => "",

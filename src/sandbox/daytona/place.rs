@@ -7,27 +7,28 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::time::sleep;
 
 use super::DaytonaOptions;
+use super::client::Client;
 use super::collect::Kept;
 use super::command::{self, Mode, Place};
 use super::ending::{self, Sent};
 use super::live::{Delivery, STREAMS};
 use super::retry::{self, Backoff};
-use super::spec;
+use super::rules::Rules;
 use super::status::{Bundle, Checked, End, Status};
 use super::toolbox::{Sending, Toolbox};
 use crate::name::SandboxId;
 use crate::quantity::ByteCount;
 use crate::sandbox::{
     ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, Content, ErrorKind,
-    Layout, Network, OutputSink, Sandbox, SandboxError, Skipped, Upload, Usage,
+    Layout, OutputSink, Sandbox, SandboxError, Skipped, Stage, Upload, Usage,
 };
 
 /// How many times the first pause between two looks at the output the longest one is.
@@ -47,13 +48,11 @@ pub(crate) struct DaytonaSandbox {
     isolation: String,
     /// The same where it turned out that the network cannot be checked.
     unchecked: OnceLock<String>,
+    client: Arc<Client>,
     toolbox: Toolbox,
     live_interval: Option<Duration>,
     detach_above: Duration,
-    /// The addresses that it must not reach.
-    unreachable: Vec<String>,
-    /// Whether it has been seen not to reach them.
-    is_cut_off: AtomicBool,
+    rules: Rules,
     serial: AtomicU64,
     /// Uploads cannot set a mode; the next command does.
     executables: Mutex<Vec<String>>,
@@ -66,13 +65,12 @@ impl DaytonaSandbox {
         id: SandboxId,
         layout: Layout,
         isolation: String,
-        toolbox: Toolbox,
-        network: &Network,
+        (client, toolbox): (Arc<Client>, Toolbox),
+        rules: Rules,
         options: &DaytonaOptions,
     ) -> Self {
-        let unreachable = spec::unreachable(network, &options.egress);
         let unchecked = OnceLock::new();
-        if unreachable.is_empty() && *network != Network::Open {
+        if rules.are_unseen() {
             drop(unchecked.set(format!(
                 "{isolation} (unchecked: they hold all that could be tried)"
             )));
@@ -82,11 +80,11 @@ impl DaytonaSandbox {
             layout,
             isolation,
             unchecked,
+            client,
             toolbox,
             live_interval: options.live_interval,
             detach_above: options.detach_above,
-            is_cut_off: AtomicBool::new(unreachable.is_empty()),
-            unreachable,
+            rules,
             serial: AtomicU64::new(0),
             executables: Mutex::default(),
             kept: tokio::sync::Mutex::default(),
@@ -140,6 +138,10 @@ impl DaytonaSandbox {
         if let Some(end) = command::refuse(command) {
             return Ok(ended(end, Duration::ZERO));
         }
+        let stage = self
+            .rules
+            .enter(command.stage, &self.client, self.id.as_str())
+            .await?;
         let place = self.next_place();
         let executables = self
             .executables
@@ -147,7 +149,7 @@ impl DaytonaSandbox {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let mut delivery = Delivery::new(output, command.output_limit.0);
-        let end = self.end_of(command, &place, &executables);
+        let end = self.end_of(command, stage, &place, &executables);
         let status = match self.live_interval {
             None => end.await?,
             Some(first) => {
@@ -165,19 +167,19 @@ impl DaytonaSandbox {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|path| !executables.contains(path));
-        let end = self.judge_network(&status)?;
+        let end = self.judge_network(stage, &status)?;
         self.bring_output(command, &place, &status, &mut delivery)
             .await?;
         Ok(ended(end, status.took))
     }
 
     /// The end of a command that was started, which none is while the network is open that must not be.
-    fn judge_network(&self, status: &Status) -> Result<CommandEnd, SandboxError> {
+    fn judge_network(&self, stage: Stage, status: &Status) -> Result<CommandEnd, SandboxError> {
         match status.network {
             Checked::No => {}
-            Checked::Yes => self.is_cut_off.store(true, Ordering::Relaxed),
+            Checked::Yes => self.rules.was_seen(stage),
             Checked::Unable => {
-                self.is_cut_off.store(true, Ordering::Relaxed);
+                self.rules.was_seen(stage);
                 let tools = "the image has no bash, python3, curl, nc or perl to try it with";
                 let text = format!("{} (unchecked: {tools})", self.isolation);
                 drop(self.unchecked.set(text));
@@ -199,6 +201,7 @@ impl DaytonaSandbox {
     async fn end_of(
         &self,
         command: &Command,
+        stage: Stage,
         place: &Place,
         executables: &[String],
     ) -> Result<Status, SandboxError> {
@@ -209,8 +212,12 @@ impl DaytonaSandbox {
         };
         let is_live = self.live_interval.is_some();
         // Nothing of the candidate's is started where there is no program.
-        let is_shut = !command.programs.is_empty() && !self.is_cut_off.load(Ordering::Relaxed);
-        let unreachable = if is_shut { &self.unreachable[..] } else { &[] };
+        let starts = !command.programs.is_empty();
+        let unreachable = if starts {
+            self.rules.to_be_seen(stage)
+        } else {
+            &[]
+        };
         let layout = &self.layout;
         let text = command::script(
             command,
@@ -228,7 +235,7 @@ impl DaytonaSandbox {
             place,
             mode,
             text,
-            is_shut,
+            is_shut: !unreachable.is_empty(),
         };
         sent.end().await
     }
@@ -347,10 +354,11 @@ impl DaytonaSandbox {
             env: BTreeMap::new(),
             limit: PACKING,
             output_limit: ByteCount(0),
+            stage: Stage::Run,
             then_collect: Some(what.clone()),
         };
         let place = self.next_place();
-        let ended = self.end_of(&nothing, &place, &[]).await;
+        let ended = self.end_of(&nothing, Stage::Run, &place, &[]).await;
         let status = ended.map_err(|error| SandboxError {
             operation: COLLECT,
             ..error

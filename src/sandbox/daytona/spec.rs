@@ -227,7 +227,10 @@ pub(crate) fn body<'a>(
         auto_stop,
         ..
     } = options;
-    check_network(&spec.network)?;
+    check_network(&spec.networks.setup)?;
+    check_network(&spec.networks.run)?;
+    // It begins with that of its setup.
+    let network = &spec.networks.setup;
     let mut labels = BTreeMap::from([
         (LABEL.to_owned(), "1".to_owned()),
         (LABEL_CREATED.to_owned(), created.to_string()),
@@ -254,17 +257,17 @@ pub(crate) fn body<'a>(
             (None, Some(BuildInfo { dockerfile_content }), *resources)
         }
     };
-    let (network_block_all, network_allow_list) = match &spec.network {
+    let (network_block_all, network_allow_list) = match network {
         Network::Open => (None, None),
         Network::Block => (Some(true), None),
         Network::Allow(networks) => (None, Some(networks.join(","))),
     };
     // Where rules of the network come after the start, there is a time without them. A sandbox with variables
     // of its own is never taken from those that have been started already.
-    let env = match &spec.network {
+    let env = match network {
         Network::Open => BTreeMap::new(),
         Network::Block | Network::Allow(_) => {
-            BTreeMap::from([("NETWORK_RULES".to_owned(), spec.network.to_string())])
+            BTreeMap::from([("NETWORK_RULES".to_owned(), network.to_string())])
         }
     };
     let (auto_stop_interval, ttl_minutes) = expiry(spec.lifetime, *auto_stop);
@@ -291,7 +294,7 @@ pub(crate) fn body<'a>(
 mod tests {
     use super::*;
     use crate::name::{RunId, SandboxName};
-    use crate::sandbox::Trust;
+    use crate::sandbox::{Networks, Trust};
 
     #[test]
     fn a_source_is_chosen_only_when_it_makes_sense() {
@@ -418,7 +421,7 @@ mod tests {
             run,
             labels: BTreeMap::from([("forge.run".to_owned(), "not this".to_owned())]),
             lifetime: Duration::from_secs(60),
-            network: Network::Block,
+            networks: Networks::same(Network::Block),
             trust: Trust::Trusted,
         };
         let options = DaytonaOptions::default();
@@ -444,7 +447,10 @@ mod tests {
             run,
             labels: BTreeMap::new(),
             lifetime: Duration::from_secs(60),
-            network: Network::Allow(vec!["10.0.0.0/8".to_owned(), "1.2.3.4/32".to_owned()]),
+            networks: Networks::same(Network::Allow(vec![
+                "10.0.0.0/8".to_owned(),
+                "1.2.3.4/32".to_owned(),
+            ])),
             trust: Trust::Trusted,
         };
         let volume = |subpath: Option<&str>| crate::sandbox::daytona::Volume {

@@ -137,6 +137,7 @@ mod tests {
             env: std::collections::BTreeMap::new(),
             limit: Duration::from_secs(1),
             output_limit: crate::quantity::ByteCount(1),
+            stage: crate::sandbox::Stage::Run,
             then_collect: None,
         };
         for text in [

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::sandbox::Presence;
+use crate::sandbox::{Network, Presence};
 
 /// The body of a create.
 #[derive(Debug, Clone, Serialize)]
@@ -42,6 +42,31 @@ pub(crate) struct CreateSandbox<'a> {
     pub(crate) env: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) volumes: Vec<Volume>,
+}
+
+/// The network of a sandbox from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NetworkSettings {
+    network_block_all: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_allow_list: Option<String>,
+}
+
+impl NetworkSettings {
+    /// What leads from one network to another.
+    pub(crate) fn to(before: &Network, network: &Network) -> Self {
+        let list = match (before, network) {
+            (_, Network::Allow(networks)) => Some(networks.join(",")),
+            // A list that is not taken back may stay.
+            (Network::Allow(_), Network::Open) => Some(String::new()),
+            (_, Network::Block) | (Network::Open | Network::Block, Network::Open) => None,
+        };
+        Self {
+            network_block_all: *network == Network::Block,
+            network_allow_list: list,
+        }
+    }
 }
 
 /// What a sandbox is built from.

@@ -22,7 +22,7 @@ use crate::name::SandboxId;
 use crate::python::PythonNeed;
 use crate::sandbox::{
     Area, ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, ErrorKind,
-    FoundPython, Layout, Network, OutputSink, PreparedPython, PythonEnvironment, Sandbox,
+    FoundPython, Layout, Network, Networks, OutputSink, PreparedPython, PythonEnvironment, Sandbox,
     SandboxError, Stream, Upload,
 };
 
@@ -37,7 +37,7 @@ pub(super) struct LocalSandbox {
     pub user: Option<u32>,
     /// Whether the attributes of files outside are guarded.
     pub guarded: bool,
-    pub network: Network,
+    pub networks: Networks,
     pub isolation: String,
     pub shared: Arc<Shared>,
     /// When the last command began.
@@ -130,7 +130,7 @@ impl LocalSandbox {
             readable,
             tmp: root.join(place::TMP),
             root,
-            network: self.network != Network::Block,
+            network: *self.networks.of(command.stage) != Network::Block,
             user: self.user,
             guarded: self.guarded,
             limits: self.shared.limits,

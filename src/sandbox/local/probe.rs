@@ -164,6 +164,7 @@ fn command(program: &[&str]) -> Command {
         env: std::collections::BTreeMap::new(),
         limit: LIMIT,
         output_limit: ByteCount(0),
+        stage: crate::sandbox::Stage::Run,
         then_collect: None,
     }
 }

@@ -359,6 +359,7 @@ mod tests {
             env: BTreeMap::new(),
             limit: Duration::from_secs(1),
             output_limit: ByteCount::kib(1),
+            stage: crate::sandbox::Stage::Run,
             then_collect: None,
         }
     }

@@ -77,7 +77,7 @@ type Cell = Arc<OnceCell<Result<Made, Unfit>>>;
 pub(super) struct Pythons {
     cache: Option<PathBuf>,
     env: BTreeMap<String, String>,
-    made: Mutex<HashMap<String, Cell>>,
+    made: Mutex<HashMap<(String, bool), Cell>>,
 }
 
 impl Pythons {
@@ -144,10 +144,12 @@ impl Pythons {
             packages,
             tool,
             what,
+            offline: wanted.offline,
         };
         let cell = {
             let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(made.entry(key).or_default())
+            // What could not be made without a network may be made with one; what is made is the same.
+            Arc::clone(made.entry((key, wanted.offline)).or_default())
         };
         let making = cell.get_or_init(|| make(&installer));
         let Ok(made) = tokio::time::timeout(wanted.limit, making).await else {

@@ -9,7 +9,7 @@ use super::protocol::{Failure, Limits, Rung};
 use super::users::{self, Who, WhyRoot};
 use super::{Isolation, RootSandboxes};
 use crate::quantity::ByteCount;
-use crate::sandbox::{ErrorKind, Network, SandboxError};
+use crate::sandbox::{ErrorKind, Network, Networks, SandboxError};
 
 /// What local runs are worth, with the reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,11 +76,17 @@ pub(super) fn name(rung: Rung) -> &'static str {
 
 impl Chosen {
     /// What a sandbox does and does not promise, in one line.
-    pub(super) fn text(&self, network: Option<&Network>, limits: Limits) -> String {
-        let network = match network {
-            Some(Network::Block) => "; network: none",
-            Some(Network::Open | Network::Allow(_)) => "; network: host",
-            None => "",
+    pub(super) fn text(&self, networks: Option<&Networks>, limits: Limits) -> String {
+        let word = |network: &Network| match network {
+            Network::Block => "none",
+            Network::Open | Network::Allow(_) => "host",
+        };
+        let network = match networks {
+            None => String::new(),
+            Some(Networks { setup, run }) if setup == run => format!("; network: {}", word(run)),
+            Some(Networks { setup, run }) => {
+                format!("; network: {} (setup: {})", word(run), word(setup))
+            }
         };
         let Limits {
             memory,

@@ -13,7 +13,7 @@ use super::*;
 use crate::name::SandboxId;
 use crate::sandbox::{
     ArtifactSink, Collect, Collected, Command, CommandResult, CreateFailed, Created, Layout,
-    Listed, Network, OutputSink, Presence, Trust, Upload,
+    Listed, Networks, OutputSink, Presence, Trust, Upload,
 };
 
 /// What goes wrong in the next calls, in order; then everything goes well.
@@ -373,7 +373,7 @@ fn spec(leaser: &Leaser) -> SandboxSpec {
         run: leaser.run,
         labels: BTreeMap::new(),
         lifetime: Duration::from_secs(60),
-        network: Network::Open,
+        networks: Networks::default(),
         trust: Trust::Trusted,
     }
 }

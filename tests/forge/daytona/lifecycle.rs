@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 
 use forge::name::SandboxId;
 use forge::sandbox::daytona::{Credential, Daytona, DaytonaOptions};
-use forge::sandbox::{ErrorKind, Network, Presence, Provider, Remains, Remedy};
+use forge::sandbox::{ErrorKind, Network, Networks, Presence, Provider, Remains, Remedy};
 
 use forge::secret::Secret;
 
@@ -363,7 +363,16 @@ async fn a_throttled_create_is_refused_with_the_time_to_wait() {
 async fn a_network_that_is_none_is_refused_before_anything_is_asked() {
     let setup = Setup::new(Options::default());
     let mut spec = setup.spec(1);
-    spec.network = Network::Allow(vec!["everything".to_owned()]);
-    let error = make(&setup.daytona, &spec).await.expect_err("a refusal");
-    assert_eq!((error.kind, setup.fake.requests()), (ErrorKind::Invalid, 0));
+    let none = Network::Allow(vec!["everything".to_owned()]);
+    for networks in [
+        Networks::same(none.clone()),
+        Networks {
+            run: none,
+            ..Networks::default()
+        },
+    ] {
+        spec.networks = networks;
+        let error = make(&setup.daytona, &spec).await.expect_err("a refusal");
+        assert_eq!((error.kind, setup.fake.requests()), (ErrorKind::Invalid, 0));
+    }
 }

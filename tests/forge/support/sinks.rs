@@ -7,8 +7,8 @@ use std::time::Duration;
 use forge::name::RelativePath;
 use forge::quantity::ByteCount;
 use forge::sandbox::{
-    Area, ArtifactSink, Collect, Command, CommandResult, Content, OutputSink, Sandbox, Stream,
-    Upload,
+    Area, ArtifactSink, Collect, Command, CommandResult, Content, OutputSink, Sandbox, Stage,
+    Stream, Upload,
 };
 
 /// All output of a command.
@@ -81,6 +81,7 @@ pub(crate) fn command(words: &[&str]) -> Command {
         env: BTreeMap::new(),
         limit: Duration::from_secs(30),
         output_limit: ByteCount::mib(1),
+        stage: Stage::Run,
         then_collect: None,
     }
 }

@@ -21,14 +21,14 @@ const LAST_LINES: usize = 3;
 
 /// Runs pip so that it cannot start another program: that is how it would build something. Its own switch
 /// does not hold for what is given by its path or by its address, nor for what a wheel asks for. And, where
-/// its first argument says so, so that it reaches nobody: no switch holds for the addresses that a wheel asks for.
+/// its first argument says why, so that it reaches nobody: no switch holds for the addresses that a wheel asks for.
 const PIP: &str = r#"
 import sys
-offline = sys.argv.pop(1) == "offline"
+unreachable = sys.argv.pop(1)
 def guard(event, args):
-    if offline and event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname",
-                             "socket.sendto", "socket.sendmsg"):
-        raise PermissionError("forge: nobody is asked for what a candidate's own wheels name")
+    if unreachable and event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname",
+                                 "socket.sendto", "socket.sendmsg"):
+        raise PermissionError("forge: " + unreachable)
     if event in ("subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty",
                  "os.posix_spawn", "os.spawn", "os.startfile", "pty.spawn"):
         program = str(args[0]).rsplit("/", 1)[-1] if args and args[0] else event
@@ -40,14 +40,20 @@ import runpy
 runpy.run_module("pip", run_name="__main__", alter_sys=True)
 "#;
 
+/// Why it reaches nobody.
+const OWN_WHEELS: &str = "nobody is asked for what a candidate's own wheels name";
+const NO_NETWORK: &str = "there is no network";
+
 /// What installers say when only building would help.
 const NEEDS_BUILD: [&str; 5] = [
     "forge: not a wheel",
     "Building source distributions is disabled",
     "building from source is disabled",
     "has no usable wheels",
-    "No matching distribution found",
+    NO_MATCH,
 ];
+/// What pip says of a package that is nowhere, or not as a wheel.
+const NO_MATCH: &str = "No matching distribution found";
 /// Unless they say that nobody was there to ask.
 const NOT_REACHED: [&str; 4] = [
     "Retrying (",
@@ -123,6 +129,8 @@ pub(super) struct Installer<'a> {
     pub packages: Requirements,
     /// What is installed, as people would type it.
     pub what: String,
+    /// Whether it may reach nothing.
+    pub offline: bool,
 }
 
 impl Installer<'_> {
@@ -179,17 +187,25 @@ impl Installer<'_> {
         let (program, arguments, shown) = make;
         let end = self.run(tmp, &program, &arguments, output).await;
         if end != CommandEnd::Exited(0) {
-            return ended(end, shown, output);
+            return self.ended(end, shown, output);
         }
         let (program, arguments, shown) = install;
         let end = self.run(tmp, &program, &arguments, output).await;
         if end == CommandEnd::Exited(0) && self.tool.uv.is_some() {
             self.compile(tmp).await;
         }
+        self.ended(end, shown, output)
+    }
+
+    fn ended(&self, end: CommandEnd, shown: String, output: &[u8]) -> Ended {
         let mut ended = ended(end, shown, output);
         if self.packages.has_own_wheels && ended.end != CommandEnd::Exited(0) {
             let why = "what its own wheels ask for is not looked for outside of it";
             ended.unfit = Some(format!("{why}: {}", ended.said));
+        }
+        // Inside there is no network either, and what a build needs comes from there.
+        if self.offline && ended.said.contains(NO_MATCH) {
+            ended.unfit = None;
         }
         ended
     }
@@ -225,7 +241,7 @@ impl Installer<'_> {
             if self.env.contains_key("UV_NO_INDEX") {
                 install.extend(owned(&["--no-index"]));
             }
-            if self.packages.has_own_wheels {
+            if self.packages.has_own_wheels || self.offline {
                 install.extend(owned(&["--offline"]));
             }
             // It would start the new Python for that.
@@ -239,18 +255,15 @@ impl Installer<'_> {
         }
         let python = self.tool.python.clone().unwrap_or_default();
         let make = owned(&["-I", "-m", "venv", &folder]);
-        let offline: &[&str] = if self.packages.has_own_wheels {
-            &["offline"]
+        let (unreachable, quick): (_, &[&str]) = if self.packages.has_own_wheels {
+            (OWN_WHEELS, &["--no-index", "--retries", "0"])
+        } else if self.offline {
+            (NO_NETWORK, &["--retries", "0"])
         } else {
-            &["online"]
+            ("", &[])
         };
         let pip = ["install", "--no-input", "--quiet", "--only-binary", ":all:"];
-        let no_index: &[&str] = if self.packages.has_own_wheels {
-            &["--no-index", "--retries", "0"]
-        } else {
-            &[]
-        };
-        let install = owned(&[&["-I", "-c", PIP], offline, &pip, no_index, files].concat());
+        let install = owned(&[&["-I", "-c", PIP, unreachable], &pip[..], quick, files].concat());
         (
             (python, make, "python3 -m venv".to_owned()),
             (mine, install, self.shown()),

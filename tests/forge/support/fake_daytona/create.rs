@@ -170,7 +170,6 @@ impl Shared {
     ) -> Result<Row, Refusal> {
         let warm = self.options.warm && wanted.fits_warm_pool();
         let intervals = wanted.intervals(self.options.ttl)?;
-        let own_network = self.options.outside && wanted.rules_network();
         let user = wanted.user.unwrap_or_else(|| "daytona".to_owned());
         let snapshot = match wanted.build_info {
             Some(_) => None,
@@ -198,7 +197,7 @@ impl Shared {
         );
         let broken =
             |error: io::Error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
-        let outside = own_network.then(Outside::open);
+        let outside = self.options.outside.then(Outside::open);
         let outside = outside.transpose().map_err(broken)?;
         let place = Place::create(self.root.join(&id), inside, &self.options.missing, outside);
         let place = place.map_err(broken)?;

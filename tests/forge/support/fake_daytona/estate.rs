@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 
 use super::clock::Clock;
 use super::fault::{During, Plan};
+use super::outside::EVERYTHING;
 use super::place::Place;
 use super::reply::Refusal;
 use super::route::Route;
@@ -86,9 +87,12 @@ impl Shared {
         if let Some(outside) = &row.place.outside
             && row.rules_from.is_some_and(|from| from <= Instant::now())
         {
-            let blocked = row.network_block_all;
-            let allowed = row.network_allow_list.as_deref().filter(|_| !blocked);
-            let ruled = outside.rule(allowed.unwrap_or_default());
+            let allowed = match &row.network_allow_list {
+                _ if row.network_block_all => "",
+                Some(list) => list,
+                None => EVERYTHING,
+            };
+            let ruled = outside.rule(allowed);
             ruled.unwrap_or_else(|error| panic!("the rules of {}: {error}", row.id));
         }
     }

@@ -10,6 +10,7 @@ use axum::http::{Method, StatusCode};
 use globset::GlobMatcher;
 use tokio::sync::Barrier;
 
+use super::options::Rules;
 use super::route::Route;
 use super::row::Teardown;
 
@@ -198,9 +199,10 @@ pub(crate) enum During {
     ColdStart(Duration),
     /// A create is refused, because somebody else has just taken the name.
     NameTaken,
-    /// A create's network rules are in force so long after `started` (see [`Options::outside`](super::Options)).
+    /// The network rules of a create, or of a change, are in force so long after `started`, or after the change
+    /// (see [`Options::outside`](super::Options)).
     RulesLate(Duration),
-    /// A create's network rules are never in force.
+    /// They are never in force.
     RulesNever,
     /// A delete is accepted; the row becomes `error` with this reason and is hidden, and the box runs on.
     TeardownFails(String),
@@ -215,6 +217,24 @@ pub(crate) enum During {
 }
 
 impl During {
+    /// When it has network rules come into force.
+    pub(crate) fn rules(&self) -> Option<Rules> {
+        match self {
+            Self::RulesLate(time) => Some(Rules::After(*time)),
+            Self::RulesNever => Some(Rules::Never),
+            Self::CreateLeavesRow(_)
+            | Self::CreateErrs(_)
+            | Self::TeardownNeverComes(_)
+            | Self::ColdStart(_)
+            | Self::NameTaken
+            | Self::TeardownFails(_)
+            | Self::TeardownHangs
+            | Self::TeardownTakes(_)
+            | Self::StaleList(_)
+            | Self::DaemonDies(_) => None,
+        }
+    }
+
     /// What it makes of a teardown that would take so long.
     pub(crate) fn teardown(&self, time: Duration) -> Option<Teardown> {
         match self {

@@ -5,6 +5,7 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::estate::Shared;
@@ -12,6 +13,15 @@ use super::fault::During;
 use super::reply::{Refusal, json_ok, with_status};
 use super::row::{Desired, State};
 use super::server::Credentials;
+use super::wanted::check_networks;
+
+/// The body of a change of the network.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct NetworkSettings {
+    network_block_all: Option<bool>,
+    network_allow_list: Option<String>,
+}
 
 impl Shared {
     /// `GET /sandbox/{sb}`.
@@ -112,6 +122,37 @@ impl Shared {
                 _ => row.intervals.ttl = self.options.ttl.granted(minutes),
             }
             Ok(with_status(StatusCode::CREATED, &self.json(row)))
+        })
+    }
+
+    /// `POST /sandbox/{sb}/network-settings`: what is not named stays as it is.
+    pub(crate) fn set_network(
+        &self,
+        sandbox: &str,
+        body: &[u8],
+        faults: &[During],
+    ) -> Result<Response, Refusal> {
+        self.permit("write:sandboxes")?;
+        let body: NetworkSettings =
+            serde_json::from_slice(body).map_err(|error| Refusal::bad(error.to_string()))?;
+        if !self.options.network_override {
+            return Err(Refusal::new(
+                StatusCode::FORBIDDEN,
+                "Network access overrides are not available for this organization",
+            ));
+        }
+        let list = body.network_allow_list.filter(|list| !list.is_empty());
+        list.as_deref().map_or(Ok(()), check_networks)?;
+        let rules = faults.iter().find_map(|fault| fault.rules());
+        self.with_row(sandbox, |row| {
+            if row.state != State::Started {
+                return Err(Refusal::bad("Sandbox is not started"));
+            }
+            row.network_block_all = body.network_block_all.unwrap_or(row.network_block_all);
+            row.network_allow_list = list;
+            row.rules_from = rules.unwrap_or(self.options.rules).from(Instant::now());
+            row.updated = self.clock.now();
+            Ok(json_ok(&self.json(row)))
         })
     }
 

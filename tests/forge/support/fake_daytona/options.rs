@@ -122,7 +122,7 @@ pub(crate) struct Options {
     pub(crate) ttl: Ttl,
     /// When network rules come into force.
     pub(crate) rules: Rules,
-    /// Whether sandboxes with network rules have a network where those can be seen; see `outside.rs`.
+    /// Whether sandboxes have a network where rules can be seen; see `outside.rs`.
     pub(crate) outside: bool,
     /// Whether creates that fit the warm pool are answered at once with `started`.
     pub(crate) warm: bool,

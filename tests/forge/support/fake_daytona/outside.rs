@@ -1,4 +1,4 @@
-//! A sandbox's own network, for those with network rules: until the rules are in force everything outside
+//! A sandbox's own network: until the rules are in force everything outside
 //! answers on the ports of DNS and the web, whatever its address; from then on only what they allow.
 //!
 //! It is a network namespace of this machine, so nothing leaves it. It takes `unshare`, `nsenter`, `ip`
@@ -10,16 +10,20 @@ use std::sync::Mutex;
 
 use super::estate::lock;
 
-/// Holds the namespace until its standard input ends; a line on it is the list of what is allowed.
+/// The list of networks that allows all of them.
+pub(crate) const EVERYTHING: &str = "0.0.0.0/0";
+
+/// Holds the namespace until its standard input ends; a line on it is the list of what is allowed from then on.
 const HOLDER: &str = r#"
-ip link set lo up && ip route add local 0.0.0.0/0 dev lo || exit 1
+now=0.0.0.0/0
+ip link set lo up && ip route add local "$now" dev lo || exit 1
 python3 -c "$1" & outside=$!
-if read -r allowed; then
-    ip route del local 0.0.0.0/0 dev lo
+while read -r allowed; do
+    for network in $now; do ip route del local "$network" dev lo; done
     for network in $allowed; do ip route add local "$network" dev lo; done
+    now=$allowed
     echo applied
-    cat >/dev/null
-fi
+done
 kill $outside
 "#;
 
@@ -52,7 +56,8 @@ pub(crate) struct Outside {
 struct Ends {
     input: ChildStdin,
     output: BufReader<ChildStdout>,
-    ruled: bool,
+    /// What is allowed.
+    allowed: String,
 }
 
 impl Ends {
@@ -95,7 +100,7 @@ impl Outside {
         let mut ends = Ends {
             input,
             output,
-            ruled: false,
+            allowed: EVERYTHING.to_owned(),
         };
         let ready = ends.expect("ready");
         let this = Self {
@@ -118,11 +123,11 @@ impl Outside {
         command
     }
 
-    /// Puts rules into force that allow these networks, once.
+    /// Puts rules into force that allow these networks.
     pub(crate) fn rule(&self, allowed: &str) -> io::Result<()> {
         match &mut *lock(&self.ends) {
-            Some(ends) if !ends.ruled => {
-                ends.ruled = true;
+            Some(ends) if ends.allowed != allowed => {
+                allowed.clone_into(&mut ends.allowed);
                 writeln!(ends.input, "{}", allowed.replace(',', " "))?;
                 ends.expect("applied")
             }

@@ -23,6 +23,8 @@ pub(crate) enum Route {
     Labels,
     /// `POST /sandbox/{sb}/autostop/{minutes}` and the other intervals
     Interval,
+    /// `POST /sandbox/{sb}/network-settings`
+    NetworkSettings,
     /// `POST /sandbox/{sb}/last-activity`
     LastActivity,
     /// `GET /sandbox/{sb}/toolbox-proxy-url`
@@ -134,6 +136,9 @@ fn api<'a>(method: &str, path: &[&'a str]) -> (Route, &'a str, Vec<&'a str>) {
         ("POST", ["sandbox", sandbox, "stop"]) => (Route::Stop, sandbox, vec![]),
         ("PUT", ["sandbox", sandbox, "labels"]) => (Route::Labels, sandbox, vec![]),
         ("POST", ["sandbox", sandbox, "last-activity"]) => (Route::LastActivity, sandbox, vec![]),
+        ("POST", ["sandbox", sandbox, "network-settings"]) => {
+            (Route::NetworkSettings, sandbox, vec![])
+        }
         (
             "POST",
             [

@@ -266,6 +266,7 @@ impl Shared {
             Route::Stop => self.stop(&call.sandbox, faults),
             Route::Labels => self.set_labels(&call.sandbox, &asked.body),
             Route::Interval => self.set_interval(&call.sandbox, call.part(0), call.part(1)),
+            Route::NetworkSettings => self.set_network(&call.sandbox, &asked.body, faults),
             Route::LastActivity => self.touch(&call.sandbox),
             Route::ToolboxUrl => self.toolbox_url(&call.sandbox),
             Route::Config => Ok(self.config()),

@@ -155,6 +155,7 @@ impl Shared {
             | Route::Stop
             | Route::Labels
             | Route::Interval
+            | Route::NetworkSettings
             | Route::LastActivity
             | Route::ToolboxUrl
             | Route::Config

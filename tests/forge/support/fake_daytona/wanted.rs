@@ -142,12 +142,6 @@ impl Wanted {
             || self.domain_allow_list.is_some()
     }
 
-    pub(crate) fn rules_network(&self) -> bool {
-        self.network_block_all == Some(true)
-            || self.network_allow_list.is_some()
-            || self.domain_allow_list.is_some()
-    }
-
     pub(crate) fn fits_warm_pool(&self) -> bool {
         self.build_info.is_none()
             && self.user.as_deref().is_none_or(|user| user == "daytona")
@@ -170,7 +164,7 @@ fn check_name(name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_networks(list: &str) -> Result<(), Refusal> {
+pub(crate) fn check_networks(list: &str) -> Result<(), Refusal> {
     let networks: Vec<&str> = list.split(',').map(str::trim).collect();
     if networks.len() > 10 {
         return Err(Refusal::bad(

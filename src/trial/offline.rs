@@ -1,0 +1,46 @@
+//! A setup without a network: installers are told, so that they fail at once instead of trying for minutes,
+//! and so is whoever reads of the failure.
+
+use std::collections::BTreeMap;
+
+use super::Job;
+use crate::sandbox::{Network, Stage};
+
+/// What tells installers that there is nothing to be reached.
+const VARIABLES: [(&str, &str); 4] = [
+    ("PIP_RETRIES", "0"),
+    ("UV_OFFLINE", "1"),
+    ("npm_config_offline", "true"),
+    ("npm_config_fetch_retries", "0"),
+];
+
+/// What is added to the sentence about a setup that failed.
+const WHY: &str = "its setup has no network, which `network: {setup: open}` would give it";
+
+impl Job {
+    /// Whether its setup reaches nothing.
+    pub(super) fn is_offline(&self) -> bool {
+        match self.networks.of(Stage::Setup) {
+            Network::Block => true,
+            Network::Open | Network::Allow(_) => false,
+        }
+    }
+
+    /// Why its setup may have failed, besides what the installer says.
+    pub(super) fn offline_reason(&self) -> Option<&'static str> {
+        self.is_offline().then_some(WHY)
+    }
+
+    /// Tells the programs that get these variables that there is no network, if there is none.
+    pub(super) fn tell_offline(&self, env: &mut BTreeMap<String, String>) {
+        if !self.is_offline() {
+            return;
+        }
+        // npm reads its variables in any case.
+        env.retain(|name, _| {
+            let is_told = |(told, _): &(&str, &str)| name.eq_ignore_ascii_case(told);
+            !VARIABLES.iter().any(is_told)
+        });
+        env.extend(VARIABLES.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+}
