@@ -277,7 +277,7 @@ fn point(link: &Path, target: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// What `write` or the file system said; the old file, if any, is then still there.
-fn write_whole(
+pub(crate) fn write_whole(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {

@@ -4,7 +4,6 @@
 use super::{Candidate, Dependencies};
 use crate::name::RelativePath;
 use crate::quantity::ByteCount;
-use crate::sandbox::Network;
 use crate::tree::read_text;
 
 /// The largest list of packages that is looked at.

@@ -352,7 +352,7 @@ impl LocalProvider {
                     CreateFailed::maybe(SandboxError::machine(CREATE, error).with_hint(BASE_HINT))
                 })?;
                 let folder = place.root();
-                tracing::debug!(folder = %folder.display(), network = %spec.network, user, "sandbox made");
+                tracing::debug!(folder = %folder.display(), network = %spec.networks.run, user, "sandbox made");
                 return Ok(LocalSandbox {
                     id: place.id(),
                     layout,
