@@ -15,7 +15,7 @@ use crate::sandbox::Trust;
 
 mod assemble;
 mod dependencies;
-mod fetches;
+pub mod fetches;
 mod first_line;
 mod imports;
 pub mod load;
@@ -24,8 +24,6 @@ pub mod pyproject;
 pub mod runtime;
 mod settings;
 mod unread;
-
-pub use fetches::Fetch;
 
 /// One file of a candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -59,7 +59,6 @@ impl Candidate {
             certain,
         };
         match &self.dependencies {
-            Dependencies::None => {}
             // What is kept from another run, or a folder of wheels, will do.
             Dependencies::PythonInline { listed_in, .. } if is_blocked(python) => {
                 let what = format!("installing the packages of {listed_in}");
@@ -72,7 +71,6 @@ impl Candidate {
                     found.push(of_packages(&what, false));
                 }
             }
-            Dependencies::PythonInline { .. } | Dependencies::PythonFile(_) => {}
             Dependencies::Node { folder, locked } if is_blocked(setup) => {
                 let package = match folder {
                     Some(folder) => format!("{folder}/package.json"),
@@ -85,7 +83,10 @@ impl Candidate {
                     found.push(of_packages(&format!("`npm {verb}`"), true));
                 }
             }
-            Dependencies::Node { .. } => {}
+            Dependencies::None
+            | Dependencies::PythonInline { .. }
+            | Dependencies::PythonFile(_)
+            | Dependencies::Node { .. } => {}
         }
         if is_blocked(setup) {
             let lines = self.setup.iter().enumerate();

@@ -199,15 +199,22 @@ fn asked_local(
     project: &Project,
     variables: &BTreeMap<String, String>,
 ) -> LocalOptions {
-    let mut options = local(variables);
+    let mut options = of_project(project, variables);
     let asked = args.isolation.map(|isolation| match isolation {
         IsolationArg::Auto => Isolation::Auto,
         IsolationArg::Namespaces => Isolation::Namespaces,
         IsolationArg::Landlock => Isolation::Landlock,
         IsolationArg::Process => Isolation::Process,
     });
+    options.isolation = asked.unwrap_or(options.isolation);
+    options
+}
+
+/// This machine as the project wants it.
+pub(super) fn of_project(project: &Project, variables: &BTreeMap<String, String>) -> LocalOptions {
+    let mut options = local(variables);
     let written = &project.local;
-    options.isolation = asked.or(written.isolation).unwrap_or_default();
+    options.isolation = written.isolation.unwrap_or_default();
     options.memory = written.memory.unwrap_or(options.memory);
     options.disk = written.disk.unwrap_or(options.disk);
     options.processes = written.processes.unwrap_or(options.processes);

@@ -10,11 +10,10 @@ use crate::candidate::Candidate;
 use crate::name::RunId;
 use crate::objective::Objective;
 use crate::problem::{Problem, Problems};
-use crate::quantity::ByteCount;
 use crate::sandbox::local::LocalProvider;
 use crate::sandbox::{Network, SandboxError};
 use crate::score::quality::Quality;
-use crate::yaml::MAX_YAML_BYTES;
+use crate::tree::locate;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -107,8 +106,8 @@ impl ForgeBuilder {
             found.notes.extend(told.remarks());
             problems.extend(own);
         }
-        problems.iter_mut().for_each(place_in_file);
-        found.warnings.iter_mut().for_each(place_in_file);
+        problems.iter_mut().for_each(locate);
+        found.warnings.iter_mut().for_each(locate);
         found
     }
 
@@ -181,19 +180,6 @@ impl ForgeBuilder {
     /// What a candidate may reach while it is set up for an objective.
     fn setup_network_of(&self, objective: &Objective) -> Network {
         self.network_of(objective)
-    }
-}
-
-/// Finds the line and the column of a problem whose file and path in it are known.
-pub(super) fn place_in_file(problem: &mut Problem) {
-    let Some(file) = problem.file.as_deref() else {
-        return;
-    };
-    if problem.at.is_none()
-        && !problem.path.is_empty()
-        && let Ok(text) = crate::tree::read_text(file, ByteCount(MAX_YAML_BYTES))
-    {
-        problem.at = crate::yaml::find(&text, &problem.path);
     }
 }
 

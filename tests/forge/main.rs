@@ -9,6 +9,7 @@ mod cli;
 mod cloud;
 mod conformance;
 mod daytona;
+mod doctor;
 mod fake;
 mod fake_sdk;
 mod graders;
