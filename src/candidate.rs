@@ -17,7 +17,7 @@ use crate::sandbox::{Networks, Trust};
 mod assemble;
 mod beside;
 mod dependencies;
-mod fetches;
+pub mod fetches;
 mod first_line;
 mod imports;
 pub mod load;
@@ -27,8 +27,6 @@ pub mod runtime;
 mod settings;
 mod unread;
 mod upload;
-
-pub use fetches::Fetch;
 
 /// One file of a candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //!
 //! With `main`, the only place that prints or ends the process.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -55,7 +56,7 @@ enum Command {
     Run(Box<RunArgs>),
     /// Show candidates, objectives and past runs
     List(Folders),
-    /// Validate candidates, objectives and settings; run nothing
+    /// Say what a run would refuse and what is bound to fail in it; run nothing. Exit code 2 when there is some
     Check(Box<RunArgs>),
     /// Score a run's saved artifacts again; no candidate runs
     Score(rerun::ScoreArgs),
@@ -63,8 +64,8 @@ enum Command {
     Report(rerun::ReportArgs),
     /// Delete the sandboxes that dead runs left; never a live run's, never one without forge's labels
     Sweep(sweep::SweepArgs),
-    /// Say what works here: Daytona's key, permissions and limits; isolation; interpreters
-    Doctor,
+    /// Say what works here and what to do about the rest: Daytona, programs, the project's needs, isolation
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Where things are.
@@ -240,8 +241,8 @@ enum IsolationArg {
     Process,
 }
 
-/// Does what the command line says.
-pub(crate) fn main() -> ExitCode {
+/// Does what the command line says; `begins` is how it begins, the program's name included.
+pub(crate) fn main(begins: &[OsString]) -> ExitCode {
     limits::prepare();
     if let Err(too_little) = limits::check_stack() {
         Printer::new().error(&too_little, Some(&too_little.hint));
@@ -253,12 +254,10 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => {
             // Help and version are no errors; a broken pipe below them is none either.
             drop(error.print());
-            let typed: Vec<_> = std::env::args_os().skip(1).collect();
-            for hint in [
-                values::exported(&error, &Cli::command()),
-                words::misspelt_before(&error, &typed),
-            ] {
-                hint.iter().for_each(|hint| Printer::new().note(hint));
+            let exported = values::exported(&error, &Cli::command());
+            let misspelt = words::misspelt_before(&error, begins.get(1));
+            for hint in exported.iter().chain(&misspelt) {
+                Printer::new().note(hint);
             }
             if error.use_stderr() {
                 End::Usage
@@ -291,7 +290,7 @@ fn dispatch(matches: &ArgMatches) -> End {
         Some(Command::Score(args)) => rerun::score(&args, Printer::new()),
         Some(Command::Report(args)) => rerun::report(&args, Printer::new()),
         Some(Command::Sweep(args)) => sweep::sweep(&args, Printer::new()),
-        Some(Command::Doctor) => doctor::doctor(Printer::new()),
+        Some(Command::Doctor(args)) => doctor::doctor(&args, Printer::new()),
     }
 }
 

@@ -17,5 +17,5 @@ fn main() -> ExitCode {
     if process::is_wanted(&arguments) {
         return process::main();
     }
-    cli::main()
+    cli::main(&arguments)
 }

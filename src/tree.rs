@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::name::RelativePath;
 use crate::problem::Problem;
 use crate::quantity::ByteCount;
-use crate::yaml::place_of_byte;
+use crate::yaml::{MAX_YAML_BYTES, place_of_byte};
 
 mod heavy;
 
@@ -159,6 +159,19 @@ pub fn read_text(path: &Path, limit: ByteCount) -> Result<String, Problem> {
         problem.at = Some(place_of_byte(error.as_bytes(), at));
         problem
     })
+}
+
+/// Finds the line and the column of a problem whose file, in YAML, and path in it are known.
+pub fn locate(problem: &mut Problem) {
+    let Some(file) = problem.file.as_deref() else {
+        return;
+    };
+    if problem.at.is_none()
+        && !problem.path.is_empty()
+        && let Ok(text) = read_text(file, ByteCount(MAX_YAML_BYTES))
+    {
+        problem.at = crate::yaml::find(&text, &problem.path);
+    }
 }
 
 /// What the system said, without its number.

@@ -346,7 +346,7 @@ fn check_script(shown: &Path, settings: &Settings, files: &[TreeFile]) -> Result
     let program = program.rsplit('/').next().unwrap_or(program);
     let runtime = for_extension(extension(&path));
     let starts = |words: &&[&str]| words.first() == Some(&program);
-    let is_script = runtime.is_some_and(|runtime| runtime.programs.iter().any(|it| starts(it)));
+    let is_script = runtime.is_some_and(|runtime| runtime.programs.iter().any(starts));
     // What npm installs may build it.
     let builds = |file: &TreeFile| file.path.file_name() == "package.json";
     let may_come = !settings.setup.is_empty() || files.iter().any(builds);

@@ -26,7 +26,7 @@ pub(super) fn make_room(jobs: usize) -> usize {
     jobs.min(room(if raised { wanted } else { current }))
 }
 
-fn needed(jobs: usize) -> u64 {
+pub(super) fn needed(jobs: usize) -> u64 {
     u64::try_from(jobs)
         .unwrap_or(u64::MAX)
         .saturating_mul(PER_TRIAL)

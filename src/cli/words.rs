@@ -33,8 +33,9 @@ pub(super) fn misspelt(text: &str, objectives: &Path) -> Option<Problem> {
     } else {
         format!("there is no subcommand or objective `{}`", shown(text))
     };
-    let rest: String = words[1..].iter().map(|word| format!(" {word}")).collect();
-    let meant = format!("{near}{}", shown(&rest));
+    let mut meant = vec![&*near];
+    meant.extend(&words[1..]);
+    let meant = shown(&meant.join(" "));
     let hint = format!(
         "did you mean `forge {meant}`? as a prompt it is `forge -o {}`",
         quoted(text)
@@ -43,11 +44,11 @@ pub(super) fn misspelt(text: &str, objectives: &Path) -> Option<Problem> {
 }
 
 /// The same for a command line whose options fit no objective, because they are the subcommand's.
-pub(super) fn misspelt_before(error: &clap::Error, typed: &[OsString]) -> Option<String> {
+pub(super) fn misspelt_before(error: &clap::Error, typed: Option<&OsString>) -> Option<String> {
     if error.kind() != ErrorKind::UnknownArgument {
         return None;
     }
-    let first = typed.first()?.to_str().filter(|it| !it.starts_with('-'))?;
+    let first = typed?.to_str().filter(|it| !it.starts_with('-'))?;
     let near = near(first).filter(|near| near != first)?;
     Some(format!(
         "hint: there is no subcommand `{}`: did you mean `forge {near}`?",

@@ -11,11 +11,10 @@ use crate::name::RunId;
 use crate::objective::Objective;
 use crate::policy::NetworkOverrides;
 use crate::problem::{Problem, Problems};
-use crate::quantity::ByteCount;
 use crate::sandbox::local::LocalProvider;
 use crate::sandbox::{Network, SandboxError};
 use crate::score::quality::Quality;
-use crate::yaml::MAX_YAML_BYTES;
+use crate::tree::locate;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -110,8 +109,8 @@ impl ForgeBuilder {
             found.notes.extend(told.remarks());
             problems.extend(own);
         }
-        problems.iter_mut().for_each(place_in_file);
-        found.warnings.iter_mut().for_each(place_in_file);
+        problems.iter_mut().for_each(locate);
+        found.warnings.iter_mut().for_each(locate);
         found
     }
 
@@ -175,19 +174,6 @@ impl ForgeBuilder {
             }
         }
         (certain, uncertain)
-    }
-}
-
-/// Finds the line and the column of a problem whose file and path in it are known.
-pub(super) fn place_in_file(problem: &mut Problem) {
-    let Some(file) = problem.file.as_deref() else {
-        return;
-    };
-    if problem.at.is_none()
-        && !problem.path.is_empty()
-        && let Ok(text) = crate::tree::read_text(file, ByteCount(MAX_YAML_BYTES))
-    {
-        problem.at = crate::yaml::find(&text, &problem.path);
     }
 }
 

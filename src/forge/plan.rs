@@ -178,7 +178,7 @@ impl ForgeBuilder {
     ) -> Result<(Vec<Candidate>, Vec<Objective>), Problems> {
         let loaded = self.load_all(sources);
         loaded.map_err(|mut problems| {
-            problems.0.iter_mut().for_each(super::check::place_in_file);
+            problems.0.iter_mut().for_each(crate::tree::locate);
             problems
         })
     }
@@ -364,7 +364,7 @@ fn unset(candidate: &Candidate, index: usize, name: &str) -> Problem {
     let file = candidate.settings.as_ref().unwrap_or(&candidate.source);
     let mut problem = Problem::value(file, format!("pass_env[{index}]"), message)
         .with_hint(format!("export {name}=…, or leave it out"));
-    super::check::place_in_file(&mut problem);
+    crate::tree::locate(&mut problem);
     problem
 }
 

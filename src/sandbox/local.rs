@@ -61,6 +61,7 @@ mod remove;
 mod run;
 mod rungs;
 pub mod spawner;
+mod tools;
 mod upload;
 mod users;
 mod visible;
@@ -71,6 +72,7 @@ pub use place::Scratch;
 use place::{Hold, Place, Taken};
 use protocol::{Limits, Rung};
 use rungs::Chosen;
+pub use tools::Tool;
 use users::{Users, Who};
 
 /// How candidates are kept apart from this machine.

@@ -51,77 +51,79 @@ fn assert_one(found: &[String], told: &str) {
     assert_eq!(count, 1, "{told}: {found:#?}");
 }
 
+/// Candidates that cannot be started or set up: file, text, settings, and what is told of each.
+const BROKEN: &[(&str, &str, &str, &str)] = &[
+    (
+        "crlf",
+        "#!/bin/sh\r\n",
+        "",
+        "crlf:1:1: `crlf` has the line ends of Windows",
+    ),
+    (
+        "named",
+        "#!/usr/bin/env no-such-one\n",
+        "",
+        "named:1:1: `no-such-one`, which its first line asks for, is not installed",
+    ),
+    (
+        "split",
+        "#!/usr/bin/env -S no-such-one -x\n",
+        "",
+        "split:1:1: `no-such-one`, which",
+    ),
+    (
+        "path",
+        "#!/no/such/one -x\n",
+        "",
+        "path:1:1: its first line names `/no/such/one`, which is not there",
+    ),
+    (
+        "relative",
+        "#!sh\n",
+        "",
+        "relative:1:1: its first line names `sh`, which is no program",
+    ),
+    (
+        "data",
+        "#!/etc/passwd\n",
+        "",
+        "data:1:1: its first line names `/etc/passwd`, which cannot be executed",
+    ),
+    (
+        "run.sh",
+        HELLO,
+        "run: [no-such-one, run.sh]\n",
+        "run.yaml:1:7: `no-such-one` is not installed",
+    ),
+    (
+        "at.sh",
+        HELLO,
+        "trust: trusted\nrun: [/no/such/one]\n",
+        "at.yaml:2:7: `/no/such/one` is not installed",
+    ),
+    (
+        "make.sh",
+        HELLO,
+        "setup: [\"true\", no-such-one all]\n",
+        "make.yaml:1:17: `no-such-one` is not installed",
+    ),
+    #[cfg(target_os = "linux")]
+    (
+        "one",
+        "#!/usr/bin/env sh -e\n",
+        "",
+        "one:1:1: its first line asks `env` for one program called `sh -e`",
+    ),
+    (
+        "old.py",
+        "# /// script\n# requires-python = '>=3.99'\n# ///\n",
+        "",
+        "old.py:null:null: its block asks for Python >=3.99",
+    ),
+];
+
 #[test]
 fn what_fails_all_trials_of_a_candidate_is_told_with_its_place() {
-    let cases = [
-        (
-            "crlf",
-            "#!/bin/sh\r\n",
-            "",
-            "crlf:1:1: `crlf` has the line ends of Windows",
-        ),
-        (
-            "named",
-            "#!/usr/bin/env no-such-one\n",
-            "",
-            "named:1:1: `no-such-one`, which its first line asks for, is not installed",
-        ),
-        (
-            "split",
-            "#!/usr/bin/env -S no-such-one -x\n",
-            "",
-            "split:1:1: `no-such-one`, which",
-        ),
-        (
-            "path",
-            "#!/no/such/one -x\n",
-            "",
-            "path:1:1: its first line names `/no/such/one`, which is not there",
-        ),
-        (
-            "relative",
-            "#!sh\n",
-            "",
-            "relative:1:1: its first line names `sh`, which is no program",
-        ),
-        (
-            "data",
-            "#!/etc/passwd\n",
-            "",
-            "data:1:1: its first line names `/etc/passwd`, which cannot be executed",
-        ),
-        (
-            "run.sh",
-            HELLO,
-            "run: [no-such-one, run.sh]\n",
-            "run.yaml:1:7: `no-such-one` is not installed",
-        ),
-        (
-            "at.sh",
-            HELLO,
-            "trust: trusted\nrun: [/no/such/one]\n",
-            "at.yaml:2:7: `/no/such/one` is not installed",
-        ),
-        (
-            "make.sh",
-            HELLO,
-            "setup: [\"true\", no-such-one all]\n",
-            "make.yaml:1:17: `no-such-one` is not installed",
-        ),
-        #[cfg(target_os = "linux")]
-        (
-            "one",
-            "#!/usr/bin/env sh -e\n",
-            "",
-            "one:1:1: its first line asks `env` for one program called `sh -e`",
-        ),
-        (
-            "old.py",
-            "# /// script\n# requires-python = '>=3.99'\n# ///\n",
-            "",
-            "old.py:null:null: its block asks for Python >=3.99",
-        ),
-    ];
     // None of these is told, and all of them run.
     let mut workspace = Workspace::with(&[
         ("good.sh", HELLO),
@@ -140,7 +142,7 @@ fn what_fails_all_trials_of_a_candidate_is_told_with_its_place() {
         "candidates/made.yaml",
         "name: made\nrun: [./made-later]\nsetup: ['cp made.sh made-later']\n",
     );
-    for (name, script, settings, _) in cases {
+    for (name, script, settings, _) in BROKEN {
         workspace = workspace.candidate(name, script);
         if !settings.is_empty() {
             let stem = name.split('.').next().unwrap();
@@ -148,14 +150,14 @@ fn what_fails_all_trials_of_a_candidate_is_told_with_its_place() {
         }
     }
     let found = problems(&checked(&workspace, &[], 2));
-    for (.., told) in cases {
+    for (.., told) in BROKEN {
         assert_one(&found, &format!("candidates/{told}"));
     }
-    assert_eq!(found.len(), cases.len(), "{found:#?}");
+    assert_eq!(found.len(), BROKEN.len(), "{found:#?}");
     assert!(!workspace.path("artifacts").exists());
     workspace.forge(["task"]).expect(0);
     let trials = workspace.trials();
-    for (name, .., told) in cases {
+    for (name, .., told) in BROKEN {
         let name = name.split('.').next().unwrap();
         let trial = &trials[&format!("task/{name}/1")];
         let failed = trial["error_kind"] == "setup" || trial["exit_code"] == 127;

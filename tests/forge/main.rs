@@ -9,6 +9,7 @@ mod cli;
 mod cloud;
 mod conformance;
 mod daytona;
+mod doctor;
 mod explained;
 mod fake;
 mod fake_sdk;

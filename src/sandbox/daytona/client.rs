@@ -367,8 +367,14 @@ pub(crate) fn silence(message: String) -> Trouble {
     }
 }
 
-/// What a failure below HTTP means. The URL is left out of it: names of sandboxes help nobody there.
+/// What may help where nobody is reached.
+const REACH: &str = "is the network up, is `DAYTONA_API_URL` right, and do `HTTPS_PROXY` and `NO_PROXY` lead there? \
+                     `forge doctor` tries it again";
+
+/// What a failure below HTTP means. Of the URL only the host is in it: names of sandboxes help nobody there.
 pub(crate) fn transport(error: reqwest::Error) -> Trouble {
+    let host = error.url().and_then(Url::host_str);
+    let host = host.map_or_else(String::new, |host| format!(" to {host}"));
     let error = error.without_url();
     let failure = if error.is_connect() {
         Failure::NotSent
@@ -388,7 +394,7 @@ pub(crate) fn transport(error: reqwest::Error) -> Trouble {
         cause = deeper;
     }
     let message = match failure {
-        Failure::NotSent => format!("no connection: {cause}"),
+        Failure::NotSent => format!("no connection{host}: {cause}"),
         Failure::NoReply | Failure::NotAdmitted | Failure::Answered(_) => {
             format!("no answer: {cause}")
         }
@@ -398,7 +404,10 @@ pub(crate) fn transport(error: reqwest::Error) -> Trouble {
         message: crate::plain::ends(&message, 300),
         retry_after: None,
         code: None,
-        hint: None,
+        hint: match failure {
+            Failure::NotSent => Some(REACH),
+            Failure::NoReply | Failure::NotAdmitted | Failure::Answered(_) => None,
+        },
         is_of_api: false,
         says_none: false,
     };

@@ -95,6 +95,7 @@ impl LocalProvider {
                 problems.push(of(candidate, &path, message).with_hint(hint));
             }
         }
+        problems.iter_mut().for_each(crate::tree::locate);
         problems
     }
 
@@ -148,16 +149,15 @@ impl LocalProvider {
         base: Option<PathBuf>,
         programs: &Programs,
     ) -> Option<(String, String)> {
+        let usual = || self.shared.interpreters.usual(programs);
         let file = match base {
-            Some(file) => file,
-            None => match self.shared.interpreters.usual(programs).await {
-                Some((file, _)) => file,
-                None => {
-                    let message = "its packages cannot be installed: there is no `python3` here";
-                    let hint = "install it, in a folder of `PATH`";
-                    return Some((message.to_owned(), hint.to_owned()));
-                }
-            },
+            Some(file) => Some(file),
+            None => usual().await.map(|(file, _)| file),
+        };
+        let Some(file) = file else {
+            let message = "its packages cannot be installed: there is no `python3` here";
+            let hint = "install it, in a folder of `PATH`";
+            return Some((message.to_owned(), hint.to_owned()));
         };
         let asked = tokio::process::Command::new(&file)
             .args(["-I", "-c", "import venv, ensurepip"])
@@ -219,7 +219,7 @@ fn is_executable(file: &Path) -> bool {
 }
 
 /// The program of a shell line that is nothing but a program and its arguments, looked up on the `PATH`.
-fn plain_program(line: &str) -> Option<&str> {
+pub(super) fn plain_program(line: &str) -> Option<&str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || " ./_-+:,@%".contains(c);
     let program = line.split_whitespace().next()?;
     let looked_up = !program.contains('/') && !OF_SHELLS.contains(&program);

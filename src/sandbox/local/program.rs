@@ -25,6 +25,7 @@ mod root;
 mod shebang;
 
 use ask::Interpreter;
+pub(super) use refused::asked_name;
 use root::{Bounds, Named, fewest};
 pub(super) use root::{base_python, clean};
 use shebang::Asked;

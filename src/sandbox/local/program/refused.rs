@@ -93,3 +93,11 @@ impl Programs {
         }
     }
 }
+
+/// The name that a script's first line asks for.
+pub(in super::super) fn asked_name(script: &Path) -> Option<String> {
+    match shebang::read(script)? {
+        Asked::Name(name) => Some(name),
+        Asked::File(_) => None,
+    }
+}
