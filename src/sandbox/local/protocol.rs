@@ -19,7 +19,7 @@ pub(super) const HELPER_ARGUMENT: &str = "__sandbox";
 
 /// How a spawner exits that was given no socket. Changes whenever the rest of this file does, or what is said
 /// to a judging process, so that asking a program for it tells whether it is a helper of this version.
-pub(super) const HELPER_EXIT: u8 = 73;
+pub(super) const HELPER_EXIT: u8 = 74;
 
 /// Starts a keeper.
 pub(super) const START: u8 = b's';
@@ -193,6 +193,8 @@ pub(super) struct Answer {
     pub took: Duration,
     /// What it used.
     pub usage: Usage,
+    /// Whether the machine's disk was seen to be full meanwhile.
+    pub no_room: bool,
 }
 
 #[cfg(test)]
