@@ -12,7 +12,7 @@
 //!        └─ socket, output ─────▶ keeper, one per command ──▶ (init ──▶) program ──▶ its children
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -46,6 +46,7 @@ mod kernel;
 #[cfg(target_os = "linux")]
 mod meter;
 mod missing;
+mod moved;
 mod names;
 #[cfg(target_os = "linux")]
 mod namespaces;
@@ -58,6 +59,7 @@ mod protocol;
 mod python;
 mod remarks;
 mod remove;
+mod room;
 mod run;
 mod rungs;
 pub mod spawner;
@@ -68,6 +70,7 @@ mod visible;
 
 use folder::LocalSandbox;
 use helper::Helper;
+use moved::Folders;
 pub use place::Scratch;
 use place::{Hold, Place, Taken};
 use protocol::{Limits, Rung};
@@ -218,6 +221,8 @@ pub struct LocalProvider {
     run: RunId,
     // Both taken for a few system calls at a time, never across an await.
     hold: Mutex<Option<Hold>>,
+    /// What programs may move away.
+    held: Mutex<HashMap<SandboxId, Folders>>,
 }
 
 #[derive(Debug)]
@@ -268,6 +273,7 @@ impl LocalProvider {
             }),
             run,
             hold: Mutex::default(),
+            held: Mutex::default(),
         }
     }
 
@@ -353,6 +359,10 @@ impl LocalProvider {
                 name_committer(&root, user).await.map_err(|error| {
                     CreateFailed::maybe(SandboxError::machine(CREATE, error).with_hint(BASE_HINT))
                 })?;
+                if let Some(folders) = Folders::hold(&place.root(), chosen.rung, user) {
+                    let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+                    held.insert(place.id(), folders);
+                }
                 let folder = place.root();
                 tracing::debug!(folder = %folder.display(), network = %spec.networks.run, user, "sandbox made");
                 return Ok(LocalSandbox {
@@ -425,12 +435,40 @@ impl LocalProvider {
         self.shared.orphans.end(id, &place.root()).await;
         tracing::debug!(folder = %place.root().display(), "deleting the sandbox");
         let run = place.run.clone();
-        let removed = tokio::task::spawn_blocking(move || place.remove()).await;
-        removed
-            .map_err(io::Error::other)
-            .flatten()
-            .map_err(|error| SandboxError::machine("delete a sandbox", error))?;
+        let moved = {
+            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            held.remove(id)
+        };
+        if run.ends_with(place::run_folder(&self.run)) {
+            let hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
+            hold.iter().for_each(Hold::open_up);
+        }
+        let removed = tokio::task::spawn_blocking(move || {
+            let removed = place.remove();
+            let found = moved.as_ref().map_or(Ok(()), Folders::remove);
+            (removed.and(found), moved)
+        });
+        let removed = match removed.await {
+            Ok((Err(error), Some(moved))) => {
+                // Tried again.
+                let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+                held.insert(id.clone(), moved);
+                Err(error)
+            }
+            Ok((removed, _)) => removed,
+            Err(error) => Err(io::Error::other(error)),
+        };
+        removed.map_err(|error| {
+            let named = format!("{}: {error}", self.shared.base.join(id.as_str()).display());
+            let error = io::Error::new(error.kind(), named);
+            SandboxError::machine("delete a sandbox", error)
+        })?;
         let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hold) = hold.as_ref()
+            && run.ends_with(place::run_folder(&self.run))
+        {
+            hold.remove_moved(&run);
+        }
         // Refused while there is another sandbox in it.
         if rustix::fs::rmdir(&run).is_ok() && run.ends_with(place::run_folder(&self.run)) {
             *hold = None;

@@ -11,6 +11,7 @@ mod killed;
 mod lasting;
 mod odd;
 mod probes;
+mod rebels;
 mod table;
 mod usable;
 

@@ -9,12 +9,19 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+#[cfg(target_os = "linux")]
+use rustix::process::Pid;
 use rustix::process::{Resource, Rlimit, Signal};
 
 use super::processes;
 use super::protocol::{Failure, Limits, Policy};
 #[cfg(target_os = "linux")]
-use super::{filter::Filters, kernel, protocol::Rung, visible};
+use super::{
+    filter::{self, Filters},
+    kernel,
+    protocol::Rung,
+    visible,
+};
 
 /// The most files that a program can have open.
 const FILES: u64 = 1024;
@@ -34,6 +41,9 @@ pub(super) struct Common {
     processes: u64,
     #[cfg(target_os = "linux")]
     filters: Filters,
+    /// Who watches over programs.
+    #[cfg(target_os = "linux")]
+    watchers: Vec<Pid>,
 }
 
 impl Common {
@@ -46,6 +56,11 @@ impl Common {
             processes: processes::count_mine(),
             #[cfg(target_os = "linux")]
             filters: Filters::compile(),
+            #[cfg(target_os = "linux")]
+            watchers: [Some(rustix::process::getpid()), rustix::process::getppid()]
+                .into_iter()
+                .flatten()
+                .collect(),
         }
     }
 }
@@ -77,13 +92,28 @@ pub(super) fn become_program(
         }
         #[cfg(target_os = "linux")]
         if let Some(filter) = common.filters.by(policy).map_err(Failure::at("seccomp"))? {
-            filter.load().map_err(Failure::at("seccomp"))?;
+            guard(policy, common)
+                .and_then(|()| filter.load())
+                .map_err(Failure::at("seccomp"))?;
         }
         Ok(())
     };
     match confined() {
         Ok(()) => exec(policy),
         Err(failure) => failure,
+    }
+}
+
+/// Keeps a program of forge's own user from ending its watchers: forge, the spawner, its keeper.
+#[cfg(target_os = "linux")]
+fn guard(policy: &Policy, common: &Common) -> io::Result<()> {
+    match policy.rung {
+        Rung::Landlock | Rung::Process { .. } if policy.user.is_none() => {
+            let mut watchers = common.watchers.clone();
+            watchers.extend(rustix::process::getppid());
+            filter::guard(&watchers)?.load()
+        }
+        Rung::Namespaces { .. } | Rung::Landlock | Rung::Process { .. } => Ok(()),
     }
 }
 
@@ -176,7 +206,10 @@ fn limit(policy: &Policy, common: &Common) -> io::Result<()> {
         (Resource::Msgqueue, QUEUES),
     ] {
         let there = rustix::process::getrlimit(resource).maximum;
-        set(resource, there.map_or(least, |there| (there / SHARE).max(least)))?;
+        set(
+            resource,
+            there.map_or(least, |there| (there / SHARE).max(least)),
+        )?;
     }
     set(Resource::Cpu, seconds.saturating_mul(cores as u64))?;
     set(

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use rustix::process::Pid;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch,
@@ -210,6 +211,48 @@ impl Filter {
     }
 }
 
+/// Keeps a program that is forge's own user from signalling what watches over it; looking whether they are
+/// there is no signal. Other users' programs, and those in a namespace, cannot anyway.
+///
+/// # Errors
+/// As the filter's.
+pub(super) fn guard(watchers: &[Pid]) -> io::Result<Filter> {
+    const F_SETSIG: i32 = 10;
+    const F_SETOWN_EX: i32 = 15;
+    // Each alone, the groups that they lead, and all that the user has.
+    let ids = watchers.iter().map(|pid| pid.as_raw_nonzero().get());
+    let targets: Vec<i32> = ids.flat_map(|id| [id, -id]).chain([-1]).collect();
+    let signals = |signal: u8| -> io::Result<Vec<SeccompRule>> {
+        let rule = |target: &i32| {
+            let is_target = condition(0, SeccompCmpOp::Eq, number(*target))?;
+            let is_signal = condition(signal, SeccompCmpOp::Ne, 0)?;
+            all_of(vec![is_target, is_signal])
+        };
+        targets.iter().map(rule).collect()
+    };
+    let mut owners = Vec::new();
+    for target in &targets {
+        let sets = condition(1, SeccompCmpOp::Eq, number(libc::F_SETOWN))?;
+        let is_target = condition(2, SeccompCmpOp::Eq, number(*target))?;
+        owners.push(all_of(vec![sets, is_target])?);
+    }
+    for other in [F_SETSIG, F_SETOWN_EX] {
+        owners.push(rule(1, SeccompCmpOp::Eq, number(other))?);
+    }
+    let refused = BTreeMap::from([
+        (libc::SYS_kill, signals(1)?),
+        (libc::SYS_tkill, signals(1)?),
+        (libc::SYS_rt_sigqueueinfo, signals(1)?),
+        (libc::SYS_tgkill, signals(2)?),
+        (libc::SYS_rt_tgsigqueueinfo, signals(2)?),
+        (libc::SYS_fcntl, owners),
+    ]);
+    // Whom a descriptor means cannot be looked at; programs then do it by number.
+    let unknown = BTreeMap::from([(libc::SYS_pidfd_send_signal, Vec::new())]);
+    let whole = program(refused, libc::EPERM)?;
+    Ok(Filter(followed_by(program(unknown, libc::ENOSYS)?, whole)?))
+}
+
 fn program(rules: BTreeMap<i64, Vec<SeccompRule>>, answer: i32) -> io::Result<BpfProgram> {
     let processor = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
     let answer = SeccompAction::Errno(answer.unsigned_abs());
@@ -245,9 +288,16 @@ fn errno(error: seccompiler::Error) -> io::Error {
 }
 
 fn rule(argument: u8, operation: SeccompCmpOp, value: u64) -> io::Result<SeccompRule> {
+    all_of(vec![condition(argument, operation, value)?])
+}
+
+fn condition(argument: u8, operation: SeccompCmpOp, value: u64) -> io::Result<SeccompCondition> {
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operation, value)
-        .and_then(|condition| SeccompRule::new(vec![condition]))
         .map_err(io::Error::other)
+}
+
+fn all_of(conditions: Vec<SeccompCondition>) -> io::Result<SeccompRule> {
+    SeccompRule::new(conditions).map_err(io::Error::other)
 }
 
 fn number(value: i32) -> u64 {

@@ -17,7 +17,7 @@ use rustix::fs::CWD;
 use super::place::{self, Place};
 use super::protocol::{Policy, Rung};
 use super::run::Ran;
-use super::{Shared, collect, names, run, rungs, upload};
+use super::{Shared, collect, moved, names, run, rungs, upload};
 use crate::name::SandboxId;
 use crate::python::PythonNeed;
 use crate::sandbox::{
@@ -80,9 +80,9 @@ impl LocalSandbox {
     ) -> Result<CommandResult, SandboxError> {
         if place::open_folder(CWD, &self.layout.work).is_err() {
             let root = Path::new(&self.layout.work).parent();
-            if root.is_some_and(Path::is_dir) {
+            if root.is_some_and(Path::is_dir) || moved::whereabouts(&self.root).is_some() {
                 // Only what ran in it before can have removed just this one.
-                let why = "its working directory was removed".to_owned();
+                let why = "its working directory was removed or moved".to_owned();
                 return Ok(CommandResult::not_begun(CommandEnd::CannotStart(why)));
             }
             // The sandbox may have vanished with a swept temporary folder: not the candidate's doing.

@@ -20,6 +20,7 @@ use super::guard::Guard;
 use super::kernel::{self, Forked};
 #[cfg(target_os = "linux")]
 use super::meter::Meter;
+use super::moved::Folders;
 #[cfg(target_os = "linux")]
 use super::namespaces::Machine;
 use super::processes;
@@ -43,13 +44,15 @@ pub(super) fn serve(socket: &UnixStream, output: [OwnedFd; 2], common: &Common) 
         socket,
         policy: &policy,
     };
+    let folders = Folders::hold(&policy.root, policy.rung, policy.user);
     let answer = match keeper.keep(common, output) {
         Ok(Some(answer)) => answer,
-        Ok(None) => return remove_orphan(&policy),
+        Ok(None) => return remove_orphan(&policy, folders.as_ref()),
         Err(error) => Answer {
             end: End::Failed(error.to_string()),
             took: Duration::ZERO,
             usage: Usage::default(),
+            no_room: false,
         },
     };
     // Forge takes a keeper that says nothing for dead.
@@ -67,6 +70,15 @@ enum Started {
     /// A machine with a program in it.
     #[cfg(target_os = "linux")]
     Machine(Machine),
+}
+
+/// What was seen while a program ran.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The most memory, in bytes.
+    peak: u64,
+    /// The machine's disk was full.
+    no_room: bool,
 }
 
 /// Why waiting was over.
@@ -108,8 +120,8 @@ impl Keeper<'_> {
             Ok(program) => program,
             Err(failure) => return Ok(Some(refused(failure, started))),
         };
-        let mut peak = 0;
-        let watched = self.watch(&program, started, &mut peak);
+        let mut seen = Seen::default();
+        let watched = self.watch(&program, started, &mut seen);
         let took = started.elapsed();
         #[cfg(target_os = "linux")]
         let last = Some(Meter::processor_time(program.top()));
@@ -121,19 +133,24 @@ impl Keeper<'_> {
             return Ok(Some(refused(failure, started)));
         }
         let usage = Usage {
-            peak_memory_bytes: usage.peak_memory_bytes.max(Some(peak)),
+            peak_memory_bytes: usage.peak_memory_bytes.max(Some(seen.peak)),
             cpu_milliseconds: usage.cpu_milliseconds.max(last),
         };
         let end = match watched? {
             Watched::Ended => self
-                .starved(code, peak)
+                .starved(code, seen.peak)
                 .unwrap_or_else(|| self.end_of(code)),
             Watched::TimedOut => End::TimedOut,
             Watched::Limit(limit) => End::Limit(limit),
             Watched::Cancelled => End::Cancelled,
             Watched::Alone => return Ok(None),
         };
-        Ok(Some(Answer { end, took, usage }))
+        Ok(Some(Answer {
+            end,
+            took,
+            usage,
+            no_room: seen.no_room,
+        }))
     }
 
     /// Starts the program as a child of this process.
@@ -169,7 +186,7 @@ impl Keeper<'_> {
 
     /// Waits for the program, forge, or a limit; at the time limit asks the program to end, and waits a
     /// little.
-    fn watch(&self, program: &Started, started: Instant, peak: &mut u64) -> io::Result<Watched> {
+    fn watch(&self, program: &Started, started: Instant, seen: &mut Seen) -> io::Result<Watched> {
         let exit = processes::exit_watch(program.top())?;
         #[cfg(target_os = "linux")]
         let mut meter = Meter::new(self.policy.limits, &self.policy.root);
@@ -210,7 +227,7 @@ impl Keeper<'_> {
                     return Ok(Watched::TimedOut);
                 }
                 #[cfg(target_os = "linux")]
-                if let Some(limit) = program.look(&mut meter, peak) {
+                if let Some(limit) = program.look(&mut meter, seen) {
                     return Ok(Watched::Limit(limit));
                 }
             }
@@ -284,7 +301,7 @@ impl Started {
     }
 
     #[cfg(target_os = "linux")]
-    fn look(&self, meter: &mut Meter<'_>, peak: &mut u64) -> Option<String> {
+    fn look(&self, meter: &mut Meter<'_>, seen: &mut Seen) -> Option<String> {
         let limit = match self {
             Self::Program(program) | Self::Guarded(program, _) => {
                 processes::reap_all_but(*program);
@@ -292,7 +309,10 @@ impl Started {
             }
             Self::Machine(machine) => meter.look(machine.init),
         };
-        *peak = meter.peak();
+        *seen = Seen {
+            peak: meter.peak(),
+            no_room: meter.saw_no_room(),
+        };
         limit
     }
 
@@ -352,6 +372,7 @@ fn refused(failure: Failure, started: Instant) -> Answer {
         end,
         took: started.elapsed(),
         usage: Usage::default(),
+        no_room: false,
     }
 }
 
@@ -369,9 +390,10 @@ pub(super) fn why_not(error: &io::Error) -> String {
 }
 
 /// Removes what forge can no longer remove: the sandbox, and the run's folder with the last one.
-fn remove_orphan(policy: &Policy) {
+fn remove_orphan(policy: &Policy, folders: Option<&Folders>) {
     // Whatever stays is removed by the spawner, or by the next forge.
     remove::tree(&policy.root).ok();
+    folders.map(Folders::remove);
     if let Some(run) = policy.root.parent() {
         std::fs::remove_dir(run).ok();
     }

@@ -21,6 +21,7 @@ use super::buffers::Descriptors;
 use super::place::open_folder;
 use super::processes;
 use super::protocol::Limits;
+use super::room;
 use crate::quantity::ByteCount;
 
 /// The time between two looks.
@@ -60,6 +61,8 @@ pub(super) struct Meter<'a> {
     looks: u32,
     /// The most memory seen.
     peak: u64,
+    /// The machine's disk was full.
+    no_room: bool,
 }
 
 /// What the processes have, at one moment.
@@ -98,6 +101,7 @@ impl<'a> Meter<'a> {
             hidden: 0,
             looks: 0,
             peak: 0,
+            no_room: false,
         }
     }
 
@@ -109,6 +113,11 @@ impl<'a> Meter<'a> {
     /// The most memory that was seen of all processes together, in bytes.
     pub(super) fn peak(&self) -> u64 {
         self.peak
+    }
+
+    /// Whether the file system that holds the sandbox was seen to be full.
+    pub(super) fn saw_no_room(&self) -> bool {
+        self.no_room
     }
 
     /// The processor time of a process that is about to be ended, and of its descendants, in milliseconds.
@@ -123,6 +132,7 @@ impl<'a> Meter<'a> {
     pub(super) fn look(&mut self, above: Pid) -> Option<String> {
         let began = Instant::now();
         let mut used = Use::default();
+        self.no_room |= room::is_said_to_be_full(self.root);
         let passed = self.passed(above, &mut used);
         let ended = Instant::now();
         self.next = ended + pause(ended - began, LATEST);
@@ -136,8 +146,8 @@ impl<'a> Meter<'a> {
     }
 
     fn passed(&mut self, above: Pid, used: &mut Use) -> Option<String> {
-        let pids = descendants(above);
         let allowed = self.limits.processes;
+        let pids = descendants_up_to(above, allowed.into());
         // So many that looking at each would give them time.
         if pids.len() as u64 > u64::from(allowed) {
             return Some(too_many(pids.len() as u64, allowed));
@@ -216,9 +226,16 @@ fn over(what: &str, reached: u64, allowed: u64) -> String {
 
 /// All processes below one.
 fn descendants(above: Pid) -> Vec<Pid> {
+    descendants_up_to(above, u64::MAX)
+}
+
+/// The same, of which there is no need to know all when there are more than this.
+fn descendants_up_to(above: Pid, most: u64) -> Vec<Pid> {
     let mut found = processes::children(above);
     let mut next = 0;
-    while let Some(pid) = found.get(next) {
+    while let Some(pid) = found.get(next)
+        && found.len() as u64 <= most
+    {
         let below = processes::children(*pid);
         found.extend(below);
         next += 1;

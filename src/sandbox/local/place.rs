@@ -22,7 +22,7 @@ use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::upload::give;
-use super::{processes, remove};
+use super::{moved, processes, remove};
 use crate::name::{RunId, SandboxId, SandboxName};
 use crate::sandbox::{Listed, Presence};
 
@@ -257,9 +257,28 @@ impl Hold {
 
     /// Whether the folder is still the one at that path.
     pub(super) fn holds(&self, run: &Path) -> bool {
-        match (rustix::fs::fstat(&self.0), rustix::fs::lstat(run)) {
-            (Ok(held), Ok(there)) => (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino),
-            (Err(_), _) | (_, Err(_)) => false,
+        moved::is_same(&self.0, run)
+    }
+
+    /// Takes back what a program has closed to this user.
+    pub(super) fn open_up(&self) {
+        let mode = rustix::fs::fstat(&self.0).map(|stat| Mode::from_raw_mode(stat.st_mode));
+        if let Ok(mode) = mode
+            && !mode.contains(Mode::RWXU)
+        {
+            // Then what comes next says why it does not work.
+            rustix::fs::fchmod(&self.0, mode | Mode::RWXU).ok();
+        }
+    }
+
+    /// Removes the folder where it is not at this path any more, unless there is something in it.
+    pub(super) fn remove_moved(&self, run: &Path) {
+        if let Some(at) = moved::whereabouts(&self.0)
+            && at != run
+            && moved::is_same(&self.0, &at)
+        {
+            // Refused while there is another sandbox in it, which will do this too.
+            rustix::fs::rmdir(&at).ok();
         }
     }
 }
@@ -359,7 +378,7 @@ pub(super) fn sweep_run(run: &Path) -> io::Result<bool> {
     if rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive).is_err() {
         return Ok(false);
     }
-    processes::end_marked(run);
+    processes::end_marked(run, processes::Mark::Environment);
     let kept = kept(run)?;
     if kept.is_empty() {
         remove::tree(run)?;

@@ -11,6 +11,8 @@ use crate::name::SandboxId;
 use crate::quantity::ByteCount;
 use crate::sandbox::{Command, CommandEnd, ErrorKind, OutputSink, SandboxError, Stream};
 
+/// How often it is tried on a rung when the machine fails meanwhile: somebody may end what watches over it.
+const TRIES: u32 = 3;
 /// How long a program that does nothing may take.
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -193,6 +195,28 @@ async fn run_nothing(
     rung: Rung,
     how: Trying,
 ) -> Result<Result<(), Failure>, SandboxError> {
+    let mut left = TRIES;
+    loop {
+        left -= 1;
+        match try_nothing(shared, rung, how).await {
+            Ok(Tried::Worked) => return Ok(Ok(())),
+            Ok(Tried::Refused(failure)) => return Ok(Err(failure)),
+            // It says nothing of the rung that somebody has ended it.
+            Ok(Tried::Killed(_)) | Err(_) if left > 0 => {}
+            Ok(Tried::Killed(failure)) => return Ok(Err(failure)),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What came of trying once.
+enum Tried {
+    Worked,
+    Refused(Failure),
+    Killed(Failure),
+}
+
+async fn try_nothing(shared: &Shared, rung: Rung, how: Trying) -> Result<Tried, SandboxError> {
     let user = (how == Trying::Another).then(|| shared.users.next());
     let made = place::Place::for_probe(&shared.base);
     let place = made.map_err(|error| {
@@ -202,7 +226,8 @@ async fn run_nothing(
     let tried = async {
         let root = place.root();
         if let Err(error) = place.create(user) {
-            return Ok(Err(Failure::at("make a folder")(error.into())));
+            let failure = Failure::at("make a folder")(error.into());
+            return Ok(Tried::Refused(failure));
         }
         let command = command(&["true"]);
         let policy = Policy {
@@ -228,14 +253,18 @@ async fn run_nothing(
             orphans: &shared.orphans,
         };
         let ran = run::run(&context, &policy, &command, &mut Nowhere).await?;
+        // A sandbox in which nothing can run.
+        let nothing_runs = || Failure {
+            stage: format!("run {}", policy.program.display()),
+            errno: libc::EPERM,
+        };
         Ok(match ran {
-            run::Ran::Refused(failure) => Err(failure),
-            run::Ran::Ended(result) if result.end == CommandEnd::Exited(0) => Ok(()),
-            // A sandbox in which nothing can run.
-            run::Ran::Ended(_) => Err(Failure {
-                stage: format!("run {}", policy.program.display()),
-                errno: libc::EPERM,
-            }),
+            run::Ran::Refused(failure) => Tried::Refused(failure),
+            run::Ran::Ended(result) => match result.end {
+                CommandEnd::Exited(0) => Tried::Worked,
+                CommandEnd::Signalled(libc::SIGKILL) => Tried::Killed(nothing_runs()),
+                _ => Tried::Refused(nothing_runs()),
+            },
         })
     };
     let outcome = tried.await;

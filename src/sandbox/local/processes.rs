@@ -8,6 +8,8 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitIdOptions, WaitOptions, WaitStatus};
 
@@ -37,6 +39,53 @@ pub(super) fn exit_watch(child: Pid) -> io::Result<OwnedFd> {
     })?;
     Ok(watch.into())
 }
+
+/// A descriptor for a process that may be gone, readable once it is. `None` where there is none to be had.
+#[cfg(target_os = "linux")]
+pub(super) fn hold(process: Pid) -> Option<OwnedFd> {
+    rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty()).ok()
+}
+
+/// A descriptor for a process: not to be had here.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn hold(_process: Pid) -> Option<OwnedFd> {
+    None
+}
+
+/// Ends the children of this process but for some, and what those leave to it, until there are none. For a
+/// process whose children vanish by themselves when they have ended. Blocks.
+#[cfg(target_os = "linux")]
+pub(super) fn end_children_but(spared: &[Pid]) {
+    let me = rustix::process::getpid();
+    let others = || children(me).into_iter().filter(|pid| !spared.contains(pid));
+    for _ in 0..PATIENCE.0 {
+        let held: Vec<(Pid, OwnedFd)> =
+            others().filter_map(|pid| Some((pid, hold(pid)?))).collect();
+        if held.is_empty() {
+            return;
+        }
+        // What is still a child is what was held.
+        let there: Vec<Pid> = others().collect();
+        for (pid, process) in &held {
+            if there.contains(pid) {
+                rustix::process::pidfd_send_signal(process, Signal::KILL).ok();
+            }
+        }
+        let ended = held.last().map(|(_, process)| process);
+        if let Some(ended) = ended {
+            let mut ended = [PollFd::new(ended, PollFlags::IN)];
+            let moment = Timespec {
+                tv_sec: 0,
+                tv_nsec: PATIENCE.1.subsec_nanos().into(),
+            };
+            rustix::event::poll(&mut ended, Some(&moment)).ok();
+        }
+    }
+}
+
+/// Without adoption there are none.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn end_children_but(_spared: &[Pid]) {}
 
 /// A process of somebody else's, which can be ended.
 #[derive(Debug)]
@@ -236,21 +285,32 @@ fn stat(pid: Pid) -> Option<String> {
     Some(rest.to_owned())
 }
 
-/// Ends every process that was started with a `TMPDIR` below this folder. For what lost its keeper, or
-/// never had one: a process that changed its own environment block escapes. Blocks.
+/// What shows that a process is a sandbox's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// It was started with a `TMPDIR` there.
+    Environment,
+    /// That, or it works there, or runs what lies there, which a user who looks into a sandbox that was kept
+    /// may do too.
+    Place,
+}
+
+/// Ends every process that is marked as of this folder. For what lost its keeper, or never had one: a
+/// process that changed its own environment block may escape. Blocks.
 ///
 /// Where processes cannot be looked at this way, nothing happens.
 #[cfg(target_os = "linux")]
 #[expect(clippy::disallowed_methods, reason = "callers know that it blocks")]
-pub(super) fn end_marked(folder: &Path) {
+pub(super) fn end_marked(folder: &Path, mark: Mark) {
     let mut unclear = 0;
     for _ in 0..PATIENCE.0 {
-        let marks: Vec<Mark> = processes().map(|pid| end_if_marked(pid, folder)).collect();
-        if marks.contains(&Mark::Ended) {
+        let all = processes().map(|pid| end_if_marked(pid, folder, mark));
+        let marks: Vec<Seen> = all.collect();
+        if marks.contains(&Seen::Ended) {
             continue;
         }
         // Most of these stay unclear for ever.
-        if !marks.contains(&Mark::Unclear) || unclear == 3 {
+        if !marks.contains(&Seen::Unclear) || unclear == 3 {
             return;
         }
         unclear += 1;
@@ -260,11 +320,11 @@ pub(super) fn end_marked(folder: &Path) {
 
 /// Ends nothing: processes cannot be looked at here.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn end_marked(_folder: &Path) {}
+pub(super) fn end_marked(_folder: &Path, _mark: Mark) {}
 
 #[cfg(target_os = "linux")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mark {
+enum Seen {
     /// It was marked, and is no more.
     Ended,
     /// It is somebody else's.
@@ -274,21 +334,29 @@ enum Mark {
 }
 
 #[cfg(target_os = "linux")]
-fn end_if_marked(pid: Pid, folder: &Path) -> Mark {
+fn end_if_marked(pid: Pid, folder: &Path, mark: Mark) -> Seen {
     use std::os::unix::ffi::OsStrExt as _;
     if pid == rustix::process::getpid() {
-        return Mark::Other;
+        return Seen::Other;
     }
     let Ok(held) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else {
-        return Mark::Other;
+        return Seen::Other;
     };
     let Ok(environ) = std::fs::read(format!("/proc/{pid}/environ")) else {
-        return Mark::Other;
+        return Seen::Other;
     };
+    // Who has another environment may still work there, or run what lies there.
+    let is_there = |link: &str| {
+        std::fs::read_link(format!("/proc/{pid}/{link}")).is_ok_and(|at| at.starts_with(folder))
+    };
+    if mark == Mark::Place && (is_there("cwd") || is_there("exe")) {
+        let ended = rustix::process::pidfd_send_signal(&held, Signal::KILL).is_ok();
+        return if ended { Seen::Ended } else { Seen::Other };
+    }
     if environ.is_empty() {
         // Threads of the kernel and zombies have no file.
         let has_file = std::fs::read_link(format!("/proc/{pid}/exe")).is_ok();
-        return if has_file { Mark::Unclear } else { Mark::Other };
+        return if has_file { Seen::Unclear } else { Seen::Other };
     }
     let marked = environ.split(|byte| *byte == 0).any(|variable| {
         variable
@@ -296,8 +364,8 @@ fn end_if_marked(pid: Pid, folder: &Path) -> Mark {
             .is_some_and(|value| Path::new(std::ffi::OsStr::from_bytes(value)).starts_with(folder))
     });
     if marked && rustix::process::pidfd_send_signal(&held, Signal::KILL).is_ok() {
-        Mark::Ended
+        Seen::Ended
     } else {
-        Mark::Other
+        Seen::Other
     }
 }

@@ -196,6 +196,8 @@ pub(super) struct Answer {
     pub took: Duration,
     /// What it used.
     pub usage: Usage,
+    /// Whether the machine's disk was seen to be full meanwhile.
+    pub no_room: bool,
 }
 
 #[cfg(test)]

@@ -18,8 +18,9 @@ use tokio::process::Child;
 
 use super::helper::Helper;
 use super::output::Output;
-use super::processes::{self, Held};
-use super::protocol::{Answer, CANCEL, End, Failure, Frame as _, GRACE, Policy};
+use super::processes::{self, Held, Mark};
+use super::protocol::{Answer, CANCEL, End, Failure, Frame as _, GRACE, Policy, Rung};
+use super::room;
 use crate::name::SandboxId;
 use crate::sandbox::{
     Command, CommandEnd, CommandResult, ErrorKind, OutputSink, SandboxError, Usage,
@@ -197,6 +198,13 @@ pub(super) async fn run(
     };
     let Ok(answer) = end else {
         let mut why = "the process that watched over it died".to_owned();
+        let was_known = matches!(
+            &*started,
+            Started::Keeper {
+                process: Some(_),
+                ..
+            }
+        );
         if let (Started::Keeper { process: None, .. }, Some(helper)) = (&*started, context.helper) {
             helper.give_up().await;
             why = format!(
@@ -207,16 +215,55 @@ pub(super) async fn run(
         // Without its keeper, the program is nobody's.
         started.end_without_keeper(&policy.root).await;
         guard.started = None;
+        if was_known && policy.rung == (Rung::Process { filtered: false }) {
+            // Nothing keeps the program from it there, and it is the next to it.
+            return Ok(Ran::Ended(CommandResult {
+                end: CommandEnd::Signalled(libc::SIGKILL),
+                took: began.elapsed(),
+                usage: Usage::default(),
+            }));
+        }
         return Err(lost(&why));
     };
     guard.started = None;
     output.drain().await;
+    if failed(&answer.end) && (answer.no_room || has_no_room(&policy.root).await) {
+        return Err(no_room(&policy.root));
+    }
     result(answer)
+}
+
+/// Whether a program failed, of which a full disk may be the reason.
+fn failed(end: &End) -> bool {
+    match end {
+        End::Exited(code) => *code != 0,
+        End::Signalled(_) => true,
+        End::TimedOut
+        | End::Cancelled
+        | End::Limit(_)
+        | End::Refused(_)
+        | End::CannotStart(_)
+        | End::Failed(_) => false,
+    }
+}
+
+async fn has_no_room(root: &Path) -> bool {
+    let root = root.to_owned();
+    let full = tokio::task::spawn_blocking(move || room::is_full(&root));
+    full.await.unwrap_or(false)
+}
+
+fn no_room(root: &Path) -> SandboxError {
+    let base = root.parent().and_then(Path::parent).unwrap_or(root);
+    let message = format!("this machine's disk is full at {}", base.display());
+    SandboxError::new(ErrorKind::Machine, OPERATION, message)
+        .with_hint("make room there, or choose another folder for local sandboxes, with `TMPDIR`")
 }
 
 async fn end_marked(root: &Path) {
     let root = root.to_owned();
-    let ended = tokio::task::spawn_blocking(move || processes::end_marked(&root)).await;
+    let ended =
+        tokio::task::spawn_blocking(move || processes::end_marked(&root, Mark::Place)).await;
     // It does not panic, and whoever closes the runtime waits for nothing.
     ended.ok();
 }
@@ -355,5 +402,6 @@ async fn overlook(child: &mut Child, policy: &Policy, began: Instant) -> Answer 
         end,
         took,
         usage: Usage::default(),
+        no_room: false,
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! It has one thread, so that forking is safe, and little memory, so that forking is fast: a fork of forge
 //! itself would be neither, and running forge's whole program again for each command costs more than most
-//! commands. It ends with forge, after its keepers, and removes what is left of the run's folder.
+//! commands. It ends with forge, after its keepers, and removes what is left of the run's folder. What a
+//! keeper that was killed leaves becomes its own, and is ended.
 
 use std::ffi::OsStr;
 use std::io::{self, IoSliceMut};
@@ -11,13 +12,15 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use rustix::process::Pid;
 
 use super::confine::Common;
 use super::kernel::{self, Forked};
 use super::protocol::{Charter, Frame as _, HELPER_ARGUMENT, HELPER_EXIT, START};
-use super::{keeper, place};
+use super::{keeper, place, processes};
 
 /// Whether this process was started to be a spawner; to be asked before anything else is done.
 #[must_use]
@@ -63,21 +66,83 @@ fn serve(socket: UnixStream) -> io::Result<()> {
     let charter = Charter::receive(&socket)?;
     let common = Common::new();
     kernel::forget_children();
-    while let Some([to_forge, out, err]) = receive(&socket)? {
+    processes::adopt_orphans()?;
+    let mut keepers = Keepers::default();
+    loop {
+        keepers.wait(Some(&socket))?;
+        let Some([to_forge, out, err]) = receive(&socket)? else {
+            break;
+        };
         // Where this fails, forge hears of it by the end of the socket.
-        if let Ok(Forked::Child) = kernel::fork() {
-            // Held here, it would outlive the spawner, and forge would go on asking nobody.
-            drop(socket);
-            kernel::disinherit();
-            let to_forge = UnixStream::from(to_forge);
-            keeper::serve(&to_forge, [out, err], &common);
-            kernel::exit_at_once(0);
+        match kernel::fork() {
+            Ok(Forked::Child) => {
+                // Held here, it would outlive the spawner, and forge would go on asking nobody.
+                drop((socket, keepers));
+                kernel::disinherit();
+                let to_forge = UnixStream::from(to_forge);
+                keeper::serve(&to_forge, [out, err], &common);
+                kernel::exit_at_once(0);
+            }
+            Ok(Forked::Parent(keeper)) => keepers.add(keeper),
+            Err(_) => {}
         }
     }
-    // Ends when there is no keeper any more; nothing is told of them.
+    keepers.wait(None)?;
+    // Where the ends of keepers cannot be watched. Nothing is told of them.
     rustix::process::wait(rustix::process::WaitOptions::empty()).ok();
     place::sweep_run(&charter.run)?;
     Ok(())
+}
+
+/// The keepers that live.
+#[derive(Debug, Default)]
+struct Keepers(Vec<(Pid, OwnedFd)>);
+
+impl Keepers {
+    fn add(&mut self, keeper: Pid) {
+        // One that is gone already leaves its own to this process.
+        match processes::hold(keeper) {
+            Some(held) => self.0.push((keeper, held)),
+            None => self.end_orphans(),
+        }
+    }
+
+    /// Waits until forge says something, or there is no keeper any more; ends what keepers leave behind
+    /// that were killed.
+    fn wait(&mut self, forge: Option<&UnixStream>) -> io::Result<()> {
+        loop {
+            let mut all: Vec<PollFd<'_>> = self
+                .0
+                .iter()
+                .map(|(_, held)| PollFd::new(held, PollFlags::IN))
+                .collect();
+            if let Some(forge) = forge {
+                all.push(PollFd::new(forge, PollFlags::IN));
+            } else if all.is_empty() {
+                return Ok(());
+            }
+            match rustix::event::poll(&mut all, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let ended: Vec<bool> = all.iter().map(|it| !it.revents().is_empty()).collect();
+            let said = forge.is_some() && ended.last() == Some(&true);
+            let mut ended = ended.iter();
+            let before = self.0.len();
+            self.0.retain(|_| ended.next() == Some(&false));
+            if self.0.len() < before {
+                self.end_orphans();
+            }
+            if said {
+                return Ok(());
+            }
+        }
+    }
+
+    fn end_orphans(&self) {
+        let keepers: Vec<Pid> = self.0.iter().map(|(pid, _)| *pid).collect();
+        processes::end_children_but(&keepers);
+    }
 }
 
 /// Receives the descriptors for one keeper. `None` when forge is gone.

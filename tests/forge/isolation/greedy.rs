@@ -12,7 +12,7 @@ const DISK: u64 = 128 << 20;
 const PROCESSES: u64 = 100;
 
 /// What forge itself ends, and the word that it has for the limit.
-const ENDED: [(&str, &str); 14] = [
+const ENDED: [(&str, &str); 18] = [
     ("memory-of-children", "memory"),
     ("abandoned-memory", "memory"),
     ("abandoned-memory-files", "memory"),
@@ -20,6 +20,10 @@ const ENDED: [(&str, &str); 14] = [
     ("memory-behind-files", "memory"),
     ("memory-in-flight", "memory"),
     ("memory-of-unreadable", "memory"),
+    ("page-tables", "memory"),
+    ("socket-buffers", "memory"),
+    ("socket-buffers-without-senders", "memory"),
+    ("connections-that-nobody-accepts", "memory"),
     ("closed-files", "disk"),
     ("moving-files", "disk"),
     ("memory-files", "memory"),

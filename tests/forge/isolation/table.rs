@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Level, Verdicts, is_root};
-use Cell::{Blocked, ByMode, Open, UnlessRoot};
+use Cell::{Blocked, ByMode, IfRoot, Open, UnlessCapable, UnlessRoot};
 
 /// What comes of an attempt on one level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +12,10 @@ enum Cell {
     Open,
     /// Forge as root gives its sandboxes other users' ids.
     UnlessRoot,
+    /// The same, where that is what it needs.
+    IfRoot,
+    /// The kernel wants more than root's name for refusing it.
+    UnlessCapable,
     /// Whatever this machine's administrator thought.
     ByMode,
 }
@@ -35,7 +39,7 @@ const NEVER: [Cell; 3] = [Blocked, Blocked, Blocked];
 const ALWAYS: [Cell; 3] = [Open, Open, Open];
 
 /// Attempts on what is outside. `open/x` and `block/x` is a probe `x` with that network.
-const ATTACKS: [Row; 33] = [
+const ATTACKS: [Row; 38] = [
     row(
         "read your files",
         [Blocked, Blocked, Open],
@@ -54,7 +58,12 @@ const ATTACKS: [Row; 33] = [
     row(
         "see that a file exists, its size and its times",
         [Blocked, Open, Open],
-        &["stat_file", "watch_files"],
+        &["stat_file"],
+    ),
+    row(
+        "be told when a file is opened or changed",
+        [Blocked, IfRoot, IfRoot],
+        &["watch_files"],
     ),
     row(
         "change, make, move or delete files",
@@ -254,9 +263,33 @@ const ATTACKS: [Row; 33] = [
     ),
     row("message queues of others", NEVER, &["open_message_queue"]),
     row(
+        "secret memory, huge pages",
+        NEVER,
+        &["secret_memory", "huge_pages"],
+    ),
+    row(
         "raise its limits, its priority, its claim to memory",
         NEVER,
         &["raise_limits", "go_first", "protect_from_oom_killer"],
+    ),
+    row(
+        "let your other programs go first when memory runs out (`oom_score_adj`)",
+        [Blocked, Blocked, UnlessCapable],
+        &["lower_claim"],
+    ),
+    row(
+        "use up what your user has few of: watches of files (inotify, fanotify), pending signals",
+        NEVER,
+        &[
+            "open/use_up_watches",
+            "open/use_up_signals",
+            "watch_whole_systems",
+        ],
+    ),
+    row(
+        "use up the machine's terminals",
+        [Blocked, Blocked, Open],
+        &["use_up_terminals"],
     ),
     row(
         "more processes, threads, memory, disk or descriptors than the limits",
@@ -274,6 +307,13 @@ const ATTACKS: [Row; 33] = [
             "greedy/memory-behind-files",
             "greedy/memory-in-flight",
             "greedy/memory-of-unreadable",
+            "greedy/memory-files-of-a-thread",
+            "greedy/page-tables",
+            "greedy/socket-buffers",
+            "greedy/socket-buffers-without-senders",
+            "greedy/connections-that-nobody-accepts",
+            "greedy/burst-of-threads",
+            "greedy/burst-of-processes",
             "greedy/closed-files",
             "greedy/moving-files",
             "greedy/big-file",
@@ -313,7 +353,7 @@ const ATTACKS: [Row; 33] = [
 ];
 
 /// What a candidate may want to do.
-const USES: [Row; 8] = [
+const USES: [Row; 9] = [
     row(
         "a server of its own on 127.0.0.1, with `network: open`",
         ALWAYS,
@@ -343,6 +383,11 @@ const USES: [Row; 8] = [
         "its own `/proc/self`, terminals of its own",
         [Open, Blocked, Open],
         &["look_at_itself", "own_terminal"],
+    ),
+    row(
+        "to watch its files (inotify)",
+        [Open, IfRoot, IfRoot],
+        &["watch_a_folder"],
     ),
     row(
         "a name for its user in `/etc/passwd`",
@@ -387,7 +432,9 @@ impl Cell {
         match self {
             Blocked => Some("BLOCKED"),
             UnlessRoot if own_users => Some("BLOCKED"),
-            Open | UnlessRoot => Some("OPEN"),
+            IfRoot if !own_users => Some("BLOCKED"),
+            UnlessCapable if can_raise_limits() => Some("BLOCKED"),
+            Open | UnlessRoot | IfRoot | UnlessCapable => Some("OPEN"),
             ByMode => None,
         }
     }
@@ -398,6 +445,8 @@ impl Cell {
             Blocked => "blocked",
             Open => "**open**",
             UnlessRoot => "**open**, unless forge is root",
+            IfRoot => "blocked, unless forge is root",
+            UnlessCapable => "**open**, unless forge has `CAP_SYS_RESOURCE`",
             ByMode => "by their modes",
         }
     }
@@ -408,9 +457,17 @@ impl Cell {
             Blocked => "no",
             Open => "yes",
             UnlessRoot => "yes, unless forge is root",
-            ByMode => "it depends",
+            IfRoot => "no, unless forge is root",
+            ByMode | UnlessCapable => "it depends",
         }
     }
+}
+
+/// Whether this process, and forge with it, has `CAP_SYS_RESOURCE`.
+fn can_raise_limits() -> bool {
+    let mine = rustix::thread::capabilities(None).unwrap();
+    mine.effective
+        .contains(rustix::thread::CapabilitySet::SYS_RESOURCE)
 }
 
 /// Compares what was found with the tables. `network` may also be another family of probes.

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 
-from common import LIBC, Blocked, checked, config
+from common import LIBC, Blocked, call, checked, config
 
 MIB = 1 << 20
 BLOCK = b"x" * MIB
@@ -192,6 +192,144 @@ def memory_of_unreadable():
         os.read(started, 1)
     time.sleep(30)
     return "4 programs with half of the limit"
+
+
+def page_tables():
+    """Where one byte is read, the kernel needs a page for where it is."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000
+    held = mmap.mmap(-1, 1024 * limit("memory"), flags=flags, prot=mmap.PROT_READ)
+    for at in range(0, len(held), 2 * MIB):
+        held[at]
+    wait_for_the_end()
+    return f"{len(held) // MIB} MiB, of which the first byte of each second one"
+
+
+def of_children(count, what):
+    """Does something in so many processes, which stay."""
+    for _ in range(count):
+        if os.fork() == 0:
+            held = what()
+            time.sleep(60)
+            os._exit(len(held) & 1)
+    wait_for_the_end()
+    wait_for_the_end()
+    return f"{count} children"
+
+
+def fill_up(descriptor):
+    os.set_blocking(descriptor, False)
+    try:
+        while True:
+            os.write(descriptor, BLOCK[:65536])
+    except BlockingIOError:
+        pass
+
+
+def pairs():
+    held = []
+    for _ in range(400):
+        held.append(socket.socketpair())
+        fill_up(held[-1][0].fileno())
+    return held
+
+
+def socket_buffers():
+    return of_children(6, pairs)
+
+
+def socket_buffers_without_senders():
+    def receivers():
+        held = []
+        for _ in range(800):
+            ours, theirs = socket.socketpair()
+            fill_up(ours.fileno())
+            held.append(theirs)
+        return held
+
+    return of_children(4, receivers)
+
+
+def connections_that_nobody_accepts():
+    def connections():
+        listener = socket.create_server(("127.0.0.1", 0), backlog=1000)
+        held = [listener]
+        for _ in range(400):
+            held.append(socket.create_connection(listener.getsockname()))
+            fill_up(held[-1].fileno())
+        return held
+
+    return of_children(4, connections)
+
+
+def memory_files_of_a_thread():
+    """Which has descriptors of its own."""
+
+    def fill_files():
+        call(436, 1000, 1001, 2)
+        memory_files()
+
+    result = []
+
+    def in_thread():
+        try:
+            fill_files()
+            result.append("files that only a thread has")
+        except OSError as error:
+            result.append(error)
+
+    thread = threading.Thread(target=in_thread)
+    thread.start()
+    thread.join()
+    if isinstance(result[0], OSError):
+        raise result[0]
+    return result[0]
+
+
+def burst_of_threads():
+    """From several processes at once."""
+
+    def many():
+        over, started = threading.Event(), []
+        threading.stack_size(65536)
+        try:
+            while len(started) < 2000:
+                started.append(threading.Thread(target=over.wait, args=(60,), daemon=True))
+                started[-1].start()
+        except RuntimeError:
+            pass
+        return started
+
+    for _ in range(4):
+        if os.fork() == 0:
+            many()
+            time.sleep(60)
+            os._exit(0)
+    wait_for_the_end()
+    return tasks_at_most()
+
+
+def burst_of_processes():
+    """Each of which makes more."""
+
+    def more():
+        while True:
+            try:
+                os.fork()
+            except OSError:
+                time.sleep(1)
+
+    if os.fork() == 0:
+        more()
+    wait_for_the_end()
+    return tasks_at_most()
+
+
+def tasks_at_most():
+    try:
+        held = [os.fork() or time.sleep(60) for _ in range(1)]
+    except OSError as error:
+        raise Blocked("no more of them") from error
+    return f"one more: {held}"
 
 
 def closed_files():

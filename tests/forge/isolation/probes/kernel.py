@@ -5,7 +5,7 @@ import mmap
 import os
 import stat
 
-from common import LIBC, X86, Blocked, call, checked, config, number
+from common import LIBC, X86, Blocked, answer, call, checked, config, neighbour, number
 
 NEWNS, NEWUSER, NEWPID, NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
 BIND, REMOUNT, READ_ONLY = 4096, 32, 1
@@ -299,6 +299,61 @@ def protect_from_oom_killer():
     return "protected"
 
 
+def lower_claim():
+    """Others of the same user would go first."""
+    with open("/proc/self/oom_score_adj", "r+", encoding="utf-8") as file:
+        there = int(file.read())
+        file.seek(0)
+        file.write(str(there - 1))
+    return "one less"
+
+
+def secret_memory():
+    return call(447, 0)
+
+
+def huge_pages():
+    return os.memfd_create("x", 4)
+
+
+def watch_whole_systems():
+    return call(number(300, 262), 0x200, 0)
+
+
+def use_up_watches():
+    held, why = [], "none"
+    try:
+        while len(held) < 900:
+            held.append(checked(LIBC.inotify_init1(0)))
+    except OSError as error:
+        why = str(error)
+    if answer(neighbour("quotas"))["watches"]:
+        raise Blocked(f"{why} after {len(held)}")
+    return f"none left after {len(held)}"
+
+
+def use_up_signals():
+    import signal
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMIN + 3])
+    count = 0
+    while count < 300000 and LIBC.sigqueue(os.getpid(), signal.SIGRTMIN + 3, None) == 0:
+        count += 1
+    if answer(neighbour("quotas"))["signals"]:
+        raise Blocked(f"no more after {count}")
+    return f"none left after {count}"
+
+
+def use_up_terminals():
+    held = []
+    try:
+        while len(held) < 100:
+            held.append(os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY))
+    except OSError as error:
+        raise Blocked(f"{error} after {len(held)}") from error
+    return f"{len(held)} terminals"
+
+
 def raise_limits():
     import resource
 
@@ -377,6 +432,13 @@ PROBES = [
     load_module,
     restart_machine,
     protect_from_oom_killer,
+    lower_claim,
+    secret_memory,
+    huge_pages,
+    watch_whole_systems,
+    use_up_watches,
+    use_up_signals,
+    use_up_terminals,
     raise_limits,
     go_first,
     attach_shared_memory,

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 
-from common import Blocked, report
+from common import LIBC, Blocked, checked, report
 
 NO_RESERVE = 0x4000
 PYTHON = sys.executable or "python3"
@@ -252,6 +252,13 @@ def memory_file():
     return os.pread(descriptor, 1, 0)
 
 
+def watch_a_folder():
+    watch = checked(LIBC.inotify_init1(0))
+    checked(LIBC.inotify_add_watch(watch, b".", 0x100))
+    open("watched", "w", encoding="utf-8").close()
+    return len(os.read(watch, 4096))
+
+
 def spawn_quickly():
     for _ in range(50):
         subprocess.run(["true"], check=True)
@@ -290,6 +297,7 @@ report(
         executable_memory,
         reserve_address_space,
         memory_file,
+        watch_a_folder,
         spawn_quickly,
     ]
 )
