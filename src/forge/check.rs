@@ -92,8 +92,7 @@ impl ForgeBuilder {
                 (None, Some(why)) => vec![Problem::file(&candidate.source, why)],
                 (None, None) => Vec::new(),
             };
-            let (certain, uncertain) =
-                self.without_network(candidate, &objectives);
+            let (certain, uncertain) = self.without_network(candidate, &objectives);
             own.extend(certain);
             found.warnings.extend(uncertain);
             let mut notes = candidate.notes.clone();
@@ -164,8 +163,7 @@ impl ForgeBuilder {
                 Some(file) if !fetch.path.is_empty() => Problem::value(file, fetch.path, message),
                 Some(_) | None => Problem::file(&candidate.source, message),
             };
-            let hint =
-                "put what it needs among its own files, or allow the network: `network: {setup: open}`";
+            let hint = "put what it needs among its own files, or allow the network: `network: {setup: open}`";
             let problem = problem.with_hint(hint);
             if fetch.certain {
                 certain.push(problem);

@@ -92,7 +92,7 @@ pub(super) fn become_program(
         }
         #[cfg(target_os = "linux")]
         if let Some(filter) = common.filters.by(policy).map_err(Failure::at("seccomp"))? {
-            guard(policy, common)
+            spare_watchers(policy, common)
                 .and_then(|()| filter.load())
                 .map_err(Failure::at("seccomp"))?;
         }
@@ -106,7 +106,7 @@ pub(super) fn become_program(
 
 /// Keeps a program of forge's own user from ending its watchers: forge, the spawner, its keeper.
 #[cfg(target_os = "linux")]
-fn guard(policy: &Policy, common: &Common) -> io::Result<()> {
+fn spare_watchers(policy: &Policy, common: &Common) -> io::Result<()> {
     match policy.rung {
         Rung::Landlock | Rung::Process { .. } if policy.user.is_none() => {
             let mut watchers = common.watchers.clone();
