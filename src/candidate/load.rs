@@ -45,20 +45,19 @@ pub fn load_dir(dir: &Path, patterns: &[String]) -> Result<Vec<Candidate>, Probl
         .collect();
     found.extend(listing.orphans());
     let names: Vec<String> = found.iter().filter_map(|one| one.name.clone()).collect();
-    let unmatched = patterns.iter().zip(&filter).find_map(|(pattern, glob)| {
+    let unmatched = patterns.iter().zip(&filter).filter_map(|(pattern, glob)| {
         (!names.iter().any(|name| glob.is_match(name))).then_some(pattern)
     });
     if found.is_empty() {
         let message = "there are no candidates in this folder";
         return Err(Problem::file(dir, message).with_hint(NONE_HINT).into());
     }
-    if let Some(pattern) = unmatched {
+    let unmatched = unmatched.map(|pattern| {
         let hint = suggest::advice(pattern, names.iter().map(String::as_str));
         let message = format!("no candidate matches `{pattern}`");
-        return Err(Problem::setting("--candidate", message)
-            .with_hint(hint)
-            .into());
-    }
+        Problem::setting("--candidate", message).with_hint(hint)
+    });
+    Problems(unmatched.collect()).or(())?;
     found.retain(|one| match &one.name {
         _ if filter.is_empty() => true,
         Some(name) => filter.iter().any(|glob| glob.is_match(name)),

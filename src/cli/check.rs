@@ -1,10 +1,10 @@
 //! `forge check`: says what a run would refuse and what would fail in it, and runs nothing.
 
 use clap::ArgMatches;
-use forge::Checked;
 use forge::exit::ExitCode as End;
 use forge::problem::{Problem, Problems};
 use forge::quantity::counted;
+use forge::{Checked, Place};
 use serde_json::{Value, json};
 
 use super::json::{self, problems};
@@ -14,18 +14,30 @@ use super::{Outputs, RunArgs};
 
 pub(super) fn check(args: &RunArgs, matches: &ArgMatches) -> End {
     let printer = Printer::new();
-    let mut checked = match prepare(args, matches) {
-        Err(problems) => Checked {
-            problems,
-            ..Checked::default()
-        },
+    let (mut checked, place) = match prepare(args, matches) {
+        Err(problems) => {
+            let checked = Checked {
+                problems,
+                ..Checked::default()
+            };
+            (checked, None)
+        }
         Ok(Prepared {
-            builder, sources, ..
+            builder,
+            sources,
+            mode,
+            ..
         }) => match super::runtime(printer) {
-            Ok(runtime) => runtime.block_on(builder.build().check(sources)),
+            Ok(runtime) => {
+                let checked = runtime.block_on(builder.build().check(sources));
+                (checked, Some(mode))
+            }
             Err(end) => return end,
         },
     };
+    if let Some(fallen) = place.as_ref().and_then(|mode| mode.lines.get(1)) {
+        checked.notes.push(fallen.trim().to_owned());
+    }
     checked.problems.0.extend(unwritable(&args.outputs));
     let end = if checked.problems.0.is_empty() {
         End::Ok
@@ -33,7 +45,11 @@ pub(super) fn check(args: &RunArgs, matches: &ArgMatches) -> End {
         End::Usage
     };
     if args.outputs.json {
-        json::print(printer, end, document(&checked));
+        json::print(
+            printer,
+            end,
+            document(&checked, place.as_ref().map(|mode| &mode.place)),
+        );
     } else {
         tell(&checked, printer);
     }
@@ -65,8 +81,12 @@ fn tell(checked: &Checked, printer: Printer) {
     }
 }
 
-fn document(checked: &Checked) -> Value {
+fn document(checked: &Checked, place: Option<&Place>) -> Value {
     json!({
+        "place": place.map(|place| match place {
+            Place::Local(_) => "local",
+            Place::Own(_) => "daytona",
+        }),
         "candidates": checked.candidates,
         "objectives": checked.objectives,
         "trials": checked.trials,
