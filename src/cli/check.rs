@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::json::{self, problems};
 use super::print::Printer;
 use super::run::{Prepared, prepare};
-use super::{Outputs, RunArgs};
+use super::{Noise, Outputs, RunArgs};
 
 pub(super) fn check(args: &RunArgs, matches: &ArgMatches) -> End {
     let printer = Printer::new();
@@ -38,7 +38,10 @@ pub(super) fn check(args: &RunArgs, matches: &ArgMatches) -> End {
     if let Some(fallen) = place.as_ref().and_then(|mode| mode.lines.get(1)) {
         checked.notes.push(fallen.trim().to_owned());
     }
-    checked.problems.0.extend(unwritable(&args.outputs));
+    checked
+        .problems
+        .0
+        .extend(unwritable(&args.outputs, &args.noise));
     let end = if checked.problems.0.is_empty() {
         End::Ok
     } else {
@@ -98,12 +101,13 @@ fn document(checked: &Checked, place: Option<&Place>) -> Value {
 }
 
 /// The files that were asked for and cannot be written. A run finds out by opening them; nothing is made here.
-fn unwritable(outputs: &Outputs) -> Vec<Problem> {
+fn unwritable(outputs: &Outputs, noise: &Noise) -> Vec<Problem> {
     let asked = [
         ("--junit", &outputs.junit),
         ("--markdown", &outputs.markdown),
         ("--html", &outputs.html),
         ("--csv", &outputs.csv),
+        ("--log-file", &noise.log_file),
     ];
     let mut problems = Problems::default();
     for (flag, path) in asked {

@@ -411,6 +411,7 @@ fn what_cannot_be_written_is_told_and_nothing_is_made() {
     for (options, run) in [
         (&["--junit", "candidates"][..], 2),
         (&["--csv", "taken/x.csv"], 2),
+        (&["--log-file", "taken/x.log"], 2),
         (&["--html", "candidates/a.sh/x/y.html"], 2),
         (&["--artifacts", "taken"], 3),
     ] {
