@@ -145,7 +145,7 @@ impl ForgeBuilder {
         objectives: &[Objective],
         is_local: bool,
     ) -> (Vec<Problem>, Vec<Problem>) {
-        let cut_off = |it: &&Objective| self.setup_network_of(it) == Network::Block;
+        let cut_off = |it: &&Objective| self.setup_network_of(candidate, it) == Network::Block;
         let Some(objective) = objectives.iter().find(cut_off) else {
             return (Vec::new(), Vec::new());
         };
@@ -179,7 +179,7 @@ impl ForgeBuilder {
     }
 
     /// What a candidate may reach while it is set up for an objective.
-    fn setup_network_of(&self, objective: &Objective) -> Network {
+    fn setup_network_of(&self, _: &Candidate, objective: &Objective) -> Network {
         self.network_of(objective)
     }
 }
