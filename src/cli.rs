@@ -149,9 +149,8 @@ struct RunArgs {
     #[arg(short, long)]
     daytona: bool,
     /// Refuse to run anywhere else; nothing is executed locally
-    #[arg(long, env = "FORGE_REQUIRE_DAYTONA", value_parser = clap::builder::BoolishValueParser::new(),
-          num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL",
-          hide_possible_values = true)]
+    #[arg(long, env = "FORGE_REQUIRE_DAYTONA", value_parser = values::truth,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     require_daytona: Option<bool>,
     /// Trials per candidate and objective [default: the objective's, else 1]
     #[arg(short = 'k', long, value_name = "N", env = "FORGE_REPEAT",

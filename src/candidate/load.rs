@@ -46,7 +46,7 @@ pub fn load_dir(dir: &Path, patterns: &[String]) -> Result<Vec<Candidate>, Probl
     let (orphans, by_git) = listing.rest();
     found.extend(orphans);
     let names: Vec<String> = found.iter().filter_map(|one| one.name.clone()).collect();
-    let unmatched = patterns.iter().zip(&filter).find_map(|(pattern, glob)| {
+    let unmatched = patterns.iter().zip(&filter).filter_map(|(pattern, glob)| {
         (!names.iter().any(|name| glob.is_match(name))).then_some(pattern)
     });
     if found.is_empty() {
@@ -56,7 +56,7 @@ pub fn load_dir(dir: &Path, patterns: &[String]) -> Result<Vec<Candidate>, Probl
             .map_or_else(|| NONE_HINT.to_owned(), |(_, path)| left_out(dir, path));
         return Err(Problem::file(dir, message).with_hint(hint).into());
     }
-    if let Some(pattern) = unmatched {
+    let unmatched = unmatched.map(|pattern| {
         let wanted = Glob::new(pattern).map(|glob| glob.compile_matcher());
         let ignored = by_git
             .iter()
@@ -66,10 +66,9 @@ pub fn load_dir(dir: &Path, patterns: &[String]) -> Result<Vec<Candidate>, Probl
             |(_, path)| left_out(dir, path),
         );
         let message = format!("no candidate matches `{pattern}`");
-        return Err(Problem::setting("--candidate", message)
-            .with_hint(hint)
-            .into());
-    }
+        Problem::setting("--candidate", message).with_hint(hint)
+    });
+    Problems(unmatched.collect()).or(())?;
     found.retain(|one| match &one.name {
         _ if filter.is_empty() => true,
         Some(name) => filter.iter().any(|glob| glob.is_match(name)),

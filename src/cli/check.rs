@@ -1,39 +1,58 @@
 //! `forge check`: says what a run would refuse and what would fail in it, and runs nothing.
 
 use clap::ArgMatches;
-use forge::Checked;
 use forge::exit::ExitCode as End;
 use forge::problem::{Problem, Problems};
 use forge::quantity::counted;
+use forge::{Checked, Place};
 use serde_json::{Value, json};
 
 use super::json::{self, problems};
 use super::print::Printer;
 use super::run::{Prepared, prepare};
-use super::{Outputs, RunArgs};
+use super::{Noise, Outputs, RunArgs};
 
 pub(super) fn check(args: &RunArgs, matches: &ArgMatches) -> End {
     let printer = Printer::new();
-    let mut checked = match prepare(args, matches) {
-        Err(problems) => Checked {
-            problems,
-            ..Checked::default()
-        },
+    let (mut checked, place) = match prepare(args, matches) {
+        Err(problems) => {
+            let checked = Checked {
+                problems,
+                ..Checked::default()
+            };
+            (checked, None)
+        }
         Ok(Prepared {
-            builder, sources, ..
+            builder,
+            sources,
+            mode,
+            ..
         }) => match super::runtime(printer) {
-            Ok(runtime) => runtime.block_on(builder.build().check(sources)),
+            Ok(runtime) => {
+                let checked = runtime.block_on(builder.build().check(sources));
+                (checked, Some(mode))
+            }
             Err(end) => return end,
         },
     };
-    checked.problems.0.extend(unwritable(&args.outputs));
+    if let Some(fallen) = place.as_ref().and_then(|mode| mode.lines.get(1)) {
+        checked.notes.push(fallen.trim().to_owned());
+    }
+    checked
+        .problems
+        .0
+        .extend(unwritable(&args.outputs, &args.noise));
     let end = if checked.problems.0.is_empty() {
         End::Ok
     } else {
         End::Usage
     };
     if args.outputs.json {
-        json::print(printer, end, document(&checked));
+        json::print(
+            printer,
+            end,
+            document(&checked, place.as_ref().map(|mode| &mode.place)),
+        );
     } else {
         tell(&checked, printer);
     }
@@ -65,8 +84,12 @@ fn tell(checked: &Checked, printer: Printer) {
     }
 }
 
-fn document(checked: &Checked) -> Value {
+fn document(checked: &Checked, place: Option<&Place>) -> Value {
     json!({
+        "place": place.map(|place| match place {
+            Place::Local(_) => "local",
+            Place::Own(_) => "daytona",
+        }),
         "candidates": checked.candidates,
         "objectives": checked.objectives,
         "trials": checked.trials,
@@ -78,12 +101,13 @@ fn document(checked: &Checked) -> Value {
 }
 
 /// The files that were asked for and cannot be written. A run finds out by opening them; nothing is made here.
-fn unwritable(outputs: &Outputs) -> Vec<Problem> {
+fn unwritable(outputs: &Outputs, noise: &Noise) -> Vec<Problem> {
     let asked = [
         ("--junit", &outputs.junit),
         ("--markdown", &outputs.markdown),
         ("--html", &outputs.html),
         ("--csv", &outputs.csv),
+        ("--log-file", &noise.log_file),
     ];
     let mut problems = Problems::default();
     for (flag, path) in asked {

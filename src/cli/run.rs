@@ -124,6 +124,8 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         .demands(demands(args, &mut problems))
         .place(mode.place.clone());
     builder = args.candidate.iter().fold(builder, ForgeBuilder::only);
+    let judge = forge::sandbox::local::this_program();
+    builder = judge.into_iter().fold(builder, ForgeBuilder::judge);
     builder = settings
         .env
         .iter()
@@ -307,9 +309,7 @@ async fn go(
             | StopCause::Caller => End::Terminated,
         },
     }
-    let builder = forge::sandbox::local::this_program()
-        .into_iter()
-        .fold(builder, ForgeBuilder::judge)
+    let builder = builder
         .stop_on(causes)
         .subscriber(signals::RemembersFolder(settings.artifacts.clone()))
         .subscriber(progress(&args.noise));

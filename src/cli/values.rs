@@ -17,6 +17,16 @@ pub(super) fn points(text: &str) -> Result<f64, String> {
     value.ok_or_else(|| format!("expected points from 0 to 100, for example `80`, got `{text}`"))
 }
 
+pub(super) fn truth(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "true" | "t" | "yes" | "y" | "on" => Ok(true),
+        "0" | "false" | "f" | "no" | "n" | "off" => Ok(false),
+        _ => Err(format!(
+            "expected `1` or `0`, `true` or `false`, got `{text}`"
+        )),
+    }
+}
+
 pub(super) fn repeat(text: &str) -> Result<u32, String> {
     whole(text, 1..=MAX_REPEAT)
 }

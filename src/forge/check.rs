@@ -108,6 +108,7 @@ impl ForgeBuilder {
             found.notes.extend(told.remarks());
             problems.extend(own);
         }
+        found.notes.extend(self.warnings);
         problems.iter_mut().for_each(locate);
         found.warnings.iter_mut().for_each(locate);
         found

@@ -411,6 +411,7 @@ fn what_cannot_be_written_is_told_and_nothing_is_made() {
     for (options, run) in [
         (&["--junit", "candidates"][..], 2),
         (&["--csv", "taken/x.csv"], 2),
+        (&["--log-file", "taken/x.log"], 2),
         (&["--html", "candidates/a.sh/x/y.html"], 2),
         (&["--artifacts", "taken"], 3),
     ] {
@@ -460,4 +461,44 @@ fn what_is_wrong_in_files_is_in_the_document_too() {
     assert_eq!(document["exit"]["name"], "ok");
     assert_eq!(document["trials"], 6);
     assert_eq!(document["problems"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn in_the_cloud_only_what_is_the_same_everywhere_is_told_and_nobody_is_asked() {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}/api", listener.local_addr().unwrap());
+    let workspace = Workspace::with(&[("a.sh", HELLO), ("crlf", "#!/bin/sh\r\n")])
+        .file("candidates/a.yaml", "run: [no-such-one, a.sh]\n")
+        .file(
+            "objectives/task.yaml",
+            "prompt: x\ngates: [{regex: '(a|b)*c'}]\n",
+        );
+    let run = |words: &[&str], code: i32| {
+        let mut command = workspace.command(words);
+        command.env("DAYTONA_API_KEY", "a-key-of-somebody");
+        let child = command.env("DAYTONA_API_URL", &url).spawn().unwrap();
+        let ended = finish(child).expect(code);
+        serde_json::from_str::<Value>(&ended.stdout).unwrap()
+    };
+    let document = run(&["check", "--json", "--daytona"], 2);
+    assert_eq!(document["place"], "daytona");
+    let found = problems(&document);
+    assert_one(
+        &found,
+        "candidates/crlf:null:null: `crlf` has the line ends",
+    );
+    assert_eq!(found.len(), 1, "{found:?}");
+    run(&["check", "--json", "--daytona", "-c", "a"], 0);
+    let asked = listener.accept().unwrap_err();
+    assert_eq!(asked.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn where_a_run_would_fall_back_to_is_told() {
+    let workspace = Workspace::with(&[("a.sh", HELLO)]);
+    let document = checked(&workspace, &["--daytona"], 0);
+    assert_eq!(document["place"], "local");
+    let note = "(Daytona not configured, falling back to local)";
+    assert_eq!(document["notes"], serde_json::json!([note]));
 }

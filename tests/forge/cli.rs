@@ -384,7 +384,7 @@ fn a_value_that_will_not_do_is_told_what_was_expected_and_where_it_came_from() {
             "--require-daytona",
             "FORGE_REQUIRE_DAYTONA",
             "maybe",
-            "boolean",
+            "`true` or `false`",
         ),
     ] {
         let ended = workspace
