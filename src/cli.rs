@@ -13,6 +13,7 @@ use forge::quantity::ByteCount;
 
 mod check;
 mod descriptors;
+mod destination;
 mod doctor;
 mod list;
 mod log;

@@ -22,7 +22,6 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 
 use crate::name::{RunId, SandboxId, SandboxName};
 use crate::quantity::ByteCount;
@@ -37,6 +36,7 @@ mod confine;
 mod filter;
 mod folder;
 mod helper;
+mod isolation;
 mod keeper;
 mod kernel;
 #[cfg(target_os = "linux")]
@@ -61,39 +61,12 @@ mod visible;
 
 use folder::LocalSandbox;
 use helper::Helper;
+pub use isolation::Isolation;
 pub use place::Scratch;
 use place::{Hold, Place, Taken};
 use protocol::{Limits, Rung};
 use rungs::Chosen;
 use users::Users;
-
-/// How candidates are kept apart from this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Isolation {
-    /// The best of the others that this machine offers.
-    #[default]
-    Auto,
-    /// Their own files, processes, IPC and `/tmp`: what is not granted does not exist for them.
-    Namespaces,
-    /// The kernel refuses the files, sockets and signals that are not granted.
-    Landlock,
-    /// Their own folder, environment and process tree; no isolation of files.
-    Process,
-}
-
-impl Isolation {
-    /// As on the command line and in `forge.yaml`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Namespaces => "namespaces",
-            Self::Landlock => "landlock",
-            Self::Process => "process",
-        }
-    }
-}
 
 /// How often and how long apart a folder is tried for that another forge is just sweeping.
 const SWEPT: (u32, Duration) = (400, Duration::from_millis(5));

@@ -27,11 +27,11 @@ const LOOK: Timespec = Timespec {
 };
 
 /// Fills a file. It may be called again, where the first file could not take the other's place.
-pub type Fill<'a> = &'a dyn Fn(&mut dyn Write) -> io::Result<()>;
+pub(super) type Fill<'a> = &'a dyn Fn(&mut dyn Write) -> io::Result<()>;
 
 /// Where a path leads.
 #[derive(Debug)]
-pub struct Destination {
+pub(super) struct Destination {
     path: PathBuf,
     kind: Kind,
     identity: Identity,
@@ -56,7 +56,7 @@ enum Kind {
 
 /// What makes two files the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
+pub(super) struct Identity {
     device: u64,
     inode: u64,
     /// Two writers in turn do each other no harm: a terminal, `/dev/null`.
@@ -73,20 +73,17 @@ impl Identity {
     }
 
     /// What is at a path, behind all links; `None` when nothing is.
-    #[must_use]
-    pub fn at(path: &Path) -> Option<Self> {
+    pub(super) fn at(path: &Path) -> Option<Self> {
         fs::metadata(path).ok().as_ref().map(Self::of)
     }
 
     /// What this process's standard output is; `None` when it is closed.
-    #[must_use]
-    pub fn of_stdout() -> Option<Self> {
+    pub(super) fn of_stdout() -> Option<Self> {
         own(1).ok()?.metadata().ok().as_ref().map(Self::of)
     }
 
     /// Whether two that write there would spoil each other's work.
-    #[must_use]
-    pub fn clashes(&self, other: &Self) -> bool {
+    pub(super) fn clashes(&self, other: &Self) -> bool {
         self == other && !self.is_device
     }
 }
@@ -97,7 +94,7 @@ impl Destination {
     ///
     /// # Errors
     /// What keeps it from being written.
-    pub fn open(path: &Path, shared: &[PathBuf]) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, shared: &[PathBuf]) -> io::Result<Self> {
         let real = match follow(path)? {
             Followed::Own(descriptor) => return Self::stream(path, own(descriptor)?),
             Followed::Path(real) => real,
@@ -158,14 +155,12 @@ impl Destination {
     }
 
     /// The path, as it was asked for.
-    #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// What is there.
-    #[must_use]
-    pub const fn identity(&self) -> Identity {
+    pub(super) const fn identity(&self) -> Identity {
         self.identity
     }
 
@@ -174,7 +169,7 @@ impl Destination {
     ///
     /// # Errors
     /// What the content's writer or the system said; a file that can be replaced as a whole is then still the old one.
-    pub fn write(&mut self, content: Fill<'_>) -> io::Result<()> {
+    pub(super) fn write(&mut self, content: Fill<'_>) -> io::Result<()> {
         match &mut self.kind {
             Kind::Whole { real, made } => {
                 replace(real, content)?;
@@ -195,7 +190,7 @@ impl Destination {
     ///
     /// # Errors
     /// What the system said.
-    pub fn into_file(mut self) -> io::Result<File> {
+    pub(super) fn into_file(mut self) -> io::Result<File> {
         match &mut self.kind {
             Kind::Whole { real, made } => {
                 *made = false;
