@@ -14,6 +14,7 @@ use forge::quantity::ByteCount;
 
 mod check;
 mod descriptors;
+mod destination;
 mod doctor;
 mod json;
 mod limits;

@@ -11,7 +11,7 @@ use crate::event::Setting;
 use crate::objective::LimitOverrides;
 use crate::policy::NetworkOverrides;
 use crate::problem::{Problem, Problems};
-use crate::project::{LocalDefaults, Project, ProviderChoice};
+use crate::project::{Project, ProviderChoice};
 use crate::quantity::ByteCount;
 use crate::sandbox::Network;
 use crate::sandbox::daytona::{DaytonaConfig, Resolved, parse_dotenv};
@@ -20,8 +20,10 @@ use crate::secret::Secret;
 use crate::trial::Keep;
 
 mod installers;
+mod layers;
 
 pub use installers::installers;
+use layers::Layers;
 
 /// A variable of the process's environment; `None` when it is unset, blank or not Unicode.
 #[must_use]
@@ -299,48 +301,6 @@ pub fn declared(project: &Project, variables: &BTreeMap<String, String>) -> Vec<
         .filter_map(|name| variables.get(name).cloned())
         .map(Secret::new)
         .collect()
-}
-
-/// Picks the uppermost layer that says something, and records which.
-struct Layers<'a> {
-    flags: &'a Flags,
-    shown: BTreeMap<String, Setting>,
-}
-
-impl Layers<'_> {
-    /// What is only recorded here, and used elsewhere.
-    fn pick_recorded(&mut self, local: &LocalDefaults) {
-        let flags = self.flags;
-        let keep = |keep: &Keep| keep.as_str().to_owned();
-        self.pick("keep", flags.keep.as_ref(), None, keep);
-        let (typed, written) = (flags.isolation.as_ref(), local.isolation.as_ref());
-        self.pick("isolation", typed, written, |it| it.as_str().to_owned());
-        self.pick("memory", None, local.memory.as_ref(), ByteCount::to_string);
-        self.pick("disk", None, local.disk.as_ref(), ByteCount::to_string);
-        let written = local.processes.as_ref();
-        self.pick("processes", None, written, u32::to_string);
-    }
-
-    fn pick<T: Clone>(
-        &mut self,
-        name: &str,
-        flag: Option<&T>,
-        written: Option<&T>,
-        show: impl Fn(&T) -> String,
-    ) -> Option<T> {
-        let (value, origin) = match (flag, written) {
-            (Some(value), _) => (Some(value), self.flags.origin(name)),
-            (None, Some(value)) => (Some(value), Origin::Project),
-            (None, None) => (None, Origin::Default),
-        };
-        let text = value.map_or_else(|| "-".to_owned(), show);
-        let setting = Setting {
-            value: text,
-            origin: origin.as_str().to_owned(),
-        };
-        self.shown.insert(name.to_owned(), setting);
-        value.cloned()
-    }
 }
 
 fn network(flags: &Flags, problems: &mut Problems) -> NetworkOverrides {

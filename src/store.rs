@@ -14,7 +14,6 @@ use crate::standings::{Standings, settled};
 use crate::summary::RunSummary;
 use crate::tree::{is_folder_inside, named, open_inside};
 
-pub mod destination;
 mod left;
 mod sinks;
 pub mod trial_json;
@@ -255,7 +254,7 @@ fn point(link: &Path, target: &Path) -> io::Result<()> {
     // No run, candidate or objective has a name like this one.
     let mut name = std::ffi::OsString::from(".");
     name.push(link.file_name().unwrap_or_default());
-    name.push(format!("-{}", std::process::id()));
+    name.push(format!("-{}", target.to_string_lossy().replace('/', "-")));
     let aside = link.with_file_name(name);
     match fs::remove_file(&aside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(said(error)),

@@ -8,10 +8,10 @@ use std::sync::{Mutex, OnceLock};
 
 use forge::exit::ExitCode as End;
 use forge::redact::Redactor;
-use forge::store::destination::Destination;
 use tracing_subscriber::EnvFilter;
 
 use super::Noise;
+use super::destination::Destination;
 use super::print::Printer;
 use super::show::shared;
 

@@ -8,8 +8,8 @@ use forge::problem::{Problem, Problems};
 use forge::report::{Format, Report, Saved, Style};
 use forge::settings;
 use forge::store::RunFolder;
-use forge::store::destination::{Destination, Identity};
 
+use super::destination::{Destination, Identity};
 use super::print::{self, Printer, stdout_is_terminal};
 use super::{Color, Noise, Outputs};
 

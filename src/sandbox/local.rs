@@ -22,7 +22,6 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 
 use crate::name::{RunId, SandboxId, SandboxName};
 use crate::quantity::ByteCount;
@@ -41,6 +40,7 @@ mod folder;
 #[cfg(target_os = "linux")]
 mod guard;
 mod helper;
+mod isolation;
 mod keeper;
 mod kernel;
 #[cfg(target_os = "linux")]
@@ -70,6 +70,7 @@ mod visible;
 
 use folder::LocalSandbox;
 use helper::Helper;
+pub use isolation::{Isolation, RootSandboxes};
 use moved::Folders;
 pub use place::Scratch;
 use place::{Hold, Place, Taken};
@@ -78,48 +79,6 @@ use rungs::Chosen;
 pub use tools::Tool;
 use users::{Users, Who};
 
-/// How candidates are kept apart from this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Isolation {
-    /// The best of the others that this machine offers.
-    #[default]
-    Auto,
-    /// Their own files, processes, IPC and `/tmp`: what is not granted does not exist for them.
-    Namespaces,
-    /// The kernel refuses the files, sockets and signals that are not granted.
-    Landlock,
-    /// Their own folder, environment and process tree; no isolation of files.
-    Process,
-}
-
-/// What becomes of a run of root's whose sandboxes would be root too, outside of [`Isolation::Namespaces`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RootSandboxes {
-    /// It is refused, before anything is started.
-    #[default]
-    Refuse,
-    /// They are root without capabilities.
-    Allow,
-}
-
-impl RootSandboxes {
-    /// The words for it, in files and variables.
-    pub const WORDS: [(&str, Self); 2] = [("allow", Self::Allow), ("refuse", Self::Refuse)];
-}
-
-impl Isolation {
-    /// As on the command line and in `forge.yaml`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Namespaces => "namespaces",
-            Self::Landlock => "landlock",
-            Self::Process => "process",
-        }
-    }
-}
 
 /// How often and how long apart a folder is tried for that another forge is just sweeping.
 const SWEPT: (u32, Duration) = (400, Duration::from_millis(5));

@@ -203,7 +203,7 @@ fn the_summary_of_a_step_is_added_to() {
     // By other paths, in another step, and in an old run.
     for path in ["link.md", "./candidates/../summary.md"] {
         run(&["report", "latest", "--markdown", path]);
-        expected += &format!("\n{report}");
+        expected = format!("{expected}\n{report}");
         assert_eq!(read(&workspace, "summary.md"), expected);
     }
     assert_eq!(

@@ -95,11 +95,7 @@ fn the_key_is_nowhere() {
         search(&cloud.workspace.path("."), &key, &mut found);
         assert_eq!(found, [""; 0]);
         let log = cloud.workspace.path("forge.log").metadata().unwrap().len();
-        assert_eq!(
-            log > 0,
-            mode == ["--daytona"],
-            "there was something to search"
-        );
+        assert!(log > 0, "there was something to search");
         for seen in cloud.fake.book() {
             assert_eq!(seen.key_in, [""; 0], "{} {}", seen.method, seen.path);
         }

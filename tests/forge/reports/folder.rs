@@ -90,6 +90,21 @@ fn names_that_would_collide_are_refused_with_a_remedy() {
     }
 }
 
+#[test]
+fn a_folder_in_the_place_of_a_winner_stays_and_is_said() {
+    let workspace = workspace();
+    workspace.forge(["task"]).expect(0);
+    // As an older forge left it of a candidate of that name.
+    let winner = workspace.run_folder().join("task/winner");
+    fs::remove_file(&winner).unwrap();
+    fs::create_dir(&winner).unwrap();
+    let shown = workspace.forge(["report", "latest"]).expect(0);
+    for part in ["task/winner` cannot be made a link", "which stays"] {
+        assert!(shown.stderr.contains(part), "{}", shown.stderr);
+    }
+    assert!(winner.is_dir());
+}
+
 fn builder(workspace: &Workspace) -> ForgeBuilder {
     let options = LocalOptions {
         base: workspace.path("tmp"),

@@ -7,7 +7,7 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -27,11 +27,11 @@ const LOOK: Timespec = Timespec {
 };
 
 /// Fills a file. It may be called again, where the first file could not take the other's place.
-pub type Fill<'a> = &'a dyn Fn(&mut dyn Write) -> io::Result<()>;
+pub(super) type Fill<'a> = &'a dyn Fn(&mut dyn Write) -> io::Result<()>;
 
 /// Where a path leads.
 #[derive(Debug)]
-pub struct Destination {
+pub(super) struct Destination {
     path: PathBuf,
     kind: Kind,
     identity: Identity,
@@ -56,7 +56,7 @@ enum Kind {
 
 /// What makes two files the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
+pub(super) struct Identity {
     device: u64,
     inode: u64,
     /// Two writers in turn do each other no harm: a terminal, `/dev/null`.
@@ -73,20 +73,17 @@ impl Identity {
     }
 
     /// What is at a path, behind all links; `None` when nothing is.
-    #[must_use]
-    pub fn at(path: &Path) -> Option<Self> {
+    pub(super) fn at(path: &Path) -> Option<Self> {
         fs::metadata(path).ok().as_ref().map(Self::of)
     }
 
     /// What this process's standard output is; `None` when it is closed.
-    #[must_use]
-    pub fn of_stdout() -> Option<Self> {
+    pub(super) fn of_stdout() -> Option<Self> {
         own(1).ok()?.metadata().ok().as_ref().map(Self::of)
     }
 
     /// Whether two that write there would spoil each other's work.
-    #[must_use]
-    pub fn clashes(&self, other: &Self) -> bool {
+    pub(super) fn clashes(&self, other: &Self) -> bool {
         self == other && !self.is_device
     }
 }
@@ -97,7 +94,7 @@ impl Destination {
     ///
     /// # Errors
     /// What keeps it from being written.
-    pub fn open(path: &Path, shared: &[PathBuf]) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, shared: &[PathBuf]) -> io::Result<Self> {
         let real = match follow(path)? {
             Followed::Own(descriptor) => return Self::stream(path, own(descriptor)?),
             Followed::Path(real) => real,
@@ -131,8 +128,11 @@ impl Destination {
         let kind = if is_shared {
             Kind::Shared(file)
         } else {
-            let real = fs::canonicalize(&real)?;
-            Kind::Whole { real, made }
+            match fs::canonicalize(&real) {
+                Ok(real) if Identity::at(&real) == Some(identity) => Kind::Whole { real, made },
+                // It has no name any more.
+                Ok(_) | Err(_) => Kind::Stream(file),
+            }
         };
         Ok(Self {
             path: path.to_owned(),
@@ -158,14 +158,12 @@ impl Destination {
     }
 
     /// The path, as it was asked for.
-    #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// What is there.
-    #[must_use]
-    pub const fn identity(&self) -> Identity {
+    pub(super) const fn identity(&self) -> Identity {
         self.identity
     }
 
@@ -174,7 +172,7 @@ impl Destination {
     ///
     /// # Errors
     /// What the content's writer or the system said; a file that can be replaced as a whole is then still the old one.
-    pub fn write(&mut self, content: Fill<'_>) -> io::Result<()> {
+    pub(super) fn write(&mut self, content: Fill<'_>) -> io::Result<()> {
         match &mut self.kind {
             Kind::Whole { real, made } => {
                 replace(real, content)?;
@@ -182,8 +180,10 @@ impl Destination {
                 Ok(())
             }
             Kind::Shared(file) => {
-                separate(file)?;
-                filled(file, content)
+                // In one piece, because others add to it too.
+                let mut text = separator(file)?.to_vec();
+                content(&mut text)?;
+                file.write_all(&text)
             }
             Kind::Stream(file) => sent(file, content),
             Kind::Unread => sent(&wait_for_reader(&self.path)?, content),
@@ -195,7 +195,7 @@ impl Destination {
     ///
     /// # Errors
     /// What the system said.
-    pub fn into_file(mut self) -> io::Result<File> {
+    pub(super) fn into_file(mut self) -> io::Result<File> {
         match &mut self.kind {
             Kind::Whole { real, made } => {
                 *made = false;
@@ -235,10 +235,15 @@ fn follow(path: &Path) -> io::Result<Followed> {
         let Ok(target) = fs::read_link(&at) else {
             return Ok(Followed::Path(at));
         };
-        at = match at.parent() {
+        let next = match at.parent() {
             Some(folder) => folder.join(target),
             None => target,
         };
+        // What the kernel says of another process's descriptor is no path: `pipe:[123]`, `x (deleted)`.
+        if fs::symlink_metadata(&next).is_err() && fs::metadata(&at).is_ok() {
+            return Ok(Followed::Path(at));
+        }
+        at = next;
     }
     Err(Errno::LOOP.into())
 }
@@ -355,27 +360,24 @@ fn filled(to: &mut dyn Write, content: Fill<'_>) -> io::Result<()> {
     to.flush()
 }
 
-/// Begins a paragraph of its own after what is there.
-fn separate(file: &mut File) -> io::Result<()> {
+/// What begins a paragraph of its own after what is there.
+fn separator(file: &File) -> io::Result<&'static [u8]> {
     let length = file.metadata()?.len();
     if length == 0 {
-        return Ok(());
+        return Ok(b"");
     }
-    // The handle may not be for reading.
-    let ends_a_line = |file: &File| -> io::Result<bool> {
-        let path = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file));
-        let mut reader = File::open(path)?;
+    // This handle is not for reading.
+    let ends_a_line = || -> io::Result<bool> {
+        let mut reader = File::open(format!("/dev/fd/{}", file.as_raw_fd()))?;
         reader.seek(SeekFrom::Start(length - 1))?;
         let mut last = [0];
         reader.read_exact(&mut last)?;
         Ok(last == *b"\n")
     };
-    let between: &[u8] = if ends_a_line(file).unwrap_or(false) {
-        b"\n"
-    } else {
-        b"\n\n"
-    };
-    file.write_all(between)
+    Ok(match ends_a_line() {
+        Ok(true) => b"\n",
+        Ok(false) | Err(_) => b"\n\n",
+    })
 }
 
 /// Replaces a regular file: as a whole where the new one can be given what the old one has, else in place.
@@ -545,6 +547,25 @@ mod tests {
         let mut closed = open(&pipe).unwrap();
         drop(reader);
         closed.write(&|to| to.write_all(text.as_bytes())).unwrap();
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_another_process_has_open_is_written_though_it_has_no_name() {
+        use std::os::unix::fs::FileExt as _;
+        let at = |file: &dyn std::os::fd::AsRawFd| {
+            // Not this process's own folder, by its name.
+            PathBuf::from(format!("/proc/thread-self/fd/{}", file.as_raw_fd()))
+        };
+        let (reader, writer) = io::pipe().unwrap();
+        write(&at(&writer), "through").unwrap();
+        drop(writer);
+        assert_eq!(io::read_to_string(reader).unwrap(), "through");
+        let file = tempfile::tempfile().unwrap();
+        write(&at(&file), "nameless").unwrap();
+        let mut text = [0; 8];
+        file.read_exact_at(&mut text, 0).unwrap();
+        assert_eq!(&text, b"nameless");
     }
 
     #[test]
