@@ -426,14 +426,12 @@ pub fn root_sandboxes(
         return Ok(None);
     };
     let known = RootSandboxes::WORDS;
-    match known.iter().find(|(name, _)| name == word) {
-        Some((_, meaning)) => Ok(Some(*meaning)),
-        None => {
-            let message = format!("unknown word `{}`", crate::plain::short(word, 60));
-            let hint = crate::suggest::advice(word, known.map(|(name, _)| name));
-            Err(Problem::setting(NAME, message).with_hint(hint))
-        }
+    if let Some((_, meaning)) = known.iter().find(|(name, _)| name == word) {
+        return Ok(Some(*meaning));
     }
+    let message = format!("unknown word `{}`", crate::plain::short(word, 60));
+    let hint = crate::suggest::advice(word, known.map(|(name, _)| name));
+    Err(Problem::setting(NAME, message).with_hint(hint))
 }
 
 /// Variables that say whom this machine trusts on the network. Every candidate of a local run gets them.

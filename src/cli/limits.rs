@@ -86,9 +86,10 @@ pub(super) fn check() -> Result<(), TooLittle> {
         let Some(limit) = getrlimit(resource).current.filter(|limit| *limit < least) else {
             continue;
         };
-        let (limit, least) = match resource {
-            Resource::Nofile => (limit.to_string(), least.to_string()),
-            _ => (ByteCount(limit).to_string(), ByteCount(least).to_string()),
+        let (limit, least) = if resource == Resource::Nofile {
+            (limit.to_string(), least.to_string())
+        } else {
+            (ByteCount(limit).to_string(), ByteCount(least).to_string())
         };
         return Err(TooLittle {
             why: format!("{what} may be {limit} at most here, and {least} are needed"),

@@ -11,6 +11,7 @@ mod killed;
 mod lasting;
 mod odd;
 mod probes;
+mod root;
 mod table;
 mod usable;
 
@@ -242,6 +243,8 @@ impl Yard {
         command.env("HOME", self.workspace.path("home"));
         if python().starts_with('/') {
             command.env("PATH", "/usr/local/bin:/usr/bin:/bin");
+            // So everybody can read it.
+            command.env_remove("FORGE_LOCAL_ROOT");
         }
         // Forge's own secrets.
         for name in ["DAYTONA_API_KEY", "AWS_SECRET_ACCESS_KEY", "SSH_AUTH_SOCK"] {
