@@ -33,7 +33,7 @@ const STACK: u64 = 512 << 10;
 const SECONDS: u64 = 60;
 /// Threads besides those of the runtime: this one, and others that wait for the disk. The processes of a trial count
 /// like them.
-const MORE_THREADS: usize = 6;
+const MORE_THREADS: usize = 24;
 
 /// Leaves the owner's bits out of the mask, and raises limits that this process may raise by itself.
 pub(super) fn prepare() {

@@ -68,6 +68,7 @@ pub use place::Scratch;
 use place::{Hold, Place, Taken};
 use protocol::{Limits, Rung};
 use rungs::Chosen;
+pub use users::RootSandboxes;
 use users::{Users, Who};
 
 /// How candidates are kept apart from this machine.
@@ -83,21 +84,6 @@ pub enum Isolation {
     Landlock,
     /// Their own folder, environment and process tree; no isolation of files.
     Process,
-}
-
-/// What becomes of a run of root's whose sandboxes would be root too, outside of [`Isolation::Namespaces`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RootSandboxes {
-    /// It is refused, before anything is started.
-    #[default]
-    Refuse,
-    /// They are root without capabilities.
-    Allow,
-}
-
-impl RootSandboxes {
-    /// The words for it, in files and variables.
-    pub const WORDS: [(&str, Self); 2] = [("allow", Self::Allow), ("refuse", Self::Refuse)];
 }
 
 /// How often and how long apart a folder is tried for that another forge is just sweeping.
@@ -321,7 +307,7 @@ impl LocalProvider {
         let user = (chosen.who == Who::Own).then(|| self.shared.users.next());
         for _ in 0..SWEPT.0 {
             if let Some(root) = self.try_create(&place, user)? {
-                name_committer(&root, user).await.map_err(|error| {
+                names::name_committer(&root, user).await.map_err(|error| {
                     CreateFailed::maybe(SandboxError::machine(CREATE, error).with_hint(BASE_HINT))
                 })?;
                 return Ok(LocalSandbox {
@@ -461,15 +447,6 @@ impl Shared {
             ),
         }
     }
-}
-
-/// Puts down who commits with git.
-async fn name_committer(root: &OwnedFd, user: Option<u32>) -> io::Result<()> {
-    let Some(settings) = names::git_settings() else {
-        return Ok(());
-    };
-    let area = place::open_folder(root, place::FORGE)?;
-    upload::put(&area, &settings, user).await
 }
 
 fn refuse(message: &str, hint: &str) -> Result<(), SandboxError> {

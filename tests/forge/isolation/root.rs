@@ -33,7 +33,8 @@ impl Closed {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.yard.plain(arguments);
         let path = format!("{}:/usr/bin:/bin", self.folder.path().display());
-        command.env("PATH", path);
+        // Nobody shall be asked for anything.
+        command.env("PATH", path).env_remove("DAYTONA_API_KEY");
         command
     }
 
