@@ -165,7 +165,7 @@ pub fn resolve(
 ) -> Result<Settings, Problems> {
     let mut problems = Problems::default();
     let network = network(flags, &mut problems);
-    problems.0.extend(root_sandboxes(variables).err());
+    problems.0.extend(RootSandboxes::asked_by(variables).err());
     let (env, passed) = environment(flags, project, variables, &mut problems);
     let mut layers = Layers {
         flags,
@@ -421,33 +421,14 @@ pub fn local_options_without_helper(variables: &BTreeMap<String, String>) -> Loc
             .collect()
     };
     // One that is wrong allows nothing; the command line says so.
-    options.root = root_sandboxes(variables).ok().flatten().unwrap_or_default();
+    options.root = RootSandboxes::asked_by(variables)
+        .ok()
+        .flatten()
+        .unwrap_or_default();
     options.cache = cache.map(|folder| folder.join("forge"));
     options.interpreter_env = chosen(&wanted);
     options.network_env = chosen(&|name| NETWORK_NAMES.contains(&name));
     options
-}
-
-/// What the environment says of root's sandboxes.
-///
-/// # Errors
-/// When `FORGE_LOCAL_ROOT` is none of the words.
-pub fn root_sandboxes(
-    variables: &BTreeMap<String, String>,
-) -> Result<Option<RootSandboxes>, Problem> {
-    const NAME: &str = "FORGE_LOCAL_ROOT";
-    let Some(word) = variables.get(NAME).filter(|it| !it.trim().is_empty()) else {
-        return Ok(None);
-    };
-    let known = RootSandboxes::WORDS;
-    match known.iter().find(|(name, _)| name == word) {
-        Some((_, meaning)) => Ok(Some(*meaning)),
-        None => {
-            let message = format!("unknown word `{}`", crate::plain::short(word, 60));
-            let hint = crate::suggest::advice(word, known.map(|(name, _)| name));
-            Err(Problem::setting(NAME, message).with_hint(hint))
-        }
-    }
 }
 
 /// Variables that say whom this machine trusts on the network. Every candidate of a local run gets them.

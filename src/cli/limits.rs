@@ -33,7 +33,7 @@ const STACK: u64 = 512 << 10;
 const SECONDS: u64 = 60;
 /// Threads besides those of the runtime: this one, and others that wait for the disk. The processes of a trial count
 /// like them.
-const MORE_THREADS: usize = 6;
+const MORE_THREADS: usize = 24;
 
 /// Leaves the owner's bits out of the mask, and raises limits that this process may raise by itself.
 pub(super) fn prepare() {
@@ -86,9 +86,10 @@ pub(super) fn check() -> Result<(), TooLittle> {
         let Some(limit) = getrlimit(resource).current.filter(|limit| *limit < least) else {
             continue;
         };
-        let (limit, least) = match resource {
-            Resource::Nofile => (limit.to_string(), least.to_string()),
-            _ => (ByteCount(limit).to_string(), ByteCount(least).to_string()),
+        let (limit, least) = if resource == Resource::Nofile {
+            (limit.to_string(), least.to_string())
+        } else {
+            (ByteCount(limit).to_string(), ByteCount(least).to_string())
         };
         return Err(TooLittle {
             why: format!("{what} may be {limit} at most here, and {least} are needed"),

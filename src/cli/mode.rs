@@ -11,7 +11,7 @@ use forge::project::{DaytonaDefaults, LocalDefaults, Project};
 use forge::quantity::ByteCount;
 use forge::sandbox::SandboxError;
 use forge::sandbox::daytona::{Daytona, DaytonaOptions, Resources, Source};
-use forge::sandbox::local::{Isolation, LocalOptions};
+use forge::sandbox::local::{Isolation, LocalOptions, RootSandboxes};
 use forge::secret::Secret;
 use forge::settings::Settings;
 
@@ -217,7 +217,7 @@ pub(super) fn local(variables: &BTreeMap<String, String>, written: &LocalDefault
     let mut options = forge::settings::local_options_without_helper(variables);
     options.helper = forge::sandbox::local::this_program();
     // One that is wrong was told before, or refuses what only the right one could allow.
-    if let Ok(None) = forge::settings::root_sandboxes(variables) {
+    if let Ok(None) = RootSandboxes::asked_by(variables) {
         options.root = written.root.unwrap_or(options.root);
     }
     options.isolation = written.isolation.unwrap_or(options.isolation);

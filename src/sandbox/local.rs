@@ -70,15 +70,15 @@ mod visible;
 
 use folder::LocalSandbox;
 use helper::Helper;
-pub use isolation::{Isolation, RootSandboxes};
+pub use isolation::Isolation;
 use moved::Folders;
 pub use place::Scratch;
 use place::{Hold, Place, Taken};
 use protocol::{Limits, Rung};
 use rungs::Chosen;
 pub use tools::Tool;
+pub use users::RootSandboxes;
 use users::{Users, Who};
-
 
 /// How often and how long apart a folder is tried for that another forge is just sweeping.
 const SWEPT: (u32, Duration) = (400, Duration::from_millis(5));
@@ -315,7 +315,7 @@ impl LocalProvider {
         let user = (chosen.who == Who::Own).then(|| self.shared.users.next());
         for _ in 0..SWEPT.0 {
             if let Some(root) = self.try_create(&place, user)? {
-                name_committer(&root, user).await.map_err(|error| {
+                names::name_committer(&root, user).await.map_err(|error| {
                     CreateFailed::maybe(SandboxError::machine(CREATE, error).with_hint(BASE_HINT))
                 })?;
                 if let Some(folders) = Folders::hold(&place.root(), chosen.rung, user) {
@@ -506,15 +506,6 @@ impl Shared {
             ),
         }
     }
-}
-
-/// Puts down who commits with git.
-async fn name_committer(root: &OwnedFd, user: Option<u32>) -> io::Result<()> {
-    let Some(settings) = names::git_settings() else {
-        return Ok(());
-    };
-    let area = place::open_folder(root, place::FORGE)?;
-    upload::put(&area, &settings, user).await
 }
 
 fn refuse(message: &str, hint: &str) -> Result<(), SandboxError> {

@@ -269,13 +269,16 @@ fn only_the_declared_environment_reaches_a_candidate() {
         "FORGE_RUN",
         "FORGE_SEED",
         "FORGE_TRIAL",
+        "GIT_CONFIG_SYSTEM",
         "HOME",
         "HOST_VALUE",
         "LANG",
+        "LOGNAME",
         "OWN",
         "PATH",
         "TMPDIR",
         "TYPED",
+        "USER",
     ];
     // The shell adds some of its own.
     let names: Vec<&str> = names

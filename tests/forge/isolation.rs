@@ -12,6 +12,7 @@ mod lasting;
 mod odd;
 mod probes;
 mod rebels;
+mod root;
 mod table;
 mod usable;
 
@@ -243,6 +244,8 @@ impl Yard {
         command.env("HOME", self.workspace.path("home"));
         if python().starts_with('/') {
             command.env("PATH", "/usr/local/bin:/usr/bin:/bin");
+            // So everybody can read it.
+            command.env_remove("FORGE_LOCAL_ROOT");
         }
         // Forge's own secrets.
         for name in ["DAYTONA_API_KEY", "AWS_SECRET_ACCESS_KEY", "SSH_AUTH_SOCK"] {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use forge::event::{Event, EventKind, StopCause, Subscriber};
 use forge::exit::ExitCode;
 use forge::objective::LimitOverrides;
-use forge::sandbox::local::LocalOptions;
+use forge::sandbox::local::{LocalOptions, RootSandboxes};
 use forge::score::{Evidence, Points, Scorer, Verdict};
 use forge::{Forge, ForgeBuilder, ForgeError, ObjectiveSource, Place};
 
@@ -22,6 +22,8 @@ fn options(workspace: &Workspace) -> LocalOptions {
         base: workspace.path("tmp"),
         path: std::env::var_os("PATH").unwrap().into_string().unwrap(),
         helper: Some(env!("CARGO_BIN_EXE_forge").into()),
+        // Root's Python may be its own; what is tested is something else.
+        root: RootSandboxes::Allow,
         ..forge::settings::local_options_without_helper(&BTreeMap::new())
     }
 }

@@ -29,4 +29,5 @@ mod scoring;
 mod setup;
 mod stopping;
 mod support;
+mod surroundings;
 mod texts;

@@ -78,11 +78,13 @@ impl Guard {
                 Ok(_) | Err(_) => return None,
             }
         }
-        let mut received = control.drain().flat_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
-            _ => Vec::new(),
-        });
-        let listener = received.next()?;
+        let mut listener = None;
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(mut descriptors) = message {
+                listener = listener.or_else(|| descriptors.next());
+            }
+        }
+        let listener = listener?;
         let folders = policy.writable.iter().chain([&policy.tmp]);
         let own = folders.filter_map(|it| std::fs::canonicalize(it).ok());
         Some(Self {
@@ -268,20 +270,21 @@ impl Caller {
         match times {
             Times::Now => Ok(two([NOW, NOW])),
             Times::Nanoseconds { at } => {
-                let [s, ns, other_s, other_ns] = self.numbers(at)?;
-                Ok(two([(s, ns), (other_s, other_ns)]
-                    .map(|(tv_sec, tv_nsec)| Timespec { tv_sec, tv_nsec })))
+                let numbers: [i64; 4] = self.numbers(at)?;
+                Ok(two([&numbers[..2], &numbers[2..]].map(|pair| Timespec {
+                    tv_sec: pair[0],
+                    tv_nsec: pair[1],
+                })))
             }
             Times::Microseconds { at } => {
-                let [s, us, other_s, other_us] = self.numbers(at)?;
-                if ![us, other_us].iter().all(|us| (0..1_000_000).contains(us)) {
+                let numbers: [i64; 4] = self.numbers(at)?;
+                let is_part = |number: i64| (0..1_000_000).contains(&number);
+                if !(is_part(numbers[1]) && is_part(numbers[3])) {
                     return Err(Errno::INVAL);
                 }
-                Ok(two([(s, us), (other_s, other_us)].map(|(tv_sec, us)| {
-                    Timespec {
-                        tv_sec,
-                        tv_nsec: us * 1000,
-                    }
+                Ok(two([&numbers[..2], &numbers[2..]].map(|pair| Timespec {
+                    tv_sec: pair[0],
+                    tv_nsec: pair[1] * 1000,
                 })))
             }
             Times::Seconds { at } => {

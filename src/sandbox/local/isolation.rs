@@ -29,18 +29,3 @@ impl Isolation {
         }
     }
 }
-
-/// What becomes of a run of root's whose sandboxes would be root too, outside of [`Isolation::Namespaces`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RootSandboxes {
-    /// It is refused, before anything is started.
-    #[default]
-    Refuse,
-    /// They are root without capabilities.
-    Allow,
-}
-
-impl RootSandboxes {
-    /// The words for it, in files and variables.
-    pub const WORDS: [(&str, Self); 2] = [("allow", Self::Allow), ("refuse", Self::Refuse)];
-}

@@ -2,14 +2,17 @@
 //!
 //! Promises: there is always a name, and where the system's list has one for the user, it is that.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use super::protocol::Rung;
+use super::{place, upload};
 use crate::name::RelativePath;
 use crate::sandbox::{Area, Content, Upload};
 
 /// The name where there is no other.
-pub(super) const CANDIDATE: &str = "candidate";
+const CANDIDATE: &str = "candidate";
 /// The file for [`git_settings`], in forge's own area.
 pub(super) const GIT_SETTINGS: &str = "gitconfig";
 
@@ -50,7 +53,7 @@ pub(super) fn lists(user: u32, group: u32, home: &Path) -> [(&'static str, Strin
 
 /// Settings for git below those of everybody else, this machine's included: a name, without which it refuses to
 /// commit.
-pub(super) fn git_settings() -> Option<Upload> {
+fn git_settings() -> Option<Upload> {
     let text = format!(
         "[user]\n\tname = {CANDIDATE}\n\temail = {CANDIDATE}@localhost\n[include]\n\tpath = /etc/gitconfig\n"
     );
@@ -60,6 +63,15 @@ pub(super) fn git_settings() -> Option<Upload> {
         content: Content::Bytes(text.into_bytes().into()),
         executable: false,
     })
+}
+
+/// Puts them down in a new sandbox.
+pub(super) async fn name_committer(root: &OwnedFd, user: Option<u32>) -> io::Result<()> {
+    let Some(settings) = git_settings() else {
+        return Ok(());
+    };
+    let area = place::open_folder(root, place::FORGE)?;
+    upload::put(&area, &settings, user).await
 }
 
 #[cfg(test)]

@@ -253,3 +253,48 @@ pub(super) fn nothing() -> Option<PathBuf> {
         .find(|path| path.is_file())
         .map(Path::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(rung: Rung, who: Who) -> Chosen {
+        Chosen {
+            rung,
+            who,
+            landlock: Some(7),
+            unguarded: None,
+            refusals: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn root_outside_of_namespaces_has_to_be_allowed() {
+        let root = || Who::Root(WhyRoot::Unmapped);
+        let process = Rung::Process { filtered: true };
+        let namespaces = Rung::Namespaces { shared_proc: false };
+        for (rung, who, refused) in [
+            (Rung::Landlock, root(), true),
+            (process, root(), true),
+            (namespaces, root(), false),
+            (Rung::Landlock, Who::Mine, false),
+            (process, Who::Own, false),
+        ] {
+            let it = chosen(rung, who);
+            assert_eq!(
+                it.clone().allowed(RootSandboxes::Refuse).is_err(),
+                refused,
+                "{it:?}"
+            );
+            assert!(it.allowed(RootSandboxes::Allow).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_user_of_its_own_needs_no_guard() {
+        assert!(chosen(Rung::Landlock, Who::Mine).guards());
+        assert!(chosen(Rung::Landlock, Who::Root(WhyRoot::NoHelper)).guards());
+        assert!(!chosen(Rung::Landlock, Who::Own).guards());
+        assert!(!chosen(Rung::Process { filtered: true }, Who::Mine).guards());
+    }
+}

@@ -1,9 +1,11 @@
 //! Which users programs run as, and what the system says of users.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::protocol::Failure;
+use crate::problem::Problem;
 
 /// Users that no distribution gives out (systemd's table of users), for root's sandboxes.
 const FIRST: u32 = 60_706;
@@ -20,6 +22,39 @@ impl Users {
         let start = std::process::id();
         let given = self.0.fetch_add(1, Ordering::Relaxed);
         FIRST + start.wrapping_add(given) % COUNT
+    }
+}
+
+/// What becomes of a run of root's whose sandboxes would be root too, outside of
+/// [`Isolation::Namespaces`](super::Isolation::Namespaces).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RootSandboxes {
+    /// It is refused, before anything is started.
+    #[default]
+    Refuse,
+    /// They are root without capabilities.
+    Allow,
+}
+
+impl RootSandboxes {
+    /// The words for it, in files and variables.
+    pub const WORDS: [(&str, Self); 2] = [("allow", Self::Allow), ("refuse", Self::Refuse)];
+
+    /// What an environment says of it.
+    ///
+    /// # Errors
+    /// When `FORGE_LOCAL_ROOT` is none of the words.
+    pub fn asked_by(variables: &BTreeMap<String, String>) -> Result<Option<Self>, Problem> {
+        const NAME: &str = "FORGE_LOCAL_ROOT";
+        let Some(word) = variables.get(NAME).filter(|it| !it.trim().is_empty()) else {
+            return Ok(None);
+        };
+        if let Some((_, meaning)) = Self::WORDS.iter().find(|(name, _)| name == word) {
+            return Ok(Some(*meaning));
+        }
+        let message = format!("unknown word `{}`", crate::plain::short(word, 60));
+        let hint = crate::suggest::advice(word, Self::WORDS.map(|(name, _)| name));
+        Err(Problem::setting(NAME, message).with_hint(hint))
     }
 }
 

@@ -39,7 +39,7 @@ const NEVER: [Cell; 3] = [Blocked, Blocked, Blocked];
 const ALWAYS: [Cell; 3] = [Open, Open, Open];
 
 /// Attempts on what is outside. `open/x` and `block/x` is a probe `x` with that network.
-const ATTACKS: [Row; 38] = [
+const ATTACKS: [Row; 39] = [
     row(
         "read your files",
         [Blocked, Blocked, Open],
@@ -79,8 +79,24 @@ const ATTACKS: [Row; 38] = [
     ),
     row(
         "change the mode, the times or the attributes of your files",
-        [Blocked, UnlessRoot, UnlessRoot],
-        &["change_mode", "change_time", "change_attribute"],
+        [Blocked, Blocked, UnlessRoot],
+        &[
+            "change_mode",
+            "change_time",
+            "change_attribute",
+            "change_mode_by_link",
+            "change_mode_by_descriptor",
+            "change_mode_by_folder",
+            "change_mode_from_within",
+            "change_time_of_link",
+            "change_owner",
+            "remove_attribute",
+        ],
+    ),
+    row(
+        "change the flags of files (`chattr`)",
+        NEVER,
+        &["change_flags"],
     ),
     row(
         "leave something in `/tmp`, `/var/tmp` or `/dev/shm`",
@@ -391,11 +407,11 @@ const USES: [Row; 9] = [
     ),
     row(
         "a name for its user in `/etc/passwd`",
-        [UnlessRoot, UnlessRoot, UnlessRoot],
+        [Open, UnlessRoot, UnlessRoot],
         &["name_in_the_list"],
     ),
     row(
-        "processes, threads, signals, temporary files, `pip`, `git`, SQLite, certificates, WebAssembly",
+        "processes, threads, signals, temporary files, modes and times of its own files, `pip`, `git` with its commits, SQLite, certificates, WebAssembly",
         ALWAYS,
         &[
             "find_localhost",
@@ -407,6 +423,11 @@ const USES: [Row; 9] = [
             "handle_signals",
             "pip",
             "git",
+            "commit",
+            "change_own_files",
+            "change_own_files_at_once",
+            "user_name",
+            "usual_mask",
             "shell_tools",
             "temporary_files",
             "database",

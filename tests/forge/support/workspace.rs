@@ -84,6 +84,8 @@ impl Workspace {
                 command.env_remove(name);
             }
         }
+        // Root's Python may be its own; who wants to know what comes of that removes this.
+        command.env("FORGE_LOCAL_ROOT", "allow");
         command
     }
 

@@ -290,7 +290,10 @@ impl Installer<'_> {
         output: &mut Vec<u8>,
     ) -> CommandEnd {
         let own = |name: &str| self.cache.join(name);
-        let spawned = tokio::process::Command::new(program)
+        // What a sandbox's own user is to read, it can, whatever the mask of this process is.
+        let spawned = tokio::process::Command::new("/bin/sh")
+            .args(["-c", r#"umask 022; exec "$0" "$@""#])
+            .arg(program)
             .args(arguments)
             .env_clear()
             .envs(&self.env)

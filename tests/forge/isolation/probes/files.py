@@ -1,5 +1,8 @@
 """Other people's files."""
 
+import array
+import errno
+import fcntl
 import os
 
 from common import LIBC, Blocked, checked, config
@@ -96,6 +99,60 @@ def change_attribute():
     return "set an attribute"
 
 
+def change_mode_by_link():
+    os.symlink(config()["elsewhere"] + "/secret", "way-to-secret")
+    os.chmod("way-to-secret", 0o640)
+    return "changed the mode"
+
+
+def change_mode_by_descriptor():
+    descriptor = os.open(config()["elsewhere"] + "/secret", os.O_PATH)
+    os.chmod(f"/proc/self/fd/{descriptor}", 0o640)
+    return "changed the mode"
+
+
+def change_mode_by_folder():
+    folder = os.open(config()["elsewhere"], os.O_PATH)
+    os.chmod("secret", 0o640, dir_fd=folder)
+    return "changed the mode"
+
+
+def change_mode_from_within():
+    os.chdir(config()["elsewhere"])
+    os.chmod("secret", 0o640)
+    return "changed the mode"
+
+
+def change_time_of_link():
+    checked(LIBC.lutimes((config()["elsewhere"] + "/secret").encode(), None))
+    return "changed the time"
+
+
+def change_owner():
+    os.chown(config()["elsewhere"] + "/secret", os.getuid(), -1)
+    return "changed the owner"
+
+
+def remove_attribute():
+    path = config()["elsewhere"] + "/secret"
+    try:
+        os.removexattr(path, "user.no-such")
+    except OSError as error:
+        if error.errno != errno.ENODATA:
+            raise
+    return "would have removed an attribute"
+
+
+def change_flags():
+    # Readable on each level.
+    path = os.__file__
+    descriptor = os.open(path, os.O_RDONLY)
+    flags = array.array("l", [0])
+    fcntl.ioctl(descriptor, 0x80086601, flags, True)
+    fcntl.ioctl(descriptor, 0x40086602, flags)
+    return "changed the flags"
+
+
 # Whether these arrive is seen outside: a sandbox may have a folder of its own there.
 def plant(folder):
     path = f"{folder}/{config()['mark']}-{config()['objective']}"
@@ -133,6 +190,14 @@ PROBES = [
     change_mode,
     change_time,
     change_attribute,
+    change_mode_by_link,
+    change_mode_by_descriptor,
+    change_mode_by_folder,
+    change_mode_from_within,
+    change_time_of_link,
+    change_owner,
+    remove_attribute,
+    change_flags,
     plant_in_tmp,
     plant_in_var_tmp,
     plant_in_shared_memory,

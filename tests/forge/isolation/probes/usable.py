@@ -1,10 +1,13 @@
 """A candidate that does what programs do, and says of each thing whether it works."""
 
+import concurrent.futures
+import errno
 import getpass
 import locale
 import multiprocessing
 import os
 import pwd
+import shutil
 import signal
 import socket
 import sqlite3
@@ -151,6 +154,86 @@ def git():
     return printed("git", "--version")
 
 
+def commit():
+    printed("git", "init", "-q", "history")
+    with open("history/file", "w", encoding="utf-8") as file:
+        file.write("x")
+    printed("git", "-C", "history", "add", "file")
+    printed("git", "-C", "history", "commit", "-q", "-m", "first")
+    printed("git", "-C", "history", "config", "user.name", "Somebody Else")
+    printed("git", "-C", "history", "commit", "-q", "-m", "second", "--allow-empty")
+    names = printed("git", "-C", "history", "log", "--format=%an").split("\n")
+    expect(names[0] == "Somebody Else" and names[1], names)
+    return names
+
+
+def change_own_files():
+    with open("mine", "w", encoding="utf-8") as file:
+        file.write("x")
+    os.symlink("mine", "link")
+    os.chmod("mine", 0o4751)
+    expect(os.stat("mine").st_mode & 0o7777 == 0o4751, oct(os.stat("mine").st_mode))
+    os.utime("mine", ns=(5, 7_000_000_001))
+    expect(os.stat("mine").st_mtime_ns == 7_000_000_001)
+    os.utime("link", (5, 9), follow_symlinks=False)
+    expect(os.lstat("link").st_mtime == 9 and os.stat("mine").st_mtime < 9)
+    os.utime("mine")
+    expect(os.stat("mine").st_mtime > 1_000_000)
+    os.chown("mine", os.getuid(), -1)
+    os.lchown("link", -1, os.getgid())
+    try:
+        os.setxattr("mine", "user.colour", b"green")
+        expect(os.getxattr("link", "user.colour") == b"green")
+        os.removexattr("mine", "user.colour")
+    except OSError as error:
+        expect(error.errno == errno.EOPNOTSUPP, error)
+    descriptor = os.open("mine", os.O_RDONLY)
+    os.fchmod(descriptor, 0o600)
+    os.chmod(f"/proc/self/fd/{descriptor}", 0o640)
+    os.chmod(f"/dev/fd/{descriptor}", 0o644)
+    expect(os.stat("mine").st_mode & 0o7777 == 0o644)
+    folder = os.open(".", os.O_RDONLY)
+    os.chmod("mine", 0o600, dir_fd=folder)
+    for wrong, error in [("nowhere", errno.ENOENT), ("mine/below", errno.ENOTDIR)]:
+        try:
+            os.chmod(wrong, 0o600)
+            expect(False, wrong)
+        except OSError as said:
+            expect(said.errno == error, said)
+    printed("cp", "-a", "mine", "copy")
+    shutil.copy2("mine", "copy2")
+    printed("sh", "-c", "mkdir tree && cp copy tree/a && chmod 711 tree && tar cf tree.tar tree && mkdir out && tar xpf tree.tar -C out")
+    expect(os.stat("out/tree").st_mode & 0o777 == 0o711)
+    return "changed"
+
+
+def change_own_files_at_once():
+    def change(name):
+        for mode in [0o600, 0o644] * 50:
+            with open(name, "a", encoding="utf-8"):
+                os.chmod(name, mode)
+                expect(os.stat(name).st_mode & 0o777 == mode)
+
+    # One that is ended while it waits takes nobody with it.
+    doomed = subprocess.Popen(["sh", "-c", "while :; do chmod 600 doomed; done"], stderr=subprocess.DEVNULL)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(change, [f"file-{it}" for it in range(8)]))
+    doomed.kill()
+    doomed.wait()
+    return "800 changes"
+
+
+def user_name():
+    expect(getpass.getuser() and os.environ["USER"] == os.environ["LOGNAME"] == getpass.getuser())
+    return getpass.getuser()
+
+
+def usual_mask():
+    mask = os.umask(0o022)
+    expect(mask == 0o022, oct(mask))
+    return oct(mask)
+
+
 def shell_tools():
     return printed("sh", "-c", "printf 'b\\na\\n' | sort | head -n 1 | tr a x && ls -la . > /dev/null && id && date && uname -a")
 
@@ -282,6 +365,11 @@ report(
         own_terminal,
         pip,
         git,
+        commit,
+        change_own_files,
+        change_own_files_at_once,
+        user_name,
+        usual_mask,
         shell_tools,
         temporary_files,
         database,
