@@ -40,6 +40,12 @@ const LOST: u32 = 20;
 const HIDDEN: u32 = 8;
 /// Looking at what is mapped is the slowest part, and seldom finds anything.
 const MAPPED_EVERY: u32 = 5;
+/// What the kernel needs for a part of what is mapped, a lock of a file, and a descriptor that epoll watches.
+const MAPPING: u64 = 200;
+const LOCK: u64 = 200;
+const WATCH: u64 = 160;
+/// What part of a user's watches one sandbox may use up.
+const SHARE: u64 = 16;
 /// What an entry of a folder costs at least: empty files are many files.
 const ENTRY: u64 = 1024;
 /// A block of `st_blocks`.
@@ -51,6 +57,8 @@ pub(super) struct Meter<'a> {
     limits: Limits,
     /// The sandbox's folder.
     root: &'a Path,
+    /// How many descriptors epoll may watch.
+    watches: u64,
     next: Instant,
     /// When to look at the files next.
     next_files: Instant,
@@ -77,6 +85,8 @@ struct Use {
     in_files: u64,
     /// In files that have no name any more.
     unnamed: u64,
+    /// Descriptors that epoll watches.
+    watches: u64,
     /// There are descriptors that cannot be looked at.
     hidden: bool,
     counted: BTreeSet<(u64, u64)>,
@@ -95,6 +105,7 @@ impl<'a> Meter<'a> {
         Self {
             limits,
             root,
+            watches: most_watches(),
             next: Instant::now() + EVERY,
             next_files: Instant::now() + EVERY,
             lost: 0,
@@ -152,20 +163,31 @@ impl<'a> Meter<'a> {
         if pids.len() as u64 > u64::from(allowed) {
             return Some(too_many(pids.len() as u64, allowed));
         }
+        let memory = self.limits.memory;
+        self.looks += 1;
+        let closely = self.looks.is_multiple_of(MAPPED_EVERY);
         for pid in &pids {
             used.add_status(*pid);
-            used.add_files(*pid);
+            used.add_files(*pid, closely);
         }
-        self.looks += 1;
-        if self.looks.is_multiple_of(MAPPED_EVERY) {
+        if closely {
             for pid in &pids {
                 used.add_mapped(*pid);
+                // Enough is known.
+                if used.memory() > memory {
+                    break;
+                }
             }
             used.in_files += used.mapped.values().sum::<u64>();
         }
-        let memory = self.limits.memory;
         if used.tasks > allowed.into() {
             return Some(too_many(used.tasks, allowed));
+        }
+        if used.watches > self.watches {
+            let (reached, allowed) = (used.watches, self.watches);
+            return Some(format!(
+                "ended at {reached} descriptors that epoll watches; {allowed} are allowed"
+            ));
         }
         if used.memory() > memory {
             // What was forked and not written since counts once only: that is slow to learn.
@@ -210,6 +232,14 @@ impl<'a> Meter<'a> {
 /// How long to leave a sandbox alone after a look.
 fn pause(cost: Duration, latest: Duration) -> Duration {
     EVERY.max((cost * SELDOM).min(latest))
+}
+
+/// A part of what the user may have: others are to go on.
+fn most_watches() -> u64 {
+    const LEAST: u64 = 16 * 1024;
+    let all = std::fs::read_to_string("/proc/sys/fs/epoll/max_user_watches").ok();
+    let all = all.and_then(|text| text.trim().parse::<u64>().ok());
+    all.map_or(u64::MAX, |all| (all / SHARE).max(LEAST))
 }
 
 fn too_many(tasks: u64, allowed: u32) -> String {
@@ -294,6 +324,7 @@ impl Use {
         let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/maps")) else {
             return;
         };
+        self.kernel += text.lines().count() as u64 * MAPPING;
         for (file, end) in text.lines().filter_map(shared_memory) {
             if !self.counted.contains(&file) {
                 let known = self.mapped.entry(file).or_default();
@@ -303,7 +334,9 @@ impl Use {
     }
 
     /// Adds what is only to be found through open descriptors.
-    fn add_files(&mut self, pid: Pid) {
+    ///
+    /// With `closely`, also what the kernel needs for locks, which takes longer.
+    fn add_files(&mut self, pid: Pid, closely: bool) {
         let files = match std::fs::read_dir(format!("/proc/{pid}/fd")) {
             Ok(files) => files,
             Err(error) => {
@@ -329,6 +362,16 @@ impl Use {
                     };
                 }
                 continue;
+            }
+            // What is no file at all may be what epoll makes.
+            if kind == FileType::Unknown {
+                let watches = lines_of(pid, &file.file_name(), "tfd:");
+                self.watches += watches;
+                self.kernel += watches * WATCH;
+                continue;
+            }
+            if closely && kind == FileType::RegularFile {
+                self.kernel += lines_of(pid, &file.file_name(), "lock:") * LOCK;
             }
             let nameless = stat.st_nlink == 0 && kind == FileType::RegularFile;
             if !nameless || !self.counted.insert(identity(&stat)) {
@@ -365,10 +408,21 @@ fn is_mine(pid: Pid) -> bool {
     !ended && value("Uid") == Some(&me)
 }
 
+/// What the kernel says of a descriptor, if it is still there.
+fn descriptor_text(pid: Pid, descriptor: &OsStr) -> String {
+    let path = Path::new("/proc").join(pid.to_string()).join("fdinfo");
+    std::fs::read_to_string(path.join(descriptor)).unwrap_or_default()
+}
+
+/// How many lines of that start like this.
+fn lines_of(pid: Pid, descriptor: &OsStr, start: &str) -> u64 {
+    let text = descriptor_text(pid, descriptor);
+    text.lines().filter(|line| line.starts_with(start)).count() as u64
+}
+
 /// Whether descriptors were sent to a socket and not received yet: what they lead to is in nobody's hands.
 fn holds_descriptors(pid: Pid, descriptor: &OsStr) -> bool {
-    let path = Path::new("/proc").join(pid.to_string()).join("fdinfo");
-    let text = std::fs::read_to_string(path.join(descriptor)).unwrap_or_default();
+    let text = descriptor_text(pid, descriptor);
     let mut sent = text
         .lines()
         .filter_map(|line| line.strip_prefix("scm_fds:"));
@@ -559,8 +613,27 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         io::Write::write_all(&mut file, &vec![1; 300_000]).unwrap();
         let mut used = Use::default();
-        used.add_files(rustix::process::getpid());
+        used.add_files(rustix::process::getpid(), true);
         assert!(used.unnamed >= 300_000, "{used:?}");
+    }
+
+    #[test]
+    fn locks_and_watches_are_counted() {
+        let me = rustix::process::getpid();
+        let file = tempfile::tempfile().unwrap();
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockShared).unwrap();
+        let name = |of: &dyn std::os::fd::AsRawFd| of.as_raw_fd().to_string();
+        assert_eq!(lines_of(me, name(&file).as_ref(), "lock:"), 1);
+        let epoll = rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC);
+        let epoll = epoll.unwrap();
+        let (read, _write) = io::pipe().unwrap();
+        let flags = rustix::event::epoll::EventFlags::IN;
+        let data = rustix::event::epoll::EventData::new_u64(0);
+        rustix::event::epoll::add(&epoll, &read, data, flags).unwrap();
+        assert_eq!(lines_of(me, name(&epoll).as_ref(), "tfd:"), 1);
+        let mut used = Use::default();
+        used.add_files(me, true);
+        assert!(used.watches >= 1, "{used:?}");
     }
 
     #[test]

@@ -241,7 +241,7 @@ impl View {
             "tmpfs",
             &policy.root,
             MountFlags::NOSUID | MountFlags::NODEV,
-            Some(c"size=1m,mode=755"),
+            Some(c"size=1m,nr_inodes=16k,mode=755"),
         )?;
         let open = || -> io::Result<Self> {
             std::env::set_current_dir(&policy.root)?;
@@ -287,7 +287,12 @@ impl View {
             }
         }
         let shm = quiet | MountFlags::NOEXEC;
-        file_system("tmpfs", "dev/shm", shm, Some(c"size=64m,mode=1777"))?;
+        file_system(
+            "tmpfs",
+            "dev/shm",
+            shm,
+            Some(c"size=64m,nr_inodes=16k,mode=1777"),
+        )?;
         // A program without terminals still does most things.
         file_system(
             "devpts",

@@ -39,7 +39,7 @@ const NEVER: [Cell; 3] = [Blocked, Blocked, Blocked];
 const ALWAYS: [Cell; 3] = [Open, Open, Open];
 
 /// Attempts on what is outside. `open/x` and `block/x` is a probe `x` with that network.
-const ATTACKS: [Row; 38] = [
+const ATTACKS: [Row; 39] = [
     row(
         "read your files",
         [Blocked, Blocked, Open],
@@ -263,9 +263,14 @@ const ATTACKS: [Row; 38] = [
     ),
     row("message queues of others", NEVER, &["open_message_queue"]),
     row(
-        "secret memory, huge pages",
+        "secret memory, huge pages, messages of System V",
         NEVER,
-        &["secret_memory", "huge_pages"],
+        &[
+            "secret_memory",
+            "huge_pages",
+            "messages",
+            "give_pages_to_pipe",
+        ],
     ),
     row(
         "raise its limits, its priority, its claim to memory",
@@ -285,6 +290,11 @@ const ATTACKS: [Row; 38] = [
             "open/use_up_signals",
             "watch_whole_systems",
         ],
+    ),
+    row(
+        "use up the machine's asynchronous I/O, many semaphores at once",
+        NEVER,
+        &["use_up_asynchronous", "many_semaphores"],
     ),
     row(
         "use up the machine's terminals",
@@ -308,6 +318,8 @@ const ATTACKS: [Row; 38] = [
             "greedy/memory-in-flight",
             "greedy/memory-of-unreadable",
             "greedy/memory-files-of-a-thread",
+            "greedy/parts-of-memory",
+            "greedy/watched-descriptors",
             "greedy/page-tables",
             "greedy/socket-buffers",
             "greedy/socket-buffers-without-senders",

@@ -6,6 +6,7 @@ import ctypes
 import mmap
 import os
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -211,8 +212,8 @@ def of_children(count, what):
             held = what()
             time.sleep(60)
             os._exit(len(held) & 1)
-    wait_for_the_end()
-    wait_for_the_end()
+    # There is much to look at.
+    time.sleep(25)
     return f"{count} children"
 
 
@@ -259,6 +260,35 @@ def connections_that_nobody_accepts():
         return held
 
     return of_children(4, connections)
+
+
+def parts_of_memory():
+    """Each page with another permission than its neighbour has a record of its own."""
+
+    def parts():
+        LIBC.mmap.restype = ctypes.c_long
+        LIBC.mmap.argtypes = [ctypes.c_long] * 6
+        LIBC.mprotect.argtypes = [ctypes.c_long, ctypes.c_size_t, ctypes.c_int]
+        start = checked(LIBC.mmap(0, 120000 * 4096, 1, 0x4022, -1, 0))
+        for page in range(0, 120000, 2):
+            if LIBC.mprotect(start + page * 4096, 4096, 0) != 0:
+                break
+        return [start]
+
+    return of_children(30, parts)
+
+
+def watched_descriptors():
+    def watches():
+        pipes = [os.pipe() for _ in range(200)]
+        held = [select.epoll() for _ in range(500)]
+        for epoll in held:
+            for pipe in pipes:
+                epoll.register(pipe[0], select.EPOLLIN)
+                epoll.register(pipe[1], select.EPOLLERR)
+        return held
+
+    return of_children(20, watches)
 
 
 def memory_files_of_a_thread():
