@@ -356,9 +356,10 @@ impl Use {
                 self.hidden |= kind == FileType::Socket && holds_descriptors(pid, &name);
                 if self.counted.insert(identity(&stat)) {
                     let descriptors = descriptors.get_or_insert_with(|| Descriptors::of(pid));
-                    self.kernel += match kind {
-                        FileType::Socket => descriptors.socket(&name),
-                        _ => descriptors.pipe(&name),
+                    self.kernel += if kind == FileType::Socket {
+                        descriptors.socket(&name)
+                    } else {
+                        descriptors.pipe(&name)
                     };
                 }
                 continue;
@@ -634,6 +635,13 @@ mod tests {
         let mut used = Use::default();
         used.add_files(me, true);
         assert!(used.watches >= 1, "{used:?}");
+    }
+
+    #[test]
+    fn each_part_of_what_is_mapped_has_its_record() {
+        let mut used = Use::default();
+        used.add_mapped(rustix::process::getpid());
+        assert!(used.kernel > 10 * MAPPING, "{used:?}");
     }
 
     #[test]

@@ -278,13 +278,12 @@ impl View {
         };
         shape().map_err(Failure::at("make the root"))?;
         let quiet = MountFlags::NOSUID | MountFlags::NODEV;
-        match proc {
-            Some(proc) => self.place(proc)?,
-            // What a program may write there it needs not, but for its claim to memory.
-            None => {
-                let flags = quiet | MountFlags::NOEXEC | MountFlags::RDONLY;
-                file_system("proc", "proc", flags, None)?;
-            }
+        if let Some(proc) = proc {
+            self.place(proc)?;
+        } else {
+            // Of what can be written there, no program needs anything, and its claim to memory is not its own.
+            let flags = quiet | MountFlags::NOEXEC | MountFlags::RDONLY;
+            file_system("proc", "proc", flags, None)?;
         }
         let shm = quiet | MountFlags::NOEXEC;
         file_system(

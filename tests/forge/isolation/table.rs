@@ -318,7 +318,6 @@ const ATTACKS: [Row; 39] = [
             "greedy/memory-in-flight",
             "greedy/memory-of-unreadable",
             "greedy/memory-files-of-a-thread",
-            "greedy/parts-of-memory",
             "greedy/watched-descriptors",
             "greedy/page-tables",
             "greedy/socket-buffers",

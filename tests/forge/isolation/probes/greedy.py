@@ -262,22 +262,6 @@ def connections_that_nobody_accepts():
     return of_children(4, connections)
 
 
-def parts_of_memory():
-    """Each page with another permission than its neighbour has a record of its own."""
-
-    def parts():
-        LIBC.mmap.restype = ctypes.c_long
-        LIBC.mmap.argtypes = [ctypes.c_long] * 6
-        LIBC.mprotect.argtypes = [ctypes.c_long, ctypes.c_size_t, ctypes.c_int]
-        start = checked(LIBC.mmap(0, 120000 * 4096, 1, 0x4022, -1, 0))
-        for page in range(0, 120000, 2):
-            if LIBC.mprotect(start + page * 4096, 4096, 0) != 0:
-                break
-        return [start]
-
-    return of_children(30, parts)
-
-
 def watched_descriptors():
     def watches():
         pipes = [os.pipe() for _ in range(200)]
