@@ -644,3 +644,31 @@ fn a_keeper_that_was_given_no_socket_says_what_it_is_and_ends() {
     assert_eq!(keeper.status.code(), Some(73));
     assert_eq!(BufReader::new(&keeper.stdout[..]).lines().count(), 0);
 }
+
+/// A helper that is ended when it is first started, as by somebody who may signal it.
+#[tokio::test]
+async fn a_helper_that_is_killed_while_the_level_is_chosen_is_started_again() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let base = tempfile::tempdir().unwrap();
+    let (script, mark) = (base.path().join("helper"), base.path().join("mark"));
+    let text = format!(
+        "#!/bin/sh\n[ -e '{0}' ] && exec '{FORGE}' \"$@\"\n: > '{0}'\nkill -9 $$\n",
+        mark.display()
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let run = base.path().join("sandboxes");
+    std::fs::create_dir(&run).unwrap();
+    let path = "/usr/bin:/bin".to_owned();
+    let best = LocalProvider::new(
+        LocalOptions::new(run.clone(), path.clone(), Some(FORGE.into())),
+        RunId::generate(),
+    );
+    let provider = LocalProvider::new(
+        LocalOptions::new(run, path, Some(script)),
+        RunId::generate(),
+    );
+    let told = provider.describe(None).await.unwrap();
+    assert!(mark.exists());
+    assert_eq!(told, best.describe(None).await.unwrap());
+}

@@ -109,7 +109,7 @@ mod tests {
         let mine = Descriptors::of(rustix::process::getpid());
         let (mut here, there) = UnixStream::pair().unwrap();
         assert_eq!(mine.socket(&name(&here)), 0);
-        here.write_all(&[1; 100_000]).unwrap();
+        here.write_all(&vec![1; 100_000]).unwrap();
         assert!(mine.socket(&name(&here)) >= 100_000);
         drop(here);
         assert!(mine.socket(&name(&there)) >= 100_000);

@@ -62,17 +62,13 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_personality,
     // Memory that outlives its makers and that no process is charged for.
     libc::SYS_shmget,
+    libc::SYS_msgget,
     // Few groups for each user, and they see what others do with files.
     libc::SYS_fanotify_init,
 ];
 
 /// Refused where there is no IPC namespace.
-const SHARED_IPC: &[libc::c_long] = &[
-    libc::SYS_shmat,
-    libc::SYS_semget,
-    libc::SYS_msgget,
-    libc::SYS_mq_open,
-];
+const SHARED_IPC: &[libc::c_long] = &[libc::SYS_shmat, libc::SYS_semget, libc::SYS_mq_open];
 
 /// Ways to watch files, of which a user has few. Programs take this for having used them up.
 const WATCHES: &[libc::c_long] = &[
@@ -164,7 +160,10 @@ impl Filter {
     fn compile(wanted: Wanted, shared: bool) -> io::Result<Self> {
         let mut refused: BTreeMap<i64, Vec<SeccompRule>> =
             REFUSED.iter().map(|call| (*call, Vec::new())).collect();
-        if wanted != Wanted::Apart {
+        if wanted == Wanted::Apart {
+            // There may be as many of them as anybody likes, for which no process is charged.
+            refused.insert(libc::SYS_semget, vec![large_sets()?]);
+        } else {
             refused.extend(SHARED_IPC.iter().map(|call| (*call, Vec::new())));
         }
         let mut clone = new_namespaces()?;
@@ -181,8 +180,11 @@ impl Filter {
         let unknown = BTreeMap::from([
             // Flags behind a pointer cannot be looked at; the C library then takes `clone`.
             (libc::SYS_clone3, Vec::new()),
-            // Memory that nobody but its maker can sum up.
+            // Memory that nobody but its maker can sum up, or that a pipe holds, large pages for small ones.
             (libc::SYS_memfd_secret, Vec::new()),
+            (libc::SYS_vmsplice, Vec::new()),
+            // The machine has few of these for all users.
+            (libc::SYS_io_setup, Vec::new()),
         ]);
         // As where there are no such pages: no process is charged for them.
         let huge = BTreeMap::from([
@@ -321,6 +323,12 @@ fn new_namespaces() -> io::Result<Vec<SeccompRule>> {
 /// That an argument has a flag.
 fn flag(argument: u8, flag: i32) -> io::Result<SeccompRule> {
     rule(argument, SeccompCmpOp::MaskedEq(number(flag)), number(flag))
+}
+
+/// More semaphores at once than databases take.
+fn large_sets() -> io::Result<SeccompRule> {
+    const MOST: u64 = 32;
+    rule(1, SeccompCmpOp::Gt, MOST)
 }
 
 /// A thread with descriptors of its own, in which the meter does not look.

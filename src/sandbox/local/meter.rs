@@ -5,7 +5,7 @@
 //! is held by the kernel's limits for each process (see [`super::confine`]).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{CString, OsStr};
+use std::ffi::CString;
 use std::fs::Permissions;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::buffers::Descriptors;
+use super::facts::{holds_descriptors, is_mine, kibibytes, lines_of, shared_memory};
 use super::place::open_folder;
 use super::processes;
 use super::protocol::Limits;
@@ -40,6 +41,12 @@ const LOST: u32 = 20;
 const HIDDEN: u32 = 8;
 /// Looking at what is mapped is the slowest part, and seldom finds anything.
 const MAPPED_EVERY: u32 = 5;
+/// What the kernel needs for a part of what is mapped, a lock of a file, and a descriptor that epoll watches.
+const MAPPING: u64 = 200;
+const LOCK: u64 = 200;
+const WATCH: u64 = 160;
+/// What part of a user's watches one sandbox may use up.
+const SHARE: u64 = 16;
 /// What an entry of a folder costs at least: empty files are many files.
 const ENTRY: u64 = 1024;
 /// A block of `st_blocks`.
@@ -51,6 +58,8 @@ pub(super) struct Meter<'a> {
     limits: Limits,
     /// The sandbox's folder.
     root: &'a Path,
+    /// How many descriptors epoll may watch.
+    watches: u64,
     next: Instant,
     /// When to look at the files next.
     next_files: Instant,
@@ -77,6 +86,8 @@ struct Use {
     in_files: u64,
     /// In files that have no name any more.
     unnamed: u64,
+    /// Descriptors that epoll watches.
+    watches: u64,
     /// There are descriptors that cannot be looked at.
     hidden: bool,
     counted: BTreeSet<(u64, u64)>,
@@ -95,6 +106,7 @@ impl<'a> Meter<'a> {
         Self {
             limits,
             root,
+            watches: most_watches(),
             next: Instant::now() + EVERY,
             next_files: Instant::now() + EVERY,
             lost: 0,
@@ -152,20 +164,31 @@ impl<'a> Meter<'a> {
         if pids.len() as u64 > u64::from(allowed) {
             return Some(too_many(pids.len() as u64, allowed));
         }
+        let memory = self.limits.memory;
+        self.looks += 1;
+        let closely = self.looks.is_multiple_of(MAPPED_EVERY);
         for pid in &pids {
             used.add_status(*pid);
-            used.add_files(*pid);
+            used.add_files(*pid, closely);
         }
-        self.looks += 1;
-        if self.looks.is_multiple_of(MAPPED_EVERY) {
+        if closely {
             for pid in &pids {
                 used.add_mapped(*pid);
+                // Enough is known.
+                if used.memory() > memory {
+                    break;
+                }
             }
             used.in_files += used.mapped.values().sum::<u64>();
         }
-        let memory = self.limits.memory;
         if used.tasks > allowed.into() {
             return Some(too_many(used.tasks, allowed));
+        }
+        if used.watches > self.watches {
+            let (reached, allowed) = (used.watches, self.watches);
+            return Some(format!(
+                "ended at {reached} descriptors that epoll watches; {allowed} are allowed"
+            ));
         }
         if used.memory() > memory {
             // What was forked and not written since counts once only: that is slow to learn.
@@ -212,6 +235,14 @@ fn pause(cost: Duration, latest: Duration) -> Duration {
     EVERY.max((cost * SELDOM).min(latest))
 }
 
+/// A part of what the user may have: others are to go on.
+fn most_watches() -> u64 {
+    const LEAST: u64 = 16 * 1024;
+    let all = std::fs::read_to_string("/proc/sys/fs/epoll/max_user_watches").ok();
+    let all = all.and_then(|text| text.trim().parse::<u64>().ok());
+    all.map_or(u64::MAX, |all| (all / SHARE).max(LEAST))
+}
+
 fn too_many(tasks: u64, allowed: u32) -> String {
     format!("ended at {tasks} processes and threads; {allowed} are allowed")
 }
@@ -241,15 +272,6 @@ fn descendants_up_to(above: Pid, most: u64) -> Vec<Pid> {
         next += 1;
     }
     found
-}
-
-/// The sum of the lines of a file of `/proc` that start with one of these words, in bytes.
-fn kibibytes(text: &str, names: &[&str]) -> u64 {
-    let lines = text.lines().filter_map(|line| line.split_once(':'));
-    let values = lines
-        .filter(|(name, _)| names.contains(name))
-        .filter_map(|(_, value)| value.split_ascii_whitespace().next()?.parse::<u64>().ok());
-    values.sum::<u64>().saturating_mul(1024)
 }
 
 impl Use {
@@ -294,6 +316,7 @@ impl Use {
         let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/maps")) else {
             return;
         };
+        self.kernel += text.lines().count() as u64 * MAPPING;
         for (file, end) in text.lines().filter_map(shared_memory) {
             if !self.counted.contains(&file) {
                 let known = self.mapped.entry(file).or_default();
@@ -303,7 +326,9 @@ impl Use {
     }
 
     /// Adds what is only to be found through open descriptors.
-    fn add_files(&mut self, pid: Pid) {
+    ///
+    /// With `closely`, also what the kernel needs for locks, which takes longer.
+    fn add_files(&mut self, pid: Pid, closely: bool) {
         let files = match std::fs::read_dir(format!("/proc/{pid}/fd")) {
             Ok(files) => files,
             Err(error) => {
@@ -323,12 +348,23 @@ impl Use {
                 self.hidden |= kind == FileType::Socket && holds_descriptors(pid, &name);
                 if self.counted.insert(identity(&stat)) {
                     let descriptors = descriptors.get_or_insert_with(|| Descriptors::of(pid));
-                    self.kernel += match kind {
-                        FileType::Socket => descriptors.socket(&name),
-                        _ => descriptors.pipe(&name),
+                    self.kernel += if kind == FileType::Socket {
+                        descriptors.socket(&name)
+                    } else {
+                        descriptors.pipe(&name)
                     };
                 }
                 continue;
+            }
+            // What is no file at all may be what epoll makes.
+            if kind == FileType::Unknown {
+                let watches = lines_of(pid, &file.file_name(), "tfd:");
+                self.watches += watches;
+                self.kernel += watches * WATCH;
+                continue;
+            }
+            if closely && kind == FileType::RegularFile {
+                self.kernel += lines_of(pid, &file.file_name(), "lock:") * LOCK;
             }
             let nameless = stat.st_nlink == 0 && kind == FileType::RegularFile;
             if !nameless || !self.counted.insert(identity(&stat)) {
@@ -347,53 +383,6 @@ impl Use {
             }
         }
     }
-}
-
-/// Whether a process lives and is this user's. Who may look at others but not at this one is kept from it by
-/// its program, which cannot be read.
-fn is_mine(pid: Pid) -> bool {
-    let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
-        return false;
-    };
-    let value = |name: &str| {
-        let mut lines = text.lines().filter_map(|line| line.split_once(':'));
-        let (_, values) = lines.find(|(line, _)| *line == name)?;
-        values.split_ascii_whitespace().next()
-    };
-    let ended = value("State").is_none_or(|state| matches!(state, "Z" | "X"));
-    let me = rustix::process::geteuid().as_raw().to_string();
-    !ended && value("Uid") == Some(&me)
-}
-
-/// Whether descriptors were sent to a socket and not received yet: what they lead to is in nobody's hands.
-fn holds_descriptors(pid: Pid, descriptor: &OsStr) -> bool {
-    let path = Path::new("/proc").join(pid.to_string()).join("fdinfo");
-    let text = std::fs::read_to_string(path.join(descriptor)).unwrap_or_default();
-    let mut sent = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("scm_fds:"));
-    sent.any(|number| number.trim() != "0")
-}
-
-/// What a line of `maps` says of shared memory: which it is, and how far it reaches at least.
-fn shared_memory(line: &str) -> Option<((u64, u64), u64)> {
-    let mut words = line.split_ascii_whitespace();
-    let (range, mode, offset) = (words.next()?, words.next()?, words.next()?);
-    let (device, inode, path) = (words.next()?, words.next()?, words.next()?);
-    let hexadecimal = |text: &str| u64::from_str_radix(text, 16).ok();
-    let memory = ["/memfd:", "/dev/zero", "/SYSV"];
-    if !mode.ends_with('s') || !memory.iter().any(|name| path.starts_with(name)) {
-        return None;
-    }
-    let (start, end) = range.split_once('-')?;
-    let length = hexadecimal(end)?.checked_sub(hexadecimal(start)?)?;
-    let (major, minor) = device.split_once(':')?;
-    let device = rustix::fs::makedev(
-        u32::from_str_radix(major, 16).ok()?,
-        u32::from_str_radix(minor, 16).ok()?,
-    );
-    let end = hexadecimal(offset)?.saturating_add(length);
-    Some(((device, inode.parse().ok()?), end))
 }
 
 fn identity(stat: &Stat) -> (u64, u64) {
@@ -540,27 +529,38 @@ mod tests {
     }
 
     #[test]
-    fn mapped_memory_is_told_from_mapped_files() {
-        let line = "7f00-9f00 rw-s 00001000 00:01 2057 /memfd:x (deleted)";
-        let device = rustix::fs::makedev(0, 1);
-        assert_eq!(shared_memory(line), Some(((device, 2057), 0x3000)));
-        for other in [
-            "7f00-9f00 rw-p 00000000 00:01 2057 /memfd:x (deleted)",
-            "7f00-9f00 rw-s 00000000 fe:00 2057 /tmp/x",
-            "7f00-9f00 rw-p 00000000 00:00 0 ",
-            "",
-        ] {
-            assert_eq!(shared_memory(other), None, "{other}");
-        }
-    }
-
-    #[test]
     fn an_open_file_without_a_name_is_found() {
         let mut file = tempfile::tempfile().unwrap();
         io::Write::write_all(&mut file, &vec![1; 300_000]).unwrap();
         let mut used = Use::default();
-        used.add_files(rustix::process::getpid());
+        used.add_files(rustix::process::getpid(), true);
         assert!(used.unnamed >= 300_000, "{used:?}");
+    }
+
+    #[test]
+    fn locks_and_watches_are_counted() {
+        let me = rustix::process::getpid();
+        let file = tempfile::tempfile().unwrap();
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockShared).unwrap();
+        let name = |of: &dyn std::os::fd::AsRawFd| of.as_raw_fd().to_string();
+        assert_eq!(lines_of(me, name(&file).as_ref(), "lock:"), 1);
+        let epoll = rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC);
+        let epoll = epoll.unwrap();
+        let (read, _write) = io::pipe().unwrap();
+        let flags = rustix::event::epoll::EventFlags::IN;
+        let data = rustix::event::epoll::EventData::new_u64(0);
+        rustix::event::epoll::add(&epoll, &read, data, flags).unwrap();
+        assert_eq!(lines_of(me, name(&epoll).as_ref(), "tfd:"), 1);
+        let mut used = Use::default();
+        used.add_files(me, true);
+        assert!(used.watches >= 1, "{used:?}");
+    }
+
+    #[test]
+    fn each_part_of_what_is_mapped_has_its_record() {
+        let mut used = Use::default();
+        used.add_mapped(rustix::process::getpid());
+        assert!(used.kernel > 10 * MAPPING, "{used:?}");
     }
 
     #[test]

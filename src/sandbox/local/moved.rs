@@ -2,15 +2,18 @@
 //!
 //! Promises: only what was the sandbox's is removed, whatever has taken its name since.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::CWD;
 
-use super::place::{ARTIFACTS, FORGE, TMP, WORK, open_folder};
+use super::place::{ARTIFACTS, FORGE, Place, TMP, WORK, open_folder};
 use super::protocol::Rung;
 use super::remove;
+use crate::name::SandboxId;
 
 /// The sandbox's own folder, and those in it.
 #[derive(Debug)]
@@ -54,6 +57,52 @@ impl Folders {
             remove::tree(&at).map_err(named)?;
         }
         Ok(())
+    }
+}
+
+/// The folders of the sandboxes whose programs may move them.
+#[derive(Debug, Default)]
+pub(super) struct Movable(Mutex<HashMap<SandboxId, Folders>>);
+
+impl Movable {
+    /// Holds those of a new sandbox, if need be.
+    pub(super) fn hold(&self, place: &Place, rung: Rung, user: Option<u32>) {
+        if let Some(folders) = Folders::hold(&place.root(), rung, user) {
+            self.put(place.id(), folders);
+        }
+    }
+
+    fn put(&self, id: SandboxId, folders: Folders) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(id, folders);
+    }
+
+    /// Removes a sandbox, wherever its folders are.
+    ///
+    /// # Errors
+    /// What the system said; names the folder. Then it can be tried again.
+    pub(super) async fn remove(&self, id: &SandboxId, place: Place) -> io::Result<()> {
+        let folders = {
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            all.remove(id)
+        };
+        let removing = tokio::task::spawn_blocking(move || {
+            let named = |error: io::Error| {
+                let message = format!("{}: {error}", place.root().display());
+                io::Error::new(error.kind(), message)
+            };
+            let removed = place.remove().map_err(named);
+            let found = folders.as_ref().map_or(Ok(()), Folders::remove);
+            (removed.and(found), folders)
+        });
+        match removing.await {
+            Ok((Err(error), Some(folders))) => {
+                self.put(id.clone(), folders);
+                Err(error)
+            }
+            Ok((removed, _)) => removed,
+            Err(error) => Err(io::Error::other(error)),
+        }
     }
 }
 

@@ -241,7 +241,7 @@ impl View {
             "tmpfs",
             &policy.root,
             MountFlags::NOSUID | MountFlags::NODEV,
-            Some(c"size=1m,mode=755"),
+            Some(c"size=1m,nr_inodes=16k,mode=755"),
         )?;
         let open = || -> io::Result<Self> {
             std::env::set_current_dir(&policy.root)?;
@@ -279,16 +279,20 @@ impl View {
         };
         shape().map_err(Failure::at("make the root"))?;
         let quiet = MountFlags::NOSUID | MountFlags::NODEV;
-        match proc {
-            Some(proc) => self.place(proc)?,
-            // What a program may write there it needs not, but for its claim to memory.
-            None => {
-                let flags = quiet | MountFlags::NOEXEC | MountFlags::RDONLY;
-                file_system("proc", "proc", flags, None)?;
-            }
+        if let Some(proc) = proc {
+            self.place(proc)?;
+        } else {
+            // Of what can be written there, no program needs anything, and its claim to memory is not its own.
+            let flags = quiet | MountFlags::NOEXEC | MountFlags::RDONLY;
+            file_system("proc", "proc", flags, None)?;
         }
         let shm = quiet | MountFlags::NOEXEC;
-        file_system("tmpfs", "dev/shm", shm, Some(c"size=64m,mode=1777"))?;
+        file_system(
+            "tmpfs",
+            "dev/shm",
+            shm,
+            Some(c"size=64m,nr_inodes=16k,mode=1777"),
+        )?;
         // A program without terminals still does most things.
         file_system(
             "devpts",

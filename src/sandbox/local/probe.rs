@@ -200,10 +200,9 @@ async fn run_nothing(
         left -= 1;
         match try_nothing(shared, rung, how).await {
             Ok(Tried::Worked) => return Ok(Ok(())),
-            Ok(Tried::Refused(failure)) => return Ok(Err(failure)),
             // It says nothing of the rung that somebody has ended it.
             Ok(Tried::Killed(_)) | Err(_) if left > 0 => {}
-            Ok(Tried::Killed(failure)) => return Ok(Err(failure)),
+            Ok(Tried::Refused(failure) | Tried::Killed(failure)) => return Ok(Err(failure)),
             Err(error) => return Err(error),
         }
     }
@@ -263,7 +262,12 @@ async fn try_nothing(shared: &Shared, rung: Rung, how: Trying) -> Result<Tried, 
             run::Ran::Ended(result) => match result.end {
                 CommandEnd::Exited(0) => Tried::Worked,
                 CommandEnd::Signalled(libc::SIGKILL) => Tried::Killed(nothing_runs()),
-                _ => Tried::Refused(nothing_runs()),
+                CommandEnd::Exited(_)
+                | CommandEnd::Signalled(_)
+                | CommandEnd::TimedOut
+                | CommandEnd::LimitReached(_)
+                | CommandEnd::NotFound(_)
+                | CommandEnd::CannotStart(_) => Tried::Refused(nothing_runs()),
             },
         })
     };

@@ -255,9 +255,12 @@ async fn has_no_room(root: &Path) -> bool {
 
 fn no_room(root: &Path) -> SandboxError {
     let base = root.parent().and_then(Path::parent).unwrap_or(root);
-    let message = format!("this machine's disk is full at {}", base.display());
+    let message = format!(
+        "this machine's disk is full at {}: make room there, or choose another folder for local sandboxes, \
+         with `TMPDIR`",
+        base.display()
+    );
     SandboxError::new(ErrorKind::Machine, OPERATION, message)
-        .with_hint("make room there, or choose another folder for local sandboxes, with `TMPDIR`")
 }
 
 async fn end_marked(root: &Path) {

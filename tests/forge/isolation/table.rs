@@ -279,9 +279,14 @@ const ATTACKS: [Row; 39] = [
     ),
     row("message queues of others", NEVER, &["open_message_queue"]),
     row(
-        "secret memory, huge pages",
+        "secret memory, huge pages, messages of System V",
         NEVER,
-        &["secret_memory", "huge_pages"],
+        &[
+            "secret_memory",
+            "huge_pages",
+            "messages",
+            "give_pages_to_pipe",
+        ],
     ),
     row(
         "raise its limits, its priority, its claim to memory",
@@ -301,6 +306,11 @@ const ATTACKS: [Row; 39] = [
             "open/use_up_signals",
             "watch_whole_systems",
         ],
+    ),
+    row(
+        "use up the machine's asynchronous I/O, many semaphores at once",
+        NEVER,
+        &["use_up_asynchronous", "many_semaphores"],
     ),
     row(
         "use up the machine's terminals",
@@ -324,6 +334,7 @@ const ATTACKS: [Row; 39] = [
             "greedy/memory-in-flight",
             "greedy/memory-of-unreadable",
             "greedy/memory-files-of-a-thread",
+            "greedy/watched-descriptors",
             "greedy/page-tables",
             "greedy/socket-buffers",
             "greedy/socket-buffers-without-senders",

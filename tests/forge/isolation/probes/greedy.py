@@ -6,6 +6,7 @@ import ctypes
 import mmap
 import os
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -211,8 +212,8 @@ def of_children(count, what):
             held = what()
             time.sleep(60)
             os._exit(len(held) & 1)
-    wait_for_the_end()
-    wait_for_the_end()
+    # There is much to look at.
+    time.sleep(25)
     return f"{count} children"
 
 
@@ -259,6 +260,19 @@ def connections_that_nobody_accepts():
         return held
 
     return of_children(4, connections)
+
+
+def watched_descriptors():
+    def watches():
+        pipes = [os.pipe() for _ in range(200)]
+        held = [select.epoll() for _ in range(500)]
+        for epoll in held:
+            for pipe in pipes:
+                epoll.register(pipe[0], select.EPOLLIN)
+                epoll.register(pipe[1], select.EPOLLERR)
+        return held
+
+    return of_children(20, watches)
 
 
 def memory_files_of_a_thread():

@@ -316,6 +316,26 @@ def huge_pages():
     return os.memfd_create("x", 4)
 
 
+def messages():
+    return checked(LIBC.msgget(0, 0o1600))
+
+
+def give_pages_to_pipe():
+    reader, writer = os.pipe()
+    page = ctypes.create_string_buffer(4096)
+    vector = (ctypes.c_ulong * 2)(ctypes.addressof(page), 4096)
+    return call(number(278, 75), writer, vector, 1, 0), reader
+
+
+def use_up_asynchronous():
+    context = (ctypes.c_ulong * 1)(0)
+    return call(number(206, 0), 8, context)
+
+
+def many_semaphores():
+    return checked(LIBC.semget(0, 1000, 0o1600))
+
+
 def watch_whole_systems():
     return call(number(300, 262), 0x200, 0)
 
@@ -435,6 +455,10 @@ PROBES = [
     lower_claim,
     secret_memory,
     huge_pages,
+    messages,
+    give_pages_to_pipe,
+    use_up_asynchronous,
+    many_semaphores,
     watch_whole_systems,
     use_up_watches,
     use_up_signals,
