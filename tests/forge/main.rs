@@ -15,6 +15,7 @@ mod fake;
 mod fake_sdk;
 mod graders;
 mod hostile;
+mod installers;
 mod interpreters;
 mod isolation;
 mod leftovers;
