@@ -26,7 +26,7 @@
 //! 2  candidate/*  objective/*  project                   │ load
 //! 1  candidate  objective  score  event  summary         │ think
 //! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
-//! 0  name  quantity  plain  problem                      │ words
+//! 0  name  quantity  plain  problem  network             │ words
 //! 0  secret  redact  suggest  python                     │
 //! ```
 //!
@@ -64,6 +64,7 @@ pub mod event;
 pub mod exit;
 pub mod journal;
 pub mod name;
+pub mod network;
 pub mod objective;
 pub mod plain;
 pub mod policy;
