@@ -27,7 +27,7 @@
 //! 1  candidate  objective  score  event  summary         │ think
 //! 1  installers                                          │
 //! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
-//! 0  name  quantity  plain  problem                      │ words
+//! 0  name  quantity  plain  problem  network             │ words
 //! 0  secret  redact  suggest  python  signal             │
 //! ```
 //!
@@ -67,6 +67,7 @@ pub mod ignored;
 pub mod installers;
 pub mod journal;
 pub mod name;
+pub mod network;
 pub mod objective;
 pub mod plain;
 pub mod policy;

@@ -13,7 +13,6 @@ use crate::policy::NetworkOverrides;
 use crate::problem::{Problem, Problems};
 use crate::project::{Project, ProviderChoice};
 use crate::quantity::ByteCount;
-use crate::sandbox::Network;
 use crate::sandbox::daytona::{DaytonaConfig, Resolved, parse_dotenv};
 use crate::sandbox::local::{Isolation, LocalOptions, RootSandboxes};
 use crate::secret::Secret;
@@ -21,6 +20,7 @@ use crate::trial::Keep;
 
 mod installers;
 mod layers;
+mod networks;
 
 pub use installers::installers;
 use layers::Layers;
@@ -164,7 +164,7 @@ pub fn resolve(
     variables: &BTreeMap<String, String>,
 ) -> Result<Settings, Problems> {
     let mut problems = Problems::default();
-    let network = network(flags, &mut problems);
+    let network = networks::typed(flags, &mut problems);
     problems.0.extend(RootSandboxes::asked_by(variables).err());
     let (env, passed) = environment(flags, project, variables, &mut problems);
     let mut layers = Layers {
@@ -263,31 +263,6 @@ pub fn resolve(
     })
 }
 
-impl Settings {
-    /// Adds what is written about networks, once it is known where candidates run: what was typed, above what
-    /// `forge.yaml` says of that place, above what it says of every place.
-    pub fn place_networks(&mut self, place: &NetworkOverrides, project: &Project) {
-        let written = place.over(&project.network);
-        let mut show = |name: &str, typed: Option<&Network>, written: Option<&Network>| {
-            let (value, origin) = match (typed, written) {
-                (Some(network), _) => (network.to_string(), Origin::Flag),
-                (None, Some(network)) => (network.to_string(), Origin::Project),
-                (None, None) => ("-".to_owned(), Origin::Default),
-            };
-            let origin = origin.as_str().to_owned();
-            self.shown
-                .insert(name.to_owned(), Setting { value, origin });
-        };
-        show("network", self.network.run.as_ref(), written.run.as_ref());
-        show(
-            "setup-network",
-            self.network.setup.as_ref(),
-            written.setup.as_ref(),
-        );
-        self.network = self.network.over(&written);
-    }
-}
-
 /// The values of the variables that are declared to be secret.
 #[must_use]
 pub fn declared(project: &Project, variables: &BTreeMap<String, String>) -> Vec<Secret> {
@@ -301,24 +276,6 @@ pub fn declared(project: &Project, variables: &BTreeMap<String, String>) -> Vec<
         .filter_map(|name| variables.get(name).cloned())
         .map(Secret::new)
         .collect()
-}
-
-fn network(flags: &Flags, problems: &mut Problems) -> NetworkOverrides {
-    let mut parse = |flag: &str, given: Option<&str>| {
-        let given = given?;
-        match crate::policy::parse_network(given) {
-            Ok(network) => Some(network),
-            Err(message) => {
-                let hint = crate::policy::network_advice(given);
-                problems.push(Problem::setting(flag, message).with_hint(hint));
-                None
-            }
-        }
-    };
-    NetworkOverrides {
-        run: parse("--network", flags.network.as_deref()),
-        setup: parse("--setup-network", flags.setup_network.as_deref()),
-    }
 }
 
 /// The variables of every candidate, and those of their values that are secret.

@@ -231,12 +231,11 @@ impl Attempt<'_> {
             // Only now: what is set up must not see what is to be done.
             self.upload(&lease, &Place::task_files(self.job)).await?;
         }
-        let end = match prepared {
-            Err(failed) => self.fail_setup(failed),
-            Ok(()) => {
-                self.setup = SetupEnd::Done;
-                self.run_candidate(&lease, &place, &folder).await?
-            }
+        let end = if let Err(failed) = prepared {
+            self.fail_setup(failed)
+        } else {
+            self.setup = SetupEnd::Done;
+            self.run_candidate(&lease, &place, &folder).await?
         };
         self.record.end = end;
         // What a sandbox could not promise may have turned out only now.

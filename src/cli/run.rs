@@ -121,6 +121,7 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         })
         .mode_reason(mode.reason)
         .recorded_settings(settings.shown.clone())
+        .networks(settings.network.clone())
         .demands(demands(args, &mut problems))
         .place(mode.place.clone());
     builder = args.candidate.iter().fold(builder, ForgeBuilder::only);
@@ -150,12 +151,6 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
     }
     if let Some(seed) = settings.seed {
         builder = builder.seed(seed);
-    }
-    if let Some(network) = settings.network.run.clone() {
-        builder = builder.network(network);
-    }
-    if let Some(network) = settings.network.setup.clone() {
-        builder = builder.setup_network(network);
     }
     let given = args.objectives_given.iter().chain(&args.more_objectives);
     let sources: Vec<ObjectiveSource> = given.map(|text| text.as_str().into()).collect();

@@ -228,6 +228,13 @@ impl ForgeBuilder {
         self
     }
 
+    /// Both at once, as far as they are said.
+    #[must_use]
+    pub fn networks(mut self, said: NetworkOverrides) -> Self {
+        self.network = said;
+        self
+    }
+
     /// A text that is replaced in everything that leaves a sandbox; several calls add up.
     #[must_use]
     pub fn secret(mut self, secret: Secret) -> Self {

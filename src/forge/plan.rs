@@ -46,9 +46,9 @@ impl ForgeBuilder {
                 let trust = candidates.iter().map(|it| it.trust);
                 let mut networks = Vec::new();
                 for objective in &objectives {
-                    let said = self.network.over(&objective.network);
                     let all = candidates.iter();
-                    networks.extend(all.map(|it| (it.networks(&said), it.has_setup())));
+                    networks
+                        .extend(all.map(|it| (self.networks_of(it, objective), it.has_setup())));
                 }
                 let each = networks.iter().map(|(networks, _)| networks.clone());
                 local.can_keep(each, trust).await?;
@@ -165,6 +165,11 @@ impl ForgeBuilder {
             }
         }
         secrets
+    }
+
+    /// What a candidate may reach while it does an objective.
+    pub(super) fn networks_of(&self, candidate: &Candidate, objective: &Objective) -> Networks {
+        candidate.networks(&self.network.over(&objective.network))
     }
 
     /// Loads candidates and objectives, so that the problems of both are told at once. For callers who want

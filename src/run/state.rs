@@ -96,10 +96,6 @@ pub enum Input {
 
 /// What the dispatcher is to do.
 #[derive(Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "made one at a time, and performed at once"
-)]
 pub enum Effect {
     /// Tell everybody.
     Emit(EventKind),
@@ -199,11 +195,11 @@ impl State {
         let group = self.trials[trial].setup;
         let this = || record.trial.clone();
         let known = match (self.setups.remove(&group), setup) {
-            (known, SetupEnd::Untold) => known,
+            (known, SetupEnd::Untold)
+            | (known @ Some(KnownSetup::Fails(_)), SetupEnd::Failed(_)) => known,
             (_, SetupEnd::Done) | (Some(KnownSetup::Works), SetupEnd::Failed(_)) => {
                 Some(KnownSetup::Works)
             }
-            (known @ Some(KnownSetup::Fails(_)), SetupEnd::Failed(_)) => known,
             (
                 Some(KnownSetup::FailedOnce {
                     cause,

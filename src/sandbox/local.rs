@@ -463,23 +463,32 @@ impl Shared {
     }
 
     fn keeps_networks(&self, networks: &Networks, chosen: &Chosen) -> Result<(), SandboxError> {
-        self.keeps_network(&networks.run, chosen)?;
-        self.keeps_network(&networks.setup, chosen)
+        self.keeps_network(&networks.run, "--network", chosen)?;
+        self.keeps_network(&networks.setup, "--setup-network", chosen)
     }
 
-    /// Refuses a network policy that the rung in force cannot enforce.
-    fn keeps_network(&self, network: &Network, chosen: &Chosen) -> Result<(), SandboxError> {
+    /// Refuses a network policy that the rung in force cannot enforce; `flag` is what sets it.
+    fn keeps_network(
+        &self,
+        network: &Network,
+        flag: &str,
+        chosen: &Chosen,
+    ) -> Result<(), SandboxError> {
         let filtered = self.helper.is_some() && chosen.rung != Rung::Process { filtered: false };
         match network {
             Network::Open => Ok(()),
             Network::Block if filtered => Ok(()),
             Network::Block => refuse(
                 "a local run without isolation cannot keep a candidate from the network",
-                "run it in Daytona (`--require-daytona`), or allow the network: `--network open`",
+                &format!(
+                    "run it in Daytona (`--require-daytona`), or allow the network: `{flag} open`"
+                ),
             ),
             Network::Allow(_) => refuse(
                 "a local run cannot allow some networks and refuse others",
-                "run it in Daytona (`--require-daytona`), or use `--network open` or `--network block`",
+                &format!(
+                    "run it in Daytona (`--require-daytona`), or use `{flag} open` or `{flag} block`"
+                ),
             ),
         }
     }

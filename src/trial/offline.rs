@@ -14,6 +14,12 @@ const VARIABLES: [(&str, &str); 4] = [
     ("npm_config_fetch_retries", "0"),
 ];
 
+/// How long npm waits before it asks again, in milliseconds: by itself, ten seconds and then a minute.
+const PATIENCE: [(&str, &str); 2] = [
+    ("npm_config_fetch_retry_mintimeout", "1000"),
+    ("npm_config_fetch_retry_maxtimeout", "5000"),
+];
+
 /// What is added to the sentence about a setup that failed.
 const WHY: &str = "its setup has no network, which `network: {setup: open}` would give it";
 
@@ -31,9 +37,15 @@ impl Job {
         self.is_offline().then_some(WHY)
     }
 
-    /// Tells the programs that get these variables that there is no network, if there is none.
-    pub(super) fn tell_offline(&self, env: &mut BTreeMap<String, String>) {
+    /// Tells the programs that get these variables that there is no network, if there is none, and npm not to
+    /// wait for more than a minute for one that does not answer, unless somebody wants that.
+    pub(super) fn tell_installers(&self, env: &mut BTreeMap<String, String>) {
         if !self.is_offline() {
+            for (name, value) in PATIENCE {
+                if !env.keys().any(|it| it.eq_ignore_ascii_case(name)) {
+                    env.insert(name.to_owned(), value.to_owned());
+                }
+            }
             return;
         }
         // npm reads its variables in any case.

@@ -183,7 +183,7 @@ impl Place {
         installer
             .entry("PIP_DISABLE_PIP_VERSION_CHECK".to_owned())
             .or_insert_with(|| "1".to_owned());
-        job.tell_offline(&mut installer);
+        job.tell_installers(&mut installer);
         let python = self.python();
         let pip = [
             python.as_str(),
@@ -220,7 +220,7 @@ impl Place {
         }
         own.insert("FORGE_CANDIDATE".to_owned(), job.id.candidate.to_string());
         own.insert("FORGE_RUN".to_owned(), world.run.to_string());
-        job.tell_offline(&mut own);
+        job.tell_installers(&mut own);
         steps.extend(
             job.candidate
                 .setup

@@ -6,6 +6,7 @@ mod configuration;
 mod failures;
 mod guarantee;
 mod library;
+mod networks;
 mod results;
 mod schedules;
 mod secrecy;

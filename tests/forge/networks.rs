@@ -210,12 +210,16 @@ fn installers_without_a_network_ask_nobody_and_fail_at_once_with_the_reason() {
                 (&["--network", "block"][..], true),
                 (&["--setup-network", "block"], false),
             ] {
+                // What is open is the same on all of them.
+                if is_asked && level != levels()[0] {
+                    continue;
+                }
                 let listener = Listener::new();
                 let index = format!("http://{}/", listener.address);
                 let workspace = Workspace::with(&[])
                     .file(&format!("candidates/a/{entry}"), "x\n")
                     .file(&format!("candidates/a/{file}"), text);
-                let arguments = [&["task", "--isolation", level, "-k4", "-j1"][..], flags].concat();
+                let arguments = [&["task", "--isolation", level, "-j1"][..], flags].concat();
                 let mut command = workspace.command(arguments);
                 command.env(variable, &index).env_remove("UV_INDEX_URL");
                 finish(command.spawn().unwrap()).expect(1);
@@ -226,7 +230,6 @@ fn installers_without_a_network_ask_nobody_and_fail_at_once_with_the_reason() {
                 let reason =
                     "its setup has no network, which `network: {setup: open}` would give it";
                 assert_eq!(said.contains(reason), !is_asked, "{said}");
-                assert_eq!(workspace.trials().len(), 4);
                 workspace.assert_nothing_left();
             }
         }
@@ -416,7 +419,7 @@ fn what_forge_yaml_says_of_networks_is_kept_for_each_stage() {
         assert_eq!(log(&workspace), format!("{setup}\n"), "{flags:?}");
         let artifact = String::from_utf8(workspace.trial_file("a", "discord_post.md")).unwrap();
         assert_eq!(artifact, format!("{written}\n123456789\n"), "{flags:?}");
-        let settings = &workspace.run_json()["settings"];
+        let settings = &workspace.run_json()["plan"]["settings"];
         let origin = if flags.contains(&"--network") {
             "flag"
         } else {

@@ -32,6 +32,10 @@ const CREATE: &str = "create a sandbox";
 pub(super) type Reply = oneshot::Sender<Result<Lease, SandboxError>>;
 
 /// What became of a create.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made one at a time, and looked at once"
+)]
 pub(super) enum Birth {
     /// It exists, and its caller waits for it to be ready.
     Created { created: Created, reply: Reply },

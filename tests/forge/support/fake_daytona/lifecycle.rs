@@ -143,7 +143,7 @@ impl Shared {
         }
         let list = body.network_allow_list.filter(|list| !list.is_empty());
         list.as_deref().map_or(Ok(()), check_networks)?;
-        let rules = faults.iter().find_map(|fault| fault.rules());
+        let rules = faults.iter().find_map(During::rules);
         self.with_row(sandbox, |row| {
             if row.state != State::Started {
                 return Err(Refusal::bad("Sandbox is not started"));
