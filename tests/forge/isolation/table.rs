@@ -39,7 +39,7 @@ const NEVER: [Cell; 3] = [Blocked, Blocked, Blocked];
 const ALWAYS: [Cell; 3] = [Open, Open, Open];
 
 /// Attempts on what is outside. `open/x` and `block/x` is a probe `x` with that network.
-const ATTACKS: [Row; 39] = [
+const ATTACKS: [Row; 40] = [
     row(
         "read your files",
         [Blocked, Blocked, Open],
