@@ -132,7 +132,8 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         .fold(builder, |builder, (name, value)| builder.env(name, value));
     let secrets = settings.secrets.iter().chain(&mode.secrets);
     builder = secrets.cloned().fold(builder, ForgeBuilder::secret);
-    builder = mode.warnings.iter().fold(builder, ForgeBuilder::warning);
+    let warnings = settings.warnings.iter().chain(&mode.warnings);
+    builder = warnings.fold(builder, ForgeBuilder::warning);
     if let Some(repeat) = settings.repeat {
         builder = builder.repeat(repeat);
     }

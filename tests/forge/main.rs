@@ -21,6 +21,7 @@ mod needs;
 mod outputs;
 mod prompts;
 mod scoring;
+mod secrets;
 mod setup;
 mod stopping;
 mod support;
