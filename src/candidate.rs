@@ -69,6 +69,8 @@ pub struct PassEnv {
     pub name: String,
     /// What it is called here.
     pub host_name: String,
+    /// Whether its author says that its value is no secret: it is not redacted.
+    pub plain: bool,
 }
 
 /// How the run phase starts.

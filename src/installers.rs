@@ -248,7 +248,7 @@ impl Installers {
             secrets.extend(address::credentials(value));
         }
         // Shorter ones would be met by chance.
-        secrets.retain(|it| it.len() >= crate::redact::MIN_PART_BYTES);
+        secrets.retain(|it| !crate::redact::is_too_short(it));
         secrets.into_iter().map(Secret::new).collect()
     }
 }

@@ -119,6 +119,7 @@ pub fn parse_pass_env(text: &str) -> Result<PassEnv, String> {
     Ok(PassEnv {
         name: name.to_owned(),
         host_name: host_name.to_owned(),
+        plain: false,
     })
 }
 
@@ -143,22 +144,51 @@ pub fn env(value: &Value<'_>) -> Option<BTreeMap<String, String>> {
     all
 }
 
-/// Decodes variables to pass from forge's own environment, no name twice.
+const PASS_ENV_HINT: &str = "names, for example `pass_env: [OPENAI_API_KEY, TOKEN=MY_TOKEN]`, and those whose values are no secrets: `- plain: [DEBUG]`";
+
+/// Decodes variables to pass from forge's own environment, no name twice: a list of names, in which `{plain:
+/// [...]}` has those that are no secrets, or `{secret: [...], plain: [...]}`.
 #[must_use]
 pub fn pass_env(value: &Value<'_>) -> Option<Vec<PassEnv>> {
-    let hint = "names, for example `pass_env: [OPENAI_API_KEY, TOKEN=MY_TOKEN]`";
     let mut seen = BTreeSet::new();
-    value.each(hint, |item| {
-        let text = item.text(hint)?;
-        match parse_pass_env(text) {
-            Ok(pass) if !seen.insert(pass.name.clone()) => item.problem(
-                format!("`{}` is there twice", pass.name),
-                "keep one of the two",
-            ),
-            Ok(pass) => Some(pass),
-            Err(why) => item.problem(why, hint),
+    if is_map(value) {
+        return passed_by_kind(value, &mut seen);
+    }
+    let listed = value.each(PASS_ENV_HINT, |item| {
+        if is_map(item) {
+            passed_by_kind(item, &mut seen)
+        } else {
+            passed(item, false, &mut seen).map(|one| vec![one])
         }
-    })
+    })?;
+    Some(listed.into_iter().flatten().collect())
+}
+
+fn is_map(value: &Value<'_>) -> bool {
+    matches!(value.tree(), Tree::Map(_))
+}
+
+fn passed_by_kind(value: &Value<'_>, seen: &mut BTreeSet<String>) -> Option<Vec<PassEnv>> {
+    let fields = value.fields("kind of variable", &["secret", "plain"], PASS_ENV_HINT)?;
+    let mut all = Vec::new();
+    for (kind, plain) in [("secret", false), ("plain", true)] {
+        let listed = fields.optional(kind, |value| {
+            value.each(PASS_ENV_HINT, |item| passed(item, plain, seen))
+        });
+        all.extend(listed?.unwrap_or_default());
+    }
+    Some(all)
+}
+
+fn passed(item: &Value<'_>, plain: bool, seen: &mut BTreeSet<String>) -> Option<PassEnv> {
+    match parse_pass_env(item.text(PASS_ENV_HINT)?) {
+        Ok(pass) if !seen.insert(pass.name.clone()) => item.problem(
+            format!("`{}` is there twice", pass.name),
+            "keep one of the two",
+        ),
+        Ok(pass) => Some(PassEnv { plain, ..pass }),
+        Err(why) => item.problem(why, PASS_ENV_HINT),
+    }
 }
 
 /// Decodes a program with its arguments.
@@ -227,5 +257,59 @@ mod tests {
             parse_pass_env("TOKEN=MY_TOKEN").unwrap().host_name,
             "MY_TOKEN"
         );
+    }
+
+    #[test]
+    fn passed_variables_are_secret_or_plain() {
+        let read = |text: &str| {
+            let pass = |root: &Value<'_>| {
+                let fields = root.fields("key", &["pass_env"], "")?;
+                pass_env(&fields.get("pass_env")?)
+            };
+            let file = std::path::Path::new("a.yaml");
+            let all = crate::yaml::decode::document(file, text, "a test", pass);
+            all.map(|all| {
+                let shown = all.iter().map(|it| {
+                    let sign = if it.plain { "=" } else { "!" };
+                    format!("{}{sign}{}", it.name, it.host_name)
+                });
+                shown.collect::<Vec<_>>().join(" ")
+            })
+        };
+        for (text, expected) in [
+            ("pass_env: [KEY, T=MY_T]", "KEY!KEY T!MY_T"),
+            (
+                "pass_env: [KEY, {plain: [DEBUG, A=B]}]",
+                "KEY!KEY DEBUG=DEBUG A=B",
+            ),
+            (
+                "pass_env:\n  - KEY\n  - plain: [DEBUG]\n",
+                "KEY!KEY DEBUG=DEBUG",
+            ),
+            (
+                "pass_env: {secret: [KEY], plain: [DEBUG]}",
+                "KEY!KEY DEBUG=DEBUG",
+            ),
+            ("pass_env: {plain: [DEBUG]}", "DEBUG=DEBUG"),
+            ("pass_env: []", ""),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(expected), "{text}");
+        }
+        for (text, expected) in [
+            (
+                "pass_env: [KEY, {plain: [KEY]}]",
+                "a.yaml:1:26: pass_env[1].plain[0]: `KEY` is there twice",
+            ),
+            ("pass_env: {secret: [A], plain: [A]}", "`A` is there twice"),
+            ("pass_env: {plian: [A]}", "did you mean `plain`?"),
+            ("pass_env: {plain: DEBUG}", "pass_env.plain: expected"),
+            (
+                "pass_env: [{plain: [DAYTONA_API_KEY]}]",
+                "is for forge alone",
+            ),
+        ] {
+            let told = read(text).unwrap_err().to_string();
+            assert!(told.contains(expected), "{text}: {told}");
+        }
     }
 }

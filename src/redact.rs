@@ -5,26 +5,48 @@
 //! is bounded by the longest secret plus one chunk, and a line without the beginning of one is never
 //! delayed; without secrets nothing is copied.
 //!
-//! A secret is also found JSON-escaped, percent-encoded and, from [`MIN_PART_BYTES`] on, as the Base64 of
-//! the whole of it. Of a secret of several lines, each line that long is a secret of its own, for keys
-//! that are printed line by line. Not found: a secret that was encrypted, compressed, spelled out, or
-//! encoded together with something else; nor one with escape sequences inside, so text that is to be made
+//! A secret is also found with characters of it escaped as in JSON, literals, shells, URLs and HTML and, from
+//! [`MIN_PART_BYTES`] on, in hex, as the Base64 or Base32 of it or of a longer text that it is in (such as Basic
+//! credentials), with the line breaks of Base64, and, where it is not long, encoded twice; `forms` has them
+//! all. Of a secret of several lines, each line that long is a secret of its own, for keys that are printed line
+//! by line. Not found: a secret that was encrypted, compressed, reversed, spelled out or cut, whatever else
+//! somebody thinks of who wants to hide it; nor one with escape sequences inside, so text that is to be made
 //! plain is redacted after that, or again. Blank space and runs of `*` are no secrets: there is nothing
-//! that `***` would hide.
+//! that `***` would hide. What is too short to be a secret is for the callers to tell, by [`is_too_short`].
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use crate::secret::Secret;
 
-/// From this length on, in bytes, a line of a secret is a secret, and a secret is found as Base64.
-/// Shorter ones would be met by chance.
+mod escape;
+mod forms;
+
+/// From this length on, in bytes, a line of a secret is a secret, and a secret is found encoded. Shorter ones
+/// would be met by chance.
 pub const MIN_PART_BYTES: usize = 8;
+
+/// The least characters of a value that is replaced: a shorter one, such as `1`, `true` or `debug`, is in
+/// texts that have nothing to do with it, and would take them, and numbers, apart.
+pub const MIN_SECRET_CHARS: usize = 8;
+
+/// Whether a value is too short to be taken for a secret; blank ones are none anyway.
+#[must_use]
+pub fn is_too_short(value: &str) -> bool {
+    value.trim().chars().count() < MIN_SECRET_CHARS
+}
+
+/// What is said of a variable whose value [`is_too_short`].
+#[must_use]
+pub fn not_redacted(name: &str, remedy: &str) -> String {
+    format!(
+        "{name} is shorter than {MIN_SECRET_CHARS} characters, and is not redacted: such a text would be met by chance; {remedy}"
+    )
+}
 
 /// What stands where a secret was.
 const MASK: &str = "***";
@@ -50,7 +72,7 @@ impl Redactor {
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
         let mut forms = BTreeSet::new();
         for secret in secrets {
-            add_parts(secret.expose(), &mut forms);
+            forms::add_all(secret.expose(), &mut forms);
         }
         let sorted: Vec<String> = forms.into_iter().collect();
         let Some(longest) = sorted.iter().map(String::len).max() else {
@@ -236,108 +258,6 @@ fn give(bytes: &[u8], out: &mut impl FnMut(&[u8])) {
     }
 }
 
-/// Adds the forms of a secret, and of its longer lines when it has several.
-fn add_parts(secret: &str, forms: &mut BTreeSet<String>) {
-    add_forms(secret, forms);
-    // Files end in a line break that nobody prints with the secret.
-    add_forms(secret.trim(), forms);
-    if secret.contains(['\n', '\r']) {
-        secret
-            .split(['\n', '\r'])
-            .map(str::trim)
-            .filter(|line| line.len() >= MIN_PART_BYTES)
-            .for_each(|line| add_forms(line, forms));
-    }
-}
-
-/// Adds a secret as it is, and as programs commonly encode it on one line.
-fn add_forms(secret: &str, forms: &mut BTreeSet<String>) {
-    if secret.trim().is_empty() || secret.bytes().all(|byte| byte == b'*') {
-        return;
-    }
-    forms.insert(secret.to_owned());
-    let quoted = serde_json::Value::from(secret).to_string();
-    let escaped = &quoted[1..quoted.len() - 1];
-    forms.insert(escaped.to_owned());
-    forms.insert(ascii_escaped(escaped));
-    // RFC 3986, a path, JavaScript's `encodeURIComponent`.
-    for kept in ["", "/", "!'()*"] {
-        forms.insert(percent_encoded(secret, kept));
-    }
-    // A form field, after RFC 3986 and as JavaScript's `URLSearchParams` has it.
-    forms.insert(percent_encoded(secret, "").replace("%20", "+"));
-    forms.insert(
-        percent_encoded(secret, "*")
-            .replace('~', "%7E")
-            .replace("%20", "+"),
-    );
-    if secret.len() >= MIN_PART_BYTES {
-        for alphabet in [b"+/", b"-_"] {
-            let encoded = base64(secret.as_bytes(), *alphabet);
-            forms.insert(encoded.trim_end_matches('=').to_owned());
-            forms.insert(encoded);
-        }
-    }
-}
-
-/// JSON-escaped text with what is not ASCII as `\u` escapes of its UTF-16 units.
-fn ascii_escaped(escaped: &str) -> String {
-    let mut ascii = String::with_capacity(escaped.len());
-    for c in escaped.chars() {
-        if c.is_ascii() {
-            ascii.push(c);
-        } else {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                // Writing to a String cannot fail.
-                let _: fmt::Result = write!(ascii, "\\u{unit:04x}");
-            }
-        }
-    }
-    ascii
-}
-
-/// Percent-encoded text, but for RFC 3986's unreserved characters and these.
-fn percent_encoded(text: &str, kept: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        let c = char::from(byte);
-        if c.is_ascii_alphanumeric() || "-._~".contains(c) || kept.contains(c) {
-            encoded.push(c);
-        } else {
-            // Writing to a String cannot fail.
-            let _: fmt::Result = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
-
-/// RFC 4648 Base64, padded, with the last two letters of its alphabet.
-fn base64(bytes: &[u8], last_two: [u8; 2]) -> String {
-    let letter = |sextet: u32| match u8::try_from(sextet & 63).unwrap_or(0) {
-        n @ 0..26 => char::from(b'A' + n),
-        n @ 26..52 => char::from(b'a' + n - 26),
-        n @ 52..62 => char::from(b'0' + n - 52),
-        62 => char::from(last_two[0]),
-        _ => char::from(last_two[1]),
-    };
-    let mut encoded = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group = chunk
-            .iter()
-            .chain([&0; 2])
-            .take(3)
-            .fold(0, |group, byte| group << 8 | u32::from(*byte));
-        for at in 0..4 {
-            encoded.push(if at <= chunk.len() {
-                letter(group >> (18 - 6 * at))
-            } else {
-                '='
-            });
-        }
-    }
-    encoded
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -401,23 +321,94 @@ mod tests {
         check("secret??", "c2VjcmV0Pz8=");
         check("secr\u{7f}\u{7f}\u{7f}~", "c2Vjcn9/f34=");
         check("secr\u{7f}\u{7f}\u{7f}~", "c2Vjcn9_f34=");
+        check("a/b\"c'd<e", "a\\/b\\\"c'd\\u003ce");
+        check("a/b\"c'd<e", "a\\/b\\u0022c\\u0027d\\u003Ce");
+        check("a/b\"c'd<e", "a/b&quot;c&#39;d&lt;e");
+        check("a/b\"c'd<e", "a&#x2F;b&quot;c&#x27;d&lt;e");
+        check("a/b\"c'd<e", "a/b\"c'\\''d<e");
+        check("a/b c'd<e", "a/b\\ c\\'d\\<e");
+        check("a/b c'd<e", "a%2fb%20c%27d%3ce");
+        check("a/b c'd<e", "a%252Fb%2520c%2527d%253Ce");
+        check("käse-käse", "k\\xc3\\xa4se-k\\xc3\\xa4se");
+        check(
+            "käse-käse",
+            "k&#228;se-k&#xe4;se".replace("&#xe4;", "&#228;").as_str(),
+        );
+        check("hunter22", "68756e7465723232");
+        check("secret-J", "7365637265742D4A");
+        check("hunter22", "\\x68\\x75\\x6e\\x74\\x65\\x72\\x32\\x32");
+        check("hunter22", "NB2W45DFOIZDE===");
+        check("hunter22", "nb2w45dfoizde");
+        check("hunter22", "YUhWdWRHVnlNakk9");
+        check("hunter22", "&#104;&#117;&#110;&#116;&#101;&#114;&#50;&#50;");
     }
 
     #[test]
-    fn base64_follows_the_test_vectors_of_rfc_4648() {
-        for (plain, encoded) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
+    fn a_secret_is_found_in_the_base64_of_a_longer_text() {
+        for (text, clean) in [
+            // `user:hunter22`, `me:hunter22`, `x:hunter22!`, `:hunter22`
+            ("Basic dXNlcjpodW50ZXIyMg==", "Basic dXNlcj***=="),
+            ("Basic bWU6aHVudGVyMjI=", "Basic bWU6***"),
+            ("Basic eDpodW50ZXIyMiE=", "Basic eDp***E="),
         ] {
-            assert_eq!(base64(plain.as_bytes(), *b"+/"), encoded);
+            let redactor = redactor(&["hunter22"]);
+            let found = redactor.text(text);
+            assert!(found.contains("***"), "{text}: {found}");
+            assert!(found.len() <= clean.len() + 4, "{text}: {found}");
         }
-        assert_eq!(base64(&[0xfb, 0xff, 0xbf], *b"+/"), "+/+/");
-        assert_eq!(base64(&[0xfb, 0xff, 0xbf], *b"-_"), "-_-_");
+    }
+
+    #[test]
+    fn base64_is_found_wherever_it_is_broken_into_lines() {
+        let secret = "sk-live-0123456789abcdefghijklmnopqrstuvwxyz";
+        let redactor = redactor(&[secret]);
+        for columns in [64, 76] {
+            for before in 0..80 {
+                let text = format!("{}{secret}{}", "x".repeat(before), "y".repeat(50));
+                let encoded = data_encoding::BASE64.encode(text.as_bytes());
+                for line_break in ["\n", "\r\n"] {
+                    let lines: Vec<&str> = encoded
+                        .as_bytes()
+                        .chunks(columns)
+                        .map(|line| std::str::from_utf8(line).unwrap())
+                        .collect();
+                    let lines = lines.join(line_break);
+                    assert_eq!(redactor.text(&lines).matches("***").count(), 1, "{lines}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_number_of_forms_is_bounded() {
+        for (secret, most) in [
+            ("hunter22".to_owned(), 200),
+            (
+                "sk-live-0123456789abcdefghijklmnopqrstuvwxyz".to_owned(),
+                1000,
+            ),
+            ("a/b+c=\"d'".repeat(12), 400),
+            ("k".repeat(5000), 100),
+        ] {
+            let mut all = BTreeSet::new();
+            forms::add_all(&secret, &mut all);
+            assert!(all.len() < most, "{} bytes: {}", secret.len(), all.len());
+        }
+    }
+
+    #[test]
+    fn short_values_are_known() {
+        for (value, short) in [
+            ("1", true),
+            ("true", true),
+            ("1234567", true),
+            ("12345678", false),
+            (" 1234567 \n", true),
+            ("pässwör", true),
+            ("pässwörd", false),
+        ] {
+            assert_eq!(is_too_short(value), short, "{value:?}");
+        }
     }
 
     #[test]

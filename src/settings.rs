@@ -18,10 +18,13 @@ use crate::sandbox::local::{Isolation, LocalOptions, RootSandboxes};
 use crate::secret::Secret;
 use crate::trial::Keep;
 
+mod environment;
 mod installers;
 mod layers;
 mod networks;
 
+pub use environment::declared;
+use environment::{Environment, environment};
 pub use installers::installers;
 use layers::Layers;
 
@@ -149,6 +152,8 @@ pub struct Settings {
     pub network: NetworkOverrides,
     /// Values that are redacted everywhere.
     pub secrets: Vec<Secret>,
+    /// What is to be said before the run.
+    pub warnings: Vec<String>,
     /// Every setting as it was asked for, `-` where nobody said anything, for
     /// [`ForgeBuilder::recorded_settings`](crate::ForgeBuilder::recorded_settings).
     pub shown: BTreeMap<String, Setting>,
@@ -166,7 +171,11 @@ pub fn resolve(
     let mut problems = Problems::default();
     let network = networks::typed(flags, &mut problems);
     problems.0.extend(RootSandboxes::asked_by(variables).err());
-    let (env, passed) = environment(flags, project, variables, &mut problems);
+    let Environment {
+        env,
+        secrets,
+        warnings,
+    } = environment(flags, project, variables, &mut problems);
     let mut layers = Layers {
         flags,
         shown: BTreeMap::new(),
@@ -255,84 +264,11 @@ pub fn resolve(
         keep: flags.keep.unwrap_or_default(),
         env,
         network,
-        secrets: passed
-            .into_iter()
-            .chain(declared(project, variables))
-            .collect(),
+        warnings,
+        secrets,
         shown: layers.shown,
     })
 }
-
-/// The values of the variables that are declared to be secret.
-#[must_use]
-pub fn declared(project: &Project, variables: &BTreeMap<String, String>) -> Vec<Secret> {
-    let names = project
-        .secrets
-        .iter()
-        .flatten()
-        .map(String::as_str)
-        .chain(KEYS);
-    names
-        .filter_map(|name| variables.get(name).cloned())
-        .map(Secret::new)
-        .collect()
-}
-
-/// The variables of every candidate, and those of their values that are secret.
-fn environment(
-    flags: &Flags,
-    project: &Project,
-    variables: &BTreeMap<String, String>,
-    problems: &mut Problems,
-) -> (BTreeMap<String, String>, Vec<Secret>) {
-    let mut env = project.env.clone().unwrap_or_default();
-    for given in &flags.env {
-        match typed_variable(given) {
-            Ok((name, value)) => drop(env.insert(name, value)),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    let mut secrets = Vec::new();
-    for given in &flags.pass_env {
-        match passed_variable(given, variables) {
-            Ok((name, value)) => {
-                secrets.push(Secret::new(value.clone()));
-                env.insert(name, value);
-            }
-            Err(problem) => problems.push(problem),
-        }
-    }
-    (env, secrets)
-}
-
-fn typed_variable(given: &str) -> Result<(String, String), Problem> {
-    let Some((name, value)) = given.split_once('=') else {
-        let message = format!("expected NAME=VALUE, got `{given}`");
-        let hint = "to pass a variable of this environment, use --pass-env NAME";
-        return Err(Problem::setting("--env", message).with_hint(hint));
-    };
-    match crate::policy::check_own_variable(name) {
-        Ok(()) => Ok((name.to_owned(), value.to_owned())),
-        Err(message) => Err(Problem::setting("--env", message)),
-    }
-}
-
-fn passed_variable(
-    given: &str,
-    variables: &BTreeMap<String, String>,
-) -> Result<(String, String), Problem> {
-    let pass = crate::policy::parse_pass_env(given)
-        .map_err(|message| Problem::setting("--pass-env", message))?;
-    let Some(value) = variables.get(&pass.host_name) else {
-        let message = format!("`{}` is not set in this environment", pass.host_name);
-        let hint = format!("export {}=…, or leave it out", pass.host_name);
-        return Err(Problem::setting("--pass-env", message).with_hint(hint));
-    };
-    Ok((pass.name, value.clone()))
-}
-
-/// Forge's own keys: redacted everywhere, whoever prints them.
-const KEYS: [&str; 2] = ["DAYTONA_API_KEY", "DAYTONA_JWT_TOKEN"];
 
 /// Variables by which version managers find their interpreters, and uv and pip what the user set up.
 const INTERPRETER_PREFIXES: [&str; 8] = [

@@ -751,9 +751,9 @@ error: DIR/a.yaml:3:7: env.HOME: `HOME` is set by forge for every candidate alik
 error: DIR/a.yaml:3:16: env.A-B: a variable's name has only letters, digits and `_`, and starts with no digit
   hint: give the variable another name
 error: DIR/a.yaml:4:15: pass_env[1]: a variable's name has only letters, digits and `_`, and starts with no digit
-  hint: names, for example `pass_env: [OPENAI_API_KEY, TOKEN=MY_TOKEN]`
+  hint: names, for example `pass_env: [OPENAI_API_KEY, TOKEN=MY_TOKEN]`, and those whose values are no secrets: `- plain: [DEBUG]`
 error: DIR/a.yaml:4:22: pass_env[2]: `DAYTONA_API_KEY` is for forge alone; no candidate gets it
-  hint: names, for example `pass_env: [OPENAI_API_KEY, TOKEN=MY_TOKEN]`
+  hint: names, for example `pass_env: [OPENAI_API_KEY, TOKEN=MY_TOKEN]`, and those whose values are no secrets: `- plain: [DEBUG]`
 error: DIR/a.yaml:5:8: trust: unknown word \"maybe\"
   hint: known are `trusted`, `untrusted`
 error: DIR/a.yaml:6:1: unknown key `timeout`

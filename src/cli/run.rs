@@ -13,7 +13,7 @@ use forge::exit::{Demands, ExitCode as End};
 use forge::name::CandidateName;
 use forge::problem::{Problem, Problems};
 use forge::progress;
-use forge::redact::{MIN_PART_BYTES, Redactor};
+use forge::redact::{Redactor, is_too_short};
 use forge::sandbox::{ErrorKind, SandboxError};
 use forge::score::Points;
 use forge::secret::Secret;
@@ -133,7 +133,8 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         .fold(builder, |builder, (name, value)| builder.env(name, value));
     let secrets = settings.secrets.iter().chain(&mode.secrets);
     builder = secrets.cloned().fold(builder, ForgeBuilder::secret);
-    builder = mode.warnings.iter().fold(builder, ForgeBuilder::warning);
+    let warnings = settings.warnings.iter().chain(&mode.warnings);
+    builder = warnings.fold(builder, ForgeBuilder::warning);
     if let Some(repeat) = settings.repeat {
         builder = builder.repeat(repeat);
     }
@@ -197,8 +198,9 @@ fn all_secrets(
     variables: &BTreeMap<String, String>,
 ) -> Redactor {
     let passed = candidates.iter().flat_map(|it| &it.pass_env);
+    let passed = passed.filter(|it| !it.plain);
     let passed = passed.filter_map(|it| variables.get(&it.host_name));
-    let passed = passed.filter(|value| value.len() >= MIN_PART_BYTES);
+    let passed = passed.filter(|value| !is_too_short(value));
     let passed = passed.cloned().map(Secret::new);
     let known = settings.secrets.iter().chain(&mode.secrets).cloned();
     Redactor::new(known.chain(passed))

@@ -235,7 +235,8 @@ impl ForgeBuilder {
         self
     }
 
-    /// A text that is replaced in everything that leaves a sandbox; several calls add up.
+    /// A text that is replaced in everything that leaves a sandbox; several calls add up. One of fewer than
+    /// [`MIN_SECRET_CHARS`](crate::redact::MIN_SECRET_CHARS) characters is not.
     #[must_use]
     pub fn secret(mut self, secret: Secret) -> Self {
         self.secrets.push(secret);

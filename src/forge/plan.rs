@@ -15,7 +15,7 @@ use crate::name::RunId;
 use crate::objective::{Limits, Objective};
 use crate::policy::NetworkOverrides;
 use crate::problem::{Problem, Problems};
-use crate::redact::{MIN_PART_BYTES, Redactor};
+use crate::redact::{Redactor, is_too_short, not_redacted};
 use crate::run::Run;
 use crate::sandbox::local::LocalProvider;
 use crate::sandbox::{Networks, Provider, Trust};
@@ -93,9 +93,13 @@ impl ForgeBuilder {
         };
         let mut secrets = std::mem::take(&mut self.secrets);
         secrets.extend(installers.secrets());
-        for candidate in &candidates {
-            secrets.extend(self.passed_secrets(candidate));
+        let given = secrets.len();
+        secrets.retain(|secret| !is_too_short(secret.expose()));
+        if secrets.len() < given {
+            let warning = not_redacted("a secret of the caller's", "give longer ones");
+            self.warnings.push(warning);
         }
+        secrets.extend(self.passed_secrets(&candidates));
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.extend(candidates.iter().flat_map(Candidate::remarks));
         // Without a caller who stops it, the channel must stay open and silent.
@@ -148,23 +152,31 @@ impl ForgeBuilder {
         Judging::new(program, scratch)
     }
 
-    /// The values that are passed on to a candidate, but for those that would be met by chance: `1`, `true`.
-    fn passed_secrets(&mut self, candidate: &Candidate) -> Vec<Secret> {
-        let mut secrets = Vec::new();
-        for passed in &candidate.pass_env {
-            match self.host_env.get(&passed.host_name) {
-                Some(value) if value.len() >= MIN_PART_BYTES => {
-                    secrets.push(Secret::new(value.clone()));
-                }
-                Some(value) if !value.trim().is_empty() => self.warnings.push(format!(
-                    "`{}`, which is passed on to {}, is not redacted: its value has less than {MIN_PART_BYTES} \
-                     characters",
-                    passed.host_name, candidate.name
-                )),
-                Some(_) | None => {}
+    /// The values that are passed on to candidates and are to be redacted.
+    fn passed_secrets(&self, candidates: &[Candidate]) -> Vec<Secret> {
+        let passed = candidates.iter().flat_map(|it| &it.pass_env);
+        let passed = passed.filter(|it| !it.plain);
+        passed
+            .filter_map(|it| self.host_env.get(&it.host_name))
+            .filter(|value| !is_too_short(value))
+            .map(|value| Secret::new(value.clone()))
+            .collect()
+    }
+
+    /// Says, once each, which of the passed values are too short to be redacted.
+    fn warn_of_short_secrets(&mut self, candidates: &[Candidate]) {
+        for passed in candidates.iter().flat_map(|it| &it.pass_env) {
+            let value = self.host_env.get(&passed.host_name);
+            if passed.plain || value.is_none_or(|it| it.trim().is_empty() || !is_too_short(it)) {
+                continue;
+            }
+            let name = &passed.host_name;
+            let remedy = format!("if it is no secret, say so: `pass_env: [{{plain: [{name}]}}]`");
+            let warning = not_redacted(&format!("`{name}`"), &remedy);
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
             }
         }
-        secrets
     }
 
     /// What a candidate may reach while it does an objective.
@@ -208,6 +220,7 @@ impl ForgeBuilder {
             }
             (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => return Err(problems),
         };
+        self.warn_of_short_secrets(&candidates);
         candidates.sort_by(|a, b| a.name.cmp(&b.name));
         objectives.sort_by(|a, b| a.name.cmp(&b.name));
         for objective in &mut objectives {

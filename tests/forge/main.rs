@@ -27,6 +27,7 @@ mod outputs;
 mod prompts;
 mod reports;
 mod scoring;
+mod secrets;
 mod setup;
 mod stopping;
 mod support;
