@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::event::Setting;
 use crate::objective::LimitOverrides;
 use crate::policy::NetworkOverrides;
-use crate::problem::{Problem, Problems};
+use crate::problem::Problems;
 use crate::project::{Project, ProviderChoice};
 use crate::quantity::ByteCount;
 use crate::sandbox::daytona::{DaytonaConfig, Resolved, parse_dotenv};
