@@ -16,7 +16,8 @@ use rustix::fs::CWD;
 use super::place::{self, Place};
 use super::protocol::{Policy, Rung};
 use super::run::Ran;
-use super::{Shared, collect, names, run, rungs, upload};
+use super::rungs::{self, Chosen};
+use super::{BASE_HINT, CREATE, Shared, collect, names, run, upload};
 use crate::name::SandboxId;
 use crate::python::PythonNeed;
 use crate::sandbox::{
@@ -148,6 +149,26 @@ impl LocalSandbox {
             }
         }
     }
+}
+
+/// The paths of a sandbox, as its programs see them.
+pub(super) fn layout(root: &Path, chosen: &Chosen) -> Result<Layout, SandboxError> {
+    let folder = |name: &str| {
+        let path = root.join(name).into_os_string().into_string();
+        path.map_err(|path| {
+            let message = format!("the path {} is not plain text", path.to_string_lossy());
+            SandboxError::new(ErrorKind::Invalid, CREATE, message).with_hint(BASE_HINT)
+        })
+    };
+    Ok(Layout {
+        work: folder(place::WORK)?,
+        artifacts: folder(place::ARTIFACTS)?,
+        forge: folder(place::FORGE)?,
+        tmp: match chosen.rung {
+            Rung::Namespaces { .. } => "/tmp".to_owned(),
+            Rung::Landlock | Rung::Process { .. } => folder(place::TMP)?,
+        },
+    })
 }
 
 impl Sandbox for LocalSandbox {
