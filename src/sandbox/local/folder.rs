@@ -96,7 +96,9 @@ impl LocalSandbox {
         };
         let chosen = self.shared.chosen().await?;
         let name = names::of(chosen.rung, self.user);
-        let git_settings = format!("{}/{}", self.layout.forge, names::GIT_SETTINGS);
+        let root = self.place.root();
+        let git_settings = root.join(names::GIT_SETTINGS);
+        let git_file = git_settings.to_string_lossy();
         let own = [
             ("PATH", program.path.as_str()),
             ("HOME", &self.layout.work),
@@ -104,16 +106,16 @@ impl LocalSandbox {
             ("LOGNAME", &name),
             ("LANG", "C.UTF-8"),
             ("TMPDIR", &self.layout.tmp),
-            ("GIT_CONFIG_SYSTEM", &git_settings),
+            ("GIT_CONFIG_SYSTEM", &git_file),
         ];
         let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut env = self.shared.network_env.clone();
         env.extend(own);
         env.extend(command.env.clone());
-        let root = self.place.root();
         let mut readable = program.read;
         let certificates = self.shared.network_env.values().map(PathBuf::from);
         readable.extend(certificates.filter(|path| path.is_absolute()));
+        readable.push(git_settings.clone());
         let policy = Policy {
             rung: chosen.rung,
             program: program.file,
