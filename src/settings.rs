@@ -287,16 +287,12 @@ pub async fn local_options(variables: &BTreeMap<String, String>) -> LocalOptions
 #[must_use]
 pub fn local_options_without_helper(variables: &BTreeMap<String, String>) -> LocalOptions {
     let own = |name: &str| {
-        variables
-            .get(name)
-            .filter(|value| !value.is_empty())
-            .cloned()
+        let value = variables.get(name);
+        value.filter(|value| !value.is_empty()).cloned()
     };
     let wanted = |name: &str| {
-        name == "HOME"
-            || INTERPRETER_PREFIXES
-                .iter()
-                .any(|prefix| name.starts_with(prefix))
+        let mut prefixes = INTERPRETER_PREFIXES.iter();
+        name == "HOME" || prefixes.any(|prefix| name.starts_with(prefix))
     };
     let absolute = |path: PathBuf| path.is_absolute().then_some(path);
     let cache = own("XDG_CACHE_HOME")
@@ -313,11 +309,7 @@ pub fn local_options_without_helper(variables: &BTreeMap<String, String>) -> Loc
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect()
     };
-    // One that is wrong allows nothing; the command line says so.
-    options.root = RootSandboxes::asked_by(variables)
-        .ok()
-        .flatten()
-        .unwrap_or_default();
+    options.root = RootSandboxes::set_by(variables);
     options.cache = cache.map(|folder| folder.join("forge"));
     options.interpreter_env = chosen(&wanted);
     options.network_env = chosen(&|name| NETWORK_NAMES.contains(&name));

@@ -18,7 +18,7 @@ const LEAST: [(Resource, &str, &str, u64); 4] = [
         Resource::Fsize,
         "the size of a file",
         "ulimit -f unlimited",
-        1 << 20,
+        4 << 10,
     ),
     (
         Resource::As,

@@ -352,7 +352,7 @@ impl LocalProvider {
             let message = format!("`{}` is not a name for a folder", spec.name);
             SandboxError::new(ErrorKind::Invalid, CREATE, message)
         })?;
-        let layout = layout(&place.root(), chosen)?;
+        let layout = folder::layout(&place.root(), chosen)?;
         Ok((chosen, place, layout))
     }
 
@@ -496,25 +496,6 @@ impl Shared {
 
 fn refuse(message: &str, hint: &str) -> Result<(), SandboxError> {
     Err(SandboxError::new(ErrorKind::Invalid, CREATE, message).with_hint(hint))
-}
-
-fn layout(root: &Path, chosen: &Chosen) -> Result<Layout, SandboxError> {
-    let folder = |name: &str| {
-        let path = root.join(name).into_os_string().into_string();
-        path.map_err(|path| {
-            let message = format!("the path {} is not plain text", path.to_string_lossy());
-            SandboxError::new(ErrorKind::Invalid, CREATE, message).with_hint(BASE_HINT)
-        })
-    };
-    Ok(Layout {
-        work: folder(place::WORK)?,
-        artifacts: folder(place::ARTIFACTS)?,
-        forge: folder(place::FORGE)?,
-        tmp: match chosen.rung {
-            Rung::Namespaces { .. } => "/tmp".to_owned(),
-            Rung::Landlock | Rung::Process { .. } => folder(place::TMP)?,
-        },
-    })
 }
 
 impl Provider for LocalProvider {

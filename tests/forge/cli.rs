@@ -519,6 +519,7 @@ fn many_jobs_fit_into_few_open_files() {
             ])
             .current_dir(workspace.path(""))
             .env("TMPDIR", workspace.path("tmp"))
+            .env("FORGE_LOCAL_ROOT", "allow")
             .stdin(std::process::Stdio::null())
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped())

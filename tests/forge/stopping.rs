@@ -97,6 +97,7 @@ fn under_nohup_a_hangup_is_ignored() {
     nohup.arg(forge.get_program()).args(forge.get_args());
     nohup
         .current_dir(workspace.path(""))
+        .env("FORGE_LOCAL_ROOT", "allow")
         .env("TMPDIR", workspace.path("tmp"));
     let streams = [std::process::Stdio::piped(), std::process::Stdio::piped()];
     let [stdout, stderr] = streams;

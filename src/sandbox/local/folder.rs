@@ -17,7 +17,8 @@ use rustix::fs::CWD;
 use super::place::{self, Place};
 use super::protocol::{Policy, Rung};
 use super::run::Ran;
-use super::{Shared, collect, moved, names, run, rungs, upload};
+use super::rungs::{self, Chosen};
+use super::{BASE_HINT, CREATE, Shared, collect, moved, names, run, upload};
 use crate::name::SandboxId;
 use crate::python::PythonNeed;
 use crate::sandbox::{
@@ -98,7 +99,9 @@ impl LocalSandbox {
         };
         let chosen = self.shared.chosen().await?;
         let name = names::of(chosen.rung, self.user);
-        let git_settings = format!("{}/{}", self.layout.forge, names::GIT_SETTINGS);
+        let root = self.place.root();
+        let git_settings = root.join(names::GIT_SETTINGS);
+        let git_file = git_settings.to_string_lossy();
         let own = [
             ("PATH", program.path.as_str()),
             ("HOME", &self.layout.work),
@@ -106,18 +109,18 @@ impl LocalSandbox {
             ("LOGNAME", &name),
             ("LANG", "C.UTF-8"),
             ("TMPDIR", &self.layout.tmp),
-            ("GIT_CONFIG_SYSTEM", &git_settings),
+            ("GIT_CONFIG_SYSTEM", &git_file),
         ];
         let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut env = self.shared.network_env.clone();
         env.extend(own);
         env.extend(command.env.clone());
-        let root = self.place.root();
         let mut readable = program.read;
         let certificates = self.shared.network_env.values().map(PathBuf::from);
         readable.extend(certificates.filter(|path| path.is_absolute()));
         let named = command.read.iter().filter(|path| path.exists());
         readable.extend(named.cloned());
+        readable.push(git_settings.clone());
         let policy = Policy {
             rung: chosen.rung,
             program: program.file,
@@ -162,6 +165,26 @@ impl LocalSandbox {
             }
         }
     }
+}
+
+/// The paths of a sandbox, as its programs see them.
+pub(super) fn layout(root: &Path, chosen: &Chosen) -> Result<Layout, SandboxError> {
+    let folder = |name: &str| {
+        let path = root.join(name).into_os_string().into_string();
+        path.map_err(|path| {
+            let message = format!("the path {} is not plain text", path.to_string_lossy());
+            SandboxError::new(ErrorKind::Invalid, CREATE, message).with_hint(BASE_HINT)
+        })
+    };
+    Ok(Layout {
+        work: folder(place::WORK)?,
+        artifacts: folder(place::ARTIFACTS)?,
+        forge: folder(place::FORGE)?,
+        tmp: match chosen.rung {
+            Rung::Namespaces { .. } => "/tmp".to_owned(),
+            Rung::Landlock | Rung::Process { .. } => folder(place::TMP)?,
+        },
+    })
 }
 
 impl Sandbox for LocalSandbox {

@@ -7,13 +7,13 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use super::protocol::Rung;
-use super::{place, upload};
+use super::upload;
 use crate::name::RelativePath;
 use crate::sandbox::{Area, Content, Upload};
 
 /// The name where there is no other.
 const CANDIDATE: &str = "candidate";
-/// The file for [`git_settings`], in forge's own area.
+/// The file for [`git_settings`], beside the areas of a sandbox, so that these are empty.
 pub(super) const GIT_SETTINGS: &str = "gitconfig";
 
 /// What the user of a sandbox is called inside.
@@ -70,8 +70,7 @@ pub(super) async fn name_committer(root: &OwnedFd, user: Option<u32>) -> io::Res
     let Some(settings) = git_settings() else {
         return Ok(());
     };
-    let area = place::open_folder(root, place::FORGE)?;
-    upload::put(&area, &settings, user).await
+    upload::put(root, &settings, user).await
 }
 
 #[cfg(test)]

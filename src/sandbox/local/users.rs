@@ -40,6 +40,12 @@ impl RootSandboxes {
     /// The words for it, in files and variables.
     pub const WORDS: [(&str, Self); 2] = [("allow", Self::Allow), ("refuse", Self::Refuse)];
 
+    /// What an environment sets it to. A word that is wrong allows nothing; see [`Self::asked_by`].
+    #[must_use]
+    pub fn set_by(variables: &BTreeMap<String, String>) -> Self {
+        Self::asked_by(variables).ok().flatten().unwrap_or_default()
+    }
+
     /// What an environment says of it.
     ///
     /// # Errors
