@@ -30,12 +30,8 @@ use crate::sandbox::{
     SandboxError, SandboxSpec, Trust,
 };
 
-#[cfg(target_os = "linux")]
-mod buffers;
 mod collect;
 mod confine;
-#[cfg(target_os = "linux")]
-mod facts;
 #[cfg(target_os = "linux")]
 mod filter;
 mod folder;
@@ -180,7 +176,7 @@ pub async fn find_helper(path: &str) -> Option<PathBuf> {
 pub struct LocalProvider {
     shared: Arc<Shared>,
     run: RunId,
-    // Both taken for a few system calls at a time, never across an await.
+    // Taken for a few system calls at a time, never across an await.
     hold: Mutex<Option<Hold>>,
     /// What programs may move away.
     movable: Movable,
@@ -393,20 +389,19 @@ impl LocalProvider {
         self.shared.orphans.end(id, &place.root()).await;
         tracing::debug!(folder = %place.root().display(), "deleting the sandbox");
         let run = place.run.clone();
-        if run.ends_with(place::run_folder(&self.run)) {
+        let is_own = run.ends_with(place::run_folder(&self.run));
+        if is_own {
             let hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
             hold.iter().for_each(Hold::open_up);
         }
-        let removed = self.movable.remove(id, place).await;
-        removed.map_err(|error| SandboxError::machine("delete a sandbox", error))?;
+        let failed = |error| SandboxError::machine("delete a sandbox", error);
+        self.movable.remove(id, place).await.map_err(failed)?;
         let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(hold) = hold.as_ref()
-            && run.ends_with(place::run_folder(&self.run))
-        {
-            hold.remove_moved(&run);
-        }
+        hold.iter()
+            .filter(|_| is_own)
+            .for_each(|hold| hold.remove_moved(&run));
         // Refused while there is another sandbox in it.
-        if rustix::fs::rmdir(&run).is_ok() && run.ends_with(place::run_folder(&self.run)) {
+        if rustix::fs::rmdir(&run).is_ok() && is_own {
             *hold = None;
         }
         Ok(Presence::Gone)

@@ -17,8 +17,12 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-use super::buffers::Descriptors;
-use super::facts::{holds_descriptors, is_mine, kibibytes, lines_of, shared_memory};
+mod buffers;
+mod facts;
+
+use buffers::Descriptors;
+use facts::{holds_descriptors, is_mine, kibibytes, lines_of, shared_memory};
+
 use super::place::open_folder;
 use super::processes;
 use super::protocol::Limits;

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 
-use super::kernel;
+use crate::sandbox::local::kernel;
 
 /// What an ordinary pipe holds.
 const PIPE: u64 = 64 * 1024;
