@@ -422,7 +422,6 @@ fn nobody_is_asked_whom_only_a_candidate_names() {
         "Requires-Dist: other @ {}\n",
         server.url("files/other-1.0-py3-none-any.whl")
     );
-    let page = format!("<a href=\"{file}\">{WHEEL}</a>");
     let config = format!("[global]\nindex-url = {simple}\n");
     let requirements = [
         ("index", format!("-i {simple}\ntiny\n")),
