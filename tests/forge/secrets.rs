@@ -4,7 +4,7 @@ use crate::support::workspace::{Ended, Workspace, finish};
 
 /// Prints the secret in every form that a usual library gives it, one line a form.
 const FORMS: &str = r#"#!/usr/bin/env python3
-import base64, html, json, os, shlex, sys, urllib.parse
+import base64, html, json, os, re, shlex, sys, urllib.parse
 s = os.environ["KEY"]
 b = s.encode()
 e = lambda f, *a: f(*a).decode()
@@ -18,7 +18,7 @@ forms = {
     "repr": repr(s), "repr bytes": repr(b),
     "shlex": shlex.quote(s),
     "quote": urllib.parse.quote(s), "quote all": urllib.parse.quote(s, safe=""), "plus": urllib.parse.quote_plus(s),
-    "quote lower": urllib.parse.quote(s, safe="").replace("%2F", "%2f").replace("%3C", "%3c"),
+    "quote lower": re.sub("%..", lambda it: it.group().lower(), urllib.parse.quote(s, safe="")),
     "quote twice": urllib.parse.quote(urllib.parse.quote(s, safe=""), safe=""),
     "url": "https://user:" + urllib.parse.quote(s, safe="") + "@example.org/",
     "html": html.escape(s), "html text": html.escape(s, quote=False),
