@@ -256,7 +256,7 @@ impl Attempt<'_> {
         let left = self.left.take().unwrap_or_else(none);
         let judged = judge::judge(&case, self.world, folder, &left, &mut self.record).await;
         self.record.timings.score_ms = Some(milliseconds(began.elapsed()));
-        self.keep_last_words(&folder);
+        self.keep_last_words(folder);
         judged
     }
 
