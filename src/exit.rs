@@ -54,7 +54,8 @@ pub fn decide(summary: &RunSummary, standings: &Standings) -> (ExitCode, Vec<Str
         .filter(|it| !it.unconfirmed.is_empty())
     {
         let count = cleanup.unconfirmed.len();
-        let why = format!("{count} sandbox(es) could not be confirmed deleted");
+        let sandboxes = crate::quantity::counted(count, "sandbox", "sandboxes");
+        let why = format!("{sandboxes} could not be confirmed deleted");
         return (ExitCode::Undeleted, vec![why]);
     }
     match summary.stopped {
@@ -291,7 +292,7 @@ mod tests {
 
     #[test]
     fn an_undeleted_sandbox_beats_everything() {
-        let why = "2 sandbox(es) could not be confirmed deleted";
+        let why = "2 sandboxes could not be confirmed deleted";
         for run in [
             finished(),
             finished().lost("post/beta/1"),

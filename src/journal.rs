@@ -2,9 +2,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use rustix::fs::OFlags;
+
 use crate::event::{Event, Subscriber};
+use crate::name::RelativePath;
+use crate::tree::open_inside;
 
 /// The journal's file name in a run's folder.
 pub const FILE: &str = "events.jsonl";
@@ -23,10 +28,20 @@ impl Journal {
     /// # Errors
     /// When the file cannot be opened for appending.
     pub fn open(folder: &Path) -> io::Result<Self> {
+        // What somebody has put in its place is not written into.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let path = folder.join(FILE);
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         let file = OpenOptions::new()
             .create(true)
             .append(true)
-            .open(folder.join(FILE))?;
+            .custom_flags(flags.bits().cast_signed())
+            .open(&path)
+            .map_err(named)?;
+        if !file.metadata()?.is_file() {
+            return Err(named(io::Error::other("it is not a regular file")));
+        }
         Ok(Self {
             file,
             lines: Vec::new(),
@@ -73,7 +88,12 @@ impl Subscriber for Journal {
 /// # Errors
 /// When the file cannot be opened; each item, when it cannot be read or is not an event.
 pub fn read(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<Event>>> {
-    let mut reader = BufReader::new(File::open(folder.join(FILE))?);
+    let file = RelativePath::parse(FILE).map_err(io::Error::other)?;
+    let file = open_inside(folder, &file).map_err(|error| {
+        let path = folder.join(FILE);
+        io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+    })?;
+    let mut reader = BufReader::new(file);
     let mut number = 0_u64;
     Ok(std::iter::from_fn(move || {
         let mut line = Vec::new();

@@ -124,7 +124,7 @@ pub fn ends(hostile: &str, max: usize) -> String {
     // `short` ends with `…`, and `last` begins with it.
     let begin = short(&clean, max / 3);
     let begin = begin.trim_end_matches('…').trim_end();
-    format!("{begin} {}", last(&clean, max - max / 3))
+    format!("{begin} {}", last(&clean, max.saturating_sub(max / 3 + 1)))
 }
 
 /// The end of a text, of at most so many characters.
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(ends("exited with 1: reason", 40), "exited with 1: reason");
         assert_eq!(
             ends(&format!("exited with 1: {} the end", "x".repeat(100)), 30),
-            "exited wit …xxxxxxxxxxxx the end"
+            "exited wit …xxxxxxxxxxx the end"
         );
     }
 

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, watch};
 
 use crate::ForgeError;
+use crate::candidate::hex;
 use crate::event::{ErrorClass, Event, EventKind, Subscriber as _, TrialRecord};
 use crate::journal::{self, Journal};
 use crate::name::{ObjectiveName, RunId, TrialId};
@@ -99,7 +101,7 @@ pub async fn rescore(
         let saved = match saved(folder, &trial) {
             Ok(saved) => saved,
             Err(lost) => {
-                let message = format!("{trial} keeps its old score: {lost} is gone");
+                let message = format!("{trial} keeps its old score: {lost}");
                 history.tell(EventKind::Warned { message });
                 continue;
             }
@@ -121,6 +123,9 @@ pub async fn rescore(
         let Some(score) = record.score.clone() else {
             continue;
         };
+        if score.disqualified.is_some() && record.said.is_none() && record.runtime_s.is_some() {
+            record.said = Some(place.last_words(&["stderr.log", "stdout.log"]));
+        }
         place
             .write_record(&record)
             .map_err(io("write trial.json"))?;
@@ -184,17 +189,54 @@ impl History {
     }
 }
 
-/// The record of a trial with all that it brought home, or the name of what is not there any more: what is
-/// judged must be what was left.
+/// The record of a trial with all that it brought home as it was, or what is not: what is judged must be what
+/// the candidate left. No link is followed, and a FIFO holds nobody up.
 fn saved(folder: &RunFolder, trial: &TrialId) -> Result<TrialRecord, String> {
-    let record = folder.record(trial).ok_or("trial.json")?;
     let place = folder.trial(trial);
-    let files = record.artifact.iter().chain(&record.files);
-    let mut paths = files.map(|file| &file.path);
-    match paths.find(|path| !place.path().join(path).is_file()) {
-        Some(lost) => Err(lost.clone()),
-        None => Ok(record),
+    let wrong = |path: &str, error: &io::Error| match error.kind() {
+        io::ErrorKind::NotFound => format!("{path} is gone"),
+        // It names the path itself.
+        io::ErrorKind::Other => error.to_string(),
+        _ => format!("{path} cannot be read: {error}"),
+    };
+    place
+        .open("trial.json")
+        .map_err(|error| wrong("trial.json", &error))?;
+    let record = folder.record(trial).ok_or("trial.json makes no sense")?;
+    for file in record.artifact.iter().chain(&record.files) {
+        let hash = place.open(&file.path).and_then(sha256);
+        if hash.map_err(|error| wrong(&file.path, &error))? != file.sha256 {
+            return Err(format!(
+                "{} is not what the candidate left: its sha256 is not the one in trial.json; put it back, or \
+                 run again",
+                file.path
+            ));
+        }
     }
+    for stream in [&record.stdout, &record.stderr] {
+        match place.open(&stream.file) {
+            Err(error) if !stream.file.is_empty() && error.kind() != io::ErrorKind::NotFound => {
+                return Err(wrong(&stream.file, &error));
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(record)
+}
+
+/// The hash of a file, in hex.
+fn sha256(mut file: std::fs::File) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut chunk = vec![0; 64 << 10];
+    loop {
+        match io::Read::read(&mut file, &mut chunk) {
+            Ok(0) => break,
+            Ok(length) => hasher.update(&chunk[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(hex(&hasher.finalize()))
 }
 
 fn next_seq(folder: &RunFolder) -> io::Result<u64> {

@@ -4,7 +4,7 @@
 //! streams go to disk as they come, capped and redacted, and are never held in memory.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::event::{StreamRecord, TrialRecord};
@@ -12,6 +12,7 @@ use crate::name::{RelativePath, RunId, TrialId};
 use crate::plain::{LOOKED_AT, LastWords};
 use crate::standings::{Standings, settled};
 use crate::summary::RunSummary;
+use crate::tree::{is_folder_inside, open_inside};
 
 mod left;
 mod sinks;
@@ -102,12 +103,14 @@ impl RunFolder {
     /// A trial's folder, whether it exists or not.
     #[must_use]
     pub fn trial(&self, trial: &TrialId) -> TrialFolder {
-        let path = self
-            .path
-            .join(trial.objective.as_str())
+        let below = Path::new(trial.objective.as_str())
             .join(trial.candidate.as_str())
             .join(trial.repeat.to_string());
-        TrialFolder { path }
+        TrialFolder {
+            path: self.path.join(&below),
+            run: self.path.clone(),
+            below,
+        }
     }
 
     /// Writes a file of the run as a whole: aside first, then renamed.
@@ -124,10 +127,12 @@ impl RunFolder {
         Ok(path)
     }
 
-    /// The record of a trial, as its `trial.json` has it.
+    /// The record of a trial, as its `trial.json` has it. A link in the place of that is not followed.
     #[must_use]
     pub fn record(&self, trial: &TrialId) -> Option<TrialRecord> {
-        let text = fs::read(self.trial(trial).path.join("trial.json")).ok()?;
+        let mut text = Vec::new();
+        let mut file = self.trial(trial).open("trial.json").ok()?;
+        file.read_to_end(&mut text).ok()?;
         trial_json::record(&serde_json::from_slice(&text).ok()?).ok()
     }
 
@@ -171,7 +176,11 @@ impl RunFolder {
     /// When a link cannot be made; nobody depends on it.
     pub fn point_winners(&self, summary: &RunSummary, standings: &Standings) -> io::Result<()> {
         for objective in &standings.objectives {
-            let link = self.path.join(objective.objective.as_str()).join("winner");
+            let folder = Path::new(objective.objective.as_str());
+            let link = self.path.join(folder).join("winner");
+            if fs::symlink_metadata(self.path.join(folder)).is_ok_and(|data| data.is_symlink()) {
+                continue;
+            }
             let Some(winner) = &objective.winner else {
                 // Scored again, a run may lose the winner that it had.
                 if fs::symlink_metadata(&link).is_ok_and(|data| data.is_symlink()) {
@@ -223,7 +232,13 @@ pub fn write_whole(
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".part");
     let aside = path.with_file_name(name);
-    let mut file = io::BufWriter::new(File::create(&aside)?);
+    // What somebody has put there, a link to elsewhere perhaps, is not written into.
+    match fs::remove_file(&aside) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let mut file = io::BufWriter::new(File::create_new(&aside)?);
     write(&mut file)?;
     file.into_inner().map_err(io::IntoInnerError::into_error)?;
     fs::rename(&aside, path)
@@ -233,6 +248,9 @@ pub fn write_whole(
 #[derive(Debug, Clone)]
 pub struct TrialFolder {
     path: PathBuf,
+    /// The run's folder, and where this one is below it.
+    run: PathBuf,
+    below: PathBuf,
 }
 
 impl TrialFolder {
@@ -240,6 +258,16 @@ impl TrialFolder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Opens a regular file below it, through no link, neither here nor on the way from the run's folder.
+    ///
+    /// # Errors
+    /// When it is not there, or something else than such a file is.
+    pub fn open(&self, file: &str) -> io::Result<File> {
+        let below = format!("{}/{file}", self.below.display());
+        let below = RelativePath::parse(&below).map_err(io::Error::other)?;
+        open_inside(&self.run, &below)
     }
 
     /// Makes it, empty: what an earlier attempt left goes.
@@ -275,7 +303,7 @@ impl TrialFolder {
     #[must_use]
     pub fn last_words(&self, logs: &[&str]) -> LastWords {
         let mut said = logs.iter().map(|log| {
-            let (end, is_all) = end_of(&self.path.join(log));
+            let (end, is_all) = self.open(log).and_then(end_of).unwrap_or_default();
             LastWords::of(log, &end, is_all)
         });
         let said = said.find(|said| !said.lines.is_empty());
@@ -289,7 +317,7 @@ impl TrialFolder {
     pub fn write_record(&self, record: &TrialRecord) -> io::Result<()> {
         let inline = |file: &str| {
             (!file.is_empty())
-                .then(|| short_text(&self.path.join(file)))
+                .then(|| short_text(self.open(file).ok()?))
                 .flatten()
         };
         let output = inline(&record.stdout.file);
@@ -299,6 +327,11 @@ impl TrialFolder {
             .and_then(|artifact| inline(&artifact.path));
         let whole = trial_json::render(record, output.as_deref(), content.as_deref());
         let path = self.path.join("trial.json");
+        let is_there = fs::symlink_metadata(&self.path).is_ok();
+        if is_there && !is_folder_inside(&self.run, &self.below) {
+            let text = format!("`{}` is reached through a link", self.below.display());
+            return Err(io::Error::other(text));
+        }
         let write = |file: &mut dyn Write| {
             serde_json::to_writer_pretty(&mut *file, &whole)?;
             file.write_all(b"\n")
@@ -315,8 +348,7 @@ impl TrialFolder {
 }
 
 /// A file's text, when it is short and text.
-fn short_text(path: &Path) -> Option<String> {
-    let file = File::open(path).ok()?;
+fn short_text(file: File) -> Option<String> {
     let mut bytes = Vec::new();
     file.take(INLINE_LIMIT + 1).read_to_end(&mut bytes).ok()?;
     if bytes.len() as u64 > INLINE_LIMIT || bytes.contains(&0) {
@@ -325,16 +357,11 @@ fn short_text(path: &Path) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// The end of a file, and whether that is all of it; empty when it cannot be read.
-fn end_of(path: &Path) -> (Vec<u8>, bool) {
-    let end = || -> io::Result<(Vec<u8>, bool)> {
-        use std::io::{Seek, SeekFrom};
-        let mut file = File::open(path)?;
-        let skipped = file.metadata()?.len().saturating_sub(LOOKED_AT);
-        file.seek(SeekFrom::Start(skipped))?;
-        let mut bytes = Vec::new();
-        file.take(LOOKED_AT).read_to_end(&mut bytes)?;
-        Ok((bytes, skipped == 0))
-    };
-    end().unwrap_or_default()
+/// The end of a file, and whether that is all of it.
+fn end_of(mut file: File) -> io::Result<(Vec<u8>, bool)> {
+    let skipped = file.metadata()?.len().saturating_sub(LOOKED_AT);
+    file.seek(SeekFrom::Start(skipped))?;
+    let mut bytes = Vec::new();
+    file.take(LOOKED_AT).read_to_end(&mut bytes)?;
+    Ok((bytes, skipped == 0))
 }

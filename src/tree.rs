@@ -1,7 +1,7 @@
 //! The user's files on disk: read whole but bounded, found inside a folder, walked in one order.
 //!
 //! Promises: only regular files are opened, so a FIFO or a device cannot hold forge up; no link that
-//! leaves the folder is followed; a walk ends, at the latest at its bounds. Nothing is written.
+//! leaves the folder is followed, and none at all where a run has left files; a walk ends, at the latest at its bounds. Nothing is written.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -43,6 +43,65 @@ pub fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
     } else {
         refuse(&data)
     }
+}
+
+/// Opens a regular file below a folder for reading, without waiting for anybody and through no link: neither
+/// the file nor a folder between may be one.
+///
+/// # Errors
+/// When it is not there, is a link or reached through one, is not a regular file, or may not be read.
+pub fn open_inside(folder: &Path, below: &RelativePath) -> io::Result<File> {
+    use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
+    let refuse = |path: &str, what: &str| Err(io::Error::other(format!("`{path}` is {what}")));
+    let always = OFlags::RDONLY | OFlags::CLOEXEC;
+    let mut inside = openat(CWD, folder, always | OFlags::DIRECTORY, Mode::empty())?;
+    let path = below.as_str();
+    let ends = path
+        .match_indices('/')
+        .map(|(at, _)| at)
+        .chain([path.len()]);
+    let mut from = 0;
+    for end in ends {
+        let (name, shown) = (&path[from..end], &path[..end]);
+        from = end + 1;
+        let is_last = end == path.len();
+        // Asked before opening, because opening a device can have effects.
+        let stat = statat(&inside, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let flags = match (FileType::from_raw_mode(stat.st_mode), is_last) {
+            (FileType::RegularFile, true) => OFlags::NONBLOCK | OFlags::NOCTTY,
+            (FileType::Directory, false) => OFlags::DIRECTORY,
+            (FileType::Symlink, _) => return refuse(shown, "a link"),
+            (FileType::RegularFile, false) => return refuse(shown, "no folder"),
+            (FileType::Directory, true) => return refuse(shown, "a folder"),
+            (FileType::Fifo, _) => return refuse(shown, "a FIFO"),
+            (FileType::Socket, _) => return refuse(shown, "a socket"),
+            (FileType::CharacterDevice | FileType::BlockDevice | FileType::Unknown, _) => {
+                return refuse(shown, "a device");
+            }
+        };
+        inside = openat(
+            &inside,
+            name,
+            always | flags | OFlags::NOFOLLOW,
+            Mode::empty(),
+        )?;
+    }
+    let file = File::from(inside);
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        refuse(path, "not a regular file")
+    }
+}
+
+/// Whether there is nothing but folders on the way from a folder to one below it; links are none.
+#[must_use]
+pub fn is_folder_inside(folder: &Path, below: &Path) -> bool {
+    let mut path = folder.to_owned();
+    below.components().all(|part| {
+        path.push(part);
+        fs::symlink_metadata(&path).is_ok_and(|data| data.is_dir())
+    })
 }
 
 fn kind_of(data: &Metadata) -> &'static str {

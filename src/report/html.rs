@@ -38,11 +38,14 @@ mod tests {
         let text = run.written(Format::Html);
         assert!(text.contains("default-src 'none'; style-src 'unsafe-inline'"));
         assert!(text.contains("&lt;script&gt;alert(1)&lt;/script&gt;&quot; onload=&#39;x&#39;"));
-        for bad in [
-            "<script", "<img", "<link", "src=\"", "href=", "url(", "@import",
-        ] {
+        for bad in ["<script", "<img", "<link", "src=\"", "url(", "@import"] {
             assert!(!text.contains(bad), "{bad}");
         }
+        // Nothing but the files of this run.
+        assert_eq!(
+            text.matches("href=").count(),
+            text.matches("href=\"./").count()
+        );
         assert_eq!(text.matches("</title>").count(), 1);
     }
 

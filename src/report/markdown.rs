@@ -135,9 +135,10 @@ Conditions: 1 trial for every candidate, at most 60.0 s each, network open; the 
         let text = run.written(Format::Markdown);
         assert_eq!(text[..expected.len().min(text.len())], expected, "{text}");
         for part in [
-            "\n\n### What failed\n\n| candidate | trial | what | why |\n",
-            "| beta | 1 | disqualified | min_bytes 11: it has 5 bytes |\n\n### How the scores came about\n\n",
+            "\n\n### What failed\n\n| candidate | trial | what | why | folder |\n",
+            "| beta | 1 | disqualified | min_bytes 11: it has 5 bytes | [weekly/beta/1](weekly/beta/1) |\n\n### How the scores came about\n\n",
             "| 80.0 | 2 | regex /^\\#/ | post has 12 links |\n\n</details>\n\n<details>",
+            "<summary><b>beta</b>, trial 1</summary>\n\nAll of it: [weekly/beta/1](weekly/beta/1)\n\n",
             "\n\n## The run\n\n| | |\n",
             "| jobs | 4 | flag |\n\n</details>\n",
         ] {

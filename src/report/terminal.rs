@@ -527,7 +527,7 @@ Stopped: the deadline was reached
 Sandboxes that may still exist, and cost money:
   forge-beef-1 (id sb-1): the server answered 500
 Delete what is left with: forge sweep --run beef
-Exit code 4 (undeleted): 1 sandbox(es) could not be confirmed deleted
+Exit code 4 (undeleted): 1 sandbox could not be confirmed deleted
 6 trials in 1.50 s; sandboxes: 1 deleted, 1 not confirmed deleted
 Report: artifacts/latest/report.md
 ";

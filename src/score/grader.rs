@@ -615,7 +615,8 @@ mod tests {
             check(code, "", "a\nno such file\n", None, &why);
         }
         for code in [-1, 126, 127, 137, 255] {
-            check(code, score, "", None, &format!("exited with {code}"));
+            let why = format!("exited with {code}{}", crate::signal::meaning(code));
+            check(code, score, "", None, &why);
         }
         let end = GraderEnd::Failed("timed out after 10.0 s".to_owned());
         let output = GraderOutput {

@@ -77,7 +77,7 @@ fn the_original_lines_are_printed_with_the_candidate_before_them() {
         "[Run] Exit code: 0",
         "[Run] Exit code: 3",
         "[Done] Artifact retrieved",
-        "[Warn] Could not read artifact: exit 1",
+        "[Warn] Could not read artifact: it wrote nothing to argument 2",
     ] {
         assert!(ended.stderr.contains(line), "{line}:\n{}", ended.stderr);
         assert!(

@@ -8,6 +8,7 @@ mod cli;
 mod cloud;
 mod conformance;
 mod daytona;
+mod explained;
 mod fake;
 mod fake_sdk;
 mod graders;

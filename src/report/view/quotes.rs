@@ -35,7 +35,8 @@ pub(in crate::report) struct Quote {
 
 impl Quote {
     fn new(who: String, what: String, said: &LastWords, row: &TrialRow) -> Self {
-        let log = if said.log.is_empty() {
+        // It is a name, unless somebody has changed the file that it is from.
+        let log = if said.log.is_empty() || said.log.contains('/') {
             String::new()
         } else {
             format!("{}/{}", folder(row), said.log)

@@ -222,12 +222,34 @@ async fn what_is_not_a_small_regular_file_stays_and_is_named() {
         reason: reason.to_owned(),
     };
     let expected = [
-        skipped("big", "is larger than 1 MiB"),
+        skipped("big", "is larger than 1 MiB (limits.artifacts)"),
         skipped("f", "is not a regular file"),
         skipped("l", "is a symbolic link"),
         skipped("out.md", "is a symbolic link"),
     ];
     assert_eq!(collected.skipped, expected);
+    setup.delete(sandbox.as_ref()).await;
+}
+
+#[tokio::test]
+async fn where_there_is_no_artifact_what_was_written_instead_is_named() {
+    let setup = Setup::new(Options {
+        warm: true,
+        ..Options::default()
+    });
+    let sandbox = setup.sandbox().await;
+    let text = "mkdir -p .cache notes/deep; echo x >.cache/x; echo x >answer.md; echo x >'a b.txt'; \
+                echo x >notes/part.md; echo x >notes/deep/no; ln -s answer.md link";
+    let mut command = shell(text);
+    let what = collect(&[]);
+    command.then_collect = Some(what.clone());
+    sandbox
+        .run(&command, &mut Printed::default())
+        .await
+        .unwrap();
+    let collected = sandbox.collect(&what, &mut Home::default()).await.unwrap();
+    assert_eq!(collected.written, ["a b.txt", "answer.md", "notes/part.md"]);
+    assert_eq!(collected.skipped, []);
     setup.delete(sandbox.as_ref()).await;
 }
 
