@@ -147,7 +147,15 @@ pub struct RunPlan {
 impl RunPlan {
     /// Every planned trial, in the order of reports: objective, candidate, repeat.
     pub fn trials(&self) -> impl Iterator<Item = TrialId> + '_ {
-        self.objectives.iter().flatten_trials(&self.candidates)
+        self.objectives.iter().flat_map(move |objective| {
+            self.candidates.iter().flat_map(move |candidate| {
+                (1..=objective.repeats).map(move |repeat| TrialId {
+                    objective: objective.name.clone(),
+                    candidate: candidate.name.clone(),
+                    repeat,
+                })
+            })
+        })
     }
 
     /// How many trials are planned.
@@ -164,24 +172,6 @@ impl RunPlan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-trait FlattenTrials<'a> {
-    fn flatten_trials(self, candidates: &'a [PlannedCandidate]) -> impl Iterator<Item = TrialId>;
-}
-
-impl<'a, I: Iterator<Item = &'a PlannedObjective> + 'a> FlattenTrials<'a> for I {
-    fn flatten_trials(self, candidates: &'a [PlannedCandidate]) -> impl Iterator<Item = TrialId> {
-        self.flat_map(move |objective| {
-            candidates.iter().flat_map(move |candidate| {
-                (1..=objective.repeats).map(move |repeat| TrialId {
-                    objective: objective.name.clone(),
-                    candidate: candidate.name.clone(),
-                    repeat,
-                })
-            })
-        })
     }
 }
 

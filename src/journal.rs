@@ -9,7 +9,7 @@ use rustix::fs::OFlags;
 
 use crate::event::{Event, Subscriber};
 use crate::name::RelativePath;
-use crate::tree::open_inside;
+use crate::tree::{named, open_inside};
 
 /// The journal's file name in a run's folder.
 pub const FILE: &str = "events.jsonl";
@@ -38,7 +38,7 @@ impl Journal {
             .append(true)
             .custom_flags(flags.bits().cast_signed())
             .open(&path)
-            .map_err(named)?;
+            .map_err(&named)?;
         if !file.metadata()?.is_file() {
             return Err(named(io::Error::other("it is not a regular file")));
         }
@@ -89,10 +89,7 @@ impl Subscriber for Journal {
 /// When the file cannot be opened; each item, when it cannot be read or is not an event.
 pub fn read(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<Event>>> {
     let file = RelativePath::parse(FILE).map_err(io::Error::other)?;
-    let file = open_inside(folder, &file).map_err(|error| {
-        let path = folder.join(FILE);
-        io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-    })?;
+    let file = open_inside(folder, &file).map_err(named(&folder.join(FILE)))?;
     let mut reader = BufReader::new(file);
     let mut number = 0_u64;
     Ok(std::iter::from_fn(move || {

@@ -129,17 +129,8 @@ pub async fn rescore(
         place
             .write_record(&record)
             .map_err(io("write trial.json"))?;
-        if record
-            .artifact
-            .iter()
-            .chain(&record.files)
-            .any(|file| file.redacted)
-        {
-            let message = format!(
-                "{trial}: what was saved is without its secrets, and was scored like that; in the run, it was \
-                 scored with them"
-            );
-            history.tell(EventKind::Warned { message });
+        if let Some(warning) = without_secrets(&record) {
+            history.tell(warning);
         }
         history.tell(EventKind::TrialRescored { trial, score });
     }
@@ -158,6 +149,19 @@ pub async fn rescore(
         }),
         None => Ok(history.summary),
     }
+}
+
+/// Says that what was judged again is not what was judged in the run, where that had secrets in it.
+fn without_secrets(record: &TrialRecord) -> Option<EventKind> {
+    let mut files = record.artifact.iter().chain(&record.files);
+    files.any(|file| file.redacted).then(|| {
+        let message = format!(
+            "{}: what was saved is without its secrets, and was scored like that; in the run, it was scored \
+             with them",
+            record.trial
+        );
+        EventKind::Warned { message }
+    })
 }
 
 /// A run's history, going on.
@@ -193,11 +197,15 @@ impl History {
 /// the candidate left. No link is followed, and a FIFO holds nobody up.
 fn saved(folder: &RunFolder, trial: &TrialId) -> Result<TrialRecord, String> {
     let place = folder.trial(trial);
-    let wrong = |path: &str, error: &io::Error| match error.kind() {
-        io::ErrorKind::NotFound => format!("{path} is gone"),
-        // It names the path itself.
-        io::ErrorKind::Other => error.to_string(),
-        _ => format!("{path} cannot be read: {error}"),
+    let wrong = |path: &str, error: &io::Error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            format!("{path} is gone")
+        } else if error.kind() == io::ErrorKind::Other {
+            // It names the path itself.
+            error.to_string()
+        } else {
+            format!("{path} cannot be read: {error}")
+        }
     };
     place
         .open("trial.json")

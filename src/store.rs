@@ -12,7 +12,7 @@ use crate::name::{RelativePath, RunId, TrialId};
 use crate::plain::{LOOKED_AT, LastWords};
 use crate::standings::{Standings, settled};
 use crate::summary::RunSummary;
-use crate::tree::{is_folder_inside, open_inside};
+use crate::tree::{is_folder_inside, named, open_inside};
 
 mod left;
 mod sinks;
@@ -39,10 +39,7 @@ impl RunFolder {
         let path = artifacts.join(run.to_string());
         fs::create_dir_all(artifacts)
             .and_then(|()| fs::create_dir(&path))
-            .map_err(|error| {
-                let text = format!("{}: {error}", path.display());
-                io::Error::new(error.kind(), text)
-            })?;
+            .map_err(named(&path))?;
         Ok(Self { path })
     }
 
@@ -232,16 +229,25 @@ pub fn write_whole(
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".part");
     let aside = path.with_file_name(name);
+    write_aside(&aside, write)
+        .and_then(|()| fs::rename(&aside, path))
+        .map_err(named(path))
+}
+
+fn write_aside(
+    aside: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
     // What somebody has put there, a link to elsewhere perhaps, is not written into.
-    match fs::remove_file(&aside) {
+    match fs::remove_file(aside) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let mut file = io::BufWriter::new(File::create_new(&aside)?);
+    let mut file = io::BufWriter::new(File::create_new(aside)?);
     write(&mut file)?;
     file.into_inner().map_err(io::IntoInnerError::into_error)?;
-    fs::rename(&aside, path)
+    Ok(())
 }
 
 /// One trial's folder.
@@ -278,11 +284,11 @@ impl TrialFolder {
         match fs::create_dir(&self.path) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                fs::remove_dir_all(&self.path)?;
+                fs::remove_dir_all(&self.path).map_err(named(&self.path))?;
             }
             Err(_no_parent) => {}
         }
-        fs::create_dir_all(&self.path)
+        fs::create_dir_all(&self.path).map_err(named(&self.path))
     }
 
     /// What a trial that was cancelled had printed until then.

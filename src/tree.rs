@@ -104,6 +104,11 @@ pub fn is_folder_inside(folder: &Path, below: &Path) -> bool {
     })
 }
 
+/// The same error with the path that it is about.
+pub fn named(path: &Path) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
 fn kind_of(data: &Metadata) -> &'static str {
     let kind = data.file_type();
     if kind.is_dir() {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::name::{SandboxId, SandboxName};
+use crate::tree::named;
 
 /// The ledger's file name in a run's folder.
 pub const FILE: &str = "sandboxes.jsonl";
@@ -82,7 +83,8 @@ impl Ledger {
         let file = OpenOptions::new()
             .create(true)
             .append(true)
-            .open(folder.join(FILE))?;
+            .open(folder.join(FILE))
+            .map_err(named(&folder.join(FILE)))?;
         // A file system without locks: `forge sweep --older-than` is then what spares a live run.
         if let Err(error) = file.try_lock() {
             tracing::debug!(%error, "the ledger is not locked");

@@ -18,6 +18,7 @@ use crate::quantity::ByteCount;
 use crate::redact::{RedactStream, Redactor};
 use crate::sandbox::local::Scratch;
 use crate::sandbox::{Area, ArtifactSink, OutputSink, Stream};
+use crate::tree::named;
 
 /// One output stream on its way to a file.
 #[derive(Debug)]
@@ -38,7 +39,8 @@ impl StreamFile {
         redactor: &Arc<Redactor>,
         limit: ByteCount,
     ) -> io::Result<Self> {
-        let file = File::create(folder.join(name))?;
+        let path = folder.join(name);
+        let file = File::create(&path).map_err(named(&path))?;
         let redact = redactor.stream();
         Ok(Self {
             file,
@@ -68,7 +70,7 @@ impl StreamFile {
         self.redact
             .finish(&mut |clean| write_once(file, failed, clean));
         match self.failed.take() {
-            Some(error) => Err(error),
+            Some(error) => Err(named(Path::new(self.name))(error)),
             None => Ok(StreamRecord {
                 file: self.name.to_owned(),
                 bytes: self.bytes,
@@ -310,13 +312,13 @@ impl ArtifactSink for ArtifactFiles {
         if path.contains('/')
             && let Some(parent) = self.folder.join(&path).parent()
         {
-            fs::create_dir_all(parent)?;
+            fs::create_dir_all(parent).map_err(named(parent))?;
         }
         let aside = self.folder.join(".arriving");
         self.arriving = Some(Arriving {
             area,
             path,
-            file: File::create(&aside)?,
+            file: File::create(&aside).map_err(named(&aside))?,
             aside,
             name: name.clone(),
             whole,
@@ -336,7 +338,7 @@ impl ArtifactSink for ArtifactFiles {
         let mut arriving = self.arriving.take().ok_or(io::ErrorKind::InvalidInput)?;
         arriving.take(None)?;
         let home = self.folder.join(&arriving.path);
-        fs::rename(&arriving.aside, &home)?;
+        fs::rename(&arriving.aside, &home).map_err(named(&home))?;
         let left = match arriving.whole {
             Some((path, _)) => path,
             None => home,

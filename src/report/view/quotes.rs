@@ -34,7 +34,7 @@ pub(in crate::report) struct Quote {
 }
 
 impl Quote {
-    fn new(who: String, what: String, said: &LastWords, row: &TrialRow) -> Self {
+    fn new(who: &str, what: &str, said: &LastWords, row: &TrialRow) -> Self {
         // It is a name, unless somebody has changed the file that it is from.
         let log = if said.log.is_empty() || said.log.contains('/') {
             String::new()
@@ -42,8 +42,8 @@ impl Quote {
             format!("{}/{}", folder(row), said.log)
         };
         Self {
-            who: clean(&who),
-            what: clean(&what),
+            who: clean(who),
+            what: clean(what),
             // They may come from a file that somebody has changed.
             lines: said
                 .lines
@@ -111,17 +111,13 @@ pub(super) fn quotes(report: &Report<'_>, rows: &[TrialRow]) -> Vec<Quote> {
             };
             let why = row.error_message.as_deref().unwrap_or(why);
             let what = format!("trial {repeat}: {why}");
-            Some(Quote::new(row.trial.candidate.to_string(), what, said, row))
+            Some(Quote::new(row.trial.candidate.as_str(), &what, said, row))
         });
         let scorers = record.score.iter().flat_map(|score| &score.scorers);
         let graders = scorers.take(MAX_GRADERS).map(|scorer| {
             let what = format!("on {}, trial {repeat}", row.trial.candidate);
-            Some(Quote::new(
-                scorer.scorer.clone(),
-                what,
-                scorer.said.as_ref()?,
-                row,
-            ))
+            let said = scorer.said.as_ref()?;
+            Some(Quote::new(&scorer.scorer, &what, said, row))
         });
         let news: Vec<Quote> = candidates.chain(graders).flatten().collect();
         for quote in news {

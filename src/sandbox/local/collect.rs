@@ -110,7 +110,7 @@ fn find_written(
         let text = shown(&name.to_string_lossy());
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile if modified(&stat) >= since => {
-                written.push(format!("{above}{text}"))
+                written.push(format!("{above}{text}"));
             }
             FileType::Directory if above.is_empty() => {
                 if let Ok(inner) = open_folder(folder, name) {
