@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 /// So many lines are kept.
-const MAX_LINES: usize = 10;
+const MAX_LINES: usize = 12;
 /// So many characters of a line, and of all lines together.
 const MAX_LINE: usize = 500;
 const MAX_CHARACTERS: usize = 2000;
@@ -51,6 +51,8 @@ impl LastWords {
             }
             lines.push(line);
         }
+        let hint = lines.iter().rev().find_map(|line| hint(line));
+        let mut lines = without_stacks(&lines);
         let kept = lines.iter().rev().take(MAX_LINES).take_while(|line| {
             let length = line.chars().count();
             let fits = length <= room;
@@ -59,19 +61,26 @@ impl LastWords {
         });
         let from = lines.len() - kept.count();
         lines.drain(..from);
-        let hint = lines.iter().rev().find_map(|line| hint(line));
         Self {
             log: if lines.is_empty() { "" } else { log }.to_owned(),
             lines,
             hint,
         }
     }
+}
 
-    /// The last so many lines.
-    #[must_use]
-    pub fn last(&self, most: usize) -> &[String] {
-        &self.lines[self.lines.len().saturating_sub(most)..]
+/// The lines with only the first frame of every stack that is printed below its error, as Node and Java do.
+fn without_stacks(lines: &[String]) -> Vec<String> {
+    let is_frame =
+        |line: &String| line.trim_start() != line && line.trim_start().starts_with("at ");
+    let mut kept = Vec::new();
+    for frames in lines.chunk_by(|a, b| is_frame(a) && is_frame(b)) {
+        kept.extend(frames.iter().take(1).cloned());
+        if frames.len() > 1 {
+            kept.push(format!("    … {} more of the stack", frames.len() - 1));
+        }
     }
+    kept
 }
 
 /// What to do about a runtime that looked for a package in vain.
@@ -110,7 +119,7 @@ mod tests {
         assert_eq!(lines("a\n\nb\r\n  c \n\n"), ["a", "b", "  c"]);
         let many: Vec<String> = (0..50).map(|n| format!("line {n}")).collect();
         let many = many.join("\n");
-        assert_eq!(lines(&many).first().unwrap(), "line 40");
+        assert_eq!(lines(&many).first().unwrap(), "line 38");
         assert_eq!(lines(&many).last().unwrap(), "line 49");
         let long = format!("{}THE END", "x".repeat(100_000));
         let kept = lines(&long);
@@ -129,6 +138,20 @@ mod tests {
             ["100% done", "failed"]
         );
         assert_eq!(lines("working\r       \r"), ["working"]);
+    }
+
+    #[test]
+    fn the_error_above_a_stack_is_kept() {
+        let frames = "    at Module.load (node:internal:1)\n".repeat(20);
+        let text = format!("SyntaxError: oops\n{frames}\nNode.js v20\n");
+        let expected = [
+            "SyntaxError: oops",
+            "    at Module.load (node:internal:1)",
+            "    … 19 more of the stack",
+            "Node.js v20",
+        ];
+        assert_eq!(lines(&text), expected);
+        assert_eq!(lines("at home\nat work\n"), ["at home", "at work"]);
     }
 
     #[test]

@@ -89,7 +89,10 @@ fn cells(
     let is_graded = report.standings.ungraded(&row.trial.objective).is_none();
     let graded = |value: Option<Points>| points(value.filter(|_| is_graded));
     let folder = folder(row);
+    let graders = record.and_then(|record| record.score.as_ref());
+    let mut graders = graders.into_iter().flat_map(|score| &score.scorers);
     let said = record.and_then(|record| record.said.as_ref());
+    let said = said.or_else(|| graders.find_map(|it| it.said.as_ref()));
     let log = said.filter(|said| !said.log.is_empty());
     let timings = record.map(|record| record.timings).unwrap_or_default();
     let usage = record.map(|record| record.usage).unwrap_or_default();

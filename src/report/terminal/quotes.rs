@@ -41,8 +41,7 @@ pub(super) fn quotes(page: &mut Page, view: &View, place: &str) {
                 page.wrapped(Paint::Dim, &format!("{GAP}{GAP}"), "it printed nothing");
                 continue;
             }
-            let from = quote.lines.len().saturating_sub(MAX_QUOTED);
-            for line in &quote.lines[from..] {
+            for line in brief(&quote.lines) {
                 page.quoted(&crate::plain::last(line, 240));
             }
             if !quote.hint.is_empty() {
@@ -64,6 +63,24 @@ pub(super) fn quotes(page: &mut Page, view: &View, place: &str) {
     }
 }
 
+/// The last lines, and the one with the error, should that stand above them.
+fn brief(lines: &[String]) -> Vec<&str> {
+    let is_error = |line: &String| {
+        let word = line.split([':', ' ']).next().unwrap_or_default();
+        word.ends_with("Error") || word.ends_with("Exception")
+    };
+    let from = lines.len().saturating_sub(MAX_QUOTED);
+    let (above, last) = lines.split_at(from);
+    let error = above.iter().rfind(|line| is_error(line));
+    match error.filter(|_| !last.iter().any(is_error)) {
+        None => last.iter().map(String::as_str).collect(),
+        Some(error) => {
+            let last = last.iter().skip(2).map(String::as_str);
+            [error.as_str(), "…"].into_iter().chain(last).collect()
+        }
+    }
+}
+
 impl Page {
     /// A line that a program printed, with its indentation.
     fn quoted(&mut self, line: &str) {
@@ -73,6 +90,25 @@ impl Page {
         let first = bar.len() + indent.len();
         for part in wrap(line, first, first, self.width) {
             self.line(Paint::None, &format!("{bar}{indent}{part}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_with_the_error_is_among_the_few() {
+        let lines = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        for (text, shown) in [
+            ("a b", "a b"),
+            ("a b c d e f", "b c d e f"),
+            ("x KeyError: c d e f", "KeyError: c d e f"),
+            ("KeyError: a b c d e f", "KeyError: … d e f"),
+            ("KeyError: a b c d OSError: f", "b c d OSError: f"),
+        ] {
+            assert_eq!(brief(&lines(text)).join(" "), shown);
         }
     }
 }

@@ -109,6 +109,10 @@ pub(super) fn quotes(report: &Report<'_>, rows: &[TrialRow]) -> Vec<Quote> {
             else {
                 return None;
             };
+            // A gate says all of one that exited well and printed nothing.
+            if row.error_message.is_none() && said.lines.is_empty() {
+                return None;
+            }
             let why = row.error_message.as_deref().unwrap_or(why);
             let what = format!("trial {repeat}: {why}");
             Some(Quote::new(row.trial.candidate.as_str(), &what, said, row))
