@@ -41,6 +41,8 @@ fn escape(text: &str, to: &mut dyn Write) -> io::Result<()> {
             '#' if next.is_alphanumeric() => to.write_all("\\#\u{200b}".as_bytes())?,
             '_' if before.is_alphanumeric() && next.is_alphanumeric() => to.write_all(b"_")?,
             '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '$' | '#' => write!(to, "\\{c}")?,
+            // No link is half made, whatever reads it.
+            '(' if before == ']' => to.write_all(b"\\(")?,
             // `https://` and `www.` would become links.
             ':' if next == '/' => to.write_all(b"\\:")?,
             '.' if ends_with_www(&text[..at]) => to.write_all(b"\\.")?,
@@ -74,7 +76,7 @@ mod tests {
             ),
             (
                 "[x](https://evil.example)",
-                "\\[x\\](https\\://evil.example)",
+                "\\[x\\]\\(https\\://evil.example)",
             ),
             ("www.evil.example WWW.x", "www\\.evil.example WWW\\.x"),
             (
