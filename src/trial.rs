@@ -24,6 +24,7 @@ use crate::sandbox::{
 };
 use crate::store::{ArtifactFiles, Left, OutputFiles, RunFolder, TrialFolder};
 
+pub mod elsewhere;
 mod ends;
 pub mod judge;
 mod judged;
@@ -113,6 +114,8 @@ pub struct Job {
     pub env: Arc<BTreeMap<String, String>>,
     /// What it may reach.
     pub networks: Networks,
+    /// Whether addresses in the candidate's own files are followed by what forge installs for it.
+    pub follows_addresses: bool,
     /// `FORGE_SEED`.
     pub seed: u64,
 }

@@ -176,9 +176,10 @@ impl Place {
             stage: Stage::Setup,
             then_collect: None,
         };
-        let mut installer = BTreeMap::clone(&job.env);
+        let mut installer = job.installer_env();
         told.add_to(&mut installer);
-        let mut own = installer.clone();
+        let mut own = BTreeMap::clone(&job.env);
+        told.add_to(&mut own);
         // Its notice would come after the lines that say what is wrong.
         installer
             .entry("PIP_DISABLE_PIP_VERSION_CHECK".to_owned())

@@ -33,6 +33,7 @@ use crate::sandbox::{
 
 mod install;
 mod interpreters;
+pub(super) mod named;
 mod requirements;
 
 use install::{Installer, Tool};
