@@ -21,7 +21,6 @@ pub mod fetches;
 mod first_line;
 mod imports;
 pub mod load;
-mod npm;
 pub mod pep723;
 pub mod pyproject;
 pub mod runtime;

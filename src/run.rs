@@ -16,25 +16,24 @@ use crate::event::{EventKind, Phase, RunPlan, StopCause, Subscriber, TrialEnd, T
 use crate::installers::Installers;
 use crate::journal::Journal;
 use crate::name::TrialId;
-use crate::objective::{LimitOverrides, Objective};
+use crate::objective::{LimitOverrides, Limits, Objective};
 use crate::policy::NetworkOverrides;
 use crate::redact::Redactor;
 use crate::sandbox::ledger::Ledger;
 use crate::sandbox::reaper::{CleanupReport, Patience, Reaper};
-use crate::sandbox::{ErrorKind, Provider, Remedy};
+use crate::sandbox::{ErrorKind, Networks, Provider, Remedy};
 use crate::store::RunFolder;
 use crate::summary::RunSummary;
 use crate::trial::silence::take_back;
-use crate::trial::{Judging, Keep, Outcome, World};
+use crate::trial::{Job, Judging, Keep, Outcome, World};
 
 pub mod order;
-mod plan;
 pub mod state;
 pub mod stop;
 mod teller;
 
-use plan::Plan;
-use state::{Effect, Input, KnownFailure, Loss, State};
+use order::Slot;
+use state::{Effect, Input, KnownFailure, Loss, Planned, State};
 use stop::Stopping;
 use teller::Teller;
 
@@ -194,6 +193,84 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
         summary: teller.summary,
         report,
         folder,
+    })
+}
+
+/// What trials are made of.
+struct Plan {
+    seed: u64,
+    candidates: Vec<Arc<Candidate>>,
+    environments: Vec<Arc<BTreeMap<String, String>>>,
+    objectives: Vec<Arc<Objective>>,
+    limits: LimitOverrides,
+    network: NetworkOverrides,
+    slots: Vec<Slot>,
+}
+
+impl Plan {
+    fn id(&self, slot: Slot) -> TrialId {
+        TrialId {
+            objective: self.objectives[slot.objective].name.clone(),
+            candidate: self.candidates[slot.candidate].name.clone(),
+            repeat: slot.repeat,
+        }
+    }
+
+    fn networks(&self, slot: Slot) -> Networks {
+        let said = self.network.over(&self.objectives[slot.objective].network);
+        self.candidates[slot.candidate].networks(&said)
+    }
+
+    fn limits(&self, slot: Slot) -> Limits {
+        let own = self.candidates[slot.candidate].limits;
+        let objective = self.objectives[slot.objective].limits;
+        Limits::resolve(self.limits.over(own).over(objective))
+    }
+
+    /// The trials in their order, with the class of sandbox that each asks for, and the group of those that
+    /// are set up like it.
+    fn planned(&self) -> Vec<Planned> {
+        let (mut classes, mut setups) = (Vec::new(), Vec::new());
+        let slots = self.slots.iter();
+        slots
+            .map(|&slot| {
+                let networks = self.networks(slot);
+                let limits = self.limits(slot);
+                let setup = (slot.candidate, networks.setup.clone(), limits.setup);
+                Planned {
+                    id: self.id(slot),
+                    class: numbered(
+                        &mut classes,
+                        (networks, self.candidates[slot.candidate].trust),
+                    ),
+                    setup: numbered(&mut setups, setup),
+                }
+            })
+            .collect()
+    }
+
+    fn job(&self, trial: usize) -> Job {
+        let slot = self.slots[trial];
+        let candidate = Arc::clone(&self.candidates[slot.candidate]);
+        let objective = Arc::clone(&self.objectives[slot.objective]);
+        Job {
+            id: self.id(slot),
+            limits: self.limits(slot),
+            env: Arc::clone(&self.environments[slot.candidate]),
+            networks: self.networks(slot),
+            seed: order::trial_seed(self.seed, slot.objective, slot.repeat),
+            candidate,
+            objective,
+        }
+    }
+}
+
+/// The place of something among those that are known; what is not, becomes the last of them.
+fn numbered<T: PartialEq>(known: &mut Vec<T>, this: T) -> usize {
+    let place = known.iter().position(|it| *it == this);
+    place.unwrap_or_else(|| {
+        known.push(this);
+        known.len() - 1
     })
 }
 

@@ -24,7 +24,6 @@ use crate::sandbox::{
 };
 use crate::store::{ArtifactFiles, Left, OutputFiles, RunFolder, TrialFolder};
 
-pub mod elsewhere;
 mod ends;
 pub mod judge;
 mod judged;
@@ -114,8 +113,6 @@ pub struct Job {
     pub env: Arc<BTreeMap<String, String>>,
     /// What it may reach.
     pub networks: Networks,
-    /// Whether addresses in the candidate's own files are followed by what forge installs for it.
-    pub follows_addresses: bool,
     /// `FORGE_SEED`.
     pub seed: u64,
 }

@@ -95,7 +95,7 @@ impl Candidate {
         found
     }
 
-    pub(super) fn read(&self, path: &RelativePath) -> Option<String> {
+    fn read(&self, path: &RelativePath) -> Option<String> {
         let file = self.files.iter().find(|file| file.path == *path)?;
         read_text(&file.from, LIST).ok()
     }

@@ -11,11 +11,10 @@ use crate::name::RunId;
 use crate::objective::Objective;
 use crate::policy::NetworkOverrides;
 use crate::problem::{Problem, Problems};
-use crate::sandbox::local::{LocalProvider, Named};
+use crate::sandbox::local::LocalProvider;
 use crate::sandbox::{Network, SandboxError};
 use crate::score::quality::Quality;
 use crate::tree::locate;
-use crate::trial::elsewhere;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -56,6 +55,8 @@ impl ForgeBuilder {
                 return found;
             }
         };
+        let passed_by = self.warnings.iter().map(|it| crate::plain::line(it));
+        found.notes.extend(passed_by);
         let repeats = |it: &Objective| u64::from(self.repeat.or(it.repeat).unwrap_or(1));
         found.candidates = candidates.len();
         found.objectives = objectives.len();
@@ -93,7 +94,6 @@ impl ForgeBuilder {
             };
             let (certain, uncertain) = self.without_network(candidate, &objectives);
             own.extend(certain);
-            own.extend(self.not_followed(candidate, &objectives));
             found.warnings.extend(uncertain);
             let mut notes = candidate.notes.clone();
             if let Some(local) = &local {
@@ -141,21 +141,6 @@ impl ForgeBuilder {
         }
         problems.dedup();
         problems
-    }
-
-    /// What a candidate lists and is not installed for it, because only the candidate says where it comes from.
-    fn not_followed(&self, candidate: &Candidate, objectives: &[Objective]) -> Option<Problem> {
-        let follows = |it: &Objective| {
-            let said = self.network.over(&it.network);
-            said.follows_addresses(candidate.trust)
-        };
-        match Named::by(candidate) {
-            Named::Elsewhere(why) if !objectives.iter().all(follows) => {
-                let problem = Problem::file(&candidate.source, why);
-                Some(problem.with_hint(elsewhere::rule(candidate.trust)))
-            }
-            Named::Elsewhere(_) | Named::OwnWheels | Named::Versions => None,
-        }
     }
 
     /// What a candidate's setup needs of the network where it has none: what is bound to fail, and what may.

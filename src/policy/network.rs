@@ -49,17 +49,6 @@ impl NetworkOverrides {
         }
     }
 
-    /// Whether what forge installs for a candidate may come from where only the candidate says: not without trust, and
-    /// not where the run is cut off, unless the network of the setup was said.
-    #[must_use]
-    pub fn follows_addresses(&self, trust: Trust) -> bool {
-        match (trust, &self.run) {
-            (Trust::Untrusted, _) => false,
-            (Trust::Trusted, Some(Network::Block)) => self.setup.is_some(),
-            (Trust::Trusted, Some(Network::Open | Network::Allow(_)) | None) => true,
-        }
-    }
-
     /// What is in force when no layer says more: a run may reach everything; so may a setup, but for one whose
     /// author is not trusted, which has the network of its run.
     #[must_use]

@@ -74,7 +74,6 @@ use moved::Movable;
 pub use place::Scratch;
 use place::{Hold, Place, Taken};
 use protocol::Limits;
-pub use python::named::Named;
 use rungs::Chosen;
 pub use tools::Tool;
 pub use users::RootSandboxes;

@@ -176,10 +176,9 @@ impl Place {
             stage: Stage::Setup,
             then_collect: None,
         };
-        let mut installer = job.installer_env();
+        let mut installer = BTreeMap::clone(&job.env);
         told.add_to(&mut installer);
-        let mut own = BTreeMap::clone(&job.env);
-        told.add_to(&mut own);
+        let mut own = installer.clone();
         // Its notice would come after the lines that say what is wrong.
         installer
             .entry("PIP_DISABLE_PIP_VERSION_CHECK".to_owned())

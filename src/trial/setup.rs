@@ -113,9 +113,6 @@ impl Attempt<'_> {
         }
         self.enter(Phase::SettingUp).await;
         self.log("[Setup] Installing...").await;
-        if let Some(why) = self.job.not_followed(true) {
-            return Ok(Err(self.not_installed(&why)));
-        }
         let limits = self.job.limits;
         let began = Instant::now();
         let mut log =
@@ -135,12 +132,6 @@ impl Attempt<'_> {
                 return Ok(Err(failed));
             }
             place.prepared = Some(prepared.python);
-        }
-        if place.prepared.is_none()
-            && let Some(why) = self.job.not_followed(false)
-        {
-            log.finish().map_err(home)?;
-            return Ok(Err(self.not_installed(&why)));
         }
         let steps = place.setup_steps(self.job, self.world);
         let has_run = !steps.is_empty();
@@ -184,10 +175,6 @@ impl Attempt<'_> {
                 | CommandEnd::CannotStart(_) => format!("`{shown}` {why}"),
             },
         }
-    }
-
-    fn not_installed(&self, why: &str) -> SetupFailure {
-        SetupFailure::of(self.world.redactor.text(why).into_owned())
     }
 
     /// The end of a trial whose setup failed.

@@ -437,28 +437,18 @@ fn nobody_is_asked_whom_only_a_candidate_names() {
         ("page", "-f pages\ntiny\n".to_owned()),
         ("settings", "tiny\n".to_owned()),
     ];
-    let blocked = ("network: block\n", "");
-    let untrusted = ("", "trust: untrusted\n");
-    for (uv, (network, trust)) in tools()
-        .into_iter()
-        .flat_map(|uv| [(uv.clone(), blocked), (uv, untrusted)])
-    {
+    for uv in tools() {
         let mut project = Project::new(&python, uv.as_ref())
             .file(
                 "objectives/task.yaml",
-                format!("prompt: x\n{network}limits: {{setup: 20s}}\n"),
+                "prompt: x\nnetwork: block\nlimits: {setup: 10s}\n",
             )
-            .file("candidates/block.yaml", trust.to_owned() + "limits: {}\n")
             .told("PIP_NO_INDEX", "1")
             .told("PIP_RETRIES", "0");
         for (name, text) in &requirements {
             let folder = format!("candidates/{name}");
             project = project
                 .file(&format!("{folder}/main.py"), SAYS)
-                .file(
-                    &format!("{folder}/candidate.yaml"),
-                    trust.to_owned() + "limits: {}\n",
-                )
                 .file(&format!("{folder}/requirements.txt"), text);
         }
         for name in ["wheel", "folder"] {
@@ -478,7 +468,7 @@ fn nobody_is_asked_whom_only_a_candidate_names() {
             )
             .file(
                 "candidates/settings/candidate.yaml",
-                format!("{trust}env: {{PIP_INDEX_URL: '{simple}', UV_DEFAULT_INDEX: '{simple}', HTTP_PROXY: '{simple}'}}\n"),
+                format!("env: {{PIP_INDEX_URL: '{simple}', UV_DEFAULT_INDEX: '{simple}'}}\n"),
             )
             .file(
                 "candidates/block.py",
@@ -486,15 +476,11 @@ fn nobody_is_asked_whom_only_a_candidate_names() {
             )
             .file("candidates/project/main.py", SAYS)
             .file(
-                "candidates/project/candidate.yaml",
-                trust.to_owned() + "limits: {}\n",
-            )
-            .file(
                 "candidates/project/pyproject.toml",
                 format!("[project]\ndependencies = ['tiny@{file}']\n"),
             );
         let ended = project.forge(level);
-        assert_eq!(server.asked(), [""; 0], "{uv:?} {network} {trust}");
+        assert_eq!(server.asked(), [""; 0], "{uv:?}");
         let trials = project.workspace.trials();
         assert_eq!(trials.len(), requirements.len() + 2, "{}", ended.stderr);
         for (name, trial) in trials {
@@ -523,56 +509,5 @@ fn what_a_trusted_candidate_names_is_asked_from_within() {
             log.contains("says where packages come from"),
             "{uv:?}: {log}"
         );
-    }
-}
-
-#[test]
-fn npm_asks_nobody_whom_only_a_candidate_names() {
-    let Some(python) = python() else { return };
-    let path = std::env::var_os("PATH").unwrap();
-    if !std::env::split_paths(&path).any(|folder| folder.join("npm").is_file()) {
-        return crate::support::skipped("addresses for npm", "this machine has no npm");
-    }
-    let wheels = tempfile::tempdir().unwrap();
-    wheel(&python, wheels.path(), "");
-    let server = Server::start(wheels.path(), None);
-    let tar = server.url("files/x.tgz");
-    let mut project = Project::new(&python, None).file(
-        "objectives/task.yaml",
-        "prompt: x\nnetwork: block\nlimits: {setup: 30s}\n",
-    );
-    let lock = format!(
-        r#"{{"lockfileVersion": 3, "packages": {{"": {{"dependencies": {{"x": "1"}}}}, "node_modules/x": {{"version": "1.0.0", "resolved": "{tar}"}}}}}}"#
-    );
-    for (name, file, text) in [
-        (
-            "address",
-            "package.json",
-            format!(r#"{{"dependencies": {{"x": "{tar}"}}}}"#),
-        ),
-        (
-            "settings",
-            ".npmrc",
-            format!("registry={}\n", server.url("")),
-        ),
-        ("locked", "package-lock.json", lock),
-    ] {
-        let folder = format!("candidates/{name}");
-        project = project
-            .file(&format!("{folder}/main.js"), "")
-            .file(
-                &format!("{folder}/package.json"),
-                r#"{"dependencies": {"x": "1"}}"#,
-            )
-            .file(&format!("{folder}/{file}"), text);
-    }
-    let ended = project.workspace.forge(["task"]).expect(1);
-    assert_eq!(server.asked(), [""; 0]);
-    let trials = project.workspace.trials();
-    assert_eq!(trials.len(), 3, "{}", ended.stderr);
-    for (name, trial) in trials {
-        assert_eq!(trial["error_kind"], "setup", "{name}: {trial}");
-        let message = trial["error_message"].as_str().unwrap();
-        assert!(message.contains("where"), "{name}: {message}");
     }
 }

@@ -33,7 +33,6 @@ use crate::sandbox::{
 
 mod install;
 mod interpreters;
-pub(super) mod named;
 mod requirements;
 
 use install::{Installer, Tool};
