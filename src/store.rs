@@ -362,6 +362,16 @@ impl TrialFolder {
     #[must_use]
     pub fn last_words(&self, logs: &[&str]) -> LastWords {
         let mut said = logs.iter().map(|log| {
+            let beyond = end_name(log);
+            // Where more was printed than the log keeps, the last of it is not in there.
+            if let Ok((end, _)) = self.open(&beyond).and_then(end_of) {
+                let mut said = LastWords::of(log, &end, false);
+                let hint = format!(
+                    "more was printed than {log} keeps (limits.output); the last of it is in {beyond}"
+                );
+                said.hint.get_or_insert(hint);
+                return said;
+            }
             let (end, is_all) = self.open(log).and_then(end_of).unwrap_or_default();
             LastWords::of(log, &end, is_all)
         });
@@ -416,11 +426,22 @@ fn short_text(file: File) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// The end of a file, and whether that is all of it.
+/// The name of the file with the end of what was over the limit of a log: `stderr.end.log`.
+fn end_name(log: &str) -> String {
+    format!("{}.end.log", log.trim_end_matches(".log"))
+}
+
+/// The end of a file, blank space after it aside, and whether that is all of it.
 fn end_of(mut file: File) -> io::Result<(Vec<u8>, bool)> {
-    let skipped = file.metadata()?.len().saturating_sub(LOOKED_AT);
-    file.seek(SeekFrom::Start(skipped))?;
-    let mut bytes = Vec::new();
-    file.take(LOOKED_AT).read_to_end(&mut bytes)?;
-    Ok((bytes, skipped == 0))
+    let mut until = file.metadata()?.len();
+    loop {
+        let from = until.saturating_sub(LOOKED_AT);
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        (&mut file).take(until - from).read_to_end(&mut bytes)?;
+        if from == 0 || !bytes.trim_ascii().is_empty() {
+            return Ok((bytes, from == 0));
+        }
+        until = from;
+    }
 }

@@ -38,19 +38,21 @@ impl LastWords {
             let last = line.rsplit('\r').find(|part| !part.trim().is_empty());
             super::last(last.unwrap_or_default().trim_end(), MAX_LINE)
         };
-        let mut lines = Vec::new();
         let mut room = MAX_CHARACTERS;
-        let count = text.split('\n').count();
-        for (at, line) in text.split('\n').enumerate().skip(count.saturating_sub(200)) {
+        let printed: Vec<&str> = text.split('\n').collect();
+        // Blank lines do not count, however many follow what was said.
+        let said = printed.iter().enumerate().rev().filter_map(|(at, line)| {
             let mut line = shown(line);
             if line.trim().is_empty() {
-                continue;
+                return None;
             }
             if at == 0 && !is_all && !line.starts_with('…') {
                 line.insert(0, '…');
             }
-            lines.push(line);
-        }
+            Some(line)
+        });
+        let mut lines: Vec<String> = said.take(200).collect();
+        lines.reverse();
         let hint = lines.iter().rev().find_map(|line| hint(line));
         let mut lines = without_stacks(&lines);
         let kept = lines.iter().rev().take(MAX_LINES).take_while(|line| {
@@ -127,6 +129,14 @@ mod tests {
         assert_eq!(kept[0].chars().count(), MAX_LINE + 1);
         let all = lines(&format!("{long}\n").repeat(9));
         assert_eq!(all.len(), 3);
+    }
+
+    #[test]
+    fn blank_lines_below_what_was_said_hide_nothing() {
+        assert_eq!(
+            lines(&format!("why\n{}", " \n\t\r\n\n".repeat(999))),
+            ["why"]
+        );
     }
 
     #[test]
