@@ -19,6 +19,7 @@ use crate::summary::RunSummary;
 mod builder;
 mod check;
 mod in_force;
+mod loading;
 mod plan;
 
 pub use builder::ForgeBuilder;

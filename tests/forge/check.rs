@@ -243,7 +243,10 @@ fn a_variable_that_is_not_set_is_told_with_its_place() {
 #[test]
 fn a_setup_without_the_network_that_it_needs_is_told() {
     let workspace = Workspace::with(&[("line.sh", HELLO)])
-        .file("objectives/task.yaml", "prompt: x\nnetwork: block\n")
+        .file(
+            "objectives/task.yaml",
+            "prompt: x\nnetwork: {setup: block}\n",
+        )
         .file("candidates/node/main.js", "")
         .file(
             "candidates/node/package.json",
@@ -279,7 +282,11 @@ fn a_setup_without_the_network_that_it_needs_is_told() {
     let line = ["-c", "line"];
     let document = checked(&workspace, &line, 0);
     assert_eq!(document["warnings"].as_array().unwrap().len(), 1);
-    let document = checked(&workspace, &[&line[..], &["--network", "open"]].concat(), 0);
+    let document = checked(
+        &workspace,
+        &[&line[..], &["--setup-network", "open"]].concat(),
+        0,
+    );
     assert_eq!(document["warnings"].as_array().unwrap().len(), 0);
 }
 
@@ -350,10 +357,10 @@ fn what_this_machine_cannot_keep_is_told_with_who_asks_for_it() {
     );
     workspace
         .forge(["task", "--isolation", "process"])
-        .expect(3);
+        .expect(2);
     workspace
         .forge(["task", "--isolation", "process", "--network", "open"])
-        .expect(3);
+        .expect(2);
     let refused = workspace.forge(["check", "--require-daytona"]).expect(2);
     assert!(
         refused.stderr.contains("DAYTONA_API_KEY"),

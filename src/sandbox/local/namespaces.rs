@@ -10,7 +10,7 @@
 
 use std::ffi::CString;
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -25,6 +25,9 @@ use super::confine::{self, Common};
 use super::kernel::{self, Forked};
 use super::protocol::{Failure, Policy, Rung};
 use super::{names, processes, visible};
+use points::{file_at, folder_at};
+
+mod points;
 
 type Outcome<T> = Result<T, Failure>;
 
@@ -441,6 +444,10 @@ fn take(path: &Path, attributes: MountAttrFlags) -> Outcome<Seen> {
     hold().map_err(Failure::at(format!("bind {}", path.display())))
 }
 
+fn relative(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
+}
+
 fn file_system(
     kind: &str,
     at: impl AsRef<Path>,
@@ -449,35 +456,4 @@ fn file_system(
 ) -> Outcome<()> {
     rustix::mount::mount(kind, at.as_ref(), kind, flags, options)
         .map_err(|error| Failure::at(format!("mount {kind}"))(error.into()))
-}
-
-fn relative(path: &Path) -> &Path {
-    path.strip_prefix("/").unwrap_or(path)
-}
-
-fn folder_at(parent: BorrowedFd<'_>, name: &CString) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = || rustix::fs::openat(parent, name, flags, Mode::empty());
-    match open() {
-        Err(Errno::NOENT) => {}
-        Err(Errno::NOTDIR | Errno::LOOP) => {
-            rustix::fs::unlinkat(parent, name, AtFlags::empty())?;
-        }
-        other => return other,
-    }
-    rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
-    open()
-}
-
-fn file_at(parent: BorrowedFd<'_>, name: &CString) -> rustix::io::Result<OwnedFd> {
-    let make = OFlags::CREATE | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let flags = make | OFlags::CLOEXEC;
-    let open = || rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644));
-    match open() {
-        Err(Errno::LOOP) => {
-            rustix::fs::unlinkat(parent, name, AtFlags::empty())?;
-            open()
-        }
-        other => other,
-    }
 }
