@@ -304,17 +304,47 @@ fn project(printer: Printer) -> Result<Project, End> {
 
 /// A runtime on all cores; says why when there is none.
 fn runtime(printer: Printer) -> Result<tokio::runtime::Runtime, End> {
+    make_runtime().map_err(|(end, why)| {
+        printer.error(&why, why.hint());
+        end
+    })
+}
+
+/// The same for programs: `json` has why there is none in its document.
+fn runtime_told(printer: Printer, json: bool) -> Result<tokio::runtime::Runtime, End> {
+    if !json {
+        return runtime(printer);
+    }
+    make_runtime().map_err(|(end, why)| {
+        let problem = serde_json::json!({"message": why.to_string(), "hint": why.hint()});
+        json::print(printer, end, serde_json::json!({"problems": [problem]}))
+    })
+}
+
+/// Why there is no runtime.
+#[derive(Debug, thiserror::Error)]
+enum NoRuntime {
+    #[error(transparent)]
+    TooLittle(limits::TooLittle),
+    #[error(transparent)]
+    Refused(std::io::Error),
+}
+
+impl NoRuntime {
+    fn hint(&self) -> Option<&str> {
+        match self {
+            Self::TooLittle(too_little) => Some(&too_little.hint),
+            Self::Refused(_) => None,
+        }
+    }
+}
+
+fn make_runtime() -> Result<tokio::runtime::Runtime, (End, NoRuntime)> {
     limits::check()
         .and_then(|()| limits::check_threads())
-        .map_err(|too_little| {
-            printer.error(&too_little, Some(&too_little.hint));
-            End::Usage
-        })?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .map_err(|too_little| (End::Usage, NoRuntime::TooLittle(too_little)))?;
+    tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build();
-    runtime.map_err(|error| {
-        printer.error(&error, None);
-        End::Incomplete
-    })
+        .build()
+        .map_err(|error| (End::Incomplete, NoRuntime::Refused(error)))
 }

@@ -1,7 +1,7 @@
 //! The journal: every event on disk, before anybody else hears of it; and reading it back.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -13,6 +13,9 @@ use crate::tree::{named, open_inside};
 
 /// The journal's file name in a run's folder.
 pub const FILE: &str = "events.jsonl";
+
+/// The longest line that is read, in bytes: what is longer than forge writes any would not fit into memory.
+const MAX_LINE: u64 = 256 << 20;
 
 /// Writes events, one line each, and all that come together at once.
 #[derive(Debug)]
@@ -95,9 +98,13 @@ pub fn read(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<Event>>
     Ok(std::iter::from_fn(move || {
         let mut line = Vec::new();
         number += 1;
-        match reader.read_until(b'\n', &mut line) {
+        match (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line) {
             Err(error) => Some(Err(error)),
             Ok(0) => None,
+            Ok(length) if length as u64 == MAX_LINE => Some(Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{FILE}:{number}: the line is longer than forge writes any"),
+            ))),
             Ok(_) if line.last() != Some(&b'\n') => None,
             Ok(_) => Some(serde_json::from_slice(&line).map_err(|error| {
                 let text = format!("{FILE}:{number}: {error}");

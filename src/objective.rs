@@ -23,14 +23,30 @@ pub const MAX_PROMPT_BYTES: usize = 96 * 1024;
 /// The name that an artifact gets at home unless the objective says otherwise.
 pub const DEFAULT_OUTPUT: &str = "discord_post.md";
 
-/// Names in a trial's folder that an artifact cannot take, because forge writes files of these names.
-pub const TAKEN_OUTPUTS: [&str; 5] = [
+/// Names in a trial's folder that an artifact cannot take, because forge writes files of these names. Where
+/// the case of letters makes no difference, `Trial.json` is such a name too.
+const TAKEN_OUTPUTS: [&str; 9] = [
     "trial.json",
     "stdout.log",
     "stderr.log",
     "setup.log",
+    "stdout.end.log",
+    "stderr.end.log",
+    "setup.end.log",
     "files",
+    ".arriving",
 ];
+
+/// Whether forge itself writes a file of this name into a trial's folder.
+#[must_use]
+pub fn is_taken_output(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let grader = name
+        .strip_prefix("grader-")
+        .and_then(|rest| rest.strip_suffix(".log"));
+    TAKEN_OUTPUTS.contains(&name.as_str()) || grader.is_some_and(is_number)
+}
 
 /// One file that is copied into every sandbox of the objective.
 #[derive(Debug, Clone, PartialEq, Eq)]

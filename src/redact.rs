@@ -344,6 +344,56 @@ mod tests {
     }
 
     #[test]
+    fn what_is_encoded_twice_in_usual_ways_is_found() {
+        let secret = "p/+a&ss\"w<o>rd'=%x\\y z";
+        // With two of JSON, URL, form, HTML, hex and Base64, as Python's libraries write them.
+        for shown in [
+            "p/+a&ss\\\\\\\"w<o>rd'=%x\\\\\\\\y z",
+            "p%2F%2Ba%26ss%5C%22w%3Co%3Erd%27%3D%25x%5C%5Cy%20z",
+            "p%2F%2Ba%26ss%5C%22w%3Co%3Erd%27%3D%25x%5C%5Cy+z",
+            "p/+a&amp;ss\\&quot;w&lt;o&gt;rd&#x27;=%x\\\\y z",
+            "702f2b612673735c22773c6f3e7264273d25785c5c79207a",
+            "cC8rYSZzc1widzxvPnJkJz0leFxceSB6",
+            "p%2F%2Ba%26ss%22w%3Co%3Erd%27%3D%25x%5Cy%20z",
+            "p%252F%252Ba%2526ss%2522w%253Co%253Erd%2527%253D%2525x%255Cy%2520z",
+            "p%252F%252Ba%2526ss%2522w%253Co%253Erd%2527%253D%2525x%255Cy%2520z",
+            "p%2F%2Ba%26ss%22w%3Co%3Erd%27%3D%25x%5Cy%20z",
+            "70253246253242612532367373253232772533436f253345726425323725334425323578253543792532307a",
+            "cCUyRiUyQmElMjZzcyUyMnclM0NvJTNFcmQlMjclM0QlMjV4JTVDeSUyMHo=",
+            "p%2F%2Ba%26ss%22w%3Co%3Erd%27%3D%25x%5Cy+z",
+            "p%252F%252Ba%2526ss%2522w%253Co%253Erd%2527%253D%2525x%255Cy%2Bz",
+            "p%252F%252Ba%2526ss%2522w%253Co%253Erd%2527%253D%2525x%255Cy%2Bz",
+            "p%2F%2Ba%26ss%22w%3Co%3Erd%27%3D%25x%5Cy+z",
+            "70253246253242612532367373253232772533436f253345726425323725334425323578253543792b7a",
+            "cCUyRiUyQmElMjZzcyUyMnclM0NvJTNFcmQlMjclM0QlMjV4JTVDeSt6",
+            "p/+a&amp;ss&quot;w&lt;o&gt;rd&#x27;=%x\\\\y z",
+            "p%2F%2Ba%26amp%3Bss%26quot%3Bw%26lt%3Bo%26gt%3Brd%26%23x27%3B%3D%25x%5Cy%20z",
+            "p%2F%2Ba%26amp%3Bss%26quot%3Bw%26lt%3Bo%26gt%3Brd%26%23x27%3B%3D%25x%5Cy+z",
+            "p/+a&amp;amp;ss&amp;quot;w&amp;lt;o&amp;gt;rd&amp;#x27;=%x\\y z",
+            "702f2b6126616d703b73732671756f743b77266c743b6f2667743b726426237832373b3d25785c79207a",
+            "cC8rYSZhbXA7c3MmcXVvdDt3Jmx0O28mZ3Q7cmQmI3gyNzs9JXhceSB6",
+            "702f2b6126737322773c6f3e7264273d25785c79207a",
+            "702f2b6126737322773c6f3e7264273d25785c79207a",
+            "702f2b6126737322773c6f3e7264273d25785c79207a",
+            "702f2b6126737322773c6f3e7264273d25785c79207a",
+            "3730326632623631323637333733323237373363366633653732363432373364323537383563373932303761",
+            "NzAyZjJiNjEyNjczNzMyMjc3M2M2ZjNlNzI2NDI3M2QyNTc4NWM3OTIwN2E=",
+            "cC8rYSZzcyJ3PG8+cmQnPSV4XHkgeg==",
+            "cC8rYSZzcyJ3PG8%2BcmQnPSV4XHkgeg%3D%3D",
+            "cC8rYSZzcyJ3PG8%2BcmQnPSV4XHkgeg%3D%3D",
+            "cC8rYSZzcyJ3PG8+cmQnPSV4XHkgeg==",
+            "6343387259535a7a63794a335047382b636d516e5053563458486b6765673d3d",
+            "Y0M4cllTWnpjeUozUEc4K2NtUW5QU1Y0WEhrZ2VnPT0=",
+        ] {
+            check(&[secret], &format!("<{shown}>"), "<***>");
+        }
+        // Basic credentials in a file of registries, which is in Base64 again.
+        let registries = "eyJhdXRoIjogImJXVTZjQzhyWVNaemN5SjNQRzgrY21RblBTVjRYSGtnZWc9PSJ9";
+        let redactor = redactor(&[secret]);
+        assert!(redactor.text(registries).contains("***"));
+    }
+
+    #[test]
     fn a_secret_is_found_in_the_base64_of_a_longer_text() {
         for (text, clean) in [
             // `user:hunter22`, `me:hunter22`, `x:hunter22!`, `:hunter22`

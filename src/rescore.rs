@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::ForgeError;
 use crate::candidate::hex;
-use crate::event::{ErrorClass, Event, EventKind, Subscriber as _, TrialRecord};
+use crate::event::{ArtifactRecord, ErrorClass, Event, EventKind, Subscriber as _, TrialRecord};
 use crate::installers::Installers;
 use crate::journal::{self, Journal};
 use crate::name::{ObjectiveName, RunId, SandboxName, TrialId};
@@ -132,7 +132,7 @@ pub async fn rescore(
             continue;
         };
         if score.disqualified.is_some() && record.said.is_none() && record.runtime_s.is_some() {
-            record.said = Some(place.last_words(&["stderr.log", "stdout.log"]));
+            record.said = Some(place.last_words(&["stderr.log", "stdout.log"], &world.redactor));
         }
         place
             .write_record(&record)
@@ -218,10 +218,12 @@ fn saved(folder: &RunFolder, trial: &TrialId) -> Result<TrialRecord, String> {
     place
         .open("trial.json")
         .map_err(|error| wrong("trial.json", &error))?;
-    let record = folder.record(trial).ok_or("trial.json makes no sense")?;
+    let record = folder
+        .record(trial)
+        .ok_or("trial.json makes no sense, or is another trial's")?;
     for file in record.artifact.iter().chain(&record.files) {
-        let hash = place.open(&file.path).and_then(sha256);
-        if hash.map_err(|error| wrong(&file.path, &error))? != file.sha256 {
+        let is_same = place.open(&file.path).and_then(|it| is_same(it, file));
+        if !is_same.map_err(|error| wrong(&file.path, &error))? {
             return Err(format!(
                 "{} is not what the candidate left: its sha256 is not the one in trial.json; put it back, or \
                  run again",
@@ -238,6 +240,11 @@ fn saved(folder: &RunFolder, trial: &TrialId) -> Result<TrialRecord, String> {
         }
     }
     Ok(record)
+}
+
+/// Whether a file is what came home. One of another size is not even read.
+fn is_same(file: std::fs::File, came: &ArtifactRecord) -> io::Result<bool> {
+    Ok(file.metadata()?.len() == came.bytes && sha256(file)? == came.sha256)
 }
 
 /// The hash of a file, in hex.

@@ -398,7 +398,10 @@ impl Dispatcher {
         let folder = self.world.folder.trial(&record.trial);
         if record.end == TrialEnd::Cancelled {
             (record.stdout, record.stderr) = folder.streams_so_far();
-            let said = folder.last_words(&["stderr.log", "stdout.log", "setup.log"]);
+            let said = folder.last_words(
+                &["stderr.log", "stdout.log", "setup.log"],
+                &self.world.redactor,
+            );
             record.said = (!said.lines.is_empty()).then_some(said);
         }
         if let Err(error) = folder.write_record(&record) {

@@ -276,6 +276,11 @@ pub trait OutputSink: Send {
     fn write(&mut self, stream: Stream, bytes: &[u8]);
     /// Learns that the provider itself dropped this many bytes of a stream at the limit.
     fn dropped(&mut self, stream: Stream, bytes: u64);
+    /// Is shown what would be dropped at the limit, by a provider that still has it: why a program failed is
+    /// the last that it says.
+    fn beyond(&mut self, stream: Stream, bytes: &[u8]) {
+        self.dropped(stream, bytes.len() as u64);
+    }
 }
 
 /// What to bring home.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::event::{StreamRecord, TrialRecord};
 use crate::name::{RelativePath, RunId, TrialId};
 use crate::plain::{LOOKED_AT, LastWords};
+use crate::redact::Redactor;
 use crate::standings::{Standings, settled};
 use crate::summary::RunSummary;
 use crate::tree::{is_folder_inside, named, open_inside};
@@ -23,6 +24,9 @@ pub use sinks::{ArtifactFiles, OutputFiles, SetupLog};
 
 /// Text in `trial.json` holds at most this many bytes; longer or binary files are named instead.
 pub const INLINE_LIMIT: u64 = 64 * 1024;
+
+/// The longest `trial.json` that is read, in bytes.
+const MAX_RECORD: u64 = 64 << 20;
 
 /// The link in an objective's folder to the folder of the winner's trial; it stands among the candidates'.
 pub const WINNER: &str = "winner";
@@ -158,13 +162,15 @@ impl RunFolder {
         Ok(path)
     }
 
-    /// The record of a trial, as its `trial.json` has it. A link in the place of that is not followed.
+    /// The record of a trial, as its `trial.json` has it. A link in the place of that is not followed; one of
+    /// another trial is none, nor is what forge never writes: so much that it would not fit into memory.
     #[must_use]
     pub fn record(&self, trial: &TrialId) -> Option<TrialRecord> {
         let mut text = Vec::new();
-        let mut file = self.trial(trial).open("trial.json").ok()?;
-        file.read_to_end(&mut text).ok()?;
-        trial_json::record(&serde_json::from_slice(&text).ok()?).ok()
+        let file = self.trial(trial).open("trial.json").ok()?;
+        file.take(MAX_RECORD).read_to_end(&mut text).ok()?;
+        let record = trial_json::record(&serde_json::from_slice(&text).ok()?).ok()?;
+        (record.trial == *trial).then_some(record)
     }
 
     /// Writes into the `trial.json` of every trial on which a scorer failed what that comes to, as the whole
@@ -360,10 +366,20 @@ impl TrialFolder {
 
     /// The last that was said, in the first of these logs that says anything.
     #[must_use]
-    pub fn last_words(&self, logs: &[&str]) -> LastWords {
+    pub fn last_words(&self, logs: &[&str], redactor: &Redactor) -> LastWords {
         let mut said = logs.iter().map(|log| {
+            let beyond = end_name(log);
+            // Where more was printed than the log keeps, the last of it is not in there.
+            if let Ok((end, _)) = self.open(&beyond).and_then(end_of) {
+                let mut said = LastWords::of(log, &end, false, redactor);
+                let hint = format!(
+                    "more was printed than {log} keeps (limits.output); the last of it is in {beyond}"
+                );
+                said.hint.get_or_insert(hint);
+                return said;
+            }
             let (end, is_all) = self.open(log).and_then(end_of).unwrap_or_default();
-            LastWords::of(log, &end, is_all)
+            LastWords::of(log, &end, is_all, redactor)
         });
         let said = said.find(|said| !said.lines.is_empty());
         said.unwrap_or_default()
@@ -416,11 +432,22 @@ fn short_text(file: File) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// The end of a file, and whether that is all of it.
+/// The name of the file with the end of what was over the limit of a log: `stderr.end.log`.
+fn end_name(log: &str) -> String {
+    format!("{}.end.log", log.trim_end_matches(".log"))
+}
+
+/// The end of a file, blank space after it aside, and whether that is all of it.
 fn end_of(mut file: File) -> io::Result<(Vec<u8>, bool)> {
-    let skipped = file.metadata()?.len().saturating_sub(LOOKED_AT);
-    file.seek(SeekFrom::Start(skipped))?;
-    let mut bytes = Vec::new();
-    file.take(LOOKED_AT).read_to_end(&mut bytes)?;
-    Ok((bytes, skipped == 0))
+    let mut until = file.metadata()?.len();
+    loop {
+        let from = until.saturating_sub(LOOKED_AT);
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        (&mut file).take(until - from).read_to_end(&mut bytes)?;
+        if from == 0 || !bytes.trim_ascii().is_empty() {
+            return Ok((bytes, from == 0));
+        }
+        until = from;
+    }
 }

@@ -266,7 +266,8 @@ impl Attempt<'_> {
         let score = self.record.score.as_ref();
         let has_failed = score.is_none_or(|score| score.disqualified.is_some());
         if has_failed && self.record.runtime_s.is_some() {
-            self.record.said = Some(folder.last_words(&["stderr.log", "stdout.log"]));
+            self.record.said =
+                Some(folder.last_words(&["stderr.log", "stdout.log"], &self.world.redactor));
         }
     }
 
@@ -355,9 +356,9 @@ impl Attempt<'_> {
         let result = result?;
         self.record.usage = result.usage;
         let mut end = trial_end(&result, &job.limits, &command);
-        if let Some(message) = needs::no_typescript(&end, &command, folder) {
+        if let Some(message) = needs::no_typescript(&end, &command, folder, &world.redactor) {
             end = self.fail_setup(SetupFailure::of(message));
-            self.record.said = Some(folder.last_words(&["stderr.log"]));
+            self.record.said = Some(folder.last_words(&["stderr.log"], &world.redactor));
         } else if let (CommandEnd::NotFound(_), Some((_, message))) = (&result.end, end.error()) {
             end = self.fail_setup(SetupFailure::of(message));
         }

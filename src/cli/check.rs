@@ -27,7 +27,7 @@ pub(super) fn check(args: &RunArgs, matches: &ArgMatches) -> End {
             sources,
             mode,
             ..
-        }) => match super::runtime(printer) {
+        }) => match super::runtime_told(printer, args.outputs.json) {
             Ok(runtime) => {
                 let checked = runtime.block_on(builder.build().check(sources));
                 (checked, Some(mode))
@@ -52,11 +52,11 @@ pub(super) fn check(args: &RunArgs, matches: &ArgMatches) -> End {
             printer,
             end,
             document(&checked, place.as_ref().map(|mode| &mode.place)),
-        );
+        )
     } else {
         tell(&checked, printer);
+        end
     }
-    end
 }
 
 fn tell(checked: &Checked, printer: Printer) {

@@ -60,7 +60,7 @@ fn wrong(sheet: &Sheet, message: &str, hint: Option<&str>) -> Value {
 }
 
 pub(super) fn doctor(args: &DoctorArgs, printer: Printer) -> End {
-    let runtime = match super::runtime(printer) {
+    let runtime = match super::runtime_told(printer, args.json) {
         Ok(runtime) => runtime,
         Err(end) => return end,
     };
@@ -69,10 +69,10 @@ pub(super) fn doctor(args: &DoctorArgs, printer: Printer) -> End {
         document: args.json.then(serde_json::Map::new),
     };
     let end = runtime.block_on(examine(&mut sheet));
-    if let Some(document) = sheet.document {
-        json::print(printer, end, Value::Object(document));
+    match sheet.document {
+        Some(document) => json::print(printer, end, Value::Object(document)),
+        None => end,
     }
-    end
 }
 
 async fn examine(sheet: &mut Sheet) -> End {

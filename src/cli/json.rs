@@ -9,8 +9,9 @@ use super::print::Printer;
 /// Changes when a field's meaning does; fields may be added without.
 const SCHEMA_VERSION: u32 = 1;
 
-/// Prints an object, with its version first and how the program ends.
-pub(super) fn print(printer: Printer, end: End, document: Value) {
+/// Prints an object, with its version first and how the program ends. Returns that, or worse: what could not be
+/// printed is a report that could not be written.
+pub(super) fn print(printer: Printer, end: End, document: Value) -> End {
     let mut all = serde_json::Map::new();
     all.insert("schema_version".to_owned(), json!(SCHEMA_VERSION));
     all.insert("forge_version".to_owned(), json!(env!("CARGO_PKG_VERSION")));
@@ -19,7 +20,13 @@ pub(super) fn print(printer: Printer, end: End, document: Value) {
     if let Value::Object(fields) = document {
         all.extend(fields);
     }
-    printer.out(&format!("{:#}\n", Value::Object(all)));
+    match printer.whole(&format!("{:#}\n", Value::Object(all))) {
+        Ok(()) => end,
+        Err(error) => {
+            printer.note(&format!("error: cannot write to standard output: {error}"));
+            end.max(End::Incomplete)
+        }
+    }
 }
 
 /// Problems, each with its place.

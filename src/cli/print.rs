@@ -24,6 +24,19 @@ impl Printer {
         );
     }
 
+    /// The same for what somebody asked for: whether all of it was taken, or nobody reads any more.
+    #[expect(clippy::unused_self, reason = "a printer is what may print")]
+    pub(super) fn whole(self, text: &str) -> std::io::Result<()> {
+        let mut stdout = std::io::stdout().lock();
+        match stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush())
+        {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// A line for stderr.
     #[expect(clippy::unused_self, reason = "a printer is what may print")]
     pub(super) fn note(self, line: &str) {

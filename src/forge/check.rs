@@ -55,8 +55,6 @@ impl ForgeBuilder {
                 return found;
             }
         };
-        let passed_by = self.warnings.iter().map(|it| crate::plain::line(it));
-        found.notes.extend(passed_by);
         let repeats = |it: &Objective| u64::from(self.repeat.or(it.repeat).unwrap_or(1));
         found.candidates = candidates.len();
         found.objectives = objectives.len();
@@ -108,7 +106,8 @@ impl ForgeBuilder {
             found.notes.extend(told.remarks());
             problems.extend(own);
         }
-        found.notes.extend(self.warnings);
+        let said = self.warnings.iter().map(|it| crate::plain::line(it));
+        found.notes.extend(said);
         problems.iter_mut().for_each(locate);
         found.warnings.iter_mut().for_each(locate);
         found

@@ -13,7 +13,7 @@ use crate::score::gate::Gate;
 use crate::tree::Folder;
 use crate::yaml::decode::{Fields, Value, document};
 
-use super::{Input, Objective, TAKEN_OUTPUTS, default_gates, default_output};
+use super::{Input, Objective, default_gates, default_output, is_taken_output};
 
 mod patterns;
 mod prompt;
@@ -128,7 +128,7 @@ fn output(value: &Value<'_>) -> Option<RelativePath> {
     if path.as_str().contains('/') {
         return value.problem(format!("`{path}` is in a folder"), hint);
     }
-    if TAKEN_OUTPUTS.contains(&path.as_str()) {
+    if is_taken_output(path.as_str()) {
         return value.problem(
             format!("`{path}` is a file that forge itself writes there"),
             hint,

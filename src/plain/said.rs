@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::redact::Redactor;
+
 /// So many lines are kept.
 const MAX_LINES: usize = 12;
 /// So many characters of a line, and of all lines together.
@@ -29,28 +31,32 @@ pub struct LastWords {
 }
 
 impl LastWords {
-    /// The last lines of the end of a log. `is_all` when that end is all of it.
+    /// The last lines of the end of a log. `is_all` when that end is all of it. What has become a secret without
+    /// the escape sequences and invisible characters in it, such as one in two colours, is taken out here.
     #[must_use]
-    pub fn of(log: &str, end: &[u8], is_all: bool) -> Self {
+    pub fn of(log: &str, end: &[u8], is_all: bool, redactor: &Redactor) -> Self {
         let text = String::from_utf8_lossy(end);
         let shown = |line: &str| {
             // What a terminal shows of it at last.
             let last = line.rsplit('\r').find(|part| !part.trim().is_empty());
-            super::last(last.unwrap_or_default().trim_end(), MAX_LINE)
+            let clean = super::line(last.unwrap_or_default().trim_end());
+            super::last(&redactor.text(&clean), MAX_LINE)
         };
-        let mut lines = Vec::new();
         let mut room = MAX_CHARACTERS;
-        let count = text.split('\n').count();
-        for (at, line) in text.split('\n').enumerate().skip(count.saturating_sub(200)) {
+        let printed: Vec<&str> = text.split('\n').collect();
+        // Blank lines do not count, however many follow what was said.
+        let said = printed.iter().enumerate().rev().filter_map(|(at, line)| {
             let mut line = shown(line);
             if line.trim().is_empty() {
-                continue;
+                return None;
             }
             if at == 0 && !is_all && !line.starts_with('…') {
                 line.insert(0, '…');
             }
-            lines.push(line);
-        }
+            Some(line)
+        });
+        let mut lines: Vec<String> = said.take(200).collect();
+        lines.reverse();
         let hint = lines.iter().rev().find_map(|line| hint(line));
         let mut lines = without_stacks(&lines);
         let kept = lines.iter().rev().take(MAX_LINES).take_while(|line| {
@@ -111,7 +117,7 @@ mod tests {
     use super::*;
 
     fn lines(text: &str) -> Vec<String> {
-        LastWords::of("stderr.log", text.as_bytes(), true).lines
+        LastWords::of("stderr.log", text.as_bytes(), true, &Redactor::default()).lines
     }
 
     #[test]
@@ -127,6 +133,14 @@ mod tests {
         assert_eq!(kept[0].chars().count(), MAX_LINE + 1);
         let all = lines(&format!("{long}\n").repeat(9));
         assert_eq!(all.len(), 3);
+    }
+
+    #[test]
+    fn blank_lines_below_what_was_said_hide_nothing() {
+        assert_eq!(
+            lines(&format!("why\n{}", " \n\t\r\n\n".repeat(999))),
+            ["why"]
+        );
     }
 
     #[test]
@@ -159,11 +173,24 @@ mod tests {
         assert_eq!(lines("\u{1b}[31mred\u{1b}[0m\u{202e}\n"), ["red"]);
         assert_eq!(lines("\u{1b}[0m\n \n"), [""; 0]);
         assert_eq!(
-            LastWords::of("stderr.log", b"\n", true),
+            LastWords::of("stderr.log", b"\n", true, &Redactor::default()),
             LastWords::default()
         );
-        let cut = LastWords::of("stderr.log", b"half\nwhole\n", false);
+        let cut = LastWords::of("stderr.log", b"half\nwhole\n", false, &Redactor::default());
         assert_eq!(cut.lines, ["…half", "whole"]);
+    }
+
+    #[test]
+    fn a_secret_in_two_colours_is_none_without_them() {
+        let redactor = Redactor::new([crate::secret::Secret::new("open-sesame-4711")]);
+        let text = format!(
+            "\u{1b}[31mopen-\u{1b}[0msesame-4711 and open-\u{200b}sesame-4711\n{}open\0-sesame-4711{}\n",
+            "x".repeat(99),
+            "y".repeat(MAX_LINE - 5),
+        );
+        let lines = LastWords::of("stderr.log", text.as_bytes(), true, &redactor).lines;
+        assert_eq!(lines[0], "*** and ***");
+        assert!(lines[1].starts_with("…xx***yy"), "{lines:?}");
     }
 
     #[test]
@@ -188,7 +215,7 @@ mod tests {
             ("Error: Cannot find module './mine.js'", ""),
             ("No module named 'x y'", ""),
         ] {
-            let words = LastWords::of("stderr.log", line.as_bytes(), true);
+            let words = LastWords::of("stderr.log", line.as_bytes(), true, &Redactor::default());
             assert!(
                 words.hint.as_deref().unwrap_or_default().contains(hint),
                 "{line}: {words:?}"

@@ -147,15 +147,16 @@ pub(super) fn percent(text: &str) -> BTreeSet<String> {
     forms
 }
 
-/// A part of a URL in the form that most write.
-pub(super) fn plain_percent(text: &str) -> String {
-    percent_encoded(text, "")
+/// A part of a URL in the forms that most write: of a query, of a path, of a form.
+pub(super) fn plain_percent(text: &str) -> [String; 3] {
+    let all = percent_encoded(text, "");
+    [percent_encoded(text, "/"), all.replace("%20", "+"), all]
 }
 
 /// What becomes of something encoded in a URL.
-pub(super) fn percent_twice(text: &str) -> [String; 3] {
-    let all = percent_encoded(text, "");
-    [lower_digits(&all), percent_encoded(text, "/"), all]
+pub(super) fn percent_twice(text: &str) -> [String; 4] {
+    let [path, form, all] = plain_percent(text);
+    [lower_digits(&all), path, form, all]
 }
 
 fn percent_encoded(text: &str, kept: &str) -> String {

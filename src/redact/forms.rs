@@ -151,15 +151,16 @@ fn wrapped(text: &str, first: usize, columns: usize, line_break: &str) -> String
 fn add_twice(secret: &str, forms: &mut BTreeSet<String>) {
     let bytes = secret.as_bytes();
     let base64 = BASE64.encode(bytes);
-    let once: BTreeSet<String> = [
+    let mut once: BTreeSet<String> = [
         base64.trim_end_matches('=').to_owned(),
         BASE64URL.encode(bytes).trim_end_matches('=').to_owned(),
         base64,
         HEXLOWER.encode(bytes),
         escape::plain_json(secret),
-        escape::plain_percent(secret),
     ]
     .into();
+    once.extend(escape::plain_percent(secret));
+    once.extend(HTML.first().map(|it| it.escape(secret)).unwrap_or_default());
     // Basic credentials in a URL or a JSON text.
     let within = base64_within(&BASE64, bytes);
     for text in once.iter().chain(&within) {
@@ -168,8 +169,10 @@ fn add_twice(secret: &str, forms: &mut BTreeSet<String>) {
         forms.extend(HTML.first().into_iter().flat_map(|it| it.escape(text)));
     }
     for text in &once {
-        forms.insert(HEXLOWER.encode(text.as_bytes()));
         add_padded(&BASE64, text.as_bytes(), forms);
+    }
+    for text in once.iter().chain(&within) {
+        forms.insert(HEXLOWER.encode(text.as_bytes()));
         forms.extend(base64_within(&BASE64, text.as_bytes()));
     }
 }

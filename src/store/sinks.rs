@@ -1,6 +1,6 @@
 //! Sinks: what a trial prints and leaves, on its way into its folder.
 //!
-//! Promises: capped and redacted as it comes, in constant memory; what is to be judged is kept as it is, in a
+//! Promises: capped and redacted as it comes, in constant memory; the end of what is over the limit is kept too; what is to be judged is kept as it is, in a
 //! private folder, and only where there are secrets; a file that does not arrive whole leaves nothing behind; the first failure of the disk is told, and nothing is written after it.
 
 use std::fs::{self, File};
@@ -20,6 +20,9 @@ use crate::sandbox::local::Scratch;
 use crate::sandbox::{Area, ArtifactSink, OutputSink, Stream};
 use crate::tree::named;
 
+/// How much of the end of what is over the limit is kept, in bytes.
+const END: usize = 16 << 10;
+
 /// One output stream on its way to a file.
 #[derive(Debug)]
 struct StreamFile {
@@ -30,6 +33,9 @@ struct StreamFile {
     bytes: u64,
     kept: u64,
     failed: Option<io::Error>,
+    /// The end of what came after the limit.
+    end: Vec<u8>,
+    folder: PathBuf,
 }
 
 impl StreamFile {
@@ -50,25 +56,45 @@ impl StreamFile {
             bytes: 0,
             kept: 0,
             failed: None,
+            end: Vec::new(),
+            folder: folder.to_owned(),
         })
     }
 
     fn write(&mut self, bytes: &[u8]) {
         let room = usize::try_from(self.limit - self.kept).unwrap_or(usize::MAX);
-        let kept = &bytes[..bytes.len().min(room)];
-        self.bytes += bytes.len() as u64;
+        let (kept, beyond) = bytes.split_at(bytes.len().min(room));
+        self.bytes += kept.len() as u64;
         self.kept += kept.len() as u64;
         let (file, failed) = (&mut self.file, &mut self.failed);
         if !kept.is_empty() {
             self.redact
                 .push(kept, &mut |clean| write_once(file, failed, clean));
         }
+        if !beyond.is_empty() {
+            self.beyond(beyond);
+        }
+    }
+
+    /// Keeps the end of what does not fit. It is redacted in one go with what did fit, so that no half of a
+    /// secret stays on either side.
+    fn beyond(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        let end = &mut self.end;
+        self.redact.push(bytes, &mut |clean| keep_end(end, clean));
     }
 
     fn finish(&mut self) -> io::Result<StreamRecord> {
-        let (file, failed) = (&mut self.file, &mut self.failed);
-        self.redact
-            .finish(&mut |clean| write_once(file, failed, clean));
+        let (file, failed, end) = (&mut self.file, &mut self.failed, &mut self.end);
+        if self.bytes > self.kept && !end.is_empty() {
+            self.redact.finish(&mut |clean| keep_end(end, clean));
+            let from = end.len().saturating_sub(END);
+            let path = self.folder.join(super::end_name(self.name));
+            fs::write(&path, &end[from..]).map_err(named(&path))?;
+        } else {
+            self.redact
+                .finish(&mut |clean| write_once(file, failed, clean));
+        }
         match self.failed.take() {
             Some(error) => Err(named(Path::new(self.name))(error)),
             None => Ok(StreamRecord {
@@ -77,6 +103,14 @@ impl StreamFile {
                 dropped: self.bytes - self.kept,
             }),
         }
+    }
+}
+
+/// Adds to an end, of which no more than twice [`END`] is held.
+fn keep_end(end: &mut Vec<u8>, bytes: &[u8]) {
+    end.extend_from_slice(&bytes[bytes.len().saturating_sub(END)..]);
+    if end.len() > 2 * END {
+        end.drain(..end.len() - END);
     }
 }
 
@@ -134,6 +168,10 @@ impl OutputSink for OutputFiles {
     fn dropped(&mut self, stream: Stream, bytes: u64) {
         self.of(stream).bytes += bytes;
     }
+
+    fn beyond(&mut self, stream: Stream, bytes: &[u8]) {
+        self.of(stream).beyond(bytes);
+    }
 }
 
 /// Both output streams of a setup command, in one file, one after the other as they come.
@@ -169,6 +207,10 @@ impl OutputSink for SetupLog {
 
     fn dropped(&mut self, _: Stream, bytes: u64) {
         self.0.bytes += bytes;
+    }
+
+    fn beyond(&mut self, _: Stream, bytes: &[u8]) {
+        self.0.beyond(bytes);
     }
 }
 

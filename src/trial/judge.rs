@@ -310,9 +310,9 @@ fn keep(
         world.redactor.text(&text).into_owned()
     };
     let (stdout, stderr) = (clean(&output.stdout), clean(&output.stderr));
-    let said = LastWords::of(&name, stderr.as_bytes(), true);
+    let said = LastWords::of(&name, stderr.as_bytes(), true, &world.redactor);
     let said = if said.lines.is_empty() {
-        LastWords::of(&name, stdout.as_bytes(), true)
+        LastWords::of(&name, stdout.as_bytes(), true, &world.redactor)
     } else {
         said
     };

@@ -12,6 +12,7 @@ use crate::candidate::{Candidate, Dependencies};
 use crate::event::TrialEnd;
 use crate::python::{Known, Pin, PythonNeed, Version};
 use crate::quantity::ByteCount;
+use crate::redact::Redactor;
 use crate::sandbox::reaper::Lease;
 use crate::sandbox::{
     Command, CommandEnd, FoundPython, OutputSink, Sandbox, SandboxError, Stage, Stream,
@@ -59,9 +60,10 @@ pub(super) fn no_typescript(
     end: &TrialEnd,
     command: &Command,
     folder: &TrialFolder,
+    redactor: &Redactor,
 ) -> Option<String> {
     let asked = command.programs.last()?.iter().find(|it| *it == TYPES)?;
-    let said = folder.last_words(&["stderr.log"]);
+    let said = folder.last_words(&["stderr.log"], redactor);
     let said = said.lines.last().map_or("", |line| line.trim());
     let refused = end.exit_code() == Some(9) && said.ends_with(&format!("bad option: {asked}"));
     refused.then(|| {

@@ -127,7 +127,7 @@ impl Attempt<'_> {
             self.record.timings.setup_ms = Some(milliseconds(began.elapsed()));
             if let Some(why) = failure(&prepared.end, limits.setup) {
                 log.finish().map_err(home)?;
-                self.record.said = Some(folder.last_words(&["setup.log"]));
+                self.record.said = Some(folder.last_words(&["setup.log"], &self.world.redactor));
                 let failed = self.failed(&prepared.shown, &why, &prepared.said, &prepared.end);
                 return Ok(Err(failed));
             }
@@ -146,7 +146,7 @@ impl Attempt<'_> {
             self.record.timings.setup_ms = Some(milliseconds(began.elapsed()));
             if let Some(why) = failure(&result.end, limits.setup) {
                 log.finish().map_err(home)?;
-                let said = folder.last_words(&["setup.log"]);
+                let said = folder.last_words(&["setup.log"], &self.world.redactor);
                 let last = said.lines.last().map_or("", |line| line.trim());
                 let failed = self.failed(&shown, &why, last, &result.end);
                 self.record.said = Some(said);

@@ -122,7 +122,7 @@ fn settings_that_are_wrong_are_in_the_document_too() {
 #[test]
 fn limits_that_are_too_low_are_told_with_a_remedy() {
     let workspace = Workspace::with(&[("a.sh", HELLO)]);
-    let script = "ulimit -n 100; ulimit -f 100000; exec \"$0\" doctor \"$@\"";
+    let script = "ulimit -n 70; ulimit -f 100000; exec \"$0\" doctor \"$@\"";
     let run = |more: &[&str]| {
         let mut command = std::process::Command::new("sh");
         command
@@ -137,7 +137,7 @@ fn limits_that_are_too_low_are_told_with_a_remedy() {
     };
     let text = run(&[]).stdout;
     for told in [
-        "wrong: the limit of open files is 100",
+        "wrong: the limit of open files is 70",
         "`ulimit -n ",
         "wrong: the limit of bytes of a file is ",
         "`ulimit -f ",
@@ -147,7 +147,7 @@ fn limits_that_are_too_low_are_told_with_a_remedy() {
     let found = document(&run(&["--json"]));
     let limits = found["machine"]["limits"].as_array().unwrap();
     assert!(limits[0]["remedy"].is_string(), "{found}");
-    assert_eq!(limits[0]["value"], 100);
+    assert_eq!(limits[0]["value"], 70);
 }
 
 #[test]

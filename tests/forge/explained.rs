@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 
 use serde_json::Value;
 
-use crate::support::workspace::{Workspace, read_json};
+use crate::support::workspace::{Workspace, finish, read_json};
 
 const HELLO: &str = "#!/bin/sh\necho \"hello from the script\" > \"$2\"\n";
 
@@ -18,6 +18,59 @@ exit 3
 fn said(workspace: &Workspace, candidate: &str) -> Value {
     let folder = workspace.run_folder().join(format!("task/{candidate}/1"));
     read_json(&folder.join("trial.json"))["said"].clone()
+}
+
+#[test]
+fn the_reason_is_quoted_though_more_was_printed_than_is_kept() {
+    let secret = "open-sesame-4711";
+    let flood = "#!/bin/sh\nprintf 'x%.0s' $(seq 1 1017) >&2; echo \"$KEY, the key\" >&2\n\
+                 i=0; while [ $i -lt 4000 ]; do echo \"noise $i\" >&2; i=$((i+1)); done\n\
+                 echo 'KeyError: AT THE END' >&2\ni=0; while [ $i -lt 20 ]; do echo; echo '  '; i=$((i+1)); done >&2\n\
+                 exit 3\n";
+    let setup = "setup: ['i=0; while [ $i -lt 400 ]; do echo \"noise $i\"; i=$((i+1)); done; \
+                 echo NO COMPILER >&2; exit 1']\n";
+    let blank = "#!/bin/sh\necho 'ABOVE THE BLANKS' >&2; head -c 100000 /dev/zero | tr '\\0' '\\n' >&2; exit 1\n";
+    let workspace = Workspace::with(&[("flood.sh", flood), ("set.sh", HELLO), ("blank.sh", blank)])
+        .file("candidates/flood.yaml", "pass_env: [KEY]\n")
+        .file("candidates/set.yaml", setup)
+        .file(
+            "objectives/task.yaml",
+            "prompt: x\nlimits: {output: 1KiB}\n",
+        )
+        .file("objectives/wide.yaml", "prompt: x\n");
+    let mut command = workspace.command(["task"]);
+    command.env("KEY", secret);
+    let ended = finish(command.spawn().unwrap()).expect(1);
+    for (candidate, last, log) in [
+        ("flood", "KeyError: AT THE END", "stderr"),
+        ("set", "NO COMPILER", "setup"),
+    ] {
+        assert!(
+            ended.stdout.contains(&format!("| {last}\n")),
+            "{}",
+            ended.stdout
+        );
+        let said = said(&workspace, candidate);
+        assert_eq!(said["log"], format!("{log}.log"));
+        let hint = said["hint"].as_str().unwrap();
+        assert!(hint.contains(&format!("{log}.end.log")), "{hint}");
+        let end = workspace.trial_file(candidate, &format!("{log}.end.log"));
+        let end = String::from_utf8(end).unwrap();
+        assert!(end.contains(last) && end.len() <= 16 << 10, "{end}");
+    }
+    // The limit cuts through the key, of which no part is on either side.
+    let kept = workspace.trial_file("flood", "stderr.log");
+    let kept = String::from_utf8(kept).unwrap();
+    assert!(kept.len() <= 1 << 10 && !kept.contains("open"), "{kept}");
+    // The log with the default limit has all of it.
+    workspace.forge(["wide", "-c", "blank"]).expect(1);
+    let folder = workspace.run_folder().join("wide/blank/1");
+    let trial = read_json(&folder.join("trial.json"));
+    assert_eq!(
+        trial["said"]["lines"],
+        serde_json::json!(["ABOVE THE BLANKS"])
+    );
+    assert!(!folder.join("stderr.end.log").exists());
 }
 
 #[test]
@@ -306,7 +359,9 @@ fn metrics_are_medians_in_every_report_and_a_typical_trial_is_explained() {
 
 #[test]
 fn only_what_a_candidate_left_is_scored_again_and_no_link_is_followed() {
-    let names = ["changed", "fifo", "folder", "fresh", "link", "record"];
+    let names = [
+        "changed", "fifo", "flood", "folder", "fresh", "huge", "link", "other", "record",
+    ];
     let workspace = names.iter().fold(
         Workspace::new().file("objectives/task.yaml", "prompt: do it\n"),
         |this, name| this.candidate(&format!("{name}.sh"), HELLO),
@@ -321,6 +376,11 @@ fn only_what_a_candidate_left_is_scored_again_and_no_link_is_followed() {
     let at = |name: &str, file: &str| run.join(format!("task/{name}/1/{file}"));
     let replace = |name: &str, file: &str| std::fs::remove_file(at(name, file)).unwrap();
     std::fs::write(at("changed", "discord_post.md"), "hello from somebody else").unwrap();
+    std::fs::copy(at("fresh", "trial.json"), at("other", "trial.json")).unwrap();
+    for (name, file) in [("huge", "discord_post.md"), ("flood", "trial.json")] {
+        let file = std::fs::File::options().write(true).open(at(name, file));
+        file.unwrap().set_len(4 << 30).unwrap();
+    }
     replace("link", "discord_post.md");
     symlink(
         outside.join("discord_post.md"),
@@ -347,6 +407,9 @@ fn only_what_a_candidate_left_is_scored_again_and_no_link_is_followed() {
             "discord_post.md is not what the candidate left: its sha256 is not the one in trial.json; put it back, or run again",
         ),
         ("fifo", "`task/fifo/1/discord_post.md` is a FIFO"),
+        ("flood", "trial.json makes no sense"),
+        ("huge", "discord_post.md is not what the candidate left"),
+        ("other", "trial.json makes no sense, or is another trial's"),
         ("folder", "`task/folder/1` is a link"),
         ("link", "`task/link/1/discord_post.md` is a link"),
         ("record", "`task/record/1/trial.json` is a link"),

@@ -1,6 +1,8 @@
 //! What a run leaves and prints for machines.
 
-use crate::support::workspace::Workspace;
+use serde_json::Value;
+
+use crate::support::workspace::{Workspace, finish};
 
 const HELLO: &str = "#!/bin/sh\necho \"hello from the script\" > \"$2\"\n";
 
@@ -178,15 +180,44 @@ fn version_and_help_are_no_errors() {
 #[test]
 fn a_result_that_cannot_be_printed_is_no_success() {
     let workspace = workspace();
-    for (to, code) in [("/dev/full", 3), ("/dev/null", 0)] {
+    let commands: [&[&str]; 3] = [
+        &["task", "--json"],
+        &["check", "--json"],
+        &["doctor", "--json"],
+    ];
+    for (command, (to, code)) in commands
+        .into_iter()
+        .flat_map(|it| [(it, ("/dev/full", 3)), (it, ("/dev/null", 0))])
+    {
         let stdout = std::fs::OpenOptions::new().write(true).open(to).unwrap();
         let status = workspace
-            .command(["task", "--json"])
+            .command(command)
             .stdout(stdout)
             .stderr(std::process::Stdio::null())
             .status()
             .unwrap();
-        assert_eq!(status.code(), Some(code), "{to}");
+        assert_eq!(status.code(), Some(code), "{command:?} {to}");
+    }
+}
+
+#[test]
+fn programs_are_told_in_json_why_nothing_can_be_started() {
+    let workspace = workspace();
+    for what in ["check", "doctor"] {
+        let script = format!("ulimit -n 20; exec \"$0\" {what} --json");
+        let mut command = std::process::Command::new("sh");
+        command
+            .args(["-c", &script, env!("CARGO_BIN_EXE_forge")])
+            .current_dir(workspace.path(""))
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let ended = finish(command.spawn().unwrap()).expect(2);
+        let document: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let problem = &document["problems"][0];
+        let message = problem["message"].as_str().unwrap();
+        assert!(message.contains("open files"), "{document}");
+        assert!(problem["hint"].is_string(), "{document}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The output of one command, from its pipes to the sink.
 //!
-//! Promises: it is read as fast as it comes, in constant memory; what is over the limit is counted; what a
+//! Promises: it is read as fast as it comes, in constant memory; what is over the limit is shown as such; what a
 //! pipe holds when the program ends is not lost.
 
 use std::pin::pin;
@@ -53,7 +53,7 @@ impl Tap {
             self.room -= kept as u64;
         }
         if kept < length {
-            sink.dropped(self.stream, (length - kept) as u64);
+            sink.beyond(self.stream, &self.buffer[kept..]);
         }
     }
 
