@@ -12,8 +12,9 @@ use crate::name::{CandidateName, RelativePath};
 use crate::objective::LimitOverrides;
 use crate::policy::NetworkOverrides;
 use crate::python::PythonNeed;
-use crate::sandbox::{Networks, Trust};
+use crate::sandbox::{Network, Networks, Trust};
 
+mod addresses;
 mod assemble;
 mod beside;
 mod dependencies;
@@ -101,6 +102,8 @@ pub struct Candidate {
     pub start: Start,
     /// What is installed first.
     pub dependencies: Dependencies,
+    /// Whether installers would ask addresses for it that only it names.
+    pub names_addresses: bool,
     /// Which Python it asks for.
     pub python: PythonNeed,
     /// Modules that its files import and that neither Python, nor its own files, nor anything that it
@@ -132,14 +135,23 @@ impl Candidate {
     }
 
     /// What it may reach, by what is said of networks. Without a setup there is only the network of the run.
+    ///
+    /// A setup that would ask addresses that only the candidate names reaches no more than its run, unless said:
+    /// that it is open where nothing is said is for whom forge's user has named. For one whose author is not
+    /// trusted, it then reaches nothing.
     #[must_use]
     pub fn networks(&self, said: &NetworkOverrides) -> Networks {
-        let networks = said.resolve(self.trust);
-        if self.has_setup() {
-            networks
-        } else {
-            Networks::same(networks.run)
+        let mut networks = said.resolve(self.trust);
+        if !self.has_setup() {
+            return Networks::same(networks.run);
         }
+        if self.names_addresses && said.setup.is_none() {
+            networks.setup = match self.trust {
+                Trust::Trusted => networks.run.clone(),
+                Trust::Untrusted => Network::Block,
+            };
+        }
+        networks
     }
 
     /// Its notes, each with its name before it.

@@ -6,7 +6,7 @@ use super::dependencies::{Beside, Declared, dependencies, extension};
 use super::first_line::{Asks, FirstLine};
 use super::runtime::{Ecosystem, Runtime, for_extension};
 use super::settings::Settings;
-use super::{Candidate, Dependencies, SourceFile, Start, imports, unread, upload};
+use super::{Candidate, Dependencies, SourceFile, Start, addresses, imports, unread, upload};
 use crate::ignored::{Ignored, litter};
 use crate::name::{CandidateName, RelativePath};
 use crate::problem::{Problem, Problems};
@@ -103,19 +103,21 @@ pub(super) fn assemble(
     files.sort();
     files.dedup();
     let digest = digest(shown, &files, &settings.text)?;
+    let files: Vec<SourceFile> = files
+        .into_iter()
+        .map(|file| SourceFile {
+            path: file.path,
+            from: file.from,
+            executable: file.executable,
+        })
+        .collect();
     Ok(Candidate {
         name,
         description: settings.description,
         source: shown.to_owned(),
         settings: settings.file,
-        files: files
-            .into_iter()
-            .map(|file| SourceFile {
-                path: file.path,
-                from: file.from,
-                executable: file.executable,
-            })
-            .collect(),
+        names_addresses: addresses::are_named(&dependencies, &files, &settings.env),
+        files,
         start,
         dependencies,
         python: need,

@@ -490,6 +490,51 @@ fn nobody_is_asked_whom_only_a_candidate_names() {
     }
 }
 
+/// Where no network is said of the setup, it is open for whom the user has named, and for nobody else.
+#[test]
+fn whom_only_a_candidate_names_is_asked_where_that_is_said() {
+    let Some(python) = python() else { return };
+    let root = rustix::process::geteuid().is_root();
+    let level = crate::isolation::levels().into_iter().next();
+    let Some(level) = level.filter(|it| *it == "namespaces" || *it == "landlock" && !root) else {
+        return crate::support::skipped(
+            "addresses of candidates, as is said",
+            "who is not trusted runs nowhere here",
+        );
+    };
+    let wheels = tempfile::tempdir().unwrap();
+    wheel(&python, wheels.path(), "");
+    let server = Server::start(wheels.path(), None);
+    for (network, trust, is_asked) in [
+        ("block", "trusted", false),
+        ("open", "trusted", true),
+        ("{setup: open, run: block}", "trusted", true),
+        ("block", "untrusted", false),
+        ("open", "untrusted", false),
+        ("{setup: open}", "untrusted", true),
+    ] {
+        let project = Project::new(&python, None)
+            .file(
+                "objectives/task.yaml",
+                format!("prompt: x\nnetwork: {network}\n"),
+            )
+            .file("candidates/a/main.py", SAYS)
+            .file(
+                "candidates/a/requirements.txt",
+                format!("-i {}\ntiny\n", server.url("simple/")),
+            )
+            .file("candidates/a/candidate.yaml", format!("trust: {trust}\n"));
+        let ended = project.forge(level);
+        let what = format!("{network}, {trust}: {}", ended.stderr);
+        assert_eq!(!server.asked().is_empty(), is_asked, "{what}");
+        let trial = project.trial();
+        assert_eq!(trial["error_kind"] == "setup", !is_asked, "{what}");
+        let said = trial["error_message"].as_str().unwrap_or_default();
+        let reason = "its setup has no network, which `network: {setup: open}` would give it";
+        assert_eq!(said.contains(reason), !is_asked, "{what}");
+    }
+}
+
 #[test]
 fn what_a_trusted_candidate_names_is_asked_from_within() {
     let Some(python) = python() else { return };
