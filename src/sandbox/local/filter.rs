@@ -221,6 +221,9 @@ impl Filter {
 pub(super) fn guard(watchers: &[Pid]) -> io::Result<Filter> {
     const F_SETSIG: i32 = 10;
     const F_SETOWN_EX: i32 = 15;
+    // The same of a socket; whom is behind a pointer, which cannot be looked at.
+    const FIOSETOWN: u64 = 0x8901;
+    const SIOCSPGRP: u64 = 0x8902;
     // Each alone, the groups that they lead, and all that the user has.
     let ids = watchers.iter().map(|pid| pid.as_raw_nonzero().get());
     let targets: Vec<i32> = ids.flat_map(|id| [id, -id]).chain([-1]).collect();
@@ -248,6 +251,13 @@ pub(super) fn guard(watchers: &[Pid]) -> io::Result<Filter> {
         (libc::SYS_tgkill, signals(2)?),
         (libc::SYS_rt_tgsigqueueinfo, signals(2)?),
         (libc::SYS_fcntl, owners),
+        (
+            libc::SYS_ioctl,
+            vec![
+                rule(1, SeccompCmpOp::Eq, FIOSETOWN)?,
+                rule(1, SeccompCmpOp::Eq, SIOCSPGRP)?,
+            ],
+        ),
     ]);
     // Whom a descriptor means cannot be looked at; programs then do it by number.
     let unknown = BTreeMap::from([(libc::SYS_pidfd_send_signal, Vec::new())]);

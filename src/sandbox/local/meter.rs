@@ -21,7 +21,7 @@ mod buffers;
 mod facts;
 
 use buffers::Descriptors;
-use facts::{holds_descriptors, is_mine, kibibytes, lines_of, shared_memory};
+use facts::{holds_descriptors, is_mine, kibibytes, lines_of, shared_memory, status};
 
 use super::place::open_folder;
 use super::processes;
@@ -171,8 +171,8 @@ impl<'a> Meter<'a> {
         let memory = self.limits.memory;
         self.looks += 1;
         let closely = self.looks.is_multiple_of(MAPPED_EVERY);
+        let pids: Vec<Pid> = pids.into_iter().map(|pid| used.add_status(pid)).collect();
         for pid in &pids {
-            used.add_status(*pid);
             used.add_files(*pid, closely);
         }
         if closely {
@@ -281,12 +281,14 @@ fn descendants_up_to(above: Pid, most: u64) -> Vec<Pid> {
 impl Use {
     // A process that has ended meanwhile has no files in `/proc`, and uses nothing.
 
-    fn add_status(&mut self, pid: Pid) {
-        let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
-            return;
+    /// Returns under which number `/proc` tells the rest.
+    fn add_status(&mut self, pid: Pid) -> Pid {
+        let Some((pid, text)) = status(pid) else {
+            return pid;
         };
         self.kernel += kibibytes(&text, &["VmPTE"]);
         self.tasks += self.add_resident_of(&text);
+        pid
     }
 
     /// Adds the memory that a process has, which it may share.

@@ -12,7 +12,7 @@ const DISK: u64 = 128 << 20;
 const PROCESSES: u64 = 100;
 
 /// What forge itself ends, and the word that it has for the limit.
-const ENDED: [(&str, &str); 19] = [
+const ENDED: [(&str, &str); 21] = [
     ("memory-of-children", "memory"),
     ("abandoned-memory", "memory"),
     ("abandoned-memory-files", "memory"),
@@ -20,6 +20,8 @@ const ENDED: [(&str, &str); 19] = [
     ("memory-behind-files", "memory"),
     ("memory-in-flight", "memory"),
     ("memory-of-unreadable", "memory"),
+    ("memory-without-first-thread", "memory"),
+    ("memory-files-without-first-thread", "memory"),
     ("page-tables", "memory"),
     ("watched-descriptors", "e"),
     ("socket-buffers", "memory"),

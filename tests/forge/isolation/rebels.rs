@@ -44,8 +44,21 @@ fn rebel(order: &str, rounds: u32, signal: &str) -> String {
         .replace("SIGNAL", signal)
 }
 
+/// Has the kernel send the signal, as the owner of a socket.
+const BY_SOCKET: &str = "import fcntl, os, socket, struct, sys, time\n\
+    keeper = os.getppid()\n\
+    for request in (0x8901, 0x8902):\n\
+    \x20   mine, other = socket.socketpair()\n\
+    \x20   try: fcntl.ioctl(mine, request, struct.pack('i', keeper))\n\
+    \x20   except OSError as error: print(error)\n\
+    \x20   fcntl.fcntl(mine, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)\n\
+    \x20   other.send(b'x')\n\
+    time.sleep(1)\n\
+    open(sys.argv[2], 'w').write('done with the work')\n";
+
 fn who_ends_its_watchers_has_failed_or_gone_on(level: Level) {
     let rebels = [
+        ("by-socket", BY_SOCKET.to_owned()),
         ("keeper", rebel("(keeper,)", 1, "SIGKILL")),
         ("spawner", rebel("(spawner,)", 1, "SIGKILL")),
         ("keeper-first", rebel("(keeper, spawner)", 500, "SIGKILL")),

@@ -334,6 +334,8 @@ const ATTACKS: [Row; 40] = [
             "greedy/memory-in-flight",
             "greedy/memory-of-unreadable",
             "greedy/memory-files-of-a-thread",
+            "greedy/memory-without-first-thread",
+            "greedy/memory-files-without-first-thread",
             "greedy/watched-descriptors",
             "greedy/page-tables",
             "greedy/socket-buffers",

@@ -12,6 +12,8 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 
 use crate::sandbox::local::kernel;
 
+/// The flag for a thread.
+const PIDFD_THREAD: u32 = libc::O_EXCL.cast_unsigned();
 /// What an ordinary pipe holds.
 const PIPE: u64 = 64 * 1024;
 /// What waits to be sent from an ordinary socket.
@@ -28,7 +30,10 @@ pub(super) struct Descriptors(Option<OwnedFd>);
 impl Descriptors {
     /// Those of a process. Where they cannot be had, each is taken for full.
     pub(super) fn of(pid: Pid) -> Self {
-        Self(rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok())
+        let open = |flags| rustix::process::pidfd_open(pid, flags);
+        // Not before Linux 6.9, and wanted only of a thread that is not its process's first one.
+        let of_thread = PidfdFlags::from_bits_retain(PIDFD_THREAD);
+        Self(open(PidfdFlags::empty()).or_else(|_| open(of_thread)).ok())
     }
 
     /// What a pipe holds at the most, in bytes.

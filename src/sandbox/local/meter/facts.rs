@@ -14,20 +14,42 @@ pub(super) fn kibibytes(text: &str, names: &[&str]) -> u64 {
     values.sum::<u64>().saturating_mul(1024)
 }
 
+/// What `/proc` says of the state of a process, and by the number of which thread it says what all of them have:
+/// when the first thread has ended, it knows nothing of that by the process's own.
+pub(super) fn status(pid: Pid) -> Option<(Pid, String)> {
+    let of = |task: Pid| std::fs::read_to_string(format!("/proc/{task}/status")).ok();
+    let text = of(pid)?;
+    if !has_ended(&text) {
+        return Some((pid, text));
+    }
+    let others = std::fs::read_dir(format!("/proc/{pid}/task")).ok();
+    let others = others.into_iter().flatten().flatten();
+    let mut living = others.filter_map(|entry| {
+        let task = Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)?;
+        let text = of(task)?;
+        (!has_ended(&text)).then_some((task, text))
+    });
+    Some(living.next().unwrap_or((pid, text)))
+}
+
+fn value<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = status.lines().filter_map(|line| line.split_once(':'));
+    let (_, values) = lines.find(|(line, _)| *line == name)?;
+    values.split_ascii_whitespace().next()
+}
+
+fn has_ended(status: &str) -> bool {
+    value(status, "State").is_none_or(|state| matches!(state, "Z" | "X"))
+}
+
 /// Whether a process lives and is this user's. Who may look at others but not at this one is kept from it by
 /// its program, which cannot be read.
 pub(super) fn is_mine(pid: Pid) -> bool {
     let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
         return false;
     };
-    let value = |name: &str| {
-        let mut lines = text.lines().filter_map(|line| line.split_once(':'));
-        let (_, values) = lines.find(|(line, _)| *line == name)?;
-        values.split_ascii_whitespace().next()
-    };
-    let ended = value("State").is_none_or(|state| matches!(state, "Z" | "X"));
     let me = rustix::process::geteuid().as_raw().to_string();
-    !ended && value("Uid") == Some(&me)
+    !has_ended(&text) && value(&text, "Uid") == Some(&me)
 }
 
 /// What the kernel says of a descriptor, if it is still there.

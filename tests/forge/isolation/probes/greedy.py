@@ -299,6 +299,40 @@ def memory_files_of_a_thread():
     return result[0]
 
 
+def without_first_thread(what):
+    """Does something in processes of which `/proc` tells nothing by their own number."""
+    for _ in range(4):
+        if os.fork() == 0:
+            gone = threading.Event()
+
+            def others():
+                gone.wait()
+                time.sleep(0.2)
+                held = what()
+                time.sleep(60)
+                os._exit(len(held) & 1)
+
+            threading.Thread(target=others).start()
+            gone.set()
+            call(number(60, 93), 0)
+    time.sleep(25)
+    return "4 processes whose first thread has ended"
+
+
+def memory_without_first_thread():
+    return without_first_thread(lambda: touch(limit("memory") // MIB // 3))
+
+
+def memory_files_without_first_thread():
+    def files():
+        file = os.memfd_create("x")
+        for _ in range(limit("memory") // MIB // 3):
+            os.write(file, BLOCK)
+        return [file]
+
+    return without_first_thread(files)
+
+
 def burst_of_threads():
     """From several processes at once."""
 
