@@ -30,6 +30,7 @@ use crate::sandbox::{
     SandboxSpec, Trust,
 };
 
+mod cgroup;
 mod collect;
 mod confine;
 #[cfg(target_os = "linux")]

@@ -136,6 +136,7 @@ impl LocalSandbox {
             network: *self.networks.of(command.stage) != Network::Block,
             user: self.user,
             guarded: self.guarded,
+            cgroups: chosen.cgroups.clone(),
             limits: self.shared.limits,
             limit: command.limit,
         };

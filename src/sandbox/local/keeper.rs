@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
+use super::cgroup::Cgroup;
 use super::confine::{self, Common};
 #[cfg(target_os = "linux")]
 use super::guard::Guard;
@@ -101,14 +102,16 @@ impl Keeper<'_> {
     fn keep(&self, common: &Common, output: [OwnedFd; 2]) -> io::Result<Option<Answer>> {
         let started = Instant::now();
         let (report, say) = io::pipe()?;
+        let cgroup = Cgroup::of(self.policy);
         let program = match self.policy.rung {
             Rung::Landlock | Rung::Process { .. } => {
                 processes::adopt_orphans()?;
-                self.start(common, output, say)
+                self.start(common, output, say, cgroup.as_ref())
             }
             #[cfg(target_os = "linux")]
             Rung::Namespaces { .. } => {
-                Machine::start(self.policy, common, output, say).map(Started::Machine)
+                Machine::start(self.policy, common, output, say, cgroup.as_ref())
+                    .map(Started::Machine)
             }
             #[cfg(not(target_os = "linux"))]
             Rung::Namespaces { .. } => Err(Failure {
@@ -127,6 +130,8 @@ impl Keeper<'_> {
         let last = Some(Meter::processor_time(program.top()));
         #[cfg(not(target_os = "linux"))]
         let last = None;
+        // What hides from this process ends too.
+        cgroup.as_ref().map(Cgroup::kill);
         let code = program.end();
         let usage = kernel::children_usage();
         if let Some(failure) = reported(report) {
@@ -137,8 +142,10 @@ impl Keeper<'_> {
             cpu_milliseconds: usage.cpu_milliseconds.max(last),
         };
         let end = match watched? {
-            Watched::Ended => self
-                .starved(code, seen.peak)
+            Watched::Ended => cgroup
+                .and_then(|it| it.limit(self.policy.limits))
+                .map(End::Limit)
+                .or_else(|| self.starved(code, seen.peak))
                 .unwrap_or_else(|| self.end_of(code)),
             Watched::TimedOut => End::TimedOut,
             Watched::Limit(limit) => End::Limit(limit),
@@ -159,11 +166,14 @@ impl Keeper<'_> {
         common: &Common,
         output: [OwnedFd; 2],
         mut say: io::PipeWriter,
+        cgroup: Option<&Cgroup>,
     ) -> Result<Started, Failure> {
         let (mine, its) = UnixStream::pair().map_err(Failure::at("make a socket"))?;
         match kernel::fork().map_err(Failure::at("fork"))? {
             Forked::Child => {
                 drop(mine);
+                // The limits are held without it too.
+                cgroup.map(Cgroup::enter);
                 let guard = self.policy.guarded.then_some(&its);
                 let failure = confine::become_program(self.policy, common, &output, guard);
                 // The keeper sees the end of this process anyway.

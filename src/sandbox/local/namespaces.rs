@@ -21,6 +21,7 @@ use rustix::mount::{
 };
 use rustix::process::{Pid, Signal, WaitOptions};
 
+use super::cgroup::Cgroup;
 use super::confine::{self, Common};
 use super::kernel::{self, Forked};
 use super::protocol::{Failure, Policy, Rung};
@@ -47,6 +48,7 @@ impl Machine {
         common: &Common,
         output: [OwnedFd; 2],
         mut report: PipeWriter,
+        cgroup: Option<&Cgroup>,
     ) -> Outcome<Self> {
         let pipes = || Ok::<_, io::Error>((io::pipe()?, io::pipe()?));
         let ((ready, say_ready), (status, say_status)) =
@@ -73,6 +75,8 @@ impl Machine {
                 let machine = Self { init, status };
                 drop((ready, say_status, output, report));
                 processes::doom(init);
+                // It has only waited so far. The limits are held without it too.
+                cgroup.map(|it| it.admit(init));
                 let mapped = map_users(init, policy.user);
                 match mapped.and_then(|()| (&say_ready).write_all(b"y")) {
                     Ok(()) => Ok(machine),

@@ -1,12 +1,12 @@
 //! Trying the rungs out.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::protocol::{Failure, Policy, Rung};
 use super::rungs::{self, Chosen, Refusal};
 use super::users::{self, Who, WhyRoot};
-use super::{Isolation, Shared, place, remove, run};
+use super::{Isolation, Shared, cgroup, place, remove, run};
 use crate::name::SandboxId;
 use crate::quantity::ByteCount;
 use crate::sandbox::{Command, CommandEnd, ErrorKind, OutputSink, SandboxError, Stream};
@@ -81,6 +81,7 @@ fn without_helper() -> Chosen {
         },
         landlock: None,
         unguarded: None,
+        cgroups: None,
         refusals: Vec::new(),
     }
 }
@@ -93,11 +94,13 @@ async fn attempt(shared: &Shared, rung: Rung) -> Result<Result<Chosen, Failure>,
     {
         return Ok(Err(failure.clone()));
     }
+    let cgroups = cgroups().await;
     let chosen = |who: Who, unguarded: Option<Failure>| Chosen {
         rung,
         who,
         landlock: landlock.clone().ok(),
         unguarded,
+        cgroups: cgroups.clone(),
         refusals: Vec::new(),
     };
     let who = match (users::who(), rung) {
@@ -126,6 +129,12 @@ async fn attempt(shared: &Shared, rung: Rung) -> Result<Result<Chosen, Failure>,
     };
     let tried = run_nothing(shared, rung, Trying::Plain).await?;
     Ok(tried.map(|()| chosen(who, unguarded)))
+}
+
+/// Where cgroups can be made, which is found out once.
+async fn cgroups() -> Option<PathBuf> {
+    let site = tokio::task::spawn_blocking(cgroup::site);
+    site.await.ok().flatten().map(Path::to_owned)
 }
 
 /// What keeps other users from running what they are to run.
@@ -242,6 +251,7 @@ async fn try_nothing(shared: &Shared, rung: Rung, how: Trying) -> Result<Tried, 
             network: true,
             user,
             guarded: how == Trying::Guarded,
+            cgroups: cgroups().await,
             limits: shared.limits,
             limit: LIMIT,
         };

@@ -19,7 +19,7 @@ pub(super) const HELPER_ARGUMENT: &str = "__sandbox";
 
 /// How a spawner exits that was given no socket. Changes whenever the rest of this file does, or what is said
 /// to a judging process, so that asking a program for it tells whether it is a helper of this version.
-pub(super) const HELPER_EXIT: u8 = 74;
+pub(super) const HELPER_EXIT: u8 = 75;
 
 /// Starts a keeper.
 pub(super) const START: u8 = b's';
@@ -94,6 +94,8 @@ pub(super) struct Policy {
     /// Whether changes of modes, owners, times and attributes are looked at, and refused outside of what it may
     /// write.
     pub guarded: bool,
+    /// Where cgroups can be made, if anywhere.
+    pub cgroups: Option<PathBuf>,
     /// What it may use.
     pub limits: Limits,
     /// When it is ended.
@@ -218,6 +220,7 @@ mod tests {
             network: false,
             user: None,
             guarded: true,
+            cgroups: Some("/c".into()),
             limits: Limits {
                 memory: 1,
                 disk: 2,

@@ -20,7 +20,7 @@ use super::helper::Helper;
 use super::output::Output;
 use super::processes::{self, Held, Mark};
 use super::protocol::{Answer, CANCEL, End, Failure, Frame as _, GRACE, Policy, Rung};
-use super::room;
+use super::{cgroup, room};
 use crate::name::SandboxId;
 use crate::sandbox::{
     Command, CommandEnd, CommandResult, ErrorKind, OutputSink, SandboxError, Usage,
@@ -214,6 +214,7 @@ pub(super) async fn run(
         }
         // Without its keeper, the program is nobody's.
         started.end_without_keeper(&policy.root).await;
+        sweep_cgroups(policy).await;
         guard.started = None;
         if was_known && policy.rung == (Rung::Process { filtered: false }) {
             // Nothing keeps the program from it there, and it is the next to it.
@@ -261,6 +262,15 @@ fn no_room(root: &Path) -> SandboxError {
         base.display()
     );
     SandboxError::new(ErrorKind::Machine, OPERATION, message)
+}
+
+/// Removes the cgroup of a keeper that cannot.
+async fn sweep_cgroups(policy: &Policy) {
+    if let Some(site) = policy.cgroups.clone() {
+        // As with what is marked.
+        let swept = tokio::task::spawn_blocking(move || cgroup::sweep(&site)).await;
+        swept.ok();
+    }
 }
 
 async fn end_marked(root: &Path) {

@@ -22,6 +22,8 @@ pub(super) struct Chosen {
     /// Why changes of files' modes, times and attributes are not looked at on Landlock, for want of a user of
     /// its own.
     pub unguarded: Option<Failure>,
+    /// Where cgroups can be made for its programs, if anywhere.
+    pub cgroups: Option<PathBuf>,
     /// Better rungs that were tried, the best first.
     pub refusals: Vec<Refusal>,
 }
@@ -111,7 +113,14 @@ impl Chosen {
             Who::Mine | Who::Own => String::new(),
         };
         let (memory, disk) = (ByteCount(memory), ByteCount(disk));
-        format!("{promise}{network}; memory {memory}, disk {disk}, {processes} processes{root}")
+        let cgroup = if self.cgroups.is_some() {
+            " in a cgroup"
+        } else {
+            ""
+        };
+        format!(
+            "{promise}{network}; memory {memory}, disk {disk}, {processes} processes{cgroup}{root}"
+        )
     }
 
     fn landlock_text(&self) -> String {
@@ -264,6 +273,7 @@ mod tests {
             who,
             landlock: Some(7),
             unguarded: None,
+            cgroups: None,
             refusals: Vec::new(),
         }
     }
