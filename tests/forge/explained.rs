@@ -27,7 +27,7 @@ fn the_reason_is_quoted_though_more_was_printed_than_is_kept() {
                  i=0; while [ $i -lt 4000 ]; do echo \"noise $i\" >&2; i=$((i+1)); done\n\
                  echo 'KeyError: AT THE END' >&2\ni=0; while [ $i -lt 20 ]; do echo; echo '  '; i=$((i+1)); done >&2\n\
                  exit 3\n";
-    let setup = "setup: ['i=0; while [ $i -lt 400 ]; do echo \"noise $i\"; i=$((i+1)); done; \
+    let setup = "setup: ['i=0; while [ $i -lt 400 ]; do echo \"noise $i\" >&2; i=$((i+1)); done; \
                  echo NO COMPILER >&2; exit 1']\n";
     let blank = "#!/bin/sh\necho 'ABOVE THE BLANKS' >&2; head -c 100000 /dev/zero | tr '\\0' '\\n' >&2; exit 1\n";
     let workspace = Workspace::with(&[("flood.sh", flood), ("set.sh", HELLO), ("blank.sh", blank)])
