@@ -406,3 +406,12 @@ pub(super) fn pending_connections(socket: BorrowedFd<'_>) -> u64 {
     let numbers = socket_numbers(socket, libc::IPPROTO_TCP, libc::TCP_INFO);
     numbers.map_or(0, |numbers| numbers[WAITING].into())
 }
+
+/// Whether the other end of a TCP connection has not said that it has sent everything.
+#[cfg(target_os = "linux")]
+pub(super) fn may_receive(socket: BorrowedFd<'_>) -> bool {
+    /// `tcpi_state`: established, and the two of an own end that is closed for sending.
+    const OPEN: [u8; 3] = [1, 4, 5];
+    let numbers = socket_numbers(socket, libc::IPPROTO_TCP, libc::TCP_INFO);
+    numbers.is_ok_and(|numbers| OPEN.contains(&numbers[0].to_ne_bytes()[0]))
+}

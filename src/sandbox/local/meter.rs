@@ -18,9 +18,11 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 mod buffers;
+mod connections;
 mod facts;
 
 use buffers::Descriptors;
+use connections::Connections;
 use facts::{holds_descriptors, is_mine, kibibytes, lines_of, shared_memory, status};
 
 use super::place::open_folder;
@@ -92,6 +94,7 @@ struct Use {
     unnamed: u64,
     /// Descriptors that epoll watches.
     watches: u64,
+    connections: Connections,
     /// There are descriptors that cannot be looked at.
     hidden: bool,
     counted: BTreeSet<(u64, u64)>,
@@ -175,6 +178,7 @@ impl<'a> Meter<'a> {
         for pid in &pids {
             used.add_files(*pid, closely);
         }
+        used.kernel += used.connections.unsent();
         if closely {
             for pid in &pids {
                 used.add_mapped(*pid);
@@ -355,7 +359,7 @@ impl Use {
                 if self.counted.insert(identity(&stat)) {
                     let descriptors = descriptors.get_or_insert_with(|| Descriptors::of(pid));
                     self.kernel += if kind == FileType::Socket {
-                        descriptors.socket(&name)
+                        descriptors.socket(&name, &mut self.connections)
                     } else {
                         descriptors.pipe(&name)
                     };

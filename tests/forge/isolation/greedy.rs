@@ -12,7 +12,7 @@ const DISK: u64 = 128 << 20;
 const PROCESSES: u64 = 100;
 
 /// What forge itself ends, and the word that it has for the limit.
-const ENDED: [(&str, &str); 21] = [
+const ENDED: [(&str, &str); 22] = [
     ("memory-of-children", "memory"),
     ("abandoned-memory", "memory"),
     ("abandoned-memory-files", "memory"),
@@ -27,6 +27,7 @@ const ENDED: [(&str, &str); 21] = [
     ("socket-buffers", "memory"),
     ("socket-buffers-without-senders", "memory"),
     ("connections-that-nobody-accepts", "memory"),
+    ("connections-whose-senders-closed", "memory"),
     ("closed-files", "disk"),
     ("moving-files", "disk"),
     ("memory-files", "memory"),

@@ -341,6 +341,7 @@ const ATTACKS: [Row; 40] = [
             "greedy/socket-buffers",
             "greedy/socket-buffers-without-senders",
             "greedy/connections-that-nobody-accepts",
+            "greedy/connections-whose-senders-closed",
             "greedy/burst-of-threads",
             "greedy/burst-of-processes",
             "greedy/closed-files",

@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 
+use super::connections::Connections;
 use crate::sandbox::local::kernel;
 
 /// The flag for a thread.
@@ -51,10 +52,10 @@ impl Descriptors {
         }
     }
 
-    /// What waits in a socket, received and to be sent, in bytes.
-    pub(super) fn socket(&self, name: &OsStr) -> u64 {
+    /// What waits in a socket, received and to be sent, in bytes; and remembers which connection it is.
+    pub(super) fn socket(&self, name: &OsStr, connections: &mut Connections) -> u64 {
         self.take(name)
-            .map_or(USUAL, |socket| waiting(socket.as_fd()))
+            .map_or(USUAL, |socket| waiting(socket.as_fd(), connections))
     }
 
     fn take(&self, name: &OsStr) -> Option<OwnedFd> {
@@ -64,11 +65,12 @@ impl Descriptors {
     }
 }
 
-fn waiting(socket: BorrowedFd<'_>) -> u64 {
+fn waiting(socket: BorrowedFd<'_>, connections: &mut Connections) -> u64 {
     let own = kernel::socket_memory(socket).unwrap_or(USUAL);
     let is_unix = sockopt::socket_domain(socket) == Ok(AddressFamily::UNIX);
     let listens = sockopt::socket_acceptconn(socket) == Ok(true);
     if !is_unix {
+        connections.add(socket);
         // What was sent on a connection that nobody has accepted yet is its own.
         let pending = if listens {
             kernel::pending_connections(socket)
@@ -113,11 +115,12 @@ mod tests {
     fn what_waits_in_a_socket_is_seen() {
         let mine = Descriptors::of(rustix::process::getpid());
         let (mut here, there) = UnixStream::pair().unwrap();
-        assert_eq!(mine.socket(&name(&here)), 0);
+        let none = &mut Connections::default();
+        assert_eq!(mine.socket(&name(&here), none), 0);
         here.write_all(&vec![1; 100_000]).unwrap();
-        assert!(mine.socket(&name(&here)) >= 100_000);
+        assert!(mine.socket(&name(&here), none) >= 100_000);
         drop(here);
-        assert!(mine.socket(&name(&there)) >= 100_000);
+        assert!(mine.socket(&name(&there), none) >= 100_000);
     }
 
     #[test]

@@ -262,6 +262,25 @@ def connections_that_nobody_accepts():
     return of_children(4, connections)
 
 
+def connections_whose_senders_closed():
+    """What they have sent is not received."""
+
+    def connections():
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(10)
+        held = []
+        for _ in range(400):
+            sender = socket.create_connection(listener.getsockname())
+            held.append(listener.accept()[0])
+            fill_up(sender.fileno())
+            sender.close()
+        return held
+
+    return of_children(4, connections)
+
+
 def watched_descriptors():
     def watches():
         pipes = [os.pipe() for _ in range(200)]
