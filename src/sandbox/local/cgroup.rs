@@ -28,7 +28,6 @@ use rustix::process::Pid;
 use super::moved;
 use super::place::open_folder;
 use super::protocol::{Limits, Policy};
-use crate::quantity::ByteCount;
 
 /// What the kernel has to count there.
 const CONTROLLERS: [&str; 2] = ["memory", "pids"];
@@ -329,20 +328,12 @@ impl Cgroup {
         put(&self.path.join("cgroup.kill"), "1")
     }
 
-    /// Which of its limits the kernel has held at the cost of what was in it, and how far that was.
+    /// Which of its limits what was in it has passed, and how far.
     pub(super) fn limit(&self, limits: Limits) -> Option<String> {
-        let read = |file: &str| std::fs::read_to_string(self.path.join(file)).unwrap_or_default();
-        let memory = read("memory.events");
-        // Who is ended for want of the machine's memory has not passed this limit.
-        if number_of(&memory, "oom") > 0 && number_of(&memory, "oom_kill") > 0 {
-            let reached = read("memory.peak").trim().parse().unwrap_or(0);
-            let (reached, allowed) = (reached.max(limits.memory), ByteCount(limits.memory));
-            return Some(format!(
-                "ended at {} of memory; {allowed} are allowed",
-                ByteCount(reached)
-            ));
-        }
-        None
+        passed(limits, |file| {
+            // A kernel that does not count something has no file for it.
+            std::fs::read_to_string(self.path.join(file)).unwrap_or_default()
+        })
     }
 
     fn is_populated(&self) -> io::Result<bool> {
@@ -390,6 +381,20 @@ impl Drop for Cgroup {
 
 fn lock(folder: &OwnedFd) -> bool {
     rustix::fs::flock(folder, FlockOperation::NonBlockingLockExclusive).is_ok()
+}
+
+/// Which limit was passed, by what the files of a cgroup say.
+fn passed(limits: Limits, read: impl Fn(&str) -> String) -> Option<String> {
+    let number = |file: &str| read(file).trim().parse::<u64>().unwrap_or(0);
+    let events = read("memory.events");
+    // Who is ended for want of the machine's memory has not passed this limit.
+    if number_of(&events, "oom") > 0 && number_of(&events, "oom_kill") > 0 {
+        let (reached, allowed) = (number("memory.peak").max(limits.memory), limits.memory);
+        return Some(Limits::over("memory", reached, allowed));
+    }
+    // One of them may be the sandbox's first process.
+    let others = number("pids.peak").saturating_sub(1);
+    (others > limits.processes.into()).then(|| Limits::too_many(others, limits.processes))
 }
 
 /// The number that a file of lines of names and numbers has for a name; 0 without one.
@@ -582,6 +587,41 @@ mod tests {
     fn what_is_stored_in_memory_is_known() {
         assert!(is_memory(Path::new("/dev/shm")));
         assert!(!is_memory(Path::new("/proc")));
+    }
+
+    #[test]
+    fn a_limit_is_passed_where_the_kernel_says_so_of_this_cgroup() {
+        let limits = Limits {
+            memory: 128 << 20,
+            disk: 0,
+            processes: 50,
+        };
+        let said = |events: &str, peak: &str, processes: &str| {
+            passed(limits, |file| {
+                let text = match file {
+                    "memory.events" => events,
+                    "memory.peak" => peak,
+                    "pids.peak" => processes,
+                    _ => "",
+                };
+                text.to_owned()
+            })
+        };
+        let killed = "low 0\nhigh 0\nmax 9\noom 1\noom_kill 3\noom_group_kill 1\n";
+        let memory = "ended at 144 MiB of memory; 128 MiB are allowed";
+        assert_eq!(said(killed, "150994944\n", "3\n").as_deref(), Some(memory));
+        // Before Linux 5.19 nobody knows the most.
+        let memory = "ended at 128 MiB of memory; 128 MiB are allowed";
+        assert_eq!(said(killed, "", "").as_deref(), Some(memory));
+        // Nothing was ended, or by another's limit.
+        assert_eq!(
+            said("max 9\noom 0\noom_kill 0\n", "150994944\n", "51\n"),
+            None
+        );
+        assert_eq!(said("max 0\noom 0\noom_kill 3\n", "1\n", "51\n"), None);
+        assert_eq!(said("", "", ""), None);
+        let many = "ended at 65 processes and threads; 50 are allowed";
+        assert_eq!(said("", "", "66\n").as_deref(), Some(many));
     }
 
     #[test]

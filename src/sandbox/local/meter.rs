@@ -169,7 +169,7 @@ impl<'a> Meter<'a> {
         let pids = descendants_up_to(above, allowed.into());
         // So many that looking at each would give them time.
         if pids.len() as u64 > u64::from(allowed) {
-            return Some(too_many(pids.len() as u64, allowed));
+            return Some(Limits::too_many(pids.len() as u64, allowed));
         }
         let memory = self.limits.memory;
         self.looks += 1;
@@ -190,7 +190,7 @@ impl<'a> Meter<'a> {
             used.in_files += used.mapped.values().sum::<u64>();
         }
         if used.tasks > allowed.into() {
-            return Some(too_many(used.tasks, allowed));
+            return Some(Limits::too_many(used.tasks, allowed));
         }
         if used.watches > self.watches {
             let (reached, allowed) = (used.watches, self.watches);
@@ -210,7 +210,7 @@ impl<'a> Meter<'a> {
         }
         self.peak = self.peak.max(used.memory());
         if used.memory() > memory {
-            return Some(over("memory", used.memory(), memory));
+            return Some(Limits::over("memory", used.memory(), memory));
         }
         self.hidden = if used.hidden { self.hidden + 1 } else { 0 };
         let allowed = ByteCount(memory);
@@ -229,7 +229,7 @@ impl<'a> Meter<'a> {
         self.lost = if walked.is_ok() { 0 } else { self.lost + 1 };
         let on_disk = walked.unwrap_or(0).saturating_add(unnamed);
         if on_disk > disk {
-            return Some(over("disk", on_disk, disk));
+            return Some(Limits::over("disk", on_disk, disk));
         }
         let allowed = ByteCount(disk);
         (self.lost > LOST).then(|| {
@@ -249,18 +249,6 @@ fn most_watches() -> u64 {
     let all = std::fs::read_to_string("/proc/sys/fs/epoll/max_user_watches").ok();
     let all = all.and_then(|text| text.trim().parse::<u64>().ok());
     all.map_or(u64::MAX, |all| (all / SHARE).max(LEAST))
-}
-
-fn too_many(tasks: u64, allowed: u32) -> String {
-    format!("ended at {tasks} processes and threads; {allowed} are allowed")
-}
-
-fn over(what: &str, reached: u64, allowed: u64) -> String {
-    format!(
-        "ended at {} of {what}; {} are allowed",
-        ByteCount(reached),
-        ByteCount(allowed)
-    )
 }
 
 /// All processes below one.

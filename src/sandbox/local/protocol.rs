@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::quantity::ByteCount;
 use crate::sandbox::Usage;
 
 /// The one argument of a spawner.
@@ -64,6 +65,19 @@ pub(super) struct Limits {
     pub disk: u64,
     /// Of processes and threads at once.
     pub processes: u32,
+}
+
+impl Limits {
+    /// That there were too many processes.
+    pub(super) fn too_many(tasks: u64, allowed: u32) -> String {
+        format!("ended at {tasks} processes and threads; {allowed} are allowed")
+    }
+
+    /// That too much of something was used, in bytes.
+    pub(super) fn over(what: &str, reached: u64, allowed: u64) -> String {
+        let (reached, allowed) = (ByteCount(reached), ByteCount(allowed));
+        format!("ended at {reached} of {what}; {allowed} are allowed")
+    }
 }
 
 /// Everything a keeper needs to know.
