@@ -259,14 +259,25 @@ fn setup_failed(shown: &str, why: &str, said: &str, offline: Option<&str>) -> St
     } else {
         format!(": {said}")
     };
-    // Before what was said: that may be cut.
+    // At the end, which is never cut: the installer's own words do not name this cause.
     let offline = offline.map_or_else(String::new, |offline| format!(" ({offline})"));
-    format!("setup failed: `{shown}` {why}{offline}{said}")
+    format!("setup failed: `{shown}` {why}{said}{offline}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn that_there_was_no_network_is_not_cut() {
+        let reason = "its setup has no network, which `network: {setup: open}` would give it";
+        let said = "ERROR: No matching distribution found. ".repeat(9);
+        let text = setup_failed("pip install", "exited with code 1", &said, Some(reason));
+        // The least that any table leaves of it.
+        let shown = crate::plain::ends(&text, 160);
+        assert!(shown.starts_with("setup failed: `pip install`"), "{shown}");
+        assert!(shown.contains(reason), "{shown}");
+    }
 
     #[test]
     fn a_command_is_shown_as_it_was_written() {
