@@ -339,6 +339,30 @@ pub struct Known {
     pub name: Option<String>,
 }
 
+/// The lines of a requirements file as pip takes them: joined where one ends with `\`, without comments.
+#[must_use]
+pub fn logical_lines<'t>(written: impl Iterator<Item = &'t str>) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut open = String::new();
+    for line in written {
+        let comment = line.trim_start().starts_with('#');
+        if let Some(start) = line.strip_suffix('\\').filter(|_| !comment) {
+            open.push_str(start);
+            continue;
+        }
+        if !comment {
+            open.push_str(line);
+        }
+        lines.push(std::mem::take(&mut open));
+    }
+    lines.push(open);
+    for line in &mut lines {
+        let end = line.find(" #").or_else(|| line.find("\t#"));
+        line.truncate(end.unwrap_or(line.len()));
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{Dependencies, SourceFile};
+use crate::python::logical_lines;
 use crate::quantity::ByteCount;
 use crate::tree::read_text;
 
@@ -121,27 +122,9 @@ fn is_recoded(text: &str) -> bool {
         .any(|line| line.trim_start_matches('\u{feff}').starts_with('#') && line.contains("coding"))
 }
 
-/// Its lines as pip reads them: joined where one ends with `\`, without comments.
+/// Its lines as pip reads them.
 fn lines(text: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut open = String::new();
-    for line in text.split(|c| c == '\n' || LINE_ENDS.contains(&c)) {
-        let comment = line.trim_start().starts_with('#');
-        if let Some(start) = line.strip_suffix('\\').filter(|_| !comment) {
-            open.push_str(start);
-            continue;
-        }
-        if !comment {
-            open.push_str(line);
-        }
-        lines.push(std::mem::take(&mut open));
-    }
-    lines.push(open);
-    for line in &mut lines {
-        let end = line.find(" #").or_else(|| line.find("\t#"));
-        line.truncate(end.unwrap_or(line.len()));
-    }
-    lines
+    logical_lines(text.split(|c| c == '\n' || LINE_ENDS.contains(&c)))
 }
 
 /// Whether something that pip may find among the files names an address: a wheel, whose needs are not read

@@ -305,10 +305,13 @@ fn set_mode(path: &Path, mode: u32) {
 /// The same command, started by `launch.py` with these options.
 fn launched(options: &[&str], command: &Command) -> Command {
     let mut through = Command::new(python());
+    through.args(["-c", LAUNCH]).args(options).arg("--");
+    passed_on(through, command)
+}
+
+/// The same command, started by another, which ends with `--` or the like.
+fn passed_on(mut through: Command, command: &Command) -> Command {
     through
-        .args(["-c", LAUNCH])
-        .args(options)
-        .arg("--")
         .arg(command.get_program())
         .args(command.get_args())
         .current_dir(command.get_current_dir().unwrap())

@@ -1,6 +1,6 @@
 //! Candidates that turn against what watches over them, and against the folder that they are in.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::json;
 
@@ -131,21 +131,8 @@ fn with_small_disk(command: &Command, folder: &std::path::Path, size: &str) -> C
         folder.display()
     );
     let mut inside = Command::new("unshare");
-    inside
-        .args(["--mount", "sh", "-c", &script, "sh"])
-        .arg(command.get_program())
-        .args(command.get_args())
-        .current_dir(command.get_current_dir().unwrap())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => inside.env(name, value),
-            None => inside.env_remove(name),
-        };
-    }
-    inside
+    inside.args(["--mount", "sh", "-c", &script, "sh"]);
+    super::passed_on(inside, command)
 }
 
 fn can_mount(what: &str) -> bool {

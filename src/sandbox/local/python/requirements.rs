@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::python::logical_lines;
 use crate::quantity::ByteCount;
 
 /// The largest requirements file.
@@ -100,15 +101,19 @@ impl Requirements {
         let text = crate::tree::read_text(file, MAX_FILE)
             .map_err(|problem| format!("`{name}` cannot be read: {}", problem.message))?;
         self.said(&text);
-        for line in logical_lines(&text) {
+        for line in logical_lines(text.lines()) {
+            let line = line.trim();
+            if line.is_empty() {
+                continue;
+            }
             // Some control characters end a line for one installer and not for another.
             if !line
                 .chars()
                 .all(|c| c.is_ascii_graphic() || c == ' ' || c == '\t')
             {
-                return Err(unknown(&line));
+                return Err(unknown(line));
             }
-            self.line(work, &line, to, depth)?;
+            self.line(work, line, to, depth)?;
         }
         Ok(())
     }
@@ -326,29 +331,6 @@ fn is_name(text: &str) -> bool {
         && extras
             .strip_suffix(']')
             .is_some_and(|it| it.chars().all(|c| word(c) || ", ".contains(c)))
-}
-
-/// Lines joined where one ends with `\`, without comments.
-fn logical_lines(text: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut open = String::new();
-    for line in text.lines() {
-        let comment = line.trim_start().starts_with('#');
-        if let Some(start) = line.strip_suffix('\\').filter(|_| !comment) {
-            open.push_str(start);
-            continue;
-        }
-        if !comment {
-            open.push_str(line);
-        }
-        lines.push(std::mem::take(&mut open));
-    }
-    lines.push(open);
-    let stripped = lines.iter().map(|line| {
-        let end = line.find(" #").or_else(|| line.find("\t#"));
-        line[..end.unwrap_or(line.len())].trim().to_owned()
-    });
-    stripped.filter(|line| !line.is_empty()).collect()
 }
 
 #[cfg(test)]
