@@ -210,7 +210,7 @@ fn hinted(problem: Problem, error: &SandboxError) -> Problem {
 }
 
 /// Why nothing can be made in a folder.
-fn unwritable(folder: &Path, name: &str) -> Option<Problem> {
+pub(super) fn unwritable(folder: &Path, name: &str) -> Option<Problem> {
     let error = crate::tree::cannot_write(folder, true)?;
     let why = crate::tree::reason(&error);
     let message = format!("nothing can be written in `{}`: {why}", folder.display());

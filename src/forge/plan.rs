@@ -14,6 +14,7 @@ use crate::installers::Installers;
 use crate::name::RunId;
 use crate::objective::{Limits, Objective};
 use crate::policy::NetworkOverrides;
+use crate::problem::Problems;
 use crate::redact::{Redactor, is_too_short, not_redacted};
 use crate::run::Run;
 use crate::sandbox::local::LocalProvider;
@@ -29,6 +30,9 @@ impl ForgeBuilder {
     ) -> Result<Run, ForgeError> {
         let (mut candidates, objectives) = self.load(sources)?;
         let environments = self.environments(&candidates)?;
+        if let Some(problem) = super::check::unwritable(&self.artifacts, "artifacts") {
+            return Err(Problems::from(problem).into());
+        }
         let place = self.take_place().await;
         let judging = self.judging(&place).await;
         let installers = self.installers.take();

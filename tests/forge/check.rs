@@ -509,3 +509,18 @@ fn where_a_run_would_fall_back_to_is_told() {
     let note = "(Daytona not configured, falling back to local)";
     assert_eq!(document["notes"], serde_json::json!([note]));
 }
+
+#[test]
+fn a_place_for_results_that_is_none_is_told_before_anything_starts() {
+    let workspace = Workspace::with(&[("a.sh", HELLO)]).file("taken", "");
+    for command in ["check", "run"] {
+        let ended = workspace
+            .forge([command, "task", "--artifacts", "taken/x"])
+            .expect(2);
+        assert!(
+            ended.stderr.contains("nothing can be written in `taken/x`"),
+            "{command}: {}",
+            ended.stderr
+        );
+    }
+}
