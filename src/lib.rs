@@ -27,7 +27,7 @@
 //! 1  candidate  objective  score  event  summary         │ think
 //! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
 //! 0  name  quantity  plain  problem                      │ words
-//! 0  secret  redact  suggest  python                     │
+//! 0  secret  redact  suggest  python  statistics         │
 //! ```
 //!
 //! On floor 3 the two halves meet only in [`event`], [`summary`] and [`standings`]: what runs cannot print,
@@ -81,6 +81,7 @@ pub mod score;
 pub mod secret;
 pub mod settings;
 pub mod standings;
+pub mod statistics;
 pub mod store;
 pub mod suggest;
 pub mod summary;

@@ -75,7 +75,7 @@ impl ForgeBuilder {
         });
         let seed = self
             .seed
-            .unwrap_or_else(|| crate::run::order::Random::of_run(&run));
+            .unwrap_or_else(|| crate::run::order::seed_of(&run));
         let plan = RunPlan {
             run,
             forge_version: env!("CARGO_PKG_VERSION").to_owned(),

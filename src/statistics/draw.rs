@@ -11,12 +11,22 @@ impl Random {
         Self(seed)
     }
 
-    const fn next(&mut self) -> u64 {
+    /// The next number.
+    pub const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+
+    /// Shuffles in place (Fisher and Yates; the bias of the remainder is below 2^-50 for our sizes).
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for at in (1..items.len()).rev() {
+            let bound = u64::try_from(at).unwrap_or(u64::MAX).saturating_add(1);
+            let other = usize::try_from(self.next() % bound).unwrap_or(0);
+            items.swap(at, other);
+        }
     }
 
     /// A number from 0 to below 1, a multiple of 2^-53.

@@ -243,7 +243,7 @@ mod tests {
                 }
                 continue;
             }
-            let runs = 1_000;
+            let runs = 200;
             let got = design.simulated(1, runs);
             for (key, got) in [
                 ("regression", got.regression),
