@@ -29,6 +29,7 @@
 //! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
 //! 0  name  quantity  plain  problem  network             │ words
 //! 0  secret  redact  suggest  python  signal             │
+//! 0  statistics                                          │
 //! ```
 //!
 //! On floor 3 the two halves meet only in [`event`], [`summary`] and [`standings`]: what runs cannot print,
@@ -86,6 +87,7 @@ pub mod secret;
 pub mod settings;
 pub mod signal;
 pub mod standings;
+pub mod statistics;
 pub mod store;
 pub mod suggest;
 pub mod summary;

@@ -69,7 +69,7 @@ impl ForgeBuilder {
         let jobs = self.jobs.unwrap_or(cores);
         let seed = self
             .seed
-            .unwrap_or_else(|| crate::run::order::Random::of_run(&run));
+            .unwrap_or_else(|| crate::run::order::seed_of(&run));
         let mode = provider.name();
         let settings = self.settings_in_force(&candidates, &objectives, jobs, seed, mode, machine);
         let plan = RunPlan {

@@ -1,43 +1,15 @@
 //! The order of trials: interleaved and seeded, so that no candidate is favoured by the machine's mood.
 
-/// `SplitMix64` (Steele, Lea & Flood 2014): tiny, and the same on every machine and in every version.
-#[derive(Debug, Clone)]
-pub struct Random(u64);
+use crate::statistics::draw::Random;
 
-impl Random {
-    /// A sequence that depends on the seed only.
-    #[must_use]
-    pub const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// A seed made of a run's id, for runs that were given none.
-    #[must_use]
-    pub fn of_run(run: &crate::name::RunId) -> u64 {
-        let seed = run.to_string().bytes().fold(0, |seed: u64, byte| {
-            Self::new(seed ^ u64::from(byte)).next()
-        });
-        // 53 bits survive every language's numbers.
-        seed >> 11
-    }
-
-    /// The next number.
-    pub const fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Shuffles in place (Fisher and Yates; the bias of the remainder is below 2^-50 for our sizes).
-    pub fn shuffle<T>(&mut self, items: &mut [T]) {
-        for at in (1..items.len()).rev() {
-            let bound = u64::try_from(at).unwrap_or(u64::MAX).saturating_add(1);
-            let other = usize::try_from(self.next() % bound).unwrap_or(0);
-            items.swap(at, other);
-        }
-    }
+/// A seed made of a run's id, for runs that were given none.
+#[must_use]
+pub fn seed_of(run: &crate::name::RunId) -> u64 {
+    let seed = run.to_string().bytes().fold(0, |seed: u64, byte| {
+        Random::new(seed ^ u64::from(byte)).next()
+    });
+    // 53 bits survive every language's numbers.
+    seed >> 11
 }
 
 /// One planned trial, by its indices; `repeat` counts from 1.

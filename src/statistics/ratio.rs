@@ -1,0 +1,117 @@
+//! Times, tokens and costs: what is compared is how many times as much.
+
+use super::distribution::student;
+use super::interval::{Interval, Paired};
+use super::stratified::{self, Exact, LOGARITHM};
+use super::{Cell, all_equal, differences};
+
+/// How many times as much the candidate takes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ratio {
+    /// The geometric mean over objectives.
+    pub ratio: f64,
+    /// Its interval; `None` for one objective, or where all ratios are the same.
+    pub interval: Option<Interval>,
+    /// p of "the ratio is the margin or more", against; `None` like the interval.
+    pub p_no_more: Option<f64>,
+    /// The exact test of the logarithms: *is the candidate's lower?*
+    pub exact: Exact,
+    /// On how many objectives.
+    pub objectives: usize,
+}
+
+impl Ratio {
+    /// The mid-p of *does the candidate take more?*
+    #[must_use]
+    pub fn mid_p_more(&self) -> f64 {
+        self.exact.mid_p_higher()
+    }
+}
+
+/// Compares positive values; what is not positive, or not finite, is left out. `margin` is a ratio above 1. `None` when nothing
+/// is to be compared.
+#[must_use]
+pub fn of(cells: &[Cell<'_>], margin: f64, confidence: f64) -> Option<Ratio> {
+    let logarithms = |values: &[f64]| -> Vec<f64> {
+        let usable = values.iter().filter(|it| it.is_finite() && **it > 0.0);
+        usable.map(|value| value.ln()).collect()
+    };
+    let sides: Vec<(Vec<f64>, Vec<f64>)> = cells
+        .iter()
+        .map(|cell| (logarithms(cell.baseline), logarithms(cell.candidate)))
+        .collect();
+    let cells: Vec<Cell<'_>> = sides
+        .iter()
+        .map(|(baseline, candidate)| Cell {
+            baseline,
+            candidate,
+        })
+        .collect();
+    let exact = stratified::test(&cells, LOGARITHM)?;
+    let differences = differences(&cells);
+    let mean = super::mean(&differences)?;
+    let paired = Paired::of(&differences, false).filter(|_| !all_equal(&differences));
+    let interval = paired.map(|paired| {
+        // Not cut: these are logarithms.
+        let df = differences.len() - 1;
+        let half = super::distribution::student_quantile(0.5 + confidence / 2.0, df) * paired.error;
+        Interval {
+            low: (mean - half).exp(),
+            high: (mean + half).exp().min(f64::MAX),
+        }
+    });
+    let p_no_more = paired.map(|paired| {
+        let t = (mean - margin.ln()) / paired.error.max(f64::MIN_POSITIVE);
+        student(t, differences.len() - 1)
+    });
+    Some(Ratio {
+        ratio: mean.exp().min(f64::MAX),
+        interval,
+        p_no_more,
+        exact,
+        objectives: differences.len(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statistics::golden::{Sides, close, golden};
+
+    #[test]
+    fn the_golden_cases_are_met() {
+        for case in golden(2)["ratio"].as_array().unwrap() {
+            let sides = Sides::of(&case["a"], &case["b"]);
+            let got = of(&sides.cells(), case["margin"].as_f64().unwrap(), 0.95);
+            let Some(got) = got else {
+                assert!(case["ratio"].is_null(), "{case}");
+                continue;
+            };
+            assert_eq!(serde_json::json!(got.objectives), case["objectives"]);
+            let expect = |key: &str, got: Option<f64>| match got {
+                Some(got) => close(got, case[key].as_f64().unwrap(), 1e-9, key),
+                None => assert!(case[key].is_null(), "{key}: {case}"),
+            };
+            expect("ratio", Some(got.ratio));
+            expect("lo", got.interval.map(|it| it.low));
+            expect("hi", got.interval.map(|it| it.high));
+            expect("p_no_more", got.p_no_more);
+            expect("mid_p_more", Some(got.mid_p_more()));
+        }
+    }
+
+    #[test]
+    fn what_is_not_positive_is_left_out() {
+        let cell = Cell {
+            baseline: &[0.0, -1.0, f64::NAN, f64::INFINITY],
+            candidate: &[1.0],
+        };
+        assert_eq!(of(&[cell], 1.1, 0.95), None);
+        let huge = Cell {
+            baseline: &[f64::MIN_POSITIVE],
+            candidate: &[f64::MAX],
+        };
+        let got = of(&[huge, huge], 1.1, 0.95).unwrap();
+        assert!(got.ratio.is_finite());
+    }
+}

@@ -1,0 +1,117 @@
+//! What repeats say: pass@k and pass^k, flakiness, and where the noise comes from.
+
+use super::{mean, variance};
+
+/// How many ways there are to choose `k` of `n`; infinite beyond what a number holds.
+#[must_use]
+pub fn choose(n: usize, k: usize) -> f64 {
+    if k > n {
+        return 0.0;
+    }
+    let k = k.min(n - k);
+    (1..=k).fold(1.0, |ways, at| ways * (n - k + at) as f64 / at as f64)
+}
+
+/// The chance that at least one of `k` trials passes, of `passed` among `all` (Chen 2021, arXiv 2107.03374). `None` for
+/// fewer trials than `k`, and for no `k`.
+#[must_use]
+pub fn pass_at(all: usize, passed: usize, k: usize) -> Option<f64> {
+    let failed = all.checked_sub(passed)?;
+    drawn(all, failed, k).map(|all_fail| 1.0 - all_fail)
+}
+
+/// The chance that all of `k` trials pass (Yao 2024, arXiv 2406.12045). `None` like [`pass_at`].
+#[must_use]
+pub fn pass_all(all: usize, passed: usize, k: usize) -> Option<f64> {
+    all.checked_sub(passed)?;
+    drawn(all, passed, k)
+}
+
+/// The chance that `k` drawn of `all` are among the `wanted`: C(wanted, k)/C(all, k), term by term so that nothing
+/// overflows.
+fn drawn(all: usize, wanted: usize, k: usize) -> Option<f64> {
+    if k == 0 || k > all {
+        return None;
+    }
+    let terms = (0..k).map(|at| wanted.saturating_sub(at) as f64 / (all - at) as f64);
+    Some(terms.product())
+}
+
+/// The share of objectives, given as (passed, all), on which some trials pass and some fail. `None` without any trial.
+#[must_use]
+pub fn flaky(objectives: &[(usize, usize)]) -> Option<f64> {
+    let with_trials: Vec<_> = objectives.iter().filter(|(_, all)| *all > 0).collect();
+    let flaky = |(passed, all): &&&(usize, usize)| *passed > 0 && passed < all;
+    (!with_trials.is_empty())
+        .then(|| with_trials.iter().filter(flaky).count() as f64 / with_trials.len() as f64)
+}
+
+/// Where the variance of a mean over objectives comes from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Split {
+    /// From the choice of the objectives.
+    pub objectives: f64,
+    /// From the repeats.
+    pub repeats: f64,
+}
+
+/// Splits it (Miller 2024): the variance of objectives' means is that of the objectives and what repeats leave. `None` for
+/// fewer than two objectives with trials, or where none has two repeats.
+#[must_use]
+pub fn split(objectives: &[Vec<f64>]) -> Option<Split> {
+    let with_trials: Vec<&Vec<f64>> = objectives.iter().filter(|it| !it.is_empty()).collect();
+    let means: Vec<f64> = with_trials.iter().filter_map(|it| mean(it)).collect();
+    let between = variance(&means)?;
+    let within: Vec<f64> = with_trials
+        .iter()
+        .filter_map(|scores| Some(variance(scores)? / scores.len() as f64))
+        .collect();
+    let within = mean(&within)?;
+    let count = means.len() as f64;
+    Some(Split {
+        objectives: (between - within).max(0.0) / count,
+        repeats: within / count,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statistics::golden::{close, golden};
+
+    #[test]
+    fn the_golden_cases_are_met() {
+        for case in golden(1)["pass_at_k"].as_array().unwrap() {
+            let whole = |key: &str| usize::try_from(case[key].as_u64().unwrap()).unwrap();
+            let (n, c, k) = (whole("n"), whole("c"), whole("k"));
+            close(
+                pass_at(n, c, k).unwrap(),
+                case["pass_at_k"].as_f64().unwrap(),
+                1e-9,
+                "pass@k",
+            );
+            close(
+                pass_all(n, c, k).unwrap(),
+                case["pass_hat_k"].as_f64().unwrap(),
+                1e-9,
+                "pass^k",
+            );
+        }
+    }
+
+    #[test]
+    fn edges_have_answers_or_none() {
+        assert_eq!(pass_at(3, 1, 4), None);
+        assert_eq!(pass_at(3, 4, 1), None);
+        assert_eq!(pass_all(0, 0, 1), None);
+        assert_eq!(pass_at(3, 3, 0), None);
+        assert!(pass_at(100_000, 50_000, 50_000).unwrap().is_finite());
+        assert_eq!(flaky(&[(0, 3), (1, 3), (3, 3), (0, 0)]), Some(1.0 / 3.0));
+        assert_eq!(flaky(&[(0, 0)]), None);
+        assert_eq!(split(&[vec![1.0], vec![0.0]]), None);
+        let got = split(&[vec![1.0, 0.0], vec![1.0, 0.0]]).unwrap();
+        assert!(got.objectives.abs() < 1e-12 && got.repeats > 0.0);
+        assert!((choose(20, 10) - 184_756.0).abs() < 1e-6);
+        assert!(choose(20_000, 10_000).is_infinite());
+    }
+}
