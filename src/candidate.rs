@@ -12,7 +12,9 @@ use crate::name::{CandidateName, RelativePath};
 use crate::objective::LimitOverrides;
 use crate::policy::NetworkOverrides;
 use crate::python::PythonNeed;
+use crate::redact::is_too_short;
 use crate::sandbox::{Network, Networks, Trust};
+use crate::secret::Secret;
 
 mod addresses;
 mod assemble;
@@ -156,10 +158,26 @@ impl Candidate {
 
     /// Its notes, each with its name before it.
     pub fn remarks(&self) -> impl Iterator<Item = String> {
-        let name = &self.name;
-        self.notes
-            .iter()
-            .map(move |note| format!("candidate `{name}`: {}", crate::plain::line(note)))
+        self.notes.iter().map(|note| self.remark(note))
+    }
+
+    /// A note with its name before it.
+    #[must_use]
+    pub fn remark(&self, note: &str) -> String {
+        format!("candidate `{}`: {}", self.name, crate::plain::line(note))
+    }
+
+    /// The values that it gets of these variables and that are to be redacted; one that is too short would be met by
+    /// chance.
+    pub fn passed_secrets<'a>(
+        &'a self,
+        variables: &'a BTreeMap<String, String>,
+    ) -> impl Iterator<Item = Secret> + 'a {
+        let passed = self.pass_env.iter().filter(|it| !it.plain);
+        passed
+            .filter_map(|it| variables.get(&it.host_name))
+            .filter(|value| !is_too_short(value))
+            .map(|value| Secret::new(value.clone()))
     }
 }
 

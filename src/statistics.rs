@@ -49,6 +49,16 @@ impl Cell<'_> {
     }
 }
 
+/// Pairs two sides, each with one list of scores an objective.
+#[must_use]
+pub fn paired<'a>(baseline: &'a [Vec<f64>], candidate: &'a [Vec<f64>]) -> Vec<Cell<'a>> {
+    let cell = |(baseline, candidate): (&'a Vec<f64>, &'a Vec<f64>)| Cell {
+        baseline,
+        candidate,
+    };
+    baseline.iter().zip(candidate).map(cell).collect()
+}
+
 /// The differences of the cells that have trials on both sides.
 #[must_use]
 pub fn differences(cells: &[Cell<'_>]) -> Vec<f64> {

@@ -262,17 +262,22 @@ fn point(link: &Path, target: &Path) -> io::Result<()> {
     name.push(link.file_name().unwrap_or_default());
     name.push(format!("-{}", target.to_string_lossy().replace('/', "-")));
     let aside = link.with_file_name(name);
-    match fs::remove_file(&aside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(said(error)),
-        // Left by a forge that was killed.
-        Ok(()) | Err(_) => {}
-    }
+    // Left by a forge that was killed.
+    clear_away(&aside).map_err(said)?;
     std::os::unix::fs::symlink(target, &aside).map_err(said)?;
     fs::rename(&aside, link).map_err(|error| {
         // It would be found by somebody who wonders.
         fs::remove_file(&aside).ok();
         said(error)
     })
+}
+
+/// Removes a file or a link that may be there.
+fn clear_away(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Writes a file as a whole: aside first, then renamed.
@@ -298,11 +303,7 @@ fn write_aside(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
     // What somebody has put there, a link to elsewhere perhaps, is not written into.
-    match fs::remove_file(aside) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
+    clear_away(aside)?;
     let mut file = io::BufWriter::new(File::create_new(aside)?);
     write(&mut file)?;
     file.into_inner().map_err(io::IntoInnerError::into_error)?;

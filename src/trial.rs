@@ -216,7 +216,7 @@ impl Attempt<'_> {
         lease.isolation().clone_into(&mut self.record.isolation);
         let mut place = Place::new(self.job, lease.layout());
 
-        let is_set_up = !place.setup_steps(self.job, self.world).is_empty();
+        let is_set_up = self.job.candidate.has_setup();
         if Place::ships_output(self.job) {
             self.warn("a file of the candidate's own has the name of the output, and was left out")
                 .await;

@@ -186,8 +186,13 @@ fn by_npm(file: &SourceFile) -> bool {
 
 /// Whether a version in a `package.json` leads neither to a registry nor to a folder beside it.
 fn is_far(version: &str) -> bool {
-    let near = ["file:", "link:", "workspace:", "npm:", ".", "/", "~/"];
-    !near.iter().any(|start| version.starts_with(start)) && version.contains([':', '/'])
+    !is_beside(version) && !version.starts_with("npm:") && version.contains([':', '/'])
+}
+
+/// Whether a version in a `package.json` leads to something on the same machine.
+pub(super) fn is_beside(version: &str) -> bool {
+    let beside = ["file:", "link:", "workspace:", ".", "/", "~/"];
+    beside.iter().any(|start| version.starts_with(start))
 }
 
 /// Whether a lock file leads elsewhere than to a registry: those have certificates.

@@ -91,7 +91,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::super::Candidate;
-    use super::super::load::{load_dir, passed_by};
+    use super::super::load::{load_dir, load_dir_and_tell};
 
     /// The folder `candidates/` of a project of these files; those whose text starts with `#!` are
     /// executable, and those whose text starts with `->` are links.
@@ -224,7 +224,8 @@ mod tests {
         check(&files, &["a", "b"]);
         let dir = project(&files);
         let candidates = dir.path().join("candidates");
-        let said = passed_by(&candidates);
+        let mut said = Vec::new();
+        load_dir_and_tell(&candidates, &[], &mut said).unwrap();
         assert_eq!(said.len(), 3, "{said:?}");
         assert!(
             said[0].contains("candidates/folder` is no candidate, because `.gitignore` names it")

@@ -1,6 +1,7 @@
 //! What a candidate's setup fetches from the network, as far as that is plain to see. Pure but for reading
 //! the candidate's own lists of packages.
 
+use super::addresses::is_beside;
 use super::{Candidate, Dependencies};
 use crate::name::RelativePath;
 use crate::quantity::ByteCount;
@@ -112,11 +113,7 @@ fn asks_a_registry(package: &str) -> bool {
     let Ok(package) = serde_json::from_str::<serde_json::Value>(package) else {
         return false;
     };
-    let local = ["file:", "link:", "workspace:", "./", "../", "/", "~/"];
-    let is_far = |version: &serde_json::Value| {
-        let version = version.as_str().unwrap_or_default();
-        !local.iter().any(|start| version.starts_with(start))
-    };
+    let is_far = |version: &serde_json::Value| !is_beside(version.as_str().unwrap_or_default());
     ["dependencies", "devDependencies"].iter().any(|list| {
         let packages = package.get(list).and_then(serde_json::Value::as_object);
         packages.is_some_and(|packages| packages.values().any(is_far))

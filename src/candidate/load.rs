@@ -31,6 +31,18 @@ const IGNORE_HINT: &str = "to leave it out, name it in `.forgeignore`";
 /// [`Problems`] of all matching candidates; when the folder is missing, has no candidate, or none that
 /// matches; when two names differ in case only.
 pub fn load_dir(dir: &Path, patterns: &[String]) -> Result<Vec<Candidate>, Problems> {
+    load_dir_and_tell(dir, patterns, &mut Vec::new())
+}
+
+/// The same, and tells what would be a candidate, were it not for `.gitignore`: each a sentence, with what to do.
+///
+/// # Errors
+/// As [`load_dir`].
+pub fn load_dir_and_tell(
+    dir: &Path,
+    patterns: &[String],
+    left_out_by_git: &mut Vec<String>,
+) -> Result<Vec<Candidate>, Problems> {
     let filter = filter(patterns)?;
     let cannot = |error: &std::io::Error| {
         let message = format!("cannot read the candidates: {}", reason(error));
@@ -44,6 +56,7 @@ pub fn load_dir(dir: &Path, patterns: &[String]) -> Result<Vec<Candidate>, Probl
         .map(|entry| listing.settle(entry))
         .collect();
     let (orphans, by_git) = listing.rest();
+    left_out_by_git.extend(by_git.iter().map(|(_, path)| left_out(dir, path)));
     found.extend(orphans);
     let names: Vec<String> = found.iter().filter_map(|one| one.name.clone()).collect();
     let unmatched = patterns.iter().zip(&filter).filter_map(|(pattern, glob)| {
@@ -75,19 +88,6 @@ pub fn load_dir(dir: &Path, patterns: &[String]) -> Result<Vec<Candidate>, Probl
         None => false,
     });
     finish(found, &folder, &rules)
-}
-
-/// What in the folder would be a candidate, were it not for `.gitignore`: each a sentence, with what to do.
-/// Nothing when the folder cannot be read.
-#[must_use]
-pub fn passed_by(dir: &Path) -> Vec<String> {
-    let rules = Ignored::of(dir);
-    let Ok(folder) = Folder::open(dir) else {
-        return Vec::new();
-    };
-    let listing = Listing::read(dir, &folder, &rules);
-    let by_git = listing.map(|it| it.by_git).unwrap_or_default();
-    by_git.iter().map(|(_, path)| left_out(dir, path)).collect()
 }
 
 fn left_out(dir: &Path, path: &Path) -> String {

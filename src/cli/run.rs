@@ -13,10 +13,9 @@ use forge::exit::{Demands, ExitCode as End};
 use forge::name::CandidateName;
 use forge::problem::{Problem, Problems};
 use forge::progress;
-use forge::redact::{Redactor, is_too_short};
+use forge::redact::Redactor;
 use forge::sandbox::{ErrorKind, SandboxError};
 use forge::score::Points;
-use forge::secret::Secret;
 use forge::settings::{self, Flags, Settings};
 use forge::trial::Keep;
 use forge::{Forge, ForgeBuilder, ForgeError, ObjectiveSource, Place};
@@ -197,11 +196,8 @@ fn all_secrets(
     candidates: &[Candidate],
     variables: &BTreeMap<String, String>,
 ) -> Redactor {
-    let passed = candidates.iter().flat_map(|it| &it.pass_env);
-    let passed = passed.filter(|it| !it.plain);
-    let passed = passed.filter_map(|it| variables.get(&it.host_name));
-    let passed = passed.filter(|value| !is_too_short(value));
-    let passed = passed.cloned().map(Secret::new);
+    let passed = candidates.iter();
+    let passed = passed.flat_map(|it| it.passed_secrets(variables));
     let known = settings.secrets.iter().chain(&mode.secrets).cloned();
     Redactor::new(known.chain(passed))
 }

@@ -99,11 +99,9 @@ impl ForgeBuilder {
             }
             // What fails because of it is told once.
             notes.retain(|note| !own.iter().any(|problem| problem.message.contains(note)));
-            let told = Candidate {
-                notes,
-                ..candidate.clone()
-            };
-            found.notes.extend(told.remarks());
+            found
+                .notes
+                .extend(notes.iter().map(|note| candidate.remark(note)));
             problems.extend(own);
         }
         let said = self.warnings.iter().map(|it| crate::plain::line(it));
@@ -122,8 +120,7 @@ impl ForgeBuilder {
     ) -> Vec<Problem> {
         let mut problems: Vec<Problem> = Vec::new();
         for objective in objectives {
-            let said = self.network.over(&objective.network);
-            let each = candidates.iter().map(|it| it.networks(&said));
+            let each = candidates.iter().map(|it| self.networks_of(it, objective));
             let kept = local.can_keep(each, []).await;
             let file = objective.source.as_deref();
             let nobody = NetworkOverrides::default();
@@ -148,8 +145,7 @@ impl ForgeBuilder {
         candidate: &Candidate,
         objectives: &[Objective],
     ) -> (Vec<Problem>, Vec<Problem>) {
-        let setup = |it: &Objective| candidate.networks(&self.network.over(&it.network)).setup;
-        let cut_off = |it: &&Objective| setup(it) == Network::Block;
+        let cut_off = |it: &&Objective| self.networks_of(candidate, it).setup == Network::Block;
         let Some(objective) = objectives.iter().find(cut_off) else {
             return (Vec::new(), Vec::new());
         };

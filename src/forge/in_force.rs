@@ -91,7 +91,7 @@ impl ForgeBuilder {
         let setups = candidates.iter().filter(|it| it.has_setup());
         let setups: Vec<String> = setups
             .flat_map(|it| objectives.iter().map(move |objective| (it, objective)))
-            .map(|(it, objective)| it.networks(&said(objective)).setup.to_string())
+            .map(|(it, objective)| self.networks_of(it, objective).setup.to_string())
             .collect();
         if setups.is_empty() {
             settings.0.remove("setup-network");

@@ -33,9 +33,8 @@ impl ForgeBuilder {
         sources: Vec<ObjectiveSource>,
     ) -> Result<(Vec<Candidate>, Vec<Objective>), Problems> {
         let candidates = if self.own_candidates.is_empty() {
-            let passed_by = crate::candidate::load::passed_by(&self.candidates);
-            self.warnings.extend(passed_by);
-            crate::candidate::load::load_dir(&self.candidates, &self.only)
+            let (folder, only, said) = (&self.candidates, &self.only, &mut self.warnings);
+            crate::candidate::load::load_dir_and_tell(folder, only, said)
         } else {
             Ok(std::mem::take(&mut self.own_candidates))
         };
@@ -97,9 +96,8 @@ impl ForgeBuilder {
         sources: Vec<ObjectiveSource>,
     ) -> Result<Vec<Objective>, Problems> {
         if sources.is_empty() {
-            let passed_by = crate::objective::load::passed_by(&self.objectives);
-            self.warnings.extend(passed_by);
-            return crate::objective::load::load_dir(&self.objectives);
+            let (folder, said) = (&self.objectives, &mut self.warnings);
+            return crate::objective::load::load_dir_and_tell(folder, said);
         }
         let (mut named, mut loaded) = (Vec::new(), Vec::new());
         for source in sources {

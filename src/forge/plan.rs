@@ -19,7 +19,6 @@ use crate::redact::{Redactor, is_too_short, not_redacted};
 use crate::run::Run;
 use crate::sandbox::local::LocalProvider;
 use crate::sandbox::{Networks, Provider, Trust};
-use crate::secret::Secret;
 use crate::trial::Judging;
 
 impl ForgeBuilder {
@@ -100,7 +99,9 @@ impl ForgeBuilder {
             let warning = not_redacted("a secret of the caller's", "give longer ones");
             self.warnings.push(warning);
         }
-        secrets.extend(self.passed_secrets(&candidates));
+        for candidate in &candidates {
+            secrets.extend(candidate.passed_secrets(&self.host_env));
+        }
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.extend(candidates.iter().flat_map(Candidate::remarks));
         // Without a caller who stops it, the channel must stay open and silent.
@@ -151,17 +152,6 @@ impl ForgeBuilder {
             }
         };
         Judging::new(program, scratch)
-    }
-
-    /// The values that are passed on to candidates and are to be redacted.
-    fn passed_secrets(&self, candidates: &[Candidate]) -> Vec<Secret> {
-        let passed = candidates.iter().flat_map(|it| &it.pass_env);
-        let passed = passed.filter(|it| !it.plain);
-        passed
-            .filter_map(|it| self.host_env.get(&it.host_name))
-            .filter(|value| !is_too_short(value))
-            .map(|value| Secret::new(value.clone()))
-            .collect()
     }
 
     /// What a candidate may reach while it does an objective.

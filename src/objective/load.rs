@@ -25,12 +25,24 @@ const NONE_HINT: &str =
 /// [`Problems`] of all files; when the folder is missing or has no objective; when two names differ in
 /// case only.
 pub fn load_dir(dir: &Path) -> Result<Vec<Objective>, Problems> {
+    load_dir_and_tell(dir, &mut Vec::new())
+}
+
+/// The same, and tells what would be an objective, were it not for `.gitignore`: each a sentence, with what to do.
+///
+/// # Errors
+/// As [`load_dir`].
+pub fn load_dir_and_tell(
+    dir: &Path,
+    left_out_by_git: &mut Vec<String>,
+) -> Result<Vec<Objective>, Problems> {
     let found = list(dir).map_err(|error| {
         let message = format!("cannot read the objectives: {}", reason(&error));
         Problem::file(dir, message).with_hint(NONE_HINT)
     })?;
     let rules = Ignored::of(dir);
     let (found, by_git) = wanted(dir, found, &rules);
+    left_out_by_git.extend_from_slice(&by_git);
     let mut problems = rules.problems();
     if found.is_empty() && problems.0.is_empty() {
         let problem = Problem::file(dir, "there are no objectives in this folder");
@@ -56,13 +68,6 @@ pub fn load_dir(dir: &Path) -> Result<Vec<Objective>, Problems> {
     }
     objectives.sort_by(|a, b| a.name.cmp(&b.name));
     problems.or(objectives)
-}
-
-/// The files of a folder that are objectives but for `.gitignore`: each a sentence, with what to do. Nothing
-/// when the folder cannot be read.
-#[must_use]
-pub fn passed_by(dir: &Path) -> Vec<String> {
-    wanted(dir, list(dir).unwrap_or_default(), &Ignored::of(dir)).1
 }
 
 /// Takes out what is to be left out, and says what of it only git ignores.
@@ -364,7 +369,9 @@ error: DIR/d.yaml:2:1: this is not YAML: did not find expected node content, whi
         ]);
         let objectives = dir.path().join("o");
         assert_eq!(names(&load_dir(&objectives).unwrap()), ["a"]);
-        let said = passed_by(&objectives).join("\n");
+        let mut said = Vec::new();
+        load_dir_and_tell(&objectives, &mut said).unwrap();
+        let said = said.join("\n");
         assert_eq!(
             said.replace(&dir.path().display().to_string(), "DIR"),
             "`DIR/o/b.yaml` is left out, because `.gitignore` names it; `!/b.yaml` in `DIR/o/.forgeignore` takes it all the same\n\

@@ -1,7 +1,7 @@
 //! What the golden files say, for tests.
 
-use super::Cell;
 use super::interval::Interval;
+use super::{Cell, paired};
 use serde_json::Value;
 
 /// One of the two files.
@@ -42,23 +42,21 @@ pub(crate) fn interval(got: Option<Interval>, case: &Value) {
 }
 
 /// Both sides of a case: objective by objective.
-pub(crate) struct Sides(Vec<(Vec<f64>, Vec<f64>)>);
+pub(crate) struct Sides {
+    a: Vec<Vec<f64>>,
+    b: Vec<Vec<f64>>,
+}
 
 impl Sides {
     pub(crate) fn of(a: &Value, b: &Value) -> Self {
-        let side = |side: &Value| -> Vec<Vec<f64>> {
-            side.as_array().unwrap().iter().map(numbers).collect()
-        };
-        Self(side(a).into_iter().zip(side(b)).collect())
+        let side = |side: &Value| side.as_array().unwrap().iter().map(numbers).collect();
+        Self {
+            a: side(a),
+            b: side(b),
+        }
     }
 
     pub(crate) fn cells(&self) -> Vec<Cell<'_>> {
-        self.0
-            .iter()
-            .map(|(baseline, candidate)| Cell {
-                baseline,
-                candidate,
-            })
-            .collect()
+        paired(&self.a, &self.b)
     }
 }

@@ -5,7 +5,7 @@
 
 use super::family::holm;
 use super::stratified::{self, POINT};
-use super::{Cell, P_SLACK, mean, significant};
+use super::{P_SLACK, mean, paired, significant};
 
 /// Means that are this near are the same.
 const SAME: f64 = 1e-9;
@@ -59,14 +59,7 @@ impl Pairs {
         let p: Vec<f64> = pairs
             .iter()
             .map(|(a, b)| {
-                let cells: Vec<Cell<'_>> = arms[*a]
-                    .iter()
-                    .zip(&arms[*b])
-                    .map(|(a, b)| Cell {
-                        baseline: a,
-                        candidate: b,
-                    })
-                    .collect();
+                let cells = paired(&arms[*a], &arms[*b]);
                 stratified::test(&cells, POINT).map_or(1.0, |exact| exact.mid_p_two_sided())
             })
             .collect();

@@ -7,7 +7,7 @@ use super::draw::Random;
 use super::equivalence::within;
 use super::family::holm;
 use super::stratified::{self, POINT};
-use super::{Cell, differences};
+use super::{Cell, differences, paired};
 
 /// The most results of a design that are enumerated.
 const ENUMERATED: f64 = 20_000.0;
@@ -158,29 +158,13 @@ impl Design {
         let Some((control, candidates)) = scores.split_first() else {
             return Outcome::Inconclusive;
         };
-        let cells_of = |candidate: &'_ Vec<Vec<f64>>| -> Vec<(Vec<f64>, Vec<f64>)> {
-            control
-                .iter()
-                .cloned()
-                .zip(candidate.iter().cloned())
-                .collect()
-        };
-        let mut tests = Vec::new();
-        let mut first = Vec::new();
-        for (at, candidate) in candidates.iter().enumerate() {
-            let sides = cells_of(candidate);
-            let cells: Vec<Cell<'_>> = sides
-                .iter()
-                .map(|(baseline, candidate)| Cell {
-                    baseline,
-                    candidate,
-                })
-                .collect();
-            tests.push(stratified::test(&cells, POINT));
-            if at == 0 {
-                first = differences(&cells);
-            }
-        }
+        let compared = candidates.iter().map(|it| paired(control, it));
+        let compared: Vec<Vec<Cell<'_>>> = compared.collect();
+        let tests: Vec<Option<stratified::Exact>> = compared
+            .iter()
+            .map(|cells| stratified::test(cells, POINT))
+            .collect();
+        let first = compared.first().map_or_else(Vec::new, |it| differences(it));
         let Some(Some(exact)) = tests.first() else {
             return Outcome::Inconclusive;
         };

@@ -3,7 +3,7 @@
 use super::distribution::student;
 use super::interval::{Interval, Paired};
 use super::stratified::{self, Exact, LOGARITHM};
-use super::{Cell, all_equal, differences};
+use super::{Cell, all_equal, differences, paired};
 
 /// How many times as much the candidate takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,22 +36,16 @@ pub fn of(cells: &[Cell<'_>], margin: f64, confidence: f64) -> Option<Ratio> {
         let usable = values.iter().filter(|it| it.is_finite() && **it > 0.0);
         usable.map(|value| value.ln()).collect()
     };
-    let sides: Vec<(Vec<f64>, Vec<f64>)> = cells
+    let (baseline, candidate): (Vec<_>, Vec<_>) = cells
         .iter()
         .map(|cell| (logarithms(cell.baseline), logarithms(cell.candidate)))
-        .collect();
-    let cells: Vec<Cell<'_>> = sides
-        .iter()
-        .map(|(baseline, candidate)| Cell {
-            baseline,
-            candidate,
-        })
-        .collect();
+        .unzip();
+    let cells = paired(&baseline, &candidate);
     let exact = stratified::test(&cells, LOGARITHM)?;
     let differences = differences(&cells);
     let mean = super::mean(&differences)?;
-    let paired = Paired::of(&differences, false).filter(|_| !all_equal(&differences));
-    let interval = paired.map(|paired| {
+    let found = Paired::of(&differences, false).filter(|_| !all_equal(&differences));
+    let interval = found.map(|paired| {
         // Not cut: these are logarithms.
         let df = differences.len() - 1;
         let half = super::distribution::student_quantile(0.5 + confidence / 2.0, df) * paired.error;
@@ -60,7 +54,7 @@ pub fn of(cells: &[Cell<'_>], margin: f64, confidence: f64) -> Option<Ratio> {
             high: (mean + half).exp().min(f64::MAX),
         }
     });
-    let p_no_more = paired.map(|paired| {
+    let p_no_more = found.map(|paired| {
         let t = (mean - margin.ln()) / paired.error.max(f64::MIN_POSITIVE);
         student(t, differences.len() - 1)
     });

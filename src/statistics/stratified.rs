@@ -206,6 +206,7 @@ fn units(value: f64) -> i64 {
 mod tests {
     use super::*;
     use crate::statistics::golden::{Sides, close, golden};
+    use crate::statistics::paired;
     use proptest::prelude::*;
 
     #[test]
@@ -276,8 +277,8 @@ mod tests {
         #[test]
         fn it_agrees_with_dealing_out_all_labels(cells in prop::collection::vec(cell(), 1..4)) {
             let (greater, mid) = brute(&cells);
-            let sides: Vec<_> = cells.iter().map(|(a, b)| (scaled(a), scaled(b))).collect();
-            let lent: Vec<Cell<'_>> = sides.iter().map(|(a, b)| Cell { baseline: a, candidate: b }).collect();
+            let (a, b): (Vec<_>, Vec<_>) = cells.iter().map(|(a, b)| (scaled(a), scaled(b))).unzip();
+            let lent = paired(&a, &b);
             let got = test(&lent, POINT).unwrap();
             prop_assert!((got.p_greater - greater).abs() < 1e-9, "{got:?} {greater}");
             prop_assert!((got.mid_p - mid).abs() < 1e-9, "{got:?} {mid}");
@@ -286,9 +287,9 @@ mod tests {
 
         #[test]
         fn sides_and_orders_do_not_matter_but_for_the_sign(cells in prop::collection::vec(cell(), 1..6)) {
-            let sides: Vec<_> = cells.iter().map(|(a, b)| (scaled(a), scaled(b))).collect();
-            let lent: Vec<Cell<'_>> = sides.iter().map(|(a, b)| Cell { baseline: a, candidate: b }).collect();
-            let turned: Vec<Cell<'_>> = sides.iter().rev().map(|(a, b)| Cell { baseline: b, candidate: a }).collect();
+            let (a, b): (Vec<_>, Vec<_>) = cells.iter().map(|(a, b)| (scaled(a), scaled(b))).unzip();
+            let lent = paired(&a, &b);
+            let turned: Vec<Cell<'_>> = paired(&b, &a).into_iter().rev().collect();
             let (got, other) = (test(&lent, POINT).unwrap(), test(&turned, POINT).unwrap());
             prop_assert!((got.mid_p - other.mid_p_higher()).abs() < 1e-9);
             prop_assert!((got.drop + other.drop).abs() < 1e-9);
@@ -296,15 +297,11 @@ mod tests {
 
         #[test]
         fn a_candidate_that_gets_worse_never_looks_better(cells in prop::collection::vec(cell(), 1..5), at in 0..4_usize) {
-            let mut sides: Vec<_> = cells.iter().map(|(a, b)| (scaled(a), scaled(b))).collect();
-            let of = |sides: &[(Vec<f64>, Vec<f64>)]| {
-                let lent: Vec<Cell<'_>> = sides.iter().map(|(a, b)| Cell { baseline: a, candidate: b }).collect();
-                test(&lent, POINT).unwrap().drop
-            };
-            let before = of(&sides);
-            let at = at % sides.len();
-            sides[at].1[0] -= 0.5;
-            prop_assert!(of(&sides) > before);
+            let (a, mut b): (Vec<_>, Vec<_>) = cells.iter().map(|(a, b)| (scaled(a), scaled(b))).unzip();
+            let before = test(&paired(&a, &b), POINT).unwrap().drop;
+            let at = at % b.len();
+            b[at][0] -= 0.5;
+            prop_assert!(test(&paired(&a, &b), POINT).unwrap().drop > before);
         }
     }
 

@@ -108,7 +108,7 @@ impl Attempt<'_> {
         if let Err(why) = self.find_python(lease, place).await? {
             return Ok(Err(why));
         }
-        if place.setup_steps(self.job, self.world).is_empty() {
+        if !self.job.candidate.has_setup() {
             return Ok(Ok(()));
         }
         self.enter(Phase::SettingUp).await;

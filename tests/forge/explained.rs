@@ -6,6 +6,15 @@ use serde_json::Value;
 
 use crate::support::workspace::{Workspace, finish, read_json};
 
+/// Every report of a run.
+const REPORTS: [&str; 5] = [
+    "report.md",
+    "report.html",
+    "junit.xml",
+    "run.json",
+    "trials.csv",
+];
+
 const HELLO: &str = "#!/bin/sh\necho \"hello from the script\" > \"$2\"\n";
 
 /// Forty lines, the last of them telling, and a failure.
@@ -95,13 +104,7 @@ fn the_last_words_of_a_failed_candidate_are_everywhere_with_the_path_of_the_log(
         .unwrap()
         .1;
     assert!(workspace.path(path).is_file(), "{path}");
-    for file in [
-        "report.md",
-        "report.html",
-        "junit.xml",
-        "run.json",
-        "trials.csv",
-    ] {
+    for file in REPORTS {
         let text = std::fs::read_to_string(run.join(file)).unwrap();
         assert!(text.contains("KeyError: THE LAST WORD"), "{file}: {text}");
         assert!(!text.contains('\u{1b}'), "{file}");
@@ -272,13 +275,7 @@ fn a_grader_that_fails_is_quoted_with_its_log() {
         record["scores"]["scorers"][0]["said"]["log"],
         "grader-1.log"
     );
-    for file in [
-        "report.md",
-        "report.html",
-        "junit.xml",
-        "run.json",
-        "trials.csv",
-    ] {
+    for file in REPORTS {
         let text = std::fs::read_to_string(workspace.run_folder().join(file)).unwrap();
         assert!(text.contains("the grader broke here"), "{file}: {text}");
     }

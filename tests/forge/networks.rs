@@ -76,6 +76,16 @@ fn knock(listener: &Listener) -> String {
     )
 }
 
+/// A setup line that knocks, as it is written in YAML, and a candidate that does.
+fn knocking(listener: &Listener) -> (String, String) {
+    let line = serde_json::to_string(&knock(listener)).unwrap();
+    let script = format!(
+        "#!/bin/sh\n{{ {}; echo '123456789'; }} > \"$2\"\n",
+        knock(listener)
+    );
+    (line, script)
+}
+
 fn run(workspace: &Workspace, level: &str, more: &[&str]) -> Ended {
     let mut command = workspace.command([&["task", "--isolation", level][..], more].concat());
     for (name, _) in std::env::vars_os() {
@@ -135,11 +145,7 @@ fn the_setup_has_the_network_that_is_declared_for_it_and_the_run_its_own() {
             ),
         ] {
             let listener = Listener::new();
-            let line = serde_json::to_string(&knock(&listener)).unwrap();
-            let script = format!(
-                "#!/bin/sh\n{{ {}; echo '123456789'; }} > \"$2\"\n",
-                knock(&listener)
-            );
+            let (line, script) = knocking(&listener);
             let workspace = Workspace::with(&[("a.sh", &script)])
                 .file("objectives/task.yaml", format!("prompt: p\n{objective}\n"))
                 .file(
@@ -395,11 +401,7 @@ fn a_network_that_is_none_is_answered_with_those_that_are() {
 fn what_forge_yaml_says_of_networks_is_kept_for_each_stage() {
     let level = levels()[0];
     let listener = Listener::new();
-    let line = serde_json::to_string(&knock(&listener)).unwrap();
-    let script = format!(
-        "#!/bin/sh\n{{ {}; echo '123456789'; }} > \"$2\"\n",
-        knock(&listener)
-    );
+    let (line, script) = knocking(&listener);
     let workspace = Workspace::with(&[("a.sh", &script)])
         .file(
             "objectives/task.yaml",

@@ -64,8 +64,8 @@ pub(super) struct Meter<'a> {
     limits: Limits,
     /// The sandbox's folder.
     root: &'a Path,
-    /// How many descriptors epoll may watch.
-    watches: u64,
+    /// How many descriptors epoll may watch; most commands end before anybody has to know.
+    watches: Option<u64>,
     next: Instant,
     /// When to look at the files next.
     next_files: Instant,
@@ -113,7 +113,7 @@ impl<'a> Meter<'a> {
         Self {
             limits,
             root,
-            watches: most_watches(),
+            watches: None,
             next: Instant::now() + EVERY,
             next_files: Instant::now() + EVERY,
             lost: 0,
@@ -192,8 +192,9 @@ impl<'a> Meter<'a> {
         if used.tasks > allowed.into() {
             return Some(Limits::too_many(used.tasks, allowed));
         }
-        if used.watches > self.watches {
-            let (reached, allowed) = (used.watches, self.watches);
+        let watches = *self.watches.get_or_insert_with(most_watches);
+        if used.watches > watches {
+            let (reached, allowed) = (used.watches, watches);
             return Some(format!(
                 "ended at {reached} descriptors that epoll watches; {allowed} are allowed"
             ));

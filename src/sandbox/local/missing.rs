@@ -3,9 +3,9 @@
 //! Promises: asks the same as a trial does, so that what is found is what trials end with; nothing of a
 //! candidate is executed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::program::Programs;
+use super::program::{Programs, is_executable};
 use super::{LocalProvider, rungs};
 use crate::candidate::{Candidate, Dependencies};
 use crate::problem::Problem;
@@ -210,12 +210,6 @@ fn file_of(candidate: &Candidate, path: &str) -> PathBuf {
     } else {
         source.clone()
     }
-}
-
-fn is_executable(file: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.metadata()
-        .is_ok_and(|data| data.permissions().mode() & 0o111 != 0)
 }
 
 /// The program of a shell line that is nothing but a program and its arguments, looked up on the `PATH`.
