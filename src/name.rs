@@ -45,7 +45,7 @@ fn check_name(text: &str) -> Result<(), NameError> {
 }
 
 macro_rules! slug {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $check_whole:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -84,7 +84,7 @@ macro_rules! slug {
         impl TryFrom<String> for $name {
             type Error = NameError;
             fn try_from(text: String) -> Result<Self, NameError> {
-                check_name(&text)?;
+                $check_whole(&text)?;
                 Ok(Self(text))
             }
         }
@@ -110,13 +110,48 @@ macro_rules! slug {
 }
 
 slug!(
-    /// The name of a candidate: 1 to 64 ASCII letters, digits, `-`, `_` and `.`.
-    CandidateName
+    /// The name of a candidate: 1 to 64 ASCII letters, digits, `-`, `_` and `.`; for what it once was, `@` and a
+    /// version after that.
+    CandidateName,
+    check_candidate
 );
 slug!(
     /// The name of an objective: 1 to 64 ASCII letters, digits, `-`, `_` and `.`.
-    ObjectiveName
+    ObjectiveName,
+    check_name
 );
+
+/// The name of a candidate as it was, `gamma@4f1c9e2`, comes from forge and its files only: nobody can call a
+/// candidate so.
+fn check_candidate(text: &str) -> Result<(), NameError> {
+    match text.split_once('@') {
+        Some((base, version)) => check_name(base).and_then(|()| check_name(version)),
+        None => check_name(text),
+    }
+}
+
+impl CandidateName {
+    /// What this candidate is called as it was in `version`: `gamma@4f1c9e2`.
+    ///
+    /// # Errors
+    /// [`NameError`] when the version is no name.
+    pub fn at(&self, version: &str) -> Result<Self, NameError> {
+        check_name(version)?;
+        Ok(Self(format!("{}@{version}", self.base())))
+    }
+
+    /// The name without a version: what a candidate is told that it is called, today's and former ones alike.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        self.0.split_once('@').map_or(&*self.0, |(base, _)| base)
+    }
+
+    /// Which version it is of; `None` for today's.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        self.0.split_once('@').map(|(_, version)| version)
+    }
+}
 
 /// The id of a run: a UUID version 7, so that ids sort by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -369,6 +404,24 @@ mod tests {
             assert_eq!(CandidateName::parse(good).unwrap().as_str(), good);
         }
         assert!(CandidateName::parse(&"a".repeat(65)).is_err());
+    }
+
+    #[test]
+    fn what_a_candidate_was_has_a_version_that_nobody_types() {
+        let gamma = CandidateName::parse("gamma").unwrap();
+        let former = gamma.at("4f1c9e2").unwrap();
+        assert_eq!(former.as_str(), "gamma@4f1c9e2");
+        assert_eq!((former.base(), former.version()), ("gamma", Some("4f1c9e2")));
+        assert_eq!((gamma.base(), gamma.version()), ("gamma", None));
+        assert_eq!(former.at("blessed").unwrap().as_str(), "gamma@blessed");
+        assert!(CandidateName::parse("gamma@4f1c9e2").is_err());
+        assert!(gamma.at("a/b").is_err() && gamma.at("").is_err());
+        let read = |text: &str| serde_json::from_str::<CandidateName>(text);
+        assert_eq!(read("\"gamma@4f1c9e2\"").unwrap(), former);
+        for bad in ["\"gamma@\"", "\"@x\"", "\"a@b@c\"", "\"a@../b\""] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        assert!(serde_json::from_str::<ObjectiveName>("\"a@b\"").is_err());
     }
 
     #[test]

@@ -350,7 +350,7 @@ fn grader_env(
             layout.path(Area::Work, &case.objective.output),
         ),
         ("FORGE_ARTIFACTS", layout.artifacts.clone()),
-        ("FORGE_CANDIDATE", trial.candidate.to_string()),
+        ("FORGE_CANDIDATE", trial.candidate.base().to_owned()),
         ("FORGE_RUN", world.run.to_string()),
         ("FORGE_TRIAL", trial.to_string()),
     ]

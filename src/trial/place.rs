@@ -42,7 +42,7 @@ impl Place {
 
     fn output_of(job: &Job) -> RelativePath {
         // A candidate's name is a path component, so this is one too.
-        RelativePath::parse(&format!("{}_output.md", job.id.candidate))
+        RelativePath::parse(&format!("{}_output.md", job.id.candidate.base()))
             .unwrap_or_else(|_| crate::objective::default_output())
     }
 
@@ -91,7 +91,7 @@ impl Place {
             ("FORGE_OUTPUT", self.output_path()),
             ("FORGE_ARTIFACTS", self.layout.artifacts.clone()),
             ("FORGE_INPUTS", format!("{}/inputs", self.layout.work)),
-            ("FORGE_CANDIDATE", job.id.candidate.to_string()),
+            ("FORGE_CANDIDATE", job.id.candidate.base().to_owned()),
             ("FORGE_RUN", run.to_string()),
             ("FORGE_TRIAL", job.id.to_string()),
             ("FORGE_SEED", job.seed.to_string()),
@@ -218,7 +218,7 @@ impl Place {
                 steps.push(step(&argv, installer));
             }
         }
-        own.insert("FORGE_CANDIDATE".to_owned(), job.id.candidate.to_string());
+        own.insert("FORGE_CANDIDATE".to_owned(), job.id.candidate.base().to_owned());
         own.insert("FORGE_RUN".to_owned(), world.run.to_string());
         job.tell_installers(&mut own);
         steps.extend(
