@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::name::{CandidateName, RelativePath};
 use crate::objective::LimitOverrides;
+use crate::plain::hex;
 use crate::policy::NetworkOverrides;
 use crate::python::PythonNeed;
 use crate::redact::is_too_short;
@@ -190,17 +191,4 @@ pub fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
         hasher.update(part);
     }
     hex(&hasher.finalize())
-}
-
-/// Bytes as lowercase hex.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _: Result<(), _> = write!(text, "{byte:02x}");
-            text
-        })
 }

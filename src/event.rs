@@ -12,12 +12,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{CandidateName, ObjectiveName, RunId, SandboxId, TrialId};
 use crate::plain::LastWords;
+use crate::rule::{Comparison, Rule};
 use crate::sandbox::{Skipped, Usage};
 use crate::score::{Points, TrialScore, Weights};
 
 mod cleanup;
+mod compared;
 
 pub use cleanup::{Cleanup, Undeleted};
+pub use compared::{Confirmation, Look, Measured, Stopped, StoredObjective, StoredScores};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,7 +51,7 @@ impl<S: Subscriber + ?Sized> Subscriber for Box<S> {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum EventKind {
     /// The run began; this is its plan.
-    RunStarted(RunPlan),
+    RunStarted(Box<RunPlan>),
     /// A trial's attempt began.
     TrialStarted {
         /// Which trial.
@@ -104,6 +107,12 @@ pub enum EventKind {
         /// How urgently.
         hurry: bool,
     },
+    /// What a stored run kept of a candidate, to compare it with.
+    BaselineRead(StoredScores),
+    /// A part of the planned trials had ended, and this was decided.
+    Looked(Look),
+    /// More trials were planned, because something looked like a regression.
+    ConfirmationPlanned(Confirmation),
     /// Something that people should know about the run as a whole.
     Warned {
         /// What.
@@ -142,6 +151,15 @@ pub struct RunPlan {
     /// What was asked of the run besides that it runs.
     #[serde(default)]
     pub demands: Demands,
+    /// What counts as a difference.
+    #[serde(default)]
+    pub rule: Rule,
+    /// Who is compared with whom, besides all with all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub comparisons: Vec<Comparison>,
+    /// How many times it is looked whether further trials can be spared; the last time is the end.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub looks: u32,
     /// Every setting in force, with its value and where it came from.
     pub settings: BTreeMap<String, Setting>,
     /// The machine: operating system, architecture, cores.
@@ -149,11 +167,18 @@ pub struct RunPlan {
 }
 
 impl RunPlan {
+    /// How often a candidate does an objective.
+    #[must_use]
+    pub fn repeats(&self, candidate: &PlannedCandidate, objective: &PlannedObjective) -> u32 {
+        let own = candidate.repeats.get(&objective.name);
+        own.copied().unwrap_or(objective.repeats)
+    }
+
     /// Every planned trial, in the order of reports: objective, candidate, repeat.
     pub fn trials(&self) -> impl Iterator<Item = TrialId> + '_ {
         self.objectives.iter().flat_map(move |objective| {
             self.candidates.iter().flat_map(move |candidate| {
-                (1..=objective.repeats).map(move |repeat| TrialId {
+                (1..=self.repeats(candidate, objective)).map(move |repeat| TrialId {
                     objective: objective.name.clone(),
                     candidate: candidate.name.clone(),
                     repeat,
@@ -162,14 +187,38 @@ impl RunPlan {
         })
     }
 
+    /// The trials of a confirmation, behind those that were planned before it.
+    pub fn confirmed<'a>(
+        &'a self,
+        confirmation: &'a Confirmation,
+    ) -> impl Iterator<Item = TrialId> + 'a {
+        let both = [&confirmation.candidate, &confirmation.against];
+        self.objectives.iter().flat_map(move |objective| {
+            let sides = self
+                .candidates
+                .iter()
+                .filter(move |it| both.contains(&&it.name));
+            sides.flat_map(move |candidate| {
+                let before = self.repeats(candidate, objective);
+                (1..=confirmation.trials).map(move |repeat| TrialId {
+                    objective: objective.name.clone(),
+                    candidate: candidate.name.clone(),
+                    repeat: before + repeat,
+                })
+            })
+        })
+    }
+
     /// How many trials are planned.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.objectives
-            .iter()
-            .map(|o| o.repeats as usize)
-            .sum::<usize>()
-            * self.candidates.len()
+        let objectives = self.objectives.iter();
+        objectives
+            .flat_map(|objective| {
+                let candidates = self.candidates.iter();
+                candidates.map(|candidate| self.repeats(candidate, objective) as usize)
+            })
+            .sum()
     }
 
     /// Whether nothing is planned.
@@ -177,6 +226,18 @@ impl RunPlan {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+const fn one() -> u32 {
+    1
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+const fn is_one(looks: &u32) -> bool {
+    *looks == 1
 }
 
 /// What the caller asks of a run besides that it runs.
@@ -188,6 +249,9 @@ pub struct Demands {
     /// These must pass their gates in every trial.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub require: Vec<CandidateName>,
+    /// The scores of these must reach this.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub floors: BTreeMap<CandidateName, Points>,
 }
 
 /// A setting in force.
@@ -211,6 +275,9 @@ pub struct PlannedCandidate {
     pub digest: String,
     /// How its trials differ from the others' by its own settings; empty when like for like.
     pub differs: Vec<String>,
+    /// How often it does an objective, where that is not what the objective says.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub repeats: BTreeMap<ObjectiveName, u32>,
 }
 
 /// An objective as planned.
@@ -317,6 +384,11 @@ pub enum TrialEnd {
         /// Why.
         reason: String,
     },
+    /// What it could have shown was known by then: nothing is missing.
+    Spared {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// The `error_kind` of a result.
@@ -389,7 +461,9 @@ impl TrialEnd {
                 format!("while {}: {message}", phase.as_str()),
             )),
             Self::Cancelled => Some((ErrorClass::Cancelled, "the run was stopped".to_owned())),
-            Self::NotRun { reason } => Some((ErrorClass::NotRun, reason.clone())),
+            Self::NotRun { reason } | Self::Spared { reason } => {
+                Some((ErrorClass::NotRun, reason.clone()))
+            }
         }
     }
 
@@ -410,7 +484,8 @@ impl TrialEnd {
             | Self::SetupFailed { .. }
             | Self::SandboxFailed { .. }
             | Self::Cancelled
-            | Self::NotRun { .. } => None,
+            | Self::NotRun { .. }
+            | Self::Spared { .. } => None,
         }
     }
 }
@@ -523,6 +598,13 @@ impl TrialRecord {
     pub fn not_run(trial: TrialId, reason: &str) -> Self {
         let reason = reason.to_owned();
         Self::ended(trial, TrialEnd::NotRun { reason }, 0)
+    }
+
+    /// The record of a trial that was not needed.
+    #[must_use]
+    pub fn spared(trial: TrialId, reason: &str) -> Self {
+        let reason = reason.to_owned();
+        Self::ended(trial, TrialEnd::Spared { reason }, 0)
     }
 
     /// A record with nothing in it but the end.

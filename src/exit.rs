@@ -1,10 +1,14 @@
 //! Exit codes: every way in which forge ends, numbered and documented.
 
 pub use crate::event::Demands;
+use crate::event::RunPlan;
 use crate::event::StopCause;
+use crate::name::CandidateName;
 use crate::quantity::counted;
-use crate::standings::Standings;
+use crate::rule::VerdictState;
+use crate::standings::{Standing, Standings};
 use crate::summary::RunSummary;
+use crate::verdict::Verdict;
 
 /// How forge ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,9 +49,11 @@ impl ExitCode {
 ///
 /// An interruption beats everything but an undeleted sandbox, which beats all: it costs money.
 #[must_use]
-pub fn decide(summary: &RunSummary, standings: &Standings) -> (ExitCode, Vec<String>) {
-    let none = Demands::default();
-    let demands = summary.plan.as_ref().map_or(&none, |plan| &plan.demands);
+pub fn decide(
+    summary: &RunSummary,
+    standings: &Standings,
+    verdicts: &[Verdict],
+) -> (ExitCode, Vec<String>) {
     if let Some(cleanup) = summary
         .cleanup
         .as_ref()
@@ -74,12 +80,39 @@ pub fn decide(summary: &RunSummary, standings: &Standings) -> (ExitCode, Vec<Str
     if !unknown.is_empty() {
         return (ExitCode::Incomplete, unknown);
     }
-    let missed = missed(standings, demands);
-    if missed.is_empty() {
-        (ExitCode::Ok, missed)
-    } else {
-        (ExitCode::Below, missed)
+    let Some(plan) = &summary.plan else {
+        return (ExitCode::Ok, Vec::new());
+    };
+    let invalid = verdicts
+        .iter()
+        .filter(|it| it.state == VerdictState::Invalid);
+    let invalid: Vec<&Verdict> = invalid.collect();
+    let lost = invalid.iter().any(|it| it.lost);
+    if !invalid.is_empty() {
+        let why = invalid.iter().map(|it| it.explanation.clone());
+        let code = if lost {
+            ExitCode::Incomplete
+        } else {
+            ExitCode::Usage
+        };
+        return (code, why.collect());
     }
+    let mut why = missed(plan, standings);
+    why.extend(failed(plan, verdicts));
+    if why.is_empty() {
+        (ExitCode::Ok, why)
+    } else {
+        (ExitCode::Below, why)
+    }
+}
+
+/// The verdicts that fail the run.
+fn failed(plan: &RunPlan, verdicts: &[Verdict]) -> Vec<String> {
+    let fails = |it: &&Verdict| {
+        let counts = it.gates || it.state == VerdictState::Drifted;
+        counts && plan.rule.fail_on.contains(&it.state)
+    };
+    verdicts.iter().filter(fails).map(Verdict::line).collect()
 }
 
 /// What nobody can know after this run.
@@ -98,9 +131,12 @@ fn unknown(summary: &RunSummary, standings: &Standings) -> Vec<String> {
     lost.into_iter().chain(ungraded).collect()
 }
 
-fn missed(standings: &Standings, demands: &Demands) -> Vec<String> {
+fn missed(plan: &RunPlan, standings: &Standings) -> Vec<String> {
+    let demands = &plan.demands;
     let mut missed = Vec::new();
     match (&standings.winner, demands.fail_under) {
+        // What has not changed was not run.
+        (None, _) if plan.is_empty() => {}
         (None, _) => missed.push("no candidate passed its gates".to_owned()),
         // In tenths, as shown: a score that reads like the demand meets it.
         (Some(winner), Some(least)) if winner.score.tenths() < least.tenths() => {
@@ -108,12 +144,27 @@ fn missed(standings: &Standings, demands: &Demands) -> Vec<String> {
         }
         (Some(_), _) => {}
     }
+    let of = |name: &CandidateName| standings.overall.iter().find(|it| it.candidate == *name);
+    for (name, least) in &demands.floors {
+        match of(name) {
+            None => missed.push(format!(
+                "`{name}` has to have {least} points, but was not among the candidates"
+            )),
+            Some(Standing { score: None, .. }) => {
+                missed.push(format!(
+                    "`{name}` has no score, and has to have {least} points"
+                ));
+            }
+            Some(Standing {
+                score: Some(score), ..
+            }) if score.tenths() < least.tenths() => {
+                missed.push(format!("`{name}` has {score} points, below {least}"));
+            }
+            Some(_) => {}
+        }
+    }
     for name in &demands.require {
-        let standing = standings
-            .overall
-            .iter()
-            .find(|standing| standing.candidate == *name);
-        match standing {
+        match of(name) {
             None => missed.push(format!(
                 "`{name}` is required, but was not among the candidates"
             )),
@@ -144,7 +195,7 @@ mod tests {
         if let Some(plan) = &mut summary.plan {
             plan.demands = demands.clone();
         }
-        let (got, reasons) = decide(&summary, &summary.standings());
+        let (got, reasons) = decide(&summary, &summary.standings(), &[]);
         assert_eq!(
             (got, reasons.iter().map(String::as_str).collect::<Vec<_>>()),
             (code, why.to_vec())
@@ -154,17 +205,17 @@ mod tests {
     fn fail_under(least: f64) -> Demands {
         Demands {
             fail_under: Points::new(least),
-            require: Vec::new(),
+            ..Demands::default()
         }
     }
 
     fn require(names: &[&str]) -> Demands {
         Demands {
-            fail_under: None,
             require: names
                 .iter()
                 .map(|name| CandidateName::parse(name).unwrap())
                 .collect(),
+            ..Demands::default()
         }
     }
 

@@ -12,9 +12,10 @@ use crate::run::Finished;
 use crate::sandbox::local::LocalOptions;
 use crate::sandbox::reaper::CleanupReport;
 use crate::sandbox::{Provider, SandboxError};
-use crate::standings::{Standings, Winner};
+use crate::standings::{Lead, LeadState, Standings, Winner};
 use crate::store::RunFolder;
 use crate::summary::RunSummary;
+use crate::verdict::{self, Verdict};
 
 mod builder;
 mod check;
@@ -127,6 +128,47 @@ pub enum ForgeError {
     },
 }
 
+/// Who is best, as far as the data say. It shows itself in one line.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Best {
+    /// One is ahead of all others, and that is no chance, or there are no others.
+    Winner(Winner),
+    /// Several have the same score; the first by name tells with whom.
+    Tie(Winner),
+    /// One has the best score, and its lead may be chance.
+    NoClearWinner {
+        /// Who has the best score.
+        leader: Winner,
+        /// How sure that is.
+        lead: Lead,
+    },
+}
+
+impl Best {
+    /// Who has the best score; of several that are tied, the first by name.
+    #[must_use]
+    pub const fn leader(&self) -> &Winner {
+        match self {
+            Self::Winner(leader) | Self::Tie(leader) | Self::NoClearWinner { leader, .. } => leader,
+        }
+    }
+
+    /// The one that is ahead of all others, if there is one.
+    #[must_use]
+    pub const fn clear(&self) -> Option<&Winner> {
+        match self {
+            Self::Winner(winner) => Some(winner),
+            Self::Tie(_) | Self::NoClearWinner { .. } => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Best {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.leader().reason)
+    }
+}
+
 /// Nobody passed the gates, not every trial of a passing candidate has a verdict, or nothing was graded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no winner: {reason}")]
@@ -141,6 +183,7 @@ pub struct ForgeResult {
     run: RunId,
     summary: RunSummary,
     standings: Standings,
+    verdicts: Vec<Verdict>,
     report: CleanupReport,
     folder: RunFolder,
     unsaved: Option<String>,
@@ -158,6 +201,7 @@ impl ForgeResult {
         let standings = summary.standings();
         Self {
             run,
+            verdicts: verdict::of(&summary, &standings),
             summary,
             standings,
             report,
@@ -173,12 +217,24 @@ impl ForgeResult {
         self.run
     }
 
-    /// The winner over all objectives; of several that are tied, the first by name, which says with whom.
+    /// Who is best over all objectives, and whether that is real.
     ///
     /// # Errors
     /// [`NoWinner`] when nobody passed.
-    pub fn winner(&self) -> Result<&Winner, NoWinner> {
-        self.standings.winner.as_ref().ok_or_else(|| {
+    pub fn winner(&self) -> Result<Best, NoWinner> {
+        let lead = self.standings.lead.clone().unwrap_or_default();
+        let best = self
+            .standings
+            .winner
+            .clone()
+            .map(|leader| match lead.state {
+                LeadState::Winner => Best::Winner(leader),
+                LeadState::Tie => Best::Tie(leader),
+                LeadState::NoClearWinner | LeadState::Nobody => {
+                    Best::NoClearWinner { leader, lead }
+                }
+            });
+        best.ok_or_else(|| {
             let mut objectives = self.standings.objectives.iter();
             let ungraded = objectives.find_map(|it| Some((&it.objective, it.ungraded.as_ref()?)));
             let reason = match (self.summary.lost(), ungraded) {
@@ -197,6 +253,13 @@ impl ForgeResult {
     #[must_use]
     pub const fn standings(&self) -> &Standings {
         &self.standings
+    }
+
+    /// What is said of candidates against the control and against what they were; what can fail the run comes
+    /// first.
+    #[must_use]
+    pub fn verdicts(&self) -> &[Verdict] {
+        &self.verdicts
     }
 
     /// What the run's events add up to, with a row for every planned trial.
@@ -234,6 +297,7 @@ impl ForgeResult {
         make(&Report {
             summary: &self.summary,
             standings: &self.standings,
+            verdicts: &self.verdicts,
             exit,
             reasons: &reasons,
             sweep: &format!("forge sweep --run {}", self.run),
@@ -249,7 +313,7 @@ impl ForgeResult {
 
     /// How it ended, whatever becomes of the reports, which say so.
     fn verdict(&self) -> (ExitCode, Vec<String>) {
-        let (end, mut reasons) = exit::decide(&self.summary, &self.standings);
+        let (end, mut reasons) = exit::decide(&self.summary, &self.standings, &self.verdicts);
         let Some(error) = &self.unsaved else {
             return (end, reasons);
         };

@@ -8,7 +8,7 @@
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let result = forge::run_forge("Generate weekly AI events").await?;
-//! println!("{} with {:.1} points", result.winner()?.candidate, result.winner()?.score);
+//! println!("{}", result.winner()?);
 //! # Ok(())
 //! # }
 //! ```
@@ -25,7 +25,7 @@
 //! 2  sandbox/*  store  journal  tree  ignored            │ touch the outside
 //! 2  candidate/*  objective/*  project                   │ load
 //! 1  candidate  objective  score  event  summary         │ think
-//! 1  installers                                          │
+//! 1  installers  rule  verdict                           │
 //! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
 //! 0  name  quantity  plain  problem  network             │ words
 //! 0  secret  redact  suggest  python  signal             │
@@ -80,6 +80,7 @@ pub mod quantity;
 pub mod redact;
 pub mod report;
 pub mod rescore;
+pub mod rule;
 pub mod run;
 pub mod sandbox;
 pub mod score;
@@ -94,12 +95,13 @@ pub mod summary;
 pub mod sweep;
 pub mod tree;
 pub mod trial;
+pub mod verdict;
 pub mod yaml;
 
 mod forge;
 
 pub use forge::{
-    Checked, Forge, ForgeBuilder, ForgeError, ForgeResult, NoWinner, ObjectiveSource, Place,
+    Best, Checked, Forge, ForgeBuilder, ForgeError, ForgeResult, NoWinner, ObjectiveSource, Place,
     blocking, run_forge,
 };
 pub use settings::is_daytona_configured;

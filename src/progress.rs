@@ -55,6 +55,8 @@ pub struct Live {
     more: Option<ProgressBar>,
     running: BTreeMap<TrialId, Running>,
     counts: Counts,
+    /// How many there are, for what is planned later.
+    objectives: u64,
     noise: Noise,
     size: Size,
 }
@@ -138,6 +140,7 @@ impl Live {
             more: None,
             running: BTreeMap::new(),
             counts: Counts::default(),
+            objectives: 0,
             noise,
             size,
         }
@@ -146,6 +149,7 @@ impl Live {
     fn update(&mut self, event: &Event) {
         match &event.kind {
             EventKind::RunStarted(plan) => {
+                self.objectives = plan.objectives.len() as u64;
                 self.overall = self.bars.add(ProgressBar::new(plan.len() as u64));
                 self.overall.set_style(overall_style());
                 self.overall.enable_steady_tick(TICK);
@@ -175,10 +179,16 @@ impl Live {
                 self.counts.add(tally(record));
                 self.overall.inc(1);
             }
+            EventKind::ConfirmationPlanned(confirmation) => {
+                let more = u64::from(confirmation.trials) * self.objectives * 2;
+                self.overall.inc_length(more);
+            }
             EventKind::RunFinished { .. } => return self.finish(),
             EventKind::Logged { .. }
             | EventKind::TrialRescored { .. }
             | EventKind::StopRequested { .. }
+            | EventKind::BaselineRead(_)
+            | EventKind::Looked(_)
             | EventKind::Warned { .. }
             | EventKind::CleanedUp(_) => return,
         }
@@ -400,6 +410,7 @@ mod tests {
                 description: None,
                 digest: String::new(),
                 differs: Vec::new(),
+                repeats: std::collections::BTreeMap::new(),
             }],
             objectives: vec![PlannedObjective {
                 name: "weekly".parse().unwrap(),
@@ -413,6 +424,9 @@ mod tests {
                 network: "open".to_owned(),
             }],
             demands: crate::event::Demands::default(),
+            rule: crate::rule::Rule::default(),
+            comparisons: Vec::new(),
+            looks: 1,
             settings: BTreeMap::new(),
             host: BTreeMap::new(),
         }
@@ -453,7 +467,7 @@ mod tests {
 
     fn story() -> Vec<EventKind> {
         vec![
-            EventKind::RunStarted(plan(3)),
+            EventKind::RunStarted(Box::new(plan(3))),
             started(1, 1),
             EventKind::PhaseStarted {
                 trial: trial("alpha", 1),
@@ -563,7 +577,7 @@ sandboxes: 2 deleted, 1 could not be confirmed deleted
         let (screen, mut subscriber) = live(24);
         tell(
             &mut subscriber,
-            vec![EventKind::RunStarted(plan(1)), logged(hostile)],
+            vec![EventKind::RunStarted(Box::new(plan(1))), logged(hostile)],
         );
         drop(subscriber);
         assert!(screen.text().contains("x⏎::error::pwned⏎y"));
@@ -583,7 +597,7 @@ sandboxes: 2 deleted, 1 could not be confirmed deleted
     #[test]
     fn the_live_form_counts_and_says_what_does_not_fit() {
         let (screen, mut subscriber) = live(6);
-        let mut kinds = vec![EventKind::RunStarted(plan(9))];
+        let mut kinds = vec![EventKind::RunStarted(Box::new(plan(9)))];
         kinds.extend((1..=5).map(|repeat| started(repeat, 1)));
         kinds.extend([scored(1, true), scored(2, false)]);
         // A line above forces everything below to be drawn.

@@ -138,6 +138,18 @@ pub fn counted<N: fmt::Display + Copy + PartialEq + From<u8>>(
     format!("{count} {noun}")
 }
 
+/// A p-value in words: `p = 0.004`.
+#[must_use]
+pub fn p_value(p: f64) -> String {
+    if p < 0.001 {
+        "p < 0.001".to_owned()
+    } else if p < 0.1 {
+        format!("p = {p:.3}")
+    } else {
+        format!("p = {p:.2}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ use crate::name::TrialId;
 use crate::standings::Standings;
 use crate::store::RunFolder;
 use crate::summary::{RunSummary, TrialRow};
+use crate::verdict::Verdict;
 
 mod csv;
 mod html;
@@ -108,6 +109,8 @@ pub struct Report<'a> {
     pub summary: &'a RunSummary,
     /// The places.
     pub standings: &'a Standings,
+    /// What is said of candidates against each other, what they were, and the control.
+    pub verdicts: &'a [Verdict],
     /// How forge ends.
     pub exit: ExitCode,
     /// Why, when that is not [`ExitCode::Ok`].
@@ -364,6 +367,7 @@ mod tests {
             let report = Report {
                 summary: &summary,
                 standings: &standings,
+                verdicts: &[],
                 exit: ExitCode::Ok,
                 reasons: &[],
                 sweep: "",

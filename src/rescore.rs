@@ -14,12 +14,12 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, watch};
 
 use crate::ForgeError;
-use crate::candidate::hex;
 use crate::event::{ArtifactRecord, ErrorClass, Event, EventKind, Subscriber as _, TrialRecord};
 use crate::installers::Installers;
 use crate::journal::{self, Journal};
 use crate::name::{ObjectiveName, RunId, SandboxName, TrialId};
 use crate::objective::Objective;
+use crate::plain::hex;
 use crate::problem::{Problem, Problems};
 use crate::redact::Redactor;
 use crate::run::stop::Stopping;

@@ -155,7 +155,7 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
         slots,
     };
     let state = State::new(plan.planned(), run.plan.jobs);
-    teller.tell(EventKind::RunStarted(run.plan));
+    teller.tell(EventKind::RunStarted(Box::new(run.plan)));
     let unlinked = unlinked.map(|error| format!("{error}; `latest` is this run all the same"));
     for message in run.warnings.into_iter().chain(unlinked) {
         teller.tell(EventKind::Warned { message });

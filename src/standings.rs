@@ -9,13 +9,21 @@ use serde::Serialize;
 
 use crate::event::{PlannedObjective, RunPlan};
 use crate::name::{CandidateName, ObjectiveName};
+use crate::quantity::p_value;
 use crate::score::Points;
+use crate::statistics::{self, interval};
 use crate::summary::TrialRow;
 
 mod grading;
+mod lead;
 
 use grading::{Grading, gradings};
 pub use grading::{Settled, settled, silenced};
+use lead::Over;
+pub use lead::{Lead, LeadState};
+
+/// The confidence of the intervals that are shown.
+const CONFIDENCE: f64 = 0.95;
 
 /// A candidate's place, on one objective or overall.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,8 +34,16 @@ pub struct Standing {
     pub rank: Option<usize>,
     /// Whether it shares its place.
     pub tied: bool,
+    /// The places that the data allow, best and worst.
+    pub ranks: Option<[usize; 2]>,
+    /// Of whom it is a former version, which is shown and has no place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version_of: Option<CandidateName>,
     /// The mean over repeats, then over objectives.
     pub score: Option<Points>,
+    /// Where that lies with 95 % confidence, over objectives of this kind; on one objective, where the mean of its
+    /// trials lies. `None` where there are fewer than two.
+    pub interval: Option<[f64; 2]>,
     /// The mean share of trials that passed, as points.
     pub success: Option<Points>,
     /// The mean quality of the trials that have one.
@@ -55,6 +71,7 @@ impl Standing {
     fn unranked(self) -> Self {
         Self {
             score: None,
+            interval: None,
             quality: None,
             ..self
         }
@@ -87,6 +104,8 @@ pub struct ObjectiveStandings {
     pub standings: Vec<Standing>,
     /// `None` when nobody passed.
     pub winner: Option<Winner>,
+    /// Whether that is real.
+    pub lead: Lead,
 }
 
 /// All places of a run.
@@ -96,6 +115,8 @@ pub struct Standings {
     pub overall: Vec<Standing>,
     /// `None` when nobody passed.
     pub winner: Option<Winner>,
+    /// Whether that is real; `None` where it was not asked, because not all of today's candidates ran.
+    pub lead: Option<Lead>,
     /// Objective by objective.
     pub objectives: Vec<ObjectiveStandings>,
 }
@@ -110,9 +131,9 @@ impl Standings {
     }
 }
 
-/// Ranks a plan's candidates by the rows of its trials.
+/// Ranks a plan's candidates by the rows of its trials; a lead is real at `level`.
 #[must_use]
-pub(crate) fn of(plan: &RunPlan, trials: &[TrialRow]) -> Standings {
+pub(crate) fn of(plan: &RunPlan, trials: &[TrialRow], level: f64) -> Standings {
     let mut cells = Cells::new();
     for row in trials {
         let key = (row.trial.objective.as_str(), row.trial.candidate.as_str());
@@ -141,13 +162,15 @@ pub(crate) fn of(plan: &RunPlan, trials: &[TrialRow]) -> Standings {
                     }
                 })
                 .collect();
-            let standings = ranked(standings);
             let grading = grading(&objective.name);
+            let scores = |name: &CandidateName| vec![scores(cell(&cells, &objective.name, name))];
+            let (standings, winner, lead) = judged(standings, &scores, level);
             ObjectiveStandings {
                 objective: objective.name.clone(),
                 ungraded: grading.and_then(Grading::ungraded),
                 warnings: grading.map_or_else(Vec::new, Grading::warnings),
-                winner: winner(&standings),
+                winner,
+                lead,
                 standings,
             }
         })
@@ -165,12 +188,65 @@ pub(crate) fn of(plan: &RunPlan, trials: &[TrialRow]) -> Standings {
             standing(&candidate.name, &cells)
         })
         .collect();
-    let overall = ranked(overall);
+    let all_scores = |name: &CandidateName| {
+        let graded = plan.objectives.iter().filter(is_graded);
+        let cells = graded.map(|objective| cell(&cells, &objective.name, name));
+        cells.map(scores).collect()
+    };
+    let (overall, winner, lead) = judged(overall, &all_scores, level);
     Standings {
-        winner: winner(&overall),
+        winner,
+        lead: all_ran(plan).then_some(lead),
         overall,
         objectives,
     }
+}
+
+/// Whether all of today's candidates are in the run: what has not changed may be left out.
+fn all_ran(plan: &RunPlan) -> bool {
+    plan.comparisons.iter().all(|comparison| {
+        let mut candidates = plan.candidates.iter();
+        candidates.any(|it| it.name == comparison.candidate)
+    })
+}
+
+/// Ranks, and says who leads and whether that is real.
+fn judged(
+    standings: Vec<Standing>,
+    scores: &dyn Fn(&CandidateName) -> Vec<Vec<f64>>,
+    level: f64,
+) -> (Vec<Standing>, Option<Winner>, Lead) {
+    let mut standings = ranked(standings);
+    for standing in &mut standings {
+        let scores = scores(&standing.candidate);
+        standing.interval = standing.score.and_then(|_| interval(&scores));
+    }
+    let ranked = standings.iter().filter(|it| it.rank.is_some());
+    let of_ranked: Vec<Vec<Vec<f64>>> = ranked.map(|it| scores(&it.candidate)).collect();
+    let mut winner = winner(&standings);
+    let lead = lead::judge(&mut standings, &of_ranked, winner.as_ref(), level);
+    if let Some(winner) = &mut winner {
+        winner.reason = reason(winner, &standings, &lead);
+    }
+    (standings, winner, lead)
+}
+
+/// The scores of those trials that have one, as shares.
+fn scores(rows: &[&TrialRow]) -> Vec<f64> {
+    let scores = rows.iter().filter_map(|row| row.score);
+    scores.map(|score| score.value() / 100.0).collect()
+}
+
+/// Where a mean lies: of objectives, or of the trials of the only one.
+fn interval(scores: &[Vec<f64>]) -> Option<[f64; 2]> {
+    let found = match scores {
+        [only] => interval::of_mean(only, CONFIDENCE),
+        all => {
+            let means: Vec<f64> = all.iter().filter_map(|it| statistics::mean(it)).collect();
+            interval::of_mean(&means, CONFIDENCE)
+        }
+    }?;
+    Some([found.low * 100.0, found.high * 100.0])
 }
 
 /// The trials of every objective and candidate.
@@ -225,6 +301,9 @@ fn standing(candidate: &CandidateName, cells: &[&[&TrialRow]]) -> Standing {
         candidate: candidate.clone(),
         rank: None,
         tied: false,
+        ranks: None,
+        version_of: version_of(candidate),
+        interval: None,
         score: complete
             .then(|| over_cells(&|row| row.score.map(Points::value)))
             .flatten(),
@@ -242,6 +321,11 @@ fn standing(candidate: &CandidateName, cells: &[&[&TrialRow]]) -> Standing {
         metrics: metrics(rows().copied().filter(|row| !row.is_lost())),
         note: note.map(str::to_owned),
     }
+}
+
+fn version_of(candidate: &CandidateName) -> Option<CandidateName> {
+    candidate.version()?;
+    CandidateName::parse(candidate.base()).ok()
 }
 
 /// The median of each metric.
@@ -274,13 +358,17 @@ fn merit(standing: &Standing) -> (Option<u16>, bool) {
 }
 
 fn ranked(mut standings: Vec<Standing>) -> Vec<Standing> {
+    // What a candidate was takes no place from what it is.
+    let is_former = |standing: &Standing| standing.version_of.is_some();
     standings.sort_by(|a, b| {
-        merit(b)
-            .cmp(&merit(a))
+        is_former(a)
+            .cmp(&is_former(b))
+            .then_with(|| merit(b).cmp(&merit(a)))
             .then_with(|| a.candidate.cmp(&b.candidate))
     });
-    let merits: Vec<_> = standings.iter().map(merit).collect();
-    for (at, standing) in standings.iter_mut().enumerate() {
+    let today = standings.iter().filter(|it| !is_former(it));
+    let merits: Vec<_> = today.map(merit).collect();
+    for (at, standing) in standings.iter_mut().take(merits.len()).enumerate() {
         if merits[at].0.is_some() {
             standing.rank = merits
                 .iter()
@@ -294,44 +382,81 @@ fn ranked(mut standings: Vec<Standing>) -> Vec<Standing> {
 
 fn winner(ranked: &[Standing]) -> Option<Winner> {
     let best = ranked.first().filter(|best| best.passed > 0)?;
-    let score = best.score?;
-    let tied_with: Vec<CandidateName> = ranked[1..]
-        .iter()
-        .filter(|other| other.rank == best.rank)
-        .map(|other| other.candidate.clone())
-        .collect();
-    let others = || ranked[1..].iter().filter(|other| other.passed > 0);
-    // Who has no comparable score has no rank either, and is nobody to be ahead of.
-    let next = others().find(|other| other.rank.is_some_and(|rank| Some(rank) != best.rank));
-    let name = &best.candidate;
-    let reason = if tied_with.is_empty() {
-        match next {
-            None if others().next().is_some() => format!(
-                "{name} wins with {score} points: nobody else who passed has a verdict on everything"
-            ),
-            None if ranked.len() == 1 => {
-                format!("{name} wins with {score} points, as the only candidate")
-            }
-            None if ranked[1..].iter().all(|it| it.judged == 0) => {
-                format!("{name} wins with {score} points: nobody else has a verdict")
-            }
-            None => format!("{name} wins with {score} points: nobody else passed the gates"),
-            Some(next) => format!("{name} wins with {score} points, {}", lead(best, next)),
-        }
-    } else {
-        let others: Vec<&str> = tied_with.iter().map(CandidateName::as_str).collect();
-        format!("a tie at {score} points: {name}, {}", others.join(", "))
-    };
+    // None of the others has a rank where there is no first.
+    let rank = best.rank?;
+    let with = ranked[1..].iter().filter(|other| other.rank == Some(rank));
     Some(Winner {
-        candidate: name.clone(),
-        score,
-        tied_with,
-        reason,
+        candidate: best.candidate.clone(),
+        score: best.score?,
+        tied_with: with.map(|other| other.candidate.clone()).collect(),
+        reason: String::new(),
     })
 }
 
+/// Why the winner is that, in one line.
+fn reason(winner: &Winner, ranked: &[Standing], lead: &Lead) -> String {
+    let (name, score) = (&winner.candidate, winner.score);
+    let today = || ranked.iter().filter(|it| it.version_of.is_none());
+    let Some(best) = today().next() else {
+        return String::new();
+    };
+    if !winner.tied_with.is_empty() {
+        let others: Vec<&str> = winner.tied_with.iter().map(CandidateName::as_str).collect();
+        return format!("a tie at {score} points: {name}, {}", others.join(", "));
+    }
+    let wins = format!("{name} wins with {score} points");
+    let others = || today().skip(1).filter(|other| other.passed > 0);
+    // Who has no comparable score has no rank either, and is nobody to be ahead of.
+    let next = others().find(|other| other.rank.is_some_and(|rank| Some(rank) != best.rank));
+    let alone = if others().next().is_some() {
+        ": nobody else who passed has a verdict on everything"
+    } else if today().count() == 1 {
+        ", as the only candidate"
+    } else if today().skip(1).all(|it| it.judged == 0) {
+        ": nobody else has a verdict"
+    } else {
+        ": nobody else passed the gates"
+    };
+    match (next, &lead.over, lead.p) {
+        (Some(_), Some(over), _) => {
+            let by = format!("its lead of {:.1} over {}", over.by, over.candidate);
+            format!("{wins}; {by} {}", maybe_chance(over, lead.sees))
+        }
+        (None, Some(over), _) => format!("{wins}{alone}; that {}", maybe_chance(over, lead.sees)),
+        (Some(next), None, Some(p)) if lead.state == LeadState::Winner => {
+            format!(
+                "{wins}, {}; the lead is real ({})",
+                ahead(best, next),
+                p_value(p)
+            )
+        }
+        (Some(next), None, _) => format!("{wins}, {}", ahead(best, next)),
+        (None, None, _) => format!("{wins}{alone}"),
+    }
+}
+
+/// That a lead may be chance, and what it would take to know.
+fn maybe_chance(over: &Over, sees: Option<f64>) -> String {
+    let chance = format!("may be chance ({})", p_value(over.p));
+    match (over.could, sees) {
+        (Some(repeats), _) => {
+            format!("{chance}; so few trials show no lead, `-k {repeats}` could")
+        }
+        (None, Some(sees)) => format!("{chance}; this suite can see leads of {}", shown(sees)),
+        (None, None) => chance,
+    }
+}
+
+/// Points, without tenths where they say nothing.
+fn shown(points: f64) -> String {
+    if points < 2.0 {
+        return format!("{points:.1} points");
+    }
+    format!("{points:.0} points")
+}
+
 /// By how much, and by which parts, one standing leads another.
-fn lead(best: &Standing, next: &Standing) -> String {
+fn ahead(best: &Standing, next: &Standing) -> String {
     let tenths = |points: Option<Points>| points.map(Points::tenths).map_or(0, i32::from);
     let ahead = tenths(best.score) - tenths(next.score);
     let part = |name, ours: Option<Points>, theirs: Option<Points>| match (ours, theirs) {
@@ -401,7 +526,7 @@ mod tests {
         assert_eq!(places(&standings.overall), ["1 alpha 75.0", "2 beta 62.5"]);
         assert_eq!(
             reason(standings.winner.as_ref()),
-            "alpha wins with 75.0 points, 12.5 ahead of beta (gates passed 100.0 to 75.0, quality 75.0 to 80.0)"
+            "alpha wins with 75.0 points; its lead of 12.5 over beta may be chance (p = 0.94); so few trials show no lead, `-k 2` could"
         );
         let [code, post] = &standings.objectives[..] else {
             panic!("{:?}", standings.objectives);
@@ -449,7 +574,7 @@ mod tests {
         );
         assert_eq!(
             reason(standings.objectives[0].winner.as_ref())
-                .split(',')
+                .split(';')
                 .next(),
             Some("beta wins with 100.0 points")
         );

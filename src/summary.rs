@@ -10,7 +10,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::event::{Cleanup, ErrorClass, Event, EventKind, RunPlan, StopCause, TrialRecord};
+use crate::event::{
+    Cleanup, Confirmation, ErrorClass, Event, EventKind, Look, Measured, PlannedCandidate,
+    PlannedObjective, RunPlan, StopCause, StoredScores, TrialEnd, TrialRecord,
+};
 use crate::name::TrialId;
 use crate::score::{Points, TrialScore, Went};
 use crate::standings::{self, Standings};
@@ -42,6 +45,12 @@ pub struct TrialRow {
     /// Its own metrics, by name.
     #[serde(skip)]
     pub metrics: Box<[(Box<str>, f64)]>,
+    /// The largest resident memory of any one of its processes, in bytes.
+    #[serde(skip)]
+    pub peak_memory: Option<u64>,
+    /// Whether it was not needed.
+    #[serde(skip)]
+    pub spared: bool,
     /// How it went with the scorers that can fail.
     #[serde(skip)]
     pub graders: Box<[GraderRow]>,
@@ -76,6 +85,8 @@ impl TrialRow {
             speed: None,
             disqualified: None,
             metrics: Box::default(),
+            peak_memory: None,
+            spared: false,
             graders: Box::default(),
         }
     }
@@ -87,6 +98,8 @@ impl TrialRow {
         self.exit_code = record.end.exit_code();
         self.attempts = record.attempts;
         self.runtime_seconds = record.runtime_s;
+        self.peak_memory = record.usage.peak_memory_bytes;
+        self.spared = matches!(record.end, TrialEnd::Spared { .. });
         let metrics = record.metrics.iter();
         self.metrics = metrics
             .map(|(name, value)| (name.as_str().into(), *value))
@@ -126,10 +139,26 @@ impl TrialRow {
         self.score.is_some() && self.disqualified.is_none()
     }
 
-    /// Whether the infrastructure, or stopping, left the trial without a verdict.
+    /// Whether the infrastructure, or stopping, left the trial without a verdict. What was spared is not missing.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        self.score.is_none()
+        self.score.is_none() && !self.spared
+    }
+
+    /// What it is worth on every measure; `None` without a verdict.
+    #[must_use]
+    pub fn measured(&self) -> Option<Measured> {
+        let metrics = self.metrics.iter();
+        Some(Measured {
+            score: self.score?,
+            passed: self.passed(),
+            quality: self.quality,
+            seconds: self.runtime_seconds,
+            peak_memory: self.peak_memory,
+            metrics: metrics
+                .map(|(name, value)| (name.to_string(), *value))
+                .collect(),
+        })
     }
 }
 
@@ -150,6 +179,12 @@ pub struct RunSummary {
     pub stopped: Option<StopCause>,
     /// What people should know about the run as a whole.
     pub warnings: Vec<String>,
+    /// What stored runs kept of candidates, to compare with.
+    pub stored: Vec<StoredScores>,
+    /// What was decided on the way.
+    pub looks: Vec<Look>,
+    /// What was run again because it looked like a regression.
+    pub confirmations: Vec<Confirmation>,
     index: HashMap<TrialId, usize>,
 }
 
@@ -169,13 +204,8 @@ impl RunSummary {
         match &event.kind {
             EventKind::RunStarted(plan) => {
                 self.trials = plan.trials().map(TrialRow::planned).collect();
-                self.index = self
-                    .trials
-                    .iter()
-                    .enumerate()
-                    .map(|(at, row)| (row.trial.clone(), at))
-                    .collect();
-                self.plan = Some(plan.clone());
+                self.index = index(&self.trials);
+                self.plan = Some((**plan).clone());
                 self.started = Some(event.at);
             }
             EventKind::TrialFinished(record) => {
@@ -191,6 +221,9 @@ impl RunSummary {
             EventKind::StopRequested { cause, .. } => {
                 self.stopped.get_or_insert(*cause);
             }
+            EventKind::BaselineRead(stored) => self.stored.push(stored.clone()),
+            EventKind::Looked(look) => self.looks.push(look.clone()),
+            EventKind::ConfirmationPlanned(confirmation) => self.confirm(confirmation),
             EventKind::Warned { message } => self.warnings.push(message.clone()),
             EventKind::CleanedUp(cleanup) => self.cleanup = Some(cleanup.clone()),
             EventKind::RunFinished { took_ms } => self.took = Some(Duration::from_millis(*took_ms)),
@@ -200,6 +233,27 @@ impl RunSummary {
             | EventKind::AttemptFailed { .. }
             | EventKind::SlotRefused { .. } => {}
         }
+    }
+
+    /// Adds the rows of a confirmation, each behind those of its candidate and objective.
+    fn confirm(&mut self, confirmation: &Confirmation) {
+        let Some(plan) = &self.plan else {
+            return;
+        };
+        let more = plan.confirmed(confirmation);
+        self.trials.extend(more.map(TrialRow::planned));
+        let place = |trial: &TrialId| {
+            let objective = |it: &PlannedObjective| it.name == trial.objective;
+            let candidate = |it: &PlannedCandidate| it.name == trial.candidate;
+            (
+                plan.objectives.iter().position(objective),
+                plan.candidates.iter().position(candidate),
+                trial.repeat,
+            )
+        };
+        self.trials.sort_by_cached_key(|row| place(&row.trial));
+        self.index = index(&self.trials);
+        self.confirmations.push(confirmation.clone());
     }
 
     fn row(&mut self, trial: &TrialId) -> Option<&mut TrialRow> {
@@ -214,14 +268,24 @@ impl RunSummary {
         self.trials.iter().filter(|row| row.is_lost()).count()
     }
 
-    /// Ranks the candidates.
+    /// Ranks the candidates, and says whether the lead is real.
     #[must_use]
     pub fn standings(&self) -> Standings {
-        let none = || Standings::default();
-        self.plan
-            .as_ref()
-            .map_or_else(none, |plan| standings::of(plan, &self.trials))
+        let Some(plan) = &self.plan else {
+            return Standings::default();
+        };
+        // Who leads is asked at every look where nothing else is.
+        let level = match self.looks.last() {
+            Some(look) if plan.comparisons.is_empty() => look.level,
+            Some(_) | None => plan.rule.alpha,
+        };
+        standings::of(plan, &self.trials, level)
     }
+}
+
+fn index(trials: &[TrialRow]) -> HashMap<TrialId, usize> {
+    let rows = trials.iter().enumerate();
+    rows.map(|(at, row)| (row.trial.clone(), at)).collect()
 }
 
 #[cfg(test)]
@@ -229,7 +293,7 @@ pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::event::{Phase, PlannedCandidate, PlannedObjective, TrialEnd};
+    use crate::event::Phase;
     use crate::name::{CandidateName, ObjectiveName, RunId};
     use crate::score::{GateResult, ScorerResult, Weights, combine};
 
@@ -245,6 +309,7 @@ pub(crate) mod tests {
                 description: None,
                 digest: String::new(),
                 differs: Vec::new(),
+                repeats: BTreeMap::new(),
             };
             let objective = |name: &&str| PlannedObjective {
                 name: ObjectiveName::parse(name).unwrap(),
@@ -257,7 +322,7 @@ pub(crate) mod tests {
                 run_limit_s: 60.0,
                 network: "open".to_owned(),
             };
-            Self(vec![EventKind::RunStarted(RunPlan {
+            Self(vec![EventKind::RunStarted(Box::new(RunPlan {
                 run: RunId::generate(),
                 forge_version: String::new(),
                 mode: "local".to_owned(),
@@ -268,9 +333,12 @@ pub(crate) mod tests {
                 candidates: candidates.iter().map(candidate).collect(),
                 objectives: objectives.iter().map(objective).collect(),
                 demands: crate::event::Demands::default(),
+                rule: crate::rule::Rule::default(),
+                comparisons: Vec::new(),
+                looks: 1,
                 settings: BTreeMap::new(),
                 host: BTreeMap::new(),
-            })])
+            }))])
         }
 
         /// And then this happened.

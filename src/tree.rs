@@ -225,7 +225,7 @@ pub fn hash_file(path: &Path) -> io::Result<String> {
     let mut piece = vec![0; 64 * 1024];
     loop {
         match file.read(&mut piece)? {
-            0 => return Ok(crate::candidate::hex(&hasher.finalize())),
+            0 => return Ok(crate::plain::hex(&hasher.finalize())),
             n => hasher.update(&piece[..n]),
         }
     }

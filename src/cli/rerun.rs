@@ -158,11 +158,13 @@ fn render(
         printer.note(&format!("forge: {}", forge::plain::line(warning)));
     }
     let standings = summary.standings();
-    let (end, reasons) = forge::exit::decide(summary, &standings);
+    let verdicts = forge::verdict::of(summary, &standings);
+    let (end, reasons) = forge::exit::decide(summary, &standings, &verdicts);
     let sweep = format!("forge sweep --run {}", plan.run);
     let report = Report {
         summary,
         standings: &standings,
+        verdicts: &verdicts,
         exit: end,
         reasons: &reasons,
         sweep: &sweep,

@@ -259,6 +259,7 @@ fn demands(args: &RunArgs, problems: &mut Problems) -> Demands {
     Demands {
         require: args.require.iter().filter_map(name).collect(),
         fail_under: args.fail_under.map(Points::clamped),
+        floors: BTreeMap::new(),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::installers::Installers;
 use crate::name::CandidateName;
 use crate::objective::LimitOverrides;
 use crate::policy::NetworkOverrides;
+use crate::rule::Rule;
 use crate::sandbox::{Network, Provider};
 use crate::score::Scorer;
 use crate::secret::Secret;
@@ -34,6 +35,7 @@ pub struct ForgeBuilder {
     pub(super) limits: LimitOverrides,
     pub(super) deadline: Option<Duration>,
     pub(super) demands: Demands,
+    pub(super) rule: Rule,
     pub(super) seed: Option<u64>,
     pub(super) keep: Keep,
     pub(super) env: BTreeMap<String, String>,
@@ -65,6 +67,7 @@ impl Default for ForgeBuilder {
             limits: LimitOverrides::default(),
             deadline: None,
             demands: Demands::default(),
+            rule: Rule::default(),
             seed: None,
             keep: Keep::None,
             env: BTreeMap::new(),
@@ -181,6 +184,13 @@ impl ForgeBuilder {
     #[must_use]
     pub fn demands(mut self, demands: Demands) -> Self {
         self.demands = demands;
+        self
+    }
+
+    /// What counts as a difference. Default: five points, at a level of .05, on the score.
+    #[must_use]
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.rule = rule;
         self
     }
 

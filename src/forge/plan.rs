@@ -88,20 +88,13 @@ impl ForgeBuilder {
                 .map(|it| self.planned_objective(it, &candidates))
                 .collect(),
             demands: self.demands.clone(),
+            rule: self.rule.clone(),
+            comparisons: Vec::new(),
+            looks: 1,
             settings,
             host: host(),
         };
-        let mut secrets = std::mem::take(&mut self.secrets);
-        secrets.extend(installers.secrets());
-        let given = secrets.len();
-        secrets.retain(|secret| !is_too_short(secret.expose()));
-        if secrets.len() < given {
-            let warning = not_redacted("a secret of the caller's", "give longer ones");
-            self.warnings.push(warning);
-        }
-        for candidate in &candidates {
-            secrets.extend(candidate.passed_secrets(&self.host_env));
-        }
+        let redactor = self.redactor(&candidates, &installers);
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.extend(candidates.iter().flat_map(Candidate::remarks));
         // Without a caller who stops it, the channel must stay open and silent.
@@ -118,13 +111,29 @@ impl ForgeBuilder {
             deadline: self.deadline,
             judging,
             keep: self.keep,
-            redactor: Arc::new(Redactor::new(secrets)),
+            redactor: Arc::new(redactor),
             installers,
             labels: BTreeMap::new(),
             subscribers: self.subscribers,
             stop,
             warnings,
         })
+    }
+
+    /// Takes out of what leaves what the caller, the installers and the candidates keep secret.
+    fn redactor(&mut self, candidates: &[Candidate], installers: &Installers) -> Redactor {
+        let mut secrets = std::mem::take(&mut self.secrets);
+        secrets.extend(installers.secrets());
+        let given = secrets.len();
+        secrets.retain(|secret| !is_too_short(secret.expose()));
+        if secrets.len() < given {
+            let warning = not_redacted("a secret of the caller's", "give longer ones");
+            self.warnings.push(warning);
+        }
+        for candidate in candidates {
+            secrets.extend(candidate.passed_secrets(&self.host_env));
+        }
+        Redactor::new(secrets)
     }
 
     /// Where candidates run.
@@ -193,6 +202,7 @@ impl ForgeBuilder {
             description: candidate.description.clone(),
             digest: candidate.digest.clone(),
             differs,
+            repeats: BTreeMap::new(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::{Noise, Output};
-use crate::event::{Cleanup, ErrorClass, Event, EventKind, RunPlan, Subscriber, TrialRecord};
+use crate::event::{Cleanup, ErrorClass, Event, EventKind, Look, RunPlan, Subscriber, TrialRecord};
 use crate::name::TrialId;
 use crate::quantity::{counted, show_duration};
 
@@ -89,6 +89,19 @@ pub(super) fn line(kind: &EventKind, noise: Noise) -> Option<String> {
             };
             (true, format!("{how}: {}", cause.as_str()))
         }
+        EventKind::BaselineRead(stored) => {
+            let what = format!("compared with what run {} kept of it", stored.run);
+            (verbose, format!("[{}] {what}", stored.candidate))
+        }
+        EventKind::Looked(look) => (normal && !look.stopped.is_empty(), looked(look)),
+        EventKind::ConfirmationPlanned(it) => {
+            let trials = counted(it.trials, "more trial", "more trials");
+            let (candidate, against) = (&it.candidate, &it.against);
+            let what = format!(
+                "looks worse than {against}: {trials} each on every objective, to confirm it"
+            );
+            (normal, format!("[{candidate}] {what}"))
+        }
         EventKind::Warned { message } => (true, format!("warning: {message}")),
         EventKind::CleanedUp(cleanup) => {
             let alarming = !cleanup.unconfirmed.is_empty()
@@ -119,6 +132,14 @@ fn about(trial: &TrialId, what: &str) -> String {
 
 pub(super) fn tag(trial: &TrialId) -> String {
     format!("[{} {}#{}]", trial.candidate, trial.objective, trial.repeat)
+}
+
+fn looked(look: &Look) -> String {
+    let stopped = look.stopped.iter();
+    let stopped: Vec<String> = stopped
+        .map(|it| format!("{}: {}", it.candidate, it.reason))
+        .collect();
+    format!("look {}: {}", look.look, stopped.join("; "))
 }
 
 fn planned(plan: &RunPlan) -> String {

@@ -16,11 +16,13 @@ use crate::event::{
 use crate::exit::ExitCode;
 use crate::name::SandboxId;
 use crate::plain::LastWords;
+use crate::rule::Rule;
 use crate::sandbox::{Skipped, Usage};
 use crate::score::{GateResult, ScorerResult};
-use crate::standings::Standings;
+use crate::standings::{Lead, Standings};
 use crate::store::trial_json::SCHEMA_VERSION;
 use crate::summary::TrialRow;
+use crate::verdict::Verdict;
 
 mod tame;
 
@@ -46,6 +48,9 @@ struct Document<'a> {
     warnings: Vec<&'a str>,
     planned: usize,
     lost: usize,
+    lead: Option<&'a Lead>,
+    verdicts: &'a [Verdict],
+    rule: Option<Declared<'a>>,
     standings: &'a Standings,
     cleanup: Option<&'a Cleanup>,
     trials: Trials<'a>,
@@ -76,10 +81,28 @@ impl<'a> Document<'a> {
                 .collect(),
             planned: summary.trials.len(),
             lost: summary.lost(),
+            lead: report.standings.lead.as_ref(),
+            verdicts: report.verdicts,
+            rule: summary.plan.as_ref().map(|plan| Declared::of(&plan.rule)),
             standings: report.standings,
             cleanup: summary.cleanup.as_ref(),
             trials: Trials(report),
         }
+    }
+}
+
+/// A rule, with what tells it from another.
+#[derive(Serialize)]
+pub(super) struct Declared<'a> {
+    #[serde(flatten)]
+    rule: &'a Rule,
+    digest: String,
+}
+
+impl<'a> Declared<'a> {
+    pub(super) fn of(rule: &'a Rule) -> Self {
+        let digest = rule.digest();
+        Self { rule, digest }
     }
 }
 

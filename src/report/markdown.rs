@@ -120,11 +120,11 @@ mod tests {
         run.add(passed(trial("alpha", "weekly", 1), 80.0));
         run.add(failed(trial("beta", "weekly", 1), "it has 5 bytes"));
         let expected = "\
-# Winner: alpha with 86.0 points: nobody else passed the gates
+# Winner: alpha with 86.0 points: nobody else passed the gates; that may be chance (p = 0.50); so few trials show no lead, \\`-k 3\\` could
 
 ## weekly
 
-Winner: alpha with 86.0 points: nobody else passed the gates
+Winner: alpha with 86.0 points: nobody else passed the gates; that may be chance (p = 0.50); so few trials show no lead, \\`-k 3\\` could
 
 Conditions: 1 trial for every candidate, at most 60.0 s each, network open; the score is 0.2 parts success, 0.6 parts quality, 0.2 parts speed.
 

@@ -55,6 +55,7 @@ impl Run {
                         description: None,
                         digest: "00".to_owned(),
                         differs: Vec::new(),
+                        repeats: std::collections::BTreeMap::new(),
                     })
                     .collect(),
                 objectives: objectives
@@ -72,6 +73,9 @@ impl Run {
                     })
                     .collect(),
                 demands: crate::event::Demands::default(),
+                rule: crate::rule::Rule::default(),
+                comparisons: Vec::new(),
+                looks: 1,
                 settings: [("jobs".to_owned(), setting("4", "flag"))].into(),
                 host: [("os".to_owned(), "linux".to_owned())].into(),
             },
@@ -89,7 +93,7 @@ impl Run {
     }
 
     pub(crate) fn summary(&self) -> RunSummary {
-        let mut kinds = vec![EventKind::RunStarted(self.plan.clone())];
+        let mut kinds = vec![EventKind::RunStarted(Box::new(self.plan.clone()))];
         kinds.extend(self.more.iter().cloned());
         let finished = |record: &TrialRecord| EventKind::TrialFinished(Box::new(record.clone()));
         kinds.extend(self.records.values().map(finished));
@@ -103,10 +107,12 @@ impl Run {
     pub(crate) fn report<T>(&self, look: impl FnOnce(&Report<'_>) -> T) -> T {
         let summary = self.summary();
         let standings: Standings = summary.standings();
-        let (exit, reasons) = decide(&summary, &standings);
+        let verdicts = crate::verdict::of(&summary, &standings);
+        let (exit, reasons) = decide(&summary, &standings, &verdicts);
         look(&Report {
             summary: &summary,
             standings: &standings,
+            verdicts: &verdicts,
             exit,
             reasons: &reasons,
             sweep: "forge sweep --run beef",

@@ -416,7 +416,8 @@ mod tests {
             "the artifact has 5 bytes",
         ));
         let expected = "\
-Winner: beta with 86.0 points, 6.0 ahead of alpha (quality 80.0 to 70.0)
+Winner: beta with 86.0 points; its lead of 6.0 over alpha may be chance (p =
+  0.50); so few trials show no lead, `-k 3` could
 
   rank  candidate  score  passed  quality  speed  median time
      1  beta        86.0     1/1     80.0   90.0       0.12 s

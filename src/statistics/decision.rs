@@ -1,6 +1,5 @@
 //! What is said of one candidate against another on one measure, from what the methods found.
 
-use super::equivalence::Equivalence;
 use super::significant;
 
 /// How near to its limit a loss may be and still reach it.
@@ -39,8 +38,8 @@ pub struct Found {
     pub worse: f64,
     /// That of *it is better*, adjusted for its own.
     pub better: f64,
-    /// What is known of its being the same within the margin.
-    pub same: Option<Equivalence>,
+    /// Whether it is shown to be the same, within the margin.
+    pub same: bool,
 }
 
 impl Rule {
@@ -52,7 +51,7 @@ impl Rule {
             Outcome::Regression
         } else if significant(found.better, self.level) && counts(-found.loss) {
             Outcome::Improvement
-        } else if found.same.is_some_and(|equivalence| equivalence.same) {
+        } else if found.same {
             Outcome::NoChange
         } else {
             Outcome::Inconclusive

@@ -71,6 +71,12 @@ impl Pairs {
         }
     }
 
+    /// The two-sided p-value of two arms.
+    #[must_use]
+    pub fn p_between(&self, a: usize, b: usize) -> Option<f64> {
+        self.between(a, b).map(|at| self.p[at])
+    }
+
     fn between(&self, a: usize, b: usize) -> Option<usize> {
         let pair = (a.min(b), a.max(b));
         self.pairs.iter().position(|it| *it == pair)

@@ -180,7 +180,7 @@ impl Design {
             loss: exact.drop,
             worse: adjusted(|exact| exact.mid_p),
             better: adjusted(stratified::Exact::mid_p_higher),
-            same: within(&first, self.rule.margin, binary),
+            same: within(&first, self.rule.margin, binary).is_some_and(|it| it.same),
         })
     }
 }

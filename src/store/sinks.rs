@@ -11,9 +11,9 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::{Left, TrialFolder};
-use crate::candidate::hex;
 use crate::event::{ArtifactRecord, StreamRecord};
 use crate::name::RelativePath;
+use crate::plain::hex;
 use crate::quantity::ByteCount;
 use crate::redact::{RedactStream, Redactor};
 use crate::sandbox::local::Scratch;

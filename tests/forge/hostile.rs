@@ -16,7 +16,7 @@ fn a_large_script_and_a_large_binary_artifact_come_through_unchanged() {
     workspace.forge(["task"]).expect(0);
     let artifact = workspace.trial_file("big", "discord_post.md");
     assert_eq!(artifact.len(), 5_000_000);
-    let digest = forge::candidate::hex(&Sha256::digest(&artifact));
+    let digest = forge::plain::hex(&Sha256::digest(&artifact));
     let printed = String::from_utf8(workspace.trial_file("big", "stdout.log")).unwrap();
     assert_eq!(printed.split_whitespace().next().unwrap(), digest);
     assert_eq!(

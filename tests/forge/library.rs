@@ -109,7 +109,8 @@ async fn a_program_hears_logs_and_events_and_adds_its_own_scorer() {
         .run(task())
         .await
         .unwrap();
-    let winner = result.winner().unwrap();
+    let best = result.winner().unwrap();
+    let winner = best.leader();
     assert_eq!(winner.candidate.as_str(), "b");
     assert_eq!(format!("{:.1}", winner.score), "100.0");
     assert_eq!(*finished.0.lock().unwrap(), 4);
@@ -161,7 +162,7 @@ async fn an_artifact_on_which_a_scorer_panics_has_no_points_from_it() {
         .run(task())
         .await
         .unwrap();
-    assert_eq!(result.winner().unwrap().candidate.as_str(), "a");
+    assert_eq!(result.winner().unwrap().leader().candidate.as_str(), "a");
     assert_eq!(result.exit().0, ExitCode::Ok);
     let record = result
         .folder()
@@ -229,7 +230,7 @@ async fn a_caller_may_stop_a_run() {
 fn without_a_runtime_there_is_a_blocking_form() {
     let workspace = Workspace::with(&[("a.sh", HELLO)]);
     let result = forge::blocking::run(builder(&workspace).build(), task()).unwrap();
-    assert_eq!(result.winner().unwrap().candidate.as_str(), "a");
+    assert_eq!(result.winner().unwrap().leader().candidate.as_str(), "a");
     let limits = LimitOverrides {
         run: Some(Duration::from_millis(200)),
         ..LimitOverrides::default()

@@ -212,7 +212,7 @@ fn key(tool: &Tool, packages: &Requirements, installers: &Installers) -> String 
         }
     }
     say(&packages.digest.clone().finalize());
-    let mut key = crate::candidate::hex(&digest.finalize());
+    let mut key = crate::plain::hex(&digest.finalize());
     // Enough to be unique; it is part of the first line of every script in the environment.
     key.truncate(32);
     key

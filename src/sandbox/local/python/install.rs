@@ -105,7 +105,7 @@ impl Tool {
             digest.update(format!("{}\n{}\n", file.display(), real.display()));
             digest.update(format!("{:?}", of(&real)));
         }
-        crate::candidate::hex(&digest.finalize())
+        crate::plain::hex(&digest.finalize())
     }
 }
 

@@ -1,0 +1,252 @@
+//! The two sides of a comparison: which trials stand against which.
+
+use std::collections::BTreeMap;
+
+use crate::event::{Measured, RunPlan, StoredScores};
+use crate::name::{CandidateName, ObjectiveName};
+use crate::quantity::counted;
+use crate::rule::{Comparison, How, Measure};
+use crate::score::Points;
+use crate::summary::{RunSummary, TrialRow};
+
+/// The share of a side's trials of which more may not be lost.
+const MOST_LOST: f64 = 0.20;
+
+/// A trial with a verdict, of this run or of a stored one.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Trial<'a> {
+    Run(&'a TrialRow),
+    Stored(&'a Measured),
+}
+
+impl Trial<'_> {
+    /// What it is worth; points as 0 to 1.
+    pub(super) fn value(self, measure: &Measure) -> Option<f64> {
+        let share = |points: Points| points.value() / 100.0;
+        let yes = |yes: bool| f64::from(u8::from(yes));
+        match (self, measure) {
+            (Self::Run(row), Measure::Score) => row.score.map(share),
+            (Self::Stored(it), Measure::Score) => Some(share(it.score)),
+            (Self::Run(row), Measure::Quality) => row.quality.map(share),
+            (Self::Stored(it), Measure::Quality) => it.quality.map(share),
+            (Self::Run(row), Measure::Passed) => Some(yes(row.passed())),
+            (Self::Stored(it), Measure::Passed) => Some(yes(it.passed)),
+            (Self::Run(row), Measure::Seconds) => row.runtime_seconds,
+            (Self::Stored(it), Measure::Seconds) => it.seconds,
+            (Self::Run(row), Measure::PeakMemory) => row.peak_memory.map(|it| it as f64),
+            (Self::Stored(it), Measure::PeakMemory) => it.peak_memory.map(|it| it as f64),
+            (Self::Run(row), Measure::Metric(name)) => {
+                let mut metrics = row.metrics.iter();
+                metrics.find(|(own, _)| **own == **name).map(|it| it.1)
+            }
+            (Self::Stored(it), Measure::Metric(name)) => it.metrics.get(name).copied(),
+        }
+    }
+
+    fn metrics(self) -> Vec<String> {
+        match self {
+            Self::Run(row) => row.metrics.iter().map(|it| it.0.to_string()).collect(),
+            Self::Stored(it) => it.metrics.keys().cloned().collect(),
+        }
+    }
+}
+
+/// What one side did on one objective.
+#[derive(Debug, Default)]
+pub(super) struct Done<'a> {
+    pub(super) trials: Vec<Trial<'a>>,
+    lost: usize,
+}
+
+/// The trials of a run, by candidate and objective.
+pub(super) type Rows<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a TrialRow>>;
+
+pub(super) fn rows(summary: &RunSummary) -> Rows<'_> {
+    let mut rows = Rows::new();
+    for row in summary.trials.iter().filter(|row| !row.spared) {
+        let key = (row.trial.candidate.as_str(), row.trial.objective.as_str());
+        rows.entry(key).or_default().push(row);
+    }
+    rows
+}
+
+/// An objective that both sides did.
+#[derive(Debug)]
+pub(super) struct Pair<'a> {
+    pub(super) objective: &'a ObjectiveName,
+    pub(super) candidate: Vec<Trial<'a>>,
+    pub(super) against: Vec<Trial<'a>>,
+}
+
+/// Why there is nothing to judge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NotValid {
+    pub(super) why: String,
+    pub(super) lost: bool,
+}
+
+/// What is compared with what.
+#[derive(Debug)]
+pub(super) struct Sides<'a> {
+    pub(super) comparison: &'a Comparison,
+    pub(super) pairs: Vec<Pair<'a>>,
+    pub(super) not_comparable: Vec<String>,
+    pub(super) invalid: Option<NotValid>,
+}
+
+impl<'a> Sides<'a> {
+    /// Pairs the sides of a comparison on the objectives that are graded.
+    pub(super) fn of(
+        comparison: &'a Comparison,
+        summary: &'a RunSummary,
+        plan: &'a RunPlan,
+        graded: &[&'a ObjectiveName],
+        rows: &Rows<'a>,
+    ) -> Self {
+        let mut this = Self {
+            comparison,
+            pairs: Vec::new(),
+            not_comparable: Vec::new(),
+            invalid: None,
+        };
+        let stored = match comparison.how {
+            How::Unchanged => return this,
+            How::Beside => None,
+            How::Screened | How::Again => {
+                let base = comparison.candidate.base();
+                let mut stored = summary.stored.iter();
+                match stored.find(|it| it.candidate.as_str() == base) {
+                    Some(stored) if stored.place != place(plan) => {
+                        let (then, now) = (&stored.place, place(plan));
+                        return this.not_valid(format!("it ran elsewhere: {then} then, {now} now"));
+                    }
+                    Some(stored) => Some(stored),
+                    None => return this.not_valid("its stored scores are not there".to_owned()),
+                }
+            }
+        };
+        let fresh_only = summary
+            .confirmations
+            .iter()
+            .any(|it| it.candidate == comparison.candidate && it.against == comparison.against);
+        let mut lost = [(0, 0); 2];
+        for objective in plan
+            .objectives
+            .iter()
+            .filter(|it| graded.contains(&&it.name))
+        {
+            let own = |name: &CandidateName| {
+                let planned = plan.candidates.iter().find(|it| it.name == *name);
+                let before = planned.map_or(0, |it| plan.repeats(it, objective));
+                let rows = rows.get(&(name.as_str(), objective.name.as_str()));
+                let rows = rows.into_iter().flatten().copied();
+                done(rows.filter(|row| !fresh_only || row.trial.repeat > before))
+            };
+            let candidate = own(&comparison.candidate);
+            let against = match stored {
+                None => own(&comparison.against),
+                Some(stored) => match then(stored, &objective.name, &objective.digest) {
+                    Ok(done) => done,
+                    Err(why) => {
+                        this.not_comparable.push(why);
+                        continue;
+                    }
+                },
+            };
+            for (sum, side) in lost.iter_mut().zip([&candidate, &against]) {
+                sum.0 += side.lost;
+                sum.1 += side.lost + side.trials.len();
+            }
+            if candidate.trials.is_empty() || against.trials.is_empty() {
+                let why = format!("{}: a side has no verdict on it", objective.name);
+                this.not_comparable.push(why);
+                continue;
+            }
+            this.pairs.push(Pair {
+                objective: &objective.name,
+                candidate: candidate.trials,
+                against: against.trials,
+            });
+        }
+        this.check(lost)
+    }
+
+    fn not_valid(mut self, why: String) -> Self {
+        self.invalid = Some(NotValid { why, lost: false });
+        self
+    }
+
+    fn check(mut self, lost: [(usize, usize); 2]) -> Self {
+        let names = [&self.comparison.candidate, &self.comparison.against];
+        for ((lost, all), name) in lost.into_iter().zip(names) {
+            if lost as f64 > MOST_LOST * all as f64 {
+                let all = counted(all, "trial", "trials");
+                let why = format!("{lost} of {all} of {name} were lost");
+                self.invalid = Some(NotValid { why, lost: true });
+                return self;
+            }
+        }
+        if self.pairs.is_empty() {
+            let why = match self.not_comparable.first() {
+                Some(why) => format!("nothing is comparable: {why}"),
+                None => "nothing is comparable: no objective is graded".to_owned(),
+            };
+            return self.not_valid(why);
+        }
+        self
+    }
+
+    /// The metrics that both sides have.
+    pub(super) fn metrics(&self) -> std::collections::BTreeSet<String> {
+        let names = |trials: &[Trial<'_>]| -> std::collections::BTreeSet<String> {
+            trials.iter().flat_map(|it| it.metrics()).collect()
+        };
+        let both = self.pairs.iter().map(|pair| {
+            let (ours, theirs) = (names(&pair.candidate), names(&pair.against));
+            ours.intersection(&theirs).cloned().collect::<Vec<_>>()
+        });
+        both.flatten().collect()
+    }
+}
+
+fn done<'a>(rows: impl Iterator<Item = &'a TrialRow>) -> Done<'a> {
+    let mut done = Done::default();
+    for row in rows {
+        if row.is_lost() {
+            done.lost += 1;
+        } else {
+            done.trials.push(Trial::Run(row));
+        }
+    }
+    done
+}
+
+/// What a stored run has of an objective, if it was the same then.
+fn then<'a>(
+    stored: &'a StoredScores,
+    name: &ObjectiveName,
+    digest: &str,
+) -> Result<Done<'a>, String> {
+    let Some(then) = stored.objectives.iter().find(|it| it.objective == *name) else {
+        return Err(format!("{name}: it was not in that run"));
+    };
+    if then.digest != digest {
+        return Err(format!(
+            "{name}: the objective, its scoring or its inputs have changed"
+        ));
+    }
+    Ok(Done {
+        trials: then.trials.iter().map(Trial::Stored).collect(),
+        lost: then.lost as usize,
+    })
+}
+
+/// Where a run's trials happened, and how isolated: what stored scores must have in common with it.
+#[must_use]
+pub fn place(plan: &RunPlan) -> String {
+    if plan.isolation.is_empty() {
+        plan.mode.clone()
+    } else {
+        format!("{}, {}", plan.mode, plan.isolation)
+    }
+}
