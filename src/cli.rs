@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use forge::exit::ExitCode as End;
-use forge::project::Project;
+use forge::project::{Project, Repeat};
 use forge::quantity::ByteCount;
 
 mod check;
+mod comparing;
 mod descriptors;
 mod destination;
 mod doctor;
@@ -154,9 +155,9 @@ struct RunArgs {
           num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     require_daytona: Option<bool>,
     /// Trials per candidate and objective [default: the objective's, else 1]
-    #[arg(short = 'k', long, value_name = "N", env = "FORGE_REPEAT",
+    #[arg(short = 'k', long, value_name = "N|auto", env = "FORGE_REPEAT",
           value_parser = values::repeat, allow_negative_numbers = true)]
-    repeat: Option<u32>,
+    repeat: Option<Repeat>,
     /// Sandboxes at once [default: the machine's cores; 10 on Daytona]
     #[arg(short, long, value_name = "N", env = "FORGE_JOBS",
           value_parser = values::jobs, allow_negative_numbers = true)]
@@ -173,9 +174,9 @@ struct RunArgs {
     /// Seed of the trials' order and of `FORGE_SEED` [default: from the run's id; recorded]
     #[arg(long, value_name = "N", value_parser = values::seed, allow_negative_numbers = true)]
     seed: Option<u64>,
-    /// Exit 1 when the winner has fewer points than this
-    #[arg(long, value_name = "POINTS", value_parser = values::points, allow_negative_numbers = true)]
-    fail_under: Option<f64>,
+    /// Exit 1 when the winner, or the candidate of this name, has fewer points than this; may be repeated
+    #[arg(long, value_name = "[NAME=]POINTS", value_parser = values::floor, allow_negative_numbers = true)]
+    fail_under: Vec<(Option<String>, f64)>,
     /// Exit 1 unless this candidate passes its gates in every trial; may be repeated
     #[arg(long, value_name = "CANDIDATE")]
     require: Vec<String>,
@@ -215,6 +216,8 @@ struct RunArgs {
     /// Daytona: the region
     #[arg(long, value_name = "REGION")]
     target: Option<String>,
+    #[command(flatten)]
+    comparing: comparing::ComparingArgs,
     #[command(flatten)]
     outputs: Outputs,
     #[command(flatten)]

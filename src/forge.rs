@@ -19,6 +19,7 @@ use crate::verdict::{self, Verdict};
 
 mod builder;
 mod check;
+mod compared;
 mod in_force;
 mod loading;
 mod plan;

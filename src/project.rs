@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::name::RelativePath;
-use crate::objective::yaml::MAX_REPEAT;
 use crate::policy::{self, NetworkOverrides};
 use crate::problem::{Problem, Problems};
 use crate::quantity::ByteCount;
@@ -17,10 +16,14 @@ use crate::tree::{Folder, read_text, reason};
 use crate::yaml::MAX_YAML_BYTES;
 use crate::yaml::decode::{Value, document};
 
+mod compare;
+
+pub use compare::{CompareDefaults, Repeat};
+
 /// The most sandboxes at once that may be asked for.
 pub const MAX_JOBS: u32 = 10_000;
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 18] = [
     "jobs",
     "repeat",
     "timeout",
@@ -37,6 +40,8 @@ const KEYS: [&str; 16] = [
     "artifacts",
     "env",
     "network",
+    "compare",
+    "baseline",
 ];
 const DAYTONA_KEYS: [&str; 8] = [
     "snapshot",
@@ -105,12 +110,12 @@ pub struct LocalDefaults {
 }
 
 /// What a `forge.yaml` says.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Project {
     /// Sandboxes at once, 1 to [`MAX_JOBS`].
     pub jobs: Option<u32>,
-    /// Trials per candidate and objective, 1 to [`MAX_REPEAT`].
-    pub repeat: Option<u32>,
+    /// Trials per candidate and objective, 1 to [`MAX_REPEAT`](crate::objective::yaml::MAX_REPEAT).
+    pub repeat: Option<Repeat>,
     /// Limit of a run phase.
     pub timeout: Option<Duration>,
     /// Limit of a setup phase.
@@ -139,6 +144,8 @@ pub struct Project {
     pub env: Option<BTreeMap<String, String>>,
     /// What candidates may reach, wherever they run.
     pub network: NetworkOverrides,
+    /// What is compared, and with what.
+    pub compare: CompareDefaults,
 }
 
 impl Project {
@@ -186,9 +193,7 @@ fn project(root: &Value<'_>, folder: &Path) -> Option<Project> {
     let jobs = fields.optional("jobs", |value| {
         value.whole(1..=MAX_JOBS, "for example `jobs: 20`")
     });
-    let repeat = fields.optional("repeat", |value| {
-        value.whole(1..=MAX_REPEAT, "for example `repeat: 3`")
-    });
+    let repeat = fields.optional("repeat", compare::repeat);
     let timeout = fields.optional("timeout", policy::duration);
     let setup_timeout = fields.optional("setup_timeout", policy::duration);
     let deadline = fields.optional("deadline", policy::duration);
@@ -210,6 +215,7 @@ fn project(root: &Value<'_>, folder: &Path) -> Option<Project> {
     let artifacts = fields.optional("artifacts", folder_at);
     let env = fields.optional("env", policy::env);
     let network = fields.optional("network", policy::networks);
+    let compare = compare::compare(&fields);
     Some(Project {
         jobs: jobs?,
         repeat: repeat?,
@@ -227,16 +233,13 @@ fn project(root: &Value<'_>, folder: &Path) -> Option<Project> {
         artifacts: artifacts?,
         env: env?,
         network: network?.unwrap_or_default(),
+        compare: compare?,
     })
 }
 
 /// Refuses a key that is known, but not for here; says whether it did.
 fn refuse_key(fields: &crate::yaml::decode::Fields<'_>, key: &str) -> bool {
     let (message, hint) = match key {
-        "baseline" => (
-            "`baseline` is not supported by this version of forge",
-            "remove it",
-        ),
         "url" | "api_url" | "server_url" | "base_url" => (
             "a URL never comes from `forge.yaml`",
             "set `DAYTONA_API_URL` in the environment, or in `.env` beside the key",
@@ -441,7 +444,7 @@ error: DIR/forge.yaml:1:28: local.disk: 64 KiB leave a program no room
             "\
 jobs: 0
 provider: dayton
-baseline: {run: blessed}
+baseline: {runs: blessed}
 api_key: dtn_1234
 daytona: {url: 'https://evil.example', snapshot: a, image: b, cpus: 2}
 secrets: [sk-live-1234]
@@ -457,8 +460,8 @@ error: DIR/forge.yaml:1:7: jobs: expected a whole number from 1 to 10000, got th
   hint: for example `jobs: 20`
 error: DIR/forge.yaml:2:11: provider: unknown word \"dayton\"
   hint: did you mean `daytona`?
-error: DIR/forge.yaml:3:1: baseline: `baseline` is not supported by this version of forge
-  hint: remove it
+error: DIR/forge.yaml:3:12: baseline: unknown key `runs`
+  hint: did you mean `run`?
 error: DIR/forge.yaml:4:1: api_key: a key never comes from `forge.yaml`
   hint: set `DAYTONA_API_KEY` in the environment or in `.env`, and replace the key if it was shared
 error: DIR/forge.yaml:5:11: daytona.url: a URL never comes from `forge.yaml`

@@ -12,6 +12,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::name::CandidateName;
 
+mod asked;
+
+pub use asked::{BaselineSource, Comparing, MAX_AUTO_REPEAT};
+
 /// What is compared.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -299,4 +303,33 @@ pub enum How {
     Again,
     /// It is the same, and nothing is run for it.
     Unchanged,
+}
+
+/// Reads a percentage, with or without its sign: `20%`.
+///
+/// # Errors
+/// What was expected.
+pub fn percent(text: &str) -> Result<f64, String> {
+    let number = text.trim().trim_end_matches('%').trim_end();
+    let value = number.parse::<f64>().ok().filter(|it| it.is_finite());
+    value.ok_or_else(|| format!("expected a percentage, for example `20%`, got `{text}`"))
+}
+
+/// Whether a rise of a measure can be limited, and to so many percent.
+///
+/// # Errors
+/// Why not.
+pub fn checked_rise(measure: &Measure, percent: f64) -> Result<(), String> {
+    if measure.unit() == Unit::Points {
+        return Err(format!(
+            "of `{measure}` more is better, and `max_drop` says how much less may be"
+        ));
+    }
+    if (0.0..=10_000.0).contains(&percent) {
+        Ok(())
+    } else {
+        Err(format!(
+            "expected a percentage from 0 to 10000, got {percent}"
+        ))
+    }
 }

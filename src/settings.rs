@@ -11,18 +11,21 @@ use crate::event::Setting;
 use crate::objective::LimitOverrides;
 use crate::policy::NetworkOverrides;
 use crate::problem::Problems;
-use crate::project::{Project, ProviderChoice};
+use crate::project::{Project, ProviderChoice, Repeat};
 use crate::quantity::ByteCount;
+use crate::rule::Comparing;
 use crate::sandbox::daytona::{DaytonaConfig, Resolved, parse_dotenv};
 use crate::sandbox::local::{Isolation, LocalOptions, RootSandboxes};
 use crate::secret::Secret;
 use crate::trial::Keep;
 
+mod comparing;
 mod environment;
 mod installers;
 mod layers;
 mod networks;
 
+pub use comparing::ComparingFlags;
 pub use environment::declared;
 use environment::{Environment, environment};
 pub use installers::installers;
@@ -83,7 +86,7 @@ pub struct Flags {
     /// `--require-daytona`
     pub require_daytona: Option<bool>,
     /// `--repeat`
-    pub repeat: Option<u32>,
+    pub repeat: Option<Repeat>,
     /// `--jobs`
     pub jobs: Option<u32>,
     /// `--timeout`
@@ -106,6 +109,8 @@ pub struct Flags {
     pub isolation: Option<Isolation>,
     /// `--setup-network`
     pub setup_network: Option<String>,
+    /// What is compared, and how.
+    pub comparing: ComparingFlags,
     /// Which of these came from the environment, by the name of the flag without dashes.
     pub from_environment: Vec<&'static str>,
 }
@@ -135,6 +140,8 @@ pub struct Settings {
     pub require_daytona: bool,
     /// Trials per candidate and objective, above the objectives'.
     pub repeat: Option<u32>,
+    /// What is compared with what, and how much is spent on it.
+    pub comparing: Comparing,
     /// Sandboxes at once.
     pub jobs: Option<usize>,
     /// Limits above the candidates' and objectives'.
@@ -210,12 +217,7 @@ pub fn resolve(
         bool::to_string,
     );
     let require_daytona = require.unwrap_or(false);
-    let repeat = layers.pick(
-        "repeat",
-        flags.repeat.as_ref(),
-        project.repeat.as_ref(),
-        u32::to_string,
-    );
+    let (comparing, repeat) = comparing::resolve(&mut layers, project, &mut problems);
     let jobs = layers.pick(
         "jobs",
         flags.jobs.as_ref(),
@@ -257,6 +259,7 @@ pub fn resolve(
         daytona: daytona.unwrap_or(false) || require_daytona,
         require_daytona,
         repeat,
+        comparing,
         jobs: jobs.and_then(|jobs| usize::try_from(jobs).ok()),
         limits,
         deadline,

@@ -9,17 +9,16 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use forge::candidate::Candidate;
 use forge::event::{StopCause, Subscriber};
-use forge::exit::{Demands, ExitCode as End};
-use forge::name::CandidateName;
+use forge::exit::ExitCode as End;
 use forge::problem::{Problem, Problems};
 use forge::progress;
 use forge::redact::Redactor;
 use forge::sandbox::{ErrorKind, SandboxError};
-use forge::score::Points;
 use forge::settings::{self, Flags, Settings};
 use forge::trial::Keep;
 use forge::{Forge, ForgeBuilder, ForgeError, ObjectiveSource, Place};
 
+use super::comparing::demands;
 use super::print::{Printer, can_be_steered, stderr_is_terminal};
 use super::show::{Extra, ROOM, show};
 use super::{KeepArg, Noise, RunArgs, descriptors, log, mode, signals, words};
@@ -122,6 +121,7 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         .recorded_settings(settings.shown.clone())
         .networks(settings.network.clone())
         .demands(demands(args, &mut problems))
+        .comparing(settings.comparing.clone())
         .place(mode.place.clone());
     builder = args.candidate.iter().fold(builder, ForgeBuilder::only);
     let judge = forge::sandbox::local::this_program();
@@ -138,13 +138,7 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         builder = builder.repeat(repeat);
     }
     if let Some(jobs) = settings.jobs.or(mode.jobs) {
-        let room = descriptors::make_room(jobs);
-        builder = builder.jobs(room);
-        if room < jobs {
-            builder = builder.warning(format!(
-                "{room} sandboxes at once instead of {jobs}: more do not fit into this shell's limit of open files (`ulimit -n`)"
-            ));
-        }
+        builder = with_jobs(builder, jobs);
     }
     if let Some(deadline) = settings.deadline {
         builder = builder.deadline(deadline);
@@ -187,6 +181,18 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
             Err(problems)
         }
     }
+}
+
+/// So many sandboxes at once, or as many as there is room for.
+fn with_jobs(builder: ForgeBuilder, jobs: usize) -> ForgeBuilder {
+    let room = descriptors::make_room(jobs);
+    let builder = builder.jobs(room);
+    if room == jobs {
+        return builder;
+    }
+    builder.warning(format!(
+        "{room} sandboxes at once instead of {jobs}: more do not fit into this shell's limit of open files (`ulimit -n`)"
+    ))
 }
 
 /// Everything that forge's own log must not hold.
@@ -237,29 +243,12 @@ fn flags(args: &RunArgs, matches: &ArgMatches) -> Flags {
         network: args.network.clone(),
         isolation: args.isolation.map(mode::isolation),
         setup_network: args.setup_network.clone(),
+        comparing: args.comparing.flags(),
         from_environment: NAMES
             .iter()
             .filter(|it| exported(it.0))
             .map(|it| it.1)
             .collect(),
-    }
-}
-
-/// What is asked of the run; a name that can be none is one of the problems.
-fn demands(args: &RunArgs, problems: &mut Problems) -> Demands {
-    let name = |name: &String| match CandidateName::parse(name) {
-        Ok(name) => Some(name),
-        Err(error) => {
-            let hint = "the name of a candidate, as `forge list` shows it";
-            let problem = Problem::setting("--require", format!("`{name}`: {error}"));
-            problems.push(problem.with_hint(hint));
-            None
-        }
-    };
-    Demands {
-        require: args.require.iter().filter_map(name).collect(),
-        fail_under: args.fail_under.map(Points::clamped),
-        floors: BTreeMap::new(),
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue};
 use forge::objective::yaml::MAX_REPEAT;
-use forge::project::MAX_JOBS;
+use forge::project::{MAX_JOBS, Repeat};
+use forge::rule::{CAN_FAIL, Measure, Suite, VerdictState};
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     forge::quantity::parse_duration(text)
@@ -27,8 +28,56 @@ pub(super) fn truth(text: &str) -> Result<bool, String> {
     }
 }
 
-pub(super) fn repeat(text: &str) -> Result<u32, String> {
+pub(super) fn repeat(text: &str) -> Result<Repeat, String> {
+    if text.trim().eq_ignore_ascii_case("auto") {
+        return Ok(Repeat::Auto);
+    }
+    times(text)
+        .map(Repeat::Times)
+        .map_err(|expected| expected.replacen(", got", ", or `auto`, got", 1))
+}
+
+pub(super) fn times(text: &str) -> Result<u32, String> {
     whole(text, 1..=MAX_REPEAT)
+}
+
+pub(super) fn alpha(text: &str) -> Result<f64, String> {
+    let value = text.trim().parse::<f64>().ok();
+    let value = value.filter(|value| *value > 0.0 && *value <= 0.5);
+    value.ok_or_else(|| format!("expected a number above 0, up to 0.5, got `{text}`"))
+}
+
+/// `80`, or `gamma=80`.
+pub(super) fn floor(text: &str) -> Result<(Option<String>, f64), String> {
+    match text.split_once('=') {
+        None => points(text).map(|it| (None, it)),
+        Some((name, least)) => points(least).map(|it| (Some(name.trim().to_owned()), it)),
+    }
+}
+
+/// `seconds=20%`.
+pub(super) fn rise(text: &str) -> Result<(Measure, f64), String> {
+    let expected = || format!("expected MEASURE=PERCENT, for example `seconds=20%`, got `{text}`");
+    let (name, percent) = text.split_once('=').ok_or_else(expected)?;
+    let measure: Measure = name.trim().parse()?;
+    let percent = forge::rule::percent(percent)?;
+    forge::rule::checked_rise(&measure, percent)?;
+    Ok((measure, percent))
+}
+
+/// One of the states that can fail a run.
+pub(super) fn can_fail(text: &str) -> Result<VerdictState, String> {
+    let known = || CAN_FAIL.iter().map(|state| state.as_str());
+    let found = CAN_FAIL.into_iter().find(|it| it.as_str() == text.trim());
+    found.ok_or_else(|| forge::suggest::advice(text, known().collect::<Vec<_>>()))
+}
+
+pub(super) fn question(text: &str) -> Result<Suite, String> {
+    match text.trim() {
+        "fixed" => Ok(Suite::Fixed),
+        "general" => Ok(Suite::General),
+        _ => Err("expected `fixed` or `general`".to_owned()),
+    }
 }
 
 pub(super) fn jobs(text: &str) -> Result<u32, String> {
@@ -77,12 +126,14 @@ mod tests {
 
     #[test]
     fn a_number_that_will_not_do_is_told_what_was_expected() {
-        assert_eq!(repeat("10000"), Ok(10_000));
+        assert_eq!(repeat("10000"), Ok(Repeat::Times(10_000)));
+        assert_eq!(repeat("auto"), Ok(Repeat::Auto));
         assert_eq!(jobs(" 4 "), Ok(4));
         assert_eq!(seed("18446744073709551615"), Ok(u64::MAX));
         for text in ["0", "-1", "x", "", "1.5", "10001", "4 jobs"] {
             let expected = format!("expected a whole number from 1 to 10000, got `{text}`");
             assert_eq!(jobs(text), Err(expected.clone()));
+            let expected = expected.replace(", got", ", or `auto`, got");
             assert_eq!(repeat(text), Err(expected));
         }
         for text in ["101", "-1", "NaN", "x"] {

@@ -14,7 +14,7 @@ use crate::installers::Installers;
 use crate::name::CandidateName;
 use crate::objective::LimitOverrides;
 use crate::policy::NetworkOverrides;
-use crate::rule::Rule;
+use crate::rule::Comparing;
 use crate::sandbox::{Network, Provider};
 use crate::score::Scorer;
 use crate::secret::Secret;
@@ -35,7 +35,7 @@ pub struct ForgeBuilder {
     pub(super) limits: LimitOverrides,
     pub(super) deadline: Option<Duration>,
     pub(super) demands: Demands,
-    pub(super) rule: Rule,
+    pub(super) comparing: Comparing,
     pub(super) seed: Option<u64>,
     pub(super) keep: Keep,
     pub(super) env: BTreeMap<String, String>,
@@ -67,7 +67,7 @@ impl Default for ForgeBuilder {
             limits: LimitOverrides::default(),
             deadline: None,
             demands: Demands::default(),
-            rule: Rule::default(),
+            comparing: Comparing::default(),
             seed: None,
             keep: Keep::None,
             env: BTreeMap::new(),
@@ -187,10 +187,11 @@ impl ForgeBuilder {
         self
     }
 
-    /// What counts as a difference. Default: five points, at a level of .05, on the score.
+    /// What is compared with what, by which rule, and how much is spent on it. Default: all with all, at a level
+    /// of .05.
     #[must_use]
-    pub fn rule(mut self, rule: Rule) -> Self {
-        self.rule = rule;
+    pub fn comparing(mut self, comparing: Comparing) -> Self {
+        self.comparing = comparing;
         self
     }
 

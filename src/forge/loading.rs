@@ -77,15 +77,18 @@ impl ForgeBuilder {
         taken_names(&candidates, &objectives).or((candidates, objectives))
     }
 
-    /// Whom the run is asked to see pass has to be in it: a name that is misspelt would always be missed.
+    /// Whom the run is asked about has to be in it: a name that is misspelt would always be missed.
     fn required(&self, candidates: &[Candidate]) -> Result<(), Problems> {
         let known = candidates.iter().map(|it| it.name.as_str());
         let mut problems = Problems::default();
-        for name in &self.demands.require {
+        let required = self.demands.require.iter().map(|it| ("--require", it));
+        let floors = self.demands.floors.keys().map(|it| ("--fail-under", it));
+        let control = self.comparing.control.iter().map(|it| ("--control", it));
+        for (flag, name) in required.chain(floors).chain(control) {
             if !known.clone().any(|known| known == name.as_str()) {
                 let message = format!("no candidate of this run is called `{name}`");
                 let hint = crate::suggest::advice(name.as_str(), known.clone());
-                problems.push(Problem::setting("--require", message).with_hint(hint));
+                problems.push(Problem::setting(flag, message).with_hint(hint));
             }
         }
         problems.or(())

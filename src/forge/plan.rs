@@ -21,6 +21,9 @@ use crate::sandbox::local::LocalProvider;
 use crate::sandbox::{Networks, Provider, Trust};
 use crate::trial::Judging;
 
+/// How many times `--repeat auto` looks: at a third, at two thirds, and at the end.
+const LOOKS: u32 = 3;
+
 impl ForgeBuilder {
     pub(super) async fn plan(
         mut self,
@@ -71,6 +74,16 @@ impl ForgeBuilder {
             .unwrap_or_else(|| crate::run::order::seed_of(&run));
         let mode = provider.name();
         let settings = self.settings_in_force(&candidates, &objectives, jobs, seed, mode, machine);
+        let mut planned: Vec<PlannedCandidate> = candidates
+            .iter()
+            .map(|it| self.planned_candidate(it))
+            .collect();
+        let planned_objectives: Vec<PlannedObjective> = objectives
+            .iter()
+            .map(|it| self.planned_objective(it, &candidates))
+            .collect();
+        let comparisons = self.with_control(&planned);
+        self.repeat_others(&comparisons, &mut planned, &planned_objectives);
         let plan = RunPlan {
             run,
             forge_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -79,18 +92,16 @@ impl ForgeBuilder {
             isolation,
             seed,
             jobs,
-            candidates: candidates
-                .iter()
-                .map(|it| self.planned_candidate(it))
-                .collect(),
-            objectives: objectives
-                .iter()
-                .map(|it| self.planned_objective(it, &candidates))
-                .collect(),
+            candidates: planned,
+            objectives: planned_objectives,
             demands: self.demands.clone(),
-            rule: self.rule.clone(),
-            comparisons: Vec::new(),
-            looks: 1,
+            rule: self.comparing.rule.clone(),
+            comparisons,
+            looks: if self.comparing.auto.is_some() {
+                LOOKS
+            } else {
+                1
+            },
             settings,
             host: host(),
         };
