@@ -444,7 +444,7 @@ error: DIR/forge.yaml:1:28: local.disk: 64 KiB leave a program no room
             "\
 jobs: 0
 provider: dayton
-baseline: {runs: blessed}
+baseline: {run: blessed, max_dorp: 5}
 api_key: dtn_1234
 daytona: {url: 'https://evil.example', snapshot: a, image: b, cpus: 2}
 secrets: [sk-live-1234]
@@ -460,8 +460,8 @@ error: DIR/forge.yaml:1:7: jobs: expected a whole number from 1 to 10000, got th
   hint: for example `jobs: 20`
 error: DIR/forge.yaml:2:11: provider: unknown word \"dayton\"
   hint: did you mean `daytona`?
-error: DIR/forge.yaml:3:12: baseline: unknown key `runs`
-  hint: did you mean `run`?
+error: DIR/forge.yaml:3:26: baseline: unknown key `max_dorp`
+  hint: did you mean `max_drop`?
 error: DIR/forge.yaml:4:1: api_key: a key never comes from `forge.yaml`
   hint: set `DAYTONA_API_KEY` in the environment or in `.env`, and replace the key if it was shared
 error: DIR/forge.yaml:5:11: daytona.url: a URL never comes from `forge.yaml`

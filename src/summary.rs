@@ -341,6 +341,14 @@ pub(crate) mod tests {
             }))])
         }
 
+        /// The same with another plan.
+        pub(crate) fn planned(mut self, change: impl FnOnce(&mut RunPlan)) -> Self {
+            if let EventKind::RunStarted(plan) = &mut self.0[0] {
+                change(plan);
+            }
+            self
+        }
+
         /// And then this happened.
         pub(crate) fn then(mut self, kind: EventKind) -> Self {
             self.0.push(kind);
@@ -431,7 +439,7 @@ pub(crate) mod tests {
         let parts: Vec<&str> = text.split('/').collect();
         TrialId {
             objective: ObjectiveName::parse(parts[0]).unwrap(),
-            candidate: CandidateName::parse(parts[1]).unwrap(),
+            candidate: CandidateName::try_from(parts[1].to_owned()).unwrap(),
             repeat: parts[2].parse().unwrap(),
         }
     }

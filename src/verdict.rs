@@ -138,3 +138,6 @@ pub fn first(verdicts: &[Verdict]) -> Option<&Verdict> {
         .iter()
         .min_by_key(|it| (!it.gates && it.state != VerdictState::Drifted, it.state))
 }
+
+#[cfg(test)]
+mod tests;
