@@ -32,14 +32,7 @@ impl Ratio {
 /// is to be compared.
 #[must_use]
 pub fn of(cells: &[Cell<'_>], margin: f64, confidence: f64) -> Option<Ratio> {
-    let logarithms = |values: &[f64]| -> Vec<f64> {
-        let usable = values.iter().filter(|it| it.is_finite() && **it > 0.0);
-        usable.map(|value| value.ln()).collect()
-    };
-    let (baseline, candidate): (Vec<_>, Vec<_>) = cells
-        .iter()
-        .map(|cell| (logarithms(cell.baseline), logarithms(cell.candidate)))
-        .unzip();
+    let (baseline, candidate) = logarithms(cells);
     let cells = paired(&baseline, &candidate);
     let exact = stratified::test(&cells, LOGARITHM)?;
     let differences = differences(&cells);
@@ -65,6 +58,16 @@ pub fn of(cells: &[Cell<'_>], margin: f64, confidence: f64) -> Option<Ratio> {
         exact,
         objectives: differences.len(),
     })
+}
+
+/// The logarithms of both sides, without what has none.
+pub(super) fn logarithms(cells: &[Cell<'_>]) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+    let of = |values: &[f64]| -> Vec<f64> {
+        let usable = values.iter().filter(|it| it.is_finite() && **it > 0.0);
+        usable.map(|value| value.ln()).collect()
+    };
+    let both = |cell: &Cell<'_>| (of(cell.baseline), of(cell.candidate));
+    cells.iter().map(both).unzip()
 }
 
 #[cfg(test)]
