@@ -20,6 +20,7 @@ pub mod operating;
 pub mod ratio;
 pub mod rejects;
 pub mod repeats;
+pub mod settle;
 pub mod sight;
 pub mod stratified;
 
