@@ -20,6 +20,7 @@ pub mod operating;
 pub mod ratio;
 pub mod rejects;
 pub mod repeats;
+pub mod settle;
 pub mod sight;
 pub mod stratified;
 
@@ -45,7 +46,8 @@ impl Cell<'_> {
     /// The candidate's mean minus the baseline's; `None` where a side has no trial.
     #[must_use]
     pub fn difference(&self) -> Option<f64> {
-        Some(mean(self.candidate)? - mean(self.baseline)?)
+        let difference = mean(self.candidate)? - mean(self.baseline)?;
+        Some(difference.clamp(f64::MIN, f64::MAX))
     }
 }
 
@@ -68,7 +70,14 @@ pub fn differences(cells: &[Cell<'_>]) -> Vec<f64> {
 /// The mean, if there is anything to take it of.
 #[must_use]
 pub fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    let (sum, count) = (values.iter().sum::<f64>(), values.len() as f64);
+    let mean = if sum.is_finite() {
+        sum / count
+    } else {
+        // The sum of what is finite may not be.
+        values.iter().map(|value| value / count).sum()
+    };
+    (!values.is_empty()).then_some(mean)
 }
 
 /// The variance with the divisor n - 1; `None` of fewer than two.

@@ -142,7 +142,7 @@ fn mean(ranked: &[Standing], at: usize) -> f64 {
 }
 
 fn sees(cells: &[Cell<'_>]) -> Option<f64> {
-    sight::smallest(cells).map(|share| share * 100.0)
+    sight::smallest_two_sided(cells).map(|share| share * 100.0)
 }
 
 /// How many repeats could show a lead at all, where these are so few that none could be shown: an exact two-sided

@@ -44,8 +44,59 @@ impl Random {
         (0..all).map(|_| u32::from(self.passes(chance))).sum()
     }
 
-    /// A number of the beta distribution, for shapes of at most 1 (Jöhnk 1964).
+    /// About how many of `all` trials with this chance pass: counted one by one where that is cheap, else a rounded normal number.
+    pub fn about_passed(&mut self, chance: f64, all: u32) -> f64 {
+        const COUNTED: u32 = 32;
+        if all <= COUNTED {
+            return f64::from(self.passed(chance, all));
+        }
+        let all = f64::from(all);
+        let spread = (all * chance * (1.0 - chance)).max(0.0).sqrt();
+        self.normal()
+            .mul_add(spread, all * chance)
+            .round()
+            .clamp(0.0, all)
+    }
+
+    /// A number of the standard normal distribution (Marsaglia & Bray 1964).
+    pub fn normal(&mut self) -> f64 {
+        loop {
+            let (x, y) = (2.0 * self.uniform() - 1.0, 2.0 * self.uniform() - 1.0);
+            let square = x * x + y * y;
+            if square > 0.0 && square < 1.0 {
+                return x * (-2.0 * square.ln() / square).sqrt();
+            }
+        }
+    }
+
+    /// A number of the gamma distribution with this shape, above 0 (Marsaglia & Tsang 2000).
+    pub fn gamma(&mut self, shape: f64) -> f64 {
+        if shape < 1.0 {
+            // One shape more, and then less by a power of chance.
+            return self.gamma(shape + 1.0) * self.uniform().powf(1.0 / shape);
+        }
+        let d = shape - 1.0 / 3.0;
+        let c = 1.0 / (9.0 * d).sqrt();
+        loop {
+            let x = self.normal();
+            let v = c.mul_add(x, 1.0).powi(3);
+            let kept = 1.0 - self.uniform();
+            if v > 0.0 && kept.ln() < 0.5 * x * x + d - d * v + d * v.ln() {
+                return d * v;
+            }
+        }
+    }
+
+    /// A number of the beta distribution, for shapes above 0: by Jöhnk (1964) where both are at most 1, else of two gamma numbers.
     pub fn beta(&mut self, a: f64, b: f64) -> f64 {
+        if a > 1.0 || b > 1.0 {
+            let (x, y) = (self.gamma(a), self.gamma(b));
+            return if x + y > 0.0 {
+                x / (x + y)
+            } else {
+                a / (a + b)
+            };
+        }
         loop {
             let (x, y) = (self.uniform().powf(1.0 / a), self.uniform().powf(1.0 / b));
             if x + y <= 1.0 && x + y > 0.0 {
@@ -66,5 +117,20 @@ mod tests {
         assert!((mean(&mut || random.uniform()) - 0.5).abs() < 0.01);
         assert!((mean(&mut || random.beta(0.9, 0.45)) - 2.0 / 3.0).abs() < 0.01);
         assert!((mean(&mut || f64::from(random.passed(0.3, 5))) - 1.5).abs() < 0.03);
+        assert!((mean(&mut || random.about_passed(0.3, 5)) - 1.5).abs() < 0.03);
+        assert!((mean(&mut || random.about_passed(0.3, 500)) - 150.0).abs() < 0.3);
+        assert!(mean(&mut || random.normal()).abs() < 0.03);
+        assert!((mean(&mut || random.normal().powi(2)) - 1.0).abs() < 0.04);
+        for shape in [0.3, 1.0, 4.0] {
+            assert!(
+                (mean(&mut || random.gamma(shape)) - shape).abs() < 0.02 * shape.max(1.0) * 3.0
+            );
+        }
+        for (a, b) in [(0.2, 5.0), (3.0, 2.0), (40.0, 10.0)] {
+            let (m, v) = (a / (a + b), a * b / (a + b) / (a + b) / (a + b + 1.0));
+            assert!((mean(&mut || random.beta(a, b)) - m).abs() < 0.01);
+            let spread = mean(&mut || (random.beta(a, b) - m).powi(2));
+            assert!((spread / v - 1.0).abs() < 0.1, "{a} {b}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Whether a candidate is no worse, or the same, within a margin.
 
-use super::distribution::{normal, student};
+use super::distribution::{normal, normal_quantile, student, student_quantile};
 use super::interval::{Interval, Paired};
 
 /// What the differences say about a margin.
@@ -36,6 +36,35 @@ pub fn within(differences: &[f64], margin: f64, binary: bool) -> Option<Equivale
         no_worse: interval.low > -margin,
         same: interval.low > -margin && interval.high < margin,
     })
+}
+
+/// Whether the same is shown within a margin, of many lists of equally many differences: the quantiles, which are what costs,
+/// are taken once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sameness {
+    margin: f64,
+    student: f64,
+    normal: f64,
+}
+
+impl Sameness {
+    /// For so many differences.
+    pub(super) fn new(count: usize, margin: f64) -> Self {
+        Self {
+            margin,
+            student: student_quantile(0.95, count.saturating_sub(1)),
+            normal: normal_quantile(0.95),
+        }
+    }
+
+    /// What [`within`] says of [`Equivalence::same`].
+    pub(super) fn shown(&self, differences: &[f64], binary: bool) -> bool {
+        Paired::of(differences, binary).is_some_and(|paired| {
+            let half = paired.error * paired.df.map_or(self.normal, |_| self.student);
+            let (low, high) = (paired.centre - half, paired.centre + half);
+            low.max(-1.0) > -self.margin && high.min(1.0) < self.margin
+        })
+    }
 }
 
 #[cfg(test)]
@@ -86,6 +115,21 @@ mod tests {
             prop_assert!(wider.p_same <= one.p_same + 1e-12);
             prop_assert!(!one.same || wider.same);
             prop_assert!(!one.same || one.no_worse);
+            for binary in [false, true] {
+                for margin in [margin, 1.5] {
+                    let quick = Sameness::new(d.len(), margin).shown(&d, binary);
+                    prop_assert_eq!(quick, within(&d, margin, binary).unwrap().same);
+                }
+            }
+        }
+
+        #[test]
+        fn the_mirror_is_the_same_and_the_other_way_no_worse(d in prop::collection::vec(-0.2..=0.2_f64, 2..12), margin in 0.01..0.3_f64) {
+            let turned: Vec<f64> = d.iter().rev().map(|d| -d).collect();
+            let (one, other) = (within(&d, margin, false).unwrap(), within(&turned, margin, false).unwrap());
+            prop_assert!((one.p_same - other.p_same).abs() < 1e-9);
+            prop_assert!((0.0..=1.0).contains(&one.p_no_worse) && one.p_no_worse <= one.p_same);
+            prop_assert_eq!(one.same, one.no_worse && other.no_worse);
         }
     }
 }

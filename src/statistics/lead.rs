@@ -5,10 +5,16 @@
 
 use super::family::holm;
 use super::stratified::{self, POINT};
-use super::{P_SLACK, mean, paired, significant};
+use super::{Cell, P_SLACK, mean, paired, significant};
 
 /// Means that are this near are the same.
 const SAME: f64 = 1e-9;
+/// The most steps for all pairs together, each exact: well below a second.
+const STEPS: f64 = 1e9;
+/// The most steps for one of the pairs that decide who leads, where not all are exact.
+const DECIDING: f64 = 5e8;
+/// How many of those nearest to the winner are compared with it exactly, at the least.
+const NEAREST: usize = 3;
 
 /// Who is in front.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,71 +42,126 @@ pub enum Lead {
 }
 
 /// All pairs of arms, compared.
+///
+/// Exactly, while that costs no more than a billion steps. Beyond that, a pair is exact which costs no more than its share, and the others are
+/// [approximated](stratified::approximate), but for the winner against those nearest to it: the largest p-value of the winner is always of
+/// the exact test. 100 arms on 50 objectives with 10 repeats take half a second.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pairs {
     /// The means over the objectives on which an arm has trials.
     pub means: Vec<Option<f64>>,
-    /// The pairs, the lower index first.
+    /// The pairs, the lower index first, in rising order.
     pub pairs: Vec<(usize, usize)>,
     /// Two-sided mid-p for each; 1 where nothing can be compared.
     pub p: Vec<f64>,
     /// The same, adjusted for their number.
     pub adjusted: Vec<f64>,
+    /// Whether that of a pair is of the exact test.
+    pub exact: Vec<bool>,
 }
 
 impl Pairs {
     /// Compares arms, each with one list of scores an objective.
     #[must_use]
     pub fn of(arms: &[Vec<Vec<f64>>]) -> Self {
-        let means = arms.iter().map(|arm| mean_of(arm)).collect();
+        Self::within(arms, STEPS)
+    }
+
+    /// The same in about so many steps for all pairs together, the winner's apart.
+    fn within(arms: &[Vec<Vec<f64>>], steps: f64) -> Self {
         let pairs: Vec<(usize, usize)> = (0..arms.len())
             .flat_map(|a| (a + 1..arms.len()).map(move |b| (a, b)))
             .collect();
-        let p: Vec<f64> = pairs
+        let cells = |(a, b): (usize, usize)| paired(&arms[a], &arms[b]);
+        let costs: Vec<f64> = pairs
             .iter()
-            .map(|(a, b)| {
-                let cells = paired(&arms[*a], &arms[*b]);
-                stratified::test(&cells, POINT).map_or(1.0, |exact| exact.mid_p_two_sided())
-            })
+            .map(|pair| stratified::cost(&cells(*pair), POINT))
             .collect();
-        Self {
-            means,
-            adjusted: holm(&p),
+        // By a pair's own cost, so that it does not matter which arm is the first.
+        let most = if costs.iter().sum::<f64>() <= steps {
+            f64::INFINITY
+        } else {
+            steps / pairs.len() as f64
+        };
+        let exact: Vec<bool> = costs.iter().map(|cost| *cost <= most).collect();
+        let p = pairs.iter().zip(&exact).map(|(pair, exact)| {
+            if *exact {
+                exactly(&cells(*pair))
+            } else {
+                let found = stratified::approximate(&cells(*pair));
+                found.map_or(1.0, |it| it.mid_p_two_sided())
+            }
+        });
+        let mut all = Self {
+            means: arms.iter().map(|arm| mean_of(arm)).collect(),
+            p: p.collect(),
             pairs,
-            p,
+            adjusted: Vec::new(),
+            exact,
+        };
+        all.decide_exactly(cells);
+        all.adjusted = holm(&all.p);
+        all
+    }
+
+    /// Compares the winner exactly with those nearest to it: until the largest p-value is exact, and some more.
+    fn decide_exactly<'a>(&mut self, cells: impl Fn((usize, usize)) -> Vec<Cell<'a>>) {
+        let first = self.first();
+        let [winner] = first[..] else {
+            return;
+        };
+        for nearest in 0.. {
+            let others =
+                (0..self.means.len()).filter(|it| *it != winner && self.means[*it].is_some());
+            let mut order: Vec<usize> = others.map(|other| self.between(winner, other)).collect();
+            order.sort_by(|a, b| self.p[*b].total_cmp(&self.p[*a]));
+            let near = order
+                .iter()
+                .take(if nearest < NEAREST { NEAREST } else { 1 });
+            let Some(at) = near.copied().find(|at| !self.exact[*at]) else {
+                return;
+            };
+            self.p[at] = exactly(&cells(self.pairs[at]));
+            self.exact[at] = true;
         }
     }
 
-    /// The two-sided p-value of two arms.
+    /// The two-sided p-value of two arms; `None` of an arm with itself, or of one that is not there.
     #[must_use]
     pub fn p_between(&self, a: usize, b: usize) -> Option<f64> {
-        self.between(a, b).map(|at| self.p[at])
+        let known = a != b && a.max(b) < self.means.len();
+        known.then(|| self.p[self.between(a, b)])
     }
 
-    fn between(&self, a: usize, b: usize) -> Option<usize> {
-        let pair = (a.min(b), a.max(b));
-        self.pairs.iter().position(|it| *it == pair)
+    /// Which pair these two are.
+    fn between(&self, a: usize, b: usize) -> usize {
+        let (low, high) = (a.min(b), a.max(b));
+        // Before those of `low` come those of every lower one, one fewer each time.
+        low * (2 * self.means.len() - low - 1) / 2 + high - low - 1
+    }
+
+    /// Those with the best mean.
+    fn first(&self) -> Vec<usize> {
+        let best = self.means.iter().flatten().copied().reduce(f64::max);
+        let near = |mean: f64| best.is_some_and(|best| (best - mean).abs() <= SAME);
+        let all = (0..self.means.len()).filter(|arm| self.means[*arm].is_some_and(near));
+        all.collect()
     }
 
     /// Who is in front, and whether that is real at `level`.
     #[must_use]
     pub fn lead(&self, level: f64) -> Lead {
-        let best = self.means.iter().flatten().copied().reduce(f64::max);
-        let Some(best) = best else {
-            return Lead::Nobody;
+        let first = self.first();
+        let winner = match first[..] {
+            [] => return Lead::Nobody,
+            [winner] => winner,
+            _ => return Lead::Tie(first),
         };
-        let with_mean = || (0..self.means.len()).filter_map(|arm| Some((arm, self.means[arm]?)));
-        let first: Vec<usize> = with_mean()
-            .filter(|(_, mean)| (best - mean).abs() <= SAME)
-            .map(|(arm, _)| arm)
-            .collect();
-        let [winner] = first[..] else {
-            return Lead::Tie(first);
-        };
-        let others = || with_mean().map(|(arm, _)| arm).filter(|arm| *arm != winner);
+        let others =
+            || (0..self.means.len()).filter(|arm| *arm != winner && self.means[*arm].is_some());
         let against = |other: usize| self.between(winner, other);
         let worst = others()
-            .filter_map(|other| Some((other, self.p[against(other)?])))
+            .map(|other| (other, self.p[against(other)]))
             .reduce(|a, b| if b.1 > a.1 { b } else { a });
         match worst {
             Some((which, p)) if !significant(p, level) => Lead::Unclear {
@@ -108,8 +169,7 @@ impl Pairs {
                 p: Some(p),
                 not_separated: others()
                     .filter(|other| {
-                        let adjusted = against(*other).map_or(1.0, |at| self.adjusted[at]);
-                        *other == which || adjusted > level + P_SLACK
+                        *other == which || self.adjusted[against(*other)] > level + P_SLACK
                     })
                     .collect(),
             },
@@ -128,12 +188,14 @@ impl Pairs {
         let rank = |arm: usize| {
             let own = self.means[arm]?;
             let (mut better, mut worse) = (0, 0);
-            for (at, (a, b)) in self.pairs.iter().enumerate() {
-                if (*a != arm && *b != arm) || !significant(self.adjusted[at], level) {
+            for other in (0..self.means.len()).filter(|other| *other != arm) {
+                let Some(mean) = self.means[other] else {
+                    continue;
+                };
+                if !significant(self.adjusted[self.between(arm, other)], level) {
                     continue;
                 }
-                let other = self.means[if *a == arm { *b } else { *a }]?;
-                if other > own {
+                if mean > own {
                     better += 1;
                 } else {
                     worse += 1;
@@ -145,6 +207,11 @@ impl Pairs {
     }
 }
 
+fn exactly(cells: &[Cell<'_>]) -> f64 {
+    let found = stratified::test_within(cells, POINT, DECIDING);
+    found.map_or(1.0, |exact| exact.mid_p_two_sided())
+}
+
 fn mean_of(arm: &[Vec<f64>]) -> Option<f64> {
     let means: Vec<f64> = arm.iter().filter_map(|scores| mean(scores)).collect();
     mean(&means)
@@ -153,6 +220,7 @@ fn mean_of(arm: &[Vec<f64>]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::statistics::draw::Random;
     use crate::statistics::golden::{close, golden, numbers};
     use proptest::prelude::*;
 
@@ -197,7 +265,116 @@ mod tests {
         }
     }
 
+    #[test]
+    fn beyond_the_budget_what_decides_is_exact_and_the_rest_is_near() {
+        let arms = many(8, 15, 5);
+        let (all, some) = (
+            Pairs::within(&arms, f64::INFINITY),
+            Pairs::within(&arms, 1e5),
+        );
+        assert!(all.exact.iter().all(|exact| *exact));
+        assert!(some.exact.iter().filter(|exact| **exact).count() >= NEAREST);
+        assert!(some.exact.iter().any(|exact| !exact));
+        for (one, other) in all.p.iter().zip(&some.p) {
+            close(*one, *other, 0.02, "near");
+        }
+        let p = |pairs: &Pairs| match pairs.lead(0.05) {
+            Lead::Clear { p, .. } | Lead::Unclear { p, .. } => p.unwrap(),
+            other @ (Lead::Nobody | Lead::Tie(_)) => panic!("{other:?}"),
+        };
+        close(p(&some), p(&all), 1e-12, "what is shown");
+    }
+
+    #[test]
+    fn a_pair_is_found_without_looking_for_it() {
+        let pairs = Pairs::of(&many(7, 1, 1));
+        for (at, (a, b)) in pairs.pairs.iter().enumerate() {
+            assert_eq!(pairs.between(*a, *b), at);
+            assert_eq!(pairs.between(*b, *a), at);
+        }
+    }
+
+    #[test]
+    fn equal_arms_tie_and_no_arms_are_nobody() {
+        let arm = vec![vec![0.5, 1.0], vec![0.25], vec![]];
+        let pairs = Pairs::of(&[arm.clone(), arm.clone(), arm]);
+        assert_eq!(pairs.lead(0.05), Lead::Tie(vec![0, 1, 2]));
+        assert_eq!(pairs.ranks(0.05), vec![Some((1, 3)); 3]);
+        assert_eq!(Pairs::of(&[]).lead(0.05), Lead::Nobody);
+        assert_eq!(Pairs::of(&[vec![vec![]], vec![]]).lead(0.05), Lead::Nobody);
+        let alone = Pairs::of(&[vec![vec![]], vec![vec![0.0]]]).lead(0.05);
+        assert_eq!(alone, Lead::Clear { winner: 1, p: None });
+    }
+
+    fn many(arms: u32, objectives: usize, repeats: usize) -> Vec<Vec<Vec<f64>>> {
+        let mut random = Random::new(11);
+        let mut score = |arm: u32| (random.uniform() * 80.0 + f64::from(arm)).round() / 100.0;
+        let mut scores = |arm| (0..repeats).map(|_| score(arm)).collect();
+        let mut of = |arm| (0..objectives).map(|_| scores(arm)).collect();
+        (0..arms).map(&mut of).collect()
+    }
+
+    fn arms() -> impl Strategy<Value = Vec<Vec<Vec<f64>>>> {
+        // A cell may be lost, and points may be the same.
+        let score = (0..=4_i32).prop_map(|quarter| f64::from(quarter) / 4.0);
+        let cell = prop::collection::vec(score, 0..4);
+        prop::collection::vec(prop::collection::vec(cell, 4), 1..6)
+    }
+
     proptest! {
+        #[test]
+        fn permuting_the_arms_permutes_the_answer(arms in arms(), by in 0..6_usize, cheap: bool) {
+            let count = arms.len();
+            let was = |at: usize| (at + by) % count;
+            let turned: Vec<_> = (0..count).map(|at| arms[was(at)].clone()).collect();
+            let steps = if cheap { 300.0 } else { STEPS };
+            let (one, other) = (Pairs::within(&arms, steps), Pairs::within(&turned, steps));
+            for (at, (a, b)) in other.pairs.iter().enumerate() {
+                let same = one.between(was(*a), was(*b));
+                prop_assert!((one.p[same] - other.p[at]).abs() < 1e-9);
+                prop_assert!((one.adjusted[same] - other.adjusted[at]).abs() < 1e-9);
+            }
+            let (ranks, own) = (other.ranks(0.2), one.ranks(0.2));
+            for at in 0..count {
+                prop_assert_eq!(ranks[at], own[was(at)]);
+            }
+            let sorted = |arms: &[usize], named: &dyn Fn(usize) -> usize| {
+                let mut arms: Vec<usize> = arms.iter().map(|arm| named(*arm)).collect();
+                arms.sort_unstable();
+                arms
+            };
+            match (one.lead(0.2), other.lead(0.2)) {
+                (Lead::Nobody, Lead::Nobody) => {}
+                (Lead::Clear { winner: a, .. }, Lead::Clear { winner: b, .. }) => prop_assert_eq!(a, was(b)),
+                (
+                    Lead::Unclear { leader: a, not_separated: from, .. },
+                    Lead::Unclear { leader: b, not_separated: other, .. },
+                ) => {
+                    prop_assert_eq!(a, was(b));
+                    prop_assert_eq!(sorted(&from, &|arm| arm), sorted(&other, &was));
+                }
+                (Lead::Tie(a), Lead::Tie(b)) => prop_assert_eq!(sorted(&a, &|arm| arm), sorted(&b, &was)),
+                (one, other) => prop_assert!(false, "{one:?} {other:?}"),
+            }
+        }
+
+        #[test]
+        fn the_order_of_the_objectives_does_not_matter(arms in arms(), by in 0..4_usize) {
+            let turned: Vec<_> = arms.iter().map(|arm| {
+                let mut arm = arm.clone();
+                arm.rotate_left(by);
+                for scores in &mut arm {
+                    scores.reverse();
+                }
+                arm
+            }).collect();
+            let (one, other) = (Pairs::of(&arms), Pairs::of(&turned));
+            for (one, other) in one.p.iter().zip(&other.p) {
+                prop_assert!((0.0..=1.0).contains(one) && (one - other).abs() < 1e-9);
+            }
+            prop_assert_eq!(one.ranks(0.2), other.ranks(0.2));
+        }
+
         #[test]
         fn renaming_the_arms_renames_the_lead(
             arms in prop::collection::vec(prop::collection::vec(prop::collection::vec(0.0..=1.0_f64, 1..3), 3), 1..5),

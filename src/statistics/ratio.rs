@@ -1,8 +1,8 @@
 //! Times, tokens and costs: what is compared is how many times as much.
 
-use super::distribution::student;
+use super::distribution::{student, student_quantile};
 use super::interval::{Interval, Paired};
-use super::stratified::{self, Exact, LOGARITHM};
+use super::stratified::{self, Exact, LOGARITHM, STEPS};
 use super::{Cell, all_equal, differences, paired};
 
 /// How many times as much the candidate takes.
@@ -18,6 +18,8 @@ pub struct Ratio {
     pub exact: Exact,
     /// On how many objectives.
     pub objectives: usize,
+    /// The standard error of the mean of the logarithms; `None` like the interval.
+    error: Option<f64>,
 }
 
 impl Ratio {
@@ -26,45 +28,62 @@ impl Ratio {
     pub fn mid_p_more(&self) -> f64 {
         self.exact.mid_p_higher()
     }
+
+    /// Where the ratio lies with a confidence of its own; `None` like [`Ratio::interval`].
+    #[must_use]
+    pub fn interval_of(&self, confidence: f64) -> Option<Interval> {
+        let mean = self.ratio.ln();
+        self.error.map(|error| {
+            // Not cut: these are logarithms.
+            let half = student_quantile(0.5 + confidence / 2.0, self.objectives - 1) * error;
+            Interval {
+                low: (mean - half).exp(),
+                high: (mean + half).exp().min(f64::MAX),
+            }
+        })
+    }
 }
 
 /// Compares positive values; what is not positive, or not finite, is left out. `margin` is a ratio above 1. `None` when nothing
 /// is to be compared.
 #[must_use]
 pub fn of(cells: &[Cell<'_>], margin: f64, confidence: f64) -> Option<Ratio> {
-    let logarithms = |values: &[f64]| -> Vec<f64> {
-        let usable = values.iter().filter(|it| it.is_finite() && **it > 0.0);
-        usable.map(|value| value.ln()).collect()
-    };
-    let (baseline, candidate): (Vec<_>, Vec<_>) = cells
-        .iter()
-        .map(|cell| (logarithms(cell.baseline), logarithms(cell.candidate)))
-        .unzip();
+    of_within(cells, margin, confidence, STEPS)
+}
+
+/// The same, with an exact test of at most so many steps.
+#[must_use]
+pub fn of_within(cells: &[Cell<'_>], margin: f64, confidence: f64, steps: f64) -> Option<Ratio> {
+    let (baseline, candidate) = logarithms(cells);
     let cells = paired(&baseline, &candidate);
-    let exact = stratified::test(&cells, LOGARITHM)?;
+    let exact = stratified::test_within(&cells, LOGARITHM, steps)?;
     let differences = differences(&cells);
     let mean = super::mean(&differences)?;
     let found = Paired::of(&differences, false).filter(|_| !all_equal(&differences));
-    let interval = found.map(|paired| {
-        // Not cut: these are logarithms.
-        let df = differences.len() - 1;
-        let half = super::distribution::student_quantile(0.5 + confidence / 2.0, df) * paired.error;
-        Interval {
-            low: (mean - half).exp(),
-            high: (mean + half).exp().min(f64::MAX),
-        }
-    });
     let p_no_more = found.map(|paired| {
         let t = (mean - margin.ln()) / paired.error.max(f64::MIN_POSITIVE);
         student(t, differences.len() - 1)
     });
-    Some(Ratio {
-        ratio: mean.exp().min(f64::MAX),
-        interval,
+    let mut found = Ratio {
+        ratio: mean.exp().clamp(f64::MIN_POSITIVE, f64::MAX),
+        interval: None,
         p_no_more,
         exact,
         objectives: differences.len(),
-    })
+        error: found.map(|it| it.error),
+    };
+    found.interval = found.interval_of(confidence);
+    Some(found)
+}
+
+/// The logarithms of both sides, without what has none.
+pub(super) fn logarithms(cells: &[Cell<'_>]) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+    let of = |values: &[f64]| -> Vec<f64> {
+        let usable = values.iter().filter(|it| it.is_finite() && **it > 0.0);
+        usable.map(|value| value.ln()).collect()
+    };
+    let both = |cell: &Cell<'_>| (of(cell.baseline), of(cell.candidate));
+    cells.iter().map(both).unzip()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! All comparisons of a run, judged together.
 
 use super::sides::{self, Sides};
-use super::tested::{self, Tested};
+use super::tested::{self, Method, Tested};
 use super::{Trials, Verdict, looking, measures, words};
 use crate::event::RunPlan;
 use crate::name::ObjectiveName;
@@ -9,6 +9,7 @@ use crate::rule::{Comparison, How, Measure, Question, Rule, Suite, VerdictState}
 use crate::statistics::decision::{self, Found, Outcome};
 use crate::statistics::family::holm;
 use crate::statistics::significant;
+use crate::statistics::stratified::STEPS;
 use crate::summary::RunSummary;
 
 /// What a stored run without its files has to reach to be looked at.
@@ -33,15 +34,22 @@ pub(super) fn judge(
         .map(|comparison| Sides::of(comparison, summary, plan, graded, &rows))
         .collect();
     let measures = measures::of(&plan.rule, &all);
+    let count = all.len() * measures.len();
+    let method = Method {
+        steps: STEPS / count.max(1) as f64,
+        is_general: plan.rule.question == Suite::General,
+        seed: plan.seed,
+    };
     let asked: Vec<Asked<'_>> = all
         .iter()
         .enumerate()
         .flat_map(|(at, sides)| {
             let measures = measures.iter().filter(|it| is_asked(&plan.rule, sides, it));
+            let method = &method;
             measures.map(move |measure| Asked {
                 sides: at,
                 measure,
-                tested: tested(sides, measure, plan),
+                tested: tested(sides, measure, &plan.rule, method),
             })
         })
         .collect();
@@ -68,7 +76,7 @@ pub(super) fn judge(
             && let Some(tested) = &asked.tested
         {
             let level = level(&all[asked.sides]) / family.max(1) as f64;
-            verdict.settled_by = tested.settled_by(level, verdict.threshold);
+            verdict.settled_by = tested.settled_by(level, verdict.threshold, plan.seed);
         }
         verdict.explanation = words::explain(verdict, asked.tested.as_ref(), &all[asked.sides]);
     }
@@ -82,12 +90,11 @@ fn is_asked(rule: &Rule, sides: &Sides<'_>, measure: &Measure) -> bool {
     on_all || rule.gate.first().unwrap_or(&Measure::Score) == measure
 }
 
-fn tested(sides: &Sides<'_>, measure: &Measure, plan: &RunPlan) -> Option<Tested> {
+fn tested(sides: &Sides<'_>, measure: &Measure, rule: &Rule, method: &Method) -> Option<Tested> {
     if sides.invalid.is_some() || sides.comparison.how == How::Unchanged {
         return None;
     }
-    let threshold = plan.rule.threshold(measure);
-    tested::test(&sides.pairs, measure, threshold, plan.seed)
+    tested::test(&sides.pairs, measure, rule.threshold(measure), method)
 }
 
 /// Whether a comparison belongs to the family of what can fail the run, or to that of what is only shown.
@@ -184,9 +191,7 @@ fn verdict(
         p_better: tested.map(|it| it.p_better),
         p_worse_adjusted: worse,
         p_better_adjusted: better,
-        p_general: tested
-            .filter(|_| rule.question == Suite::General)
-            .map(|it| it.p_general),
+        p_general: tested.and_then(|it| it.p_general),
         trials: tested.map_or_else(Trials::default, |it| it.trials),
         objectives: tested
             .filter(|_| gates || comparison.question == Question::World)

@@ -4,8 +4,10 @@ use super::sides::{Pair, Trial};
 use super::{OnObjective, SettledBy, Trials};
 use crate::name::ObjectiveName;
 use crate::rule::{Measure, Unit};
+use crate::statistics::decision::Rule;
 use crate::statistics::equivalence::within;
 use crate::statistics::interval::{Interval, Paired};
+use crate::statistics::settle::{Truth, settle};
 use crate::statistics::stratified::{self, POINT};
 use crate::statistics::{Cell, differences, generalise, mean, ratio, sight};
 
@@ -13,6 +15,9 @@ use crate::statistics::{Cell, differences, generalise, mean, ratio, sight};
 const CONFIDENCE: f64 = 0.95;
 /// That of the interval that two one-sided tests at .05 look at.
 const EQUIVALENCE: f64 = 0.90;
+
+/// So many more repeats, or objectives, are worth telling of.
+const MOST_MORE: u32 = 1000;
 
 /// What was found.
 #[derive(Debug, Clone)]
@@ -26,7 +31,8 @@ pub(super) struct Tested {
     /// Whether it is shown to be no worse, and to be the same, within the threshold.
     pub(super) no_worse: bool,
     pub(super) same: bool,
-    pub(super) p_general: f64,
+    /// Where it was asked for.
+    pub(super) p_general: Option<f64>,
     pub(super) trials: Trials,
     pub(super) objectives: Vec<OnObjective>,
     pub(super) sees: Option<f64>,
@@ -45,10 +51,25 @@ impl Tested {
         }
     }
 
-    /// What would settle it, at a level and with a threshold in the unit of the effect.
-    pub(super) fn settled_by(&self, level: f64, threshold: f64) -> Option<SettledBy> {
-        let _ = (level, threshold, &self.values);
-        None
+    /// What would settle it, at a level and with a threshold in the unit of the effect. Of points only: how times lie is
+    /// not known well enough to draw them.
+    pub(super) fn settled_by(&self, level: f64, threshold: f64, seed: u64) -> Option<SettledBy> {
+        if self.unit == Unit::Percent {
+            return None;
+        }
+        let rule = Rule {
+            level,
+            threshold: threshold / 100.0,
+            margin: threshold / 100.0,
+        };
+        let settled = settle(&self.values.cells(), &rule, Truth::Likely, MOST_MORE, seed);
+        let objectives = |more: u32| {
+            u32::try_from(self.values.objectives.len()).map_or(more, |have| have + more)
+        };
+        (settled.repeats.is_some() || settled.objectives.is_some()).then(|| SettledBy {
+            repeats: settled.repeats,
+            objectives: settled.objectives.map(objectives),
+        })
     }
 }
 
@@ -119,23 +140,41 @@ impl Values {
     }
 }
 
-/// Compares two sides. `steps` bounds the work of the exact test. `None` where no objective has values on both.
+/// How it is tested.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Method {
+    /// The most steps of an exact test: with more comparisons, each has fewer.
+    pub(super) steps: f64,
+    /// Whether it is also asked of new objectives.
+    pub(super) is_general: bool,
+    /// For what is drawn.
+    pub(super) seed: u64,
+}
+
+impl Method {
+    fn general(&self, differences: &[f64]) -> Option<f64> {
+        let p = || generalise::sign_flip(differences, self.seed);
+        self.is_general.then(p).flatten()
+    }
+}
+
+/// Compares two sides. `None` where no objective has values on both.
 pub(super) fn test(
     pairs: &[Pair<'_>],
     measure: &Measure,
     threshold: f64,
-    seed: u64,
+    how: &Method,
 ) -> Option<Tested> {
     let values = Values::of(pairs, measure);
     match measure.unit() {
-        Unit::Points => points(values, threshold / 100.0, seed),
-        Unit::Percent => percent(values, threshold / 100.0, seed),
+        Unit::Points => points(values, threshold / 100.0, how),
+        Unit::Percent => percent(values, threshold / 100.0, how),
     }
 }
 
-fn points(values: Values, margin: f64, seed: u64) -> Option<Tested> {
+fn points(values: Values, margin: f64, how: &Method) -> Option<Tested> {
     let cells = values.cells();
-    let exact = stratified::test(&cells, POINT)?;
+    let exact = stratified::test_within(&cells, POINT, how.steps)?;
     let differences = differences(&cells);
     let single = |side: &[f64]| matches!(side, [one] if *one <= 0.0 || *one >= 1.0);
     let binary = cells
@@ -151,7 +190,7 @@ fn points(values: Values, margin: f64, seed: u64) -> Option<Tested> {
         p_better: exact.mid_p_higher(),
         no_worse: same.is_some_and(|it| it.no_worse),
         same: same.is_some_and(|it| it.same),
-        p_general: generalise::sign_flip(&differences, seed).unwrap_or(1.0),
+        p_general: how.general(&differences),
         trials: values.trials(),
         objectives: values.effects(|cell| Some(cell.difference()? * 100.0), true),
         sees: sight::smallest(&cells).map(|it| it * 100.0),
@@ -160,12 +199,12 @@ fn points(values: Values, margin: f64, seed: u64) -> Option<Tested> {
     })
 }
 
-fn percent(values: Values, margin: f64, seed: u64) -> Option<Tested> {
+fn percent(values: Values, margin: f64, how: &Method) -> Option<Tested> {
     let cells = values.cells();
     let rise = 1.0 + margin;
-    let found = ratio::of(&cells, rise, CONFIDENCE)?;
+    let found = ratio::of_within(&cells, rise, CONFIDENCE, how.steps)?;
     let change = |ratio: f64| (ratio - 1.0) * 100.0;
-    let narrow = ratio::of(&cells, rise, EQUIVALENCE).and_then(|it| it.interval);
+    let narrow = found.interval_of(EQUIVALENCE);
     let logarithms = |side: &[f64]| -> Option<f64> {
         let logarithms: Vec<f64> = side.iter().map(|it| it.ln()).collect();
         mean(&logarithms)
@@ -180,10 +219,10 @@ fn percent(values: Values, margin: f64, seed: u64) -> Option<Tested> {
         p_better: found.exact.mid_p,
         no_worse: narrow.is_some_and(|it| it.high < rise),
         same: narrow.is_some_and(|it| it.high < rise && it.low > 1.0 / rise),
-        p_general: generalise::sign_flip(&differences, seed).unwrap_or(1.0),
+        p_general: how.general(&differences),
         trials: values.trials(),
         objectives: values.effects(|cell| Some(change(times(cell)?.exp())), false),
-        sees: None,
+        sees: sight::smallest_ratio(&cells).map(|it| it * 100.0),
         smallest: found.exact.smallest,
         values,
     })
