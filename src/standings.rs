@@ -442,6 +442,9 @@ fn maybe_chance(over: &Over, sees: Option<f64>) -> String {
         (Some(repeats), _) => {
             format!("{chance}; so few trials show no lead, `-k {repeats}` could")
         }
+        (None, Some(sees)) if sees >= 100.0 => {
+            format!("{chance}; this suite can see no lead of less than 100 points")
+        }
         (None, Some(sees)) => format!("{chance}; this suite can see leads of {}", shown(sees)),
         (None, None) => chance,
     }
