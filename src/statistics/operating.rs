@@ -12,13 +12,16 @@ use super::draw::Random;
 use super::equivalence::Sameness;
 use super::family::holm;
 use super::stratified::{self, POINT};
-use super::{Cell, differences, mean, paired};
+use super::{Cell, differences, mean, paired, variance};
 
 /// The most results of a design that are enumerated.
 const ENUMERATED: f64 = 20_000.0;
-/// The most steps of an exact test in a simulated run. Those that take more are of a hundred trials and more, where the
-/// [approximate](stratified::approximate) one errs by a tenth of the standard error of the answer.
+/// The most steps of an exact test in a simulated run, and the most trials of both sides. Beyond either, the
+/// [approximate](stratified::approximate) one errs by less than a tenth of the standard error of the answer.
 const STEPS: f64 = 2e5;
+const TRIALS: usize = 500;
+/// What is taken for the standard deviation of points where no objective has been repeated.
+const UNKNOWN: f64 = 0.2;
 /// How many runs are simulated of one that has more: the standard error is .8 points at the most.
 pub const RUNS: u32 = 4_000;
 
@@ -198,6 +201,29 @@ impl Design {
 }
 
 impl Trials {
+    /// What those of an earlier run give, one list of scores an objective.
+    #[must_use]
+    pub fn of_scores(objectives: &[Vec<f64>]) -> Self {
+        let is_pass = |score: &f64| score.abs() < 1e-9 || (score - 1.0).abs() < 1e-9;
+        if objectives.iter().flatten().all(is_pass) {
+            return Self::Pass;
+        }
+        let (mut squares, mut free) = (0.0, 0.0);
+        for scores in objectives {
+            let own = scores.len().saturating_sub(1) as f64;
+            squares += variance(scores).unwrap_or(0.0) * own;
+            free += own;
+        }
+        let variance = if free > 0.0 {
+            squares / free
+        } else {
+            UNKNOWN.powi(2)
+        };
+        Self::Points {
+            deviation: variance.max(0.0).sqrt(),
+        }
+    }
+
     /// The scores of so many trials.
     fn drawn(self, rate: f64, repeats: u32, random: &mut Random) -> Vec<f64> {
         match self {
@@ -292,7 +318,11 @@ impl Judge {
 }
 
 fn mid_p(cells: &[Cell<'_>]) -> (f64, f64) {
-    if stratified::cost(cells, POINT) <= STEPS {
+    let trials: usize = cells
+        .iter()
+        .map(|it| it.baseline.len() + it.candidate.len())
+        .sum();
+    if trials <= TRIALS && stratified::cost(cells, POINT) <= STEPS {
         let exact = stratified::test(cells, POINT);
         exact.map_or((1.0, 1.0), |it| (it.mid_p, it.mid_p_higher()))
     } else {
@@ -403,6 +433,46 @@ mod tests {
                 assert!((0.0..=1.0).contains(&score), "{score}");
             }
         }
+    }
+
+    #[test]
+    fn what_trials_give_is_seen_in_an_earlier_run() {
+        assert_eq!(
+            Trials::of_scores(&[vec![0.0, 1.0], vec![1.0], vec![]]),
+            Trials::Pass
+        );
+        assert_eq!(Trials::of_scores(&[]), Trials::Pass);
+        let Trials::Points { deviation } =
+            Trials::of_scores(&[vec![0.2, 0.4], vec![0.7, 0.9], vec![1.0]])
+        else {
+            panic!("points");
+        };
+        close(deviation, 0.02_f64.sqrt(), 1e-12, "deviation");
+        let alone = Trials::of_scores(&[vec![0.5], vec![0.7]]);
+        assert_eq!(alone, Trials::Points { deviation: UNKNOWN });
+    }
+
+    #[test]
+    fn a_large_run_is_judged_as_a_small_one_is() {
+        // Just below and just above what is tested exactly.
+        let of = |repeats| Design {
+            control: vec![0.7; 50],
+            candidates: vec![vec![0.6; 50]],
+            control_repeats: repeats,
+            repeats,
+            trials: Trials::Pass,
+            rule: Rule {
+                level: 0.05,
+                threshold: 0.05,
+                margin: 0.05,
+            },
+        };
+        let (exact, near) = (of(5).simulated(1, 300), of(6).simulated(1, 300));
+        assert!(
+            (exact.regression - near.regression).abs() < 0.15,
+            "{exact:?} {near:?}"
+        );
+        assert!(near.regression > 0.6 && near.improvement < 0.01, "{near:?}");
     }
 
     #[test]

@@ -20,10 +20,21 @@ impl Rates {
     /// to be certain.
     #[must_use]
     pub fn of_passed(objectives: &[(u32, u32)]) -> Self {
-        let (a, b) = SHAPES;
-        let one = |(passed, all): &(u32, u32)| (f64::from(*passed) + a) / (f64::from(*all) + a + b);
+        let one = |(passed, all): &(u32, u32)| rate(f64::from(*passed), f64::from(*all));
         Self::Known(objectives.iter().map(one).collect())
     }
+
+    /// The same of scores, one list an objective: what a trial scored is a part of a pass.
+    #[must_use]
+    pub fn of_scores(objectives: &[Vec<f64>]) -> Self {
+        let one = |scores: &Vec<f64>| rate(scores.iter().sum(), scores.len() as f64);
+        Self::Known(objectives.iter().map(one).collect())
+    }
+}
+
+fn rate(passed: f64, all: f64) -> f64 {
+    let (a, b) = SHAPES;
+    (passed + a) / (all + a + b)
 }
 
 /// A comparison of candidates with a control that has not been run.
@@ -178,5 +189,7 @@ mod tests {
         close(got[0], 0.9 / 4.35, 1e-12, "none");
         close(got[1], 3.9 / 4.35, 1e-12, "all");
         close(got[2], 0.9 / 1.35, 1e-12, "never run");
+        let scores = [vec![0.0; 3], vec![1.0; 3], vec![]];
+        assert_eq!(Rates::of_scores(&scores), Rates::Known(got));
     }
 }
