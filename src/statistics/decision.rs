@@ -58,3 +58,92 @@ impl Rule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statistics::interval::Interval;
+    use proptest::prelude::*;
+
+    fn found(loss: f64, worse: f64, better: f64, same: bool) -> Found {
+        let interval = Interval {
+            low: -0.01,
+            high: 0.01,
+        };
+        Found {
+            loss,
+            worse,
+            better,
+            same: Some(Equivalence {
+                interval,
+                p_no_worse: 0.01,
+                p_same: 0.01,
+                no_worse: same,
+                same,
+            }),
+        }
+    }
+
+    const RULE: Rule = Rule {
+        level: 0.05,
+        threshold: 0.05,
+        margin: 0.05,
+    };
+
+    #[test]
+    fn what_lies_at_its_limit_reaches_it() {
+        assert_eq!(
+            RULE.decide(&found(0.05 - 1e-12, 0.05, 0.95, true)),
+            Outcome::Regression
+        );
+        assert_eq!(
+            RULE.decide(&found(-0.05 + 1e-12, 0.95, 0.05, true)),
+            Outcome::Improvement
+        );
+        // Real, but small; large, but maybe chance.
+        assert_eq!(
+            RULE.decide(&found(0.04, 0.001, 0.999, true)),
+            Outcome::NoChange
+        );
+        assert_eq!(
+            RULE.decide(&found(0.04, 0.001, 0.999, false)),
+            Outcome::Inconclusive
+        );
+        assert_eq!(
+            RULE.decide(&found(0.3, 0.051, 0.949, false)),
+            Outcome::Inconclusive
+        );
+        let unknown = Found {
+            same: None,
+            ..found(0.0, 0.5, 0.5, true)
+        };
+        assert_eq!(RULE.decide(&unknown), Outcome::Inconclusive);
+    }
+
+    proptest! {
+        #[test]
+        fn the_mirror_has_the_mirrored_verdict(loss in -1.0..=1.0_f64, worse in 0.0..=1.0_f64, same: bool) {
+            let (one, other) = (
+                RULE.decide(&found(loss, worse, 1.0 - worse, same)),
+                RULE.decide(&found(-loss, 1.0 - worse, worse, same)),
+            );
+            let mirrored = match one {
+                Outcome::Regression => Outcome::Improvement,
+                Outcome::Improvement => Outcome::Regression,
+                Outcome::NoChange => Outcome::NoChange,
+                Outcome::Inconclusive => Outcome::Inconclusive,
+            };
+            prop_assert_eq!(other, mirrored);
+        }
+
+        #[test]
+        fn more_loss_and_less_doubt_never_end_a_regression(
+            loss in -1.0..=1.0_f64, more in 0.0..1.0_f64, worse in 0.0..=1.0_f64, share in 0.0..=1.0_f64, same: bool,
+        ) {
+            if RULE.decide(&found(loss, worse, 1.0 - worse, same)) == Outcome::Regression {
+                let further = found(loss + more, worse * share, 1.0 - worse * share, same);
+                prop_assert_eq!(RULE.decide(&further), Outcome::Regression);
+            }
+        }
+    }
+}

@@ -79,4 +79,27 @@ mod tests {
             }
         }
     }
+
+    proptest! {
+        #[test]
+        fn the_order_of_a_family_does_not_matter_and_more_questions_cost_more(
+            p in prop::collection::vec(0.0..=1.0_f64, 1..12), by in 0..12_usize,
+        ) {
+            let by = by % p.len();
+            let (mut turned, mut got) = (p.clone(), holm(&p));
+            turned.rotate_left(by);
+            got.rotate_left(by);
+            prop_assert_eq!(holm(&turned), got);
+            let fewer = holm(&p[1..]);
+            for (all, fewer) in holm(&p)[1..].iter().zip(fewer) {
+                prop_assert!(*all >= fewer - 1e-12);
+            }
+        }
+
+        #[test]
+        fn a_control_gets_no_fewer_repeats_than_its_challengers(candidates in 0..1000_u32, repeats in 0..1000_u32) {
+            prop_assert!(control_repeats(candidates, repeats) >= repeats);
+            prop_assert!(control_repeats(candidates + 1, repeats) >= control_repeats(candidates, repeats));
+        }
+    }
 }

@@ -70,6 +70,7 @@ fn tail(n: u32, k: u32) -> f64 {
 mod tests {
     use super::*;
     use crate::statistics::golden::{close, golden, numbers};
+    use proptest::prelude::*;
 
     #[test]
     fn the_golden_cases_are_met() {
@@ -108,5 +109,35 @@ mod tests {
         assert!(got > 0.0 && got <= 1.0);
         assert_eq!(sign_flip(&[], 1), None);
         assert!(mcnemar(5_000, 4_000) >= 0.0);
+    }
+
+    proptest! {
+        #[test]
+        fn signs_and_order_do_not_matter_and_every_p_is_a_chance(
+            d in prop::collection::vec(-1.0..=1.0_f64, 1..10), scale in 0.01..100.0_f64,
+        ) {
+            let got = sign_flip(&d, 1).unwrap();
+            let turned: Vec<f64> = d.iter().rev().map(|d| -d * scale).collect();
+            prop_assert!((got - sign_flip(&turned, 1).unwrap()).abs() < 1e-9);
+            // At the least, the signs that were seen and the opposite ones.
+            prop_assert!((2.0_f64.powi(1 - i32::try_from(d.len()).unwrap()) - 1e-12..=1.0).contains(&got));
+        }
+
+        #[test]
+        fn more_wins_are_less_likely(wins in 0..60_u32, losses in 0..60_u32) {
+            let p = sign_test(wins, losses);
+            prop_assert!((0.0..=1.0).contains(&p));
+            prop_assert!(sign_test(wins + 1, losses) <= p + 1e-12 && sign_test(wins, losses + 1) >= p - 1e-12);
+            prop_assert!((mcnemar(wins, losses) - mcnemar(losses, wins)).abs() < 1e-12);
+            prop_assert!((0.0..=1.0).contains(&mcnemar(wins, losses)));
+        }
+    }
+
+    #[test]
+    fn no_difference_is_no_evidence() {
+        assert_eq!(sign_flip(&[0.0; 5], 1), Some(1.0));
+        assert_eq!(sign_flip(&[0.0; 30], 1), Some(1.0));
+        assert_eq!(sign_flip(&[0.3], 1), Some(1.0));
+        assert!((sign_test(0, 0) - 1.0).abs() < 1e-12 && (mcnemar(0, 0) - 1.0).abs() < 1e-12);
     }
 }

@@ -9,8 +9,8 @@ use super::{Cell, P_SLACK, mean, paired, significant};
 
 /// Means that are this near are the same.
 const SAME: f64 = 1e-9;
-/// The most steps for all pairs together, each exact: well below a second.
-const STEPS: f64 = 1e9;
+/// The most steps for all pairs together, each exact: half a second at the most.
+const STEPS: f64 = 5e8;
 /// The most steps for one of the pairs that decide who leads, where not all are exact.
 const DECIDING: f64 = 5e8;
 /// How many of those nearest to the winner are compared with it exactly, at the least.
@@ -43,7 +43,7 @@ pub enum Lead {
 
 /// All pairs of arms, compared.
 ///
-/// Exactly, while that costs no more than a billion steps. Beyond that, a pair is exact which costs no more than its share, and the others are
+/// Exactly, while that costs no more than half a billion steps. Beyond that, a pair is exact which costs no more than its share, and the others are
 /// [approximated](stratified::approximate), but for the winner against those nearest to it: the largest p-value of the winner is always of
 /// the exact test. 100 arms on 50 objectives with 10 repeats take half a second.
 #[derive(Debug, Clone, PartialEq)]

@@ -163,7 +163,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
+        #![proptest_config(ProptestConfig::with_cases(12))]
         #[test]
         fn levels_of_any_looks_stay_below_the_error_and_spend_all_of_it(
             alpha in 0.001..0.3_f64, steps in prop::collection::vec(0.05..1.0_f64, 1..5),

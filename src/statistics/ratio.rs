@@ -90,6 +90,7 @@ pub(super) fn logarithms(cells: &[Cell<'_>]) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
 mod tests {
     use super::*;
     use crate::statistics::golden::{Sides, close, golden};
+    use proptest::prelude::*;
 
     #[test]
     fn the_golden_cases_are_met() {
@@ -126,5 +127,31 @@ mod tests {
         };
         let got = of(&[huge, huge], 1.1, 0.95).unwrap();
         assert!(got.ratio.is_finite());
+    }
+
+    proptest! {
+        #[test]
+        fn the_other_side_has_the_reciprocal_and_units_do_not_matter(
+            a in prop::collection::vec(prop::collection::vec(0.1..100.0_f64, 1..4), 2..6),
+            b in prop::collection::vec(prop::collection::vec(0.1..100.0_f64, 1..4), 6),
+        ) {
+            let cells = paired(&a, &b);
+            let turned: Vec<Cell<'_>> = paired(&b, &a).into_iter().rev().collect();
+            let (one, other) = (of(&cells, 1.1, 0.95).unwrap(), of(&turned, 1.1, 0.95).unwrap());
+            prop_assert!((one.ratio * other.ratio - 1.0).abs() < 1e-9);
+            prop_assert!((one.mid_p_more() + other.mid_p_more() - 1.0).abs() < 1e-9);
+            if let (Some(one), Some(other)) = (one.interval, other.interval) {
+                prop_assert!((one.low * other.high - 1.0).abs() < 1e-6);
+                prop_assert!(one.low > 0.0 && one.low <= one.high);
+            }
+            let minutes = |side: &[Vec<f64>]| -> Vec<Vec<f64>> {
+                side.iter().map(|it| it.iter().map(|value| value / 60.0).collect()).collect()
+            };
+            let (a, b) = (minutes(&a), minutes(&b));
+            let same = of(&paired(&a, &b), 1.1, 0.95).unwrap();
+            prop_assert!((one.ratio / same.ratio - 1.0).abs() < 1e-9);
+            let wider = of(&paired(&a, &b), 1.3, 0.95).unwrap();
+            prop_assert!(wider.p_no_more.zip(same.p_no_more).is_none_or(|(wider, one)| wider <= one + 1e-12));
+        }
     }
 }

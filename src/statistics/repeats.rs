@@ -78,6 +78,7 @@ pub fn split(objectives: &[Vec<f64>]) -> Option<Split> {
 mod tests {
     use super::*;
     use crate::statistics::golden::{close, golden};
+    use proptest::prelude::*;
 
     #[test]
     fn the_golden_cases_are_met() {
@@ -113,5 +114,34 @@ mod tests {
         assert!(got.objectives.abs() < 1e-12 && got.repeats > 0.0);
         assert!((choose(20, 10) - 184_756.0).abs() < 1e-6);
         assert!(choose(20_000, 10_000).is_infinite());
+    }
+
+    proptest! {
+        #[test]
+        fn more_draws_pass_once_more_often_and_all_less_often(all in 1..40_usize, passed in 0..40_usize, k in 1..40_usize) {
+            let passed = passed.min(all);
+            let (at, every) = (pass_at(all, passed, k), pass_all(all, passed, k));
+            prop_assert_eq!(at.is_some(), k <= all);
+            let (Some(at), Some(every)) = (at, every) else { return Ok(()); };
+            prop_assert!((0.0..=1.0).contains(&at) && (0.0..=1.0).contains(&every) && every <= at + 1e-12);
+            // Those that fail are those that do not pass.
+            prop_assert!((at - (1.0 - pass_all(all, all - passed, k).unwrap())).abs() < 1e-12);
+            if let (Some(more_at), Some(more_every)) = (pass_at(all, passed, k + 1), pass_all(all, passed, k + 1)) {
+                prop_assert!(more_at >= at - 1e-12 && more_every <= every + 1e-12);
+            }
+        }
+
+        #[test]
+        fn neither_part_of_the_variance_is_negative_and_order_does_not_matter(
+            scores in prop::collection::vec(prop::collection::vec(0.0..=1.0_f64, 0..5), 0..6),
+        ) {
+            let turned: Vec<Vec<f64>> = scores.iter().rev().map(|it| it.iter().rev().copied().collect()).collect();
+            let (one, other) = (split(&scores), split(&turned));
+            prop_assert_eq!(one.is_some(), other.is_some());
+            if let (Some(one), Some(other)) = (one, other) {
+                prop_assert!(one.objectives >= 0.0 && one.repeats >= 0.0);
+                prop_assert!((one.objectives - other.objectives).abs() < 1e-9 && (one.repeats - other.repeats).abs() < 1e-9);
+            }
+        }
     }
 }
