@@ -411,7 +411,10 @@ mod tests {
         let gamma = CandidateName::parse("gamma").unwrap();
         let former = gamma.at("4f1c9e2").unwrap();
         assert_eq!(former.as_str(), "gamma@4f1c9e2");
-        assert_eq!((former.base(), former.version()), ("gamma", Some("4f1c9e2")));
+        assert_eq!(
+            (former.base(), former.version()),
+            ("gamma", Some("4f1c9e2"))
+        );
         assert_eq!((gamma.base(), gamma.version()), ("gamma", None));
         assert_eq!(former.at("blessed").unwrap().as_str(), "gamma@blessed");
         assert!(CandidateName::parse("gamma@4f1c9e2").is_err());

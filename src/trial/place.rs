@@ -218,7 +218,10 @@ impl Place {
                 steps.push(step(&argv, installer));
             }
         }
-        own.insert("FORGE_CANDIDATE".to_owned(), job.id.candidate.base().to_owned());
+        own.insert(
+            "FORGE_CANDIDATE".to_owned(),
+            job.id.candidate.base().to_owned(),
+        );
         own.insert("FORGE_RUN".to_owned(), world.run.to_string());
         job.tell_installers(&mut own);
         steps.extend(
