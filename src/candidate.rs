@@ -25,6 +25,7 @@ pub mod fetches;
 mod first_line;
 mod imports;
 pub mod load;
+pub mod pack;
 pub mod pep723;
 pub mod pyproject;
 pub mod runtime;

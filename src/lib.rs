@@ -22,8 +22,8 @@
 //! 5  main  cli                                           │ compose, print, exit
 //! 4  lib  forge  rescore  settings                       │ put the parts together
 //! 3  run  trial  sweep  |  progress  report              │ do  |  show
-//! 2  sandbox/*  store  journal  tree  ignored            │ touch the outside
-//! 2  candidate/*  objective/*  project                   │ load
+//! 2  sandbox/*  store  journal  tree  ignored  archive   │ touch the outside
+//! 2  candidate/*  objective/*  project  baseline         │ load
 //! 1  candidate  objective  score  event  summary         │ think
 //! 1  installers  rule  verdict                           │
 //! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
@@ -61,6 +61,8 @@
 //! - Scoring comes after the sandbox is gone; graders and expected answers never enter it.
 //! - Text from a candidate passes [`plain`] or an escaper on every way out, and [`redact`] before that.
 
+mod archive;
+pub mod baseline;
 pub mod candidate;
 pub mod event;
 pub mod exit;

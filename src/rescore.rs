@@ -17,39 +17,21 @@ use crate::ForgeError;
 use crate::event::{ArtifactRecord, ErrorClass, Event, EventKind, Subscriber as _, TrialRecord};
 use crate::installers::Installers;
 use crate::journal::{self, Journal};
-use crate::name::{ObjectiveName, RunId, SandboxName, TrialId};
+use crate::name::{ObjectiveName, RunId, TrialId};
 use crate::objective::Objective;
 use crate::plain::hex;
 use crate::problem::{Problem, Problems};
 use crate::redact::Redactor;
 use crate::run::stop::Stopping;
-use crate::sandbox::ledger::{self, Ledger};
+use crate::sandbox::ledger::Ledger;
 use crate::sandbox::local::{LocalOptions, LocalProvider};
 use crate::sandbox::reaper::{Patience, Reaper};
+pub use crate::store::replay;
 use crate::store::{Left, RunFolder};
 use crate::summary::RunSummary;
 use crate::trial::judge::{Case, judge};
 use crate::trial::silence::take_back;
 use crate::trial::{Judging, Keep, World};
-
-/// Replays a run's journal.
-///
-/// # Errors
-/// When it cannot be read, or a line is not an event.
-pub fn replay(folder: &RunFolder) -> io::Result<RunSummary> {
-    let mut summary = RunSummary::default();
-    for event in journal::read(folder.path())? {
-        summary.apply(&event?);
-    }
-    if let Some(cleanup) = &mut summary.cleanup {
-        let (names, ids) = ledger::deleted(folder.path())?;
-        cleanup.take_swept(|name, id| {
-            id.is_some_and(|id| ids.contains(id))
-                || name.is_some_and(|name| names.contains(&SandboxName::existing(name)))
-        });
-    }
-    Ok(summary)
-}
 
 /// Judges a run's saved artifacts again, by the objectives as they are now.
 ///

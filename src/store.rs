@@ -16,10 +16,12 @@ use crate::summary::RunSummary;
 use crate::tree::{is_folder_inside, named, open_inside};
 
 mod left;
+mod replay;
 mod sinks;
 pub mod trial_json;
 
 pub use left::Left;
+pub use replay::replay;
 pub use sinks::{ArtifactFiles, OutputFiles, SetupLog};
 
 /// Text in `trial.json` holds at most this many bytes; longer or binary files are named instead.
@@ -31,8 +33,12 @@ const MAX_RECORD: u64 = 64 << 20;
 /// The link in an objective's folder to the folder of the winner's trial; it stands among the candidates'.
 pub const WINNER: &str = "winner";
 
+/// The folder of a run in which there is a pack of each candidate.
+pub const PACKS: &str = "candidates";
+
 /// What stands in a run's folder among those of the objectives.
-pub const RUN_FILES: [&str; 7] = [
+pub const RUN_FILES: [&str; 8] = [
+    PACKS,
     "events.jsonl",
     "sandboxes.jsonl",
     "run.json",
@@ -43,7 +49,10 @@ pub const RUN_FILES: [&str; 7] = [
 ];
 
 /// The link in the artifacts folder to the newest run.
-const LATEST: &str = "latest";
+pub const LATEST: &str = "latest";
+
+/// The link in the artifacts folder to the run that others are compared with.
+pub const BLESSED: &str = "blessed";
 
 /// One run's folder below `artifacts/`.
 #[derive(Debug, Clone)]
@@ -64,8 +73,8 @@ impl RunFolder {
         Ok(Self { path })
     }
 
-    /// Finds the folder of an old run: by `latest`, by its id or a beginning of it that is unique, or as a
-    /// path.
+    /// Finds the folder of an old run: by `latest` or `blessed`, by its id or a beginning of it that is unique, or
+    /// as a path.
     ///
     /// # Errors
     /// A sentence that says what was looked for.
@@ -98,6 +107,16 @@ impl RunFolder {
                 None if is_run(&named) => Ok(Self { path: named }),
                 None => Err(format!("there is no run in `{}`", artifacts.display())),
             };
+        }
+        if which == BLESSED {
+            return Err(match fs::read_link(&named) {
+                Ok(target) => format!(
+                    "the run that was blessed, `{}`, is not in `{}` any more",
+                    target.display(),
+                    artifacts.display()
+                ),
+                Err(_none) => format!("no run of `{}` is blessed", artifacts.display()),
+            });
         }
         let mut matching: Vec<PathBuf> = Self::all(artifacts)
             .into_iter()
@@ -206,6 +225,35 @@ impl RunFolder {
             return Ok(());
         };
         point(&artifacts.join(LATEST), Path::new(name))
+    }
+
+    /// Points `artifacts/blessed` to this run.
+    ///
+    /// # Errors
+    /// When the link cannot be made, or something else is in its place, which stays.
+    pub fn bless(&self) -> io::Result<()> {
+        let (Some(artifacts), Some(name)) = (self.path.parent(), self.path.file_name()) else {
+            return Ok(());
+        };
+        point(&artifacts.join(BLESSED), Path::new(name))
+    }
+
+    /// Removes `artifacts/blessed`, a link and nothing else. Returns whether there was one; the run stays.
+    ///
+    /// # Errors
+    /// When it cannot be removed, or something else is in its place, which stays.
+    pub fn clear_blessed(artifacts: &Path) -> io::Result<bool> {
+        let link = artifacts.join(BLESSED);
+        match fs::symlink_metadata(&link) {
+            Ok(data) if data.is_symlink() => fs::remove_file(&link).map_err(named(&link))?,
+            Ok(_) => {
+                let text = format!("`{}` is no link, and stays", link.display());
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(named(&link)(error)),
+        }
+        Ok(true)
     }
 
     /// Points `<objective>/winner` to the winner's best trial.

@@ -44,20 +44,10 @@ pub fn load_dir_and_tell(
     left_out_by_git: &mut Vec<String>,
 ) -> Result<Vec<Candidate>, Problems> {
     let filter = filter(patterns)?;
-    let cannot = |error: &std::io::Error| {
-        let message = format!("cannot read the candidates: {}", reason(error));
-        Problem::file(dir, message).with_hint(NONE_HINT)
-    };
-    let folder = Folder::open(dir).map_err(|error| cannot(&error))?;
+    let folder = open(dir)?;
     let rules = Ignored::of(dir);
-    let mut listing = Listing::read(dir, &folder, &rules).map_err(|error| cannot(&error))?;
-    let mut found: Vec<Found> = std::mem::take(&mut listing.entries)
-        .into_iter()
-        .map(|entry| listing.settle(entry))
-        .collect();
-    let (orphans, by_git) = listing.rest();
+    let (mut found, by_git) = find(dir, &folder, &rules)?;
     left_out_by_git.extend(by_git.iter().map(|(_, path)| left_out(dir, path)));
-    found.extend(orphans);
     let names: Vec<String> = found.iter().filter_map(|one| one.name.clone()).collect();
     let unmatched = patterns.iter().zip(&filter).filter_map(|(pattern, glob)| {
         (!names.iter().any(|name| glob.is_match(name))).then_some(pattern)
@@ -88,6 +78,49 @@ pub fn load_dir_and_tell(
         None => false,
     });
     finish(found, &folder, &rules)
+}
+
+/// Loads those of a folder whose names are wanted, sorted by name, and tells the names of all that are there and
+/// may be of use. The others' problems are not reported; that there is none is no problem.
+///
+/// # Errors
+/// [`Problems`] of those that are wanted; when the folder cannot be read.
+pub fn load_wanted(
+    dir: &Path,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<(Vec<Candidate>, BTreeSet<String>), Problems> {
+    let folder = open(dir)?;
+    let rules = Ignored::of(dir);
+    let (mut found, _) = find(dir, &folder, &rules)?;
+    let usable = found.iter().filter(|one| one.content.is_ok());
+    let names = usable.filter_map(|one| one.name.clone()).collect();
+    found.retain(|one| one.name.as_deref().is_some_and(wanted));
+    Ok((finish(found, &folder, &rules)?, names))
+}
+
+fn open(dir: &Path) -> Result<Folder, Problem> {
+    Folder::open(dir).map_err(|error| unreadable(dir, &error))
+}
+
+fn unreadable(dir: &Path, error: &std::io::Error) -> Problem {
+    let message = format!("cannot read the candidates: {}", reason(error));
+    Problem::file(dir, message).with_hint(NONE_HINT)
+}
+
+/// What git ignores and would be a candidate, by stem.
+type ByGit = Vec<(String, PathBuf)>;
+
+/// All that is a candidate or ought to be one.
+fn find(dir: &Path, folder: &Folder, rules: &Ignored) -> Result<(Vec<Found>, ByGit), Problem> {
+    let listing = Listing::read(dir, folder, rules);
+    let mut listing = listing.map_err(|error| unreadable(dir, &error))?;
+    let mut found: Vec<Found> = std::mem::take(&mut listing.entries)
+        .into_iter()
+        .map(|entry| listing.settle(entry))
+        .collect();
+    let (orphans, by_git) = listing.rest();
+    found.extend(orphans);
+    Ok((found, by_git))
 }
 
 fn left_out(dir: &Path, path: &Path) -> String {
@@ -172,7 +205,7 @@ struct Listing<'f> {
     /// The stems of what is passed by because somebody said so, whose sidecars are passed by with them.
     unwanted: BTreeSet<String>,
     /// What would be a candidate, were it not for `.gitignore`, by stem.
-    by_git: Vec<(String, PathBuf)>,
+    by_git: ByGit,
 }
 
 impl<'f> Listing<'f> {
@@ -337,7 +370,7 @@ impl<'f> Listing<'f> {
     }
 
     /// Sidecars of nobody, and what git ignores.
-    fn rest(self) -> (Vec<Found>, Vec<(String, PathBuf)>) {
+    fn rest(self) -> (Vec<Found>, ByGit) {
         let unwanted = self.unwanted;
         let orphans = self
             .sidecars

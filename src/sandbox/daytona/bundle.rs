@@ -5,16 +5,9 @@
 //! made up, costs no more than reading it once.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek};
 
-/// tar's unit.
-const BLOCK: u64 = 512;
-/// The first block of an entry.
-type Header = [u8; 512];
-/// The longest name of another header that is read.
-const MAX_EXTENSION: u64 = 64 << 10;
-/// The most entries that are noted.
-const MAX_ENTRIES: usize = 200_000;
+use crate::archive::{self, Content, MAX_ENTRIES, Span};
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,13 +23,6 @@ pub(crate) enum Kind {
     Unnamed,
 }
 
-/// A part of the archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Span {
-    pub(crate) offset: u64,
-    pub(crate) bytes: u64,
-}
-
 /// Which paths are in an archive: what follows `./`. Later entries replace earlier ones.
 pub(crate) type Index = BTreeMap<String, Kind>;
 
@@ -45,107 +31,23 @@ pub(crate) type Index = BTreeMap<String, Kind>;
 /// # Errors
 /// When the reader fails.
 pub(crate) fn index<R: Read + Seek>(archive: &mut R) -> io::Result<Index> {
-    let total = archive.seek(SeekFrom::End(0))?;
     let mut entries = Index::new();
-    let mut at = 0;
-    let mut extension = Extension::default();
-    for _ in 0..MAX_ENTRIES {
-        if total.saturating_sub(at) < BLOCK {
-            break;
-        }
-        archive.seek(SeekFrom::Start(at))?;
-        let mut header: Header = [0; 512];
-        archive.read_exact(&mut header)?;
-        if !has_checksum(&header) {
-            break;
-        }
-        at += BLOCK;
-        let Some(bytes) = number(&header[124..136]) else {
-            break;
-        };
-        let flag = header[156];
-        let is_file = matches!(flag, 0 | b'0' | b'7');
-        let bytes = extension.size.filter(|_| is_file).unwrap_or(bytes);
-        let Some(next) = bytes
-            .div_ceil(BLOCK)
-            .checked_mul(BLOCK)
-            .and_then(|len| at.checked_add(len))
-        else {
-            break;
-        };
-        match flag {
-            b'L' | b'K' | b'x' | b'g' => {
-                if bytes > MAX_EXTENSION || total.saturating_sub(at) < bytes {
-                    break;
-                }
-                let mut text = Vec::new();
-                archive.take(bytes).read_to_end(&mut text)?;
-                extension.read(flag, &text);
-            }
-            _ => {
-                let extension = std::mem::take(&mut extension);
-                let name = extension.name.unwrap_or_else(|| header_name(&header));
-                let link = extension.link.unwrap_or_else(|| field(&header[157..257]));
-                let kind = match flag {
-                    _ if is_file && total.saturating_sub(at) < bytes => Some(Kind::Cut),
-                    _ if is_file => Some(Kind::File(Span { offset: at, bytes })),
-                    b'1' => std::str::from_utf8(&link)
-                        .ok()
-                        .and_then(|link| entries.get(tidy(link)).copied()),
-                    b'2' => Some(Kind::SymbolicLink),
-                    b'5' => None,
-                    _ => Some(Kind::Special),
-                };
-                if let Some(kind) = kind {
-                    note(&mut entries, &name, kind);
-                }
-            }
-        }
-        // Only a file has content behind its header, but what claims to is believed: it may be skipped.
-        at = next;
-    }
-    Ok(entries)
-}
-
-/// What the next entry's header has no room for.
-#[derive(Debug, Default)]
-struct Extension {
-    name: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    size: Option<u64>,
-}
-
-impl Extension {
-    fn read(&mut self, flag: u8, text: &[u8]) {
-        match flag {
-            b'L' => self.name = Some(field(text)),
-            b'K' => self.link = Some(field(text)),
-            b'x' => self.read_pax(text),
-            // A global header would be for all that follow; no tar writes one without being asked.
-            _ => {}
-        }
-    }
-
-    /// Records of the form `<length> <key>=<value>\n`.
-    fn read_pax(&mut self, mut text: &[u8]) {
-        while let Some(blank) = text.iter().position(|byte| *byte == b' ') {
-            let length = std::str::from_utf8(&text[..blank])
+    archive::read(archive, &mut |entry| {
+        let kind = match entry.content {
+            Content::File(span) => Some(Kind::File(span)),
+            Content::Cut => Some(Kind::Cut),
+            Content::Symbolic(_) => Some(Kind::SymbolicLink),
+            Content::Hard(to) => std::str::from_utf8(&to)
                 .ok()
-                .and_then(|n| n.parse().ok());
-            let Some(record) = length.and_then(|length: usize| text.get(blank + 1..length)) else {
-                return;
-            };
-            let record = record.strip_suffix(b"\n").unwrap_or(record);
-            if let Some(value) = record.strip_prefix(b"path=") {
-                self.name = Some(value.to_vec());
-            } else if let Some(value) = record.strip_prefix(b"linkpath=") {
-                self.link = Some(value.to_vec());
-            } else if let Some(value) = record.strip_prefix(b"size=") {
-                self.size = std::str::from_utf8(value).ok().and_then(|n| n.parse().ok());
-            }
-            text = &text[length.unwrap_or(text.len())..];
+                .and_then(|to| entries.get(tidy(to)).copied()),
+            Content::Folder => None,
+            Content::Special => Some(Kind::Special),
+        };
+        if let Some(kind) = kind {
+            note(&mut entries, &entry.name, kind);
         }
-    }
+    })?;
+    Ok(entries)
 }
 
 /// Reads the notes of a bundle that is one file behind the other: records that end with a NUL, of which
@@ -191,49 +93,6 @@ fn note(entries: &mut Index, name: &[u8], kind: Kind) {
 /// The path without its leading `./`.
 fn tidy(name: &str) -> &str {
     name.strip_prefix("./").unwrap_or(name)
-}
-
-/// A field up to its first NUL.
-fn field(bytes: &[u8]) -> Vec<u8> {
-    bytes
-        .split(|byte| *byte == 0)
-        .next()
-        .unwrap_or_default()
-        .to_vec()
-}
-
-fn header_name(header: &Header) -> Vec<u8> {
-    let name = field(&header[..100]);
-    let prefix = field(&header[345..500]);
-    // Only POSIX headers have a prefix there; GNU's own have times.
-    if &header[257..263] != b"ustar\0" || prefix.is_empty() {
-        return name;
-    }
-    [prefix, b"/".to_vec(), name].concat()
-}
-
-/// Octal digits, or a binary number behind a set high bit.
-fn number(bytes: &[u8]) -> Option<u64> {
-    let (first, rest) = bytes.split_first()?;
-    if *first == 0x80 {
-        let (high, low) = rest.split_at_checked(rest.len().checked_sub(8)?)?;
-        let low = low.try_into().ok().map(u64::from_be_bytes)?;
-        return high.iter().all(|byte| *byte == 0).then_some(low);
-    }
-    let text = std::str::from_utf8(bytes).ok()?;
-    let text = text.trim_matches(|c| c == ' ' || c == '\0');
-    if text.is_empty() {
-        Some(0)
-    } else {
-        u64::from_str_radix(text, 8).ok()
-    }
-}
-
-fn has_checksum(header: &Header) -> bool {
-    let sum = |range: &[u8]| range.iter().map(|byte| u64::from(*byte)).sum::<u64>();
-    // The checksum's own field counts as blanks.
-    let expected = sum(&header[..148]) + sum(&header[156..]) + 8 * u64::from(b' ');
-    header[0] != 0 && number(&header[148..156]) == Some(expected)
 }
 
 #[cfg(test)]

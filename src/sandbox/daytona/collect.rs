@@ -9,10 +9,11 @@ use std::io::{self, Read, Seek, SeekFrom};
 use tempfile::SpooledTempFile;
 use tokio::task::yield_now;
 
-use super::bundle::{self, Index, Kind, Span};
+use super::bundle::{self, Index, Kind};
 use super::command::{Place, artifacts_in_bundle, work_in_bundle};
 use super::status::Bundle;
 use super::toolbox::{Fetched, Toolbox};
+use crate::archive::Span;
 use crate::name::RelativePath;
 use crate::sandbox::patterns::{Patterns, shown};
 use crate::sandbox::{Area, ArtifactSink, Collect, Collected, Layout, SandboxError, Skipped};

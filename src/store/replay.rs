@@ -1,0 +1,28 @@
+//! A run's journal, read back into what it adds up to.
+
+use std::io;
+
+use super::RunFolder;
+use crate::journal;
+use crate::name::SandboxName;
+use crate::sandbox::ledger;
+use crate::summary::RunSummary;
+
+/// Replays a run's journal.
+///
+/// # Errors
+/// When it cannot be read, or a line is not an event.
+pub fn replay(folder: &RunFolder) -> io::Result<RunSummary> {
+    let mut summary = RunSummary::default();
+    for event in journal::read(folder.path())? {
+        summary.apply(&event?);
+    }
+    if let Some(cleanup) = &mut summary.cleanup {
+        let (names, ids) = ledger::deleted(folder.path())?;
+        cleanup.take_swept(|name, id| {
+            id.is_some_and(|id| ids.contains(id))
+                || name.is_some_and(|name| names.contains(&SandboxName::existing(name)))
+        });
+    }
+    Ok(summary)
+}
