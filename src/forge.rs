@@ -20,6 +20,7 @@ use crate::verdict::{self, Verdict};
 mod builder;
 mod check;
 mod compared;
+mod formers;
 mod in_force;
 mod loading;
 mod plan;

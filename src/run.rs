@@ -11,8 +11,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::baseline::{self, Scratch};
 use crate::candidate::Candidate;
-use crate::event::{EventKind, Phase, RunPlan, StopCause, Subscriber, TrialEnd, TrialRecord};
+use crate::event::{
+    EventKind, Phase, RunPlan, StopCause, StoredScores, Subscriber, TrialEnd, TrialRecord,
+};
 use crate::installers::Installers;
 use crate::journal::Journal;
 use crate::name::TrialId;
@@ -76,6 +79,10 @@ pub struct Run {
     pub stop: mpsc::Receiver<StopCause>,
     /// Shown before the first trial, and kept in the journal.
     pub warnings: Vec<String>,
+    /// What stored runs kept of candidates, to compare with.
+    pub stored: Vec<StoredScores>,
+    /// Where the files of former candidates are, as long as the run lasts.
+    pub former_files: Vec<Arc<Scratch>>,
 }
 
 impl std::fmt::Debug for Run {
@@ -145,6 +152,7 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
     );
     let began = Instant::now();
     let mut teller = Teller::new(journal, run.subscribers);
+    let unpacked = kept(&folder, &run.candidates, &run.redactor).await;
     let plan = Plan {
         seed: run.plan.seed,
         candidates: run.candidates,
@@ -157,8 +165,11 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
     let state = State::new(plan.planned(), run.plan.jobs);
     teller.tell(EventKind::RunStarted(Box::new(run.plan)));
     let unlinked = unlinked.map(|error| format!("{error}; `latest` is this run all the same"));
-    for message in run.warnings.into_iter().chain(unlinked) {
+    for message in run.warnings.into_iter().chain(unlinked).chain(unpacked) {
         teller.tell(EventKind::Warned { message });
+    }
+    for stored in run.stored {
+        teller.tell(EventKind::BaselineRead(stored));
     }
     let mut dispatcher = Dispatcher {
         plan,
@@ -194,6 +205,21 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
         report,
         folder,
     })
+}
+
+/// Keeps the candidates' files with the run, so that they can be run again; says which cannot be.
+async fn kept(
+    folder: &RunFolder,
+    candidates: &[Arc<Candidate>],
+    redactor: &Arc<Redactor>,
+) -> Vec<String> {
+    let (folder, candidates) = (folder.clone(), candidates.to_vec());
+    let redactor = Arc::clone(redactor);
+    let pack = move || baseline::pack_all(&folder, candidates.iter().map(|it| &**it), &redactor);
+    match tokio::task::spawn_blocking(pack).await {
+        Ok(remarks) => remarks,
+        Err(_) => vec!["candidates are not kept with this run: forge itself failed".to_owned()],
+    }
 }
 
 /// What trials are made of.

@@ -18,7 +18,7 @@ mod sides;
 mod tested;
 mod words;
 
-pub use sides::place;
+pub use sides::{place, stored};
 
 /// What is said of one candidate against another on one measure.
 #[derive(Debug, Clone, PartialEq, Serialize)]

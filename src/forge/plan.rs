@@ -31,6 +31,12 @@ impl ForgeBuilder {
         sources: Vec<ObjectiveSource>,
     ) -> Result<Run, ForgeError> {
         let (mut candidates, objectives) = self.load(sources)?;
+        let scratch = crate::settings::local_options_without_helper(&crate::settings::variables());
+        let formers = self.formers(run, &candidates, scratch.base).await?;
+        candidates.retain(|it| !formers.left_out.contains(&it.name));
+        candidates.extend(formers.candidates);
+        candidates.sort_by(|a, b| a.name.cmp(&b.name));
+        self.warnings.extend(formers.remarks);
         let environments = self.environments(&candidates)?;
         if let Some(problem) = super::check::unwritable(&self.artifacts, "artifacts") {
             return Err(Problems::from(problem).into());
@@ -82,7 +88,8 @@ impl ForgeBuilder {
             .iter()
             .map(|it| self.planned_objective(it, &candidates))
             .collect();
-        let comparisons = self.with_control(&planned);
+        let mut comparisons = self.with_control(&planned);
+        comparisons.extend(formers.comparisons);
         self.repeat_others(&comparisons, &mut planned, &planned_objectives);
         let plan = RunPlan {
             run,
@@ -128,6 +135,8 @@ impl ForgeBuilder {
             subscribers: self.subscribers,
             stop,
             warnings,
+            stored: formers.stored,
+            former_files: formers.files,
         })
     }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{Measured, RunPlan, StoredScores};
+use jiff::Timestamp;
+
+use crate::event::{Measured, PlannedObjective, RunPlan, StoredObjective, StoredScores};
 use crate::name::{CandidateName, ObjectiveName};
 use crate::quantity::counted;
 use crate::rule::{Comparison, How, Measure};
@@ -238,6 +240,38 @@ fn then<'a>(
     Ok(Done {
         trials: then.trials.iter().map(Trial::Stored).collect(),
         lost: then.lost as usize,
+    })
+}
+
+/// What a run kept of one candidate, for later ones to compare with; `None` when it was not in it.
+#[must_use]
+pub fn stored(
+    plan: &RunPlan,
+    started: Option<Timestamp>,
+    rows: &[TrialRow],
+    candidate: &CandidateName,
+) -> Option<StoredScores> {
+    let planned = plan.candidates.iter().find(|it| it.name == *candidate)?;
+    let of = |objective: &PlannedObjective| {
+        let rows = rows.iter().filter(|row| {
+            row.trial.candidate == *candidate && row.trial.objective == objective.name
+        });
+        let rows: Vec<&TrialRow> = rows.filter(|row| !row.spared).collect();
+        let trials: Vec<Measured> = rows.iter().filter_map(|row| row.measured()).collect();
+        StoredObjective {
+            objective: objective.name.clone(),
+            digest: objective.digest.clone(),
+            lost: u32::try_from(rows.len() - trials.len()).unwrap_or(u32::MAX),
+            trials,
+        }
+    };
+    Some(StoredScores {
+        candidate: candidate.clone(),
+        run: plan.run,
+        started,
+        place: place(plan),
+        digest: planned.digest.clone(),
+        objectives: plan.objectives.iter().map(of).collect(),
     })
 }
 

@@ -109,6 +109,9 @@ const fn is_result(event: &Event) -> bool {
         | EventKind::TrialFinished(_)
         | EventKind::TrialRescored { .. }
         | EventKind::StopRequested { .. }
+        | EventKind::BaselineRead(_)
+        | EventKind::Looked(_)
+        | EventKind::ConfirmationPlanned(_)
         | EventKind::RunFinished { .. } => true,
         EventKind::TrialStarted { .. }
         | EventKind::PhaseStarted { .. }

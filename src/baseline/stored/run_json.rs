@@ -96,7 +96,7 @@ fn summary(document: Document) -> RunSummary {
         took_ms: u64::try_from(std::time::Duration::from_secs_f64(took.min(1e9)).as_millis())
             .unwrap_or(u64::MAX),
     });
-    let kinds = [EventKind::RunStarted(plan)]
+    let kinds = [EventKind::RunStarted(Box::new(plan))]
         .into_iter()
         .chain(finished)
         .chain(over);
