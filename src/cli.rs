@@ -12,6 +12,7 @@ use forge::exit::ExitCode as End;
 use forge::project::Project;
 use forge::quantity::ByteCount;
 
+mod baseline;
 mod check;
 mod descriptors;
 mod destination;
@@ -63,6 +64,8 @@ enum Command {
     Score(rerun::ScoreArgs),
     /// Render a run's reports again
     Report(rerun::ReportArgs),
+    /// Say which run others are compared with, show it, or put it into a file
+    Baseline(baseline::BaselineArgs),
     /// Delete the sandboxes that dead runs left; never a live run's, never one without forge's labels
     Sweep(sweep::SweepArgs),
     /// Say what works here and what to do about the rest: Daytona, programs, the project's needs, isolation
@@ -289,6 +292,7 @@ fn dispatch(matches: &ArgMatches) -> End {
         Some(Command::List(folders)) => list::list(&folders, Printer::new()),
         Some(Command::Score(args)) => rerun::score(&args, Printer::new()),
         Some(Command::Report(args)) => rerun::report(&args, Printer::new()),
+        Some(Command::Baseline(args)) => baseline::baseline(&args, Printer::new()),
         Some(Command::Sweep(args)) => sweep::sweep(&args, Printer::new()),
         Some(Command::Doctor(args)) => doctor::doctor(&args, Printer::new()),
     }

@@ -93,9 +93,16 @@ impl Subscriber for Journal {
 pub fn read(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<Event>>> {
     let file = RelativePath::parse(FILE).map_err(io::Error::other)?;
     let file = open_inside(folder, &file).map_err(named(&folder.join(FILE)))?;
-    let mut reader = BufReader::new(file);
+    Ok(events(BufReader::new(file)))
+}
+
+/// The events of a journal, wherever it is kept.
+///
+/// # Errors
+/// Each item, when it cannot be read or is not an event.
+pub fn events(mut reader: impl BufRead) -> impl Iterator<Item = io::Result<Event>> {
     let mut number = 0_u64;
-    Ok(std::iter::from_fn(move || {
+    std::iter::from_fn(move || {
         let mut line = Vec::new();
         number += 1;
         match (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line) {
@@ -111,7 +118,7 @@ pub fn read(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<Event>>
                 io::Error::new(io::ErrorKind::InvalidData, text)
             })),
         }
-    }))
+    })
 }
 
 #[cfg(test)]

@@ -80,8 +80,8 @@ pub fn load_dir_and_tell(
     finish(found, &folder, &rules)
 }
 
-/// Loads those of a folder whose names are wanted, sorted by name, and tells the names of all that are there, as far
-/// as they can be told. The others' problems are not reported; that there is none is no problem.
+/// Loads those of a folder whose names are wanted, sorted by name, and tells the names of all that are there and
+/// may be of use. The others' problems are not reported; that there is none is no problem.
 ///
 /// # Errors
 /// [`Problems`] of those that are wanted; when the folder cannot be read.
@@ -92,7 +92,8 @@ pub fn load_wanted(
     let folder = open(dir)?;
     let rules = Ignored::of(dir);
     let (mut found, _) = find(dir, &folder, &rules)?;
-    let names = found.iter().filter_map(|one| one.name.clone()).collect();
+    let usable = found.iter().filter(|one| one.content.is_ok());
+    let names = usable.filter_map(|one| one.name.clone()).collect();
     found.retain(|one| one.name.as_deref().is_some_and(wanted));
     Ok((finish(found, &folder, &rules)?, names))
 }
