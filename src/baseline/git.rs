@@ -4,7 +4,7 @@
 //! a checkout of that revision would have, links, modes, line ends and rules for what is left out included; where
 //! that cannot be had, it is a problem with a remedy before anything starts. Blocks: git is another program.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,6 +58,9 @@ pub struct AtRevision {
     pub absent: Vec<CandidateName>,
     /// Those that are there, would take part, and are no more today.
     pub gone: Vec<String>,
+    /// Files that git ignores and that a candidate has today, such as what was built for it: its former self is
+    /// without, so it is not like for like.
+    pub without: BTreeMap<CandidateName, Vec<String>>,
     /// What people should know about the comparison, a sentence each.
     pub remarks: Vec<String>,
 }
@@ -113,13 +116,15 @@ pub fn at_revision(request: &Request<'_>) -> Result<AtRevision, Problems> {
         });
     }
     let mut remarks = resolve::remarks(&place, request.revision, &version);
-    remarks.extend(today::remarks(&place, request.today, &version)?);
+    let unlike = today::unlike(&place, request.today)?;
+    remarks.extend(unlike.remarks(&version));
     Ok(AtRevision {
         commit,
         version,
         formers,
         absent,
         gone,
+        without: unlike.ignored,
         remarks,
     })
 }

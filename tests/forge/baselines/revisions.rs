@@ -401,6 +401,10 @@ fn a_folder_outside_of_a_repository_or_without_a_work_tree_is_told() {
         "{said}"
     );
     assert!(told(&repository.path("nowhere")).contains("it is not there"));
+    // Another work tree of the repository is as good as the first.
+    repository.git(&["worktree", "add", "-q", "../other", "HEAD"]);
+    let at = repository.at_in(&repository.path("../other/candidates"), "main", &today);
+    assert_eq!(former_digests(&at.unwrap()), digests(&today));
     // A link to a folder of the repository is that folder.
     repository.write("inside", "->candidates");
     let at = repository
@@ -569,6 +573,9 @@ fn what_is_not_committed_is_said() {
         ]
     );
     assert_eq!(at.gone, ["c"]);
+    let without: Vec<_> = at.without.into_iter().collect();
+    let expected = vec!["candidates/a/dist/out.js".to_owned()];
+    assert_eq!(without, [(CandidateName::parse("a").unwrap(), expected)]);
 }
 
 #[test]
