@@ -4,7 +4,7 @@
 //! a checkout of that revision would have, links, modes, line ends and rules for what is left out included; where
 //! that cannot be had, it is a problem with a remedy before anything starts. Blocks: git is another program.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,6 +58,9 @@ pub struct AtRevision {
     pub absent: Vec<CandidateName>,
     /// Those that are there, would take part, and are no more today.
     pub gone: Vec<String>,
+    /// Files that git ignores and that a candidate has today, such as what was built for it: its former self is
+    /// without, so it is not like for like.
+    pub without: BTreeMap<CandidateName, Vec<String>>,
     /// What people should know about the comparison, a sentence each.
     pub remarks: Vec<String>,
 }
@@ -113,13 +116,15 @@ pub fn at_revision(request: &Request<'_>) -> Result<AtRevision, Problems> {
         });
     }
     let mut remarks = resolve::remarks(&place, request.revision, &version);
-    remarks.extend(today::remarks(&place, request.today, &version)?);
+    let unlike = today::unlike(&place, request.today)?;
+    remarks.extend(unlike.remarks(&version));
     Ok(AtRevision {
         commit,
         version,
         formers,
         absent,
         gone,
+        without: unlike.ignored,
         remarks,
     })
 }
@@ -364,5 +369,24 @@ impl Revision<'_> {
                 Some(hint.map_or_else(|| past.to_owned(), |hint| format!("{past} ({hint})")));
         }
         problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_git_it_is_said_what_else_there_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let git = Git::new(folder.path()).with_program("forge-has-no-such-program");
+        let problem = Place::find(&git, folder.path()).unwrap_err();
+        assert_eq!(problem.message, "git is not installed, or not on the PATH");
+        assert!(
+            problem
+                .hint
+                .unwrap()
+                .starts_with("install git, or compare with a stored run")
+        );
     }
 }

@@ -305,6 +305,8 @@ mod tests {
     use std::io::Cursor;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
+    use proptest::prelude::*;
+
     use super::super::load::load_dir;
     use super::*;
     use crate::secret::Secret;
@@ -432,6 +434,10 @@ mod tests {
             ],
             &[("candidates/it/main.py", "x")],
             &[
+                ("candidates/it", "->shelf/one"),
+                ("candidates/shelf/one/main.py", "x"),
+            ],
+            &[
                 ("candidates/agent_it/main.py", "x"),
                 ("candidates/agent_it/lib/a.py", "x"),
             ],
@@ -541,6 +547,26 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert_eq!(told, "cannot read `it.py`: it is not there");
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_tampered_with_is_the_same_candidate_or_none(
+            at in 0..8192usize,
+            noise in proptest::collection::vec(any::<u8>(), 1..40),
+        ) {
+            let files = [("candidates/it/main.py", "x"), ("candidates/it/candidate.yaml", "env: {A: b}\n")];
+            let dir = project(&files);
+            let before = only(dir.path());
+            let mut pack = packed(&before);
+            for (place, byte) in pack.iter_mut().skip(at).zip(&noise) {
+                *place = *byte;
+            }
+            let place = tempfile::tempdir().unwrap();
+            if let Ok(after) = load(&mut Cursor::new(pack), place.path()) {
+                prop_assert_eq!(after.digest, before.digest);
+            }
+        }
     }
 
     /// A pack of these files as they are.

@@ -126,32 +126,22 @@ fn set(artifacts: &Path, run: &str, printer: Printer) -> Result<(), Told> {
     stored
         .can_be_blessed()
         .map_err(|message| Told::usage(message, hint))?;
-    let is_below = folder
-        .path()
-        .parent()
-        .is_some_and(|parent| is_same(parent, artifacts));
-    if !is_below {
+    // Named by its id, whatever it was found by.
+    let folder = RunFolder::find(artifacts, &stored.run.to_string()).map_err(|_not_there| {
         let message = format!(
             "`{}` is not in `{}`, so it cannot be blessed there",
             folder.path().display(),
             artifacts.display()
         );
         let hint = "`--artifacts` says where it is; from elsewhere, compare with what `forge baseline export` wrote";
-        return Err(Told::usage(message, hint));
-    }
+        Told::usage(message, hint)
+    })?;
     folder.bless().map_err(|error| refused(&error))?;
     printer.out(&format!("blessed: {}\n", about(&stored)));
     if let Some(remark) = without_packs(&stored) {
         printer.note(&format!("forge: {remark}"));
     }
     Ok(())
-}
-
-fn is_same(one: &Path, other: &Path) -> bool {
-    match (one.canonicalize(), other.canonicalize()) {
-        (Ok(one), Ok(other)) => one == other,
-        (Ok(_) | Err(_), Ok(_) | Err(_)) => false,
-    }
 }
 
 /// A run in a few words.

@@ -76,7 +76,7 @@ impl Git {
     fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(&self.program);
         command
-            .args(["--no-pager", "--literal-pathspecs", "--no-optional-locks"])
+            .args(["--no-pager", "--no-optional-locks"])
             .args([
                 "-c",
                 "core.hooksPath=/dev/null",
@@ -93,6 +93,8 @@ impl Git {
             .current_dir(&self.folder)
             .env("GIT_OPTIONAL_LOCKS", "0")
             .env("GIT_TERMINAL_PROMPT", "0")
+            // A `*` in a name is one.
+            .env("GIT_LITERAL_PATHSPECS", "1")
             // What it says is read.
             .env("LC_ALL", "C")
             .stdin(Stdio::null())
@@ -118,8 +120,16 @@ impl Git {
         }
     }
 
+    /// The same where nothing may be found, as by grep.
+    pub(super) fn search<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Result<Vec<u8>, NoAnswer> {
+        self.found(&mut self.command(arguments))
+    }
+
     /// The same, given something to read.
-    pub(super) fn ask_about<S: AsRef<OsStr>>(
+    pub(super) fn search_in<S: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = S>,
         input: &[u8],
@@ -129,9 +139,16 @@ impl Git {
         let mut file = tempfile::tempfile().map_err(failed)?;
         file.write_all(input).map_err(failed)?;
         file.seek(SeekFrom::Start(0)).map_err(failed)?;
-        let output = self.command(arguments).stdin(file).output();
+        let mut command = self.command(arguments);
+        // Those who read names from there take them as they are, and refuse to be told so.
+        command.env_remove("GIT_LITERAL_PATHSPECS").stdin(file);
+        self.found(&mut command)
+    }
+
+    fn found(&self, command: &mut Command) -> Result<Vec<u8>, NoAnswer> {
+        let output = command.output();
         let output = output.map_err(|error| self.not_started(&error))?;
-        // As for grep, 1 means that nothing was found.
+        // 1 means that nothing was found.
         if output.status.success() || output.status.code() == Some(1) && output.stderr.is_empty() {
             Ok(output.stdout)
         } else {
@@ -197,4 +214,33 @@ fn refused(said: &[u8]) -> NoAnswer {
     let lines = said.lines().map(|line| line.trim_start_matches("fatal: "));
     let said: Vec<&str> = lines.filter(|line| !line.trim().is_empty()).collect();
     NoAnswer::Refused(plain::short(&said.join(" "), MAX_SAID))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn git_is_asked_of_the_folder_and_of_nothing_that_a_hook_exports() {
+        let command = Git::new(Path::new("/folder")).command(["status"]);
+        let said: Vec<_> = command.get_envs().collect();
+        for variable in ELSEWHERE {
+            assert!(said.contains(&(OsStr::new(variable), None)), "{variable}");
+        }
+        for (variable, value) in [("GIT_OPTIONAL_LOCKS", "0"), ("GIT_TERMINAL_PROMPT", "0")] {
+            assert!(said.contains(&(OsStr::new(variable), Some(OsStr::new(value)))));
+        }
+        assert_eq!(command.get_current_dir(), Some(Path::new("/folder")));
+    }
+
+    #[test]
+    fn what_git_says_is_a_line_and_harmless() {
+        let told = refused(b"fatal: not \x1b[31mred\nfatal: second\n\n").to_string();
+        assert!(told.starts_with("git says: not "), "{told}");
+        assert!(
+            !told.contains('\u{1b}') && told.ends_with("second"),
+            "{told}"
+        );
+        assert!(refused(&[b'x'; 5000]).to_string().chars().count() < 400);
+    }
 }

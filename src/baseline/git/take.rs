@@ -243,7 +243,7 @@ impl Revision<'_> {
         let found = self
             .place
             .git
-            .ask_about(arguments, b"")
+            .search(arguments)
             .map_err(|no| no_answer(&no))?;
         let found = String::from_utf8_lossy(&found).into_owned();
         let found = found

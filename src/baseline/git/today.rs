@@ -5,16 +5,42 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use super::{NAMED, Place, no_answer};
 use crate::candidate::Candidate;
+use crate::name::CandidateName;
 use crate::problem::Problem;
 use crate::suggest;
 
-/// What is to be said of today's candidates beside those of `version`.
-pub(super) fn remarks(
-    place: &Place,
-    today: &[Candidate],
-    version: &str,
-) -> Result<Vec<String>, Problem> {
-    let mut of: BTreeMap<Vec<u8>, BTreeSet<&str>> = BTreeMap::new();
+/// What today's candidates have and git has not.
+#[derive(Debug, Default)]
+pub(super) struct Unlike {
+    /// What is changed, new or deleted and not committed.
+    pub(super) uncommitted: Vec<String>,
+    /// Files that git ignores and that candidates have.
+    pub(super) ignored: BTreeMap<CandidateName, Vec<String>>,
+}
+
+impl Unlike {
+    /// What is to be said of that beside candidates of `version`.
+    pub(super) fn remarks(&self, version: &str) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if !self.uncommitted.is_empty() {
+            remarks.push(format!(
+                "today's candidates have uncommitted changes: {}",
+                some(&self.uncommitted)
+            ));
+        }
+        for (name, files) in &self.ignored {
+            remarks.push(format!(
+                "git ignores {}, which `{name}` has today: `{name}@{version}` is without",
+                some(files)
+            ));
+        }
+        remarks
+    }
+}
+
+/// Compares today's candidates with what git has in the work tree.
+pub(super) fn unlike(place: &Place, today: &[Candidate]) -> Result<Unlike, Problem> {
+    let mut of: BTreeMap<Vec<u8>, BTreeSet<&CandidateName>> = BTreeMap::new();
     for candidate in today {
         let settings = candidate.settings.as_deref();
         let settings = settings.and_then(|file| file.canonicalize().ok());
@@ -22,32 +48,22 @@ pub(super) fn remarks(
         for file in files.chain(settings) {
             if let Ok(below) = file.strip_prefix(&place.root) {
                 let below = below.as_os_str().as_bytes().to_vec();
-                of.entry(below).or_default().insert(candidate.name.as_str());
+                of.entry(below).or_default().insert(&candidate.name);
             }
         }
     }
-    let mut remarks = Vec::new();
-    let dirty = uncommitted(place, &of)?;
-    if !dirty.is_empty() {
-        remarks.push(format!(
-            "today's candidates have uncommitted changes: {}",
-            some(&dirty)
-        ));
-    }
-    let mut without: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut unlike = Unlike {
+        uncommitted: uncommitted(place, &of)?,
+        ..Unlike::default()
+    };
     for path in ignored(place, of.keys())? {
         let shown = String::from_utf8_lossy(&path).into_owned();
         for name in of.get(&path).into_iter().flatten() {
-            without.entry(name).or_default().push(shown.clone());
+            let of_name = unlike.ignored.entry((*name).clone()).or_default();
+            of_name.push(shown.clone());
         }
     }
-    for (name, files) in without {
-        remarks.push(format!(
-            "git ignores {}, which `{name}` has today: `{name}@{version}` is without",
-            some(&files)
-        ));
-    }
-    Ok(remarks)
+    Ok(unlike)
 }
 
 fn some(all: &[String]) -> String {
@@ -66,7 +82,7 @@ fn some(all: &[String]) -> String {
 /// What is changed, new or deleted in the folder and is, or was, of a candidate.
 fn uncommitted(
     place: &Place,
-    of: &BTreeMap<Vec<u8>, BTreeSet<&str>>,
+    of: &BTreeMap<Vec<u8>, BTreeSet<&CandidateName>>,
 ) -> Result<Vec<String>, Problem> {
     let mut arguments = vec!["status", "--porcelain=v1", "-z", "--no-renames"];
     arguments.extend(["--untracked-files=all", "--ignore-submodules=none"]);
@@ -88,6 +104,8 @@ fn ignored<'a>(
 ) -> Result<Vec<Vec<u8>>, Problem> {
     let mut input = Vec::new();
     for path in paths {
+        // A name that begins with a colon would say something else.
+        input.extend(b"./");
         input.extend(path);
         input.push(0);
     }
@@ -95,8 +113,9 @@ fn ignored<'a>(
         return Ok(Vec::new());
     }
     let arguments = ["check-ignore", "-z", "--stdin"];
-    let listed = place.git.ask_about(arguments, &input);
+    let listed = place.git.search_in(arguments, &input);
     let listed = listed.map_err(|no| no_answer(&no))?;
-    let records = listed.split(|byte| *byte == 0).filter(|it| !it.is_empty());
-    Ok(records.map(<[u8]>::to_vec).collect())
+    let records = listed.split(|byte| *byte == 0);
+    let paths = records.filter_map(|it| it.strip_prefix(b"./"));
+    Ok(paths.map(<[u8]>::to_vec).collect())
 }

@@ -8,6 +8,7 @@ use std::process::Command;
 use forge::baseline::git::{AtRevision, Request, at_revision};
 use forge::candidate::Candidate;
 use forge::candidate::load::load_dir;
+use forge::name::CandidateName;
 use forge::problem::Problems;
 
 /// A repository in a temporary folder, with a folder for what is unpacked beside it.
@@ -236,7 +237,10 @@ fn former_candidates_are_as_they_were() {
     assert_ne!(former_digests(&at), digests(&repository.today()));
     assert_eq!(at.gone, ["program"]);
     assert_eq!(
-        at.absent.iter().map(|it| it.as_str()).collect::<Vec<_>>(),
+        at.absent
+            .iter()
+            .map(CandidateName::as_str)
+            .collect::<Vec<_>>(),
         ["new"]
     );
     let beta = &at.formers[1].candidate.files;
@@ -269,7 +273,7 @@ fn only_what_is_asked_for_has_to_be_in_order() {
     repository.commit("mended");
     let told = repository.told(&broken);
     assert!(
-        told.contains(&format!("error: {broken}:candidates/b.yaml:1:")),
+        told.contains(&format!("error: {broken}:candidates/b.yaml:2:1: ")),
         "{told}"
     );
     assert!(told.contains("that is how it was then"), "{told}");
@@ -397,6 +401,10 @@ fn a_folder_outside_of_a_repository_or_without_a_work_tree_is_told() {
         "{said}"
     );
     assert!(told(&repository.path("nowhere")).contains("it is not there"));
+    // Another work tree of the repository is as good as the first.
+    repository.git(&["worktree", "add", "-q", "../other", "HEAD"]);
+    let at = repository.at_in(&repository.path("../other/candidates"), "main", &today);
+    assert_eq!(former_digests(&at.unwrap()), digests(&today));
     // A link to a folder of the repository is that folder.
     repository.write("inside", "->candidates");
     let at = repository
@@ -565,6 +573,9 @@ fn what_is_not_committed_is_said() {
         ]
     );
     assert_eq!(at.gone, ["c"]);
+    let without: Vec<_> = at.without.into_iter().collect();
+    let expected = vec!["candidates/a/dist/out.js".to_owned()];
+    assert_eq!(without, [(CandidateName::parse("a").unwrap(), expected)]);
 }
 
 #[test]
@@ -586,7 +597,10 @@ fn rules_are_those_of_the_revision_and_of_nothing_around_it() {
     let at = repository.at("then");
     assert_eq!(at.formers.len(), 2);
     assert_eq!(
-        at.absent.iter().map(|it| it.as_str()).collect::<Vec<_>>(),
+        at.absent
+            .iter()
+            .map(CandidateName::as_str)
+            .collect::<Vec<_>>(),
         ["b"]
     );
     let files: Vec<&str> = at.formers[1]

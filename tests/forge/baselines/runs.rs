@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::support::workspace::Workspace;
 
-const GOOD: &str = "#!/bin/sh\necho '{\"cost_usd\": 0.5}' > metrics.json\necho a good artifact > \"$2\"\n";
+const GOOD: &str = "#!/bin/sh\necho '{\"cost_usd\": 0.5}' > \"$FORGE_ARTIFACTS/metrics.json\"\necho a good artifact > \"$2\"\n";
 const BAD: &str = "#!/bin/sh\nexit 3\n";
 
 fn workspace() -> Workspace {
@@ -112,7 +112,7 @@ fn a_bare_run_json_has_the_same_rows_and_no_files() {
     );
     // Of a later form, of none, and with nothing in it.
     let mut document: Value = serde_json::from_slice(&fs::read(&bare).unwrap()).unwrap();
-    let mut told = |change: &dyn Fn(&mut Value)| {
+    let told = |change: &dyn Fn(&mut Value)| {
         let mut document = document.clone();
         change(&mut document);
         let file = workspace.path("changed.json");
@@ -301,7 +301,7 @@ fn a_candidate_with_a_secret_in_it_is_not_kept_and_that_is_said() {
         stored
             .packs
             .keys()
-            .map(|it| it.as_str())
+            .map(CandidateName::as_str)
             .collect::<Vec<_>>(),
         ["bad"]
     );
@@ -437,8 +437,27 @@ fn a_run_that_is_not_whole_is_not_blessed_and_nothing_else_is_replaced() {
         told.stderr
     );
     fs::remove_dir(workspace.path("artifacts/blessed")).unwrap();
-    // A link to a folder that somebody has removed.
-    workspace.forge(["baseline", "set", "latest"]).expect(0);
+    // By another name, it is the same run; and a link to a folder that somebody has removed.
+    workspace
+        .forge(["baseline", "set", "artifacts/latest"])
+        .expect(0);
+    let link = fs::read_link(workspace.path("artifacts/blessed")).unwrap();
+    assert_ne!(link.to_str(), Some("latest"));
+    let elsewhere = workspace.run_folder();
+    let told = workspace
+        .forge([
+            "baseline",
+            "set",
+            elsewhere.to_str().unwrap(),
+            "--artifacts",
+            "other",
+        ])
+        .expect(2);
+    assert!(
+        told.stderr.contains("so it cannot be blessed there"),
+        "{}",
+        told.stderr
+    );
     fs::remove_dir_all(workspace.run_folder()).unwrap();
     let told = workspace.forge(["baseline", "show"]).expect(2);
     assert!(
