@@ -17,6 +17,8 @@ pub const POINT: f64 = 0.01;
 pub const LOGARITHM: f64 = 0.001;
 /// The most steps that [`test`] takes: about a second.
 pub const STEPS: f64 = 1e9;
+/// The most numbers in a table of a test, of which it holds three at a time. It is for values far apart; scores never need as many.
+const ROOM: f64 = 4e6;
 /// What is cut off either end of the sums is less likely than this: it cannot be seen in a p-value, and it is most of the sums.
 const CUT: f64 = 1e-32;
 
@@ -77,8 +79,8 @@ fn two_sided(mid_p: f64) -> f64 {
 /// Tests cells whose values are rounded to multiples of `unit`, above 0: exact where they are such multiples, of any finite
 /// size. `None` when no cell has trials on both sides. What is not finite is no trial.
 ///
-/// Costs about the sum over objectives of bins times atoms; a billion steps at the most, for which the unit is
-/// doubled as often as needed.
+/// Costs about the sum over objectives of bins times atoms; a billion steps and 100 MB at the most, for which the unit
+/// is doubled as often as needed.
 #[must_use]
 pub fn test(cells: &[Cell<'_>], unit: f64) -> Option<Exact> {
     test_within(cells, unit, STEPS)
@@ -90,10 +92,11 @@ pub fn test_within(cells: &[Cell<'_>], unit: f64, steps: f64) -> Option<Exact> {
     let finite = Finite::of(cells);
     let cells = finite.cells();
     let drop = drop_of(&cells)?;
-    let mut unit = stratum::usable(&cells, unit, steps);
+    let mut unit = stratum::usable(&cells, unit, ROOM.min(steps));
     let strata = loop {
         let strata = stratum::all(&cells, unit);
-        if stratum::cost(&strata) <= steps || strata.is_empty() {
+        let (needed, room) = stratum::size(&strata);
+        if (needed <= steps && room <= ROOM) || strata.is_empty() {
             break strata;
         }
         unit *= 2.0;
@@ -120,10 +123,11 @@ pub fn test_within(cells: &[Cell<'_>], unit: f64, steps: f64) -> Option<Exact> {
 pub fn cost(cells: &[Cell<'_>], unit: f64) -> f64 {
     let finite = Finite::of(cells);
     let cells = finite.cells();
-    let usable = stratum::usable(&cells, unit, STEPS);
+    let usable = stratum::usable(&cells, unit, ROOM);
     // Beyond what can be counted in bins there is no telling, and no need to.
     let beyond = if usable > unit { usable / unit } else { 1.0 };
-    stratum::cost(&stratum::all(&cells, usable)) * beyond
+    let (steps, _) = stratum::size(&stratum::all(&cells, usable));
+    steps * beyond
 }
 
 /// The same permutation distribution by its mean and its variance, both exact, and the normal distribution between: in a stratum the
@@ -512,6 +516,16 @@ mod tests {
         };
         let got = test(&[turned; 60], POINT).unwrap();
         assert!((got.mid_p - 1.0).abs() < 1e-12, "{got:?}");
+    }
+
+    #[test]
+    fn values_that_are_far_apart_are_tested_by_what_can_be_held() {
+        let a = vec![vec![1e12, 1.000_001e12], vec![3e11, 3.1e11]];
+        let b = vec![vec![1.2e12, 1.3e12], vec![3.3e11, 3.4e11]];
+        let got = test(&paired(&a, &b), POINT).unwrap();
+        // Both are the lowest that they can be: one way in six, twice.
+        assert!((got.mid_p - (1.0 - 1.0 / 72.0)).abs() < 1e-12, "{got:?}");
+        assert!((got.drop + 1.4e11).abs() < 1e7, "{got:?}");
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub(super) struct Stratum {
     step: usize,
 }
 
-/// The smallest unit that is this one, doubled, at which the scores have no more bins than there are steps.
-pub(super) fn usable(cells: &[Cell<'_>], unit: f64, steps: f64) -> f64 {
+/// The smallest unit that is this one, doubled, at which the scores of an objective have no more bins than these.
+pub(super) fn usable(cells: &[Cell<'_>], unit: f64, bins: f64) -> f64 {
     let mut unit = if unit.is_finite() && unit > 0.0 {
         unit
     } else {
@@ -36,7 +36,7 @@ pub(super) fn usable(cells: &[Cell<'_>], unit: f64, steps: f64) -> f64 {
         high / 2.0 - low / 2.0
     });
     let range = range.fold(0.0, f64::max);
-    while range / unit > steps / 2.0 && unit < f64::MAX / 4.0 {
+    while range / unit > bins / 2.0 && unit < f64::MAX / 4.0 {
         unit *= 2.0;
     }
     unit
@@ -61,15 +61,17 @@ pub(super) fn all(cells: &[Cell<'_>], unit: f64) -> Vec<Stratum> {
     strata
 }
 
-/// About how many steps the test of these takes.
-pub(super) fn cost(strata: &[Stratum]) -> f64 {
+/// About how many steps the test of these takes, and how many numbers it holds at a time.
+pub(super) fn size(strata: &[Stratum]) -> (f64, f64) {
     // Sums further out than this many standard deviations are cut off.
     const FAR: f64 = 24.0;
     let (mut bins, mut variance, mut steps) = (1.0, 0.0_f64, 0.0);
+    let mut room = 0.0_f64;
     for stratum in strata {
         let own = stratum.largest() as f64 + 1.0;
         let atoms = own / stratum.step as f64;
         if stratum.values.len() > 2 {
+            room = room.max(atoms * (stratum.chosen as f64 + 1.0));
             steps += stratum.all as f64 * (stratum.chosen as f64 + 1.0) * atoms / 2.0;
         }
         let kept = f64::min(bins, FAR.mul_add(variance.sqrt(), own));
@@ -78,10 +80,11 @@ pub(super) fn cost(strata: &[Stratum]) -> f64 {
         } else {
             kept * atoms.min(choose(stratum.all, stratum.chosen))
         };
+        room = room.max(kept + own);
         bins += own - 1.0;
         variance += stratum.variance();
     }
-    steps
+    (steps, room)
 }
 
 impl Stratum {
