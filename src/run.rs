@@ -32,7 +32,7 @@ pub mod state;
 pub mod stop;
 mod teller;
 
-use order::Slot;
+use order::{Slot, Turns};
 use state::{Effect, Input, KnownFailure, Loss, Planned, State};
 use stop::Stopping;
 use teller::Teller;
@@ -134,15 +134,7 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
         labels: run.labels.clone(),
         events,
     });
-    let slots = order::interleaved(
-        run.plan.candidates.len(),
-        &run.plan
-            .objectives
-            .iter()
-            .map(|objective| objective.repeats)
-            .collect::<Vec<_>>(),
-        run.plan.seed,
-    );
+    let slots = order::interleaved(&turns(&run.plan), run.plan.seed);
     let began = Instant::now();
     let mut teller = Teller::new(journal, run.subscribers);
     let plan = Plan {
@@ -194,6 +186,20 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
         report,
         folder,
     })
+}
+
+/// How often each objective is done, and by whom.
+fn turns(plan: &RunPlan) -> Vec<Turns> {
+    let objectives = plan.objectives.iter();
+    objectives
+        .map(|objective| {
+            let candidates = plan.candidates.iter();
+            Turns {
+                rounds: objective.repeats,
+                repeats: candidates.map(|it| plan.repeats(it, objective)).collect(),
+            }
+        })
+        .collect()
 }
 
 /// What trials are made of.

@@ -29,6 +29,7 @@ mod reports;
 mod scoring;
 mod secrets;
 mod setup;
+mod spending;
 mod stopping;
 mod support;
 mod surroundings;
