@@ -1,3 +1,5 @@
+//! Verdicts, state by state, of runs that are written down.
+
 use super::*;
 use crate::event::{Look, Measured, Stopped, StoredObjective, StoredScores};
 use crate::exit::{ExitCode, decide};
