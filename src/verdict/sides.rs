@@ -124,6 +124,10 @@ impl<'a> Sides<'a> {
                 let base = comparison.candidate.base();
                 let mut stored = summary.stored.iter();
                 match stored.find(|it| it.candidate.as_str() == base) {
+                    Some(_) if summary.rescored => {
+                        let why = "this run was scored again, perhaps by other rules than that one";
+                        return this.not_valid(why.to_owned());
+                    }
                     Some(stored) if stored.place != place(plan) => {
                         let (then, now) = (&stored.place, place(plan));
                         return this.not_valid(format!("it ran elsewhere: {then} then, {now} now"));

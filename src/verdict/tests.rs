@@ -288,6 +288,10 @@ fn what_changed_since_a_stored_run_is_not_compared() {
     );
     let verdict = with(&|it| it.place = "daytona".to_owned());
     assert_eq!(verdict.state, VerdictState::Invalid);
+    assert_eq!(
+        verdict.explanation,
+        "gamma cannot be compared with gamma@blessed: it ran elsewhere: daytona then, local now"
+    );
     let verdict = with(&|it| it.objectives.clear());
     assert_eq!(verdict.state, VerdictState::Invalid);
     assert_eq!(
