@@ -235,6 +235,7 @@ fn stored(digest: &str, points: f64) -> StoredScores {
             .map(|it| StoredObjective {
                 objective: ObjectiveName::parse(it).unwrap(),
                 digest: String::new(),
+                conditions: "at most 60.0 s, network open".to_owned(),
                 lost: 0,
                 trials: (1..=3).map(|it| trial(points + noise(it))).collect(),
             })
@@ -285,6 +286,11 @@ fn what_changed_since_a_stored_run_is_not_compared() {
     assert_eq!(
         verdict.not_comparable,
         ["docs: the objective, its scoring or its inputs have changed"]
+    );
+    let verdict = with(&|it| it.objectives[1].conditions = "network block".to_owned());
+    assert_eq!(
+        verdict.not_comparable,
+        ["docs: network block then, at most 60.0 s, network open now"]
     );
     let verdict = with(&|it| it.place = "daytona".to_owned());
     assert_eq!(verdict.state, VerdictState::Invalid);
