@@ -18,6 +18,7 @@ mod comparing;
 mod descriptors;
 mod destination;
 mod doctor;
+mod github;
 mod json;
 mod limits;
 mod list;
