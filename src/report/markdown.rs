@@ -180,6 +180,22 @@ Conditions: 1 trial for every candidate, at most 60.0 s each, network open; the 
     }
 
     #[test]
+    fn what_was_spared_has_its_row_with_the_reason_and_did_not_fail() {
+        let mut run = Run::new(&["alpha"], &["weekly"], 2);
+        run.add(passed(trial("alpha", "weekly", 1), 80.0));
+        run.add(spared(trial("alpha", "weekly", 2), "it is certain"));
+        let text = run.written(Format::Markdown);
+        for part in [
+            "\n\n1 spared of 2 trials, not needed: it is certain.\n\n",
+            "\n| alpha | 2 | not_run: it is certain | – |",
+            "trial 1 of 2, the only one with a verdict",
+        ] {
+            assert!(text.contains(part), "{part:?}\n{text}");
+        }
+        assert!(!text.contains("What failed") && !text.contains("Not everything"));
+    }
+
+    #[test]
     fn where_nothing_has_changed_nobody_is_said_to_have_lost() {
         let mut run = Run::new(&[], &["weekly"], 1);
         run.compared(Question::Baseline, "gamma", "gamma@4f1c9e2", How::Unchanged);
