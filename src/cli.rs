@@ -18,6 +18,7 @@ mod comparing;
 mod descriptors;
 mod destination;
 mod doctor;
+mod history;
 mod json;
 mod limits;
 mod list;
@@ -29,6 +30,7 @@ mod run;
 mod show;
 mod signals;
 mod sweep;
+mod table;
 mod values;
 mod words;
 
@@ -67,6 +69,8 @@ enum Command {
     Report(rerun::ReportArgs),
     /// Say which run others are compared with, show it, or put it into a file
     Baseline(baseline::BaselineArgs),
+    /// Show how candidates did in the runs until now
+    History(history::HistoryArgs),
     /// Delete the sandboxes that dead runs left; never a live run's, never one without forge's labels
     Sweep(sweep::SweepArgs),
     /// Say what works here and what to do about the rest: Daytona, programs, the project's needs, isolation
@@ -296,6 +300,7 @@ fn dispatch(matches: &ArgMatches) -> End {
         Some(Command::Score(args)) => rerun::score(&args, Printer::new()),
         Some(Command::Report(args)) => rerun::report(&args, Printer::new()),
         Some(Command::Baseline(args)) => baseline::baseline(&args, Printer::new()),
+        Some(Command::History(args)) => history::history(&args, Printer::new()),
         Some(Command::Sweep(args)) => sweep::sweep(&args, Printer::new()),
         Some(Command::Doctor(args)) => doctor::doctor(&args, Printer::new()),
     }

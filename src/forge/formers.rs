@@ -103,7 +103,9 @@ impl Asked {
         if formers.comparisons.is_empty() {
             let message = "no candidate of this run was there: nothing can be compared";
             let hint = "leave `--baseline` out this time, or give a later one";
-            return Err(Problem::setting("--baseline", message).with_hint(hint).into());
+            return Err(Problem::setting("--baseline", message)
+                .with_hint(hint)
+                .into());
         }
         let mut names = BTreeSet::new();
         formers
@@ -123,7 +125,10 @@ impl Asked {
             return BTreeSet::new();
         }
         let is_unchanged = |name: &CandidateName| {
-            let mut own = formers.comparisons.iter().filter(|it| it.candidate == *name);
+            let mut own = formers
+                .comparisons
+                .iter()
+                .filter(|it| it.candidate == *name);
             own.clone().next().is_some() && own.all(|it| it.how == How::Unchanged)
         };
         // With `NAME@REV` alone, nothing is asked about the others.
@@ -144,7 +149,15 @@ impl Asked {
     /// Whether some baseline is one of all candidates.
     fn all_are_asked(&self) -> bool {
         let mut baselines = self.comparing.baselines.iter();
-        baselines.any(|it| !matches!(it, BaselineSource::Revision { candidate: Some(_), .. }))
+        baselines.any(|it| {
+            !matches!(
+                it,
+                BaselineSource::Revision {
+                    candidate: Some(_),
+                    ..
+                }
+            )
+        })
     }
 
     fn at(
@@ -163,7 +176,9 @@ impl Asked {
             let message = format!("no candidate of this run is called `{only}`");
             let known = today.iter().map(|it| it.name.as_str());
             let problem = Problem::setting("--baseline", message);
-            return Err(problem.with_hint(suggest::advice(only.as_str(), known)).into());
+            return Err(problem
+                .with_hint(suggest::advice(only.as_str(), known))
+                .into());
         }
         let AtRevision {
             version,
@@ -182,7 +197,9 @@ impl Asked {
         if let (Some(only), Some(_)) = (only, absent.first()) {
             let message = format!("`{only}` did not exist at {version} (`{revision}`)");
             let hint = "give a later revision, or `@REV` to compare those that did";
-            return Err(Problem::setting("--baseline", message).with_hint(hint).into());
+            return Err(Problem::setting("--baseline", message)
+                .with_hint(hint)
+                .into());
         }
         formers.remarks.extend(remarks);
         formers.remarks.extend(absent.iter().map(|name| {
@@ -199,7 +216,12 @@ impl Asked {
         Ok(())
     }
 
-    fn kept(&self, which: &str, today: &[Candidate], formers: &mut Formers) -> Result<(), Problems> {
+    fn kept(
+        &self,
+        which: &str,
+        today: &[Candidate],
+        formers: &mut Formers,
+    ) -> Result<(), Problems> {
         let stored = StoredRun::find(which, &self.artifacts, Some(self.run))?;
         formers.remarks.extend(stored.remarks.iter().cloned());
         let age = stored.started.map_or(0, |at| {
