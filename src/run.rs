@@ -35,7 +35,7 @@ pub mod state;
 pub mod stop;
 mod teller;
 
-use order::Slot;
+use order::{Slot, Turns};
 use state::{Effect, Input, KnownFailure, Loss, Planned, State};
 use stop::Stopping;
 use teller::Teller;
@@ -141,15 +141,7 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
         labels: run.labels.clone(),
         events,
     });
-    let slots = order::interleaved(
-        run.plan.candidates.len(),
-        &run.plan
-            .objectives
-            .iter()
-            .map(|objective| objective.repeats)
-            .collect::<Vec<_>>(),
-        run.plan.seed,
-    );
+    let slots = order::interleaved(&turns(&run.plan), run.plan.seed);
     let began = Instant::now();
     let mut teller = Teller::new(journal, run.subscribers);
     let unpacked = kept(&folder, &run.candidates, &run.redactor).await;
@@ -220,6 +212,20 @@ async fn kept(
         Ok(remarks) => remarks,
         Err(_) => vec!["candidates are not kept with this run: forge itself failed".to_owned()],
     }
+}
+
+/// How often each objective is done, and by whom.
+fn turns(plan: &RunPlan) -> Vec<Turns> {
+    let objectives = plan.objectives.iter();
+    objectives
+        .map(|objective| {
+            let candidates = plan.candidates.iter();
+            Turns {
+                rounds: objective.repeats,
+                repeats: candidates.map(|it| plan.repeats(it, objective)).collect(),
+            }
+        })
+        .collect()
 }
 
 /// What trials are made of.

@@ -52,6 +52,12 @@ pub(super) fn judge(
                 tested: tested(sides, measure, &plan.rule, method),
             })
         })
+        // What neither side has is not asked, unless it could fail the run.
+        .filter(|it| {
+            let beside =
+                all[it.sides].invalid.is_none() && all[it.sides].comparison.how == How::Beside;
+            it.tested.is_some() || plan.rule.gates(it.measure) || !beside
+        })
         .collect();
     let adjusted = adjusted(&plan.rule, &all, &asked);
     let level = |sides: &Sides<'_>| level(summary, plan, sides.comparison);

@@ -94,6 +94,8 @@ pub(super) struct Sides<'a> {
     pub(super) pairs: Vec<Pair<'a>>,
     pub(super) not_comparable: Vec<String>,
     pub(super) invalid: Option<NotValid>,
+    /// Whether today's candidate is in the run.
+    pub(super) runs: bool,
 }
 
 impl<'a> Sides<'a> {
@@ -110,6 +112,10 @@ impl<'a> Sides<'a> {
             pairs: Vec::new(),
             not_comparable: Vec::new(),
             invalid: None,
+            runs: plan
+                .candidates
+                .iter()
+                .any(|it| it.name == comparison.candidate),
         };
         let stored = match comparison.how {
             How::Unchanged => return this,

@@ -14,11 +14,14 @@ pub(super) fn explain(verdict: &Verdict, tested: Option<&Tested>, sides: &Sides<
     let Some(tested) = tested else {
         return match &sides.invalid {
             Some(invalid) => format!("{name} cannot be compared with {against}: {}", invalid.why),
+            None if sides.comparison.how == How::Unchanged && sides.runs => {
+                format!("{name} is what it was as {against}")
+            }
             None if sides.comparison.how == How::Unchanged => {
                 format!("{name} is what it was as {against}: nothing was run for it")
             }
             None => format!(
-                "{name} cannot be compared with {against}: neither has a value of `{}` on the same objective",
+                "{name} cannot be compared with {against}: no objective has a value of `{}` on both sides",
                 verdict.measure
             ),
         };
@@ -53,7 +56,10 @@ pub(super) fn explain(verdict: &Verdict, tested: Option<&Tested>, sides: &Sides<
 
 /// `lost 14.2 points`, `took 12 % more seconds`.
 fn change(verdict: &Verdict, tested: &Tested) -> String {
-    let size = amount(tested.effect.abs(), verdict.unit);
+    let size = match verdict.unit {
+        Unit::Points => format!("{:.1} points", tested.effect.abs()),
+        Unit::Percent => format!("{:.1} %", tested.effect.abs()),
+    };
     match (verdict.unit, &verdict.measure) {
         (Unit::Points, measure) => {
             let did = if tested.effect < 0.0 {
