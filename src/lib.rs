@@ -20,7 +20,7 @@
 //!
 //! ```text
 //! 5  main  cli                                           │ compose, print, exit
-//! 4  lib  forge  rescore  settings                       │ put the parts together
+//! 4  lib  forge  rescore  compare  settings              │ put the parts together
 //! 3  run  trial  sweep  |  progress  report              │ do  |  show
 //! 2  sandbox/*  store  journal  tree  ignored  archive   │ touch the outside
 //! 2  candidate/*  objective/*  project  baseline         │ load
@@ -65,6 +65,7 @@
 mod archive;
 pub mod baseline;
 pub mod candidate;
+pub mod compare;
 pub mod event;
 pub mod exit;
 pub mod history;

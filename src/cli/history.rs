@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::json;
 use super::print::Printer;
-use super::table::{Cell, table};
+use super::table::{Cell, signed, table};
 
 #[derive(Debug, Args)]
 pub(super) struct HistoryArgs {
@@ -52,10 +52,7 @@ pub(super) fn history(args: &HistoryArgs, printer: Printer) -> End {
         Ok(project) => project,
         Err(end) => return end,
     };
-    let artifacts = args.artifacts.as_deref();
-    let artifacts = artifacts
-        .or(project.artifacts.as_deref())
-        .unwrap_or_else(|| Path::new("artifacts"));
+    let artifacts = super::artifacts(args.artifacts.as_deref(), &project);
     match found(args, artifacts, printer) {
         Ok(trends) if args.json => json::print(printer, End::Ok, document(&trends)),
         Ok(trends) => {
@@ -102,14 +99,12 @@ fn found(args: &HistoryArgs, artifacts: &Path, printer: Printer) -> Result<Trend
         tell(printer, &format!("{runs} read again"), &rebuilt.merged);
     }
     if let Some((file, opened)) = other {
-        let merged = history::merge(artifacts, &opened).map_err(|error| match error.kind() {
-            std::io::ErrorKind::InvalidData => {
-                let problem = Problem::file(file, error.to_string());
-                Failed::Usage(
-                    problem.with_hint(format!("the `{FILE}` of another folder for results")),
-                )
+        let merged = history::merge(artifacts, &opened).map_err(|error| {
+            if error.kind() != std::io::ErrorKind::InvalidData {
+                return Failed::Io(error);
             }
-            _ => Failed::Io(error),
+            let problem = Problem::file(file, error.to_string());
+            Failed::Usage(problem.with_hint(format!("the `{FILE}` of another folder for results")))
         })?;
         let file = plain::line(&file.display().to_string());
         tell(printer, &format!("`{file}` was merged"), &merged);
@@ -136,7 +131,9 @@ fn name(text: &str) -> Result<CandidateName, Failed> {
 
 fn unknown(name: &CandidateName, trends: &Trends) -> Failed {
     let problem = Problem::setting("NAME", format!("the history has no candidate `{name}`"));
-    let known = trends.names.iter().map(CandidateName::as_str);
+    // Of former ones there may be hundreds.
+    let known = trends.names.iter().filter(|it| it.version().is_none());
+    let known = known.map(CandidateName::as_str);
     Failed::Usage(problem.with_hint(if trends.names.is_empty() {
         "there is no history yet: every run adds to it, and `forge history --rebuild` makes it from those that are there"
             .to_owned()
@@ -235,13 +232,13 @@ fn row(point: &Point) -> Vec<Cell> {
         Cell::left(marks),
         Cell::left(line.date.strftime("%F %R").to_string()),
         Cell::left(line.run.short()),
-        Cell::left(line.candidate.to_string()),
+        Cell::left(line.candidate.as_str()),
         Cell::right(or_nothing(line.score.map(|it| format!("{it:.1}")))),
         Cell::right(or_nothing(
             line.interval
                 .map(|[low, high]| format!("{low:.1} to {high:.1}")),
         )),
-        Cell::right(or_nothing(point.change.map(|it| format!("{it:+.1}")))),
+        Cell::right(or_nothing(point.change.map(signed))),
         Cell::right(or_nothing(line.passed.map(|it| format!("{it:.0} %")))),
         Cell::right(or_nothing(line.seconds.map(|it| format!("{it:.2}")))),
         Cell::left(said),
@@ -267,7 +264,7 @@ fn lines(trends: &Trends) -> String {
             None => "no scores".to_owned(),
         };
         vec![
-            Cell::left(name.to_string()),
+            Cell::left(name.as_str()),
             Cell::left(history::sparkline(points)),
             Cell::left(range),
         ]
