@@ -188,6 +188,7 @@ impl Report<'_> {
         Saved {
             failed: self.write_all(&mut folder.clone()).err(),
             unlinked: links.err(),
+            unremembered: None,
         }
     }
 }
@@ -200,6 +201,8 @@ pub struct Saved {
     pub failed: Option<io::Error>,
     /// Why not every objective has its link to the winner, which nobody depends on.
     pub unlinked: Option<io::Error>,
+    /// Why the run is not in the history.
+    pub unremembered: Option<io::Error>,
 }
 
 /// What reports say of one trial.

@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use crate::name::{CandidateName, ObjectiveName};
-use crate::rule::{Measure, Question, Unit, VerdictState};
+use crate::rule::{Comparison, How, Measure, Question, Rule, Unit, VerdictState};
 use crate::standings::Standings;
 use crate::summary::RunSummary;
 
@@ -129,6 +129,38 @@ pub fn of(summary: &RunSummary, standings: &Standings) -> Vec<Verdict> {
         .filter(|name| standings.ungraded(name).is_none())
         .collect();
     family::judge(summary, plan, &graded)
+}
+
+/// What is said of two sides that must not be compared, whatever their trials say.
+#[must_use]
+pub fn not_comparable(comparison: &Comparison, rule: &Rule, why: &str) -> Verdict {
+    let measure = rule.gate.first().unwrap_or(&Measure::Score).clone();
+    let (candidate, against) = (&comparison.candidate, &comparison.against);
+    Verdict {
+        question: comparison.question,
+        candidate: candidate.clone(),
+        against: against.clone(),
+        gates: comparison.how != How::Again,
+        state: VerdictState::Invalid,
+        effect: None,
+        unit: measure.unit(),
+        interval: None,
+        threshold: rule.threshold(&measure),
+        p_worse: None,
+        p_better: None,
+        p_worse_adjusted: None,
+        p_better_adjusted: None,
+        p_general: None,
+        trials: Trials::default(),
+        objectives: Vec::new(),
+        not_comparable: Vec::new(),
+        sees: None,
+        settled_by: None,
+        early: false,
+        lost: false,
+        explanation: format!("{candidate} cannot be compared with {against}: {why}"),
+        measure,
+    }
 }
 
 /// The verdict that comes first: the worst that can fail the run, else the worst. `None` without any.

@@ -135,6 +135,10 @@ pub(super) fn show(
         let why = forge::plain::line(&why.to_string());
         printer.note(&format!("forge: there are not all `winner` links: {why}"));
     }
+    if let Some(why) = &saved.unremembered {
+        let why = forge::plain::line(&why.to_string());
+        printer.note(&format!("forge: this run is not in the history: {why}"));
+    }
     for error in saved.failed.iter().chain(&extra.write(report)) {
         printer.error(error, Some(ROOM));
         end = end.max(End::Incomplete);
