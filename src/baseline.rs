@@ -14,7 +14,6 @@ use std::sync::Arc;
 use crate::candidate::Candidate;
 use crate::candidate::pack::{self, LIMIT};
 use crate::name::CandidateName;
-use crate::problem::Problem;
 use crate::redact::Redactor;
 use crate::store::{self, RunFolder};
 
@@ -34,51 +33,6 @@ pub struct Former {
     pub candidate: Candidate,
     /// Where its files are: they are gone when the last one who has this drops it.
     pub files: Arc<Scratch>,
-}
-
-/// What was asked to be compared with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
-    /// `@REV` or `NAME@REV`: candidates as they are at a revision.
-    Revision {
-        /// Only this one; all of them without a name.
-        candidate: Option<CandidateName>,
-        /// As git understands it.
-        revision: String,
-    },
-    /// A run's id, `latest`, `blessed`, or a file.
-    Stored(String),
-}
-
-impl Wanted {
-    /// Reads what somebody typed.
-    ///
-    /// # Errors
-    /// [`Problem`] when nothing was.
-    pub fn parse(text: &str) -> Result<Self, Problem> {
-        let problem = |message: &str| {
-            Problem::setting(FLAG, message).with_hint(
-                "`@REV` or `NAME@REV` for a git revision; `latest`, `blessed`, a run's id or a file for a stored run",
-            )
-        };
-        // A path may have an `@` anywhere but at its start.
-        let named = text.split_once('@').and_then(|(name, revision)| {
-            let name = match name {
-                "" => None,
-                name => Some(CandidateName::parse(name).ok()?),
-            };
-            Some((name, revision))
-        });
-        match named {
-            Some((_, "")) => Err(problem("there is no revision behind the `@`")),
-            Some((candidate, revision)) => Ok(Self::Revision {
-                candidate,
-                revision: revision.to_owned(),
-            }),
-            None if text.trim().is_empty() => Err(problem("nothing was given")),
-            None => Ok(Self::Stored(text.to_owned())),
-        }
-    }
 }
 
 /// Writes a pack of each candidate into the folder of its run, but for those that are former ones themselves.
@@ -116,37 +70,4 @@ fn write(folder: &RunFolder, name: &CandidateName, pack: &[u8]) -> std::io::Resu
 /// Where the pack of a candidate is, below the folder of its run.
 fn pack_file(name: &CandidateName) -> String {
     format!("{}/{name}.tar", store::PACKS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_typed_is_a_revision_or_a_stored_run() {
-        let revision = |name: Option<&str>, revision: &str| Wanted::Revision {
-            candidate: name.map(|name| CandidateName::parse(name).unwrap()),
-            revision: revision.to_owned(),
-        };
-        let stored = |text: &str| Wanted::Stored(text.to_owned());
-        for (text, expected) in [
-            ("@main", revision(None, "main")),
-            ("@origin/main~3", revision(None, "origin/main~3")),
-            ("@@{upstream}", revision(None, "@{upstream}")),
-            ("gamma@v1.2", revision(Some("gamma"), "v1.2")),
-            (
-                "gamma@main@{yesterday}",
-                revision(Some("gamma"), "main@{yesterday}"),
-            ),
-            ("latest", stored("latest")),
-            ("blessed", stored("blessed")),
-            ("nightly/run@2.forge", stored("nightly/run@2.forge")),
-            ("./gamma@main", stored("./gamma@main")),
-        ] {
-            assert_eq!(Wanted::parse(text).unwrap(), expected, "{text}");
-        }
-        for bad in ["", " ", "@", "gamma@"] {
-            assert!(Wanted::parse(bad).unwrap_err().hint.is_some(), "{bad}");
-        }
-    }
 }

@@ -280,6 +280,7 @@ async fn go(
                 printer.note(&format!("warning: {}", forge::plain::line(warning)));
             }
             printer.error(&error, error.hint.as_deref());
+            printer.note("forge: no verdict: nothing was run (exit code 3)");
             return End::Incomplete;
         },
         // Nothing exists yet: there is nothing to clean up.

@@ -59,6 +59,11 @@ impl ForgeBuilder {
         found.candidates = candidates.len();
         found.objectives = objectives.len();
         found.trials = objectives.iter().map(repeats).sum::<u64>() * candidates.len() as u64;
+        let formers = self.formers(RunId::generate(), &candidates).await;
+        match formers {
+            Ok(formers) => found.notes.extend(formers.remarks),
+            Err(problems) => found.problems.0.extend(problems.0),
+        }
         let problems = &mut found.problems.0;
         problems.extend(self.environments(&candidates).err().unwrap_or_default().0);
         problems.extend(unwritable(&self.artifacts, "artifacts"));

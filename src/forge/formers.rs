@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::ForgeBuilder;
+use super::{ForgeBuilder, Place};
 use crate::baseline::git::{self, AtRevision};
 use crate::baseline::stored::StoredRun;
 use crate::baseline::{Former, Scratch};
@@ -14,6 +14,7 @@ use crate::event::{Demands, StoredScores};
 use crate::name::{CandidateName, RunId};
 use crate::problem::{Problem, Problems};
 use crate::rule::{BaselineSource, Comparing, Comparison, How, Question};
+use crate::settings;
 use crate::suggest;
 use crate::verdict;
 
@@ -57,7 +58,6 @@ impl ForgeBuilder {
         &self,
         run: RunId,
         candidates: &[Candidate],
-        scratch: PathBuf,
     ) -> Result<Formers, Problems> {
         if self.comparing.baselines.is_empty() {
             return Ok(Formers::default());
@@ -69,7 +69,12 @@ impl ForgeBuilder {
             folder: self.candidates.clone(),
             artifacts: self.artifacts.clone(),
             patterns: self.only.clone(),
-            scratch,
+            scratch: match &self.place {
+                Some(Place::Local(options)) => options.base.clone(),
+                Some(Place::Own(_)) | None => {
+                    settings::local_options_without_helper(&settings::variables()).base
+                }
+            },
         };
         let today = candidates.to_vec();
         // git and archives are waited for.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::in_force::Machine;
 use super::{ForgeBuilder, ForgeError, ObjectiveSource, Place};
 use crate::candidate::Candidate;
 use crate::event::{PlannedCandidate, PlannedObjective, RunPlan};
@@ -31,8 +32,7 @@ impl ForgeBuilder {
         sources: Vec<ObjectiveSource>,
     ) -> Result<Run, ForgeError> {
         let (mut candidates, objectives) = self.load(sources)?;
-        let scratch = crate::settings::local_options_without_helper(&crate::settings::variables());
-        let formers = self.formers(run, &candidates, scratch.base).await?;
+        let formers = self.formers(run, &candidates).await?;
         candidates.retain(|it| !formers.left_out.contains(&it.name));
         candidates.extend(formers.candidates);
         candidates.sort_by(|a, b| a.name.cmp(&b.name));
@@ -46,33 +46,9 @@ impl ForgeBuilder {
         let installers = self.installers.take();
         let installers = installers.unwrap_or_else(|| told_here(&place));
         judging.can_judge(&objectives)?;
-        let mut machine = None;
-        let (provider, isolation): (Arc<dyn Provider>, String) = match place {
-            Place::Local(options) => {
-                sweep_dead(options.base.clone()).await;
-                let limits = (options.memory, options.disk, options.processes);
-                let local = LocalProvider::new(options, run);
-                let trust = candidates.iter().map(|it| it.trust);
-                let mut networks = Vec::new();
-                for objective in &objectives {
-                    let all = candidates.iter();
-                    networks
-                        .extend(all.map(|it| (self.networks_of(it, objective), it.has_setup())));
-                }
-                let each = networks.iter().map(|(networks, _)| networks.clone());
-                local.can_keep(each, trust).await?;
-                let common = common_networks(&networks);
-                let isolation = local.describe(common.as_ref()).await?;
-                machine = Some((local.level().await?, limits));
-                let remarks = candidates.iter().map(|it| local.remarks(it));
-                let remarks = futures::future::join_all(remarks).await;
-                for (candidate, more) in candidates.iter_mut().zip(remarks) {
-                    candidate.notes.extend(more);
-                }
-                (Arc::new(local), isolation)
-            }
-            Place::Own(provider) => (provider, String::new()),
-        };
+        let (provider, isolation, machine) = self
+            .settled(place, run, &mut candidates, &objectives)
+            .await?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let jobs = self.jobs.unwrap_or(cores);
         let seed = self
@@ -138,6 +114,40 @@ impl ForgeBuilder {
             stored: formers.stored,
             former_files: formers.files,
         })
+    }
+
+    /// What makes sandboxes, how isolated they are, and what a local one has.
+    async fn settled(
+        &self,
+        place: Place,
+        run: RunId,
+        candidates: &mut [Candidate],
+        objectives: &[Objective],
+    ) -> Result<(Arc<dyn Provider>, String, Option<Machine>), ForgeError> {
+        let options = match place {
+            Place::Local(options) => options,
+            Place::Own(provider) => return Ok((provider, String::new(), None)),
+        };
+        sweep_dead(options.base.clone()).await;
+        let limits = (options.memory, options.disk, options.processes);
+        let local = LocalProvider::new(options, run);
+        let trust = candidates.iter().map(|it| it.trust);
+        let mut networks = Vec::new();
+        for objective in objectives {
+            let all = candidates.iter();
+            networks.extend(all.map(|it| (self.networks_of(it, objective), it.has_setup())));
+        }
+        let each = networks.iter().map(|(networks, _)| networks.clone());
+        local.can_keep(each, trust).await?;
+        let common = common_networks(&networks);
+        let isolation = local.describe(common.as_ref()).await?;
+        let machine = (local.level().await?, limits);
+        let remarks = candidates.iter().map(|it| local.remarks(it));
+        let remarks = futures::future::join_all(remarks).await;
+        for (candidate, more) in candidates.iter_mut().zip(remarks) {
+            candidate.notes.extend(more);
+        }
+        Ok((Arc::new(local), isolation, Some(machine)))
     }
 
     /// Takes out of what leaves what the caller, the installers and the candidates keep secret.

@@ -12,7 +12,7 @@ pub fn seed_of(run: &crate::name::RunId) -> u64 {
     seed >> 11
 }
 
-/// One planned trial, by its indices; `repeat` counts from 1.
+/// One planned trial, by its indices; `repeat` and `round` count from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot {
     /// Which objective.
@@ -21,26 +21,57 @@ pub struct Slot {
     pub candidate: usize,
     /// Which repeat.
     pub repeat: u32,
+    /// In which round of the objective it is its turn.
+    pub round: u32,
 }
 
-/// All trials: round after round of repeats; in each, the objectives in a shuffled order; for each, all
-/// candidates in a shuffled order. At any moment every candidate has begun about as often as any other.
+/// How often an objective is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turns {
+    /// In how many rounds: its own repeats.
+    pub rounds: u32,
+    /// How often by each candidate, in the plan's order. Who has other repeats than rounds has them spread over all
+    /// rounds, so that it meets the same weather as the others.
+    pub repeats: Vec<u32>,
+}
+
+impl Turns {
+    /// How many of so many repeats have had their turn by the end of a round.
+    fn by(&self, round: u32, repeats: u32) -> u32 {
+        let share = u64::from(round) * u64::from(repeats) / u64::from(self.rounds.max(1));
+        u32::try_from(share).unwrap_or(u32::MAX)
+    }
+
+    /// The candidates whose turn it is in a round, each with its repeats.
+    fn of(&self, round: u32) -> impl Iterator<Item = (usize, u32)> + '_ {
+        let candidates = self.repeats.iter().enumerate();
+        candidates.flat_map(move |(candidate, repeats)| {
+            let turns = self.by(round - 1, *repeats) + 1..=self.by(round, *repeats);
+            turns.map(move |repeat| (candidate, repeat))
+        })
+    }
+}
+
+/// All trials: round after round of repeats; in each, the objectives in a shuffled order; for each, all whose turn
+/// it is in a shuffled order. At any moment every candidate has begun about the same share of its trials.
 #[must_use]
-pub fn interleaved(candidates: usize, repeats: &[u32], seed: u64) -> Vec<Slot> {
+pub fn interleaved(objectives: &[Turns], seed: u64) -> Vec<Slot> {
     let mut random = Random::new(seed);
     let mut order = Vec::new();
-    for repeat in 1..=repeats.iter().copied().max().unwrap_or(0) {
-        let mut objectives: Vec<usize> = (0..repeats.len())
-            .filter(|objective| repeats[*objective] >= repeat)
+    let rounds = objectives.iter().map(|it| it.rounds).max().unwrap_or(0);
+    for round in 1..=rounds {
+        let mut due: Vec<usize> = (0..objectives.len())
+            .filter(|objective| objectives[*objective].rounds >= round)
             .collect();
-        random.shuffle(&mut objectives);
-        for objective in objectives {
-            let mut all: Vec<usize> = (0..candidates).collect();
+        random.shuffle(&mut due);
+        for objective in due {
+            let mut all: Vec<(usize, u32)> = objectives[objective].of(round).collect();
             random.shuffle(&mut all);
-            order.extend(all.into_iter().map(|candidate| Slot {
+            order.extend(all.into_iter().map(|(candidate, repeat)| Slot {
                 objective,
                 candidate,
                 repeat,
+                round,
             }));
         }
     }
@@ -61,9 +92,23 @@ mod tests {
 
     use super::*;
 
+    fn turns(rounds: u32, repeats: &[u32]) -> Turns {
+        Turns {
+            rounds,
+            repeats: repeats.to_vec(),
+        }
+    }
+
+    fn equal(candidates: usize, repeats: &[u32]) -> Vec<Turns> {
+        let objectives = repeats.iter();
+        objectives
+            .map(|repeats| turns(*repeats, &vec![*repeats; candidates]))
+            .collect()
+    }
+
     #[test]
     fn every_trial_is_planned_once_and_candidates_take_turns() {
-        let order = interleaved(3, &[2, 5], 42);
+        let order = interleaved(&equal(3, &[2, 5]), 42);
         assert_eq!(order.len(), 3 * 7);
         assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), order.len());
         for block in order.chunks(3) {
@@ -74,10 +119,39 @@ mod tests {
 
     #[test]
     fn the_seed_decides_the_order() {
-        assert_eq!(interleaved(8, &[3], 1), interleaved(8, &[3], 1));
-        assert_ne!(interleaved(8, &[3], 1), interleaved(8, &[3], 2));
-        assert_eq!(interleaved(0, &[3], 1), []);
-        assert_eq!(interleaved(3, &[], 1), []);
+        let eight = equal(8, &[3]);
+        assert_eq!(interleaved(&eight, 1), interleaved(&eight, 1));
+        assert_ne!(interleaved(&eight, 1), interleaved(&eight, 2));
+        assert_eq!(interleaved(&equal(0, &[3]), 1), []);
+        assert_eq!(interleaved(&[], 1), []);
+    }
+
+    /// Runs that have been recorded can be had again in the same order.
+    #[test]
+    fn the_order_of_equal_repeats_is_what_it_always_was() {
+        let order = interleaved(&equal(3, &[2, 1]), 7);
+        let shown: Vec<String> = order
+            .iter()
+            .map(|it| format!("{}{}{}", it.objective, it.candidate, it.repeat))
+            .collect();
+        assert_eq!(shown.join(" "), "011 021 001 111 121 101 012 022 002");
+    }
+
+    #[test]
+    fn who_has_more_or_fewer_repeats_has_all_of_them_spread_over_the_rounds() {
+        for (rounds, repeats) in [(2, 4), (3, 4), (3, 7), (1, 5), (9, 2), (3, 0)] {
+            let order = interleaved(&[turns(rounds, &[rounds, repeats])], 3);
+            let own = |candidate: usize| order.iter().filter(move |it| it.candidate == candidate);
+            assert_eq!(own(0).count(), rounds as usize);
+            let all: BTreeSet<u32> = own(1).map(|it| it.repeat).collect();
+            assert_eq!(all, (1..=repeats).collect(), "{rounds} {repeats}");
+            let rising: Vec<u32> = own(1).map(|it| it.round).collect();
+            assert!(rising.is_sorted());
+            for round in 1..=rounds {
+                let by = rising.iter().filter(|it| **it <= round).count();
+                assert_eq!(by, (round * repeats / rounds) as usize);
+            }
+        }
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! Verdicts, state by state, of runs that are written down.
+
 use super::*;
 use crate::event::{Look, Measured, Stopped, StoredObjective, StoredScores};
 use crate::exit::{ExitCode, decide};
@@ -233,6 +235,7 @@ fn stored(digest: &str, points: f64) -> StoredScores {
             .map(|it| StoredObjective {
                 objective: ObjectiveName::parse(it).unwrap(),
                 digest: String::new(),
+                conditions: "at most 60.0 s, network open".to_owned(),
                 lost: 0,
                 trials: (1..=3).map(|it| trial(points + noise(it))).collect(),
             })
@@ -284,8 +287,17 @@ fn what_changed_since_a_stored_run_is_not_compared() {
         verdict.not_comparable,
         ["docs: the objective, its scoring or its inputs have changed"]
     );
+    let verdict = with(&|it| it.objectives[1].conditions = "network block".to_owned());
+    assert_eq!(
+        verdict.not_comparable,
+        ["docs: network block then, at most 60.0 s, network open now"]
+    );
     let verdict = with(&|it| it.place = "daytona".to_owned());
     assert_eq!(verdict.state, VerdictState::Invalid);
+    assert_eq!(
+        verdict.explanation,
+        "gamma cannot be compared with gamma@blessed: it ran elsewhere: daytona then, local now"
+    );
     let verdict = with(&|it| it.objectives.clear());
     assert_eq!(verdict.state, VerdictState::Invalid);
     assert_eq!(
