@@ -84,7 +84,10 @@ pub fn decide(
         return (ExitCode::Ok, Vec::new());
     };
     let invalid = verdicts.iter();
-    let invalid = invalid.filter(|it| it.gates && it.state == VerdictState::Invalid);
+    // Where something can be said, it does not matter that of the world nothing can.
+    let nothing = verdicts.iter().all(|it| it.state == VerdictState::Invalid);
+    let invalid =
+        invalid.filter(|it| it.state == VerdictState::Invalid && (it.gates || it.lost || nothing));
     let invalid: Vec<&Verdict> = invalid.collect();
     let lost = invalid.iter().any(|it| it.lost);
     if !invalid.is_empty() {
