@@ -19,6 +19,7 @@ mod comparing;
 mod descriptors;
 mod destination;
 mod doctor;
+mod github;
 mod history;
 mod json;
 mod limits;

@@ -5,7 +5,7 @@ use crate::event::RunPlan;
 use crate::event::StopCause;
 use crate::name::CandidateName;
 use crate::quantity::counted;
-use crate::rule::VerdictState;
+use crate::rule::{Question, VerdictState};
 use crate::standings::{Standing, Standings};
 use crate::summary::RunSummary;
 use crate::verdict::Verdict;
@@ -83,9 +83,8 @@ pub fn decide(
     let Some(plan) = &summary.plan else {
         return (ExitCode::Ok, Vec::new());
     };
-    let invalid = verdicts
-        .iter()
-        .filter(|it| it.state == VerdictState::Invalid);
+    let invalid = verdicts.iter();
+    let invalid = invalid.filter(|it| it.gates && it.state == VerdictState::Invalid);
     let invalid: Vec<&Verdict> = invalid.collect();
     let lost = invalid.iter().any(|it| it.lost);
     if !invalid.is_empty() {
@@ -109,7 +108,7 @@ pub fn decide(
 /// The verdicts that fail the run.
 fn failed(plan: &RunPlan, verdicts: &[Verdict]) -> Vec<String> {
     let fails = |it: &&Verdict| {
-        let counts = it.gates || it.state == VerdictState::Drifted;
+        let counts = it.gates || it.question == Question::World;
         counts && plan.rule.fail_on.contains(&it.state)
     };
     verdicts.iter().filter(fails).map(Verdict::line).collect()

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::baseline::{self, Scratch};
+use crate::baseline::Scratch;
 use crate::candidate::Candidate;
 use crate::event::{
     EventKind, Phase, RunPlan, StopCause, StoredScores, Subscriber, TrialEnd, TrialRecord,
@@ -31,6 +31,7 @@ use crate::trial::silence::take_back;
 use crate::trial::{Job, Judging, Keep, Outcome, World};
 
 pub mod order;
+mod packs;
 pub mod state;
 pub mod stop;
 mod teller;
@@ -144,7 +145,7 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
     let slots = order::interleaved(&turns(&run.plan), run.plan.seed);
     let began = Instant::now();
     let mut teller = Teller::new(journal, run.subscribers);
-    let unpacked = kept(&folder, &run.candidates, &run.redactor).await;
+    let unpacked = packs::keep(&folder, &run.candidates, &run.redactor).await;
     let plan = Plan {
         seed: run.plan.seed,
         candidates: run.candidates,
@@ -197,21 +198,6 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
         report,
         folder,
     })
-}
-
-/// Keeps the candidates' files with the run, so that they can be run again; says which cannot be.
-async fn kept(
-    folder: &RunFolder,
-    candidates: &[Arc<Candidate>],
-    redactor: &Arc<Redactor>,
-) -> Vec<String> {
-    let (folder, candidates) = (folder.clone(), candidates.to_vec());
-    let redactor = Arc::clone(redactor);
-    let pack = move || baseline::pack_all(&folder, candidates.iter().map(|it| &**it), &redactor);
-    match tokio::task::spawn_blocking(pack).await {
-        Ok(remarks) => remarks,
-        Err(_) => vec!["candidates are not kept with this run: forge itself failed".to_owned()],
-    }
 }
 
 /// How often each objective is done, and by whom.

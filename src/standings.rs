@@ -11,6 +11,7 @@ use crate::event::{PlannedObjective, RunPlan};
 use crate::name::{CandidateName, ObjectiveName};
 use crate::quantity::p_value;
 use crate::score::Points;
+use crate::statistics::lead::STEPS;
 use crate::statistics::{self, interval};
 use crate::summary::TrialRow;
 
@@ -144,6 +145,7 @@ pub(crate) fn of(plan: &RunPlan, trials: &[TrialRow], level: f64) -> Standings {
     let is_graded = |objective: &&PlannedObjective| {
         grading(&objective.name).is_none_or(|it| it.ungraded().is_none())
     };
+    let share = STEPS / plan.objectives.len().max(1) as f64;
     let objectives: Vec<ObjectiveStandings> = plan
         .objectives
         .iter()
@@ -164,7 +166,7 @@ pub(crate) fn of(plan: &RunPlan, trials: &[TrialRow], level: f64) -> Standings {
                 .collect();
             let grading = grading(&objective.name);
             let scores = |name: &CandidateName| vec![scores(cell(&cells, &objective.name, name))];
-            let (standings, winner, lead) = judged(standings, &scores, level);
+            let (standings, winner, lead) = judged(standings, &scores, level, share);
             ObjectiveStandings {
                 objective: objective.name.clone(),
                 ungraded: grading.and_then(Grading::ungraded),
@@ -193,7 +195,7 @@ pub(crate) fn of(plan: &RunPlan, trials: &[TrialRow], level: f64) -> Standings {
         let cells = graded.map(|objective| cell(&cells, &objective.name, name));
         cells.map(scores).collect()
     };
-    let (overall, winner, lead) = judged(overall, &all_scores, level);
+    let (overall, winner, lead) = judged(overall, &all_scores, level, STEPS);
     Standings {
         winner,
         lead: all_ran(plan).then_some(lead),
@@ -210,11 +212,12 @@ fn all_ran(plan: &RunPlan) -> bool {
     })
 }
 
-/// Ranks, and says who leads and whether that is real.
+/// Ranks, and says who leads and whether that is real, in about so many steps.
 fn judged(
     standings: Vec<Standing>,
     scores: &dyn Fn(&CandidateName) -> Vec<Vec<f64>>,
     level: f64,
+    steps: f64,
 ) -> (Vec<Standing>, Option<Winner>, Lead) {
     let mut standings = ranked(standings);
     for standing in &mut standings {
@@ -224,7 +227,7 @@ fn judged(
     let ranked = standings.iter().filter(|it| it.rank.is_some());
     let of_ranked: Vec<Vec<Vec<f64>>> = ranked.map(|it| scores(&it.candidate)).collect();
     let mut winner = winner(&standings);
-    let lead = lead::judge(&mut standings, &of_ranked, winner.as_ref(), level);
+    let lead = lead::judge(&mut standings, &of_ranked, winner.as_ref(), level, steps);
     if let Some(winner) = &mut winner {
         winner.reason = reason(winner, &standings, &lead);
     }

@@ -183,6 +183,8 @@ pub struct RunSummary {
     pub stored: Vec<StoredScores>,
     /// What was decided on the way.
     pub looks: Vec<Look>,
+    /// Whether trials were scored again when the run was over.
+    pub rescored: bool,
     /// What was run again because it looked like a regression.
     pub confirmations: Vec<Confirmation>,
     index: HashMap<TrialId, usize>,
@@ -214,6 +216,7 @@ impl RunSummary {
                 }
             }
             EventKind::TrialRescored { trial, score } => {
+                self.rescored |= self.took.is_some();
                 if let Some(row) = self.row(trial) {
                     row.rescore(Some(score));
                 }

@@ -33,6 +33,9 @@ pub struct StoredObjective {
     pub objective: ObjectiveName,
     /// What it was made of, in hex.
     pub digest: String,
+    /// The limits and the network that it had.
+    #[serde(default)]
+    pub conditions: String,
     /// How many trials have no verdict.
     pub lost: u32,
     /// Those that have one.

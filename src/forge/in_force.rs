@@ -9,6 +9,7 @@ use crate::candidate::Candidate;
 use crate::event::Setting;
 use crate::objective::{LimitOverrides, Limits, Objective};
 use crate::quantity::ByteCount;
+use crate::rule::{MAX_RISE, Measure, Suite};
 use crate::sandbox::Trust;
 
 /// So many values of a setting that differs by objective are listed.
@@ -58,7 +59,12 @@ impl ForgeBuilder {
             .map(|it| self.repeat.or(it.repeat).unwrap_or(1));
         let own = objectives.iter().any(|it| it.repeat.is_some());
         let whose = self.above(self.repeat.is_some(), &[("objective", own)]);
-        settings.is("repeat", several(repeats), &whose);
+        let repeats = match self.comparing.auto {
+            Some(_) => "auto".to_owned(),
+            None => several(repeats),
+        };
+        settings.is("repeat", repeats, &whose);
+        self.comparing_in_force(&mut settings);
         self.networks_in_force(&mut settings, candidates, objectives);
         self.limits_in_force(&mut settings, candidates, objectives);
         if let Some((level, (memory, disk, processes))) = machine {
@@ -73,6 +79,71 @@ impl ForgeBuilder {
             }
         }
         settings.0
+    }
+
+    fn comparing_in_force(&self, settings: &mut InForce) {
+        let comparing = &self.comparing;
+        let rule = &comparing.rule;
+        let listed = |all: Vec<String>| {
+            if all.is_empty() {
+                return "none".to_owned();
+            }
+            all.join(", ")
+        };
+        let number = |value: Option<u32>, none: &str| {
+            value.map_or_else(|| none.to_owned(), |value| value.to_string())
+        };
+        let measures = |all: &[Measure]| listed(all.iter().map(ToString::to_string).collect());
+        let baselines = comparing.baselines.iter().map(ToString::to_string);
+        let control = comparing.control.as_ref().map(ToString::to_string);
+        let rises = rule.max_rise.iter();
+        let mut rises: Vec<String> = rises.map(|(of, rise)| format!("{of}={rise}%")).collect();
+        rises.push(format!("{MAX_RISE}% otherwise"));
+        let fail_on = rule.fail_on.iter().map(|it| it.as_str().to_owned());
+        let question = match rule.question {
+            Suite::Fixed => "fixed",
+            Suite::General => "general",
+        };
+        let show = rule.show.as_deref().map_or_else(
+            || "passed, quality, seconds and every metric".to_owned(),
+            measures,
+        );
+        for (name, value, is_set) in [
+            ("alpha", rule.alpha.to_string(), false),
+            ("max-drop", rule.max_drop.to_string(), false),
+            ("max-rise", rises.join(", "), false),
+            ("gate", measures(&rule.gate), false),
+            ("show", show, rule.show.is_some()),
+            ("fail-on", listed(fail_on.collect()), false),
+            ("question", question.to_owned(), false),
+            (
+                "baseline",
+                listed(baselines.collect()),
+                !comparing.baselines.is_empty(),
+            ),
+            (
+                "control",
+                listed(control.into_iter().collect()),
+                comparing.control.is_some(),
+            ),
+            (
+                "control-repeats",
+                number(comparing.control_repeats, "√C times as many for C others"),
+                comparing.control_repeats.is_some(),
+            ),
+            (
+                "max-repeat",
+                number(comparing.auto, "none"),
+                comparing.auto.is_some(),
+            ),
+            (
+                "confirm",
+                number(comparing.confirm, "none"),
+                comparing.confirm.is_some(),
+            ),
+        ] {
+            settings.is(name, value, self.whose(is_set));
+        }
     }
 
     fn networks_in_force(

@@ -56,19 +56,20 @@ pub(super) struct Over {
 /// The scores of a candidate, as shares, one list an objective.
 pub(super) type Scores = Vec<Vec<f64>>;
 
-/// Says who leads, and writes the ranks that the data allow into the standings.
+/// Says who leads, and writes the ranks that the data allow into the standings; in about so many steps.
 pub(super) fn judge(
     ranked: &mut [Standing],
     scores: &[Scores],
     winner: Option<&Winner>,
     level: f64,
+    steps: f64,
 ) -> Lead {
     // `scores` are in the order of the standings.
     let arms: Vec<usize> = (0..ranked.len())
         .filter(|at| ranked[*at].rank.is_some())
         .collect();
     let of_arms: Vec<Scores> = arms.iter().map(|at| scores[*at].clone()).collect();
-    let pairs = Pairs::of(&of_arms);
+    let pairs = Pairs::within(&of_arms, steps);
     for (at, ranks) in arms.iter().zip(pairs.ranks(level)) {
         ranked[*at].ranks = ranks.map(|(best, worst)| [best, worst]);
     }

@@ -3,8 +3,10 @@
 //! The same functions decide here and in a run. Small designs are enumerated, larger ones simulated with a seed. A [`Plan`] is what is
 //! known before a run; it makes a [`Design`] of it, which has a rate for every objective.
 
+mod leading;
 mod plan;
 
+pub use self::leading::{Leading, Led};
 pub use self::plan::{Plan, Rates};
 
 use super::decision::{Found, Outcome, Rule};
@@ -37,9 +39,20 @@ pub enum Trials {
     },
 }
 
+/// With whom the candidates of a family are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Controls {
+    /// All with the trials of one control.
+    Shared,
+    /// Each with trials of its own: what it was.
+    Own,
+}
+
 /// A comparison of candidates with a control, as planned.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Design {
+    /// Whether the candidates share it.
+    pub controls: Controls,
     /// The control's rate on each objective: how often it passes, or its mean score.
     pub control: Vec<f64>,
     /// Those of each candidate. The chances are of the first one's verdicts; the others are its family.
@@ -119,9 +132,10 @@ impl Design {
     /// seed only.
     #[must_use]
     pub fn chances(&self, seed: u64) -> Chances {
-        let a_cell = f64::from(self.control_repeats + 1)
-            * f64::from(self.repeats + 1).powf(self.candidates.len() as f64);
-        let results = a_cell.powf(self.control.len() as f64);
+        let results: f64 = self
+            .arms()
+            .map(|(rates, repeats)| f64::from(repeats + 1).powf(rates.len() as f64))
+            .product();
         if self.trials == Trials::Pass && results <= ENUMERATED {
             self.enumerated()
         } else {
@@ -133,7 +147,7 @@ impl Design {
     #[must_use]
     pub fn simulated(&self, seed: u64, runs: u32) -> Chances {
         let mut random = Random::new(seed);
-        let judge = Judge::new(self.rule, self.control.len());
+        let judge = Judge::new(self.rule, self.controls, self.control.len());
         let mut chances = Chances::NONE;
         for _ in 0..runs {
             chances.add(self.drawn(&judge, &mut random), 1.0);
@@ -153,10 +167,15 @@ impl Design {
         judge.decide(&scores)
     }
 
-    /// The control and the candidates, with how often each is run.
+    /// The control and the candidates, with how often each is run; before each candidate its own control, where it has one.
     fn arms(&self) -> impl Iterator<Item = (&Vec<f64>, u32)> {
-        let candidates = self.candidates.iter().map(|rates| (rates, self.repeats));
-        std::iter::once((&self.control, self.control_repeats)).chain(candidates)
+        let control = (&self.control, self.control_repeats);
+        let candidates = self.candidates.iter().enumerate();
+        let candidates = candidates.flat_map(move |(at, rates)| {
+            let own = (self.controls == Controls::Own && at > 0).then_some(control);
+            own.into_iter().chain([(rates, self.repeats)])
+        });
+        std::iter::once(control).chain(candidates)
     }
 
     fn enumerated(&self) -> Chances {
@@ -165,7 +184,7 @@ impl Design {
             .flat_map(|(rates, repeats)| rates.iter().map(move |rate| (*rate, repeats)))
             .collect();
         let width = self.control.len();
-        let judge = Judge::new(self.rule, width);
+        let judge = Judge::new(self.rule, self.controls, width);
         let mut passed = vec![0; cells.len()];
         let mut chances = Chances::NONE;
         loop {
@@ -258,24 +277,31 @@ fn passes(passed: u32, all: u32) -> Vec<f64> {
 /// Who decides over many runs of the same size.
 struct Judge {
     rule: Rule,
+    controls: Controls,
     sameness: Sameness,
 }
 
 impl Judge {
-    fn new(rule: Rule, objectives: usize) -> Self {
+    fn new(rule: Rule, controls: Controls, objectives: usize) -> Self {
         Self {
             rule,
+            controls,
             sameness: Sameness::new(objectives, rule.margin),
         }
     }
 
     /// The verdict on the first candidate: of the same functions as in a run, but that none is asked for what its answer cannot change.
     fn decide(&self, scores: &[Scores]) -> Outcome {
-        let Some((control, candidates)) = scores.split_first() else {
-            return Outcome::Inconclusive;
+        let compared: Vec<Vec<Cell<'_>>> = match self.controls {
+            Controls::Shared => {
+                let candidates = scores.iter().skip(1);
+                candidates.map(|it| paired(&scores[0], it)).collect()
+            }
+            Controls::Own => {
+                let both = scores.chunks_exact(2);
+                both.map(|both| paired(&both[0], &both[1])).collect()
+            }
         };
-        let compared: Vec<Vec<Cell<'_>>> =
-            candidates.iter().map(|it| paired(control, it)).collect();
         let differences = compared.first().map_or_else(Vec::new, |it| differences(it));
         let Some(difference) = mean(&differences) else {
             return Outcome::Inconclusive;
@@ -345,6 +371,7 @@ mod tests {
     fn design(case: &serde_json::Value) -> Design {
         let whole = |key: &str| u32::try_from(case[key].as_u64().unwrap()).unwrap();
         Design {
+            controls: Controls::Shared,
             control: numbers(&case["p"]),
             candidates: vec![numbers(&case["q"])],
             control_repeats: whole("k_a"),
@@ -395,6 +422,7 @@ mod tests {
     #[test]
     fn counting_and_drawing_agree() {
         let design = Design {
+            controls: Controls::Shared,
             control: vec![0.9, 0.7],
             candidates: vec![vec![0.3, 0.2], vec![0.9, 0.7]],
             control_repeats: 3,
@@ -456,6 +484,7 @@ mod tests {
     fn a_large_run_is_judged_as_a_small_one_is() {
         // Just below and just above what is tested exactly.
         let of = |repeats| Design {
+            controls: Controls::Shared,
             control: vec![0.7; 50],
             candidates: vec![vec![0.6; 50]],
             control_repeats: repeats,
@@ -478,6 +507,7 @@ mod tests {
     #[test]
     fn nothing_to_compare_is_inconclusive() {
         let design = Design {
+            controls: Controls::Shared,
             control: vec![],
             candidates: vec![],
             control_repeats: 3,
@@ -491,6 +521,7 @@ mod tests {
         };
         close(design.chances(1).inconclusive, 1.0, 1e-12, "nothing");
         let design = Design {
+            controls: Controls::Shared,
             control: vec![0.5],
             candidates: vec![vec![0.5]],
             repeats: 0,

@@ -14,6 +14,8 @@ use crate::summary::RunSummary;
 
 /// What a stored run without its files has to reach to be looked at.
 const SCREEN: f64 = 0.20;
+/// Of how many comparisons it is worked out what would settle them: about a tenth of a second each for big runs.
+const SETTLED: usize = 20;
 
 /// One comparison on one measure.
 struct Asked<'a> {
@@ -77,17 +79,30 @@ pub(super) fn judge(
         .iter()
         .filter(|it| is_family(&plan.rule, &all[it.sides], it.measure, true))
         .count();
+    for at in unsettled(&verdicts) {
+        let level = level(&all[asked[at].sides]) / family.max(1) as f64;
+        let tested = asked[at].tested.as_ref();
+        let threshold = verdicts[at].threshold;
+        verdicts[at].settled_by = tested.and_then(|it| it.settled_by(level, threshold, plan.seed));
+    }
     for (verdict, asked) in verdicts.iter_mut().zip(&asked) {
-        if verdict.state == VerdictState::Inconclusive
-            && let Some(tested) = &asked.tested
-        {
-            let level = level(&all[asked.sides]) / family.max(1) as f64;
-            verdict.settled_by = tested.settled_by(level, verdict.threshold, plan.seed);
-        }
         verdict.explanation = words::explain(verdict, asked.tested.as_ref(), &all[asked.sides]);
     }
     verdicts.sort_by_key(|it| !it.gates);
     verdicts
+}
+
+/// Those of which it is worth knowing what would settle them, which takes more time than all else: on what can fail the
+/// run, and of many only the first, those that look worst before the others.
+fn unsettled(verdicts: &[Verdict]) -> Vec<usize> {
+    let is_open = |verdict: &Verdict| verdict.gates && verdict.state == VerdictState::Inconclusive;
+    let mut open: Vec<usize> = (0..verdicts.len())
+        .filter(|at| is_open(&verdicts[*at]))
+        .collect();
+    let p = |at: &usize| verdicts[*at].p_worse.unwrap_or(1.0);
+    open.sort_by(|a, b| p(a).total_cmp(&p(b)));
+    open.truncate(SETTLED);
+    open
 }
 
 /// What did not run beside has one verdict, on what can fail the run first.

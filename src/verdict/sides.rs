@@ -1,12 +1,13 @@
 //! The two sides of a comparison: which trials stand against which.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::event::{Measured, PlannedObjective, RunPlan, StoredObjective, StoredScores};
 use crate::name::{CandidateName, ObjectiveName};
-use crate::quantity::counted;
+use crate::quantity::{counted, show_duration};
 use crate::rule::{Comparison, How, Measure};
 use crate::score::Points;
 use crate::summary::{RunSummary, TrialRow};
@@ -124,6 +125,10 @@ impl<'a> Sides<'a> {
                 let base = comparison.candidate.base();
                 let mut stored = summary.stored.iter();
                 match stored.find(|it| it.candidate.as_str() == base) {
+                    Some(_) if summary.rescored => {
+                        let why = "this run was scored again, perhaps by other rules than that one";
+                        return this.not_valid(why.to_owned());
+                    }
                     Some(stored) if stored.place != place(plan) => {
                         let (then, now) = (&stored.place, place(plan));
                         return this.not_valid(format!("it ran elsewhere: {then} then, {now} now"));
@@ -153,7 +158,7 @@ impl<'a> Sides<'a> {
             let candidate = own(&comparison.candidate);
             let against = match stored {
                 None => own(&comparison.against),
-                Some(stored) => match then(stored, &objective.name, &objective.digest) {
+                Some(stored) => match then(stored, objective) {
                     Ok(done) => done,
                     Err(why) => {
                         this.not_comparable.push(why);
@@ -230,23 +235,34 @@ fn done<'a>(rows: impl Iterator<Item = &'a TrialRow>) -> Done<'a> {
 }
 
 /// What a stored run has of an objective, if it was the same then.
-fn then<'a>(
-    stored: &'a StoredScores,
-    name: &ObjectiveName,
-    digest: &str,
-) -> Result<Done<'a>, String> {
+fn then<'a>(stored: &'a StoredScores, now: &PlannedObjective) -> Result<Done<'a>, String> {
+    let name = &now.name;
     let Some(then) = stored.objectives.iter().find(|it| it.objective == *name) else {
         return Err(format!("{name}: it was not in that run"));
     };
-    if then.digest != digest {
+    if then.digest != now.digest {
         return Err(format!(
             "{name}: the objective, its scoring or its inputs have changed"
         ));
+    }
+    if then.conditions != conditions(now) {
+        let now = conditions(now);
+        return Err(format!("{name}: {} then, {now} now", then.conditions));
     }
     Ok(Done {
         trials: then.trials.iter().map(Trial::Stored).collect(),
         lost: then.lost as usize,
     })
+}
+
+/// What the trials of an objective have in common besides its files.
+fn conditions(objective: &PlannedObjective) -> String {
+    let limit = Duration::try_from_secs_f64(objective.run_limit_s).unwrap_or_default();
+    format!(
+        "at most {}, network {}",
+        show_duration(limit),
+        objective.network
+    )
 }
 
 /// What a run kept of one candidate, for later ones to compare with; `None` when it was not in it.
@@ -267,6 +283,7 @@ pub fn stored(
         StoredObjective {
             objective: objective.name.clone(),
             digest: objective.digest.clone(),
+            conditions: conditions(objective),
             lost: u32::try_from(rows.len() - trials.len()).unwrap_or(u32::MAX),
             trials,
         }

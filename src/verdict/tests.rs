@@ -1,3 +1,5 @@
+//! Verdicts, state by state, of runs that are written down.
+
 use super::*;
 use crate::event::{Look, Measured, Stopped, StoredObjective, StoredScores};
 use crate::exit::{ExitCode, decide};
@@ -233,6 +235,7 @@ fn stored(digest: &str, points: f64) -> StoredScores {
             .map(|it| StoredObjective {
                 objective: ObjectiveName::parse(it).unwrap(),
                 digest: String::new(),
+                conditions: "at most 60.0 s, network open".to_owned(),
                 lost: 0,
                 trials: (1..=3).map(|it| trial(points + noise(it))).collect(),
             })
@@ -284,8 +287,17 @@ fn what_changed_since_a_stored_run_is_not_compared() {
         verdict.not_comparable,
         ["docs: the objective, its scoring or its inputs have changed"]
     );
+    let verdict = with(&|it| it.objectives[1].conditions = "network block".to_owned());
+    assert_eq!(
+        verdict.not_comparable,
+        ["docs: network block then, at most 60.0 s, network open now"]
+    );
     let verdict = with(&|it| it.place = "daytona".to_owned());
     assert_eq!(verdict.state, VerdictState::Invalid);
+    assert_eq!(
+        verdict.explanation,
+        "gamma cannot be compared with gamma@blessed: it ran elsewhere: daytona then, local now"
+    );
     let verdict = with(&|it| it.objectives.clear());
     assert_eq!(verdict.state, VerdictState::Invalid);
     assert_eq!(
@@ -414,4 +426,37 @@ fn a_rule_has_a_digest_of_its_own() {
     };
     assert_eq!(one.digest(), Rule::default().digest());
     assert_ne!(one.digest(), other.digest());
+}
+
+#[test]
+fn what_would_settle_it_is_told_of_the_worst_that_can_fail_the_run() {
+    let names: Vec<String> = (0..24).map(|at| format!("c{at:02}")).collect();
+    let mut all: Vec<&str> = names.iter().map(String::as_str).collect();
+    all.push("control");
+    let comparisons: Vec<Comparison> = names
+        .iter()
+        .map(|it| comparison(it, "control", How::Beside))
+        .collect();
+    // Too much luck for anything to be shown; the later ones are worse.
+    let history = run(&all, &comparisons, 2, |candidate, objective, repeat| {
+        let own = candidate[1..].parse::<u32>().unwrap_or(0);
+        let at = OBJECTIVES.iter().position(|it| *it == objective).unwrap();
+        let luck = (own * 7 + u32::try_from(at).unwrap() * 13 + repeat * 17) % 31;
+        50.0 - f64::from(own) / 8.0 + f64::from(luck)
+    });
+    let verdicts = judged(&history);
+    let told: Vec<&Verdict> = verdicts
+        .iter()
+        .filter(|it| it.settled_by.is_some())
+        .collect();
+    assert!(told.iter().all(|it| it.gates), "{told:?}");
+    let open = |it: &&Verdict| it.gates && it.state == VerdictState::Inconclusive;
+    assert!(verdicts.iter().filter(open).count() > 20, "{verdicts:?}");
+    assert_eq!(told.len(), 20, "{told:?}");
+    let p = |verdict: &Verdict| verdict.p_worse.unwrap();
+    let worst = told.iter().map(|it| p(it)).fold(0.0, f64::max);
+    let mut others = verdicts
+        .iter()
+        .filter(|it| it.gates && it.settled_by.is_none());
+    assert!(others.all(|it| p(it) >= worst), "{worst}");
 }

@@ -6,6 +6,7 @@ mod architecture;
 mod baselines;
 mod bounded;
 mod check;
+mod ci;
 mod cli;
 mod cloud;
 mod compare;

@@ -1,10 +1,10 @@
 //! What is known before a run, and the chance of each verdict from it.
 
-use super::{Chances, Design, Judge, RUNS, Rule, Trials};
+use super::{Chances, Controls, Design, Judge, RUNS, Rule, Trials};
 use crate::statistics::draw::Random;
 
 /// How objectives are thought to be passed, with no earlier run: two in three trials, mostly on objectives that are easy or hard.
-const SHAPES: (f64, f64) = (0.9, 0.45);
+pub(super) const SHAPES: (f64, f64) = (0.9, 0.45);
 
 /// The rates of the objectives.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +48,8 @@ pub struct Plan {
     pub trials: Trials,
     /// How many candidates there are.
     pub candidates: usize,
+    /// Whether they share the control.
+    pub controls: Controls,
     /// How often the control is run.
     pub control_repeats: u32,
     /// How often each candidate is run.
@@ -75,7 +77,7 @@ impl Plan {
             Rates::Drawn(objectives) => *objectives,
         };
         let mut random = Random::new(seed);
-        let judge = Judge::new(self.rule, objectives);
+        let judge = Judge::new(self.rule, self.controls, objectives);
         let (a, b) = SHAPES;
         let mut chances = Chances::NONE;
         for _ in 0..runs {
@@ -93,6 +95,7 @@ impl Plan {
         let others = vec![control.clone(); self.candidates.saturating_sub(1)];
         let first = (self.candidates > 0).then_some(lower);
         Design {
+            controls: self.controls,
             candidates: first.into_iter().chain(others).collect(),
             control,
             control_repeats: self.control_repeats,
@@ -114,6 +117,7 @@ mod tests {
             loss,
             trials: Trials::Pass,
             candidates: 1,
+            controls: Controls::Shared,
             control_repeats: 3,
             repeats: 3,
             rule: Rule {
@@ -174,6 +178,11 @@ mod tests {
             ..one.clone()
         };
         assert!(four.simulated(2, 300).regression < one.simulated(2, 300).regression);
+        let apart = Plan {
+            controls: Controls::Own,
+            ..four
+        };
+        assert!(apart.simulated(2, 300).regression < one.simulated(2, 300).regression);
         let none = Plan {
             candidates: 0,
             ..one
