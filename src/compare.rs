@@ -13,7 +13,7 @@ use crate::exit::{self, ExitCode};
 use crate::name::{CandidateName, ObjectiveName};
 use crate::problem::Problem;
 use crate::quantity::show_duration;
-use crate::rule::{Comparison, How, Question, Rule};
+use crate::rule::{Comparison, How, Question, Rule, VerdictState};
 use crate::standings::{Lead, Standings};
 use crate::suggest;
 use crate::summary::RunSummary;
@@ -68,6 +68,7 @@ fn summary(stored: &StoredRun, rule: &Rule) -> RunSummary {
     summary.took = stored.took;
     summary.trials.clone_from(&stored.rows);
     summary.looks.clone_from(&stored.looks);
+    summary.rescored = stored.rescored;
     summary
 }
 
@@ -83,13 +84,20 @@ pub fn of(base: StoredRun, new: StoredRun, asked: Option<&Rule>) -> Result<Compa
     let is_one_rule = base.plan.rule.digest() == new.plan.rule.digest();
     let by = asked.unwrap_or(&new.plan.rule).clone();
     let (base, new) = (Side::of(base, &by), Side::of(new, &by));
-    let verdicts = if asked.is_none() && !is_one_rule {
-        let why = "the runs have different rules";
-        let each = comparisons.iter();
-        each.map(|it| verdict::not_comparable(it, &by, why))
-            .collect()
+    let not_valid = if asked.is_none() && !is_one_rule {
+        Some("the runs have different rules")
+    } else if base.stored.rescored {
+        Some("the earlier run was scored again, perhaps by other rules than the later one")
     } else {
-        judge(&base, &new, &by, comparisons)
+        None
+    };
+    let verdicts = match not_valid {
+        Some(why) => {
+            let each = comparisons.iter();
+            each.map(|it| verdict::not_comparable(it, &by, why))
+                .collect()
+        }
+        None => judge(&base, &new, &by, comparisons),
     };
     notes.extend(rules(&base.stored.plan.rule, &new.stored.plan.rule, asked));
     Ok(Compared {
@@ -268,14 +276,6 @@ fn unlike(base: &Side, new: &StoredRun) -> BTreeMap<ObjectiveName, String> {
             None
         } else if base.standings.ungraded(&then.name).is_some() {
             Some("its graders did not work in the earlier run".to_owned())
-        } else if (then.run_limit_s - now.run_limit_s).abs() > 1e-9 {
-            let (then, now) = (then.run_limit_s, now.run_limit_s);
-            Some(format!("its limit was {then} s then, and is {now} s now"))
-        } else if then.network != now.network {
-            Some(format!(
-                "its network was `{}` then, and is `{}` now",
-                then.network, now.network
-            ))
         } else {
             None
         }
@@ -298,7 +298,13 @@ impl Compared {
             objectives: Vec::new(),
             ..self.new.stored.plan.clone()
         });
-        exit::decide(&summary, &Standings::default(), &self.verdicts)
+        // Whatever was asked: nothing else is.
+        let verdicts = self.verdicts.iter().cloned().map(|it| Verdict {
+            gates: it.gates || it.state == VerdictState::Invalid,
+            ..it
+        });
+        let verdicts: Vec<Verdict> = verdicts.collect();
+        exit::decide(&summary, &Standings::default(), &verdicts)
     }
 }
 

@@ -52,6 +52,8 @@ pub struct StoredRun {
     pub rows: Vec<TrialRow>,
     /// What was decided on the way; a bare `run.json` does not say.
     pub looks: Vec<Look>,
+    /// Whether trials were scored again when it was over; a bare `run.json` does not say.
+    pub rescored: bool,
     /// Where there are packs of its candidates. What has none cannot be run again.
     pub packs: BTreeMap<CandidateName, PackAt>,
     /// What people should know about it, a sentence each.
@@ -211,6 +213,7 @@ impl StoredRun {
             plan,
             rows: summary.trials,
             looks: summary.looks,
+            rescored: summary.rescored,
             packs: BTreeMap::new(),
             remarks: Vec::new(),
         })

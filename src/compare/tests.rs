@@ -35,6 +35,7 @@ fn stored(summary: RunSummary) -> StoredRun {
         plan,
         rows: summary.trials,
         looks: Vec::new(),
+        rescored: false,
         packs: BTreeMap::new(),
         remarks: Vec::new(),
     }
@@ -110,8 +111,8 @@ fn what_one_run_lacks_is_said() {
         [
             "o0: the objective, its scoring or its inputs have changed",
             "new: it was not in that run",
-            "o2: its limit was 60 s then, and is 30 s now",
-            "o3: its network was `open` then, and is `block` now",
+            "o2: at most 60.0 s, network open then, at most 30.0 s, network open now",
+            "o3: at most 60.0 s, network open then, at most 60.0 s, network block now",
             "o1: it is only in the earlier run",
         ]
     );
@@ -121,13 +122,14 @@ fn what_one_run_lacks_is_said() {
     for objective in &mut new.plan.objectives {
         objective.digest = String::new();
         objective.run_limit_s = 30.0;
+        objective.network = "open".to_owned();
     }
     new.plan.objectives.remove(1);
     let found = compared(&base, &new);
     assert_eq!(found.exit().0, ExitCode::Usage);
     let why = &found.verdicts[0].explanation;
     assert!(
-        why.ends_with("nothing is comparable: o0: its limit was 60 s then, and is 30 s now"),
+        why.ends_with("nothing is comparable: o0: at most 60.0 s, network open then, at most 30.0 s, network open now"),
         "{why}"
     );
     new.plan.candidates.remove(0);
@@ -214,4 +216,44 @@ fn nights_far_apart_and_the_wrong_way_round_are_said() {
     assert!(note(&first, &late).starts_with("stale_baseline: 72h 00m passed"));
     assert!(note(&late, &first).contains("began after"));
     assert!(note(&first, &first).starts_with("both are the run"));
+}
+
+#[test]
+fn a_run_that_was_scored_again_is_compared_with_none() {
+    let run = || run(80.0, "a");
+    let again = || StoredRun {
+        rescored: true,
+        ..run()
+    };
+    for (base, new) in [(again(), run()), (run(), again())] {
+        let found = compared(&base, &new);
+        assert_eq!(found.exit().0, ExitCode::Usage);
+        let why = &found.verdicts[0].explanation;
+        assert!(why.contains("run was scored again"), "{why}");
+    }
+}
+
+#[test]
+fn what_nobody_could_grade_then_is_left_out() {
+    use crate::summary::GraderRow;
+    let mut base = run(80.0, "a");
+    for row in &mut base.rows {
+        if row.trial.objective.as_str() == "o4" {
+            row.graders = vec![GraderRow {
+                at: 0,
+                scorer: "command".into(),
+                went: crate::score::Went::Failed,
+                points: crate::score::Points::ZERO,
+                why: "it failed".into(),
+            }]
+            .into();
+        }
+    }
+    let found = compared(&base, &run(80.0, "a"));
+    let verdict = &found.verdicts[0];
+    assert_eq!(
+        verdict.not_comparable,
+        ["o4: its graders did not work in the earlier run"]
+    );
+    assert_eq!(verdict.trials.against, 27);
 }

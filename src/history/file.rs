@@ -238,3 +238,27 @@ pub(super) fn parse(raw: &[u8]) -> Parsed {
         Ok(_) | Err(_) => Parsed::Broken,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_a_file_that_is_replaced_meanwhile_does_not_write_into_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let held = Held::open(folder.path()).unwrap();
+        let waiting = open(&path).unwrap();
+        assert!(waiting.try_lock().is_err(), "one holds it");
+        assert!(is_at(&waiting, &path));
+        crate::store::write_whole(&path, |to| to.write_all(b"new\n")).unwrap();
+        drop(held);
+        waiting.try_lock().unwrap();
+        assert!(!is_at(&waiting, &path), "nobody will read it");
+        let next = Held::open(folder.path()).unwrap();
+        next.append(b"more\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new\nmore\n");
+        fs::remove_file(&path).unwrap();
+        assert!(!is_at(next.file(), &path), "it is gone");
+    }
+}

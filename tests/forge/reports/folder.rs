@@ -45,7 +45,7 @@ fn what_is_called_latest_stays_and_the_newest_run_is_found_all_the_same() {
             assert!(shown.stdout.contains("Winner: good"), "{}", shown.stdout);
         }
         let left = fs::read_dir(workspace.path("artifacts")).unwrap();
-        assert_eq!(left.count(), 2, "the run, and what was there");
+        assert_eq!(left.count(), 3, "the run, the history, and what was there");
     }
 }
 
