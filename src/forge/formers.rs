@@ -278,6 +278,13 @@ impl Asked {
             } else {
                 Question::Baseline
             };
+            if stored.rescored {
+                formers.remarks.push(format!(
+                    "candidate `{name}`: the run {} was scored again, and its scores are not compared",
+                    stored.run
+                ));
+                continue;
+            }
             formers.compare(question, name, &against, how);
             let scores = verdict::stored(&stored.plan, stored.started, &stored.rows, name);
             formers.stored.extend(scores);
