@@ -6,11 +6,13 @@
 
 use serde::Serialize;
 
+use crate::event::RunPlan;
 use crate::name::{CandidateName, ObjectiveName};
 use crate::rule::{Measure, Question, Unit, VerdictState};
 use crate::standings::Standings;
 use crate::summary::RunSummary;
 
+pub mod alike;
 mod family;
 pub mod looking;
 mod measures;
@@ -122,13 +124,15 @@ pub fn of(summary: &RunSummary, standings: &Standings) -> Vec<Verdict> {
     else {
         return Vec::new();
     };
-    let graded: Vec<&ObjectiveName> = plan
-        .objectives
-        .iter()
-        .map(|it| &it.name)
+    family::judge(summary, plan, &graded(plan, standings))
+}
+
+/// The objectives on which anybody can be judged.
+fn graded<'a>(plan: &'a RunPlan, standings: &Standings) -> Vec<&'a ObjectiveName> {
+    let names = plan.objectives.iter().map(|it| &it.name);
+    names
         .filter(|name| standings.ungraded(name).is_none())
-        .collect();
-    family::judge(summary, plan, &graded)
+        .collect()
 }
 
 /// The verdict that comes first: the worst that can fail the run, else the worst. `None` without any.
