@@ -214,6 +214,20 @@ fn turns(plan: &RunPlan) -> Vec<Turns> {
         .collect()
 }
 
+/// How often each objective is done, and by whom.
+fn turns(plan: &RunPlan) -> Vec<Turns> {
+    let objectives = plan.objectives.iter();
+    objectives
+        .map(|objective| {
+            let candidates = plan.candidates.iter();
+            Turns {
+                rounds: objective.repeats,
+                repeats: candidates.map(|it| plan.repeats(it, objective)).collect(),
+            }
+        })
+        .collect()
+}
+
 /// What trials are made of.
 struct Plan {
     seed: u64,
