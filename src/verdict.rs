@@ -6,6 +6,7 @@
 
 use serde::Serialize;
 
+use crate::event::RunPlan;
 use crate::name::{CandidateName, ObjectiveName};
 use crate::rule::{Comparison, How, Measure, Question, Rule, Unit, VerdictState};
 use crate::standings::Standings;
@@ -15,6 +16,7 @@ mod family;
 pub mod looking;
 mod measures;
 mod sides;
+pub mod spending;
 mod tested;
 mod words;
 
@@ -122,13 +124,15 @@ pub fn of(summary: &RunSummary, standings: &Standings) -> Vec<Verdict> {
     else {
         return Vec::new();
     };
-    let graded: Vec<&ObjectiveName> = plan
-        .objectives
-        .iter()
-        .map(|it| &it.name)
+    family::judge(summary, plan, &graded(plan, standings))
+}
+
+/// The objectives on which anybody can be judged.
+fn graded<'a>(plan: &'a RunPlan, standings: &Standings) -> Vec<&'a ObjectiveName> {
+    let names = plan.objectives.iter().map(|it| &it.name);
+    names
         .filter(|name| standings.ungraded(name).is_none())
-        .collect();
-    family::judge(summary, plan, &graded)
+        .collect()
 }
 
 /// What is said of two sides that must not be compared, whatever their trials say.

@@ -85,6 +85,7 @@ impl ForgeBuilder {
             } else {
                 1
             },
+            confirm: self.comparing.confirm,
             settings,
             host: host(),
         };
