@@ -15,10 +15,13 @@ use forge::quantity::ByteCount;
 mod aa;
 mod baseline;
 mod check;
+mod compare;
 mod comparing;
 mod descriptors;
 mod destination;
 mod doctor;
+mod github;
+mod history;
 mod json;
 mod limits;
 mod list;
@@ -31,6 +34,7 @@ mod run;
 mod show;
 mod signals;
 mod sweep;
+mod table;
 mod values;
 mod words;
 
@@ -73,6 +77,10 @@ enum Command {
     Report(rerun::ReportArgs),
     /// Say which run others are compared with, show it, or put it into a file
     Baseline(baseline::BaselineArgs),
+    /// Compare two runs that there are; run nothing. Exit code 1 on what `--fail-on` names, 2 or 3 when nothing can be said
+    Compare(compare::CompareArgs),
+    /// Show how candidates did in the runs until now
+    History(history::HistoryArgs),
     /// Delete the sandboxes that dead runs left; never a live run's, never one without forge's labels
     Sweep(sweep::SweepArgs),
     /// Say what works here and what to do about the rest: Daytona, programs, the project's needs, isolation
@@ -308,6 +316,8 @@ fn dispatch(matches: &ArgMatches) -> End {
         Some(Command::Score(args)) => rerun::score(&args, Printer::new()),
         Some(Command::Report(args)) => rerun::report(&args, Printer::new()),
         Some(Command::Baseline(args)) => baseline::baseline(&args, Printer::new()),
+        Some(Command::Compare(args)) => compare::compare(&args, Printer::new()),
+        Some(Command::History(args)) => history::history(&args, Printer::new()),
         Some(Command::Sweep(args)) => sweep::sweep(&args, Printer::new()),
         Some(Command::Doctor(args)) => doctor::doctor(&args, Printer::new()),
     }
@@ -319,6 +329,13 @@ fn project(printer: Printer) -> Result<Project, End> {
         printer.note(&problems.to_string());
         End::Usage
     })
+}
+
+/// The folder for results: what was typed, else what is written, else the usual one.
+fn artifacts<'a>(typed: Option<&'a Path>, project: &'a Project) -> &'a Path {
+    typed
+        .or(project.artifacts.as_deref())
+        .unwrap_or_else(|| Path::new("artifacts"))
 }
 
 /// A runtime on all cores; says why when there is none.

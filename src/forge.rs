@@ -1,8 +1,10 @@
 //! The library's front door: [`run_forge`], and [`Forge`] for those who want to say more.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::exit::{self, ExitCode};
+use crate::history;
 use crate::name::RunId;
 use crate::objective::Objective;
 use crate::problem::Problems;
@@ -319,6 +321,11 @@ impl ForgeResult {
         &self.saved
     }
 
+    /// Adds the run to the history.
+    fn remember(&self, artifacts: &Path) -> std::io::Result<usize> {
+        history::append(artifacts, &self.summary, &self.standings, &self.verdicts)
+    }
+
     /// How it ended, whatever becomes of the reports, which say so.
     fn verdict(&self) -> (ExitCode, Vec<String>) {
         let (end, mut reasons) = exit::decide(&self.summary, &self.standings, &self.verdicts);
@@ -356,6 +363,7 @@ impl Forge {
     ) -> Result<ForgeResult, ForgeError> {
         let run_id = RunId::generate();
         let write_reports = self.0.write_reports;
+        let artifacts = self.0.artifacts.clone();
         let run = self
             .0
             .plan(run_id, objectives.into_iter().collect())
@@ -367,6 +375,7 @@ impl Forge {
         let mut result = ForgeResult::new(run_id, finished);
         if write_reports {
             result.saved = result.report(|report| report.save(&result.folder));
+            result.saved.unremembered = result.remember(&artifacts).err();
         }
         Ok(result)
     }

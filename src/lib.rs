@@ -20,10 +20,11 @@
 //!
 //! ```text
 //! 5  main  cli                                           │ compose, print, exit
-//! 4  lib  forge  rescore  settings                       │ put the parts together
+//! 4  lib  forge  rescore  compare  settings              │ put the parts together
 //! 3  run  trial  sweep  |  progress  report              │ do  |  show
 //! 2  sandbox/*  store  journal  tree  ignored  archive   │ touch the outside
 //! 2  candidate/*  objective/*  project  baseline         │ load
+//! 2  history                                             │ and keep
 //! 1  candidate  objective  score  event  summary         │ think
 //! 1  installers  rule  verdict                           │
 //! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
@@ -64,8 +65,10 @@
 mod archive;
 pub mod baseline;
 pub mod candidate;
+pub mod compare;
 pub mod event;
 pub mod exit;
+pub mod history;
 pub mod ignored;
 pub mod installers;
 pub mod journal;

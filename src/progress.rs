@@ -427,6 +427,7 @@ mod tests {
             rule: crate::rule::Rule::default(),
             comparisons: Vec::new(),
             looks: 1,
+            confirm: None,
             settings: BTreeMap::new(),
             host: BTreeMap::new(),
         }
@@ -582,6 +583,55 @@ sandboxes: 2 deleted, 1 could not be confirmed deleted
         drop(subscriber);
         assert!(screen.text().contains("x⏎::error::pwned⏎y"));
         assert!(!screen.text().contains("\u{1b}[2J"));
+    }
+
+    #[test]
+    fn what_is_folded_opens_and_closes_once_and_what_must_not_be_missed_is_below() {
+        let screen = Screen::default();
+        let mut folded = Lines::folded(Box::new(screen.clone()), Noise::Normal);
+        let hostile = "::endgroup::\n::error::pwned";
+        let kinds = vec![
+            EventKind::Warned {
+                message: "early".to_owned(),
+            },
+            EventKind::RunStarted(Box::new(plan(1))),
+            logged(hostile),
+            EventKind::Warned {
+                message: hostile.to_owned(),
+            },
+            scored(1, true),
+            EventKind::RunFinished { took_ms: 900 },
+            EventKind::Warned {
+                message: "late".to_owned(),
+            },
+        ];
+        tell(&mut folded, kinds);
+        drop(folded);
+        let text = screen.text();
+        let commands: Vec<&str> = text.lines().filter(|it| it.starts_with("::")).collect();
+        let group = "::group::1 trial: 1 candidate, 1 objective, up to 2 at once";
+        assert_eq!(commands, [group, "::endgroup::"], "{text}");
+        let (inside, below) = text.split_once("\n::endgroup::\n").unwrap();
+        assert!(
+            inside.starts_with(&format!("warning: early\n{group}\n")),
+            "{text}"
+        );
+        assert!(inside.ends_with("finished in 0.90 s"), "{text}");
+        let again = "warning: ::endgroup::⏎::error::pwned\nwarning: late\n";
+        assert_eq!(below, again);
+    }
+
+    #[test]
+    fn a_fold_is_closed_when_the_run_is_given_up_and_not_made_for_nothing() {
+        let folded = |noise| {
+            let screen = Screen::default();
+            let mut folded = Lines::folded(Box::new(screen.clone()), noise);
+            tell(&mut folded, vec![EventKind::RunStarted(Box::new(plan(1)))]);
+            drop(folded);
+            screen.text()
+        };
+        assert!(folded(Noise::Normal).ends_with("\n::endgroup::\n"));
+        assert_eq!(folded(Noise::Quiet), "");
     }
 
     #[test]

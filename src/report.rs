@@ -14,6 +14,9 @@ use crate::store::RunFolder;
 use crate::summary::{RunSummary, TrialRow};
 use crate::verdict::Verdict;
 
+mod badge;
+pub mod ci;
+mod comment;
 mod csv;
 mod html;
 mod json;
@@ -77,16 +80,25 @@ pub enum Format {
     Junit,
     /// One row a planned trial, for spreadsheets.
     Csv,
+    /// One row a verdict, for spreadsheets.
+    Verdicts,
+    /// For people, as a comment on a pull request.
+    Comment,
+    /// For shields.io.
+    Badge,
 }
 
 impl Format {
     /// Every one.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::Json,
         Self::Markdown,
         Self::Html,
         Self::Junit,
         Self::Csv,
+        Self::Verdicts,
+        Self::Comment,
+        Self::Badge,
     ];
 
     /// What its file is called in the folder of a run.
@@ -98,6 +110,9 @@ impl Format {
             Self::Html => "report.html",
             Self::Junit => "junit.xml",
             Self::Csv => "trials.csv",
+            Self::Verdicts => "verdicts.csv",
+            Self::Comment => "comment.md",
+            Self::Badge => "badge.json",
         }
     }
 }
@@ -148,6 +163,9 @@ impl Report<'_> {
             Format::Html => html::write(self, to),
             Format::Junit => junit::write(self, to),
             Format::Csv => csv::write(self, to),
+            Format::Verdicts => csv::write_verdicts(self, to),
+            Format::Comment => comment::write(self, to),
+            Format::Badge => badge::write(self, to),
         }
     }
 
@@ -170,6 +188,7 @@ impl Report<'_> {
         Saved {
             failed: self.write_all(&mut folder.clone()).err(),
             unlinked: links.err(),
+            unremembered: None,
         }
     }
 }
@@ -182,6 +201,8 @@ pub struct Saved {
     pub failed: Option<io::Error>,
     /// Why not every objective has its link to the winner, which nobody depends on.
     pub unlinked: Option<io::Error>,
+    /// Why the run is not in the history.
+    pub unremembered: Option<io::Error>,
 }
 
 /// What reports say of one trial.
@@ -195,6 +216,8 @@ enum Outcome<'a> {
     Lost(Option<ErrorClass>, &'a str),
     /// Every gate held, but its objective is ungraded, for this reason.
     Ungraded(&'a str),
+    /// It was not needed, for this reason.
+    Spared(&'a str),
 }
 
 impl<'a> Outcome<'a> {
@@ -202,9 +225,20 @@ impl<'a> Outcome<'a> {
         let error = row.error_message.as_deref();
         let ungraded = || standings.ungraded(&row.trial.objective);
         match row.disqualified.as_deref() {
+            _ if row.spared => Self::Spared(error.unwrap_or_default()),
             _ if row.is_lost() => Self::Lost(row.error_kind, error.unwrap_or("it has no score")),
             Some(gate) => Self::Failed(row.error_kind, gate),
             None => ungraded().map_or(Self::Passed, Self::Ungraded),
+        }
+    }
+
+    /// The reason; empty for what passed.
+    const fn why(self) -> &'a str {
+        match self {
+            Self::Passed => "",
+            Self::Failed(_, why) | Self::Lost(_, why) | Self::Ungraded(why) | Self::Spared(why) => {
+                why
+            }
         }
     }
 
@@ -216,6 +250,7 @@ impl<'a> Outcome<'a> {
             Self::Failed(None, _) => "disqualified",
             Self::Lost(None, _) => "unscored",
             Self::Ungraded(_) => "ungraded",
+            Self::Spared(_) => ErrorClass::NotRun.as_str(),
         }
     }
 }
@@ -239,8 +274,14 @@ mod tests {
         score.scorers[0].explanation = HOSTILE.to_owned();
         score.gates[0].explanation = HOSTILE.to_owned();
         score.explanation = HOSTILE.to_owned();
+        let mut second = failed(trial("beta", "weekly", 1), HOSTILE);
+        // Measured on both sides, and so a measure of the comparison.
+        for record in [&mut first, &mut second] {
+            record.metrics.insert(HOSTILE.to_owned(), 1.0);
+        }
+        run.compare(crate::rule::Question::Control, "alpha", "beta");
         run.add(first);
-        run.add(failed(trial("beta", "weekly", 1), HOSTILE));
+        run.add(second);
         let mut third = lost(trial("gamma", "weekly", 1));
         third.end = crate::event::TrialEnd::NotRun {
             reason: HOSTILE.to_owned(),
@@ -261,13 +302,34 @@ mod tests {
         assert_eq!(one.0, two.0);
         let names: Vec<&str> = one.0.keys().map(String::as_str).collect();
         let all = [
+            "badge.json",
+            "comment.md",
             "junit.xml",
             "report.html",
             "report.md",
             "run.json",
             "trials.csv",
+            "verdicts.csv",
         ];
         assert_eq!(names, all);
+    }
+
+    #[test]
+    fn the_name_of_a_measure_is_shown_and_does_nothing() {
+        let run = hostile_run();
+        for format in [Format::Markdown, Format::Html, Format::Comment] {
+            let text = run.written(format);
+            assert!(!text.contains("<script"), "{format:?}");
+        }
+        for format in [Format::Markdown, Format::Comment] {
+            let text = run.written(format);
+            assert!(
+                !text.contains("@octocat") && !text.contains("#12"),
+                "{format:?}"
+            );
+        }
+        let shown = "| alpha | beta | &lt;script&gt;alert(1)&lt;/script&gt; \\| \\*\\*b\\*\\* @\u{200b}octocat";
+        assert!(run.written(Format::Markdown).contains(shown));
     }
 
     #[test]
@@ -307,7 +369,7 @@ mod tests {
             .report(|report| report.write_all(&mut folder))
             .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        assert_eq!(folder.0.0.len(), 4);
+        assert_eq!(folder.0.0.len(), 7);
     }
 
     /// Hands out records that remember how many of them are alive.
@@ -357,6 +419,8 @@ mod tests {
             // Of what failed, the first fifty are quoted.
             (Format::Markdown, 52, 52),
             (Format::Html, 52, 52),
+            (Format::Comment, 52, 52),
+            (Format::Junit, 152, 152),
         ] {
             let details = Counted {
                 run: &run,

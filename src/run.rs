@@ -19,25 +19,27 @@ use crate::event::{
 use crate::installers::Installers;
 use crate::journal::Journal;
 use crate::name::TrialId;
-use crate::objective::{LimitOverrides, Limits, Objective};
+use crate::objective::{LimitOverrides, Objective};
 use crate::policy::NetworkOverrides;
 use crate::redact::Redactor;
 use crate::sandbox::ledger::Ledger;
 use crate::sandbox::reaper::{CleanupReport, Patience, Reaper};
-use crate::sandbox::{ErrorKind, Networks, Provider, Remedy};
+use crate::sandbox::{ErrorKind, Provider, Remedy};
 use crate::store::RunFolder;
 use crate::summary::RunSummary;
 use crate::trial::silence::take_back;
-use crate::trial::{Job, Judging, Keep, Outcome, World};
+use crate::trial::{Judging, Keep, Outcome, World};
+use crate::verdict::{looking, spending};
 
 pub mod order;
 mod packs;
+mod plan;
 pub mod state;
 pub mod stop;
 mod teller;
 
-use order::{Slot, Turns};
-use state::{Effect, Input, KnownFailure, Loss, Planned, State};
+use plan::Plan;
+use state::{Effect, Input, KnownFailure, Loss, State};
 use stop::Stopping;
 use teller::Teller;
 
@@ -142,7 +144,6 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
         labels: run.labels.clone(),
         events,
     });
-    let slots = order::interleaved(&turns(&run.plan), run.plan.seed);
     let began = Instant::now();
     let mut teller = Teller::new(journal, run.subscribers);
     let unpacked = packs::keep(&folder, &run.candidates, &run.redactor).await;
@@ -153,9 +154,11 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
         objectives: run.objectives,
         limits: run.limits,
         network: run.network,
-        slots,
+        slots: plan::slots(&run.plan),
+        repeats: plan::repeats(&run.plan),
     };
-    let state = State::new(plan.planned(), run.plan.jobs);
+    let trials = plan.planned(0, &looking::stages(&run.plan));
+    let state = State::new(trials, run.plan.jobs).confirming(run.plan.confirm.is_some());
     teller.tell(EventKind::RunStarted(Box::new(run.plan)));
     let unlinked = unlinked.map(|error| format!("{error}; `latest` is this run all the same"));
     for message in run.warnings.into_iter().chain(unlinked).chain(unpacked) {
@@ -200,98 +203,6 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
     })
 }
 
-/// How often each objective is done, and by whom.
-fn turns(plan: &RunPlan) -> Vec<Turns> {
-    let objectives = plan.objectives.iter();
-    objectives
-        .map(|objective| {
-            let candidates = plan.candidates.iter();
-            Turns {
-                rounds: objective.repeats,
-                repeats: candidates.map(|it| plan.repeats(it, objective)).collect(),
-            }
-        })
-        .collect()
-}
-
-/// What trials are made of.
-struct Plan {
-    seed: u64,
-    candidates: Vec<Arc<Candidate>>,
-    environments: Vec<Arc<BTreeMap<String, String>>>,
-    objectives: Vec<Arc<Objective>>,
-    limits: LimitOverrides,
-    network: NetworkOverrides,
-    slots: Vec<Slot>,
-}
-
-impl Plan {
-    fn id(&self, slot: Slot) -> TrialId {
-        TrialId {
-            objective: self.objectives[slot.objective].name.clone(),
-            candidate: self.candidates[slot.candidate].name.clone(),
-            repeat: slot.repeat,
-        }
-    }
-
-    fn networks(&self, slot: Slot) -> Networks {
-        let said = self.network.over(&self.objectives[slot.objective].network);
-        self.candidates[slot.candidate].networks(&said)
-    }
-
-    fn limits(&self, slot: Slot) -> Limits {
-        let own = self.candidates[slot.candidate].limits;
-        let objective = self.objectives[slot.objective].limits;
-        Limits::resolve(self.limits.over(own).over(objective))
-    }
-
-    /// The trials in their order, with the class of sandbox that each asks for, and the group of those that
-    /// are set up like it.
-    fn planned(&self) -> Vec<Planned> {
-        let (mut classes, mut setups) = (Vec::new(), Vec::new());
-        let slots = self.slots.iter();
-        slots
-            .map(|&slot| {
-                let networks = self.networks(slot);
-                let limits = self.limits(slot);
-                let setup = (slot.candidate, networks.setup.clone(), limits.setup);
-                Planned {
-                    id: self.id(slot),
-                    class: numbered(
-                        &mut classes,
-                        (networks, self.candidates[slot.candidate].trust),
-                    ),
-                    setup: numbered(&mut setups, setup),
-                }
-            })
-            .collect()
-    }
-
-    fn job(&self, trial: usize) -> Job {
-        let slot = self.slots[trial];
-        let candidate = Arc::clone(&self.candidates[slot.candidate]);
-        let objective = Arc::clone(&self.objectives[slot.objective]);
-        Job {
-            id: self.id(slot),
-            limits: self.limits(slot),
-            env: Arc::clone(&self.environments[slot.candidate]),
-            networks: self.networks(slot),
-            seed: order::trial_seed(self.seed, slot.objective, slot.repeat),
-            candidate,
-            objective,
-        }
-    }
-}
-
-/// The place of something among those that are known; what is not, becomes the last of them.
-fn numbered<T: PartialEq>(known: &mut Vec<T>, this: T) -> usize {
-    let place = known.iter().position(|it| *it == this);
-    place.unwrap_or_else(|| {
-        known.push(this);
-        known.len() - 1
-    })
-}
-
 struct Dispatcher {
     plan: Plan,
     world: Arc<World>,
@@ -306,17 +217,44 @@ struct Dispatcher {
     wake: Option<tokio::time::Instant>,
 }
 
+/// How it goes on when everything that was decided is done.
+enum After {
+    /// Something will happen.
+    Wait,
+    /// This is the answer to what was asked.
+    Answer(Input),
+    /// Everything has a result.
+    Finished,
+}
+
 impl Dispatcher {
     /// Until every trial has its result.
     async fn dispatch(&mut self) {
         let mut input = Input::Tick;
         loop {
             let effects = self.state.handle(input, Instant::now());
-            if self.perform(effects) {
-                return;
-            }
-            input = self.next().await;
+            input = match self.perform(effects) {
+                After::Wait => self.next().await,
+                After::Answer(answer) => answer,
+                After::Finished => return,
+            };
         }
+    }
+
+    /// What a look decides, of all that has been told by now.
+    fn look(&self, look: u32) -> Input {
+        Input::Looked(spending::decide(&self.teller.summary, look))
+    }
+
+    /// What is run again; what cannot be, is said.
+    fn confirm(&mut self) -> Input {
+        let confirming = spending::confirm(&self.teller.summary);
+        for message in &confirming.warnings {
+            let message = message.clone();
+            self.teller.tell(EventKind::Warned { message });
+        }
+        let (more, spared) = self.plan.confirm(&confirming);
+        Input::Confirming(confirming.confirmations, more, spared)
     }
 
     /// Waits for the next thing that there is something to decide about.
@@ -386,9 +324,9 @@ impl Dispatcher {
         }
     }
 
-    /// Does what was decided; says whether that was all.
-    fn perform(&mut self, effects: Vec<Effect>) -> bool {
-        let mut finished = false;
+    /// Does what was decided; says how it goes on.
+    fn perform(&mut self, effects: Vec<Effect>) -> After {
+        let mut asked = None;
         let mut news = Vec::new();
         for effect in effects {
             match effect {
@@ -402,12 +340,17 @@ impl Dispatcher {
                 }
                 Effect::Press(stopping) => drop(self.stopping.send_replace(stopping)),
                 Effect::WakeAt(at) => self.wake = Some(at.into()),
-                Effect::Finish => finished = true,
+                Effect::Look(_) | Effect::Confirm | Effect::Finish => asked = Some(effect),
             }
         }
         // What the started trials say comes through the inbox, after this.
         self.teller.tell_all(news);
-        finished
+        match asked {
+            Some(Effect::Look(look)) => After::Answer(self.look(look)),
+            Some(Effect::Confirm) => After::Answer(self.confirm()),
+            Some(_) => After::Finished,
+            None => After::Wait,
+        }
     }
 
     /// Writes a result down, before it is told. What cannot be written has no verdict: nobody could look at
@@ -467,6 +410,7 @@ impl Dispatcher {
                 Some(cause) = self.stop.recv() => {
                     let input = self.told(cause);
                     let effects = self.state.handle(input, Instant::now());
+                    // Everything has its result: there is nothing more to ask.
                     self.perform(effects);
                 }
             }

@@ -25,7 +25,7 @@ mod installers;
 mod layers;
 mod networks;
 
-pub use comparing::ComparingFlags;
+pub use comparing::{ComparingFlags, rule_asked};
 pub use environment::declared;
 use environment::{Environment, environment};
 pub use installers::installers;

@@ -37,7 +37,7 @@ pub const WINNER: &str = "winner";
 pub const PACKS: &str = "candidates";
 
 /// What stands in a run's folder among those of the objectives.
-pub const RUN_FILES: [&str; 8] = [
+pub const RUN_FILES: [&str; 11] = [
     PACKS,
     "events.jsonl",
     "sandboxes.jsonl",
@@ -46,6 +46,9 @@ pub const RUN_FILES: [&str; 8] = [
     "report.html",
     "junit.xml",
     "trials.csv",
+    "verdicts.csv",
+    "comment.md",
+    "badge.json",
 ];
 
 /// The link in the artifacts folder to the newest run.

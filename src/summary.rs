@@ -243,7 +243,9 @@ impl RunSummary {
         let Some(plan) = &self.plan else {
             return;
         };
+        // Of two who are compared with the same one, both have the same trials of that.
         let more = plan.confirmed(confirmation);
+        let more = more.filter(|trial| !self.index.contains_key(trial));
         self.trials.extend(more.map(TrialRow::planned));
         let place = |trial: &TrialId| {
             let objective = |it: &PlannedObjective| it.name == trial.objective;
@@ -279,7 +281,7 @@ impl RunSummary {
         };
         // Who leads is asked at every look where nothing else is.
         let level = match self.looks.last() {
-            Some(look) if plan.comparisons.is_empty() => look.level,
+            Some(look) if plan.asks_who_leads() => look.level,
             Some(_) | None => plan.rule.alpha,
         };
         standings::of(plan, &self.trials, level)
@@ -339,6 +341,7 @@ pub(crate) mod tests {
                 rule: crate::rule::Rule::default(),
                 comparisons: Vec::new(),
                 looks: 1,
+                confirm: None,
                 settings: BTreeMap::new(),
                 host: BTreeMap::new(),
             }))])

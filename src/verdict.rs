@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::event::RunPlan;
 use crate::name::{CandidateName, ObjectiveName};
-use crate::rule::{Measure, Question, Unit, VerdictState};
+use crate::rule::{Comparison, How, Measure, Question, Rule, Unit, VerdictState};
 use crate::standings::Standings;
 use crate::summary::RunSummary;
 
@@ -17,6 +17,7 @@ mod family;
 pub mod looking;
 mod measures;
 mod sides;
+pub mod spending;
 mod tested;
 mod words;
 
@@ -133,6 +134,38 @@ fn graded<'a>(plan: &'a RunPlan, standings: &Standings) -> Vec<&'a ObjectiveName
     names
         .filter(|name| standings.ungraded(name).is_none())
         .collect()
+}
+
+/// What is said of two sides that must not be compared, whatever their trials say.
+#[must_use]
+pub fn not_comparable(comparison: &Comparison, rule: &Rule, why: &str) -> Verdict {
+    let measure = rule.gate.first().unwrap_or(&Measure::Score).clone();
+    let (candidate, against) = (&comparison.candidate, &comparison.against);
+    Verdict {
+        question: comparison.question,
+        candidate: candidate.clone(),
+        against: against.clone(),
+        gates: comparison.how != How::Again,
+        state: VerdictState::Invalid,
+        effect: None,
+        unit: measure.unit(),
+        interval: None,
+        threshold: rule.threshold(&measure),
+        p_worse: None,
+        p_better: None,
+        p_worse_adjusted: None,
+        p_better_adjusted: None,
+        p_general: None,
+        trials: Trials::default(),
+        objectives: Vec::new(),
+        not_comparable: Vec::new(),
+        sees: None,
+        settled_by: None,
+        early: false,
+        lost: false,
+        explanation: format!("{candidate} cannot be compared with {against}: {why}"),
+        measure,
+    }
 }
 
 /// The verdict that comes first: the worst that can fail the run, else the worst. `None` without any.

@@ -15,7 +15,7 @@ use super::{FLAG, Former, Scratch, pack_file};
 use crate::archive::Span;
 use crate::candidate::Candidate;
 use crate::candidate::pack::{self, NotLoaded};
-use crate::event::RunPlan;
+use crate::event::{Look, RunPlan};
 use crate::name::{CandidateName, RelativePath, RunId};
 use crate::problem::Problem;
 use crate::store::{BLESSED, LATEST, RunFolder, replay};
@@ -50,6 +50,8 @@ pub struct StoredRun {
     pub plan: RunPlan,
     /// One row a trial.
     pub rows: Vec<TrialRow>,
+    /// What was decided on the way; a bare `run.json` does not say.
+    pub looks: Vec<Look>,
     /// Where there are packs of its candidates. What has none cannot be run again.
     pub packs: BTreeMap<CandidateName, PackAt>,
     /// What people should know about it, a sentence each.
@@ -208,6 +210,7 @@ impl StoredRun {
             took: summary.took,
             plan,
             rows: summary.trials,
+            looks: summary.looks,
             packs: BTreeMap::new(),
             remarks: Vec::new(),
         })

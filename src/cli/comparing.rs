@@ -29,6 +29,39 @@ pub(super) struct ComparingArgs {
     /// Run what looks like a regression so many more times, and judge it by these alone
     #[arg(long, value_name = "N", value_parser = values::times, allow_negative_numbers = true)]
     confirm: Option<u32>,
+    #[command(flatten)]
+    rule: RuleArgs,
+}
+
+impl ComparingArgs {
+    pub(super) fn flags(&self) -> ComparingFlags {
+        ComparingFlags {
+            baselines: self.baseline.clone(),
+            control: self.control.clone(),
+            control_repeats: self.control_repeats,
+            max_repeat: self.max_repeat,
+            confirm: self.confirm,
+            ..self.rule.flags()
+        }
+    }
+
+    /// The flags given that compare with somebody else, or spend trials on it.
+    pub(super) fn asked_of_others(&self) -> impl Iterator<Item = &'static str> {
+        let said = [
+            ("--baseline", !self.baseline.is_empty()),
+            ("--control", self.control.is_some()),
+            ("--control-repeats", self.control_repeats.is_some()),
+            ("--max-repeat", self.max_repeat.is_some()),
+            ("--confirm", self.confirm.is_some()),
+        ];
+        said.into_iter().filter(|it| it.1).map(|it| it.0)
+    }
+}
+
+/// By which rule.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Comparisons")]
+pub(super) struct RuleArgs {
     /// Points: a smaller loss is never a regression [default: 5]
     #[arg(long, value_name = "POINTS", value_parser = values::points, allow_negative_numbers = true)]
     max_drop: Option<f64>,
@@ -52,26 +85,10 @@ pub(super) struct ComparingArgs {
     question: Option<Suite>,
 }
 
-impl ComparingArgs {
-    /// The flags given that compare with somebody else, or spend trials on it.
-    pub(super) fn asked_of_others(&self) -> impl Iterator<Item = &'static str> {
-        let said = [
-            ("--baseline", !self.baseline.is_empty()),
-            ("--control", self.control.is_some()),
-            ("--control-repeats", self.control_repeats.is_some()),
-            ("--max-repeat", self.max_repeat.is_some()),
-            ("--confirm", self.confirm.is_some()),
-        ];
-        said.into_iter().filter(|it| it.1).map(|it| it.0)
-    }
-
+impl RuleArgs {
+    /// What was typed of the rule, and nothing else.
     pub(super) fn flags(&self) -> ComparingFlags {
         ComparingFlags {
-            baselines: self.baseline.clone(),
-            control: self.control.clone(),
-            control_repeats: self.control_repeats,
-            max_repeat: self.max_repeat,
-            confirm: self.confirm,
             alpha: self.alpha,
             max_drop: self.max_drop,
             max_rise: self.max_rise.iter().cloned().collect(),
@@ -79,6 +96,7 @@ impl ComparingArgs {
             show: self.show.clone(),
             fail_on: self.fail_on.clone(),
             question: self.question,
+            ..ComparingFlags::default()
         }
     }
 }

@@ -29,6 +29,21 @@ pub(super) fn print(printer: Printer, end: End, document: Value) -> End {
     }
 }
 
+/// The same document with nothing in its texts and keys that could steer a terminal.
+pub(super) fn tamed(document: Value) -> Value {
+    match document {
+        Value::String(text) => Value::String(forge::plain::line(&text)),
+        Value::Array(items) => items.into_iter().map(tamed).collect(),
+        Value::Object(fields) => {
+            let fields = fields.into_iter();
+            fields
+                .map(|(key, value)| (forge::plain::line(&key), tamed(value)))
+                .collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => document,
+    }
+}
+
 /// Problems, each with its place.
 pub(super) fn problems(problems: &[Problem]) -> Value {
     problems.iter().map(problem).collect()

@@ -72,14 +72,18 @@ pub(super) fn score(args: &ScoreArgs, printer: Printer) -> End {
     let redactor = || Redactor::new(forge::settings::declared(&project, &variables));
     log::redact(redactor());
     match runtime.block_on(rescore::rescore(&folder, &objectives, place, redactor())) {
-        Ok(summary) => render(
-            &folder,
-            &summary,
-            &args.outputs,
-            &args.noise,
-            extra,
-            printer,
-        ),
+        Ok(summary) => {
+            let artifacts = super::artifacts(args.folders.artifacts.as_deref(), &project);
+            render(
+                &folder,
+                &summary,
+                history_of(&folder, artifacts),
+                &args.outputs,
+                &args.noise,
+                extra,
+                printer,
+            )
+        }
         Err(forge::ForgeError::Problems(problems)) => {
             printer.note(&problems.to_string());
             End::Usage
@@ -111,6 +115,7 @@ pub(super) fn report(args: &ReportArgs, printer: Printer) -> End {
         Ok(summary) => render(
             &folder,
             &summary,
+            None,
             &args.outputs,
             &args.noise,
             extra,
@@ -132,9 +137,7 @@ fn find(
     run: &str,
     printer: Printer,
 ) -> Result<RunFolder, End> {
-    let artifacts = artifacts
-        .or(project.artifacts.as_deref())
-        .unwrap_or_else(|| Path::new("artifacts"));
+    let artifacts = super::artifacts(artifacts, project);
     RunFolder::find(artifacts, run).map_err(|message| {
         printer.note(&format!("error: {}", forge::plain::line(&message)));
         printer.note("  hint: `forge list` shows the runs");
@@ -142,9 +145,18 @@ fn find(
     })
 }
 
+/// The folder whose history has a run: that of results, if the run is in it.
+fn history_of<'a>(folder: &RunFolder, artifacts: &'a Path) -> Option<&'a Path> {
+    let (run, all) = (folder.path().canonicalize(), artifacts.canonicalize());
+    let is_in = matches!((&run, &all), (Ok(run), Ok(all)) if run.parent() == Some(all.as_path()));
+    is_in.then_some(artifacts)
+}
+
+/// Writes a run's reports; in `history`, what it comes to now supersedes what it came to.
 fn render(
     folder: &RunFolder,
     summary: &RunSummary,
+    history: Option<&Path>,
     outputs: &Outputs,
     noise: &Noise,
     extra: Extra,
@@ -170,7 +182,11 @@ fn render(
         sweep: &sweep,
         details: folder,
     };
-    let saved = report.save(folder);
+    let mut saved = report.save(folder);
+    if let Some(artifacts) = history {
+        let appended = forge::history::append(artifacts, summary, &standings, &verdicts);
+        saved.unremembered = appended.err();
+    }
     match show(&report, &saved, folder, outputs, noise, extra) {
         // That run was interrupted; this command was not.
         End::Interrupted | End::Terminated => End::Incomplete,

@@ -21,7 +21,7 @@ use forge::{Forge, ForgeBuilder, ForgeError, ForgeResult, ObjectiveSource, Place
 use super::comparing::demands;
 use super::print::{Printer, can_be_steered, stderr_is_terminal};
 use super::show::{Extra, ROOM, show};
-use super::{KeepArg, Noise, RunArgs, descriptors, log, mode, signals, words};
+use super::{KeepArg, Noise, RunArgs, descriptors, github, log, mode, signals, words};
 
 /// Everything that is known before anything is started.
 pub(super) struct Prepared {
@@ -38,7 +38,12 @@ pub(super) fn run(args: &RunArgs, matches: &ArgMatches) -> End {
         || prepare(args, matches),
         move |result, extra| {
             let (saved, folder) = (result.saved(), result.folder());
-            result.report(|report| show(report, saved, folder, &outputs, &noise, extra))
+            let has_summary = extra.fills_step_summary();
+            result.report(|report| {
+                let end = show(report, saved, folder, &outputs, &noise, extra);
+                github::tell(report, has_summary, Printer::new());
+                end
+            })
         },
     )
 }
@@ -367,6 +372,8 @@ fn progress(noise: &Noise) -> Box<dyn Subscriber> {
             size.map_or((80, 24), |size| (size.ws_col, size.ws_row))
         };
         Box::new(progress::Live::new(to, how_much, Arc::new(size)))
+    } else if github::is_here() && !stderr_is_terminal() {
+        Box::new(progress::Lines::folded(to, how_much))
     } else {
         Box::new(progress::Lines::new(to, how_much))
     }

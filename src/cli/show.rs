@@ -17,7 +17,7 @@ use super::{Color, Noise, Outputs};
 pub(super) const ROOM: &str = "is there room on the disk, and may you write there?";
 
 /// The file that GitHub's steps share, and that each adds to.
-const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
+pub(super) const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 
 /// Reports that were asked for beside the run's folder. Opened before time is spent, so that a path that
 /// cannot be written is known at once.
@@ -89,12 +89,26 @@ impl Extra {
             let why = forge::plain::line(&why.to_string());
             printer.note(&format!("forge: there are not all `winner` links: {why}"));
         }
+        if let Some(why) = &saved.unremembered {
+            let why = forge::plain::line(&why.to_string());
+            printer.note(&format!("forge: this run is not in the history: {why}"));
+        }
         let mut end = End::Ok;
         for error in saved.failed.iter().chain(&self.write(report)) {
             printer.error(error, Some(ROOM));
             end = End::Incomplete;
         }
         end
+    }
+
+    /// Whether the report itself goes into the file that GitHub's steps share.
+    pub(super) fn fills_step_summary(&self) -> bool {
+        let shared = shared();
+        let mut summaries = shared.iter().filter_map(|it| Identity::at(it));
+        summaries.any(|summary| {
+            let mut reports = self.reports.iter();
+            reports.any(|(format, to)| *format == Format::Markdown && to.identity() == summary)
+        })
     }
 
     /// Writes them, each by itself: a full disk here says nothing about the other places.

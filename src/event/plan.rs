@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Confirmation;
 use crate::name::{CandidateName, ObjectiveName, RunId, TrialId};
-use crate::rule::{Comparison, Rule};
+use crate::rule::{Comparison, How, Rule};
 use crate::score::{Points, Weights};
 
 /// What a run set out to do. Enough to show it, and to compare it with another.
@@ -42,6 +42,9 @@ pub struct RunPlan {
     /// How many times it is looked whether further trials can be spared; the last time is the end.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub looks: u32,
+    /// How often what looks like a regression is run again, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<u32>,
     /// Every setting in force, with its value and where it came from.
     pub settings: BTreeMap<String, Setting>,
     /// The machine: operating system, architecture, cores.
@@ -54,6 +57,12 @@ impl RunPlan {
     pub fn repeats(&self, candidate: &PlannedCandidate, objective: &PlannedObjective) -> u32 {
         let own = candidate.repeats.get(&objective.name);
         own.copied().unwrap_or(objective.repeats)
+    }
+
+    /// Whether the run asks who leads: nobody is compared with anybody who runs beside.
+    #[must_use]
+    pub fn asks_who_leads(&self) -> bool {
+        !self.comparisons.iter().any(|it| it.how == How::Beside)
     }
 
     /// Every planned trial, in the order of reports: objective, candidate, repeat.

@@ -80,6 +80,7 @@ impl ForgeBuilder {
             } else {
                 1
             },
+            confirm: self.comparing.confirm,
             settings,
             host: host(),
         };

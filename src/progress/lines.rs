@@ -11,17 +11,76 @@ use crate::event::{Cleanup, ErrorClass, Event, EventKind, Look, RunPlan, Subscri
 use crate::name::TrialId;
 use crate::quantity::{counted, show_duration};
 
+/// So many lines that must not be missed are said again below what was folded.
+const MAX_AGAIN: usize = 20;
+
 /// Progress as plain lines, each with the trial that it is about: for logs and pipes.
 pub struct Lines {
     to: Output,
     noise: Noise,
+    fold: Fold,
+}
+
+/// Whether what happens to trials is folded, for systems that show logs like that.
+#[derive(Debug)]
+enum Fold {
+    Never,
+    /// The run has not begun.
+    Before,
+    /// It goes on; these must not be missed.
+    Open(Vec<String>),
+    After,
 }
 
 impl Lines {
     /// Progress to a writer.
     #[must_use]
     pub fn new(to: Output, noise: Noise) -> Self {
-        Self { to, noise }
+        Self {
+            to,
+            noise,
+            fold: Fold::Never,
+        }
+    }
+
+    /// The same with the run folded up, as GitHub's logs are: it opens when somebody wants to see it. What must not
+    /// be missed is said again below.
+    #[must_use]
+    pub fn folded(to: Output, noise: Noise) -> Self {
+        let fold = if noise == Noise::Quiet {
+            Fold::Never
+        } else {
+            Fold::Before
+        };
+        Self { to, noise, fold }
+    }
+
+    fn say(&mut self, line: &str) {
+        // A reader that has gone away is no reason to stop a run.
+        drop(writeln!(self.to, "{line}").and_then(|()| self.to.flush()));
+    }
+
+    fn open(&mut self, plan: &RunPlan) {
+        if matches!(self.fold, Fold::Before) {
+            self.say(&format!("::group::{}", planned(plan)));
+            self.fold = Fold::Open(Vec::new());
+        }
+    }
+
+    fn close(&mut self) {
+        if let Fold::Open(again) = std::mem::replace(&mut self.fold, Fold::After) {
+            self.say("::endgroup::");
+            for line in again {
+                self.say(&line);
+            }
+        }
+    }
+}
+
+impl Drop for Lines {
+    /// What comes after a run that was given up is none of it.
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -35,9 +94,20 @@ impl fmt::Debug for Lines {
 
 impl Subscriber for Lines {
     fn on_event(&mut self, event: &Event) {
+        if let EventKind::RunStarted(plan) = &event.kind {
+            self.open(plan);
+        }
         if let Some(line) = line(&event.kind, self.noise) {
-            // A reader that has gone away is no reason to stop a run.
-            drop(writeln!(self.to, "{line}").and_then(|()| self.to.flush()));
+            self.say(&line);
+        }
+        let alarm = line(&event.kind, Noise::Quiet);
+        if let (Fold::Open(again), Some(alarm)) = (&mut self.fold, alarm)
+            && again.len() < MAX_AGAIN
+        {
+            again.push(alarm);
+        }
+        if matches!(event.kind, EventKind::RunFinished { .. }) {
+            self.close();
         }
     }
 }

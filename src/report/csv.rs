@@ -1,4 +1,4 @@
-//! `trials.csv`: one row a planned trial, for spreadsheets.
+//! `trials.csv`: one row a planned trial, for spreadsheets; below it `verdicts.csv`.
 //!
 //! Promises: the columns before `metric.` are always the same; numbers are plain; a text can never be
 //! taken for a formula. Records are read twice, because the columns must be known before the first row.
@@ -11,6 +11,10 @@ use super::{Outcome, Report};
 use crate::event::TrialRecord;
 use crate::score::Points;
 use crate::summary::TrialRow;
+
+mod verdicts;
+
+pub(super) use verdicts::write as write_verdicts;
 
 /// So many metrics get a column at the most, in the order of their names.
 const MAX_METRICS: usize = 64;
@@ -186,6 +190,20 @@ mod tests {
         assert_eq!(table[1][..4], ["weekly", "alpha", "1", "passed"]);
         assert_eq!(table[1][COLUMNS.len()..], ["0.02", "1234"]);
         assert_eq!(table[2][..4], ["weekly", "beta", "1", "not_run"]);
+    }
+
+    #[test]
+    fn what_was_and_what_was_spared_have_rows_as_all_others() {
+        let mut run = regressed();
+        run.add(spared(trial("gamma@4f1c9e2", "code", 3), "hopeless"));
+        let table = table(&run);
+        assert_eq!(table.len(), 1 + 4 * 4 * 3);
+        let row = table
+            .iter()
+            .find(|row| row[1].contains('@') && row[2] == "3");
+        let row = row.unwrap();
+        assert_eq!(row[..5], ["code", "gamma@4f1c9e2", "3", "not_run", ""]);
+        assert_eq!(row[8..10], ["not_run", "hopeless"]);
     }
 
     #[test]

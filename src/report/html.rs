@@ -54,14 +54,31 @@ mod tests {
         let mut run = Run::new(&["alpha", "beta"], &["weekly", "daily"], 2);
         run.add(full(trial("alpha", "weekly", 1)));
         run.add(failed(trial("beta", "weekly", 1), "x"));
-        let text = run.written(Format::Html);
-        for tag in [
-            "table", "tbody", "thead", "tr", "td", "div", "details", "summary", "ul", "p",
+        run.add(spared(trial("beta", "weekly", 2), "x"));
+        for run in [run, regressed()] {
+            let text = run.written(Format::Html);
+            for tag in [
+                "table", "tbody", "thead", "tr", "td", "div", "details", "summary", "ul", "p", "h1",
+            ] {
+                let opened = text.matches(&format!("<{tag}>")).count()
+                    + text.matches(&format!("<{tag} ")).count();
+                let closed = text.matches(&format!("</{tag}>")).count();
+                assert_eq!(opened, closed, "{tag}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_verdict_is_the_title_and_the_first_heading() {
+        let text = regressed().written(Format::Html);
+        for part in [
+            "<title>Verdict: REGRESSION  gamma lost ",
+            "<h1 class=\"bad\">Verdict: REGRESSION  gamma lost ",
+            "<p class=\"best\">Winner: gamma with ",
+            "<td>score</td><td class=\"bad\">REGRESSION</td><td class=\"n\">\u{2212}",
+            "<th class=\"n\">95 % interval",
         ] {
-            let opened = text.matches(&format!("<{tag}>")).count()
-                + text.matches(&format!("<{tag} ")).count();
-            let closed = text.matches(&format!("</{tag}>")).count();
-            assert_eq!(opened, closed, "{tag}");
+            assert!(text.contains(part), "{part}\n{text}");
         }
     }
 }

@@ -14,13 +14,19 @@ use super::view::View;
 const NAME: &str = "report.md";
 
 pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
+    let context = Context::from_serialize(&View::of(report)).map_err(io::Error::other)?;
+    let tera = engine(NAME, include_str!("templates/report.md"))?;
+    tera.render_to(NAME, &context, to).map_err(io::Error::other)
+}
+
+/// What renders a template whose values are all escaped.
+pub(super) fn engine(name: &'static str, template: &str) -> io::Result<Tera> {
     let mut tera = Tera::new();
     tera.autoescape_on([".md"]);
     tera.set_escape_fn(escape);
-    tera.add_raw_template(NAME, include_str!("templates/report.md"))
+    tera.add_raw_template(name, template)
         .map_err(io::Error::other)?;
-    let context = Context::from_serialize(&View::of(report)).map_err(io::Error::other)?;
-    tera.render_to(NAME, &context, to).map_err(io::Error::other)
+    Ok(tera)
 }
 
 /// Writes a text so that Markdown shows it as it is.
@@ -63,6 +69,7 @@ mod tests {
     use super::super::Format;
     use super::super::sample::*;
     use super::*;
+    use crate::rule::{How, Question};
 
     #[test]
     fn markdown_shows_hostile_text_and_does_nothing() {
@@ -130,8 +137,8 @@ Conditions: 1 trial for every candidate, at most 60.0 s each, network open; the 
 
 | rank | candidate | score | gates passed | quality | speed | median time | note |
 |---:|---|---:|---:|---:|---:|---:|---|
-| 1 | **alpha** | 86.0 | 1/1 | 80.0 | 90.0 | 0.12 s |  |
-| 2 | beta | 0.0 | 0/1 | – | – | 0.12 s | disqualified by min\\_bytes 11: it has 5 bytes |
+| 1–2 | **alpha** | 86.0 | 1/1 | 80.0 | 90.0 | 0.12 s |  |
+| 1–2 | beta | 0.0 | 0/1 | – | – | 0.12 s | disqualified by min\\_bytes 11: it has 5 bytes |
 ";
         let expected = expected.replace("min\\_bytes", "min_bytes");
         let text = run.written(Format::Markdown);
@@ -146,5 +153,55 @@ Conditions: 1 trial for every candidate, at most 60.0 s each, network open; the 
         ] {
             assert!(text.contains(part), "{part:?}\n{text}");
         }
+    }
+
+    #[test]
+    fn the_verdict_comes_first_and_every_measure_has_a_row() {
+        let text = regressed().written(Format::Markdown);
+        let first = text.lines().next().unwrap();
+        assert!(
+            first.starts_with("# Verdict: REGRESSION  gamma lost "),
+            "{first}"
+        );
+        assert!(first.contains("most of it on logs"), "{first}");
+        for part in [
+            "\n\nWinner: gamma with ",
+            "\n\n## Verdicts\n\n| candidate | against | measure | verdict | effect | 95 % interval | p adjusted | sees |\n|---|",
+            "\n| gamma | gamma@\u{200b}4f1c9e2 | score | REGRESSION | \u{2212}",
+            "\n\nShown besides; these cannot fail the run:\n\n| candidate |",
+            "\n\n## All objectives\n\n",
+            "| rank | candidate | score | 95 % interval | gates passed |",
+            "\n| – | gamma@\u{200b}4f1c9e2 | ",
+            " | what gamma was |\n",
+        ] {
+            assert!(text.contains(part), "{part:?}\n{text}");
+        }
+        assert!(!text.contains("\n\n\n"), "{text}");
+    }
+
+    #[test]
+    fn what_was_spared_has_its_row_with_the_reason_and_did_not_fail() {
+        let mut run = Run::new(&["alpha"], &["weekly"], 2);
+        run.add(passed(trial("alpha", "weekly", 1), 80.0));
+        run.add(spared(trial("alpha", "weekly", 2), "it is certain"));
+        let text = run.written(Format::Markdown);
+        for part in [
+            "\n\n1 spared of 2 trials, not needed: it is certain.\n\n",
+            "\n| alpha | 2 | not_run: it is certain | – |",
+            "trial 1 of 2, the only one with a verdict",
+        ] {
+            assert!(text.contains(part), "{part:?}\n{text}");
+        }
+        assert!(!text.contains("What failed") && !text.contains("Not everything"));
+    }
+
+    #[test]
+    fn where_nothing_has_changed_nobody_is_said_to_have_lost() {
+        let mut run = Run::new(&[], &["weekly"], 1);
+        run.compared(Question::Baseline, "gamma", "gamma@4f1c9e2", How::Unchanged);
+        let text = run.written(Format::Markdown);
+        let begin = "# Verdict: UNCHANGED  gamma is what it was as gamma@\u{200b}4f1c9e2: nothing was run for it\n\n## Verdicts\n";
+        assert!(text.starts_with(begin), "{text}");
+        assert!(!text.contains("No winner"), "{text}");
     }
 }

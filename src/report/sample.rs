@@ -11,8 +11,9 @@ use crate::event::{
     Setting, StreamRecord, Timings, TrialEnd, TrialRecord,
 };
 use crate::exit::decide;
-use crate::name::{SandboxId, TrialId};
+use crate::name::{CandidateName, SandboxId, TrialId};
 use crate::plain::LastWords;
+use crate::rule::{Comparison, How, Question};
 use crate::sandbox::{Skipped, Usage};
 use crate::score::{GateResult, Points, ScorerResult, Weights, combine};
 use crate::standings::Standings;
@@ -76,6 +77,7 @@ impl Run {
                 rule: crate::rule::Rule::default(),
                 comparisons: Vec::new(),
                 looks: 1,
+                confirm: None,
                 settings: [("jobs".to_owned(), setting("4", "flag"))].into(),
                 host: [("os".to_owned(), "linux".to_owned())].into(),
             },
@@ -90,6 +92,39 @@ impl Run {
 
     pub(crate) fn add(&mut self, record: TrialRecord) {
         self.records.insert(record.trial.clone(), record);
+    }
+
+    /// Has two candidates compared; what a candidate was is planned with that.
+    pub(crate) fn compare(&mut self, question: Question, candidate: &str, against: &str) {
+        self.compared(question, candidate, against, How::Beside);
+    }
+
+    /// The same with where the scores of the other side come from.
+    pub(crate) fn compared(
+        &mut self,
+        question: Question,
+        candidate: &str,
+        against: &str,
+        how: How,
+    ) {
+        let against: CandidateName = former(against);
+        let is_planned = self.plan.candidates.iter().any(|it| it.name == against);
+        if how == How::Beside && !is_planned {
+            let today = self
+                .plan
+                .candidates
+                .iter()
+                .find(|it| it.name.as_str() == candidate);
+            let mut was = today.unwrap().clone();
+            was.name = against.clone();
+            self.plan.candidates.push(was);
+        }
+        self.plan.comparisons.push(Comparison {
+            question,
+            candidate: candidate.parse().unwrap(),
+            against,
+            how,
+        });
     }
 
     pub(crate) fn summary(&self) -> RunSummary {
@@ -136,10 +171,41 @@ pub(crate) fn event((kind, seq): (EventKind, u64)) -> Event {
     }
 }
 
+/// A name, of a former version too.
+fn former(name: &str) -> CandidateName {
+    CandidateName::try_from(name.to_owned()).unwrap()
+}
+
+/// A pull request that makes one of three worse on one of four objectives.
+pub(crate) fn regressed() -> Run {
+    let objectives = ["code", "daily", "logs", "weekly"];
+    let mut run = Run::new(&["alpha", "beta", "gamma"], &objectives, 3);
+    run.compare(Question::Baseline, "gamma", "gamma@4f1c9e2");
+    for objective in objectives {
+        for repeat in 1..=3 {
+            let quality = |candidate: &str| match (candidate, objective) {
+                ("gamma", "logs") => 5.0,
+                ("gamma", _) => 88.0,
+                ("alpha", _) => 55.0,
+                ("beta", _) => 50.0,
+                _ => 90.0,
+            };
+            for candidate in ["alpha", "beta", "gamma", "gamma@4f1c9e2"] {
+                let off = f64::from(repeat);
+                run.add(passed(
+                    trial(candidate, objective, repeat),
+                    quality(candidate) + off,
+                ));
+            }
+        }
+    }
+    run
+}
+
 pub(crate) fn trial(candidate: &str, objective: &str, repeat: u32) -> TrialId {
     TrialId {
         objective: objective.parse().unwrap(),
-        candidate: candidate.parse().unwrap(),
+        candidate: former(candidate),
         repeat,
     }
 }
@@ -184,6 +250,12 @@ pub(crate) fn lost(trial: TrialId) -> TrialRecord {
         hint: None,
     };
     TrialRecord::ended(trial, end, 3)
+}
+
+/// A trial that was not needed.
+pub(crate) fn spared(trial: TrialId, why: &str) -> TrialRecord {
+    let reason = why.to_owned();
+    TrialRecord::ended(trial, TrialEnd::Spared { reason }, 0)
 }
 
 /// A record in which nothing is missing.

@@ -25,6 +25,8 @@ pub struct Style<'a> {
 }
 
 const MIN_WIDTH: usize = 40;
+/// The column that is given up first.
+const INTERVAL: &str = "95 % interval";
 /// The most of a metric's name that heads its column.
 const MAX_TITLE: usize = 20;
 /// Between two columns, and before the first.
@@ -37,7 +39,9 @@ pub(super) fn render(report: &Report<'_>, style: &Style<'_>) -> String {
         width: style.width.max(MIN_WIDTH),
         color: style.color,
     };
-    page.headline("", &view.headline);
+    for line in &view.head {
+        page.headline("", line);
+    }
     for Fact { name, value } in &view.ungraded {
         page.wrapped(Paint::Bad, "Ungraded: ", &format!("{name}: {value}"));
     }
@@ -53,7 +57,10 @@ pub(super) fn render(report: &Report<'_>, style: &Style<'_>) -> String {
     for section in &view.sections {
         page.blank();
         if !view.overall.rows.is_empty() {
-            page.headline(&section.name, &section.headline);
+            match &section.headline {
+                Some(headline) => page.headline(&section.name, headline),
+                None => page.line(Paint::Bold, &section.name),
+            }
         }
         page.table(&section.table);
     }
@@ -75,6 +82,9 @@ fn remarks(page: &mut Page, view: &View) {
     }
     if !view.losses.is_empty() {
         page.wrapped(Paint::Warn, "", &view.losses);
+    }
+    if !view.spared.is_empty() {
+        page.wrapped(Paint::None, "", &view.spared);
     }
     if !view.stopped.is_empty() {
         page.wrapped(Paint::Warn, "Stopped: ", &view.stopped);
@@ -208,15 +218,15 @@ impl Page {
     }
 
     fn headline(&mut self, of: &str, headline: &Headline) {
-        let label = if of.is_empty() {
-            format!("{}: ", headline.label)
+        let begin = headline.begin.clone();
+        let (label, paint) = if of.is_empty() {
+            let paint = match headline.tone {
+                Tone::Good => Paint::Bold,
+                Tone::Best | Tone::Bad | Tone::Lost => Paint::of(headline.tone),
+            };
+            (begin, paint)
         } else {
-            format!("{of}  {}: ", headline.label)
-        };
-        let paint = match (of.is_empty(), headline.label) {
-            (false, _) => Paint::Bold,
-            (true, "No winner") => Paint::Bad,
-            (true, _) => Paint::Best,
+            (format!("{of}  {begin}"), Paint::Bold)
         };
         self.wrapped(paint, &label, &headline.text);
     }
@@ -279,10 +289,11 @@ type Cell = fn(&Row) -> String;
 
 /// The columns that say something and fit, the least important ones given up first.
 fn columns(table: &Table, width: usize) -> Vec<Column> {
-    let all: [(&'static str, Cell, bool); 7] = [
+    let all: [(&'static str, Cell, bool); 8] = [
         ("rank", |row| row.rank.clone(), false),
         ("candidate", named, true),
         ("score", |row| row.score.clone(), false),
+        (INTERVAL, |row| row.interval.clone(), false),
         ("passed", |row| row.passed.clone(), false),
         ("quality", |row| row.quality.clone(), false),
         ("speed", |row| row.speed.clone(), false),
@@ -313,6 +324,10 @@ fn columns(table: &Table, width: usize) -> Vec<Column> {
     // A candidate's name may be cut, but not so far that it says nothing.
     let names = columns.iter().find(|column| column.left);
     let spare = names.map_or(0, |column| column.width.saturating_sub(16));
+    // The report has it.
+    if total(&columns) > width {
+        columns.retain(|column| column.title != INTERVAL);
+    }
     while total(&columns) > width
         && let Some(last) = columns.iter().rposition(|column| column.is_extra)
     {
@@ -395,6 +410,7 @@ mod tests {
     use super::super::sample::*;
     use super::*;
     use crate::event::{EventKind, StopCause, Undeleted};
+    use crate::rule::{How, Question};
 
     fn shown(run: &Run, width: usize) -> String {
         run.report(|report| {
@@ -420,9 +436,9 @@ Winner: beta with 86.0 points; its lead of 6.0 over alpha may be chance (p =
   0.50); so few trials show no lead, `-k 3` could
 
   rank  candidate  score  passed  quality  speed  median time
-     1  beta        86.0     1/1     80.0   90.0       0.12 s
-     2  alpha       80.0     1/1     70.0   90.0       0.12 s
-     3  gamma        0.0     0/1        –      –       0.12 s
+   1–3  beta        86.0     1/1     80.0   90.0       0.12 s
+   1–3  alpha       80.0     1/1     70.0   90.0       0.12 s
+   1–3  gamma        0.0     0/1        –      –       0.12 s
         disqualified by min_bytes 11: the artifact has 5 bytes
 
 3 trials in 1.50 s; sandboxes: 1 deleted
@@ -452,10 +468,10 @@ Report: artifacts/latest/report.md
         let expected = "\
 Tie: alpha and beta, with 86.0 points each
 
-  rank  candidate  score  passed  quality  speed  median time
-    1=  alpha       86.0     2/2     80.0   90.0       0.12 s  tied
-    1=  beta*       86.0     2/2     80.0   90.0       0.12 s  tied
-     –  gamma          –       –        –      –            –  1 lost to infrastructure, 1 not run: while creating: the server answered 500
+  rank  candidate  score  95 % interval  passed  quality  speed  median time
+   1–2  alpha       86.0      13.6–97.8     2/2     80.0   90.0       0.12 s  tied
+   1–2  beta*       86.0      13.6–97.8     2/2     80.0   90.0       0.12 s  tied
+     –  gamma          –              –       –        –      –            –  1 lost to infrastructure, 1 not run: while creating: the server answered 500
 
 * beta is not like for like: run limit 2m
 no verdict on 2 of 6 trials, not counted: 1 lost to infrastructure, 1 not run
@@ -468,6 +484,78 @@ Exit code 4 (undeleted): 1 sandbox could not be confirmed deleted
 Report: artifacts/latest/report.md
 ";
         assert_eq!(shown(&run, 160), expected);
+    }
+
+    #[test]
+    fn the_verdict_comes_first_and_what_was_is_below_without_a_place() {
+        let text = shown(&regressed(), 160);
+        let mut lines = text.lines();
+        let first = lines.next().unwrap();
+        assert!(
+            first.starts_with("Verdict: REGRESSION  gamma lost "),
+            "{text}"
+        );
+        assert!(
+            lines.next().unwrap().starts_with("Winner: gamma with "),
+            "{text}"
+        );
+        let table: Vec<&str> = lines
+            .skip_while(|it| !it.contains("95 % interval"))
+            .collect();
+        let place = |row: &str| row.split_whitespace().next().unwrap().to_owned();
+        let places: Vec<String> = table[1..5].iter().map(|row| place(row)).collect();
+        assert_eq!(places, ["1–3", "1–2", "2–3", "–"], "{text}");
+        assert!(table[4].contains("gamma@4f1c9e2") && table[4].ends_with("what gamma was"));
+        assert!(text.contains("\nExit code 1 (below): REGRESSION"), "{text}");
+        // The interval is the first to go.
+        let narrow = shown(&regressed(), 70);
+        assert!(
+            !narrow.contains("95 % interval\n") && !narrow.contains("score  95 %"),
+            "{narrow}"
+        );
+        assert!(narrow.contains("median time"), "{narrow}");
+    }
+
+    #[test]
+    fn only_verdicts_that_say_something_have_a_line_and_not_all_of_many() {
+        let names: Vec<String> = (0..9).map(|n| format!("c{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut run = Run::new(&names, &["weekly"], 1);
+        for name in &names[1..] {
+            run.compare(Question::Control, name, "c0");
+        }
+        run.compared(Question::Baseline, "c1", "c1@old", How::Unchanged);
+        let text = shown(&run, 120);
+        assert_eq!(text.matches("Verdict: INVALID  ").count(), 6, "{text}");
+        assert!(
+            text.contains("\n… and 2 more in run.json\nNo winner: "),
+            "{text}"
+        );
+        assert!(!text.contains("UNCHANGED"), "{text}");
+        let mut quiet = Run::new(&[], &["weekly"], 1);
+        quiet.compared(Question::Baseline, "c1", "c1@old", How::Unchanged);
+        let text = shown(&quiet, 120);
+        assert!(
+            text.starts_with("Verdict: UNCHANGED  c1 is what it was"),
+            "{text}"
+        );
+        assert!(!text.contains("No winner"), "{text}");
+    }
+
+    #[test]
+    fn what_was_spared_is_counted_by_itself() {
+        let mut run = Run::new(&["alpha", "beta"], &["weekly"], 3);
+        for name in ["alpha", "beta"] {
+            run.add(passed(trial(name, "weekly", 1), 80.0));
+            for repeat in 2..=3 {
+                run.add(spared(trial(name, "weekly", repeat), "no_change at look 1"));
+            }
+        }
+        let text = shown(&run, 160);
+        let line = "\n4 spared of 6 trials, not needed: no_change at look 1\n";
+        assert!(text.contains(line), "{text}");
+        assert!(!text.contains("no verdict on"), "{text}");
+        assert!(text.contains("tied; 2 spared\n"), "{text}");
     }
 
     #[test]

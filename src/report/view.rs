@@ -23,6 +23,7 @@ mod metrics;
 mod quotes;
 mod standings;
 mod trials;
+mod verdicts;
 
 pub(super) use explained::score_in_words;
 use explained::{Explained, MAX_EXPLAINED};
@@ -32,6 +33,7 @@ pub(super) use quotes::{Quote, folder};
 pub(super) use standings::{Headline, Row, Table, Tone};
 use standings::{Losses, headline, table};
 use trials::{TrialLine, trial_line};
+pub(super) use verdicts::{Rows, VerdictRow, is_quiet, matters, said};
 
 /// So many failures of an objective are listed.
 const MAX_FAILURES: usize = 50;
@@ -48,7 +50,9 @@ pub(super) const NOTHING: &str = "–";
 /// The whole of it.
 #[derive(Serialize)]
 pub(super) struct View {
-    pub(super) headline: Headline,
+    /// What is said first; never empty.
+    pub(super) head: Vec<Headline>,
+    pub(super) verdicts: Rows,
     /// Objectives that nobody is ranked by, and why.
     pub(super) ungraded: Vec<Fact>,
     /// What makes scores doubtful.
@@ -57,6 +61,8 @@ pub(super) struct View {
     pub(super) facts: Vec<Fact>,
     pub(super) unlike: Vec<Fact>,
     pub(super) losses: String,
+    /// What was planned and not needed.
+    pub(super) spared: String,
     pub(super) stopped: String,
     pub(super) warnings: Vec<String>,
     pub(super) more_warnings: usize,
@@ -94,7 +100,8 @@ pub(super) struct Setting {
 pub(super) struct Section {
     pub(super) name: String,
     pub(super) title: String,
-    pub(super) headline: Headline,
+    /// Absent where it was not asked who won.
+    pub(super) headline: Option<Headline>,
     pub(super) table: Table,
     conditions: String,
     left_out: String,
@@ -135,11 +142,8 @@ impl View {
             .collect();
         let doubts: Vec<&String> = objectives().flat_map(|it| &it.warnings).collect();
         Self {
-            headline: headline(
-                report.standings.winner.as_ref(),
-                &report.standings.overall,
-                objectives().all(|it| it.ungraded.is_some()),
-            ),
+            head: head(report),
+            verdicts: verdicts::rows(report.verdicts),
             ungraded: listed(&ungraded, |(name, why)| Fact {
                 name: (*name).to_owned(),
                 value: clean(why),
@@ -152,13 +156,14 @@ impl View {
             },
             facts: facts(report),
             losses: losses.whole(),
+            spared: standings::spared(&summary.trials),
             stopped: summary
                 .stopped
                 .map_or_else(String::new, |cause| cause.as_str().to_owned()),
             warnings: listed(&summary.warnings, |it| clean(it)),
             more_warnings: summary.warnings.len().saturating_sub(MAX_LISTED),
             sandboxes: sandboxes(report),
-            overall: if single {
+            overall: if single || report.standings.overall.is_empty() {
                 Table::default()
             } else {
                 table(&report.standings.overall, None, &losses, &unlike)
@@ -171,6 +176,8 @@ impl View {
                 .standings
                 .objectives
                 .iter()
+                // Of what has not changed nothing was run.
+                .filter(|of| !of.standings.is_empty())
                 .map(|of| {
                     section(
                         report,
@@ -185,6 +192,24 @@ impl View {
             unlike,
         }
     }
+}
+
+/// What a reader sees first.
+fn head(report: &Report<'_>) -> Vec<Headline> {
+    let mut objectives = report.standings.objectives.iter();
+    let winner = headline(
+        report.standings.winner.as_ref(),
+        &report.standings.overall,
+        objectives.all(|it| it.ungraded.is_some()),
+    );
+    verdicts::head(report, winner)
+}
+
+/// The first line of that.
+pub(super) fn first_line(report: &Report<'_>) -> String {
+    let head = head(report);
+    let first = head.first();
+    first.map_or_else(String::new, |it| format!("{}{}", it.begin, it.text))
 }
 
 fn clean(text: &str) -> String {
@@ -337,7 +362,7 @@ fn section(
     rows: &[TrialRow],
     table: Table,
 ) -> Section {
-    let failed = || rows.iter().filter(|row| !row.passed());
+    let failed = || rows.iter().filter(|row| !row.passed() && !row.spared);
     let lines = |rows: &mut dyn Iterator<Item = &TrialRow>, most| -> Vec<TrialLine> {
         rows.take(most)
             .map(|row| trial_line(row, report.standings))
@@ -348,7 +373,8 @@ fn section(
         title: planned
             .and_then(|planned| planned.title.as_deref())
             .map_or_else(String::new, clean),
-        headline: headline(of.winner.as_ref(), &of.standings, of.ungraded.is_some()),
+        headline: verdicts::asks_who_won(report)
+            .then(|| headline(of.winner.as_ref(), &of.standings, of.ungraded.is_some())),
         table,
         conditions: planned.map_or_else(String::new, conditions),
         left_out: left_out(of, planned),

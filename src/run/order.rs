@@ -1,6 +1,7 @@
 //! The order of trials: interleaved and seeded, so that no candidate is favoured by the machine's mood.
 
 use crate::statistics::draw::Random;
+use crate::verdict::looking::turns_by;
 
 /// A seed made of a run's id, for runs that were given none.
 #[must_use]
@@ -36,17 +37,12 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// How many of so many repeats have had their turn by the end of a round.
-    fn by(&self, round: u32, repeats: u32) -> u32 {
-        let share = u64::from(round) * u64::from(repeats) / u64::from(self.rounds.max(1));
-        u32::try_from(share).unwrap_or(u32::MAX)
-    }
-
     /// The candidates whose turn it is in a round, each with its repeats.
     fn of(&self, round: u32) -> impl Iterator<Item = (usize, u32)> + '_ {
         let candidates = self.repeats.iter().enumerate();
         candidates.flat_map(move |(candidate, repeats)| {
-            let turns = self.by(round - 1, *repeats) + 1..=self.by(round, *repeats);
+            let by = |round| turns_by(*repeats, round, self.rounds);
+            let turns = by(round - 1) + 1..=by(round);
             turns.map(move |repeat| (candidate, repeat))
         })
     }

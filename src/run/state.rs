@@ -5,9 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::stop::Stopping;
-use crate::event::{EventKind, Phase, StopCause, TrialEnd, TrialRecord};
+use crate::event::{Confirmation, EventKind, Look, Phase, StopCause, TrialEnd, TrialRecord};
 use crate::name::TrialId;
 use crate::sandbox::{ErrorKind, Remedy};
+
+mod setups;
+
+use setups::Setups;
+pub use setups::{KnownFailure, SetupEnd};
 
 /// How often a trial is begun at the most. Only failures of the infrastructure count.
 pub const MAX_ATTEMPTS: u32 = 3;
@@ -25,41 +30,8 @@ pub struct Planned {
     /// Trials of one group set up the same candidate in the same way: what fails by itself in one, fails in
     /// all.
     pub setup: usize,
-}
-
-/// What a trial's setup came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SetupEnd {
-    /// Nobody knows.
-    Untold,
-    /// It went well, or there was none.
-    Done,
-    /// It failed, and that was the candidate's; two of the same text have failed in the same way.
-    Failed(String),
-}
-
-/// A failure that the further trials of a candidate do not repeat.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownFailure {
-    /// What the first of them says.
-    pub message: String,
-    /// The two trials that met it.
-    pub trials: [TrialId; 2],
-}
-
-/// What is known of the setup of a group of trials.
-#[derive(Debug)]
-enum KnownSetup {
-    /// It works, so that a failure is not due to the candidate alone.
-    Works,
-    /// It has failed in one trial, for this cause.
-    FailedOnce {
-        cause: String,
-        message: String,
-        trial: TrialId,
-    },
-    /// It has failed in two trials for the same cause.
-    Fails(KnownFailure),
+    /// Before which look it is begun, from 1; those of the next ones wait for what the look decides.
+    pub stage: u32,
 }
 
 /// The infrastructure lost a trial's attempt.
@@ -88,6 +60,10 @@ pub enum Input {
     Finished(usize, Box<TrialRecord>, SetupEnd),
     /// The infrastructure lost an attempt.
     Lost(usize, Loss),
+    /// It was looked at what has ended, and this was decided.
+    Looked(Look),
+    /// This is run again, in these trials; those of the second list need not be.
+    Confirming(Vec<Confirmation>, Vec<Planned>, Vec<TrialRecord>),
     /// The run is told to stop.
     Stop(StopCause),
     /// The run is told to hurry.
@@ -107,6 +83,10 @@ pub enum Effect {
     Press(Stopping),
     /// Send [`Input::Tick`] at this time.
     WakeAt(Instant),
+    /// All trials of the stages so far have ended: send [`Input::Looked`] of this look, at once.
+    Look(u32),
+    /// All planned trials have ended: send [`Input::Confirming`] with what is to be run again, at once.
+    Confirm,
     /// Everything has a result.
     Finish,
 }
@@ -119,37 +99,58 @@ pub struct State {
     ready: VecDeque<usize>,
     /// Those that may begin later, with the time from when.
     delayed: Vec<(Instant, usize)>,
+    /// Those that wait for a look, in order.
+    later: Vec<usize>,
+    /// The look that comes next, from 1.
+    look: u32,
+    /// How many looks there are; one alone is the end, and nobody looks.
+    looks: u32,
+    /// Whether it is still to be asked what is run again.
+    confirms: bool,
+    /// Whether an answer is due: to a look, or to what is run again.
+    asked: bool,
     /// Those under way, with the attempt.
     running: BTreeMap<usize, u32>,
     attempts: Vec<u32>,
     jobs: usize,
-    unfinished: usize,
     stopping: Stopping,
     /// Whether a failure that every trial would meet has been told.
     halted: bool,
     /// The classes of sandbox that the provider does not make.
     refused: BTreeSet<usize>,
-    /// By their number, the groups of which a setup has ended.
-    setups: BTreeMap<usize, KnownSetup>,
+    setups: Setups,
 }
 
 impl State {
     /// A run of these trials, in this order, at most `jobs` at once.
     #[must_use]
     pub fn new(trials: Vec<Planned>, jobs: usize) -> Self {
+        let stages = trials.iter().map(|it| it.stage);
+        let (ready, later): (Vec<usize>, Vec<usize>) =
+            (0..trials.len()).partition(|trial| trials[*trial].stage <= 1);
         Self {
-            ready: (0..trials.len()).collect(),
+            look: 1,
+            looks: stages.max().unwrap_or(1),
+            ready: ready.into(),
             delayed: Vec::new(),
+            later,
+            confirms: false,
+            asked: false,
             running: BTreeMap::new(),
             attempts: vec![0; trials.len()],
             jobs,
-            unfinished: trials.len(),
             stopping: Stopping::No,
             halted: false,
             refused: BTreeSet::new(),
-            setups: BTreeMap::new(),
+            setups: Setups::default(),
             trials,
         }
+    }
+
+    /// The same, and when all of them have ended it is asked what is run again.
+    #[must_use]
+    pub fn confirming(self, confirms: bool) -> Self {
+        Self { confirms, ..self }
     }
 
     /// How urgently the run is to end.
@@ -165,10 +166,22 @@ impl State {
             Input::Tick => {}
             Input::Finished(trial, record, setup) => {
                 self.end_attempt(trial);
-                self.learn(trial, &record, setup);
-                self.finish(*record, &mut effects);
+                self.setups.learn(self.trials[trial].setup, &record, setup);
+                finish(*record, &mut effects);
             }
             Input::Lost(trial, loss) => self.lose(trial, loss, now, &mut effects),
+            Input::Looked(look) => self.looked(&look, &mut effects),
+            Input::Confirming(confirmations, more, spared) => {
+                self.asked = false;
+                let news = confirmations
+                    .into_iter()
+                    .map(EventKind::ConfirmationPlanned);
+                effects.extend(news.map(Effect::Emit));
+                self.plan(more);
+                for record in spared {
+                    finish(record, &mut effects);
+                }
+            }
             Input::Stop(cause) => self.stop(cause, &mut effects),
             Input::Hurry(cause) => {
                 self.stop(cause, &mut effects);
@@ -183,71 +196,71 @@ impl State {
             }
         }
         self.start_what_may(now, &mut effects);
-        if self.unfinished == 0 {
-            effects.push(Effect::Finish);
-        }
+        effects.extend(self.ask());
         effects
     }
 
-    /// One failure may be the network's, or any other accident; two of the same kind with no success between
-    /// them are the candidate's.
-    fn learn(&mut self, trial: usize, record: &TrialRecord, setup: SetupEnd) {
-        let group = self.trials[trial].setup;
-        let this = || record.trial.clone();
-        let known = match (self.setups.remove(&group), setup) {
-            (known, SetupEnd::Untold)
-            | (known @ Some(KnownSetup::Fails(_)), SetupEnd::Failed(_)) => known,
-            (_, SetupEnd::Done) | (Some(KnownSetup::Works), SetupEnd::Failed(_)) => {
-                Some(KnownSetup::Works)
-            }
-            (
-                Some(KnownSetup::FailedOnce {
-                    cause,
-                    message,
-                    trial,
-                }),
-                SetupEnd::Failed(again),
-            ) if cause == again => Some(KnownSetup::Fails(KnownFailure {
-                message,
-                trials: [trial, this()],
-            })),
-            (None | Some(KnownSetup::FailedOnce { .. }), SetupEnd::Failed(cause)) => {
-                let message = record
-                    .end
-                    .error()
-                    .map_or_else(String::new, |(_, said)| said);
-                Some(KnownSetup::FailedOnce {
-                    cause,
-                    message,
-                    trial: this(),
-                })
-            }
-        };
-        self.setups.extend(known.map(|known| (group, known)));
+    /// What there is to ask, or to say, when nothing is under way and nothing may begin.
+    fn ask(&mut self) -> Option<Effect> {
+        let idle = self.running.is_empty() && self.ready.is_empty() && self.delayed.is_empty();
+        if !idle || self.asked {
+            return None;
+        }
+        let goes_on = self.stopping == Stopping::No && !self.halted;
+        if goes_on && self.look <= self.looks && self.looks > 1 {
+            self.asked = true;
+            return Some(Effect::Look(self.look));
+        }
+        if goes_on && self.confirms {
+            self.confirms = false;
+            self.asked = true;
+            return Some(Effect::Confirm);
+        }
+        Some(Effect::Finish)
     }
 
-    /// What is known to become of the setup of a trial.
-    fn known_failure(&self, trial: usize) -> Option<&KnownFailure> {
-        match self.setups.get(&self.trials[trial].setup)? {
-            KnownSetup::Fails(known) => Some(known),
-            KnownSetup::Works | KnownSetup::FailedOnce { .. } => None,
+    /// The further trials of those who are stopped have their result; the others' turn has come.
+    fn looked(&mut self, look: &Look, effects: &mut Vec<Effect>) {
+        self.asked = false;
+        self.look += 1;
+        effects.push(Effect::Emit(EventKind::Looked(look.clone())));
+        let later = std::mem::take(&mut self.later);
+        for trial in later {
+            let planned = &self.trials[trial];
+            let mut stopped = look.stopped.iter();
+            let stopped = stopped.find(|it| it.candidate == planned.id.candidate);
+            if let Some(stopped) = stopped {
+                let record = TrialRecord::spared(planned.id.clone(), &stopped.reason);
+                finish(record, effects);
+            } else if planned.stage <= self.look {
+                self.ready.push_back(trial);
+            } else {
+                self.later.push(trial);
+            }
         }
+        if self.later.is_empty() && self.ready.is_empty() {
+            // Nobody goes on: there is nothing to look at any more.
+            self.look = self.looks + 1;
+        }
+    }
+
+    /// Adds trials, which may begin at once.
+    fn plan(&mut self, more: Vec<Planned>) {
+        let from = self.trials.len();
+        self.trials.extend(more);
+        self.attempts.resize(self.trials.len(), 0);
+        self.ready.extend(from..self.trials.len());
     }
 
     fn end_attempt(&mut self, trial: usize) {
         self.running.remove(&trial);
     }
 
-    fn finish(&mut self, record: TrialRecord, effects: &mut Vec<Effect>) {
-        self.unfinished -= 1;
-        effects.push(Effect::Emit(EventKind::TrialFinished(Box::new(record))));
-    }
-
     fn lose(&mut self, trial: usize, loss: Loss, now: Instant, effects: &mut Vec<Effect>) {
         self.end_attempt(trial);
         if self.stopping > Stopping::No {
             let end = TrialEnd::Cancelled;
-            return self.finish(
+            return finish(
                 TrialRecord {
                     end,
                     ..*loss.record
@@ -266,7 +279,7 @@ impl State {
                 let pause = after.unwrap_or(backoff(self.attempts[trial] - 1));
                 self.delayed.push((now + pause, trial));
             }
-            Remedy::Retry { .. } => self.finish(lost_record(loss), effects),
+            Remedy::Retry { .. } => finish(lost_record(loss), effects),
             Remedy::GiveUp => {
                 let (kind, phase) = (loss.kind, loss.phase);
                 let reason = format!("not begun: {}", loss.message);
@@ -275,7 +288,7 @@ impl State {
                 } else {
                     lost_record(loss)
                 };
-                self.finish(record, effects);
+                finish(record, effects);
                 self.give_up(trial, kind, phase, &reason, effects);
             }
         }
@@ -347,16 +360,21 @@ impl State {
         reason: &str,
         effects: &mut Vec<Effect>,
     ) {
+        let begun = self.delayed.drain(..).map(|(_, trial)| trial);
         let waiting: Vec<usize> = self
             .ready
             .drain(..)
-            .chain(self.delayed.drain(..).map(|(_, trial)| trial))
+            .chain(begun)
+            .chain(self.later.drain(..))
             .collect();
         for trial in waiting {
-            if which(&self.trials[trial]) {
-                self.finish(self.not_run(trial, reason), effects);
-            } else {
+            let planned = &self.trials[trial];
+            if which(planned) {
+                finish(self.not_run(trial, reason), effects);
+            } else if planned.stage <= self.look {
                 self.ready.push_back(trial);
+            } else {
+                self.later.push(trial);
             }
         }
     }
@@ -390,7 +408,7 @@ impl State {
             let Some(trial) = self.ready.pop_front() else {
                 break;
             };
-            if let Some(known) = self.known_failure(trial).cloned() {
+            if let Some(known) = self.setups.failure(self.trials[trial].setup).cloned() {
                 let attempts = self.attempts[trial];
                 self.running.insert(trial, attempts);
                 effects.push(Effect::FailTrial(trial, attempts, known));
@@ -409,6 +427,10 @@ impl State {
             effects.push(Effect::WakeAt(at));
         }
     }
+}
+
+fn finish(record: TrialRecord, effects: &mut Vec<Effect>) {
+    effects.push(Effect::Emit(EventKind::TrialFinished(Box::new(record))));
 }
 
 /// Half a second, doubled `times` times, at most a minute.
@@ -450,6 +472,7 @@ mod tests {
                     id: id(repeat),
                     class: 0,
                     setup: 0,
+                    stage: 1,
                 })
                 .collect(),
             jobs,
@@ -511,6 +534,8 @@ mod tests {
             | Effect::FailTrial(..)
             | Effect::Press(_)
             | Effect::WakeAt(_)
+            | Effect::Look(_)
+            | Effect::Confirm
             | Effect::Finish => None,
         };
         effects.iter().filter_map(start).collect()
@@ -591,6 +616,7 @@ mod tests {
             id: id(repeat),
             class: 0,
             setup,
+            stage: 1,
         };
         let trials = vec![planned(1, 0), planned(2, 0), planned(3, 1), planned(4, 0)];
         let mut state = State::new(trials, 2);
@@ -689,6 +715,7 @@ mod tests {
             id: id(repeat),
             class: (repeat % 2) as usize,
             setup: 0,
+            stage: 1,
         };
         let mut state = State::new((1..=6).map(planned).collect(), 1);
         state.handle(Input::Tick, now);
@@ -718,5 +745,233 @@ mod tests {
                 .handle(lost(1, ErrorKind::Server), now)
                 .contains(&Effect::Finish)
         );
+    }
+
+    /// Two candidates, `c` and `d`, with so many trials each in every stage.
+    fn staged(stages: u32, each: u32, jobs: usize) -> State {
+        let mut trials = Vec::new();
+        for stage in 1..=stages {
+            for at in 1..=each {
+                for candidate in ["c", "d"] {
+                    let candidate = CandidateName::parse(candidate).unwrap();
+                    let repeat = (stage - 1) * each + at;
+                    let id = TrialId {
+                        candidate,
+                        ..id(repeat)
+                    };
+                    trials.push(Planned {
+                        id,
+                        class: (repeat % 3) as usize,
+                        setup: 0,
+                        stage,
+                    });
+                }
+            }
+        }
+        State::new(trials, jobs)
+    }
+
+    fn look(look: u32, stopped: &[&str]) -> Look {
+        let stopped = stopped.iter().map(|name| crate::event::Stopped {
+            candidate: CandidateName::parse(name).unwrap(),
+            reason: format!("spared: {name}"),
+        });
+        Look {
+            look,
+            level: 0.01,
+            stopped: stopped.collect(),
+        }
+    }
+
+    #[test]
+    fn what_comes_after_a_look_waits_for_it_and_who_is_stopped_is_spared() {
+        let now = Instant::now();
+        let mut state = staged(2, 1, 4);
+        assert_eq!(started(&state.handle(Input::Tick, now)), [(0, 1), (1, 1)]);
+        // A slot is free, and stays so.
+        assert_eq!(state.handle(finished(0), now).len(), 1);
+        let effects = state.handle(finished(1), now);
+        assert_eq!(effects.last(), Some(&Effect::Look(1)));
+        // Nobody asks twice.
+        assert_eq!(state.handle(Input::Tick, now), []);
+        let effects = state.handle(Input::Looked(look(1, &["c"])), now);
+        assert_eq!(started(&effects), [(3, 1)]);
+        let reason = "spared: c".to_owned();
+        assert_eq!(ends(&effects), [TrialEnd::Spared { reason }]);
+        assert!(matches!(
+            effects[0],
+            Effect::Emit(EventKind::Looked(Look { look: 1, .. }))
+        ));
+        let effects = state.handle(finished(3), now);
+        assert_eq!(effects.last(), Some(&Effect::Look(2)));
+        let effects = state.handle(Input::Looked(look(2, &[])), now);
+        assert_eq!(effects.last(), Some(&Effect::Finish));
+    }
+
+    #[test]
+    fn when_nobody_goes_on_that_was_the_last_look() {
+        let now = Instant::now();
+        let mut state = staged(3, 1, 4);
+        state.handle(Input::Tick, now);
+        state.handle(finished(0), now);
+        state.handle(finished(1), now);
+        let effects = state.handle(Input::Looked(look(1, &["c", "d"])), now);
+        assert_eq!(ends(&effects).len(), 4);
+        assert_eq!(effects.last(), Some(&Effect::Finish));
+    }
+
+    #[test]
+    fn a_trial_that_is_tried_again_keeps_the_look_waiting() {
+        let now = Instant::now();
+        let mut state = staged(2, 1, 4);
+        state.handle(Input::Tick, now);
+        state.handle(finished(0), now);
+        let effects = state.handle(lost(1, ErrorKind::Server), now);
+        assert!(matches!(effects.last(), Some(Effect::WakeAt(_))));
+        let effects = state.handle(Input::Tick, now + LONGEST_PAUSE);
+        assert_eq!(started(&effects), [(1, 2)]);
+        let effects = state.handle(finished(1), now);
+        assert_eq!(effects.last(), Some(&Effect::Look(1)));
+    }
+
+    #[test]
+    fn what_is_run_again_is_asked_once_and_told_before_its_trials() {
+        let now = Instant::now();
+        let mut state = state(1, 1).confirming(true);
+        state.handle(Input::Tick, now);
+        assert_eq!(
+            state.handle(finished(0), now).last(),
+            Some(&Effect::Confirm)
+        );
+        let confirmation = Confirmation {
+            candidate: id(1).candidate,
+            against: id(1).candidate,
+            trials: 1,
+        };
+        let more = Planned {
+            id: id(2),
+            class: 0,
+            setup: 0,
+            stage: 1,
+        };
+        let confirming = Input::Confirming(vec![confirmation.clone()], vec![more], Vec::new());
+        let effects = state.handle(confirming, now);
+        assert_eq!(
+            effects[0],
+            Effect::Emit(EventKind::ConfirmationPlanned(confirmation))
+        );
+        assert_eq!(started(&effects), [(1, 1)]);
+        assert_eq!(state.handle(finished(1), now).last(), Some(&Effect::Finish));
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_is_looked_at_no_more_and_nothing_is_run_again() {
+        let now = Instant::now();
+        let mut state = staged(3, 2, 4).confirming(true);
+        state.handle(Input::Tick, now);
+        state.handle(finished(0), now);
+        let effects = state.handle(Input::Stop(StopCause::Interrupt), now);
+        assert_eq!(ends(&effects).len(), 8);
+        for trial in [1, 2] {
+            state.handle(lost(trial, ErrorKind::Stopped), now);
+        }
+        let effects = state.handle(lost(3, ErrorKind::Stopped), now);
+        assert_eq!(effects.last(), Some(&Effect::Finish));
+    }
+
+    /// One run in which anything may happen at any time.
+    fn any_run(seed: u64) {
+        use crate::statistics::draw::Random;
+        let mut random = Random::new(seed);
+        let mut one_of = |count: usize| usize::try_from(random.next() % count as u64).unwrap();
+        let stages = u32::try_from(1 + one_of(3)).unwrap();
+        let jobs = 1 + one_of(4);
+        let mut state = staged(stages, u32::try_from(one_of(3)).unwrap(), jobs);
+        state = state.confirming(one_of(2) == 0);
+        let mut now = Instant::now();
+        let (mut results, mut running) = (BTreeMap::new(), Vec::new());
+        let (mut looks, mut confirmed, mut input) = (0, false, Input::Tick);
+        for _ in 0..1000 {
+            let effects = state.handle(input, now);
+            let mut answer = None;
+            for effect in &effects {
+                assert_eq!(answer, None, "that is the last");
+                match effect {
+                    Effect::Emit(EventKind::TrialFinished(record)) => {
+                        *results.entry(record.trial.clone()).or_insert(0) += 1;
+                    }
+                    Effect::StartTrial(trial, _) | Effect::FailTrial(trial, ..) => {
+                        assert!(state.trials[*trial].stage <= looks + 1);
+                        running.push(*trial);
+                    }
+                    Effect::Look(_) | Effect::Confirm | Effect::Finish => {
+                        assert!(running.is_empty(), "everything so far has ended");
+                        answer = Some(effect);
+                    }
+                    Effect::Emit(_) | Effect::Press(_) | Effect::WakeAt(_) => {}
+                }
+            }
+            assert!(running.len() <= jobs);
+            now += LONGEST_PAUSE;
+            input = match answer {
+                Some(Effect::Finish) => {
+                    let planned = state.trials.iter();
+                    for planned in planned {
+                        assert_eq!(results.remove(&planned.id), Some(1), "{}", planned.id);
+                    }
+                    assert!(results.is_empty());
+                    return;
+                }
+                Some(Effect::Look(number)) => {
+                    looks += 1;
+                    assert_eq!(*number, looks);
+                    let stopped = [&[][..], &["c"], &["d"], &["c", "d"]][one_of(4)];
+                    Input::Looked(look(*number, stopped))
+                }
+                Some(Effect::Confirm) => {
+                    assert!(!std::mem::replace(&mut confirmed, true));
+                    let more = (0..one_of(3)).map(|at| Planned {
+                        id: id(100 + u32::try_from(at).unwrap()),
+                        class: 0,
+                        setup: 0,
+                        stage: 1,
+                    });
+                    Input::Confirming(Vec::new(), more.collect(), Vec::new())
+                }
+                _ if running.is_empty() => Input::Tick,
+                _ if one_of(40) == 0 => Input::Stop(StopCause::Interrupt),
+                _ => {
+                    let trial = running.swap_remove(one_of(running.len()));
+                    let kinds = [
+                        ErrorKind::Server,
+                        ErrorKind::Lost,
+                        ErrorKind::Invalid,
+                        ErrorKind::Unauthorized,
+                    ];
+                    let is_lost = one_of(4) == 0;
+                    let id = state.trials[trial].id.clone();
+                    let record = TrialRecord::ended(id, TrialEnd::Exited { code: 0 }, 1);
+                    if is_lost {
+                        // What is wrong with all of them is seldom.
+                        let kind = kinds[one_of(40).saturating_sub(36)];
+                        let Input::Lost(_, mut loss) = lost(trial, kind) else {
+                            unreachable!();
+                        };
+                        loss.record = Box::new(record);
+                        Input::Lost(trial, loss)
+                    } else {
+                        Input::Finished(trial, Box::new(record), SetupEnd::Done)
+                    }
+                }
+            };
+        }
+        panic!("seed {seed}: it does not end");
+    }
+
+    #[test]
+    fn whatever_happens_every_planned_trial_has_exactly_one_result() {
+        for seed in 0..2000 {
+            any_run(seed);
+        }
     }
 }

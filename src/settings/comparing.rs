@@ -179,6 +179,57 @@ fn rule(layers: &mut Layers<'_>, typed: &ComparingFlags, written: &CompareDefaul
     }
 }
 
+/// The rule that somebody asks for here: what is typed over what is written, and what neither says as in `else_by`.
+/// `None` when neither says anything of a rule.
+#[must_use]
+pub fn rule_asked(
+    typed: &ComparingFlags,
+    written: &CompareDefaults,
+    else_by: &Rule,
+) -> Option<Rule> {
+    let mut max_rise = written.max_rise.clone();
+    max_rise.extend(typed.max_rise.clone());
+    let fail_on = said(&typed.fail_on).or(written.fail_on.as_ref());
+    let asked = Rule {
+        alpha: typed.alpha.or(written.alpha).unwrap_or(else_by.alpha),
+        max_drop: typed
+            .max_drop
+            .or(written.max_drop)
+            .unwrap_or(else_by.max_drop),
+        gate: said(&typed.gate)
+            .or(written.gate.as_ref())
+            .unwrap_or(&else_by.gate)
+            .clone(),
+        show: said(&typed.show)
+            .or(written.show.as_ref())
+            .or(else_by.show.as_ref())
+            .cloned(),
+        fail_on: fail_on.map_or_else(
+            || else_by.fail_on.clone(),
+            |states| with_regression(states.clone()),
+        ),
+        question: typed
+            .question
+            .or(written.question)
+            .unwrap_or(else_by.question),
+        max_rise: if max_rise.is_empty() {
+            else_by.max_rise.clone()
+        } else {
+            max_rise.clone()
+        },
+    };
+    let numbers = [typed.alpha, written.alpha, typed.max_drop, written.max_drop];
+    let lists = [
+        !max_rise.is_empty(),
+        fail_on.is_some(),
+        said(&typed.gate).or(written.gate.as_ref()).is_some(),
+        said(&typed.show).or(written.show.as_ref()).is_some(),
+        typed.question.or(written.question).is_some(),
+    ];
+    let says = numbers.iter().any(Option::is_some) || lists.contains(&true);
+    says.then_some(asked)
+}
+
 /// A regression always fails: `--fail-on` adds to it.
 fn with_regression(mut states: Vec<VerdictState>) -> Vec<VerdictState> {
     states.push(VerdictState::Regression);
@@ -199,5 +250,50 @@ fn check(comparing: &Comparing, problems: &mut Problems) {
             let message = "there is nothing to compare with";
             problems.push(Problem::setting(flag, message).with_hint(hint));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_asked_for_when_anything_is_said_of_it_and_the_rest_is_as_before() {
+        let before = Rule {
+            alpha: 0.01,
+            fail_on: vec![VerdictState::Regression, VerdictState::Drifted],
+            ..Rule::default()
+        };
+        let nothing = (ComparingFlags::default(), CompareDefaults::default());
+        assert_eq!(rule_asked(&nothing.0, &nothing.1, &before), None);
+        let typed = ComparingFlags {
+            max_drop: Some(2.0),
+            ..ComparingFlags::default()
+        };
+        let expected = Rule {
+            max_drop: 2.0,
+            ..before.clone()
+        };
+        assert_eq!(rule_asked(&typed, &nothing.1, &before), Some(expected));
+        let written = CompareDefaults {
+            max_drop: Some(7.0),
+            fail_on: Some(vec![VerdictState::Inconclusive]),
+            ..CompareDefaults::default()
+        };
+        let expected = Rule {
+            max_drop: 2.0,
+            fail_on: vec![VerdictState::Regression, VerdictState::Inconclusive],
+            ..before.clone()
+        };
+        assert_eq!(rule_asked(&typed, &written, &before), Some(expected));
+        let question = ComparingFlags {
+            question: Some(Suite::General),
+            ..ComparingFlags::default()
+        };
+        let asked = rule_asked(&question, &nothing.1, &before).unwrap();
+        assert_eq!(
+            (asked.question, asked.fail_on),
+            (Suite::General, before.fail_on)
+        );
     }
 }

@@ -1,8 +1,9 @@
 //! All comparisons of a run, judged together.
 
+use super::looking::{self, Stage, When};
 use super::sides::{self, Sides};
 use super::tested::{self, Method, Tested};
-use super::{Trials, Verdict, looking, measures, words};
+use super::{Trials, Verdict, measures, words};
 use crate::event::RunPlan;
 use crate::name::ObjectiveName;
 use crate::rule::{Comparison, How, Measure, Question, Rule, Suite, VerdictState};
@@ -18,78 +19,178 @@ const SCREEN: f64 = 0.20;
 const SETTLED: usize = 20;
 
 /// One comparison on one measure.
-struct Asked<'a> {
+struct Asked {
     sides: usize,
-    measure: &'a Measure,
+    measure: Measure,
     tested: Option<Tested>,
 }
 
+/// All verdicts of a run: of whom a look stopped, as of that look, which is where they were decided.
 pub(super) fn judge(
     summary: &RunSummary,
     plan: &RunPlan,
     graded: &[&ObjectiveName],
 ) -> Vec<Verdict> {
-    let rows = sides::rows(summary);
-    let all: Vec<Sides<'_>> = plan
-        .comparisons
-        .iter()
-        .map(|comparison| Sides::of(comparison, summary, plan, graded, &rows))
-        .collect();
-    let measures = measures::of(&plan.rule, &all);
-    let count = all.len() * measures.len();
-    let method = Method {
-        steps: STEPS / count.max(1) as f64,
-        is_general: plan.rule.question == Suite::General,
-        seed: plan.seed,
+    let mut stages = looking::stages(plan);
+    // What was decided stays so: a look's level is the one that was in force then.
+    for stage in &mut stages {
+        let mut looks = summary.looks.iter();
+        if let Some(look) = looks.find(|it| it.look == stage.look) {
+            stage.level = look.level;
+        }
+    }
+    let last = stages.last();
+    let (end, count) = last.map_or((plan.rule.alpha, 0), |it| (it.level, it.look));
+    let early = stages.iter().filter(|it| it.look < count).map(When::Look);
+    let mut verdicts = Vec::new();
+    for when in early.chain([When::End(end)]) {
+        let decided = |comparison: &Comparison| {
+            let stopped = stopped_at(summary, comparison).filter(|look| *look < count);
+            match when {
+                When::Look(stage) => stopped == Some(stage.look),
+                When::End(_) => stopped.is_none(),
+            }
+        };
+        if plan.comparisons.iter().any(decided) {
+            let judged = Judged::of(summary, plan, graded, when);
+            verdicts.extend(judged.told(plan, decided));
+        }
+    }
+    let place = |verdict: &Verdict| {
+        let mut comparisons = plan.comparisons.iter();
+        comparisons.position(|it| {
+            (it.question, &it.candidate, &it.against)
+                == (verdict.question, &verdict.candidate, &verdict.against)
+        })
     };
-    let asked: Vec<Asked<'_>> = all
-        .iter()
-        .enumerate()
-        .flat_map(|(at, sides)| {
-            let measures = measures.iter().filter(|it| is_asked(&plan.rule, sides, it));
-            let method = &method;
-            measures.map(move |measure| Asked {
-                sides: at,
-                measure,
-                tested: tested(sides, measure, &plan.rule, method),
-            })
-        })
-        // What neither side has is not asked, unless it could fail the run.
-        .filter(|it| {
-            let beside =
-                all[it.sides].invalid.is_none() && all[it.sides].comparison.how == How::Beside;
-            it.tested.is_some() || plan.rule.gates(it.measure) || !beside
-        })
-        .collect();
-    let adjusted = adjusted(&plan.rule, &all, &asked);
-    let level = |sides: &Sides<'_>| level(summary, plan, sides.comparison);
-    let mut verdicts: Vec<Verdict> = asked
-        .iter()
-        .zip(&adjusted)
-        .map(|(asked, adjusted)| {
-            let sides = &all[asked.sides];
-            verdict(&plan.rule, sides, asked, *adjusted, level(sides))
-        })
-        .collect();
-    for verdict in &mut verdicts {
-        verdict.early = is_early(summary, verdict);
-    }
-    cheaper(&mut verdicts, &asked, &all);
-    let family = asked
-        .iter()
-        .filter(|it| is_family(&plan.rule, &all[it.sides], it.measure, true))
-        .count();
-    for at in unsettled(&verdicts) {
-        let level = level(&all[asked[at].sides]) / family.max(1) as f64;
-        let tested = asked[at].tested.as_ref();
-        let threshold = verdicts[at].threshold;
-        verdicts[at].settled_by = tested.and_then(|it| it.settled_by(level, threshold, plan.seed));
-    }
-    for (verdict, asked) in verdicts.iter_mut().zip(&asked) {
-        verdict.explanation = words::explain(verdict, asked.tested.as_ref(), &all[asked.sides]);
-    }
-    verdicts.sort_by_key(|it| !it.gates);
+    verdicts.sort_by_cached_key(|it| (!it.gates, place(it)));
     verdicts
+}
+
+/// What would be said if a look were the end, without the words, of what can fail the run.
+pub(super) fn at_look(
+    summary: &RunSummary,
+    plan: &RunPlan,
+    graded: &[&ObjectiveName],
+    stage: &Stage,
+) -> Vec<Verdict> {
+    let judged = Judged::of(summary, plan, graded, When::Look(stage));
+    judged.verdicts.into_iter().filter(|it| it.gates).collect()
+}
+
+/// At which look a comparison was decided; `None` at the end, or where it was run again.
+fn stopped_at(summary: &RunSummary, comparison: &Comparison) -> Option<u32> {
+    if comparison.how != How::Beside || sides::is_confirmed(summary, comparison) {
+        return None;
+    }
+    let stopped = summary.looks.iter().find(|look| {
+        let mut stopped = look.stopped.iter();
+        stopped.any(|it| it.candidate == comparison.candidate)
+    });
+    stopped.map(|it| it.look)
+}
+
+/// All comparisons, judged as of one time.
+struct Judged<'a> {
+    all: Vec<Sides<'a>>,
+    asked: Vec<Asked>,
+    /// One for each that is asked.
+    verdicts: Vec<Verdict>,
+    /// The level of each, before it is shared with its family.
+    levels: Vec<f64>,
+}
+
+impl<'a> Judged<'a> {
+    fn of(
+        summary: &'a RunSummary,
+        plan: &'a RunPlan,
+        graded: &[&'a ObjectiveName],
+        when: When<'_>,
+    ) -> Self {
+        let rows = sides::rows(summary);
+        let all: Vec<Sides<'_>> = plan
+            .comparisons
+            .iter()
+            .map(|comparison| Sides::of(comparison, summary, plan, graded, &rows, when))
+            .collect();
+        let measures = measures::of(&plan.rule, &all);
+        let count = all.len() * measures.len();
+        let method = Method {
+            steps: STEPS / count.max(1) as f64,
+            is_general: plan.rule.question == Suite::General,
+            seed: plan.seed,
+        };
+        let asked: Vec<Asked> = all
+            .iter()
+            .enumerate()
+            .flat_map(|(at, sides)| {
+                let measures = measures.iter().filter(|it| is_asked(&plan.rule, sides, it));
+                let method = &method;
+                measures.map(move |measure| Asked {
+                    sides: at,
+                    measure: measure.clone(),
+                    tested: tested(sides, measure, &plan.rule, method),
+                })
+            })
+            // What neither side has is not asked, unless it could fail the run.
+            .filter(|it| {
+                let beside =
+                    all[it.sides].invalid.is_none() && all[it.sides].comparison.how == How::Beside;
+                it.tested.is_some() || plan.rule.gates(&it.measure) || !beside
+            })
+            .collect();
+        let adjusted = adjusted(&plan.rule, &all, &asked);
+        let levels: Vec<f64> = asked
+            .iter()
+            .map(|it| level(summary, plan, all[it.sides].comparison, when))
+            .collect();
+        let mut verdicts: Vec<Verdict> = asked
+            .iter()
+            .zip(&adjusted)
+            .zip(&levels)
+            .map(|((asked, adjusted), level)| {
+                let sides = &all[asked.sides];
+                let verdict = verdict(&plan.rule, sides, asked, *adjusted, *level);
+                Verdict {
+                    early: matches!(when, When::Look(_)),
+                    ..verdict
+                }
+            })
+            .collect();
+        cheaper(&mut verdicts, &asked, &all);
+        Self {
+            all,
+            asked,
+            verdicts,
+            levels,
+        }
+    }
+
+    /// The verdicts on these comparisons, in words, and with what would settle them.
+    fn told(&self, plan: &RunPlan, of: impl Fn(&Comparison) -> bool) -> Vec<Verdict> {
+        let all = &self.all;
+        let family = self.asked.iter().filter(|it| {
+            let sides = &all[it.sides];
+            is_family(&plan.rule, sides, &it.measure, true)
+        });
+        let family = family.count().max(1) as f64;
+        let told: Vec<usize> = (0..self.asked.len())
+            .filter(|at| of(all[self.asked[*at].sides].comparison))
+            .collect();
+        let mut verdicts: Vec<Verdict> = told.iter().map(|at| self.verdicts[*at].clone()).collect();
+        for at in unsettled(&verdicts) {
+            let (level, threshold) = (self.levels[told[at]] / family, verdicts[at].threshold);
+            let tested = self.asked[told[at]].tested.as_ref();
+            verdicts[at].settled_by =
+                tested.and_then(|it| it.settled_by(level, threshold, plan.seed));
+        }
+        for (verdict, at) in verdicts.iter_mut().zip(&told) {
+            let asked = &self.asked[*at];
+            let sides = &all[asked.sides];
+            verdict.explanation = words::explain(verdict, asked.tested.as_ref(), sides);
+        }
+        verdicts
+    }
 }
 
 /// Those of which it is worth knowing what would settle them, which takes more time than all else: on what can fail the
@@ -124,10 +225,10 @@ fn is_family(rule: &Rule, sides: &Sides<'_>, measure: &Measure, gating: bool) ->
 }
 
 /// The p-values of *worse* and of *better*, each adjusted for its family.
-fn adjusted(rule: &Rule, all: &[Sides<'_>], asked: &[Asked<'_>]) -> Vec<[Option<f64>; 2]> {
-    let families: [&dyn Fn(&Asked<'_>) -> bool; 3] = [
-        &|it| is_family(rule, &all[it.sides], it.measure, true),
-        &|it| is_family(rule, &all[it.sides], it.measure, false),
+fn adjusted(rule: &Rule, all: &[Sides<'_>], asked: &[Asked]) -> Vec<[Option<f64>; 2]> {
+    let families: [&dyn Fn(&Asked) -> bool; 3] = [
+        &|it| is_family(rule, &all[it.sides], &it.measure, true),
+        &|it| is_family(rule, &all[it.sides], &it.measure, false),
         &|it| all[it.sides].comparison.how == How::Again,
     ];
     let adjusted = |p: fn(&Tested) -> f64| {
@@ -148,38 +249,28 @@ fn adjusted(rule: &Rule, all: &[Sides<'_>], asked: &[Asked<'_>]) -> Vec<[Option<
     worse.into_iter().zip(better).map(Into::into).collect()
 }
 
-/// The level at which a comparison is decided: that of the look at which its candidate stopped.
-fn level(summary: &RunSummary, plan: &RunPlan, comparison: &Comparison) -> f64 {
+/// The level at which a comparison is decided.
+fn level(summary: &RunSummary, plan: &RunPlan, comparison: &Comparison, when: When<'_>) -> f64 {
     let alpha = plan.rule.alpha;
-    let is_fresh = summary
-        .confirmations
-        .iter()
-        .any(|it| it.candidate == comparison.candidate && it.against == comparison.against);
-    if plan.looks <= 1 || is_fresh || comparison.how != How::Beside {
+    if comparison.how != How::Beside {
         return alpha;
     }
-    let stopped = summary.looks.iter().find(|look| {
-        let mut stopped = look.stopped.iter();
-        stopped.any(|it| it.candidate == comparison.candidate)
-    });
-    let last = || looking::levels(plan).last().map_or(alpha, |it| it.level);
-    stopped.map_or_else(last, |look| look.level)
-}
-
-fn is_early(summary: &RunSummary, verdict: &Verdict) -> bool {
-    let mut stopped = summary.looks.iter().flat_map(|look| &look.stopped);
-    stopped.any(|it| it.candidate == verdict.candidate)
+    match when {
+        When::Look(stage) => stage.level,
+        When::End(_) if sides::is_confirmed(summary, comparison) => alpha,
+        When::End(level) => level,
+    }
 }
 
 fn verdict(
     rule: &Rule,
     sides: &Sides<'_>,
-    asked: &Asked<'_>,
+    asked: &Asked,
     [worse, better]: [Option<f64>; 2],
     level: f64,
 ) -> Verdict {
     let comparison = sides.comparison;
-    let (measure, tested) = (asked.measure, asked.tested.as_ref());
+    let (measure, tested) = (&asked.measure, asked.tested.as_ref());
     let threshold = rule.threshold(measure);
     let gates = comparison.how != How::Again && rule.gates(measure);
     let state = match (comparison.how, tested) {
@@ -262,7 +353,7 @@ fn beside(
 }
 
 /// Who is no worse on anything that can fail the run, and better on what is spent, is cheaper.
-fn cheaper(verdicts: &mut [Verdict], asked: &[Asked<'_>], all: &[Sides<'_>]) {
+fn cheaper(verdicts: &mut [Verdict], asked: &[Asked], all: &[Sides<'_>]) {
     for at in 0..all.len() {
         let of_pair = || (0..asked.len()).filter(|it| asked[*it].sides == at);
         let gates = || of_pair().filter(|it| verdicts[*it].gates);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::looking::When;
 use crate::event::{Measured, PlannedObjective, RunPlan, StoredObjective, StoredScores};
 use crate::name::{CandidateName, ObjectiveName};
 use crate::quantity::{counted, show_duration};
@@ -73,6 +74,12 @@ pub(super) fn rows(summary: &RunSummary) -> Rows<'_> {
     rows
 }
 
+/// Whether a comparison is judged by what was run again.
+pub(super) fn is_confirmed(summary: &RunSummary, comparison: &Comparison) -> bool {
+    let mut confirmations = summary.confirmations.iter();
+    confirmations.any(|it| it.candidate == comparison.candidate && it.against == comparison.against)
+}
+
 /// An objective that both sides did.
 #[derive(Debug)]
 pub(super) struct Pair<'a> {
@@ -107,6 +114,7 @@ impl<'a> Sides<'a> {
         plan: &'a RunPlan,
         graded: &[&'a ObjectiveName],
         rows: &Rows<'a>,
+        when: When<'_>,
     ) -> Self {
         let mut this = Self {
             comparison,
@@ -138,22 +146,20 @@ impl<'a> Sides<'a> {
                 }
             }
         };
-        let fresh_only = summary
-            .confirmations
-            .iter()
-            .any(|it| it.candidate == comparison.candidate && it.against == comparison.against);
+        let is_fresh = is_confirmed(summary, comparison);
         let mut lost = [(0, 0); 2];
-        for objective in plan
-            .objectives
-            .iter()
-            .filter(|it| graded.contains(&&it.name))
-        {
+        let objectives = plan.objectives.iter().enumerate();
+        for (at, objective) in objectives.filter(|it| graded.contains(&&it.1.name)) {
             let own = |name: &CandidateName| {
                 let planned = plan.candidates.iter().find(|it| it.name == *name);
-                let before = planned.map_or(0, |it| plan.repeats(it, objective));
+                let judged = planned.map(|it| when.repeats(plan, it, at, is_fresh));
+                let is_judged = |row: &&TrialRow| {
+                    let judged = judged.as_ref();
+                    judged.is_some_and(|it| it.contains(&row.trial.repeat))
+                };
                 let rows = rows.get(&(name.as_str(), objective.name.as_str()));
                 let rows = rows.into_iter().flatten().copied();
-                done(rows.filter(|row| !fresh_only || row.trial.repeat > before))
+                done(rows.filter(is_judged))
             };
             let candidate = own(&comparison.candidate);
             let against = match stored {

@@ -338,7 +338,7 @@ fn metrics_are_medians_in_every_report_and_a_typical_trial_is_explained() {
         "{markdown}"
     );
     assert!(html.contains("<th class=\"n\">tokens"), "{html}");
-    assert!(read("junit.xml").contains("name=\"metric.some.tokens\" value=\"20\""));
+    assert!(read("junit.xml").contains("name=\"metric.task.tokens\" value=\"20\""));
     assert_eq!(
         workspace.run_json()["standings"]["objectives"][0]["standings"][0]["metrics"]["tokens"],
         20.0

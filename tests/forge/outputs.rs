@@ -38,6 +38,9 @@ fn the_folder_is_laid_out_as_promised() {
         "report.html",
         "junit.xml",
         "trials.csv",
+        "verdicts.csv",
+        "comment.md",
+        "badge.json",
         "task/good/1/trial.json",
         "task/good/2/stdout.log",
         "task/good/2/stderr.log",
@@ -63,6 +66,9 @@ fn replaying_the_journal_gives_the_same_reports() {
         "report.html",
         "junit.xml",
         "trials.csv",
+        "verdicts.csv",
+        "comment.md",
+        "badge.json",
     ];
     let before: Vec<Vec<u8>> = names.iter().map(|name| read(name)).collect();
     let replayed = workspace.forge(["report", "latest"]).expect(0);

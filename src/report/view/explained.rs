@@ -53,7 +53,9 @@ pub(in crate::report) fn score_in_words(
         Outcome::Ungraded(_) => format!(
             "none, the objective is ungraded; with 0 points for what failed it were {words}"
         ),
-        Outcome::Passed | Outcome::Failed(..) | Outcome::Lost(..) => words.to_owned(),
+        Outcome::Passed | Outcome::Failed(..) | Outcome::Lost(..) | Outcome::Spared(_) => {
+            words.to_owned()
+        }
     }
 }
 
@@ -66,7 +68,7 @@ impl Explained {
         candidate: &CandidateName,
     ) -> Option<Self> {
         let planned = rows.iter().filter(|row| row.trial.candidate == *candidate);
-        let judged = planned.clone().filter(|row| !row.is_lost());
+        let judged = planned.clone().filter(|row| row.score.is_some());
         let row = typical(judged.clone())?;
         let record = report.details.record(&row.trial)?;
         let score = record.score.as_ref()?;

@@ -11,18 +11,31 @@ use crate::quantity::counted;
 use crate::standings::{Standing, Winner};
 use crate::summary::TrialRow;
 
-/// Who won, or that nobody did.
+/// What is said first: a verdict; who won, or that nobody did.
 #[derive(Serialize)]
 pub(in crate::report) struct Headline {
-    /// `Winner`, `Tie` or `No winner`.
-    pub(in crate::report) label: &'static str,
+    /// What stands before the text: `Winner: `, `Tie: `, `No winner: `, `Verdict: REGRESSION  `, or nothing.
+    pub(in crate::report) begin: String,
     pub(in crate::report) text: String,
+    pub(in crate::report) tone: Tone,
+}
+
+impl Headline {
+    pub(super) fn new(begin: &str, text: String, tone: Tone) -> Self {
+        Self {
+            begin: begin.to_owned(),
+            text,
+            tone,
+        }
+    }
 }
 
 /// A table of standings.
 #[derive(Serialize, Default)]
 pub(in crate::report) struct Table {
     pub(in crate::report) rows: Vec<Row>,
+    /// Whether any score has an interval.
+    intervals: bool,
     /// The candidates' own metrics that have a column each: the median over the trials with a verdict.
     pub(in crate::report) metrics: Vec<String>,
     /// How many more there are.
@@ -32,11 +45,14 @@ pub(in crate::report) struct Table {
 /// A line of a table of standings.
 #[derive(Serialize)]
 pub(in crate::report) struct Row {
+    /// The places that the data allow: `1`, `1–2`.
     pub(in crate::report) rank: String,
     pub(in crate::report) candidate: String,
     /// Whether its trials are not like for like with the others'.
     pub(in crate::report) unlike: bool,
     pub(in crate::report) score: String,
+    /// Where the score lies with 95 % confidence: `71.2–93.0`.
+    pub(in crate::report) interval: String,
     pub(in crate::report) passed: String,
     pub(in crate::report) quality: String,
     pub(in crate::report) speed: String,
@@ -77,22 +93,17 @@ pub(super) fn headline(
         } else {
             "nobody who passed the gates has a verdict on every objective"
         };
-        return Headline {
-            label: "No winner",
-            text: why.to_owned(),
-        };
+        return Headline::new("No winner: ", why.to_owned(), Tone::Bad);
     };
     let name = &winner.candidate;
     if winner.tied_with.is_empty() {
         // The label says already that it wins.
         let reason = winner.reason.strip_prefix(&format!("{name} wins with "));
-        return Headline {
-            label: "Winner",
-            text: reason.map_or_else(
-                || clean(&winner.reason),
-                |reason| clean(&format!("{name} with {reason}")),
-            ),
-        };
+        let text = reason.map_or_else(
+            || clean(&winner.reason),
+            |reason| clean(&format!("{name} with {reason}")),
+        );
+        return Headline::new("Winner: ", text, Tone::Best);
     }
     let mut names = vec![name.as_str()];
     names.extend(winner.tied_with.iter().map(CandidateName::as_str));
@@ -100,10 +111,8 @@ pub(super) fn headline(
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
         [] => String::new(),
     };
-    Headline {
-        label: "Tie",
-        text: clean(&format!("{shown}, with {} points each", winner.score)),
-    }
+    let text = clean(&format!("{shown}, with {} points each", winner.score));
+    Headline::new("Tie: ", text, Tone::Best)
 }
 
 /// How many trials have no verdict, by why.
@@ -113,11 +122,17 @@ struct Loss {
     cancelled: usize,
     not_run: usize,
     unscored: usize,
+    /// Not needed, and so no loss.
+    spared: usize,
 }
 
 impl Loss {
-    fn add(&mut self, class: Option<ErrorClass>) {
-        match class {
+    fn add(&mut self, row: &TrialRow) {
+        if row.spared {
+            self.spared += 1;
+            return;
+        }
+        match row.error_kind {
             Some(ErrorClass::Infrastructure) => self.infrastructure += 1,
             Some(ErrorClass::Cancelled) => self.cancelled += 1,
             Some(ErrorClass::NotRun) => self.not_run += 1,
@@ -161,13 +176,13 @@ impl<'a> Losses<'a> {
             cells: BTreeMap::new(),
             all: Loss::default(),
         };
-        for row in trials.iter().filter(|row| row.is_lost()) {
+        for row in trials.iter().filter(|row| row.is_lost() || row.spared) {
             let candidate = row.trial.candidate.as_str();
             for objective in [None, Some(row.trial.objective.as_str())] {
                 let cell = this.cells.entry((objective, candidate)).or_default();
-                cell.add(row.error_kind);
+                cell.add(row);
             }
-            this.all.add(row.error_kind);
+            this.all.add(row);
         }
         this
     }
@@ -184,6 +199,22 @@ impl<'a> Losses<'a> {
     }
 }
 
+/// How many trials were spared, and why the first of them was; empty without any.
+pub(super) fn spared(trials: &[TrialRow]) -> String {
+    let spared = || trials.iter().filter(|row| row.spared);
+    let Some(first) = spared().next() else {
+        return String::new();
+    };
+    let why = first.error_message.as_deref().unwrap_or_default();
+    let same = |row: &TrialRow| row.error_message == first.error_message;
+    let more = if spared().all(same) { "" } else { "; …" };
+    let all = counted(trials.len(), "trial", "trials");
+    clean(&format!(
+        "{} spared of {all}, not needed: {why}{more}",
+        spared().count()
+    ))
+}
+
 pub(super) fn table(
     standings: &[Standing],
     objective: Option<&ObjectiveName>,
@@ -198,14 +229,14 @@ pub(super) fn table(
             let name = standing.candidate.as_str();
             let loss = losses.cells.get(&(objective, name)).copied();
             Row {
-                rank: match standing.rank {
-                    Some(rank) if standing.tied => format!("{rank}="),
-                    Some(rank) => rank.to_string(),
-                    None => NOTHING.to_owned(),
-                },
+                rank: places(standing),
                 candidate: name.to_owned(),
                 unlike: unlike.iter().any(|it| it.name == name),
                 score: points(standing.score),
+                interval: standing.interval.map_or_else(
+                    || NOTHING.to_owned(),
+                    |[low, high]| format!("{low:.1}–{high:.1}"),
+                ),
                 passed: match standing.judged {
                     0 => NOTHING.to_owned(),
                     judged => format!("{}/{judged}", standing.passed),
@@ -221,8 +252,20 @@ pub(super) fn table(
         .collect();
     Table {
         rows,
+        intervals: standings.iter().any(|it| it.interval.is_some()),
         metrics: metrics::titles(&metrics),
         more_metrics,
+    }
+}
+
+/// The places that the data allow a candidate. What it was has none.
+fn places(standing: &Standing) -> String {
+    match (standing.ranks, standing.rank) {
+        (_, None) => NOTHING.to_owned(),
+        (Some([best, worst]), Some(_)) if best == worst => best.to_string(),
+        (Some([best, worst]), Some(_)) => format!("{best}–{worst}"),
+        (None, Some(rank)) if standing.tied => format!("{rank}="),
+        (None, Some(rank)) => rank.to_string(),
     }
 }
 
@@ -263,6 +306,12 @@ fn note(standing: &Standing, loss: Loss) -> String {
         parts.push(format!("{}: {why}", loss.show()));
     } else if loss.total() > 0 {
         parts.push(loss.show());
+    }
+    if loss.spared > 0 {
+        parts.push(format!("{} spared", loss.spared));
+    }
+    if let Some(today) = &standing.version_of {
+        parts.push(format!("what {today} was"));
     }
     clean(&parts.join("; "))
 }

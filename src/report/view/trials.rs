@@ -18,6 +18,8 @@ pub(super) struct TrialLine {
     speed: String,
     time: String,
     why: String,
+    /// Whether it was not needed: `why` stands nowhere else then.
+    spared: bool,
     /// Where all of it is, from the run's folder.
     folder: String,
 }
@@ -41,10 +43,8 @@ pub(super) fn trial_line(row: &TrialRow, standings: &Standings) -> TrialLine {
         quality: graded(row.quality),
         speed: points(row.speed),
         time: seconds(row.runtime_seconds),
-        why: match outcome {
-            Outcome::Passed => String::new(),
-            Outcome::Failed(_, why) | Outcome::Lost(_, why) | Outcome::Ungraded(why) => clean(why),
-        },
+        why: clean(outcome.why()),
+        spared: row.spared,
         folder: folder(row),
     }
 }

@@ -119,12 +119,15 @@ fn builder(workspace: &Workspace) -> ForgeBuilder {
         .place(Place::Local(options))
 }
 
-const REPORTS: [&str; 5] = [
+const REPORTS: [&str; 8] = [
     "run.json",
     "report.md",
     "report.html",
     "junit.xml",
     "trials.csv",
+    "verdicts.csv",
+    "comment.md",
+    "badge.json",
 ];
 
 #[tokio::test]

@@ -80,7 +80,8 @@ impl Workspace {
             .stderr(Stdio::piped());
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
-            if name.starts_with("FORGE_") || name.starts_with("DAYTONA_") {
+            let ours = ["FORGE_", "DAYTONA_", "GITHUB_"];
+            if ours.iter().any(|prefix| name.starts_with(prefix)) {
                 command.env_remove(name);
             }
         }
