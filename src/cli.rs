@@ -12,6 +12,7 @@ use forge::exit::ExitCode as End;
 use forge::project::{Project, Repeat};
 use forge::quantity::ByteCount;
 
+mod aa;
 mod baseline;
 mod check;
 mod compare;
@@ -26,6 +27,7 @@ mod limits;
 mod list;
 mod log;
 mod mode;
+mod plan;
 mod print;
 mod rerun;
 mod run;
@@ -65,6 +67,10 @@ enum Command {
     List(Folders),
     /// Say what a run would refuse and what is bound to fail in it; run nothing. Exit code 2 when there is some
     Check(Box<RunArgs>),
+    /// Say what a run would do, what it may take, and what it can conclude; run nothing
+    Plan(Box<RunArgs>),
+    /// Compare a candidate with itself: how often is a difference claimed, and how large is the noise?
+    Aa(Box<aa::AaArgs>),
     /// Score a run's saved artifacts again; no candidate runs
     Score(rerun::ScoreArgs),
     /// Render a run's reports again
@@ -300,6 +306,12 @@ fn dispatch(matches: &ArgMatches) -> End {
             &args,
             matches.subcommand_matches("check").unwrap_or(matches),
         ),
+        Some(Command::Plan(args)) => {
+            plan::plan(&args, matches.subcommand_matches("plan").unwrap_or(matches))
+        }
+        Some(Command::Aa(args)) => {
+            aa::aa(*args, matches.subcommand_matches("aa").unwrap_or(matches))
+        }
         Some(Command::List(folders)) => list::list(&folders, Printer::new()),
         Some(Command::Score(args)) => rerun::score(&args, Printer::new()),
         Some(Command::Report(args)) => rerun::report(&args, Printer::new()),

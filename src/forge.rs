@@ -22,13 +22,19 @@ use crate::verdict::{self, Verdict};
 mod builder;
 mod check;
 mod compared;
+pub mod conclusions;
+mod foresight;
 mod formers;
 mod in_force;
 mod loading;
+mod past;
 mod plan;
+mod twins;
 
 pub use builder::ForgeBuilder;
 pub use check::Checked;
+pub use foresight::{Expected, Foresight};
+pub use twins::Nights;
 
 /// Runs every candidate of `candidates/` on an objective, and says which does it best.
 ///

@@ -106,8 +106,8 @@ pub mod yaml;
 mod forge;
 
 pub use forge::{
-    Best, Checked, Forge, ForgeBuilder, ForgeError, ForgeResult, NoWinner, ObjectiveSource, Place,
-    blocking, run_forge,
+    Best, Checked, Expected, Foresight, Forge, ForgeBuilder, ForgeError, ForgeResult, Nights,
+    NoWinner, ObjectiveSource, Place, blocking, conclusions, run_forge,
 };
 pub use settings::is_daytona_configured;
 

@@ -12,6 +12,7 @@ use crate::rule::{Comparison, How, Measure, Question, Rule, Unit, VerdictState};
 use crate::standings::Standings;
 use crate::summary::RunSummary;
 
+pub mod alike;
 mod family;
 pub mod looking;
 mod measures;

@@ -44,6 +44,18 @@ impl ComparingArgs {
             ..self.rule.flags()
         }
     }
+
+    /// The flags given that compare with somebody else, or spend trials on it.
+    pub(super) fn asked_of_others(&self) -> impl Iterator<Item = &'static str> {
+        let said = [
+            ("--baseline", !self.baseline.is_empty()),
+            ("--control", self.control.is_some()),
+            ("--control-repeats", self.control_repeats.is_some()),
+            ("--max-repeat", self.max_repeat.is_some()),
+            ("--confirm", self.confirm.is_some()),
+        ];
+        said.into_iter().filter(|it| it.1).map(|it| it.0)
+    }
 }
 
 /// By which rule.

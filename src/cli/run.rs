@@ -16,7 +16,7 @@ use forge::redact::Redactor;
 use forge::sandbox::{ErrorKind, SandboxError};
 use forge::settings::{self, Flags, Settings};
 use forge::trial::Keep;
-use forge::{Forge, ForgeBuilder, ForgeError, ObjectiveSource, Place};
+use forge::{Forge, ForgeBuilder, ForgeError, ForgeResult, ObjectiveSource, Place};
 
 use super::comparing::demands;
 use super::print::{Printer, can_be_steered, stderr_is_terminal};
@@ -32,11 +32,33 @@ pub(super) struct Prepared {
 }
 
 pub(super) fn run(args: &RunArgs, matches: &ArgMatches) -> End {
+    let (outputs, noise) = (args.outputs.clone(), args.noise.clone());
+    carry_out(
+        args,
+        || prepare(args, matches),
+        move |result, extra| {
+            let (saved, folder) = (result.saved(), result.folder());
+            let has_summary = extra.fills_step_summary();
+            result.report(|report| {
+                let end = show(report, saved, folder, &outputs, &noise, extra);
+                github::tell(report, has_summary, Printer::new());
+                end
+            })
+        },
+    )
+}
+
+/// Runs what is prepared, and tells of its result; signals are heard until the end.
+pub(super) fn carry_out(
+    args: &RunArgs,
+    prepared: impl FnOnce() -> Result<Prepared, Problems>,
+    tell: impl FnOnce(&ForgeResult, Extra) -> End + Send + 'static,
+) -> End {
     let printer = Printer::new();
     if let Err(end) = log::start_or_tell(&args.noise, printer) {
         return end;
     }
-    let prepared = match prepare(args, matches) {
+    let prepared = match prepared() {
         Ok(prepared) => prepared,
         Err(problems) => {
             printer.note(&problems.to_string());
@@ -60,7 +82,7 @@ pub(super) fn run(args: &RunArgs, matches: &ArgMatches) -> End {
             }
         };
         tokio::select! {
-            end = go(args, prepared, extra, causes) => How::Ended(end),
+            end = go(args, prepared, extra, causes, tell) => How::Ended(end),
             end = listen => How::GaveUp(end),
         }
     });
@@ -257,6 +279,7 @@ async fn go(
     prepared: Prepared,
     extra: Extra,
     mut causes: tokio::sync::mpsc::Receiver<StopCause>,
+    tell: impl FnOnce(&ForgeResult, Extra) -> End + Send + 'static,
 ) -> End {
     let printer = Printer::new();
     let Prepared {
@@ -299,17 +322,8 @@ async fn go(
         .subscriber(progress(&args.noise));
     match builder.build().run(sources).await {
         Ok(result) => {
-            let (outputs, noise) = (args.outputs.clone(), args.noise.clone());
             // Somebody may read a report slowly, or not at all; signals are heard meanwhile.
-            let shown = tokio::task::spawn_blocking(move || {
-                let (saved, folder) = (result.saved(), result.folder());
-                let has_summary = extra.fills_step_summary();
-                result.report(|report| {
-                    let end = show(report, saved, folder, &outputs, &noise, extra);
-                    github::tell(report, has_summary, printer);
-                    end
-                })
-            });
+            let shown = tokio::task::spawn_blocking(move || tell(&result, extra));
             shown.await.unwrap_or(End::Incomplete)
         }
         Err(error) => failed(&error),

@@ -83,6 +83,24 @@ impl Extra {
         self.takes_stdout
     }
 
+    /// Says what could not be saved, and writes the reports that were asked for; how that ends.
+    pub(super) fn written(&mut self, report: &Report<'_>, saved: &Saved, printer: Printer) -> End {
+        if let Some(why) = &saved.unlinked {
+            let why = forge::plain::line(&why.to_string());
+            printer.note(&format!("forge: there are not all `winner` links: {why}"));
+        }
+        if let Some(why) = &saved.unremembered {
+            let why = forge::plain::line(&why.to_string());
+            printer.note(&format!("forge: this run is not in the history: {why}"));
+        }
+        let mut end = End::Ok;
+        for error in saved.failed.iter().chain(&self.write(report)) {
+            printer.error(error, Some(ROOM));
+            end = End::Incomplete;
+        }
+        end
+    }
+
     /// Whether the report itself goes into the file that GitHub's steps share.
     pub(super) fn fills_step_summary(&self) -> bool {
         let shared = shared();
@@ -130,19 +148,7 @@ pub(super) fn show(
     mut extra: Extra,
 ) -> End {
     let printer = Printer::new();
-    let mut end = report.exit;
-    if let Some(why) = &saved.unlinked {
-        let why = forge::plain::line(&why.to_string());
-        printer.note(&format!("forge: there are not all `winner` links: {why}"));
-    }
-    if let Some(why) = &saved.unremembered {
-        let why = forge::plain::line(&why.to_string());
-        printer.note(&format!("forge: this run is not in the history: {why}"));
-    }
-    for error in saved.failed.iter().chain(&extra.write(report)) {
-        printer.error(error, Some(ROOM));
-        end = end.max(End::Incomplete);
-    }
+    let mut end = report.exit.max(extra.written(report, saved, printer));
     if outputs.json {
         let mut text = Vec::new();
         // Into memory, because a pipe that closes half-way must not look like a report.

@@ -3,14 +3,47 @@
 use std::collections::BTreeMap;
 
 use super::ForgeBuilder;
+use crate::candidate::Candidate;
 use crate::event::{PlannedCandidate, PlannedObjective};
 use crate::name::CandidateName;
+use crate::objective::Objective;
 use crate::rule::{Comparison, How, Question};
 use crate::statistics::family::control_repeats;
 
+/// Who does what in a run, and who is compared with whom.
+#[derive(Debug)]
+pub(super) struct Cast {
+    pub(super) candidates: Vec<PlannedCandidate>,
+    pub(super) objectives: Vec<PlannedObjective>,
+    pub(super) comparisons: Vec<Comparison>,
+}
+
 impl ForgeBuilder {
+    /// Plans who does what: `more` is compared besides with the control.
+    pub(super) fn cast(
+        &self,
+        candidates: &[Candidate],
+        objectives: &[Objective],
+        more: Vec<Comparison>,
+    ) -> Cast {
+        let planned = candidates.iter().map(|it| self.planned_candidate(it));
+        let mut planned: Vec<PlannedCandidate> = planned.collect();
+        let objectives = objectives.iter();
+        let objectives: Vec<PlannedObjective> = objectives
+            .map(|it| self.planned_objective(it, candidates))
+            .collect();
+        let mut comparisons = self.with_control(&planned);
+        comparisons.extend(more);
+        self.repeat_others(&comparisons, &mut planned, &objectives);
+        Cast {
+            candidates: planned,
+            objectives,
+            comparisons,
+        }
+    }
+
     /// Every other of today's candidates with the control.
-    pub(super) fn with_control(&self, candidates: &[PlannedCandidate]) -> Vec<Comparison> {
+    fn with_control(&self, candidates: &[PlannedCandidate]) -> Vec<Comparison> {
         let Some(control) = &self.comparing.control else {
             return Vec::new();
         };
@@ -27,7 +60,7 @@ impl ForgeBuilder {
     }
 
     /// How often what others are compared with does each objective: √C times as often as C others.
-    pub(super) fn repeat_others(
+    fn repeat_others(
         &self,
         comparisons: &[Comparison],
         candidates: &mut [PlannedCandidate],

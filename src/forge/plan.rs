@@ -23,7 +23,7 @@ use crate::sandbox::{Networks, Provider, Trust};
 use crate::trial::Judging;
 
 /// How many times `--repeat auto` looks: at a third, at two thirds, and at the end.
-const LOOKS: u32 = 3;
+pub(super) const LOOKS: u32 = 3;
 
 impl ForgeBuilder {
     pub(super) async fn plan(
@@ -31,7 +31,8 @@ impl ForgeBuilder {
         run: RunId,
         sources: Vec<ObjectiveSource>,
     ) -> Result<Run, ForgeError> {
-        let (mut candidates, objectives) = self.load(sources)?;
+        let (candidates, objectives) = self.load(sources)?;
+        let (mut candidates, twins) = self.twins(candidates);
         let formers = self.formers(run, &candidates).await?;
         candidates.retain(|it| !formers.left_out.contains(&it.name));
         candidates.extend(formers.candidates);
@@ -56,17 +57,11 @@ impl ForgeBuilder {
             .unwrap_or_else(|| crate::run::order::seed_of(&run));
         let mode = provider.name();
         let settings = self.settings_in_force(&candidates, &objectives, jobs, seed, mode, machine);
-        let mut planned: Vec<PlannedCandidate> = candidates
-            .iter()
-            .map(|it| self.planned_candidate(it))
-            .collect();
-        let planned_objectives: Vec<PlannedObjective> = objectives
-            .iter()
-            .map(|it| self.planned_objective(it, &candidates))
-            .collect();
-        let mut comparisons = self.with_control(&planned);
-        comparisons.extend(formers.comparisons);
-        self.repeat_others(&comparisons, &mut planned, &planned_objectives);
+        let cast = self.cast(
+            &candidates,
+            &objectives,
+            [formers.comparisons, twins].concat(),
+        );
         let plan = RunPlan {
             run,
             forge_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -75,11 +70,11 @@ impl ForgeBuilder {
             isolation,
             seed,
             jobs,
-            candidates: planned,
-            objectives: planned_objectives,
+            candidates: cast.candidates,
+            objectives: cast.objectives,
             demands: self.demands.clone(),
             rule: self.comparing.rule.clone(),
-            comparisons,
+            comparisons: cast.comparisons,
             looks: if self.comparing.auto.is_some() {
                 LOOKS
             } else {
@@ -199,7 +194,7 @@ impl ForgeBuilder {
         candidate.networks(&self.network.over(&objective.network))
     }
 
-    fn planned_candidate(&self, candidate: &Candidate) -> PlannedCandidate {
+    pub(super) fn planned_candidate(&self, candidate: &Candidate) -> PlannedCandidate {
         let own = candidate.limits;
         let mut differs: Vec<String> = candidate
             .env
@@ -237,7 +232,7 @@ impl ForgeBuilder {
         }
     }
 
-    fn planned_objective(
+    pub(super) fn planned_objective(
         &self,
         objective: &Objective,
         candidates: &[Candidate],

@@ -74,6 +74,39 @@ pub fn split(objectives: &[Vec<f64>]) -> Option<Split> {
     })
 }
 
+/// The usual variance of the trials of one objective: pooled over objectives. `None` where none has two.
+#[must_use]
+pub fn within(objectives: &[Vec<f64>]) -> Option<f64> {
+    let each = objectives.iter().map(|scores| {
+        let free = scores.len().saturating_sub(1) as f64;
+        (variance(scores).unwrap_or(0.0) * free, free)
+    });
+    let (squares, free) = each.fold((0.0, 0.0), |(a, b), (c, d)| (a + c, b + d));
+    (free > 0.0).then(|| squares / free)
+}
+
+/// The variance of the mean over objectives between runs of the same, beyond what their trials make of it. Each run has one list of scores an
+/// objective; those that lack one are left out. `None` of fewer than two runs, or without repeats that tell the noise of trials.
+#[must_use]
+pub fn between(runs: &[Vec<Vec<f64>>]) -> Option<f64> {
+    let width = runs.iter().map(Vec::len).max()?;
+    let whole = |run: &&Vec<Vec<f64>>| run.len() == width && run.iter().all(|it| !it.is_empty());
+    let runs: Vec<&Vec<Vec<f64>>> = runs.iter().filter(whole).collect();
+    let all: Vec<Vec<f64>> = runs.iter().flat_map(|run| run.iter().cloned()).collect();
+    let own = within(&all)?;
+    let means = runs.iter().map(|run| {
+        let each: Vec<f64> = run.iter().filter_map(|scores| mean(scores)).collect();
+        mean(&each)
+    });
+    let means: Vec<f64> = means.collect::<Option<_>>()?;
+    let noise = runs.iter().map(|run| {
+        let each = run.iter().map(|scores| own / scores.len() as f64);
+        each.sum::<f64>() / (run.len() as f64).powi(2)
+    });
+    let noise: Vec<f64> = noise.collect();
+    Some((variance(&means)? - mean(&noise)?).max(0.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +147,28 @@ mod tests {
         assert!(got.objectives.abs() < 1e-12 && got.repeats > 0.0);
         assert!((choose(20, 10) - 184_756.0).abs() < 1e-6);
         assert!(choose(20_000, 10_000).is_infinite());
+    }
+
+    #[test]
+    fn nights_that_differ_more_than_their_trials_are_told_apart() {
+        let run = |moved: f64| vec![vec![0.4 + moved, 0.6 + moved]; 4];
+        let none = between(&[run(0.0), run(0.0), run(0.0)]).unwrap();
+        assert!(none.abs() < 1e-12);
+        // The means vary by 0.04; the trials' part is 0.02 of each score, of two each, of four objectives.
+        let got = between(&[run(0.0), run(0.2), run(0.4)]).unwrap();
+        close(got, 0.04 - 0.02 / 8.0, 1e-12, "beyond");
+        assert_eq!(between(&[run(0.0)]), None);
+        assert_eq!(between(&[]), None);
+        assert_eq!(between(&[vec![vec![0.1]], vec![vec![0.2]]]), None);
+        // A run without one of the objectives is no run of the same.
+        assert_eq!(between(&[run(0.0), vec![vec![0.5, 0.6]]]), None);
+        close(
+            within(&[vec![0.0, 1.0], vec![0.5]]).unwrap(),
+            0.5,
+            1e-12,
+            "within",
+        );
+        assert_eq!(within(&[vec![0.5]]), None);
     }
 
     proptest! {

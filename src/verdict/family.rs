@@ -67,6 +67,132 @@ pub(super) fn judge(
     verdicts
 }
 
+/// What would be said if a look were the end, without the words, of what can fail the run.
+pub(super) fn at_look(
+    summary: &RunSummary,
+    plan: &RunPlan,
+    graded: &[&ObjectiveName],
+    stage: &Stage,
+) -> Vec<Verdict> {
+    let judged = Judged::of(summary, plan, graded, When::Look(stage));
+    judged.verdicts.into_iter().filter(|it| it.gates).collect()
+}
+
+/// At which look a comparison was decided; `None` at the end, or where it was run again.
+fn stopped_at(summary: &RunSummary, comparison: &Comparison) -> Option<u32> {
+    if comparison.how != How::Beside || sides::is_confirmed(summary, comparison) {
+        return None;
+    }
+    let stopped = summary.looks.iter().find(|look| {
+        let mut stopped = look.stopped.iter();
+        stopped.any(|it| it.candidate == comparison.candidate)
+    });
+    stopped.map(|it| it.look)
+}
+
+/// All comparisons, judged as of one time.
+struct Judged<'a> {
+    all: Vec<Sides<'a>>,
+    asked: Vec<Asked>,
+    /// One for each that is asked.
+    verdicts: Vec<Verdict>,
+    /// The level of each, before it is shared with its family.
+    levels: Vec<f64>,
+}
+
+impl<'a> Judged<'a> {
+    fn of(
+        summary: &'a RunSummary,
+        plan: &'a RunPlan,
+        graded: &[&'a ObjectiveName],
+        when: When<'_>,
+    ) -> Self {
+        let rows = sides::rows(summary);
+        let all: Vec<Sides<'_>> = plan
+            .comparisons
+            .iter()
+            .map(|comparison| Sides::of(comparison, summary, plan, graded, &rows, when))
+            .collect();
+        let measures = measures::of(&plan.rule, &all);
+        let count = all.len() * measures.len();
+        let method = Method {
+            steps: STEPS / count.max(1) as f64,
+            is_general: plan.rule.question == Suite::General,
+            seed: plan.seed,
+        };
+        let asked: Vec<Asked> = all
+            .iter()
+            .enumerate()
+            .flat_map(|(at, sides)| {
+                let measures = measures.iter().filter(|it| is_asked(&plan.rule, sides, it));
+                let method = &method;
+                measures.map(move |measure| Asked {
+                    sides: at,
+                    measure: measure.clone(),
+                    tested: tested(sides, measure, &plan.rule, method),
+                })
+            })
+            // What neither side has is not asked, unless it could fail the run.
+            .filter(|it| {
+                let beside =
+                    all[it.sides].invalid.is_none() && all[it.sides].comparison.how == How::Beside;
+                it.tested.is_some() || plan.rule.gates(&it.measure) || !beside
+            })
+            .collect();
+        let adjusted = adjusted(&plan.rule, &all, &asked);
+        let levels: Vec<f64> = asked
+            .iter()
+            .map(|it| level(summary, plan, all[it.sides].comparison, when))
+            .collect();
+        let mut verdicts: Vec<Verdict> = asked
+            .iter()
+            .zip(&adjusted)
+            .zip(&levels)
+            .map(|((asked, adjusted), level)| {
+                let sides = &all[asked.sides];
+                let verdict = verdict(&plan.rule, sides, asked, *adjusted, *level);
+                Verdict {
+                    early: matches!(when, When::Look(_)),
+                    ..verdict
+                }
+            })
+            .collect();
+        cheaper(&mut verdicts, &asked, &all);
+        Self {
+            all,
+            asked,
+            verdicts,
+            levels,
+        }
+    }
+
+    /// The verdicts on these comparisons, in words, and with what would settle them.
+    fn told(&self, plan: &RunPlan, of: impl Fn(&Comparison) -> bool) -> Vec<Verdict> {
+        let all = &self.all;
+        let family = self.asked.iter().filter(|it| {
+            let sides = &all[it.sides];
+            is_family(&plan.rule, sides, &it.measure, true)
+        });
+        let family = family.count().max(1) as f64;
+        let told: Vec<usize> = (0..self.asked.len())
+            .filter(|at| of(all[self.asked[*at].sides].comparison))
+            .collect();
+        let mut verdicts: Vec<Verdict> = told.iter().map(|at| self.verdicts[*at].clone()).collect();
+        for at in unsettled(&verdicts) {
+            let (level, threshold) = (self.levels[told[at]] / family, verdicts[at].threshold);
+            let tested = self.asked[told[at]].tested.as_ref();
+            verdicts[at].settled_by =
+                tested.and_then(|it| it.settled_by(level, threshold, plan.seed));
+        }
+        for (verdict, at) in verdicts.iter_mut().zip(&told) {
+            let asked = &self.asked[*at];
+            let sides = &all[asked.sides];
+            verdict.explanation = words::explain(verdict, asked.tested.as_ref(), sides);
+        }
+        verdicts
+    }
+}
+
 /// Those of which it is worth knowing what would settle them, which takes more time than all else: on what can fail the
 /// run, and of many only the first, those that look worst before the others.
 fn unsettled(verdicts: &[Verdict]) -> Vec<usize> {

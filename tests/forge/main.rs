@@ -28,6 +28,7 @@ mod local;
 mod needs;
 mod networks;
 mod outputs;
+mod planning;
 mod prompts;
 mod reports;
 mod scoring;
