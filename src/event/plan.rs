@@ -63,10 +63,10 @@ impl RunPlan {
         own.copied().unwrap_or(objective.repeats)
     }
 
-    /// Whether the run asks who leads: nobody is compared with anybody who runs beside.
+    /// Whether the run asks who leads, and nothing else that takes trials.
     #[must_use]
     pub fn asks_who_leads(&self) -> bool {
-        !self.comparisons.iter().any(|it| it.how == How::Beside)
+        self.comparisons.iter().all(|it| it.how == How::Unchanged)
     }
 
     /// Every planned trial, in the order of reports: objective, candidate, repeat.

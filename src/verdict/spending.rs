@@ -72,10 +72,13 @@ pub fn decide(summary: &RunSummary, look: u32) -> Look {
         let (at, is_late) = (at.as_str(), is_late(plan, stage));
         if let Some(left) = stage.left {
             by_rejects(summary, plan, stage, left)
-        } else if plan.asks_who_leads() {
+        } else if !plan.asks_who_leads() {
+            by_comparisons(summary, plan, stage, is_late, at)
+        } else if plan.candidates.len() > 1 {
             by_lead(summary, plan, stage, is_late, at)
         } else {
-            by_comparisons(summary, plan, stage, is_late, at)
+            // One alone is asked nothing: whoever wants its trials wants all of them.
+            Vec::new()
         }
     };
     Look {
@@ -154,6 +157,10 @@ fn by_comparisons(
     let graded = super::graded(plan, &summary.standings());
     let verdicts = family::at_look(summary, plan, &graded, stage);
     let beside = || plan.comparisons.iter().filter(|it| it.how == How::Beside);
+    if beside().next().is_none() {
+        // A stored run's scores are compared with all that there is to be had.
+        return Vec::new();
+    }
     let is_alone = beside().count() * plan.rule.gate.len() == 1;
     let open = |comparison: &Comparison| {
         let of_pair: Vec<&Verdict> = verdicts
@@ -483,6 +490,16 @@ mod tests {
             decided(&run(&["a", "b"], None, 6, same), 2),
             pairs(&[("a", why), ("b", why)])
         );
+    }
+
+    #[test]
+    fn one_alone_and_what_a_stored_run_is_compared_with_go_on_to_the_end() {
+        let history = run(&["a"], None, 3, |_, at, repeat| mixed(at, repeat));
+        assert_eq!(decided(&history, 1), []);
+        let bad = |name: &str, at, repeat| name == "good" && mixed(at, repeat + 1);
+        let history = run(&["bad", "good"], Some("good"), 3, bad);
+        let history = history.planned(|plan| plan.comparisons[0].how = How::Screened);
+        assert_eq!(decided(&history, 1), []);
     }
 
     #[test]
