@@ -427,6 +427,7 @@ mod tests {
             rule: crate::rule::Rule::default(),
             comparisons: Vec::new(),
             looks: 1,
+            rejects: false,
             confirm: None,
             settings: BTreeMap::new(),
             host: BTreeMap::new(),

@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use crate::event::{PlannedObjective, RunPlan};
 use crate::name::{CandidateName, ObjectiveName};
-use crate::quantity::p_value;
 use crate::score::Points;
 use crate::statistics::lead::STEPS;
 use crate::statistics::{self, interval};
@@ -17,10 +16,10 @@ use crate::summary::TrialRow;
 
 mod grading;
 mod lead;
+mod words;
 
 use grading::{Grading, gradings};
 pub use grading::{Settled, settled, silenced};
-use lead::Over;
 pub use lead::{Lead, LeadState};
 
 /// The confidence of the intervals that are shown.
@@ -132,9 +131,16 @@ impl Standings {
     }
 }
 
-/// Ranks a plan's candidates by the rows of its trials; a lead is real at `level`.
+/// Ranks a plan's candidates by the rows of its trials; a lead is real at `level`, where that can be known at all.
+/// `dropped` are those who were left behind, the first one first: they stand behind the others in that order.
 #[must_use]
-pub(crate) fn of(plan: &RunPlan, trials: &[TrialRow], level: f64) -> Standings {
+pub(crate) fn of(
+    plan: &RunPlan,
+    trials: &[TrialRow],
+    level: f64,
+    dropped: &[&CandidateName],
+) -> Standings {
+    let level = (!plan.rejects).then_some(level);
     let mut cells = Cells::new();
     for row in trials {
         let key = (row.trial.objective.as_str(), row.trial.candidate.as_str());
@@ -166,7 +172,7 @@ pub(crate) fn of(plan: &RunPlan, trials: &[TrialRow], level: f64) -> Standings {
                 .collect();
             let grading = grading(&objective.name);
             let scores = |name: &CandidateName| vec![scores(cell(&cells, &objective.name, name))];
-            let (standings, winner, lead) = judged(standings, &scores, level, share);
+            let (standings, winner, lead) = judged(standings, &scores, level, share, &[]);
             ObjectiveStandings {
                 objective: objective.name.clone(),
                 ungraded: grading.and_then(Grading::ungraded),
@@ -195,7 +201,7 @@ pub(crate) fn of(plan: &RunPlan, trials: &[TrialRow], level: f64) -> Standings {
         let cells = graded.map(|objective| cell(&cells, &objective.name, name));
         cells.map(scores).collect()
     };
-    let (overall, winner, lead) = judged(overall, &all_scores, level, STEPS);
+    let (overall, winner, lead) = judged(overall, &all_scores, level, STEPS, dropped);
     Standings {
         winner,
         lead: all_ran(plan).then_some(lead),
@@ -212,14 +218,15 @@ fn all_ran(plan: &RunPlan) -> bool {
     })
 }
 
-/// Ranks, and says who leads and whether that is real, in about so many steps.
+/// Ranks, and says who leads and whether that is real at a level, in about so many steps; without a level nobody knows.
 fn judged(
     standings: Vec<Standing>,
     scores: &dyn Fn(&CandidateName) -> Vec<Vec<f64>>,
-    level: f64,
+    level: Option<f64>,
     steps: f64,
+    dropped: &[&CandidateName],
 ) -> (Vec<Standing>, Option<Winner>, Lead) {
-    let mut standings = ranked(standings);
+    let mut standings = ranked(standings, dropped);
     for standing in &mut standings {
         let scores = scores(&standing.candidate);
         standing.interval = standing.score.and_then(|_| interval(&scores));
@@ -227,9 +234,15 @@ fn judged(
     let ranked = standings.iter().filter(|it| it.rank.is_some());
     let of_ranked: Vec<Vec<Vec<f64>>> = ranked.map(|it| scores(&it.candidate)).collect();
     let mut winner = winner(&standings);
-    let lead = lead::judge(&mut standings, &of_ranked, winner.as_ref(), level, steps);
+    let lead = match level {
+        Some(level) => lead::judge(&mut standings, &of_ranked, winner.as_ref(), level, steps),
+        None => lead::unproven(&standings, winner.as_ref()),
+    };
     if let Some(winner) = &mut winner {
-        winner.reason = reason(winner, &standings, &lead);
+        winner.reason = words::reason(winner, &standings, &lead);
+        if level.is_none() && winner.tied_with.is_empty() {
+            winner.reason.push_str(words::UNPROVEN);
+        }
     }
     (standings, winner, lead)
 }
@@ -360,7 +373,13 @@ fn merit(standing: &Standing) -> (Option<u16>, bool) {
     (standing.score.map(Points::tenths), standing.passed > 0)
 }
 
-fn ranked(mut standings: Vec<Standing>) -> Vec<Standing> {
+fn ranked(mut standings: Vec<Standing>, dropped: &[&CandidateName]) -> Vec<Standing> {
+    // Who was dropped stands behind who was not, or later.
+    let merit = |standing: &Standing| {
+        let mut dropped = dropped.iter();
+        let when = dropped.position(|it| **it == standing.candidate);
+        (when.unwrap_or(usize::MAX), merit(standing))
+    };
     // What a candidate was takes no place from what it is.
     let is_former = |standing: &Standing| standing.version_of.is_some();
     standings.sort_by(|a, b| {
@@ -372,7 +391,7 @@ fn ranked(mut standings: Vec<Standing>) -> Vec<Standing> {
     let today = standings.iter().filter(|it| !is_former(it));
     let merits: Vec<_> = today.map(merit).collect();
     for (at, standing) in standings.iter_mut().take(merits.len()).enumerate() {
-        if merits[at].0.is_some() {
+        if standing.score.is_some() {
             standing.rank = merits
                 .iter()
                 .position(|other| *other == merits[at])
@@ -394,102 +413,6 @@ fn winner(ranked: &[Standing]) -> Option<Winner> {
         tied_with: with.map(|other| other.candidate.clone()).collect(),
         reason: String::new(),
     })
-}
-
-/// Why the winner is that, in one line.
-fn reason(winner: &Winner, ranked: &[Standing], lead: &Lead) -> String {
-    let (name, score) = (&winner.candidate, winner.score);
-    let today = || ranked.iter().filter(|it| it.version_of.is_none());
-    let Some(best) = today().next() else {
-        return String::new();
-    };
-    if !winner.tied_with.is_empty() {
-        let others: Vec<&str> = winner.tied_with.iter().map(CandidateName::as_str).collect();
-        return format!("a tie at {score} points: {name}, {}", others.join(", "));
-    }
-    let wins = format!("{name} wins with {score} points");
-    let others = || today().skip(1).filter(|other| other.passed > 0);
-    // Who has no comparable score has no rank either, and is nobody to be ahead of.
-    let next = others().find(|other| other.rank.is_some_and(|rank| Some(rank) != best.rank));
-    let alone = if others().next().is_some() {
-        ": nobody else who passed has a verdict on everything"
-    } else if today().count() == 1 {
-        ", as the only candidate"
-    } else if today().skip(1).all(|it| it.judged == 0) {
-        ": nobody else has a verdict"
-    } else {
-        ": nobody else passed the gates"
-    };
-    match (next, &lead.over, lead.p) {
-        (Some(_), Some(over), _) => {
-            let by = format!("its lead of {:.1} over {}", over.by, over.candidate);
-            format!("{wins}; {by} {}", maybe_chance(over, lead.sees))
-        }
-        (None, Some(over), _) => format!("{wins}{alone}; that {}", maybe_chance(over, lead.sees)),
-        (Some(next), None, Some(p)) if lead.state == LeadState::Winner => {
-            format!(
-                "{wins}, {}; the lead is real ({})",
-                ahead(best, next),
-                p_value(p)
-            )
-        }
-        (Some(next), None, _) => format!("{wins}, {}", ahead(best, next)),
-        (None, None, _) => format!("{wins}{alone}"),
-    }
-}
-
-/// That a lead may be chance, and what it would take to know.
-fn maybe_chance(over: &Over, sees: Option<f64>) -> String {
-    let chance = format!("may be chance ({})", p_value(over.p));
-    match (over.could, sees) {
-        (Some(repeats), _) => {
-            format!("{chance}; so few trials show no lead, `-k {repeats}` could")
-        }
-        (None, Some(sees)) if sees >= 100.0 => {
-            format!("{chance}; this suite can see no lead of less than 100 points")
-        }
-        (None, Some(sees)) => format!("{chance}; this suite can see leads of {}", shown(sees)),
-        (None, None) => chance,
-    }
-}
-
-/// Points, without tenths where they say nothing.
-fn shown(points: f64) -> String {
-    if points < 2.0 {
-        return format!("{points:.1} points");
-    }
-    format!("{points:.0} points")
-}
-
-/// By how much, and by which parts, one standing leads another.
-fn ahead(best: &Standing, next: &Standing) -> String {
-    let tenths = |points: Option<Points>| points.map(Points::tenths).map_or(0, i32::from);
-    let ahead = tenths(best.score) - tenths(next.score);
-    let part = |name, ours: Option<Points>, theirs: Option<Points>| match (ours, theirs) {
-        (Some(ours), Some(theirs)) if ours.tenths() != theirs.tenths() => {
-            Some(format!("{name} {ours} to {theirs}"))
-        }
-        _ => None,
-    };
-    let parts: Vec<String> = [
-        part("gates passed", best.success, next.success),
-        part("quality", best.quality, next.quality),
-        part("speed", best.speed, next.speed),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    let why = if parts.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", parts.join(", "))
-    };
-    format!(
-        "{}.{} ahead of {}{why}",
-        ahead / 10,
-        ahead % 10,
-        next.candidate
-    )
 }
 
 #[cfg(test)]

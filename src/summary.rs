@@ -284,7 +284,10 @@ impl RunSummary {
             Some(look) if plan.asks_who_leads() => look.level,
             Some(_) | None => plan.rule.alpha,
         };
-        standings::of(plan, &self.trials, level)
+        // Whoever was dropped first comes last, whatever the others have lost since.
+        let stopped = self.looks.iter().flat_map(|look| &look.stopped);
+        let dropped = stopped.filter(|_| plan.rejects).map(|it| &it.candidate);
+        standings::of(plan, &self.trials, level, &dropped.collect::<Vec<_>>())
     }
 }
 
@@ -341,6 +344,7 @@ pub(crate) mod tests {
                 rule: crate::rule::Rule::default(),
                 comparisons: Vec::new(),
                 looks: 1,
+                rejects: false,
                 confirm: None,
                 settings: BTreeMap::new(),
                 host: BTreeMap::new(),

@@ -42,6 +42,10 @@ pub struct RunPlan {
     /// How many times it is looked whether further trials can be spared; the last time is the end.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub looks: u32,
+    /// Whether the looks drop the worst, one after the other (successive rejects), instead of asking whether anything is
+    /// certain.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rejects: bool,
     /// How often what looks like a regression is run again, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<u32>,
@@ -59,10 +63,10 @@ impl RunPlan {
         own.copied().unwrap_or(objective.repeats)
     }
 
-    /// Whether the run asks who leads: nobody is compared with anybody who runs beside.
+    /// Whether the run asks who leads, and nothing else that takes trials.
     #[must_use]
     pub fn asks_who_leads(&self) -> bool {
-        !self.comparisons.iter().any(|it| it.how == How::Beside)
+        self.comparisons.iter().all(|it| it.how == How::Unchanged)
     }
 
     /// Every planned trial, in the order of reports: objective, candidate, repeat.

@@ -21,6 +21,7 @@ use crate::run::Run;
 use crate::sandbox::local::LocalProvider;
 use crate::sandbox::{Networks, Provider, Trust};
 use crate::trial::Judging;
+use crate::verdict::looking;
 
 /// How many times `--repeat auto` looks: at a third, at two thirds, and at the end.
 pub(super) const LOOKS: u32 = 3;
@@ -62,7 +63,7 @@ impl ForgeBuilder {
             &objectives,
             [formers.comparisons, twins].concat(),
         );
-        let plan = RunPlan {
+        let mut plan = RunPlan {
             run,
             forge_version: env!("CARGO_PKG_VERSION").to_owned(),
             mode: mode.to_owned(),
@@ -80,10 +81,12 @@ impl ForgeBuilder {
             } else {
                 1
             },
+            rejects: false,
             confirm: self.comparing.confirm,
             settings,
             host: host(),
         };
+        plan.rejects = looking::rejects(&plan).is_some();
         let redactor = self.redactor(&candidates, &installers);
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.extend(candidates.iter().flat_map(Candidate::remarks));

@@ -77,6 +77,7 @@ impl Run {
                 rule: crate::rule::Rule::default(),
                 comparisons: Vec::new(),
                 looks: 1,
+                rejects: false,
                 confirm: None,
                 settings: [("jobs".to_owned(), setting("4", "flag"))].into(),
                 host: [("os".to_owned(), "linux".to_owned())].into(),

@@ -138,6 +138,29 @@ pub(super) fn judge(
     lead
 }
 
+/// Who leads where the others were dropped one after the other: nobody knows how sure that is.
+pub(super) fn unproven(ranked: &[Standing], winner: Option<&Winner>) -> Lead {
+    let Some(winner) = winner else {
+        return Lead::default();
+    };
+    let others = ranked.iter().filter(|it| {
+        let is_tied = winner.tied_with.contains(&it.candidate);
+        it.candidate != winner.candidate && it.rank.is_some() && !is_tied
+    });
+    let mut lead = Lead {
+        candidate: Some(winner.candidate.clone()),
+        with: winner.tied_with.clone(),
+        ..Lead::default()
+    };
+    if lead.with.is_empty() {
+        lead.state = LeadState::NoClearWinner;
+        lead.not_separated_from = others.map(|it| it.candidate.clone()).collect();
+    } else {
+        lead.state = LeadState::Tie;
+    }
+    lead
+}
+
 fn mean(ranked: &[Standing], at: usize) -> f64 {
     ranked[at].score.map_or(0.0, crate::score::Points::value)
 }

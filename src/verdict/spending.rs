@@ -9,8 +9,10 @@ use super::looking::{self, Stage};
 use super::{Verdict, family};
 use crate::event::{Confirmation, Look, RunPlan, Stopped};
 use crate::name::{CandidateName, ObjectiveName};
+use crate::quantity::counted;
 use crate::rule::{Comparison, How, Question, VerdictState};
 use crate::standings::{self, LeadState};
+use crate::statistics::draw::Random;
 use crate::summary::RunSummary;
 
 /// When nothing worse is in sight: the p-value of *worse* is above the first of the two, and that of *better* above
@@ -68,10 +70,15 @@ pub fn decide(summary: &RunSummary, look: u32) -> Look {
     } else {
         let at = format!("at look {look} of {}", stages.len());
         let (at, is_late) = (at.as_str(), is_late(plan, stage));
-        if plan.asks_who_leads() {
+        if let Some(left) = stage.left {
+            by_rejects(summary, plan, stage, left)
+        } else if !plan.asks_who_leads() {
+            by_comparisons(summary, plan, stage, is_late, at)
+        } else if plan.candidates.len() > 1 {
             by_lead(summary, plan, stage, is_late, at)
         } else {
-            by_comparisons(summary, plan, stage, is_late, at)
+            // One alone is asked nothing: whoever wants its trials wants all of them.
+            Vec::new()
         }
     };
     Look {
@@ -87,6 +94,30 @@ fn is_late(plan: &RunPlan, stage: &Stage) -> bool {
     stage.rounds.iter().sum::<u32>() * 2 > all
 }
 
+/// The lowest means go, until so many are left; among equal ones chance decides, by the seed.
+fn by_rejects(summary: &RunSummary, plan: &RunPlan, stage: &Stage, left: usize) -> Vec<Stopped> {
+    let before: BTreeSet<&CandidateName> = stopped(summary).collect();
+    let mut standings = summary.standings().overall;
+    standings.retain(|it| !before.contains(&it.candidate));
+    // Who has no verdict on everything yet has no mean that could be the lowest.
+    let (unranked, mut ranked): (Vec<_>, Vec<_>) =
+        standings.into_iter().partition(|it| it.rank.is_none());
+    // Whose names come first is not to be worth anything.
+    ranked.sort_by(|a, b| a.candidate.cmp(&b.candidate));
+    Random::new(plan.seed ^ u64::from(stage.look)).shuffle(&mut ranked);
+    ranked.sort_by_key(|it| it.rank);
+    let keep = left.saturating_sub(unranked.len()).max(1);
+    let repeats = stage.rounds.iter().copied().max().unwrap_or(0);
+    let after = counted(repeats, "repeat", "repeats");
+    let dropped = ranked.into_iter().skip(keep).rev();
+    dropped
+        .map(|it| Stopped {
+            candidate: it.candidate,
+            reason: format!("spared: dropped after {after} by successive rejects"),
+        })
+        .collect()
+}
+
 /// Everybody goes on, or nobody.
 fn by_lead(
     summary: &RunSummary,
@@ -95,7 +126,7 @@ fn by_lead(
     is_late: bool,
     at: &str,
 ) -> Vec<Stopped> {
-    let standings = standings::of(plan, &summary.trials, stage.level);
+    let standings = standings::of(plan, &summary.trials, stage.level, &[]);
     let Some(lead) = standings.lead else {
         return Vec::new();
     };
@@ -126,6 +157,10 @@ fn by_comparisons(
     let graded = super::graded(plan, &summary.standings());
     let verdicts = family::at_look(summary, plan, &graded, stage);
     let beside = || plan.comparisons.iter().filter(|it| it.how == How::Beside);
+    if beside().next().is_none() {
+        // A stored run's scores are compared with all that there is to be had.
+        return Vec::new();
+    }
     let is_alone = beside().count() * plan.rule.gate.len() == 1;
     let open = |comparison: &Comparison| {
         let of_pair: Vec<&Verdict> = verdicts
@@ -296,4 +331,226 @@ pub fn confirm(summary: &RunSummary) -> Confirming {
         }
     }
     confirming
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::EventKind;
+    use crate::summary::tests::History;
+
+    const OBJECTIVES: [&str; 6] = ["code", "docs", "logs", "mail", "post", "sql"];
+
+    fn name(text: &str) -> CandidateName {
+        CandidateName::parse(text).unwrap()
+    }
+
+    /// A run with these questions, of which so many rounds, of nine, have ended.
+    fn run(
+        candidates: &[&str],
+        control: Option<&str>,
+        rounds: u32,
+        passes: impl Fn(&str, usize, u32) -> bool,
+    ) -> History {
+        let mut history = History::of(candidates, &OBJECTIVES, 9).planned(|plan| {
+            plan.looks = 3;
+            let others = candidates.iter().filter(|it| Some(**it) != control);
+            let compared = others.filter_map(|it| {
+                Some(Comparison {
+                    question: Question::Control,
+                    candidate: name(it),
+                    against: name(control?),
+                    how: How::Beside,
+                })
+            });
+            plan.comparisons = compared.collect();
+            plan.rejects = looking::rejects(plan).is_some();
+        });
+        for candidate in candidates {
+            for (at, objective) in OBJECTIVES.iter().enumerate() {
+                for repeat in 1..=rounds {
+                    let trial = format!("{objective}/{candidate}/{repeat}");
+                    history = if passes(candidate, at, repeat) {
+                        history.scored(&trial, 80.0)
+                    } else {
+                        history.disqualified(&trial)
+                    };
+                }
+            }
+        }
+        history
+    }
+
+    fn decided(history: &History, look: u32) -> Vec<(String, String)> {
+        let stopped = decide(&history.summary(), look).stopped.into_iter();
+        stopped
+            .map(|it| (it.candidate.to_string(), it.reason))
+            .collect()
+    }
+
+    fn pairs(of: &[(&str, &str)]) -> Vec<(String, String)> {
+        of.iter()
+            .map(|it| (it.0.to_owned(), it.1.to_owned()))
+            .collect()
+    }
+
+    /// Passes in two of three repeats, each objective in others.
+    fn mixed(at: usize, repeat: u32) -> bool {
+        !(u32::try_from(at).unwrap() + repeat).is_multiple_of(3)
+    }
+
+    #[test]
+    fn who_is_certain_is_stopped_and_the_control_when_nobody_is_left() {
+        let passes = |name: &str, at, repeat| match name {
+            "bad" => false,
+            _ => mixed(at, repeat),
+        };
+        let history = run(&["bad", "control"], Some("control"), 3, passes);
+        let why = "spared: a regression is certain at look 1 of 3";
+        let rest = "spared: nobody is compared with it any more at look 1 of 3";
+        assert_eq!(
+            decided(&history, 1),
+            pairs(&[("bad", why), ("control", rest)])
+        );
+        // Early on a small difference may still become a real one.
+        let three = ["bad", "control", "other"];
+        let other = |name: &str, at, repeat| match name {
+            "other" => mixed(at, repeat) && !(at == 0 && repeat == 1),
+            _ => passes(name, at, repeat),
+        };
+        let history = run(&three, Some("control"), 3, other);
+        assert_eq!(decided(&history, 1), pairs(&[("bad", why)]));
+        assert_eq!(decide(&history.summary(), 3).stopped, []);
+        assert_eq!(decide(&history.summary(), 4).stopped, []);
+    }
+
+    #[test]
+    fn what_a_look_decided_stays_so_whatever_the_control_does_later() {
+        let bad_later = |name: &str, at, repeat| match name {
+            "bad" => false,
+            "other" if (at, repeat) == (0, 1) => false,
+            _ => repeat <= 3 && mixed(at, repeat),
+        };
+        let three = ["bad", "control", "other"];
+        let history = run(&three, Some("control"), 3, bad_later);
+        let look = decide(&history.summary(), 1);
+        assert_eq!(look.stopped[0].candidate, name("bad"));
+        let look = EventKind::Looked(look);
+        let mut history = run(&three, Some("control"), 9, bad_later).then(look);
+        history = history.then(EventKind::Looked(Look {
+            look: 3,
+            level: 0.045,
+            stopped: Vec::new(),
+        }));
+        let summary = history.summary();
+        let verdicts = super::super::of(&summary, &summary.standings());
+        let of = |candidate: &str| verdicts.iter().find(|it| it.candidate == name(candidate));
+        let bad = of("bad").unwrap();
+        assert_eq!(bad.state, VerdictState::Regression);
+        assert!(bad.early);
+        assert_eq!((bad.trials.candidate, bad.trials.against), (18, 18));
+        let other = of("other").unwrap();
+        assert_eq!((other.trials.candidate, other.early), (54, false));
+    }
+
+    #[test]
+    fn what_cannot_become_a_loss_is_stopped_and_what_looks_better_is_not() {
+        let alone = Hopeless::of(Question::Baseline, false, true);
+        let late = Hopeless::of(Question::Baseline, true, true);
+        let control = Hopeless::of(Question::Control, true, true);
+        let first = Hopeless::of(Question::Control, false, true);
+        let is = |it: Hopeless, worse: f64, better: f64| {
+            let history = run(&["a", "b"], Some("b"), 3, |_, at, repeat| mixed(at, repeat));
+            let summary = history.summary();
+            let verdict = super::super::of(&summary, &summary.standings()).remove(0);
+            it.is(&Verdict {
+                p_worse: Some(worse),
+                p_better: Some(better),
+                ..verdict
+            })
+        };
+        assert!(is(alone, 0.6, 0.4));
+        assert!(!is(alone, 0.4, 0.6));
+        assert!(!is(alone, 0.95, 0.05));
+        assert!(is(late, 0.4, 0.6));
+        assert!(is(control, 0.5, 0.5) && !is(control, 0.9, 0.1) && !is(control, 0.1, 0.9));
+        assert!(!is(first, 0.5, 0.5));
+    }
+
+    #[test]
+    fn who_leads_is_clear_or_out_of_sight_for_all_at_once() {
+        let clear = |name: &str, at, repeat| name == "good" && mixed(at, repeat + 1);
+        let history = run(&["bad", "good"], None, 3, clear);
+        let why = "spared: the lead is clear at look 1 of 3";
+        assert_eq!(decided(&history, 1), pairs(&[("bad", why), ("good", why)]));
+        let same = |_: &str, at, repeat| mixed(at, repeat);
+        assert_eq!(decided(&run(&["a", "b"], None, 3, same), 1), []);
+        let why = "spared: no lead is in sight at look 2 of 3";
+        assert_eq!(
+            decided(&run(&["a", "b"], None, 6, same), 2),
+            pairs(&[("a", why), ("b", why)])
+        );
+    }
+
+    #[test]
+    fn one_alone_and_what_a_stored_run_is_compared_with_go_on_to_the_end() {
+        let history = run(&["a"], None, 3, |_, at, repeat| mixed(at, repeat));
+        assert_eq!(decided(&history, 1), []);
+        let bad = |name: &str, at, repeat| name == "good" && mixed(at, repeat + 1);
+        let history = run(&["bad", "good"], Some("good"), 3, bad);
+        let history = history.planned(|plan| plan.comparisons[0].how = How::Screened);
+        assert_eq!(decided(&history, 1), []);
+    }
+
+    #[test]
+    fn of_many_the_lowest_mean_is_dropped_and_stands_last() {
+        // The later its name, the fewer objectives it does.
+        let names = ["a", "b", "c", "d", "e"];
+        let passes = |name: &str, at: usize, _| {
+            let place = names.iter().position(|it| *it == name).unwrap();
+            at + place < OBJECTIVES.len()
+        };
+        let history = run(&names, None, 4, passes);
+        let why = "spared: dropped after 4 repeats by successive rejects";
+        assert_eq!(decided(&history, 1), pairs(&[("e", why)]));
+        let look = decide(&history.summary(), 1);
+        let history = history.then(EventKind::Looked(look));
+        let why = "spared: dropped after 5 repeats by successive rejects";
+        assert_eq!(decided(&history, 2), pairs(&[("d", why)]));
+        // Everybody else has got worse since: who was dropped is last all the same.
+        let mut worse = history.clone();
+        for candidate in &names[..4] {
+            for objective in OBJECTIVES {
+                for repeat in 5..=9 {
+                    worse = worse.disqualified(&format!("{objective}/{candidate}/{repeat}"));
+                }
+            }
+        }
+        let standings = worse.standings();
+        let order: Vec<&str> = standings
+            .overall
+            .iter()
+            .map(|it| it.candidate.as_str())
+            .collect();
+        assert_eq!(order, names);
+        let lead = standings.lead.unwrap();
+        assert_eq!((lead.state, lead.p), (LeadState::NoClearWinner, None));
+    }
+
+    #[test]
+    fn only_what_is_a_regression_is_run_again_and_once() {
+        let passes = |name: &str, at, repeat| name != "bad" && mixed(at, repeat);
+        let history = run(&["bad", "control", "same"], Some("control"), 9, passes);
+        assert_eq!(confirm(&history.summary()), Confirming::default());
+        let history = history.planned(|plan| {
+            plan.confirm = Some(2);
+            plan.rule.gate = vec![crate::rule::Measure::Score, crate::rule::Measure::Passed];
+        });
+        let again = Confirmation {
+            candidate: name("bad"),
+            against: name("control"),
+            trials: 2,
+        };
+        assert_eq!(confirm(&history.summary()).confirmations, [again]);
+    }
 }

@@ -255,6 +255,11 @@ fn a_stored_run_screens_or_says_that_the_world_moved_and_never_fails_a_run() {
         assert_eq!(verdicts.len(), 1);
         let summary = history.summary();
         let (end, _) = decide(&summary, &summary.standings(), &verdicts);
+        // What cannot be run again is said, where it would have been.
+        let confirming = spending::confirm(&history.planned(|it| it.confirm = Some(2)).summary());
+        assert!(confirming.confirmations.is_empty());
+        let watched = verdicts[0].state == VerdictState::Watch;
+        assert_eq!(confirming.warnings.len(), usize::from(watched));
         (verdicts[0].state, end)
     };
     for (how, then, state) in [

@@ -236,3 +236,32 @@ fn two_regressions_share_the_fresh_trials_of_the_control() {
     assert_eq!(workspace.trials().len(), 4 * (5 + 5 + 6));
     assert_replays(&workspace);
 }
+
+#[test]
+fn of_many_candidates_the_worst_are_dropped_one_after_the_other() {
+    // The later its name, the fewer objectives it does.
+    let fails = |objectives: &str| {
+        format!(
+            "#!/bin/sh\ncase $FORGE_OBJECTIVE in {objectives}) exit 1;; esac\necho \"hello from the script\" > \"$2\"\n"
+        )
+    };
+    let scripts = ["x", "o0", "o[01]", "o[012]", "o[0123]"].map(fails);
+    let names = ["a.sh", "b.sh", "c.sh", "d.sh", "e.sh"];
+    let candidates: Vec<(&str, &str)> = names
+        .into_iter()
+        .zip(scripts.iter().map(String::as_str))
+        .collect();
+    let workspace = suite(5, &candidates);
+    workspace.forge(["--repeat", "auto", "-j4"]).expect(0);
+    let ran = |name: &str| spent(&workspace, name).0;
+    assert_eq!(
+        ["a", "b", "c", "d", "e"].map(ran),
+        [9, 9, 6, 5, 4].map(|repeats| 5 * repeats)
+    );
+    let why = "spared: dropped after 4 repeats by successive rejects";
+    assert_eq!(spent(&workspace, "e").2, reasons(&[why]));
+    let run = workspace.run_json();
+    assert_eq!(run["lead"]["candidate"], "a");
+    assert!(run["lead"]["p"].is_null());
+    assert_replays(&workspace);
+}
