@@ -55,6 +55,9 @@ const USUAL: Night = Night {
     looks: 1,
 };
 
+/// A part of what is asked.
+type Part = fn(&mut Told) -> Result<(), Box<dyn Error>>;
+
 fn main() -> Result<(), Box<dyn Error>> {
     // `cargo test --all-targets` runs this too, and does not want to wait for it.
     if !std::env::args().any(|it| it == "--bench") {
@@ -65,7 +68,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         .filter(|it| !it.starts_with('-'))
         .collect();
     let mut told = Told::default();
-    type Part = fn(&mut Told) -> Result<(), Box<dyn Error>>;
     let parts: [(&str, Part); 6] = [
         ("speed", speed),
         ("alarms", alarms),
