@@ -14,7 +14,7 @@ pub const STEPS: f64 = 5e8;
 /// The most steps for one of the pairs that decide who leads, where not all are exact; beyond that, it is exact of scores that are
 /// rounded more coarsely.
 const DECIDING: f64 = 1e8;
-/// About as many steps as it takes to find out how many steps an objective takes.
+/// About as many steps as it takes to prepare the test of an objective, or to find out how many it takes.
 const LOOKING: f64 = 4e3;
 /// How many of those nearest to the winner are compared with it exactly, at the least.
 const NEAREST: usize = 3;
@@ -204,12 +204,14 @@ impl Pairs {
 /// Which pairs are compared exactly.
 fn affordable(arms: &[Vec<Vec<f64>>], pairs: &[(usize, usize)], steps: f64) -> Vec<bool> {
     let share = steps / pairs.len().max(1) as f64;
+    let objectives = arms.iter().map(Vec::len).max().unwrap_or(0);
+    let looking = LOOKING * objectives as f64;
     // What no pair costs more than is found without looking at each.
-    if dearest(arms) <= share {
+    if dearest(arms) + looking <= share {
         return vec![true; pairs.len()];
     }
-    let objectives = arms.iter().map(Vec::len).max().unwrap_or(0);
-    if share < LOOKING * objectives as f64 {
+    // Neither to count, nor to find out what counting takes.
+    if looking > share {
         return vec![false; pairs.len()];
     }
     let cost = |(a, b): &(usize, usize)| stratified::cost(&paired(&arms[*a], &arms[*b]), POINT);

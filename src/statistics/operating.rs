@@ -420,6 +420,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_drawn_is_within_two_standard_errors_of_what_is_counted() {
+        for case in golden(2)["operating_characteristics"].as_array().unwrap() {
+            if case["method"] != "exact" {
+                continue;
+            }
+            let design = design(case);
+            let (exact, drawn) = (design.chances(1), design.simulated(4, RUNS));
+            for (exact, drawn) in [
+                (exact.regression, drawn.regression),
+                (exact.improvement, drawn.improvement),
+                (exact.no_change, drawn.no_change),
+                (exact.inconclusive, drawn.inconclusive),
+            ] {
+                let error = (exact * (1.0 - exact)).max(0.0) / f64::from(RUNS);
+                close(drawn, exact, 2.0 * error.sqrt() + 1e-9, "drawn");
+            }
+        }
+    }
+
+    #[test]
     fn counting_and_drawing_agree() {
         let design = Design {
             controls: Controls::Shared,
