@@ -49,7 +49,7 @@ use print::Printer;
     name = "forge",
     version,
     args_conflicts_with_subcommands = true,
-    after_help = "Exit codes: 0 ok; 1 nobody passed, or an asked-for gate was missed; 2 usage; 3 infrastructure \
+    after_help = "Exit codes: 0 ok; 1 nobody passed, an asked-for gate was missed, or something got worse; 2 usage; 3 infrastructure \
                   left trials without a verdict; 4 a sandbox could not be confirmed deleted; 130 / 143 interrupted."
 )]
 struct Cli {

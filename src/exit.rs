@@ -76,7 +76,7 @@ pub fn decide(
         }
         Some(StopCause::Deadline | StopCause::Infrastructure | StopCause::Caller) | None => {}
     }
-    let unknown = unknown(summary, standings);
+    let unknown = unknown(summary, standings, verdicts);
     if !unknown.is_empty() {
         return (ExitCode::Incomplete, unknown);
     }
@@ -124,7 +124,7 @@ fn failed(plan: &RunPlan, verdicts: &[Verdict]) -> Vec<String> {
 }
 
 /// What nobody can know after this run.
-fn unknown(summary: &RunSummary, standings: &Standings) -> Vec<String> {
+fn unknown(summary: &RunSummary, standings: &Standings, verdicts: &[Verdict]) -> Vec<String> {
     let lost = match summary.lost() {
         0 => None,
         lost => Some(format!(
@@ -136,7 +136,29 @@ fn unknown(summary: &RunSummary, standings: &Standings) -> Vec<String> {
     let ungraded = standings.objectives.iter();
     let ungraded = ungraded.filter(|it| it.ungraded.is_some());
     let ungraded = ungraded.map(|it| format!("objective {} is ungraded", it.objective));
-    lost.into_iter().chain(ungraded).collect()
+    let unconfirmed = unconfirmed(summary, verdicts);
+    lost.into_iter()
+        .chain(ungraded)
+        .chain(unconfirmed)
+        .collect()
+}
+
+/// That a run was cut off before what looks like a regression was run again, as it was asked to be.
+fn unconfirmed(summary: &RunSummary, verdicts: &[Verdict]) -> Option<String> {
+    let asked = summary.plan.as_ref().is_some_and(|it| it.confirm.is_some());
+    let confirmed = |it: &&Verdict| {
+        let mut confirmed = summary.confirmations.iter();
+        confirmed.any(|of| of.candidate == it.candidate && of.against == it.against)
+    };
+    let mut looks_worse = verdicts.iter();
+    let looks_worse = looks_worse
+        .find(|it| it.gates && it.state == VerdictState::Regression && !confirmed(it))?;
+    (asked && summary.took.is_none()).then(|| {
+        format!(
+            "the run ended before it was confirmed that {} is worse than {}",
+            looks_worse.candidate, looks_worse.against
+        )
+    })
 }
 
 fn missed(plan: &RunPlan, standings: &Standings) -> Vec<String> {
@@ -144,7 +166,7 @@ fn missed(plan: &RunPlan, standings: &Standings) -> Vec<String> {
     let mut missed = Vec::new();
     match (&standings.winner, demands.fail_under) {
         // What has not changed was not run, and copies of a candidate have no winner.
-        (None, _) if !has_today(plan) => {}
+        (None, _) if plan.is_empty() || !has_today(plan) => {}
         (None, _) => missed.push("no candidate passed its gates".to_owned()),
         // In tenths, as shown: a score that reads like the demand meets it.
         (Some(winner), Some(least)) if winner.score.tenths() < least.tenths() => {

@@ -92,13 +92,16 @@ impl From<Measure> for String {
 impl FromStr for Measure {
     type Err = String;
 
-    /// Anything that is not one of forge's own is a metric.
+    /// Anything that is not one of forge's own, nor nearly, is a metric.
     fn from_str(text: &str) -> Result<Self, String> {
         let own = Self::NAMED.into_iter().find(|(name, _)| *name == text);
-        match own {
-            Some((_, measure)) => Ok(measure),
-            None if text.trim().is_empty() => Err("a measure needs a name".to_owned()),
-            None => Ok(Self::Metric(text.to_owned())),
+        let names = Self::NAMED.iter().map(|(name, _)| *name);
+        match (own, crate::suggest::nearest(text, names)) {
+            (Some((_, measure)), _) => Ok(measure),
+            (None, _) if text.trim().is_empty() => Err("a measure needs a name".to_owned()),
+            // It would be missed when all trials have run.
+            (None, Some(near)) => Err(format!("`{text}`: did you mean `{near}`?")),
+            (None, None) => Ok(Self::Metric(text.to_owned())),
         }
     }
 }
@@ -269,11 +272,15 @@ impl Rule {
         self.gate.contains(measure)
     }
 
-    /// What tells this rule from another, in hex: the SHA-256 of its fields.
+    /// What tells this rule from another, in hex: the SHA-256 of what it judges by. What fails a run is no part of that.
     #[must_use]
     pub fn digest(&self) -> String {
         // Maps are ordered and numbers have one form, so the same rule has the same text.
-        let text = serde_json::to_vec(self).unwrap_or_default();
+        let judging = Self {
+            fail_on: Vec::new(),
+            ..self.clone()
+        };
+        let text = serde_json::to_vec(&judging).unwrap_or_default();
         crate::plain::hex(&Sha256::digest(&text))
     }
 }

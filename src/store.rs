@@ -123,7 +123,10 @@ impl RunFolder {
         }
         let mut matching: Vec<PathBuf> = Self::all(artifacts)
             .into_iter()
-            .filter(|run| !which.is_empty() && run.to_string().starts_with(which))
+            .filter(|run| {
+                let short = run.short() == which;
+                !which.is_empty() && (short || run.to_string().starts_with(which))
+            })
             .map(|run| artifacts.join(run.to_string()))
             .collect();
         match (matching.pop(), matching.len()) {

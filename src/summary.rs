@@ -18,6 +18,9 @@ use crate::name::TrialId;
 use crate::score::{Points, TrialScore, Went};
 use crate::standings::{self, Standings};
 
+/// The most trials that a run can have; a plan with more is none.
+pub const MAX_TRIALS: usize = 1_000_000;
+
 /// What is kept of a trial: enough to rank it and to show it in a line. The rest is in its `trial.json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TrialRow {
@@ -204,6 +207,8 @@ impl RunSummary {
     /// Takes the next event.
     pub fn apply(&mut self, event: &Event) {
         match &event.kind {
+            // Of a file that somebody has made; it would not fit into memory.
+            EventKind::RunStarted(plan) if plan.len() > MAX_TRIALS => {}
             EventKind::RunStarted(plan) => {
                 self.trials = plan.trials().map(TrialRow::planned).collect();
                 self.index = index(&self.trials);

@@ -173,7 +173,7 @@ pub fn not_comparable(comparison: &Comparison, rule: &Rule, why: &str) -> Verdic
 pub fn first(verdicts: &[Verdict]) -> Option<&Verdict> {
     verdicts
         .iter()
-        .min_by_key(|it| (!it.gates && it.state != VerdictState::Drifted, it.state))
+        .min_by_key(|it| (!it.gates && it.question != Question::World, it.state))
 }
 
 #[cfg(test)]

@@ -137,6 +137,7 @@ impl Night {
             rule: Rule::default(),
             comparisons,
             looks: self.looks,
+            rejects: false,
             confirm: None,
             settings: BTreeMap::new(),
             host: BTreeMap::new(),

@@ -250,6 +250,11 @@ impl StoredRun {
         );
         if self.took.is_none() {
             Err(format!("the run {} is not over, or was killed", self.run))
+        } else if self.rescored {
+            Err(format!(
+                "the run {} was scored again, so that its scores are not compared",
+                self.run
+            ))
         } else if !self.has_score() {
             Err(format!("no trial of the run {} has a score", self.run))
         } else if lost * 100 > all * MAX_LOST_PERCENT {

@@ -1,5 +1,6 @@
 //! `forge baseline`: the run that others are compared with. Nothing is run.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -12,6 +13,7 @@ use forge::store::{BLESSED, RunFolder};
 use forge::suggest;
 use serde_json::json;
 
+use super::destination::Destination;
 use super::json;
 use super::print::Printer;
 
@@ -226,9 +228,16 @@ fn show(artifacts: &Path, as_json: bool, printer: Printer) -> End {
 fn put_into(artifacts: &Path, run: &str, file: &Path, printer: Printer) -> Result<(), Told> {
     let folder = find(artifacts, run)?;
     let stored = stored(&folder)?;
-    let exported = export(&folder, file).map_err(|error| refused(&error))?;
+    let mut to = Destination::open(file, &[]).map_err(|error| refused(&error))?;
+    let exported = RefCell::new(None);
+    let written = to.write(&|to| {
+        exported.replace(Some(export(&folder, to)?));
+        Ok(())
+    });
+    written.map_err(|error| refused(&error))?;
+    let without = exported.take().map_or_else(Vec::new, |it| it.without);
     printer.out(&format!("`{}` has {}\n", file.display(), about(&stored)));
-    if !exported.without.is_empty()
+    if !without.is_empty()
         && let Some(remark) = without_packs(&stored)
     {
         printer.note(&format!("forge: {remark}"));

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 
 use super::ForgeBuilder;
 use crate::candidate::Candidate;
-use crate::event::{PlannedCandidate, PlannedObjective};
+use crate::event::{PlannedCandidate, PlannedObjective, RunPlan};
 use crate::name::CandidateName;
 use crate::objective::Objective;
+use crate::problem::{Problem, Problems};
+use crate::quantity::counted;
 use crate::rule::{Comparison, How, Question};
 use crate::statistics::family::control_repeats;
+use crate::statistics::repeats::choose;
+use crate::statistics::significant;
 
 /// Who does what in a run, and who is compared with whom.
 #[derive(Debug)]
@@ -57,6 +61,37 @@ impl ForgeBuilder {
                 how: How::Beside,
             })
             .collect()
+    }
+
+    /// Refuses a confirmation of so few trials that none could show anything.
+    pub(super) fn can_confirm(&self, plan: &RunPlan) -> Result<(), Problems> {
+        let Some(trials) = self.comparing.confirm else {
+            return Ok(());
+        };
+        let beside = plan.comparisons.iter().filter(|it| it.how == How::Beside);
+        let family = beside.count() * plan.rule.gate.len();
+        let smallest = |trials: u32| {
+            let trials = trials as usize;
+            let each = 1.0 / choose(2 * trials, trials);
+            let objectives = i32::try_from(plan.objectives.len()).unwrap_or(i32::MAX);
+            each.powi(objectives) / 2.0 * family.max(1) as f64
+        };
+        if significant(smallest(trials), plan.rule.alpha) {
+            return Ok(());
+        }
+        let enough = (trials..100).find(|it| significant(smallest(*it), plan.rule.alpha));
+        let message = format!(
+            "{} on {} could confirm nothing",
+            counted(trials, "more trial", "more trials"),
+            counted(plan.objectives.len(), "objective", "objectives")
+        );
+        let hint = enough.map_or_else(
+            || "use more objectives".to_owned(),
+            |enough| format!("`--confirm {enough}` is the least that could"),
+        );
+        Err(Problem::setting("--confirm", message)
+            .with_hint(hint)
+            .into())
     }
 
     /// How often what others are compared with does each objective: √C times as often as C others.

@@ -240,6 +240,16 @@ impl Asked {
                 age / (24 * 60 * 60)
             ));
         }
+        let gone = stored.today().filter(|name| {
+            let matches = |it: &Candidate| it.name == **name;
+            self.patterns.is_empty() && !today.iter().any(matches)
+        });
+        formers.remarks.extend(gone.map(|name| {
+            format!(
+                "candidate `{name}` of the run {} is no more: it is not compared",
+                stored.run
+            )
+        }));
         let mut problems = Problems::default();
         for candidate in today {
             let name = &candidate.name;

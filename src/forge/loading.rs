@@ -91,6 +91,14 @@ impl ForgeBuilder {
                 problems.push(Problem::setting(flag, message).with_hint(hint));
             }
         }
+        if let Some(control) = &self.comparing.control
+            && candidates.len() == 1
+            && problems.0.is_empty()
+        {
+            let message = format!("there is nobody to compare `{control}` with");
+            let problem = Problem::setting("--control", message);
+            problems.push(problem.with_hint("take another candidate in, too"));
+        }
         problems.or(())
     }
 

@@ -88,6 +88,14 @@ impl ForgeBuilder {
         };
         plan.rejects = looking::rejects(&plan).is_some();
         let redactor = self.redactor(&candidates, &installers);
+        for title in plan
+            .objectives
+            .iter_mut()
+            .filter_map(|it| it.title.as_mut())
+        {
+            *title = redactor.text(title).into_owned();
+        }
+        self.can_confirm(&plan)?;
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.extend(candidates.iter().flat_map(Candidate::remarks));
         // Without a caller who stops it, the channel must stay open and silent.

@@ -181,8 +181,7 @@ impl<'a> Judged<'a> {
         for at in unsettled(&verdicts) {
             let (level, threshold) = (self.levels[told[at]] / family, verdicts[at].threshold);
             let tested = self.asked[told[at]].tested.as_ref();
-            verdicts[at].settled_by =
-                tested.and_then(|it| it.settled_by(level, threshold, plan.seed));
+            verdicts[at].settled_by = tested.and_then(|it| it.settled_by(level, threshold));
         }
         for (verdict, at) in verdicts.iter_mut().zip(&told) {
             let asked = &self.asked[*at];

@@ -104,6 +104,8 @@ pub(super) struct Sides<'a> {
     pub(super) invalid: Option<NotValid>,
     /// Whether today's candidate is in the run.
     pub(super) runs: bool,
+    /// Whether it was run again, and only that counts.
+    pub(super) confirmed: bool,
 }
 
 impl<'a> Sides<'a> {
@@ -121,6 +123,7 @@ impl<'a> Sides<'a> {
             pairs: Vec::new(),
             not_comparable: Vec::new(),
             invalid: None,
+            confirmed: is_confirmed(summary, comparison),
             runs: plan
                 .candidates
                 .iter()

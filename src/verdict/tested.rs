@@ -16,6 +16,8 @@ const CONFIDENCE: f64 = 0.95;
 /// That of the interval that two one-sided tests at .05 look at.
 const EQUIVALENCE: f64 = 0.90;
 
+/// For what is drawn of continuations: the same trials have the same remedy, whatever the run.
+const SEED: u64 = 7;
 /// So many more repeats, or objectives, are worth telling of.
 const MOST_MORE: u32 = 1000;
 
@@ -53,7 +55,7 @@ impl Tested {
 
     /// What would settle it, at a level and with a threshold in the unit of the effect. Of points only: how times lie is
     /// not known well enough to draw them.
-    pub(super) fn settled_by(&self, level: f64, threshold: f64, seed: u64) -> Option<SettledBy> {
+    pub(super) fn settled_by(&self, level: f64, threshold: f64) -> Option<SettledBy> {
         if self.unit == Unit::Percent {
             return None;
         }
@@ -62,7 +64,7 @@ impl Tested {
             threshold: threshold / 100.0,
             margin: threshold / 100.0,
         };
-        let settled = settle(&self.values.cells(), &rule, Truth::Likely, MOST_MORE, seed);
+        let settled = settle(&self.values.cells(), &rule, Truth::Likely, MOST_MORE, SEED);
         let objectives = |more: u32| {
             u32::try_from(self.values.objectives.len()).map_or(more, |have| have + more)
         };

@@ -46,12 +46,20 @@ pub(super) fn explain(verdict: &Verdict, tested: Option<&Tested>, sides: &Sides<
             format!("; that is the same, within {threshold}")
         }
         VerdictState::Cheaper => "; it is no worse, and spends less".to_owned(),
-        VerdictState::Steady => "; its files are the same, and so are its scores".to_owned(),
+        VerdictState::Steady => "; its files are the same, and no drift is shown".to_owned(),
         VerdictState::Improvement | VerdictState::Unchanged | VerdictState::Invalid => {
             String::new()
         }
     };
-    format!("{said}{evidence}{more}")
+    let general = verdict.p_general.map_or_else(String::new, |p| {
+        format!("; on new objectives of this kind: {}", p_value(p))
+    });
+    let confirmed = if sides.confirmed {
+        "; it looked like a regression, and is judged by the fresh trials alone"
+    } else {
+        ""
+    };
+    format!("{said}{evidence}{more}{general}{confirmed}")
 }
 
 /// `lost 14.2 points`, `took 12 % more seconds`.
@@ -183,7 +191,7 @@ fn settled(verdict: &Verdict) -> String {
             objectives: Some(objectives),
             ..
         }) => format!(
-            "; no number of repeats would settle {threshold}, but {} of this kind would",
+            "; more repeats would hardly settle {threshold}, {} of this kind would",
             counted(objectives, "objective", "objectives")
         ),
         Some(SettledBy { .. }) | None => String::new(),

@@ -9,7 +9,6 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +18,7 @@ use crate::baseline::pack_file;
 use crate::event::{Event, EventKind};
 use crate::journal;
 use crate::name::{CandidateName, RelativePath, RunId};
-use crate::store::{RunFolder, write_whole};
+use crate::store::RunFolder;
 use crate::summary::RunSummary;
 
 /// The first file.
@@ -48,11 +47,11 @@ pub struct Exported {
     pub without: Vec<CandidateName>,
 }
 
-/// Writes a run into one file, as a whole or not at all.
+/// Writes a run as one file.
 ///
 /// # Errors
-/// When the run cannot be read, or the file cannot be written.
-pub fn export(folder: &RunFolder, file: &Path) -> io::Result<Exported> {
+/// When the run cannot be read, or the writer fails; what was written by then is no such file.
+pub fn export(folder: &RunFolder, to: &mut dyn io::Write) -> io::Result<Exported> {
     let stored = StoredRun::in_folder(folder, None).map_err(io::Error::other)?;
     let (packs, without) = stored
         .today()
@@ -67,23 +66,21 @@ pub fn export(folder: &RunFolder, file: &Path) -> io::Result<Exported> {
     let mut events = results(folder)?;
     let bytes = events.seek(SeekFrom::End(0))?;
     events.seek(SeekFrom::Start(0))?;
-    write_whole(file, |to| {
-        let mut writer = Writer::new(to);
-        let text = serde_json::to_vec(&about)?;
-        let mut put = |name: &str, bytes: u64, content: &mut dyn io::Read| {
-            let path = RelativePath::parse(name).map_err(io::Error::other)?;
-            writer.file(&path, false, bytes, content)
-        };
-        put(ABOUT, text.len() as u64, &mut text.as_slice())?;
-        put(journal::FILE, bytes, &mut events)?;
-        for name in &about.packs {
-            if let Some(at) = stored.packs.get(name) {
-                let pack = at.read()?;
-                put(&pack_file(name), pack.len() as u64, &mut pack.as_slice())?;
-            }
+    let mut writer = Writer::new(to);
+    let text = serde_json::to_vec(&about)?;
+    let mut put = |name: &str, bytes: u64, content: &mut dyn io::Read| {
+        let path = RelativePath::parse(name).map_err(io::Error::other)?;
+        writer.file(&path, false, bytes, content)
+    };
+    put(ABOUT, text.len() as u64, &mut text.as_slice())?;
+    put(journal::FILE, bytes, &mut events)?;
+    for name in &about.packs {
+        if let Some(at) = stored.packs.get(name) {
+            let pack = at.read()?;
+            put(&pack_file(name), pack.len() as u64, &mut pack.as_slice())?;
         }
-        writer.finish().map(drop)
-    })?;
+    }
+    writer.finish().map(drop)?;
     Ok(Exported {
         packs: about.packs,
         without,

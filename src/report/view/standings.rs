@@ -82,13 +82,14 @@ pub(super) fn headline(
     ungraded: bool,
 ) -> Headline {
     let Some(winner) = winner else {
+        let today = || standings.iter().filter(|it| it.version_of.is_none());
         let why = if standings.is_empty() {
             "nothing was planned"
         } else if ungraded {
             "nothing was graded"
-        } else if standings.iter().all(|standing| standing.judged == 0) {
+        } else if today().all(|standing| standing.judged == 0) {
             "no trial has a verdict"
-        } else if standings.iter().all(|standing| standing.passed == 0) {
+        } else if today().all(|standing| standing.passed == 0) {
             "no candidate passed its gates"
         } else {
             "nobody who passed the gates has a verdict on every objective"

@@ -45,6 +45,9 @@ pub(in crate::report) struct VerdictRow {
 /// not all of today's candidates ran, it was not asked who won.
 pub(super) fn head(report: &Report<'_>, winner: Headline) -> Vec<Headline> {
     let said = said(report.verdicts);
+    if let Some(text) = nothing_changed(report.verdicts) {
+        return vec![Headline::new("Verdict: UNCHANGED  ", text, Tone::Good)];
+    }
     let mut lines: Vec<Headline> = said
         .iter()
         .take(1 + MAX_LINES)
@@ -62,6 +65,20 @@ pub(super) fn head(report: &Report<'_>, winner: Headline) -> Vec<Headline> {
         lines.push(winner);
     }
     lines
+}
+
+/// That no candidate has changed and nothing was run, of more than one.
+fn nothing_changed(verdicts: &[Verdict]) -> Option<String> {
+    let all = verdicts
+        .iter()
+        .all(|it| it.state == VerdictState::Unchanged);
+    (all && verdicts.len() > 1).then(|| {
+        let names: Vec<&str> = verdicts.iter().map(|it| it.against.as_str()).collect();
+        let names = names.join(", ");
+        clean(&format!(
+            "every candidate is what it was ({names}): nothing was run"
+        ))
+    })
 }
 
 /// Whether it was asked who won: not where something was left out because it has not changed.

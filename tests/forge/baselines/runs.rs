@@ -77,7 +77,7 @@ fn a_run_that_kept_its_candidates_has_them_as_they_were() {
     );
     // The whole run as one file says the same elsewhere.
     let file = workspace.path("night.forge");
-    let exported = export(&folder, &file).unwrap();
+    let exported = export(&folder, &mut fs::File::create(&file).unwrap()).unwrap();
     assert_eq!((exported.packs.len(), exported.without.len()), (2, 0));
     fs::rename(workspace.artifacts(), workspace.path("gone")).unwrap();
     let read = workspace.find(file.to_str().unwrap()).unwrap();
@@ -265,7 +265,7 @@ fn an_exported_file_that_is_cut_off_or_of_a_later_form_is_refused() {
     let workspace = workspace();
     workspace.forge(["task"]).expect(0);
     let file = workspace.path("night.forge");
-    export(&workspace.packed(), &file).unwrap();
+    export(&workspace.packed(), &mut fs::File::create(&file).unwrap()).unwrap();
     let whole = fs::read(&file).unwrap();
     let path = file.to_str().unwrap();
     for length in [600, 1100, whole.len() / 2, whole.len() - 4000] {
@@ -278,7 +278,7 @@ fn an_exported_file_that_is_cut_off_or_of_a_later_form_is_refused() {
     fs::write(&file, later.as_bytes()).unwrap();
     let told = workspace.find(path).unwrap_err();
     assert!(told.contains("the form 7 of such files"), "{told}");
-    export(&workspace.packed(), &file).unwrap();
+    export(&workspace.packed(), &mut fs::File::create(&file).unwrap()).unwrap();
     assert!(fs::read(&file).unwrap() == whole, "same run, same bytes");
 }
 
@@ -372,6 +372,17 @@ fn a_run_is_blessed_shown_exported_and_forgotten() {
         workspace.find(file.to_str().unwrap()).unwrap().run,
         blessed.run
     );
+    // Where a path leads is written, and what leads there stays: a device as well.
+    let alias = workspace.path("alias.forge");
+    std::os::unix::fs::symlink(&file, &alias).unwrap();
+    workspace
+        .forge(["baseline", "export", "alias.forge"])
+        .expect(0);
+    assert!(fs::symlink_metadata(&alias).unwrap().is_symlink());
+    workspace
+        .forge(["baseline", "export", "/dev/null"])
+        .expect(0);
+    assert!(!fs::metadata("/dev/null").unwrap().is_file());
     fs::remove_dir_all(workspace.path("artifacts/latest/candidates")).unwrap();
     let other = workspace
         .forge(["baseline", "export", "other.forge", "latest"])
