@@ -108,15 +108,13 @@ impl ForgeBuilder {
             Place::Own(provider) => provider.name().to_owned(),
         };
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let seed = self
-            .seed
-            .unwrap_or_else(|| crate::run::order::seed_of(&run));
         let graders = objectives.iter().map(|it| (it.name.clone(), graders(it)));
         let asked = ToForesee {
             mode,
             graders: graders.collect(),
             jobs: self.jobs.unwrap_or(cores),
-            seed,
+            // Asked twice, it says the same.
+            seed: self.seed.unwrap_or(1),
             cast: self.cast(&candidates, &objectives, formers.comparisons),
             builder: self,
         };
