@@ -417,7 +417,7 @@ fn the_steps_of_the_readme_do_what_they_say() {
     fs::write(&step.output, "").unwrap();
     let second = run("A night", "schedule").expect(0);
     assert!(
-        second.stdout.contains("Verdict: UNCHANGED  "),
+        second.stdout.contains("Verdict: STEADY  "),
         "{}",
         second.stdout
     );
