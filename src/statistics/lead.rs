@@ -18,6 +18,8 @@ const DECIDING: f64 = 1e8;
 const LOOKING: f64 = 4e3;
 /// How many of those nearest to the winner are compared with it exactly, at the least.
 const NEAREST: usize = 3;
+/// The same where several are as near, at the most.
+const MOST_NEAR: usize = 16;
 
 /// Who is in front.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,19 +106,30 @@ impl Pairs {
         let [winner] = first[..] else {
             return;
         };
-        for nearest in 0.. {
+        for look in 0.. {
             let others =
                 (0..self.means.len()).filter(|it| *it != winner && self.means[*it].is_some());
             let mut order: Vec<usize> = others.map(|other| self.between(winner, other)).collect();
             order.sort_by(|a, b| self.p[*b].total_cmp(&self.p[*a]));
-            let near = order
-                .iter()
-                .take(if nearest < NEAREST { NEAREST } else { 1 });
-            let Some(at) = near.copied().find(|at| !self.exact[*at]) else {
+            let wanted = if look == 0 { NEAREST } else { 1 };
+            let Some(last) = order.get(wanted - 1).or(order.last()) else {
                 return;
             };
-            self.p[at] = exactly(&cells(self.pairs[at]));
-            self.exact[at] = true;
+            // With all that are as near, so that it does not matter which of them is the first.
+            let bound = self.p[*last] - P_SLACK;
+            let near = order.iter().take_while(|at| self.p[**at] >= bound);
+            let near: Vec<usize> = near
+                .take(MOST_NEAR)
+                .copied()
+                .filter(|at| !self.exact[*at])
+                .collect();
+            if near.is_empty() {
+                return;
+            }
+            for at in near {
+                self.p[at] = exactly(&cells(self.pairs[at]));
+                self.exact[at] = true;
+            }
         }
     }
 
@@ -189,9 +202,10 @@ impl Pairs {
                 if !significant(self.adjusted[self.between(arm, other)], level) {
                     continue;
                 }
-                if mean > own {
+                // Where the means are the same, none of the two is better.
+                if mean > own + SAME {
                     better += 1;
-                } else {
+                } else if own > mean + SAME {
                     worse += 1;
                 }
             }
