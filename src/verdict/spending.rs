@@ -37,9 +37,9 @@ impl Hopeless {
             (Question::Control, false, true) => (1.0, 1.0),
             (Question::Control, false, false) => (0.4, 0.4),
             (Question::Control, true, _) => (0.2, 0.2),
-            (Question::Baseline | Question::World, false, true) => (0.6, 0.1),
+            (Question::Baseline | Question::World, false, true) => (0.65, 0.1),
             (Question::Baseline | Question::World, false, false) => (0.4, 0.1),
-            (Question::Baseline | Question::World, true, true) => (0.25, 0.1),
+            (Question::Baseline | Question::World, true, true) => (0.35, 0.1),
             (Question::Baseline | Question::World, true, false) => (0.25, 0.1),
         };
         Self { worse, better }
@@ -472,7 +472,7 @@ mod tests {
         assert!(is(alone, 0.7, 0.3));
         assert!(!is(alone, 0.5, 0.5));
         assert!(!is(alone, 0.95, 0.05));
-        assert!(is(late, 0.3, 0.7));
+        assert!(is(late, 0.4, 0.6));
         assert!(is(control, 0.5, 0.5) && !is(control, 0.9, 0.1) && !is(control, 0.1, 0.9));
         assert!(!is(first, 0.5, 0.5));
     }
