@@ -150,9 +150,26 @@ pub fn p_value(p: f64) -> String {
     }
 }
 
+/// A number with one decimal and its sign before it, as it is read and not computed with: `+3.7`, `−21.0`, `0.0`.
+#[must_use]
+pub fn signed(value: f64) -> String {
+    let text = format!("{:.1}", value.abs());
+    match text.as_str() {
+        "0.0" => text,
+        _ if value < 0.0 => format!("\u{2212}{text}"),
+        _ => format!("+{text}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_has_its_sign_unless_it_is_nothing() {
+        let all = [3.66, -21.0, -0.04, 0.0].map(signed);
+        assert_eq!(all, ["+3.7", "\u{2212}21.0", "0.0", "0.0"]);
+    }
 
     #[test]
     fn sizes_are_read_with_binary_and_decimal_units() {

@@ -123,6 +123,17 @@ pub enum Unit {
     Percent,
 }
 
+impl Unit {
+    /// How much worse an effect makes a candidate.
+    #[must_use]
+    pub fn loss(self, effect: f64) -> f64 {
+        match self {
+            Self::Points => -effect,
+            Self::Percent => effect,
+        }
+    }
+}
+
 /// What is said of one candidate against another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

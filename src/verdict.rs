@@ -108,6 +108,22 @@ pub struct SettledBy {
 }
 
 impl Verdict {
+    /// How much worse it is: points lost, or percent risen.
+    #[must_use]
+    pub fn loss(&self) -> Option<f64> {
+        self.effect.map(|effect| self.unit.loss(effect))
+    }
+
+    /// The adjusted p-value of what it looks like: worse, or better.
+    #[must_use]
+    pub fn p(&self) -> Option<f64> {
+        if self.loss()? >= 0.0 {
+            self.p_worse_adjusted
+        } else {
+            self.p_better_adjusted
+        }
+    }
+
     /// In one line that a person can act on: `REGRESSION  gamma lost 14.2 points …`.
     #[must_use]
     pub fn line(&self) -> String {

@@ -86,16 +86,16 @@ pub(super) fn looks_startable(path: &Path) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::super::Candidate;
     use super::super::load::{load_dir, load_dir_and_tell};
 
-    /// The folder `candidates/` of a project of these files; those whose text starts with `#!` are
+    /// A project of these files; those whose text starts with `#!` are
     /// executable, and those whose text starts with `->` are links.
-    fn project(files: &[(&str, &str)]) -> tempfile::TempDir {
+    pub(in crate::candidate) fn project(files: &[(&str, &str)]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = dir.path().join(path);

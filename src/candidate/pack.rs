@@ -301,34 +301,14 @@ fn about(folder: &Path) -> Result<About, NotLoaded> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::Permissions;
     use std::io::Cursor;
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use proptest::prelude::*;
 
+    use super::super::beside::tests::project;
     use super::super::load::load_dir;
     use super::*;
     use crate::secret::Secret;
-
-    /// A project of these files; those whose text starts with `#!` are executable, and those whose text starts
-    /// with `->` are links.
-    fn project(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = dir.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            if let Some(target) = text.strip_prefix("->") {
-                symlink(target, &path).unwrap();
-                continue;
-            }
-            fs::write(&path, text).unwrap();
-            if text.starts_with("#!") {
-                fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
-            }
-        }
-        dir
-    }
 
     fn only(dir: &Path) -> Candidate {
         let mut all = load_dir(&dir.join("candidates"), &["it".to_owned()]).unwrap();

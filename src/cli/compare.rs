@@ -10,7 +10,7 @@ use forge::name::CandidateName;
 use forge::plain;
 use forge::problem::{Problem, Problems};
 use forge::project::Project;
-use forge::quantity::p_value;
+use forge::quantity::{p_value, signed};
 use forge::rule::{BaselineSource, Unit};
 use forge::settings;
 use forge::verdict::{self, Verdict};
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::comparing::RuleArgs;
 use super::json;
 use super::print::Printer;
-use super::table::{Cell, signed, table};
+use super::table::{Cell, table};
 
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {

@@ -8,14 +8,14 @@ use forge::history::{self, Break, FILE, Merged, Point, Trends};
 use forge::name::CandidateName;
 use forge::plain;
 use forge::problem::{Problem, Problems};
-use forge::quantity::counted;
+use forge::quantity::{counted, signed};
 use forge::suggest;
 use forge::tree::{open_regular, reason};
 use serde_json::json;
 
 use super::json;
 use super::print::Printer;
-use super::table::{Cell, signed, table};
+use super::table::{Cell, table};
 
 #[derive(Debug, Args)]
 pub(super) struct HistoryArgs {

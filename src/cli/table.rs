@@ -30,16 +30,6 @@ impl Cell {
     }
 }
 
-/// A number with its sign and one decimal, as verdicts have it: `+3.7`, `−21.0`, `0.0`.
-pub(super) fn signed(value: f64) -> String {
-    let text = format!("{:.1}", value.abs());
-    match text.as_str() {
-        "0.0" => text,
-        _ if value < 0.0 => format!("\u{2212}{text}"),
-        _ => format!("+{text}"),
-    }
-}
-
 /// Sets rows below titles, if there are any; a column with nothing in any row is left out.
 pub(super) fn table(titles: &[&str], rows: &[Vec<Cell>]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -94,12 +84,6 @@ pub(super) fn table(titles: &[&str], rows: &[Vec<Cell>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_number_has_its_sign_unless_it_is_nothing() {
-        let all = [3.66, -21.0, -0.04, 0.0].map(signed);
-        assert_eq!(all, ["+3.7", "\u{2212}21.0", "0.0", "0.0"]);
-    }
 
     #[test]
     fn columns_line_up_and_empty_ones_are_left_out() {

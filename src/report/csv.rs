@@ -166,8 +166,8 @@ mod tests {
     use super::super::sample::*;
     use super::*;
 
-    fn table(run: &Run) -> Vec<Vec<String>> {
-        let text = run.written(Format::Csv);
+    pub(super) fn table(format: Format, run: &Run) -> Vec<Vec<String>> {
+        let text = run.written(format);
         csv::ReaderBuilder::new()
             .has_headers(false)
             .from_reader(text.as_bytes())
@@ -180,7 +180,7 @@ mod tests {
     fn every_planned_trial_has_a_row_and_every_metric_a_column() {
         let mut run = Run::new(&["alpha", "beta"], &["weekly"], 1);
         run.add(full(trial("alpha", "weekly", 1)));
-        let table = table(&run);
+        let table = table(Format::Csv, &run);
         assert_eq!(table.len(), 3);
         assert_eq!(table[0][..COLUMNS.len()], COLUMNS);
         assert_eq!(
@@ -196,7 +196,7 @@ mod tests {
     fn what_was_and_what_was_spared_have_rows_as_all_others() {
         let mut run = regressed();
         run.add(spared(trial("gamma@4f1c9e2", "code", 3), "hopeless"));
-        let table = table(&run);
+        let table = table(Format::Csv, &run);
         assert_eq!(table.len(), 1 + 4 * 4 * 3);
         let row = table
             .iter()
@@ -229,7 +229,7 @@ mod tests {
     fn quotes_and_line_breaks_stay_in_their_cell() {
         let mut run = Run::new(&["alpha"], &["weekly"], 1);
         run.add(failed(trial("alpha", "weekly", 1), "a\"b,c\n=cmd"));
-        let table = table(&run);
+        let table = table(Format::Csv, &run);
         assert_eq!(table.len(), 2);
         assert_eq!(table[1][7], "min_bytes 11: a\"b,c⏎=cmd");
     }
@@ -243,7 +243,7 @@ mod tests {
             .map(|n| (format!("=m{n:04}"), 1.0))
             .collect();
         run.add(record);
-        let header = &table(&run)[0];
+        let header = &table(Format::Csv, &run)[0];
         assert_eq!(header.len(), COLUMNS.len() + MAX_METRICS);
         assert_eq!(header[COLUMNS.len()], "metric.=m0000");
         assert_eq!(header.last().unwrap(), "metric.=m0063");

@@ -60,7 +60,9 @@ pub(super) fn resolve(
         Repeat::to_string,
     );
     let (typed, written) = (&layers.flags.comparing, &project.compare);
-    let rule = rule(layers, typed, written);
+    record_rule(layers, typed, written);
+    let default = Rule::default();
+    let rule = rule_asked(typed, written, &default).unwrap_or(default);
     let written_baseline = written.baseline.clone().map(|it| vec![it]);
     let baselines = layers.pick(
         "baseline",
@@ -116,8 +118,8 @@ pub(super) fn resolve(
     (comparing, times)
 }
 
-fn rule(layers: &mut Layers<'_>, typed: &ComparingFlags, written: &CompareDefaults) -> Rule {
-    let default = Rule::default();
+/// Records what is said of a rule, and from where.
+fn record_rule(layers: &mut Layers<'_>, typed: &ComparingFlags, written: &CompareDefaults) {
     let names = |states: &Vec<VerdictState>| {
         let names: Vec<&str> = states.iter().map(|it| it.as_str()).collect();
         names.join(", ")
@@ -129,8 +131,7 @@ fn rule(layers: &mut Layers<'_>, typed: &ComparingFlags, written: &CompareDefaul
         each.collect::<Vec<_>>().join(", ")
     };
     let measures = |list: &Vec<Measure>| joined(list);
-    let mut max_rise = written.max_rise.clone();
-    max_rise.extend(typed.max_rise.clone());
+    let max_rise = max_rise(typed, written);
     let some = |rises: &'_ BTreeMap<Measure, f64>| !rises.is_empty();
     layers.pick(
         "max-rise",
@@ -138,13 +139,13 @@ fn rule(layers: &mut Layers<'_>, typed: &ComparingFlags, written: &CompareDefaul
         Some(&max_rise).filter(|it| some(it)),
         rises,
     );
-    let fail_on = layers.pick(
+    layers.pick(
         "fail-on",
         said(&typed.fail_on),
         written.fail_on.as_ref(),
         names,
     );
-    let question = layers.pick(
+    layers.pick(
         "question",
         typed.question.as_ref(),
         written.question.as_ref(),
@@ -154,29 +155,27 @@ fn rule(layers: &mut Layers<'_>, typed: &ComparingFlags, written: &CompareDefaul
         },
     );
     let number = f64::to_string;
-    let alpha = layers.pick(
+    layers.pick(
         "alpha",
         typed.alpha.as_ref(),
         written.alpha.as_ref(),
         number,
     );
-    let max_drop = layers.pick(
+    layers.pick(
         "max-drop",
         typed.max_drop.as_ref(),
         written.max_drop.as_ref(),
         number,
     );
-    let gate = layers.pick("gate", said(&typed.gate), written.gate.as_ref(), measures);
-    let show = layers.pick("show", said(&typed.show), written.show.as_ref(), measures);
-    Rule {
-        alpha: alpha.unwrap_or(default.alpha),
-        max_drop: max_drop.unwrap_or(default.max_drop),
-        max_rise,
-        gate: gate.unwrap_or(default.gate),
-        show,
-        fail_on: with_regression(fail_on.unwrap_or_default()),
-        question: question.unwrap_or_default(),
-    }
+    layers.pick("gate", said(&typed.gate), written.gate.as_ref(), measures);
+    layers.pick("show", said(&typed.show), written.show.as_ref(), measures);
+}
+
+/// What may rise by how much: what is typed of a measure, over what is written of it.
+fn max_rise(typed: &ComparingFlags, written: &CompareDefaults) -> BTreeMap<Measure, f64> {
+    let mut max_rise = written.max_rise.clone();
+    max_rise.extend(typed.max_rise.clone());
+    max_rise
 }
 
 /// The rule that somebody asks for here: what is typed over what is written, and what neither says as in `else_by`.
@@ -187,8 +186,7 @@ pub fn rule_asked(
     written: &CompareDefaults,
     else_by: &Rule,
 ) -> Option<Rule> {
-    let mut max_rise = written.max_rise.clone();
-    max_rise.extend(typed.max_rise.clone());
+    let max_rise = max_rise(typed, written);
     let fail_on = said(&typed.fail_on).or(written.fail_on.as_ref());
     let asked = Rule {
         alpha: typed.alpha.or(written.alpha).unwrap_or(else_by.alpha),

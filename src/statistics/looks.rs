@@ -38,15 +38,18 @@ pub fn levels(alpha: f64, shares: &[f64]) -> Vec<Look> {
     let mut looks: Vec<Look> = Vec::new();
     let mut density: Option<Density> = None;
     for &share in shares {
+        // Nobody asks for the density behind the last bound.
+        let is_last = looks.len() + 1 == shares.len();
         let (z, next) = if let (Some(before), Some(last)) = (&density, looks.last()) {
             let step = (share - last.share).sqrt();
             let bound = before.bound(step, spent(share) - last.spent);
-            (bound / share.sqrt(), before.after(bound, step, share))
+            let next = (!is_last).then(|| before.after(bound, step, share));
+            (bound / share.sqrt(), next)
         } else {
             let z = normal_quantile(1.0 - spent(share));
-            (z, Density::first(z, share))
+            (z, (!is_last).then(|| Density::first(z, share)))
         };
-        density = Some(next);
+        density = next;
         looks.push(Look {
             share,
             spent: spent(share),

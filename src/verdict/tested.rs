@@ -47,10 +47,7 @@ pub(super) struct Tested {
 impl Tested {
     /// How much worse it is: points lost, or percent risen.
     pub(super) fn loss(&self) -> f64 {
-        match self.unit {
-            Unit::Points => -self.effect,
-            Unit::Percent => self.effect,
-        }
+        self.unit.loss(self.effect)
     }
 
     /// What would settle it, at a level and with a threshold in the unit of the effect. Of points only: how times lie is

@@ -3,11 +3,8 @@
 use super::sides::Sides;
 use super::tested::Tested;
 use super::{SettledBy, Verdict};
-use crate::quantity::{counted, p_value};
+use crate::quantity::{counted, p_value, signed};
 use crate::rule::{How, Measure, Unit, VerdictState};
-
-/// What stands for minus where a number is read, not computed with.
-const MINUS: char = '\u{2212}';
 
 pub(super) fn explain(verdict: &Verdict, tested: Option<&Tested>, sides: &Sides<'_>) -> String {
     let (name, against) = (&verdict.candidate, &verdict.against);
@@ -27,7 +24,7 @@ pub(super) fn explain(verdict: &Verdict, tested: Option<&Tested>, sides: &Sides<
         };
     };
     let said = format!("{name} {} against {against}", change(verdict, tested));
-    let evidence = evidence(verdict, tested);
+    let evidence = evidence(verdict);
     let more = match verdict.state {
         VerdictState::Regression => mostly(verdict, tested),
         VerdictState::Inconclusive if sides.comparison.how == How::Screened => {
@@ -91,12 +88,7 @@ fn change(verdict: &Verdict, tested: &Tested) -> String {
     }
 }
 
-fn evidence(verdict: &Verdict, tested: &Tested) -> String {
-    let p = if tested.loss() >= 0.0 {
-        verdict.p_worse_adjusted.or(verdict.p_worse)
-    } else {
-        verdict.p_better_adjusted.or(verdict.p_better)
-    };
+fn evidence(verdict: &Verdict) -> String {
     let interval = verdict.interval.map(|[low, high]| {
         let ends = format!("{} to {}", signed(low), signed(high));
         let early = if verdict.early {
@@ -121,7 +113,7 @@ fn evidence(verdict: &Verdict, tested: &Tested) -> String {
         VerdictState::Regression
         | VerdictState::Improvement
         | VerdictState::Watch
-        | VerdictState::Drifted => p.map(p_value),
+        | VerdictState::Drifted => verdict.p().map(p_value),
         VerdictState::Invalid
         | VerdictState::Inconclusive
         | VerdictState::Cheaper
@@ -139,11 +131,8 @@ fn evidence(verdict: &Verdict, tested: &Tested) -> String {
 
 /// Where most of a loss comes from, where that can be said.
 fn mostly(verdict: &Verdict, tested: &Tested) -> String {
-    let loss = |effect: f64| match verdict.unit {
-        Unit::Points => -effect,
-        Unit::Percent => effect,
-    };
-    let losses: Vec<f64> = tested.objectives.iter().map(|it| loss(it.effect)).collect();
+    let effects = tested.objectives.iter();
+    let losses: Vec<f64> = effects.map(|it| verdict.unit.loss(it.effect)).collect();
     let all: f64 = losses.iter().filter(|it| **it > 0.0).sum();
     let (Some(first), true) = (losses.first(), losses.len() > 1) else {
         return tested
@@ -219,14 +208,4 @@ fn whole(value: f64, unit: Unit) -> String {
 fn plain(value: f64) -> String {
     let text = format!("{value:.1}");
     text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
-}
-
-/// A number with its sign before it: `+3.7`, `−21.0`.
-fn signed(value: f64) -> String {
-    let text = format!("{:.1}", value.abs());
-    match text.as_str() {
-        "0.0" => text,
-        _ if value < 0.0 => format!("{MINUS}{text}"),
-        _ => format!("+{text}"),
-    }
 }

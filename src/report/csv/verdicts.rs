@@ -87,21 +87,12 @@ fn cells(verdict: &Verdict) -> [String; COLUMNS.len()] {
 mod tests {
     use super::super::super::Format;
     use super::super::super::sample::*;
+    use super::super::tests::table;
     use super::*;
-
-    fn table(run: &Run) -> Vec<Vec<String>> {
-        let text = run.written(Format::Verdicts);
-        csv::ReaderBuilder::new()
-            .has_headers(false)
-            .from_reader(text.as_bytes())
-            .records()
-            .map(|row| row.unwrap().iter().map(str::to_owned).collect())
-            .collect()
-    }
 
     #[test]
     fn every_verdict_has_a_row_of_plain_numbers() {
-        let table = table(&regressed());
+        let table = table(Format::Verdicts, &regressed());
         assert_eq!(table[0], COLUMNS);
         assert_eq!(
             table[1][..6],
@@ -129,7 +120,10 @@ mod tests {
 
     #[test]
     fn without_verdicts_there_is_the_header() {
-        assert_eq!(table(&Run::new(&["a"], &["o"], 1)), [COLUMNS]);
+        assert_eq!(
+            table(Format::Verdicts, &Run::new(&["a"], &["o"], 1)),
+            [COLUMNS]
+        );
     }
 
     #[test]
@@ -138,7 +132,7 @@ mod tests {
         for record in run.records.values_mut() {
             record.metrics = [("=cmd".to_owned(), 1.0)].into();
         }
-        let rows = table(&run);
+        let rows = table(Format::Verdicts, &run);
         let own = rows.iter().find(|row| row[3].contains("cmd")).unwrap();
         assert_eq!(own[3], "'=cmd");
     }

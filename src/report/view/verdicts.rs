@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::standings::{Headline, Tone};
 use super::{NOTHING, clean};
-use crate::quantity::p_value;
+use crate::quantity::{p_value, signed};
 use crate::report::Report;
 use crate::rule::{Unit, VerdictState};
 use crate::verdict::{self, Verdict};
@@ -13,9 +13,6 @@ use crate::verdict::{self, Verdict};
 const MAX_LINES: usize = 5;
 /// So many verdicts have a row, those that can fail the run first.
 const MAX_ROWS: usize = 50;
-/// What stands for minus where a number is read, not computed with.
-const MINUS: char = '\u{2212}';
-
 /// The table of verdicts.
 #[derive(Serialize)]
 pub(in crate::report) struct Rows {
@@ -163,7 +160,7 @@ fn row(verdict: &Verdict) -> VerdictRow {
         interval: verdict.interval.map_or_else(nothing, |[low, high]| {
             format!("{} to {}", signed(low), signed(high))
         }),
-        p: p(verdict).map_or_else(nothing, |p| {
+        p: verdict.p().map_or_else(nothing, |p| {
             p_value(p).replace("p = ", "").replace("p ", "")
         }),
         sees: verdict.sees.map_or_else(nothing, points),
@@ -173,27 +170,4 @@ fn row(verdict: &Verdict) -> VerdictRow {
 
 fn nothing() -> String {
     NOTHING.to_owned()
-}
-
-/// The adjusted p-value of what it looks like: worse, or better.
-fn p(verdict: &Verdict) -> Option<f64> {
-    let loss = match verdict.unit {
-        Unit::Points => -verdict.effect?,
-        Unit::Percent => verdict.effect?,
-    };
-    if loss >= 0.0 {
-        verdict.p_worse_adjusted
-    } else {
-        verdict.p_better_adjusted
-    }
-}
-
-/// A number with its sign before it.
-fn signed(value: f64) -> String {
-    let text = format!("{:.1}", value.abs());
-    match text.as_str() {
-        "0.0" => text,
-        _ if value < 0.0 => format!("{MINUS}{text}"),
-        _ => format!("+{text}"),
-    }
 }
