@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Promises: everything is found, unpacked and loaded before anything is started, and what is wrong with it is a
-//! [`Problem`] with a remedy; the work tree, the index and the stored run are only read. What runs is in
+//! [`Problem`](crate::problem::Problem) with a remedy; the work tree, the index and the stored run are only read. What runs is in
 //! [`crate::run`], what it means is for others to say.
 
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use super::{Cell, mean};
 pub const POINT: f64 = 0.01;
 /// What logarithms of times and costs are rounded to.
 pub const LOGARITHM: f64 = 0.001;
-/// The most steps that [`test`] takes: about a second.
+/// The most steps that [`test()`] takes: about a second.
 pub const STEPS: f64 = 1e9;
 /// The most numbers in a table of a test, of which it holds three at a time. It is for values far apart; scores never need as many.
 const ROOM: f64 = 4e6;
@@ -49,7 +49,7 @@ impl Exact {
     }
 }
 
-/// What is nearly the answer of [`test`], for a thousandth of its cost.
+/// What is nearly the answer of [`test()`], for a thousandth of its cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Approximate {
     /// How much lower the candidate is: as in [`Exact`].
@@ -118,7 +118,7 @@ pub fn test_within(cells: &[Cell<'_>], unit: f64, steps: f64) -> Option<Exact> {
     })
 }
 
-/// About how many steps [`test`] takes at this unit, were there no most.
+/// About how many steps [`test()`] takes at this unit, were there no most.
 #[must_use]
 pub fn cost(cells: &[Cell<'_>], unit: f64) -> f64 {
     let finite = Finite::of(cells);
@@ -132,7 +132,7 @@ pub fn cost(cells: &[Cell<'_>], unit: f64) -> f64 {
 
 /// The same permutation distribution by its mean and its variance, both exact, and the normal distribution between: in a stratum the
 /// baseline's sum has the mean `K_A·m` and, drawn without putting back, the variance `K_A·K_B/(K_A+K_B)·v` with `v` that of both
-/// sides' scores together (divisor n - 1). The values are not rounded. `None` like [`test`].
+/// sides' scores together (divisor n - 1). The values are not rounded. `None` like [`test()`].
 ///
 /// The mid-p needs no correction for continuity. It errs by less than .01 where each side has 100 trials or more on objectives whose
 /// scores differ, by less than .002 with 500, and most in the middle: a screen for thousands of pairs, no verdict.

@@ -37,9 +37,9 @@ impl Hopeless {
             (Question::Control, false, true) => (1.0, 1.0),
             (Question::Control, false, false) => (0.4, 0.4),
             (Question::Control, true, _) => (0.2, 0.2),
-            (Question::Baseline | Question::World, false, true) => (0.65, 0.1),
+            (Question::Baseline | Question::World, false, true) => (0.6, 0.1),
             (Question::Baseline | Question::World, false, false) => (0.4, 0.1),
-            (Question::Baseline | Question::World, true, true) => (0.35, 0.1),
+            (Question::Baseline | Question::World, true, true) => (0.3, 0.1),
             (Question::Baseline | Question::World, true, false) => (0.25, 0.1),
         };
         Self { worse, better }
