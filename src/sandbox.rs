@@ -32,6 +32,7 @@ pub mod ledger;
 pub mod local;
 pub(crate) mod patterns;
 pub mod reaper;
+pub(crate) mod remote;
 
 pub use crate::network::{Network, Networks, Stage};
 

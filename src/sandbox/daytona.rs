@@ -18,9 +18,7 @@ use super::{
 };
 use crate::name::{RunId, SandboxId, SandboxName};
 
-mod bundle;
 mod client;
-mod collect;
 mod command;
 pub mod config;
 mod control;

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::command::{self, CUT_OFF, Mode, Place};
+use super::command::{self, CUT_OFF, Mode};
 use super::retry::{Backoff, Failure};
 use super::status::{self, End, Status};
 use super::toolbox::{Fetched, Toolbox};
+use crate::sandbox::remote::command::Place;
 use crate::sandbox::{Command, CommandEnd, ErrorKind, Layout, SandboxError};
 
 /// How long after its limit a command may take to be ended, and its files to be packed.

@@ -16,16 +16,18 @@ use tokio::time::sleep;
 
 use super::DaytonaOptions;
 use super::client::Client;
-use super::collect::Kept;
-use super::command::{self, Mode, Place};
+use super::command::{self, Mode};
 use super::ending::{self, Sent};
-use super::live::{Delivery, STREAMS};
 use super::retry::{self, Backoff};
 use super::rules::Rules;
-use super::status::{Bundle, Checked, End, Status};
-use super::toolbox::{Sending, Toolbox};
+use super::status::{Checked, End, Status};
+use super::toolbox::{Fetched, Sending, Toolbox};
 use crate::name::SandboxId;
 use crate::quantity::ByteCount;
+use crate::sandbox::remote::bundle::Bundle;
+use crate::sandbox::remote::collect::{IN_MEMORY, Kept};
+use crate::sandbox::remote::command::{self as remote, Place};
+use crate::sandbox::remote::delivery::{Delivery, STREAMS};
 use crate::sandbox::{
     ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, Content, ErrorKind,
     Layout, OutputSink, Sandbox, SandboxError, Skipped, Stage, Upload, Usage,
@@ -33,6 +35,9 @@ use crate::sandbox::{
 
 /// How many times the first pause between two looks at the output the longest one is.
 const MAX_GROWTH: u32 = 6;
+
+/// The most of the notes that is read: a line for each of very many files.
+const MAX_NOTES: u64 = 16 << 20;
 
 /// How long packing may take when it is not the end of a command.
 const PACKING: Duration = Duration::from_secs(60);
@@ -135,7 +140,7 @@ impl DaytonaSandbox {
             took,
             usage: Usage::default(),
         };
-        if let Some(end) = command::refuse(command) {
+        if let Some(end) = remote::refuse(command) {
             return Ok(ended(end, Duration::ZERO));
         }
         let stage = self
@@ -297,8 +302,8 @@ impl DaytonaSandbox {
         place: &Place,
         status: &Status,
     ) -> Result<Option<Kept>, SandboxError> {
-        let most = command::bundle_limit(command);
-        match Kept::fetch(&self.toolbox, place, status.bundle, most).await {
+        let most = remote::bundle_limit(command);
+        match fetch(&self.toolbox, place, status.bundle, most).await {
             Err(error)
                 if self
                     .is_replaced(&["bundle", "notes"].map(|it| place.file(it)), &error)
@@ -370,6 +375,36 @@ impl DaytonaSandbox {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed) + 1;
         // Nobody in the sandbox can have made a folder of this name before.
         Place::new(&self.layout, format!("{serial}-{:016x}", retry::random()))
+    }
+}
+
+/// Fetches at most `most` bytes of a command's bundle, and reads what is in it. `None` when there is none, or
+/// something else in its place.
+async fn fetch(
+    toolbox: &Toolbox,
+    place: &Place,
+    bundle: Bundle,
+    most: u64,
+) -> Result<Option<Kept>, SandboxError> {
+    let mut notes = Vec::new();
+    match bundle {
+        Bundle::None => return Ok(None),
+        Bundle::Packed => {}
+        Bundle::Loose => {
+            let mut take = |bytes: &[u8]| io::Write::write_all(&mut notes, bytes);
+            let path = place.file("notes");
+            toolbox.fetch(&path, 0, MAX_NOTES, &mut take).await?;
+        }
+    }
+    let mut archive = tempfile::spooled_tempfile(IN_MEMORY);
+    let mut take = |bytes: &[u8]| io::Write::write_all(&mut archive, bytes);
+    let path = place.file("bundle");
+    if let Fetched::Missing = toolbox.fetch(&path, 0, most, &mut take).await? {
+        return Ok(None);
+    }
+    match bundle {
+        Bundle::None | Bundle::Packed => Kept::packed(archive, place).await,
+        Bundle::Loose => Kept::loose(archive, &notes),
     }
 }
 

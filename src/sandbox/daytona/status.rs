@@ -6,6 +6,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::plain;
+use crate::sandbox::remote::bundle::Bundle;
 use crate::sandbox::{Command, CommandEnd};
 
 /// What the keeper says about a command.
@@ -37,17 +38,6 @@ pub(crate) enum Checked {
     Yes,
     /// It has nothing to try it with.
     Unable,
-}
-
-/// How a command's files come home.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bundle {
-    /// There is nothing.
-    None,
-    /// As one archive.
-    Packed,
-    /// As one file behind the other: the sandbox has no tar.
-    Loose,
 }
 
 impl Status {

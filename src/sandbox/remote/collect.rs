@@ -11,16 +11,12 @@ use tokio::task::yield_now;
 
 use super::bundle::{self, Index, Kind};
 use super::command::{Place, artifacts_in_bundle, work_in_bundle};
-use super::status::Bundle;
-use super::toolbox::{Fetched, Toolbox};
 use crate::archive::Span;
 use crate::name::RelativePath;
 use crate::sandbox::patterns::{Patterns, shown};
 use crate::sandbox::{Area, ArtifactSink, Collect, Collected, Layout, SandboxError, Skipped};
 
 const OPERATION: &str = "collect files";
-/// The most of the notes that is read: a line for each of very many files.
-const MAX_NOTES: u64 = 16 << 20;
 /// How many skipped things are named.
 const MAX_SKIPPED: usize = 1000;
 /// How many files of other names are named where there is no artifact.
@@ -29,9 +25,14 @@ const MAX_WRITTEN: usize = 32;
 /// The largest bundle that is kept in memory; a larger one goes to a temporary file. As many sandboxes as
 /// there are at once may each have one, and most are far smaller: a file for each of these would cost more
 /// than all that is done with it.
-const IN_MEMORY: usize = 128 << 10;
+pub(crate) const IN_MEMORY: usize = 128 << 10;
 /// How much of a file is read at once.
 const CHUNK: u64 = 64 << 10;
+
+/// What a failure of this machine means.
+fn kept(error: io::Error) -> SandboxError {
+    SandboxError::machine("keep a bundle", error)
+}
 
 /// A bundle that has come home, in memory or in an unnamed temporary file, and what is in it.
 #[derive(Debug)]
@@ -49,51 +50,52 @@ struct Note {
 }
 
 impl Kept {
-    /// Fetches at most `most` bytes of a command's bundle, and reads what is in it. `None` when there is
-    /// none, or something else in its place.
-    pub(crate) async fn fetch(
-        toolbox: &Toolbox,
+    /// Reads what is in an archive of tar. `None` when it is none of forge's, or broken.
+    ///
+    /// # Errors
+    /// When this machine cannot read what it has kept.
+    pub(crate) async fn packed(
+        mut archive: SpooledTempFile,
         place: &Place,
-        bundle: Bundle,
-        most: u64,
     ) -> Result<Option<Self>, SandboxError> {
-        let machine = |error| SandboxError::machine("keep a bundle", error);
-        let mut text = Vec::new();
-        if bundle == Bundle::None {
-            return Ok(None);
-        }
-        if bundle == Bundle::Loose {
-            let mut take = |bytes: &[u8]| io::Write::write_all(&mut text, bytes);
-            let path = place.file("notes");
-            toolbox.fetch(&path, 0, MAX_NOTES, &mut take).await?;
-        }
-        let mut archive = tempfile::spooled_tempfile(IN_MEMORY);
-        let mut take = |bytes: &[u8]| io::Write::write_all(&mut archive, bytes);
-        let path = place.file("bundle");
-        if let Fetched::Missing = toolbox.fetch(&path, 0, most, &mut take).await? {
-            return Ok(None);
-        }
-        let mut kept = Self {
+        let index = bundle::index(&mut archive).map_err(kept)?;
+        let mut this = Self {
             archive,
-            index: Index::new(),
+            index,
             notes: Vec::new(),
         };
-        if bundle == Bundle::Loose {
-            let total = kept.archive.seek(SeekFrom::End(0)).map_err(machine)?;
-            kept.index = bundle::loose_index(&text, total);
-        } else {
-            kept.index = bundle::index(&mut kept.archive).map_err(machine)?;
-            let take = |bytes: &[u8]| {
-                text.extend_from_slice(bytes);
-                Ok(())
-            };
-            let inside = place.in_bundle("notes");
-            kept.read(&inside, 0, take).await.map_err(machine)?;
-        }
-        kept.notes = notes(&text);
-        // All notes begin with this: what has none is something else, or broken.
-        let is_ours = kept.notes.first().is_some_and(|note| note.why == "forge");
-        Ok(is_ours.then_some(kept))
+        let mut text = Vec::new();
+        let take = |bytes: &[u8]| {
+            text.extend_from_slice(bytes);
+            Ok(())
+        };
+        let inside = place.in_bundle("notes");
+        this.read(&inside, 0, take).await.map_err(kept)?;
+        Ok(this.noted(&text))
+    }
+
+    /// The same where one file is behind the other, with what `notes` say of each.
+    ///
+    /// # Errors
+    /// When this machine cannot read what it has kept.
+    pub(crate) fn loose(
+        mut archive: SpooledTempFile,
+        notes: &[u8],
+    ) -> Result<Option<Self>, SandboxError> {
+        let total = archive.seek(SeekFrom::End(0)).map_err(kept)?;
+        let this = Self {
+            archive,
+            index: bundle::loose_index(notes, total),
+            notes: Vec::new(),
+        };
+        Ok(this.noted(notes))
+    }
+
+    /// With its notes. All notes begin with forge's: what has none is something else, or broken.
+    fn noted(mut self, text: &[u8]) -> Option<Self> {
+        self.notes = notes(text);
+        let is_ours = self.notes.first().is_some_and(|note| note.why == "forge");
+        is_ours.then_some(self)
     }
 
     /// The whole content of a file, when it is there; `false` when it is not.

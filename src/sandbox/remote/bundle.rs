@@ -9,6 +9,17 @@ use std::io::{self, Read, Seek};
 
 use crate::archive::{self, Content, MAX_ENTRIES, Span};
 
+/// How a command's files come home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bundle {
+    /// There is nothing.
+    None,
+    /// As one archive.
+    Packed,
+    /// As one file behind the other: the sandbox has no tar.
+    Loose,
+}
+
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
