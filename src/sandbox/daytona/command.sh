@@ -62,13 +62,6 @@ if command -v setsid >/dev/null 2>&1; then leader=setsid; else leader=; fi
 direct=
 if [ "$live" = 1 ] && command -v stdbuf >/dev/null 2>&1; then direct='stdbuf -o0'; fi
 
-now() {
-  time=$(date +%s%N)
-  case $time in
-    '' | *[!0-9]*) time=$(date +%s)000000000 ;;
-  esac
-}
-
 # Ends what left the process group: it still has the environment that only commands of forge have.
 sweep() {
   grep -lszFx -e "HOME=$work" /proc/[0-9]*/environ 2>/dev/null | while IFS= read -r file; do
@@ -130,47 +123,15 @@ succeed() {
   judge
 }
 
+# What is to be collected is for later.
 execute() {
   count=$1
   shift
   shift "$count"
-  # The words of the first program that exists go to the end of the list, those of the others away.
-  count=$1 found=0
-  shift
-  while [ "$count" -gt 0 ]; do
-    words=$1 keep=0
-    shift
-    if [ "$found" = 0 ] && exists "$1"; then
-      found=1 keep=1 program=$1
-    fi
-    while [ "$words" -gt 0 ]; do
-      if [ "$keep" = 1 ]; then set -- "$@" "$1"; fi
-      shift
-      words=$((words - 1))
-    done
-    count=$((count - 1))
-  done
-  if [ "$found" = 0 ]; then
-    end=notfound
-    return
-  fi
-  case $program in
-    */*)
-      if [ -d "$program" ] || [ ! -x "$program" ]; then
-        end=cannotstart reason='it is not an executable file'
-        return
-      fi
-      ;;
-  esac
-  # Now: NARGUMENT argument... NAME=VALUE... word...; the arguments go behind the words.
-  count=$1
-  shift
-  while [ "$count" -gt 0 ]; do
-    set -- "$@" "$1"
-    shift
-    count=$((count - 1))
-  done
+  pick "$@"
+}
 
+launch() {
   mkfifo "$run/out" "$run/err" || exit 92
   { $direct head -c "$cap" >"$run/stdout"; wc -c >"$run/stdout.dropped"; } <"$run/out" &
   { $direct head -c "$cap" >"$run/stderr"; wc -c >"$run/stderr.dropped"; } <"$run/err" &

@@ -1,6 +1,7 @@
 # What the shells in sandboxes have in common: functions only, for any POSIX shell (dash, bash, busybox).
 #
-# They use: run (the folder of one command), work, forge, over, files, wanted, addresses, grace.
+# They use: run (the folder of one command), work, forge, over, files, wanted, addresses, grace; and `launch`, which
+# starts a program. They set: end and reason (of what cannot be started), time, word.
 
 nap() { sleep "$1" 2>/dev/null || sleep 1; }
 
@@ -28,6 +29,61 @@ exists() {
     if [ -f "${folder:-.}/$1" ] && [ -x "${folder:-.}/$1" ]; then return 0; fi
   done
   return 1
+}
+
+# The time in nanoseconds, of one clock or another.
+now() {
+  time=$(date +%s%N)
+  case $time in
+    '' | *[!0-9]*) ;;
+    *) return ;;
+  esac
+  if [ -r /proc/uptime ] && read -r time rest </proc/uptime; then
+    time=$((${time%.*} * 1000000000 + 1${time#*.} * 10000000 - 1000000000))
+  else
+    time=$(date +%s)000000000
+  fi
+}
+
+# Launches the first program that exists: NPROGRAM (NWORD word...)... NARGUMENT argument... NAME=VALUE...
+pick() {
+  # The words of that program go to the end of the list, those of the others away.
+  count=$1 found=0
+  shift
+  while [ "$count" -gt 0 ]; do
+    words=$1 keep=0
+    shift
+    if [ "$found" = 0 ] && exists "$1"; then
+      found=1 keep=1 program=$1
+    fi
+    while [ "$words" -gt 0 ]; do
+      if [ "$keep" = 1 ]; then set -- "$@" "$1"; fi
+      shift
+      words=$((words - 1))
+    done
+    count=$((count - 1))
+  done
+  if [ "$found" = 0 ]; then
+    end=notfound
+    return
+  fi
+  case $program in
+    */*)
+      if [ -d "$program" ] || [ ! -x "$program" ]; then
+        end=cannotstart reason='it is not an executable file'
+        return
+      fi
+      ;;
+  esac
+  # Now: NARGUMENT argument... NAME=VALUE... word...; the arguments go behind the words.
+  count=$1
+  shift
+  while [ "$count" -gt 0 ]; do
+    set -- "$@" "$1"
+    shift
+    count=$((count - 1))
+  done
+  launch "$@"
 }
 
 # Tries to reach an address with one program: 0 when that worked, 7 when it did not, else when the program
