@@ -79,6 +79,8 @@ impl Way {
                     lifetime: Duration::from_secs(600),
                     networks: Networks::default(),
                     trust: Trust::Trusted,
+                    image: None,
+                    may_be_kept: false,
                 };
                 let created = provider.create(&spec).await.map_err(SandboxError::from)?;
                 Ok(Place::Sandbox(created.ready.await?))

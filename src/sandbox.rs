@@ -27,6 +27,7 @@ use crate::name::{RelativePath, RunId, SandboxId, SandboxName};
 use crate::python::PythonNeed;
 use crate::quantity::ByteCount;
 
+pub mod container;
 pub mod daytona;
 pub mod ledger;
 pub mod local;
@@ -62,6 +63,24 @@ pub struct SandboxSpec {
     pub networks: Networks,
     /// Who wrote what will run in it.
     pub trust: Trust,
+    /// What it is made from, for providers that can choose; `None` for what their options say.
+    pub image: Option<Image>,
+    /// Whether it may be left for debugging: only then it may outlive forge, until its time is over.
+    pub may_be_kept: bool,
+}
+
+/// What a sandbox is made from.
+#[derive(Debug, Clone)]
+pub enum Image {
+    /// An image by its name.
+    Named(String),
+    /// One that is built, once for everything that has the same content.
+    Built {
+        /// The whole Dockerfile.
+        dockerfile: Arc<str>,
+        /// The files beside it.
+        files: Arc<[Upload]>,
+    },
 }
 
 /// The parts of a sandbox that files are put into and brought home from.

@@ -427,6 +427,8 @@ async fn acquire(job: &Job, world: &World) -> Result<Lease, SandboxError> {
         lifetime: job.limits.setup + job.limits.run + MARGIN,
         networks: job.networks.clone(),
         trust: job.candidate.trust,
+        image: None,
+        may_be_kept: false,
     };
     let (waits, mut waited) = mpsc::unbounded_channel();
     let acquire = world.leaser.acquire(spec, Some(waits));

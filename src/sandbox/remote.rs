@@ -3,6 +3,8 @@
 //!
 //! How all that travels is each provider's own.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+
 pub(crate) mod bundle;
 pub(crate) mod collect;
 pub(crate) mod command;
@@ -10,3 +12,8 @@ pub(crate) mod delivery;
 
 /// Functions for the shells in sandboxes.
 pub(crate) const PARTS: &str = include_str!("remote/parts.sh");
+
+/// Any number, different each time. Each `RandomState` has keys of its own.
+pub(crate) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

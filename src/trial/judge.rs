@@ -216,6 +216,8 @@ async fn prepare(
         networks: Networks::same(Network::Open),
         // The graders are the objective's author's.
         trust: Trust::Trusted,
+        image: None,
+        may_be_kept: false,
     };
     let lease = patiently(|| world.leaser.acquire(spec(), None)).await?;
     let file = |area, path: &RelativePath, from: PathBuf| Upload {

@@ -39,6 +39,8 @@ pub(crate) fn spec(run: RunId, what: &str) -> SandboxSpec {
         lifetime: Duration::from_secs(600),
         networks: Networks::default(),
         trust: Trust::Trusted,
+        image: None,
+        may_be_kept: false,
     }
 }
 

@@ -97,6 +97,8 @@ impl Setup {
             lifetime: Duration::from_secs(60),
             networks: Networks::default(),
             trust: Trust::Trusted,
+            image: None,
+            may_be_kept: false,
         }
     }
 

@@ -57,8 +57,7 @@ counter() {
   done <"$1"
 }
 
-# What the kernel has counted: killed for memory, refused as a process, processor time in microseconds, and the
-# largest memory.
+# What the kernel has counted: killed for memory, refused as a process, and processor time in microseconds.
 count_up() {
   if [ -e "$control/cgroup.controllers" ]; then
     counter "$control/memory.events" oom_kill
@@ -67,8 +66,6 @@ count_up() {
     refused=$found
     counter "$control/cpu.stat" usage_usec
     spent=$found
-    number "$control/memory.peak"
-    peak=${word:-0}
     return
   fi
   counter "$control/memory/memory.oom_control" oom_kill
@@ -77,8 +74,6 @@ count_up() {
   refused=$found
   number "$control/cpuacct/cpuacct.usage"
   spent=$((${word:-0} / 1000))
-  number "$control/memory/memory.max_usage_in_bytes"
-  peak=${word:-0}
 }
 
 # The room that is left in the home, in KiB.
@@ -94,6 +89,8 @@ measure() {
 
 finish() {
   main=
+  set -- /proc/[0-9]*
+  had=$(($# - 1))
   looks=20000
   while :; do
     kill -s KILL -- -1 2>/dev/null
@@ -111,7 +108,7 @@ finish() {
     free=-
   fi
   printf '\n%s\n' "$token" >&2
-  say "left $left $killed $refused $spent $peak ${free:--}"
+  say "left $left $had $killed $refused $spent ${free:--}"
 }
 
 # In a shell of its own: runs a command, and says how it ended.
@@ -131,6 +128,7 @@ perform() {
 }
 
 launch() {
+  say started
   now
   started=$time
   # The shell in between says whether a signal ended the program, or it exited with such a number: in the first
@@ -155,7 +153,7 @@ pack() {
   wanted=$#
   rm -rf "$forge/room"
   if gather "$@" 2>/dev/null; then
-    tar -cf - -T "$run/list" 2>/dev/null | head -c "$most"
+    archive 2>/dev/null | head -c "$most"
     say packed
   else
     say nothing
@@ -182,7 +180,7 @@ begin() {
 unpack() {
   said=$(
     head -c "$1" | {
-      tar -xof - -C "$home" 2>&1
+      tar -xmof - -C "$home" 2>&1
       code=$?
       # What follows would be taken for messages.
       cat >/dev/null

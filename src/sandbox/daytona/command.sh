@@ -204,7 +204,7 @@ pack() {
   shift $((total - 1 - wanted))
   gather "$@" || return
   if command -v tar >/dev/null 2>&1; then
-    tar -cf - -T "$run/list" 2>/dev/null | head -c "$most" >"$run/bundle"
+    archive 2>/dev/null | head -c "$most" >"$run/bundle"
     bundle=packed
     return
   fi

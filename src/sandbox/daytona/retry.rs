@@ -3,7 +3,6 @@
 //! Promises: the one place that reads an error answer ([`classify`]) and the one that decides which verb
 //! may be repeated after which failure ([`may_repeat`]). Nothing here waits.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -278,10 +277,7 @@ pub(crate) fn chance() -> f64 {
     (random() >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// Any number, different each time. Each `RandomState` has keys of its own.
-pub(crate) fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
-}
+pub(crate) use crate::sandbox::remote::random;
 
 #[cfg(test)]
 mod tests {

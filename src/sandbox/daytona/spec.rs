@@ -423,6 +423,8 @@ mod tests {
             lifetime: Duration::from_secs(60),
             networks: Networks::same(Network::Block),
             trust: Trust::Trusted,
+            image: None,
+            may_be_kept: false,
         };
         let options = DaytonaOptions::default();
         let body = body(&spec, &options, None, Timestamp::UNIX_EPOCH).unwrap();
@@ -452,6 +454,8 @@ mod tests {
                 "1.2.3.4/32".to_owned(),
             ])),
             trust: Trust::Trusted,
+            image: None,
+            may_be_kept: false,
         };
         let volume = |subpath: Option<&str>| crate::sandbox::daytona::Volume {
             volume_id: "v".to_owned(),

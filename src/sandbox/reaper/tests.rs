@@ -375,6 +375,8 @@ fn spec(leaser: &Leaser) -> SandboxSpec {
         lifetime: Duration::from_secs(60),
         networks: Networks::default(),
         trust: Trust::Trusted,
+        image: None,
+        may_be_kept: false,
     }
 }
 

@@ -54,6 +54,16 @@ impl<'a> Delivery<'a> {
         }
     }
 
+    /// Delivers the next bytes of a stream that is all here: the sink is shown what there is no room for.
+    pub(crate) fn give(&mut self, stream: Stream, bytes: &[u8]) {
+        let room = usize::try_from(self.room(stream)).unwrap_or(usize::MAX);
+        let (within, beyond) = bytes.split_at(bytes.len().min(room));
+        self.write(stream, within);
+        if !beyond.is_empty() {
+            self.sink.beyond(stream, beyond);
+        }
+    }
+
     /// Tells what the sandbox has dropped.
     pub(crate) fn dropped(&mut self, stream: Stream, bytes: u64) {
         if bytes > 0 {

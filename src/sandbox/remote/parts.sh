@@ -264,3 +264,15 @@ gather() {
   # A flood of notes must not take the place of files.
   head -c 65536 "$run/noted" >"$run/notes"
 }
+
+# Writes what is listed as an archive of tar, also where tar reads no list.
+archive() {
+  if tar -cf /dev/null -T /dev/null 2>/dev/null; then
+    tar -cf - -T "$run/list"
+    return
+  fi
+  # Every name begins with a dot.
+  set --
+  while IFS= read -r file; do set -- "$@" "$file"; done <"$run/list"
+  tar -cf - "$@"
+}

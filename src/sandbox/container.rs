@@ -1,0 +1,408 @@
+//! Containers as a provider: a fresh container per trial, of Docker, Podman, or whoever speaks their API.
+//!
+//! Promises: nothing of a candidate is root or has a capability, and nothing of a container outlives it; forge gone,
+//! the first process ends, and the engine itself removes the container; a trial costs four calls (create, attach,
+//! start, delete), and none of them asks whether something has happened yet.
+//!
+//! ```text
+//! forge ── attach ──▶ engine ──▶ the first process (keeper.sh) ──▶ program ──▶ its children
+//!          messages, files ─▶    unkillable from inside; end of input: forge is gone
+//!       ◀─ output, lines, files
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use reqwest::StatusCode;
+
+use super::daytona::spec::{LABEL, LABEL_NAME, LABEL_RUN};
+use super::{
+    CreateFailed, Created, ErrorKind, Image, Listed, Network, Networks, Presence, Provider, Remains,
+    Sandbox, SandboxError, SandboxSpec,
+};
+use crate::name::{RunId, SandboxId, SandboxName};
+use crate::quantity::ByteCount;
+
+pub mod address;
+mod course;
+mod create;
+mod engine;
+mod frames;
+pub mod images;
+mod line;
+mod lines;
+mod place;
+mod rules;
+mod wire;
+
+pub use address::{Address, Machine};
+pub use images::Layer;
+
+use engine::{Engine, Failed};
+use images::Images;
+use place::ContainerSandbox;
+
+/// The image of sandboxes for which nobody says another.
+pub const DEFAULT_IMAGE: &str = "python:3.13";
+
+/// When an image is pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pull {
+    /// When it is not there.
+    #[default]
+    Missing,
+    /// Once a run, whether it is there or not.
+    Always,
+    /// Never: one that is not there is an error.
+    Never,
+}
+
+impl Pull {
+    /// What people write.
+    pub const WORDS: [(&'static str, Self); 3] = [
+        ("missing", Self::Missing),
+        ("always", Self::Always),
+        ("never", Self::Never),
+    ];
+}
+
+/// Who the programs of a container are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum User {
+    /// The image's own user, or where that is root, one of no system.
+    #[default]
+    Safe,
+    /// Root, without capabilities, and with an image that can be written to.
+    Root,
+}
+
+/// How containers are to be, besides what each one's spec says.
+#[derive(Debug, Clone)]
+pub struct ContainerOptions {
+    /// What they are made from, unless the spec says another.
+    pub image: Image,
+    /// When images are pulled.
+    pub pull: Pull,
+    /// Who their programs are.
+    pub user: User,
+    /// The engine's network of those that may reach anything; `None` for its usual one.
+    pub network: Option<String>,
+    /// Memory of each, its files included.
+    pub memory: ByteCount,
+    /// The most that each may write into its home, and again into its `/tmp`.
+    pub disk: ByteCount,
+    /// The most processes and threads of each.
+    pub processes: u32,
+    /// Thousandths of a core for each; `None` for all there are.
+    pub millicpus: Option<u32>,
+    /// This machine's name, for a label; empty for none.
+    pub host: String,
+    /// How long a container may take to start.
+    pub start_budget: Duration,
+    /// How long after a create of unknown outcome its container may still come to be.
+    pub settles: Duration,
+}
+
+impl Default for ContainerOptions {
+    fn default() -> Self {
+        Self {
+            image: Image::Named(DEFAULT_IMAGE.to_owned()),
+            pull: Pull::default(),
+            user: User::default(),
+            network: None,
+            memory: ByteCount::mib(2048),
+            disk: ByteCount::mib(1024),
+            processes: 512,
+            millicpus: None,
+            host: String::new(),
+            start_budget: Duration::from_secs(120),
+            settles: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Checks a policy of networks as an engine would carry it out.
+///
+/// # Errors
+/// A sentence, when no engine can.
+pub fn check_networks(networks: &Networks) -> Result<(), String> {
+    let Networks { setup, run } = networks;
+    if [setup, run].iter().any(|it| matches!(it, Network::Allow(_))) {
+        return Err("containers know `open` and `block`, no lists of networks".to_owned());
+    }
+    if *setup == Network::Block && *run == Network::Open {
+        return Err("a container whose setup has no network gets none for its run either".to_owned());
+    }
+    Ok(())
+}
+
+/// What is known of an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// What it is and which one: `Docker 29.0.1`, `Podman 4.3.1`.
+    pub version: String,
+    /// Whether it runs without root.
+    pub is_rootless: bool,
+    /// The version of control groups that it uses, as it says: `1` or `2`.
+    pub cgroups: Option<String>,
+}
+
+/// A container engine.
+#[derive(Debug, Clone)]
+pub struct Containers {
+    engine: Arc<Engine>,
+    options: Arc<ContainerOptions>,
+    images: Arc<Images>,
+    address: Address,
+}
+
+impl Containers {
+    /// Prepares the provider; connects to nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] when the address cannot be used.
+    pub fn new(address: &Address, options: ContainerOptions) -> Result<Self, SandboxError> {
+        let engine = Arc::new(Engine::new(address)?);
+        Ok(Self {
+            images: Arc::new(Images::new(engine.clone(), options.pull)),
+            engine,
+            options: Arc::new(options),
+            address: address.clone(),
+        })
+    }
+
+    /// Where the engine is.
+    #[must_use]
+    pub const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// What the engine says about itself, in two calls.
+    ///
+    /// # Errors
+    /// [`SandboxError`]: it is out of reach, or its answer makes no sense.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    pub async fn about(&self) -> Result<About, SandboxError> {
+        let version = self.engine.version().await?;
+        let info = self.engine.info().await?;
+        let is_podman = version
+            .components
+            .iter()
+            .any(|it| it.name.contains("Podman"));
+        let name = if is_podman { "Podman" } else { "Docker" };
+        let options = info.security_options.unwrap_or_default();
+        Ok(About {
+            version: format!("{name} {}", crate::plain::short(&version.version, 40)),
+            is_rootless: options.iter().any(|it| it.contains("rootless")),
+            cgroups: info.cgroup_version,
+        })
+    }
+
+    /// Checks that the engine is there, can carry these networks out, and has the image that sandboxes are made from
+    /// unless their spec says another; pulls or builds it where it is missing and may be.
+    ///
+    /// # Errors
+    /// [`SandboxError`], with a remedy where there is one.
+    ///
+    /// # Cancel safety
+    /// A pull or build may go on in the engine.
+    pub async fn preflight(&self, networks: &[Networks]) -> Result<(), SandboxError> {
+        let about = self.about().await?;
+        for networks in networks {
+            check_networks(networks)
+                .map_err(|why| SandboxError::new(ErrorKind::Invalid, "shut networks", why))?;
+            if about.is_rootless && networks.setup != networks.run {
+                let what = format!("{} without root cannot shut a network that is open", about.version);
+                return Err(SandboxError::new(ErrorKind::Invalid, "shut networks", what)
+                    .with_hint(rules::SAME));
+            }
+        }
+        self.images.prepare(&self.options.image).await?;
+        Ok(())
+    }
+
+    async fn create_one(&self, spec: &SandboxSpec) -> Result<Created, CreateFailed> {
+        check_networks(&spec.networks)
+            .map_err(|why| SandboxError::new(ErrorKind::Invalid, "create a container", why))
+            .map_err(CreateFailed::nothing)?;
+        let image = spec.image.as_ref().unwrap_or(&self.options.image);
+        let image = self
+            .images
+            .prepare(image)
+            .await
+            .map_err(CreateFailed::nothing)?;
+        let who = create::who(self.options.user, &image.user);
+        let body = create::body(spec, &self.options, &image.id, who, jiff::Timestamp::now());
+        let id = match self.engine.create(spec.name.as_str(), &body).await {
+            Ok(id) => SandboxId::new(id),
+            Err(failed) => return Err(self.not_created(failed)),
+        };
+        let (engine, spec, options) = (self.engine.clone(), spec.clone(), self.options.clone());
+        let ready = {
+            let id = id.clone();
+            async move {
+                let opened = ContainerSandbox::open(id, &engine, &spec, &options, &image.name, who);
+                match tokio::time::timeout(options.start_budget, opened).await {
+                    Ok(sandbox) => sandbox.map(|sandbox| Box::new(sandbox) as Box<dyn Sandbox>),
+                    Err(_) => {
+                        let waited = crate::quantity::show_duration(options.start_budget);
+                        let what = format!("it has not started within {waited}");
+                        Err(SandboxError::new(ErrorKind::TimedOut, "start a container", what))
+                    }
+                }
+            }
+        };
+        Ok(Created {
+            id,
+            ready: Box::pin(ready),
+        })
+    }
+
+    fn not_created(&self, failed: Failed) -> CreateFailed {
+        // An image that has gone meanwhile is looked for again.
+        if failed.is(StatusCode::NOT_FOUND) {
+            self.images.forget();
+        }
+        let refused = failed.never_left
+            || failed.is(StatusCode::BAD_REQUEST)
+            || failed.is(StatusCode::NOT_FOUND);
+        CreateFailed {
+            remains: if refused {
+                Remains::Nothing
+            } else {
+                Remains::Maybe(None)
+            },
+            error: Box::new(failed.error),
+        }
+    }
+
+    async fn delete_one(&self, id: &str) -> Result<Presence, SandboxError> {
+        match self.engine.delete(id).await {
+            Ok(()) => Ok(Presence::Gone),
+            Err(failed) if failed.is(StatusCode::NOT_FOUND) => Ok(Presence::Absent),
+            // It is being removed already.
+            Err(failed) if failed.is(StatusCode::CONFLICT) => {
+                Ok(match self.look_at(id).await? {
+                    Presence::Alive => Presence::Ending,
+                    presence => presence,
+                })
+            }
+            Err(failed) => Err(failed.error),
+        }
+    }
+
+    async fn look_at(&self, id: &str) -> Result<Presence, SandboxError> {
+        match self.engine.container(id).await {
+            Ok(container) => Ok(presence(&container.state.status)),
+            Err(failed) if failed.is(StatusCode::NOT_FOUND) => Ok(Presence::Absent),
+            Err(failed) => Err(failed.error),
+        }
+    }
+
+    async fn find_one(
+        &self,
+        run: Option<&RunId>,
+        name: &SandboxName,
+    ) -> Result<Option<SandboxId>, SandboxError> {
+        let container = match self.engine.container(name.as_str()).await {
+            Ok(container) => container,
+            Err(failed) if failed.is(StatusCode::NOT_FOUND) => return Ok(None),
+            Err(failed) => return Err(failed.error),
+        };
+        // Anybody may have called a container like this.
+        let labels = container.config.labels.unwrap_or_default();
+        let is_ours = labels.get(LABEL_NAME).map(String::as_str) == Some(name.as_str())
+            && match run {
+                Some(run) => labels.get(LABEL_RUN) == Some(&run.to_string()),
+                None => labels.contains_key(LABEL_RUN),
+            };
+        let is_alive = presence(&container.state.status) == Presence::Alive;
+        Ok((is_ours && is_alive).then(|| SandboxId::new(container.id)))
+    }
+
+    async fn list_run(&self, run: &RunId) -> Result<Vec<Listed>, SandboxError> {
+        let labels = [format!("{LABEL}=1"), format!("{LABEL_RUN}={run}")];
+        let rows = self.engine.containers(&labels).await?;
+        let run = run.to_string();
+        let listed = rows.into_iter().filter_map(|row| {
+            let labels = row.labels.unwrap_or_default();
+            // An engine that does not know the filter would list what is not ours.
+            let is_ours = labels.get(LABEL_RUN) == Some(&run);
+            let name = labels.get(LABEL_NAME).filter(|_| is_ours)?;
+            Some(Listed {
+                name: SandboxName::existing(name),
+                presence: presence(&row.state),
+                id: SandboxId::new(row.id),
+            })
+        });
+        Ok(listed.collect())
+    }
+
+    /// Lists what any run of forge has left in this engine, by label.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when the engine could not tell.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    pub async fn left(&self) -> Result<Vec<(SandboxId, BTreeMap<String, String>)>, SandboxError> {
+        let rows = self.engine.containers(&[format!("{LABEL}=1")]).await?;
+        let rows = rows
+            .into_iter()
+            .filter(|row| presence(&row.state) == Presence::Alive);
+        Ok(rows
+            .map(|row| (SandboxId::new(row.id), row.labels.unwrap_or_default()))
+            .collect())
+    }
+}
+
+/// What a container's state means. Whatever is not being removed is there, whether it runs or not.
+fn presence(status: &str) -> Presence {
+    match status {
+        "removing" | "stopping" => Presence::Ending,
+        _ => Presence::Alive,
+    }
+}
+
+impl Provider for Containers {
+    fn name(&self) -> &'static str {
+        "container"
+    }
+
+    fn settles(&self) -> Duration {
+        self.options.settles
+    }
+
+    fn create<'a>(&'a self, spec: &'a SandboxSpec) -> BoxFuture<'a, Result<Created, CreateFailed>> {
+        Box::pin(self.create_one(spec))
+    }
+
+    fn delete<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Presence, SandboxError>> {
+        Box::pin(self.delete_one(id.as_str()))
+    }
+
+    fn look<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Presence, SandboxError>> {
+        Box::pin(self.look_at(id.as_str()))
+    }
+
+    fn find<'a>(
+        &'a self,
+        run: Option<&'a RunId>,
+        name: &'a SandboxName,
+    ) -> BoxFuture<'a, Result<Option<SandboxId>, SandboxError>> {
+        Box::pin(self.find_one(run, name))
+    }
+
+    fn list<'a>(&'a self, run: &'a RunId) -> BoxFuture<'a, Result<Vec<Listed>, SandboxError>> {
+        Box::pin(self.list_run(run))
+    }
+
+    fn whereabouts(&self, id: &SandboxId) -> Option<String> {
+        let short: String = id.as_str().chars().take(12).collect();
+        Some(format!("container {short}, for example `docker exec -it {short} sh`"))
+    }
+}

@@ -1,0 +1,393 @@
+//! HTTP to a container engine: one request at a time, none of them sent twice.
+//!
+//! Promises: every wait has an end; every error says what was being done and for how long, and what the engine
+//! said, in one line; a create that failed says whether the request may have arrived.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::TryStreamExt as _;
+use reqwest::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Upgraded, Url};
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout};
+
+use super::address::Address;
+use super::wire::{
+    Container, ContainerRow, CreateContainer, CreatedContainer, Image, ImageRow, Info, Progress,
+    Refusal, Version,
+};
+use crate::plain;
+use crate::sandbox::{ErrorKind, SandboxError};
+
+/// The longest that a plain call takes: an engine with much to do takes its time, and is not asked twice.
+const CALL: Duration = Duration::from_secs(120);
+/// How long an engine may be silent while it pulls or builds an image.
+const SILENCE: Duration = Duration::from_secs(600);
+/// The most of an answer that is read.
+const MAX_JSON: usize = 16 << 20;
+/// Engines close what is idle; a create on a connection that is just being closed would be one whose outcome
+/// nobody knows.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// A call that failed.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) error: SandboxError,
+    /// The engine's answer, if there was one.
+    pub(crate) status: Option<StatusCode>,
+    /// Whether the request cannot have arrived.
+    pub(crate) never_left: bool,
+}
+
+impl Failed {
+    pub(crate) fn is(&self, status: StatusCode) -> bool {
+        self.status == Some(status)
+    }
+}
+
+impl From<Failed> for SandboxError {
+    fn from(failed: Failed) -> Self {
+        failed.error
+    }
+}
+
+/// The connections to an engine.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    http: reqwest::Client,
+    base: Url,
+    address: Address,
+}
+
+impl Engine {
+    /// Prepares the client; connects to nothing.
+    pub(crate) fn new(address: &Address) -> Result<Self, SandboxError> {
+        let invalid = |what: String| {
+            SandboxError::new(ErrorKind::Invalid, "prepare the connection to the container engine", what)
+        };
+        // Every client of reqwest wants one, also one that never encrypts.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("forge/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(10))
+            .tcp_keepalive(Duration::from_secs(30))
+            .pool_idle_timeout(IDLE)
+            .no_proxy();
+        let base = match address {
+            Address::Socket(path) => {
+                builder = builder.unix_socket(path.clone());
+                "http://engine/".to_owned()
+            }
+            Address::Tcp(host) => format!("http://{host}/"),
+        };
+        Ok(Self {
+            http: builder.build().map_err(|error| invalid(error.to_string()))?,
+            base: Url::parse(&base).map_err(|error| invalid(error.to_string()))?,
+            address: address.clone(),
+        })
+    }
+
+    fn request(&self, method: Method, path: &str, query: &[(&str, &str)]) -> RequestBuilder {
+        let mut url = self.base.clone();
+        url.set_path(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.http.request(method, url)
+    }
+
+    /// Sends a request, and waits for an answer that is no error.
+    async fn send(
+        &self,
+        operation: &'static str,
+        request: RequestBuilder,
+        patience: Duration,
+    ) -> Result<Response, Failed> {
+        let began = Instant::now();
+        let failed = |kind, message: String, status, never_left| Failed {
+            error: SandboxError {
+                took: began.elapsed(),
+                ..SandboxError::new(kind, operation, message)
+            },
+            status,
+            never_left,
+        };
+        let response = match timeout(patience, request.send()).await {
+            Err(_) => {
+                let what = format!("the container engine has not answered for {}s", patience.as_secs());
+                return Err(failed(ErrorKind::TimedOut, what, None, false));
+            }
+            Ok(Err(error)) if error.is_connect() => {
+                let why = innermost(&error);
+                let what = format!("the container engine at {} cannot be reached: {why}", self.address);
+                return Err(failed(ErrorKind::Unreachable, what, None, true));
+            }
+            Ok(Err(error)) => {
+                let what = format!("the container engine gave no answer: {}", innermost(&error));
+                return Err(failed(ErrorKind::Unreachable, what, None, false));
+            }
+            Ok(Ok(response)) => response,
+        };
+        let status = response.status();
+        if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(response);
+        }
+        let said = match timeout(CALL, bytes(response)).await {
+            Ok(Ok(bytes)) => said(&bytes),
+            Ok(Err(_)) | Err(_) => String::new(),
+        };
+        let kind = match status {
+            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => ErrorKind::Invalid,
+            StatusCode::FORBIDDEN => ErrorKind::Forbidden,
+            StatusCode::UNAUTHORIZED => ErrorKind::Unauthorized,
+            StatusCode::CONFLICT => ErrorKind::Busy,
+            StatusCode::TOO_MANY_REQUESTS => ErrorKind::Throttled,
+            _ => ErrorKind::Server,
+        };
+        let message = if said.is_empty() {
+            format!("the container engine answered {status}")
+        } else {
+            said
+        };
+        Err(failed(kind, message, Some(status), false))
+    }
+
+    async fn json<T: DeserializeOwned>(
+        &self,
+        operation: &'static str,
+        request: RequestBuilder,
+    ) -> Result<T, Failed> {
+        let response = self.send(operation, request, CALL).await?;
+        let broken = |kind, what: String| Failed {
+            error: SandboxError::new(kind, operation, what),
+            status: None,
+            never_left: false,
+        };
+        let bytes = match timeout(CALL, bytes(response)).await {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(error)) => {
+                let what = format!("the container engine's answer broke off: {}", innermost(&error));
+                return Err(broken(ErrorKind::Unreachable, what));
+            }
+            Err(_) => {
+                let what = "the container engine's answer has no end".to_owned();
+                return Err(broken(ErrorKind::TimedOut, what));
+            }
+        };
+        serde_json::from_slice(&bytes).map_err(|error| {
+            let what = format!("the container engine's answer makes no sense: {error}");
+            broken(ErrorKind::Protocol, what)
+        })
+    }
+
+    pub(crate) async fn create(&self, name: &str, body: &CreateContainer) -> Result<String, Failed> {
+        let request = self.request(Method::POST, "/containers/create", &[("name", name)]);
+        let created: CreatedContainer = self
+            .json("create a container", request.json(body))
+            .await?;
+        Ok(created.id)
+    }
+
+    /// Takes over the streams of a container, which need not run yet.
+    pub(crate) async fn attach(&self, id: &str) -> Result<Upgraded, Failed> {
+        const OPERATION: &str = "attach to a container";
+        // Podman looks for keys to detach even in what is no terminal's.
+        let query = [
+            ("stream", "1"),
+            ("stdin", "1"),
+            ("stdout", "1"),
+            ("stderr", "1"),
+            ("detachKeys", ""),
+        ];
+        let request = self
+            .request(Method::POST, &format!("/containers/{id}/attach"), &query)
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, "tcp");
+        let response = self.send(OPERATION, request, CALL).await?;
+        response.upgrade().await.map_err(|error| Failed {
+            error: SandboxError::new(ErrorKind::Protocol, OPERATION, innermost(&error)),
+            status: None,
+            never_left: false,
+        })
+    }
+
+    pub(crate) async fn start(&self, id: &str) -> Result<(), Failed> {
+        let request = self.request(Method::POST, &format!("/containers/{id}/start"), &[]);
+        self.send("start a container", request, CALL).await.map(drop)
+    }
+
+    /// Kills a container and removes it, with its own volumes.
+    pub(crate) async fn delete(&self, id: &str) -> Result<(), Failed> {
+        let query = [("force", "true"), ("v", "true")];
+        let request = self.request(Method::DELETE, &format!("/containers/{id}"), &query);
+        self.send("delete a container", request, CALL).await.map(drop)
+    }
+
+    /// What is known of a container, by its id or name.
+    pub(crate) async fn container(&self, id: &str) -> Result<Container, Failed> {
+        let request = self.request(Method::GET, &format!("/containers/{id}/json"), &[]);
+        self.json("look at a container", request).await
+    }
+
+    /// All containers that have these labels, also those that do not run.
+    pub(crate) async fn containers(&self, labels: &[String]) -> Result<Vec<ContainerRow>, Failed> {
+        let filters = filters(labels);
+        let query = [("all", "true"), ("filters", filters.as_str())];
+        let request = self.request(Method::GET, "/containers/json", &query);
+        self.json("list containers", request).await
+    }
+
+    pub(crate) async fn disconnect(&self, network: &str, id: &str) -> Result<(), Failed> {
+        let body = BTreeMap::from([("Container", serde_json::Value::from(id)), ("Force", true.into())]);
+        let request = self
+            .request(Method::POST, &format!("/networks/{network}/disconnect"), &[])
+            .json(&body);
+        self.send("shut the network of a container", request, CALL).await.map(drop)
+    }
+
+    pub(crate) async fn image(&self, name: &str) -> Result<Image, Failed> {
+        let request = self.request(Method::GET, &format!("/images/{name}/json"), &[]);
+        self.json("look at an image", request).await
+    }
+
+    /// All images that have these labels.
+    pub(crate) async fn images(&self, labels: &[String]) -> Result<Vec<ImageRow>, Failed> {
+        let filters = filters(labels);
+        let request = self.request(Method::GET, "/images/json", &[("filters", filters.as_str())]);
+        self.json("list images", request).await
+    }
+
+    pub(crate) async fn delete_image(&self, id: &str) -> Result<(), Failed> {
+        let request = self.request(Method::DELETE, &format!("/images/{id}"), &[]);
+        self.send("delete an image", request, CALL).await.map(drop)
+    }
+
+    pub(crate) async fn pull(&self, name: &str) -> Result<(), Failed> {
+        const OPERATION: &str = "pull an image";
+        // Without a tag, all of them would come.
+        let query = [("fromImage", name), ("tag", if is_tagged(name) { "" } else { "latest" })];
+        let query = if is_tagged(name) { &query[..1] } else { &query[..] };
+        let request = self.request(Method::POST, "/images/create", query);
+        let response = self.send(OPERATION, request, SILENCE).await?;
+        progress(OPERATION, response).await.map(drop)
+    }
+
+    /// Builds an image from an archive with a `Dockerfile`.
+    pub(crate) async fn build(
+        &self,
+        tag: &str,
+        labels: &BTreeMap<String, String>,
+        archive: Vec<u8>,
+    ) -> Result<(), Failed> {
+        const OPERATION: &str = "build an image";
+        let labels = serde_json::to_string(labels).unwrap_or_default();
+        let query = [("t", tag), ("labels", labels.as_str()), ("rm", "1"), ("forcerm", "1")];
+        let request = self
+            .request(Method::POST, "/build", &query)
+            .header(CONTENT_TYPE, "application/x-tar")
+            .body(archive);
+        let response = self.send(OPERATION, request, SILENCE).await?;
+        progress(OPERATION, response).await.map(drop)
+    }
+
+    pub(crate) async fn version(&self) -> Result<Version, Failed> {
+        let request = self.request(Method::GET, "/version", &[]);
+        self.json("ask the container engine for its version", request).await
+    }
+
+    pub(crate) async fn info(&self) -> Result<Info, Failed> {
+        let request = self.request(Method::GET, "/info", &[]);
+        self.json("ask the container engine about itself", request).await
+    }
+}
+
+/// Whether a name of an image says which one of that name.
+pub(crate) fn is_tagged(name: &str) -> bool {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    last.contains([':', '@'])
+}
+
+fn filters(labels: &[String]) -> String {
+    serde_json::json!({ "label": labels }).to_string()
+}
+
+async fn bytes(response: Response) -> Result<Vec<u8>, reqwest::Error> {
+    let mut all = Vec::new();
+    let mut stream = response.bytes_stream();
+    while let Some(bytes) = stream.try_next().await? {
+        all.extend_from_slice(&bytes);
+        if all.len() > MAX_JSON {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+/// Reads the lines of what takes long, to their end; the engine says within them that it failed. Gives the last that
+/// was said.
+async fn progress(operation: &'static str, response: Response) -> Result<String, Failed> {
+    let broken = |kind, what: String| Failed {
+        error: SandboxError::new(kind, operation, what),
+        status: None,
+        never_left: false,
+    };
+    let mut stream = response.bytes_stream();
+    let mut line = Vec::new();
+    let mut said = String::new();
+    loop {
+        let more = match timeout(SILENCE, stream.try_next()).await {
+            Ok(Ok(more)) => more,
+            Ok(Err(error)) => return Err(broken(ErrorKind::Unreachable, innermost(&error))),
+            Err(_) => {
+                let what = format!("the container engine has said nothing for {}s", SILENCE.as_secs());
+                return Err(broken(ErrorKind::TimedOut, what));
+            }
+        };
+        let is_last = more.is_none();
+        line.extend_from_slice(&more.unwrap_or_default());
+        while let Some(at) = line.iter().position(|byte| *byte == b'\n').or(is_last.then_some(line.len())) {
+            let one: Vec<u8> = line.drain(..(at + 1).min(line.len())).collect();
+            if let Ok(progress) = serde_json::from_slice::<Progress>(&one) {
+                if let Some(error) = progress.error {
+                    let what = match said.as_str() {
+                        "" => error,
+                        said => format!("{error}: {said}"),
+                    };
+                    return Err(broken(ErrorKind::Invalid, plain::ends(what.trim(), 400)));
+                }
+                if let Some(stream) = progress.stream.filter(|it| !it.trim().is_empty()) {
+                    said = stream.trim().to_owned();
+                }
+            }
+            if line.is_empty() {
+                break;
+            }
+        }
+        if line.len() > MAX_JSON {
+            line.clear();
+        }
+        if is_last {
+            return Ok(said);
+        }
+    }
+}
+
+/// What an engine says of an error, in one line.
+fn said(body: &[u8]) -> String {
+    let text = match serde_json::from_slice::<Refusal>(body) {
+        Ok(Refusal { message, cause }) => message.or(cause).unwrap_or_default(),
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
+    };
+    plain::ends(text.trim(), 400)
+}
+
+/// The last of the errors below one: what the system said.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    plain::ends(&last.to_string(), 200)
+}

@@ -1,0 +1,183 @@
+//! What containers are made from: images that are there, are pulled, or are built, each once a run.
+//!
+//! Promises: whoever needs an image that another is fetching waits for it; what is built is found again by the digest
+//! of everything that it was built from, also by later runs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use data_encoding::HEXLOWER;
+use reqwest::StatusCode;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::OnceCell;
+
+use super::Pull;
+use super::engine::Engine;
+use crate::archive::Writer;
+use crate::name::{RelativePath, SandboxId};
+use crate::sandbox::{Content, ErrorKind, Image, SandboxError, Upload};
+
+/// The label of images that forge has made: what they are.
+pub const LABEL_LAYER: &str = "forge.layer";
+/// What forge's own images are called.
+const REPOSITORY: &str = "forge-layer";
+
+const BUILD: &str = "build an image";
+
+/// An image that is there.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared {
+    /// Its id, which no later pull changes.
+    pub(crate) id: String,
+    /// What people call it.
+    pub(crate) name: String,
+    /// Its own user; empty for root.
+    pub(crate) user: String,
+}
+
+/// An image that some run of forge has made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// Its id.
+    pub id: SandboxId,
+    /// Its name.
+    pub name: String,
+    /// What it was made from, as its label says.
+    pub what: String,
+    /// Its size in bytes, what it shares with others included.
+    pub bytes: u64,
+    /// When it was made, in seconds since 1970.
+    pub created: i64,
+}
+
+type Cell = Arc<OnceCell<Prepared>>;
+
+/// The images of a run.
+#[derive(Debug)]
+pub(crate) struct Images {
+    engine: Arc<Engine>,
+    pull: Pull,
+    known: Mutex<HashMap<String, Cell>>,
+}
+
+impl Images {
+    pub(crate) fn new(engine: Arc<Engine>, pull: Pull) -> Self {
+        Self {
+            engine,
+            pull,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Makes sure that an image is there.
+    pub(crate) async fn prepare(&self, image: &Image) -> Result<Prepared, SandboxError> {
+        match image {
+            Image::Named(name) => {
+                let cell = self.cell(name);
+                let prepared = cell.get_or_try_init(|| self.fetch(name));
+                prepared.await.cloned()
+            }
+            Image::Built { dockerfile, files } => {
+                let archive = context(dockerfile, files)?;
+                let digest = HEXLOWER.encode(&Sha256::digest(&archive));
+                let name = format!("{REPOSITORY}:{}", &digest[..32]);
+                let cell = self.cell(&name);
+                let prepared = cell.get_or_try_init(|| self.build(&name, "Dockerfile", archive));
+                prepared.await.cloned()
+            }
+        }
+    }
+
+    /// Forgets what is there: some of it has gone.
+    pub(crate) fn forget(&self) {
+        self.known().clear();
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, Cell>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cell(&self, name: &str) -> Cell {
+        self.known().entry(name.to_owned()).or_default().clone()
+    }
+
+    async fn look(&self, name: &str) -> Result<Option<Prepared>, SandboxError> {
+        match self.engine.image(name).await {
+            Ok(image) => Ok(Some(Prepared {
+                id: image.id,
+                name: name.to_owned(),
+                user: image.config.map(|config| config.user).unwrap_or_default(),
+            })),
+            Err(failed) if failed.is(StatusCode::NOT_FOUND) => Ok(None),
+            Err(failed) => Err(failed.error),
+        }
+    }
+
+    async fn fetch(&self, name: &str) -> Result<Prepared, SandboxError> {
+        if self.pull != Pull::Always
+            && let Some(there) = self.look(name).await?
+        {
+            return Ok(there);
+        }
+        let missing = |why: String| {
+            let what = format!("the image `{name}` {why}");
+            SandboxError::new(ErrorKind::Invalid, "find an image", what)
+        };
+        if self.pull == Pull::Never {
+            let hint = format!("`docker pull {name}`, or `container: {{pull: missing}}`");
+            return Err(missing("is not there".to_owned()).with_hint(hint));
+        }
+        if let Err(failed) = self.engine.pull(name).await {
+            let hint = "name one that is there (`docker images`): `container: {image: NAME}`";
+            return Err(missing(format!("is not there, and cannot be pulled: {}", failed.error.message))
+                .with_hint(hint));
+        }
+        let there = self.look(name).await?;
+        there.ok_or_else(|| missing("was pulled, and is not there".to_owned()))
+    }
+
+    async fn build(
+        &self,
+        name: &str,
+        what: &str,
+        archive: Vec<u8>,
+    ) -> Result<Prepared, SandboxError> {
+        if let Some(there) = self.look(name).await? {
+            return Ok(there);
+        }
+        let labels = BTreeMap::from([(LABEL_LAYER.to_owned(), what.to_owned())]);
+        self.engine.build(name, &labels, archive).await?;
+        let there = self.look(name).await?;
+        there.ok_or_else(|| {
+            SandboxError::new(ErrorKind::Server, BUILD, format!("`{name}` was built, and is not there"))
+        })
+    }
+}
+
+/// The archive that an image is built from: always the same for the same files.
+fn context(dockerfile: &str, files: &[Upload]) -> Result<Vec<u8>, SandboxError> {
+    let cannot = |error| SandboxError::machine(BUILD, error);
+    let mut archive = Writer::new(Vec::new());
+    let mut files: Vec<&Upload> = files.iter().collect();
+    files.sort_by(|a, b| a.path.as_str().cmp(b.path.as_str()));
+    for file in files {
+        let mut add = |bytes, content: &mut dyn std::io::Read| {
+            archive.file(&file.path, file.executable, bytes, content)
+        };
+        match &file.content {
+            Content::Bytes(bytes) => add(bytes.len() as u64, &mut &bytes[..]),
+            Content::File(path) => std::fs::File::open(path).and_then(|mut open| {
+                let bytes = open.metadata()?.len();
+                add(bytes, &mut open)
+            }),
+        }
+        .map_err(cannot)?;
+    }
+    // The last of two files of one name counts.
+    let path = RelativePath::parse("Dockerfile")
+        .map_err(|error| SandboxError::new(ErrorKind::Invalid, BUILD, error.to_string()))?;
+    archive
+        .file(&path, false, dockerfile.len() as u64, &mut dockerfile.as_bytes())
+        .map_err(cannot)?;
+    archive.finish().map_err(cannot)
+}

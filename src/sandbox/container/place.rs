@@ -1,0 +1,507 @@
+//! A container in which one attempt happens.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tempfile::SpooledTempFile;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::course::{Astray, CUT_OFF, Course, Limits, Say, Tally};
+use super::create::{HOME, Who, layout};
+use super::engine::Engine;
+use super::line::{Event, Line, lost, protocol};
+use super::rules::Rules;
+use super::{ContainerOptions, Network};
+use crate::archive::Writer;
+use crate::name::{RelativePath, SandboxId};
+use crate::plain;
+use crate::quantity::ByteCount;
+use crate::sandbox::remote::collect::{IN_MEMORY, Kept};
+use crate::sandbox::remote::command::{self as remote, Place, bundle_limit, collect_words, lines, quote};
+use crate::sandbox::remote::delivery::Delivery;
+use crate::sandbox::{
+    ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, Content, ErrorKind,
+    Layout, OutputSink, Sandbox, SandboxError, SandboxSpec, Skipped, Stage, Stream, Upload, Usage,
+};
+
+const RUN: &str = "run a command";
+const UPLOAD: &str = "upload files";
+const COLLECT: &str = "collect files";
+
+/// What the first process calls itself until it is told a token.
+const KEEPER: &str = "forge-keeper";
+/// How long packing and unpacking may take.
+const PACKING: Duration = Duration::from_secs(600);
+/// The most of the first line of a program's errors that is looked at.
+const FIRST_LINE: usize = 400;
+
+/// A container.
+#[derive(Debug)]
+pub(crate) struct ContainerSandbox {
+    id: SandboxId,
+    layout: Layout,
+    isolation: String,
+    /// The same where it turned out that the network cannot be checked.
+    unchecked: OnceLock<String>,
+    engine: Arc<Engine>,
+    rules: Rules,
+    limits: Limits,
+    inside: Mutex<Inside>,
+}
+
+/// The line to it, and what is known of what is there.
+#[derive(Debug)]
+struct Inside {
+    line: Line,
+    /// What had been counted when the last command had ended.
+    tally: Tally,
+    /// The last bundle, and what it was made for.
+    kept: Option<(Collect, Kept)>,
+    serial: u64,
+}
+
+impl ContainerSandbox {
+    /// Starts a container, and waits until its first process is there.
+    pub(crate) async fn open(
+        id: SandboxId,
+        engine: &Arc<Engine>,
+        spec: &SandboxSpec,
+        options: &ContainerOptions,
+        image: &str,
+        who: Who,
+    ) -> Result<Self, SandboxError> {
+        let io = engine.attach(id.as_str()).await?;
+        engine
+            .start(id.as_str())
+            .await
+            .map_err(|failed| not_started(failed.error, image))?;
+        let mut line = Line::new(io, KEEPER);
+        let said = line.answer(options.start_budget).await?;
+        let missing = said
+            .strip_prefix("ready")
+            .ok_or_else(|| protocol(&format!("it begins with {said:?}")))?;
+        if !missing.is_empty() {
+            let missing: Vec<&str> = missing.split_whitespace().collect();
+            let what = format!("the image `{image}` lacks {}", missing.join(", "));
+            return Err(SandboxError::new(ErrorKind::Invalid, "start a container", what)
+                .with_hint("an image for sandboxes has /bin/sh, the usual small programs of POSIX, and tar"));
+        }
+        Ok(Self {
+            id,
+            layout: layout(),
+            isolation: isolation(spec, image, who),
+            unchecked: OnceLock::new(),
+            engine: engine.clone(),
+            rules: Rules::new(&spec.networks),
+            limits: Limits {
+                memory: options.memory,
+                disk: options.disk,
+                processes: options.processes,
+            },
+            inside: Mutex::new(Inside {
+                line,
+                tally: Tally::default(),
+                kept: None,
+                serial: 0,
+            }),
+        })
+    }
+
+    async fn send_files(&self, files: &[Upload]) -> Result<(), SandboxError> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let mut inside = self.inside.lock().await;
+        inside.line.settle().await?;
+        // What was packed before is not what is there any more.
+        inside.kept = None;
+        let layout = self.layout.clone();
+        let files = files.to_vec();
+        let packed = tokio::task::spawn_blocking(move || archive(&files, &layout)).await;
+        let packed = packed.map_err(std::io::Error::other).and_then(|it| it);
+        let (mut archive, bytes) =
+            packed.map_err(|error| SandboxError::machine("read a file to upload", error))?;
+        let line = &mut inside.line;
+        let token = line.listen();
+        line.begin()?;
+        line.put(format!("unpack {token} {bytes}\n").as_bytes()).await?;
+        let mut chunk = vec![0; IN_MEMORY];
+        loop {
+            let read = archive
+                .read(&mut chunk)
+                .map_err(|error| SandboxError::machine(UPLOAD, error))?;
+            if read == 0 {
+                break;
+            }
+            line.put(&chunk[..read]).await?;
+        }
+        line.end().await?;
+        let said = line.answer(PACKING).await?;
+        match said.split_once(' ').map(|(_, rest)| rest.split_once(' ').unwrap_or((rest, ""))) {
+            Some(("0", _)) => Ok(()),
+            Some((code, why)) => {
+                let what = format!("tar ended with {code}: {}", plain::ends(why, 200));
+                let error = SandboxError::new(ErrorKind::Invalid, UPLOAD, what);
+                let disk = self.limits.disk;
+                Err(error.with_hint(format!(
+                    "a sandbox has {disk} for files; `container: {{disk: SIZE}}` gives more"
+                )))
+            }
+            None => Err(protocol(&format!("it answers {said:?}"))),
+        }
+    }
+
+    async fn run_one(
+        &self,
+        command: &Command,
+        output: &mut dyn OutputSink,
+    ) -> Result<CommandResult, SandboxError> {
+        if let Some(end) = remote::refuse(command) {
+            return Ok(CommandResult::not_begun(end));
+        }
+        let unreachable = self
+            .rules
+            .enter(command.stage, &self.engine, self.id.as_str())
+            .await?;
+        let mut inside = self.inside.lock().await;
+        let inside = &mut *inside;
+        inside.line.settle().await?;
+        inside.kept = None;
+        let token = inside.line.listen();
+        let place = inside.next_place(&self.layout);
+        inside.line.run(&token, &perform(command, &place, &unreachable)).await?;
+        let mut heard = Heard::new(output, command.output_limit.0);
+        let course = follow(&mut inside.line, &token, command.limit, &mut heard).await?;
+        inside.line.was_ended();
+        let (before, said) = (inside.tally, heard.first_line());
+        let now = course.tally.unwrap_or_default();
+        inside.tally = now;
+        if now.left > 0 {
+            return Err(lost(&format!("{} of its processes do not end", now.left)));
+        }
+        self.note_network(course.ended.as_ref().and_then(|it| it.network)).await;
+        let Some(end) = course.judge(command, &before, &self.limits, &said) else {
+            let waited = crate::quantity::show_duration(CUT_OFF);
+            let what = format!(
+                "the network was to be shut, and is open after {waited}; nothing of the candidate was started"
+            );
+            return Err(SandboxError::new(ErrorKind::Server, RUN, what));
+        };
+        if let Some(what) = &command.then_collect {
+            let kept = self.pack(inside, &token, command, &place).await?;
+            inside.kept = kept.map(|kept| (what.clone(), kept));
+        }
+        let took = match (&end, &course.ended) {
+            (CommandEnd::TimedOut, _) => command.limit,
+            (_, Some(ended)) => ended.took,
+            (_, None) => heard.began.elapsed(),
+        };
+        Ok(CommandResult {
+            end,
+            took,
+            usage: Usage {
+                peak_memory_bytes: None,
+                cpu_milliseconds: Some(now.spent.saturating_sub(before.spent) / 1000),
+            },
+        })
+    }
+
+    async fn note_network(&self, seen: Option<bool>) {
+        if let Some(was_tried) = seen {
+            self.rules.was_seen().await;
+            if !was_tried {
+                let tools = "the image has no bash, python3, curl, nc or perl to try it with";
+                drop(self.unchecked.set(format!("{} (unchecked: {tools})", self.isolation)));
+            }
+        }
+    }
+
+    /// Has what is wanted packed, and takes it. Nothing else runs.
+    async fn pack(
+        &self,
+        inside: &mut Inside,
+        token: &str,
+        command: &Command,
+        place: &Place,
+    ) -> Result<Option<Kept>, SandboxError> {
+        let Some(what) = &command.then_collect else {
+            return Ok(None);
+        };
+        let most = bundle_limit(command);
+        let mut text = format!(
+            "pack {} {} {} {most}",
+            quote(&place.name),
+            what.limit.0.saturating_add(1),
+            lines(what)
+        );
+        for word in collect_words(what, place, &self.layout) {
+            text.push(' ');
+            text.push_str(&quote(&word));
+        }
+        let line = &mut inside.line;
+        line.tell("now", token, &text).await?;
+        let kept = |error| SandboxError::machine("keep a bundle", error);
+        let mut archive = tempfile::spooled_tempfile(IN_MEMORY);
+        let mut room = most;
+        let take = async {
+            loop {
+                match line.next().await? {
+                    Event::Bytes(Stream::Stdout, bytes) => {
+                        let bytes = &bytes[..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
+                        room -= bytes.len() as u64;
+                        archive.write_all(bytes).map_err(kept)?;
+                    }
+                    Event::Bytes(Stream::Stderr, _) | Event::Line(Stream::Stderr, _) => {}
+                    Event::Line(Stream::Stdout, words) => {
+                        return Ok::<bool, SandboxError>(words == "packed");
+                    }
+                }
+            }
+        };
+        let is_packed = match timeout(PACKING, take).await {
+            Ok(packed) => packed?,
+            Err(_) => return Err(lost("it does not pack what is there to its end")),
+        };
+        if !is_packed {
+            return Ok(None);
+        }
+        archive.seek(SeekFrom::Start(0)).map_err(kept)?;
+        Kept::packed(archive, place).await
+    }
+
+    async fn bring_home(
+        &self,
+        what: &Collect,
+        home: &mut dyn ArtifactSink,
+    ) -> Result<Collected, SandboxError> {
+        let mut inside = self.inside.lock().await;
+        let inside = &mut *inside;
+        if let Some((made_for, kept)) = &mut inside.kept
+            && made_for == what
+        {
+            return kept.collect(what, &self.layout, home).await;
+        }
+        inside.line.settle().await?;
+        let nothing = Command {
+            programs: Vec::new(),
+            arguments: Vec::new(),
+            read: Vec::new(),
+            env: BTreeMap::new(),
+            limit: PACKING,
+            output_limit: ByteCount(0),
+            stage: Stage::Run,
+            then_collect: Some(what.clone()),
+        };
+        let token = inside.line.listen();
+        let place = inside.next_place(&self.layout);
+        let packed = self.pack(inside, &token, &nothing, &place).await;
+        let packed = packed.map_err(|error| SandboxError {
+            operation: COLLECT,
+            ..error
+        })?;
+        match packed {
+            Some(mut kept) => kept.collect(what, &self.layout, home).await,
+            None => Ok(Collected {
+                skipped: vec![Skipped {
+                    path: what.output.to_string(),
+                    reason: "cannot be packed: what a sandbox needs for that was taken away by something in it"
+                        .to_owned(),
+                }],
+                ..Collected::default()
+            }),
+        }
+    }
+}
+
+impl Inside {
+    fn next_place(&mut self, layout: &Layout) -> Place {
+        self.serial += 1;
+        let name = format!("{}-{:016x}", self.serial, crate::sandbox::remote::random());
+        Place::new(layout, name)
+    }
+}
+
+/// What a command prints on its way home.
+struct Heard<'a> {
+    delivery: Delivery<'a>,
+    /// The beginning of its errors.
+    errors: Vec<u8>,
+    began: Instant,
+}
+
+impl<'a> Heard<'a> {
+    fn new(output: &'a mut dyn OutputSink, limit: u64) -> Self {
+        Self {
+            delivery: Delivery::new(output, limit),
+            errors: Vec::new(),
+            began: Instant::now(),
+        }
+    }
+
+    fn take(&mut self, stream: Stream, bytes: &[u8]) {
+        if stream == Stream::Stderr && self.errors.len() < FIRST_LINE {
+            let room = FIRST_LINE - self.errors.len();
+            self.errors.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+        self.delivery.give(stream, bytes);
+    }
+
+    fn first_line(&self) -> String {
+        let text = String::from_utf8_lossy(&self.errors);
+        text.lines().next().unwrap_or_default().to_owned()
+    }
+}
+
+/// Follows a command to its end.
+async fn follow(
+    line: &mut Line,
+    token: &str,
+    limit: Duration,
+    heard: &mut Heard<'_>,
+) -> Result<Course, SandboxError> {
+    let astray = |astray| match astray {
+        Astray::Nonsense(words) => protocol(&format!("it says {words:?}")),
+        Astray::Silence => SandboxError::new(ErrorKind::TimedOut, RUN, "the container does not answer"),
+    };
+    let mut course = Course::new(limit, Instant::now());
+    while !course.is_over() {
+        let say = match timeout_at(course.deadline, line.next()).await {
+            Err(_) => Some(course.wake(Instant::now()).map_err(astray)?),
+            Ok(event) => match event? {
+                Event::Bytes(stream, bytes) => {
+                    heard.take(stream, &bytes);
+                    None
+                }
+                Event::Line(stream, words) => course
+                    .hear(stream, &words, Instant::now())
+                    .map_err(astray)?,
+            },
+        };
+        match say {
+            None => {}
+            Some(Say::Term) => line.say(b"term\n").await?,
+            Some(Say::End) => line.say(format!("end {token}\n").as_bytes()).await?,
+        }
+    }
+    Ok(course)
+}
+
+/// The text that runs a command.
+fn perform(command: &Command, place: &Place, unreachable: &[String]) -> String {
+    let mut text = String::from("perform");
+    let mut add = |word: &str| {
+        text.push(' ');
+        text.push_str(&quote(word));
+    };
+    add(&place.name);
+    // Nothing of the candidate's is started where there is no program.
+    add(&unreachable.join(" "));
+    add(&CUT_OFF.as_secs().to_string());
+    add(&command.programs.len().to_string());
+    for words in &command.programs {
+        add(&words.len().to_string());
+        for word in words {
+            add(word);
+        }
+    }
+    add(&command.arguments.len().to_string());
+    for word in &command.arguments {
+        add(word);
+    }
+    for (name, value) in &command.env {
+        add(&format!("{name}={value}"));
+    }
+    text
+}
+
+/// The files as an archive for the home, and its length.
+fn archive(files: &[Upload], layout: &Layout) -> std::io::Result<(SpooledTempFile, u64)> {
+    let mut writer = Writer::new(tempfile::spooled_tempfile(IN_MEMORY));
+    for file in files {
+        let path = layout.path(file.area, &file.path);
+        let inside = path.strip_prefix(HOME).unwrap_or(&path);
+        let inside = RelativePath::parse(inside.trim_start_matches('/')).map_err(std::io::Error::other)?;
+        match &file.content {
+            Content::Bytes(bytes) => {
+                writer.file(&inside, file.executable, bytes.len() as u64, &mut &bytes[..])?;
+            }
+            Content::File(path) => {
+                let (mut open, about) = crate::tree::open_regular(path)?;
+                writer.file(&inside, file.executable, about.len(), &mut open)?;
+            }
+        }
+    }
+    let mut archive = writer.finish()?;
+    let bytes = archive.stream_position()?;
+    archive.seek(SeekFrom::Start(0))?;
+    Ok((archive, bytes))
+}
+
+/// What a refused start says of the image.
+fn not_started(error: SandboxError, image: &str) -> SandboxError {
+    let text = &error.message;
+    if text.contains("/bin/sh") && (text.contains("no such file") || text.contains("not found")) {
+        let what = format!("the image `{image}` has no /bin/sh");
+        return SandboxError::new(ErrorKind::Invalid, error.operation, what)
+            .with_hint("take an image with a shell and the usual small programs, not a `scratch` or distroless one");
+    }
+    error
+}
+
+fn isolation(spec: &SandboxSpec, image: &str, who: Who) -> String {
+    let words = |network: &Network| match network {
+        Network::Open => "network open",
+        Network::Block => "no network",
+        Network::Allow(_) => "listed networks only",
+    };
+    let (setup, run) = (&spec.networks.setup, &spec.networks.run);
+    let network = if setup == run {
+        words(run).to_owned()
+    } else {
+        format!("{} (setup: {})", words(run), words(setup))
+    };
+    let who = match who {
+        Who::Own => "not root",
+        Who::Image => "the image's user",
+        Who::Root => "root without capabilities",
+    };
+    format!("container of {}, {who}, {network}", plain::short(image, 80))
+}
+
+impl Sandbox for ContainerSandbox {
+    fn id(&self) -> &SandboxId {
+        &self.id
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn isolation(&self) -> &str {
+        self.unchecked.get().unwrap_or(&self.isolation)
+    }
+
+    fn upload<'a>(&'a self, files: &'a [Upload]) -> BoxFuture<'a, Result<(), SandboxError>> {
+        Box::pin(self.send_files(files))
+    }
+
+    fn run<'a>(
+        &'a self,
+        command: &'a Command,
+        output: &'a mut dyn OutputSink,
+    ) -> BoxFuture<'a, Result<CommandResult, SandboxError>> {
+        Box::pin(self.run_one(command, output))
+    }
+
+    fn collect<'a>(
+        &'a self,
+        what: &'a Collect,
+        home: &'a mut dyn ArtifactSink,
+    ) -> BoxFuture<'a, Result<Collected, SandboxError>> {
+        Box::pin(self.bring_home(what, home))
+    }
+}
