@@ -10,8 +10,8 @@
 //!       ◀─ output, lines, files
 //! ```
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -19,8 +19,8 @@ use reqwest::StatusCode;
 
 use super::daytona::spec::{LABEL, LABEL_NAME, LABEL_RUN};
 use super::{
-    CreateFailed, Created, ErrorKind, Image, Listed, Network, Networks, Presence, Provider, Remains,
-    Sandbox, SandboxError, SandboxSpec,
+    CreateFailed, Created, ErrorKind, Image, Listed, Network, Networks, Presence, Provider,
+    Remains, Sandbox, SandboxError, SandboxSpec,
 };
 use crate::name::{RunId, SandboxId, SandboxName};
 use crate::quantity::ByteCount;
@@ -42,7 +42,7 @@ pub use images::Layer;
 
 use engine::{Engine, Failed};
 use images::Images;
-use place::ContainerSandbox;
+use place::{ContainerSandbox, Inside};
 
 /// The image of sandboxes for which nobody says another.
 pub const DEFAULT_IMAGE: &str = "python:3.13";
@@ -129,11 +129,16 @@ impl Default for ContainerOptions {
 /// A sentence, when no engine can.
 pub fn check_networks(networks: &Networks) -> Result<(), String> {
     let Networks { setup, run } = networks;
-    if [setup, run].iter().any(|it| matches!(it, Network::Allow(_))) {
+    if [setup, run]
+        .iter()
+        .any(|it| matches!(it, Network::Allow(_)))
+    {
         return Err("containers know `open` and `block`, no lists of networks".to_owned());
     }
     if *setup == Network::Block && *run == Network::Open {
-        return Err("a container whose setup has no network gets none for its run either".to_owned());
+        return Err(
+            "a container whose setup has no network gets none for its run either".to_owned(),
+        );
     }
     Ok(())
 }
@@ -156,7 +161,12 @@ pub struct Containers {
     options: Arc<ContainerOptions>,
     images: Arc<Images>,
     address: Address,
+    open: Open,
 }
+
+/// The lines to the containers that are there. Each is held until its container has been deleted: without it the
+/// first process ends by itself, and an engine that is asked to delete what is just ending refuses.
+type Open = Arc<Mutex<HashMap<SandboxId, Arc<tokio::sync::Mutex<Inside>>>>>;
 
 impl Containers {
     /// Prepares the provider; connects to nothing.
@@ -170,6 +180,7 @@ impl Containers {
             engine,
             options: Arc::new(options),
             address: address.clone(),
+            open: Open::default(),
         })
     }
 
@@ -216,7 +227,10 @@ impl Containers {
             check_networks(networks)
                 .map_err(|why| SandboxError::new(ErrorKind::Invalid, "shut networks", why))?;
             if about.is_rootless && networks.setup != networks.run {
-                let what = format!("{} without root cannot shut a network that is open", about.version);
+                let what = format!(
+                    "{} without root cannot shut a network that is open",
+                    about.version
+                );
                 return Err(SandboxError::new(ErrorKind::Invalid, "shut networks", what)
                     .with_hint(rules::SAME));
             }
@@ -243,15 +257,24 @@ impl Containers {
         };
         let (engine, spec, options) = (self.engine.clone(), spec.clone(), self.options.clone());
         let ready = {
-            let id = id.clone();
+            let (id, open) = (id.clone(), self.open.clone());
             async move {
-                let opened = ContainerSandbox::open(id, &engine, &spec, &options, &image.name, who);
+                let opened =
+                    ContainerSandbox::open(id.clone(), &engine, &spec, &options, &image.name, who);
                 match tokio::time::timeout(options.start_budget, opened).await {
-                    Ok(sandbox) => sandbox.map(|sandbox| Box::new(sandbox) as Box<dyn Sandbox>),
+                    Ok(sandbox) => sandbox.map(|sandbox| {
+                        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+                        open.insert(id, sandbox.inside());
+                        Box::new(sandbox) as Box<dyn Sandbox>
+                    }),
                     Err(_) => {
                         let waited = crate::quantity::show_duration(options.start_budget);
                         let what = format!("it has not started within {waited}");
-                        Err(SandboxError::new(ErrorKind::TimedOut, "start a container", what))
+                        Err(SandboxError::new(
+                            ErrorKind::TimedOut,
+                            "start a container",
+                            what,
+                        ))
                     }
                 }
             }
@@ -280,16 +303,28 @@ impl Containers {
         }
     }
 
-    async fn delete_one(&self, id: &str) -> Result<Presence, SandboxError> {
+    async fn delete_one(&self, id: &SandboxId) -> Result<Presence, SandboxError> {
+        let presence = self.try_to_delete(id.as_str()).await;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.remove(id);
+        presence
+    }
+
+    async fn try_to_delete(&self, id: &str) -> Result<Presence, SandboxError> {
         match self.engine.delete(id).await {
             Ok(()) => Ok(Presence::Gone),
             Err(failed) if failed.is(StatusCode::NOT_FOUND) => Ok(Presence::Absent),
             // It is being removed already.
-            Err(failed) if failed.is(StatusCode::CONFLICT) => {
-                Ok(match self.look_at(id).await? {
-                    Presence::Alive => Presence::Ending,
-                    presence => presence,
-                })
+            Err(failed) if failed.is(StatusCode::CONFLICT) => Ok(match self.look_at(id).await? {
+                Presence::Alive => Presence::Ending,
+                presence => presence,
+            }),
+            // One that has just ended by itself is being removed as well, which Podman says like this.
+            Err(failed) if failed.is(StatusCode::INTERNAL_SERVER_ERROR) => {
+                match self.look_at(id).await? {
+                    Presence::Alive => Err(failed.error),
+                    presence => Ok(presence),
+                }
             }
             Err(failed) => Err(failed.error),
         }
@@ -382,7 +417,7 @@ impl Provider for Containers {
     }
 
     fn delete<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Presence, SandboxError>> {
-        Box::pin(self.delete_one(id.as_str()))
+        Box::pin(self.delete_one(id))
     }
 
     fn look<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Presence, SandboxError>> {
@@ -401,8 +436,15 @@ impl Provider for Containers {
         Box::pin(self.list_run(run))
     }
 
+    fn kept(&self, id: &SandboxId) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.remove(id);
+    }
+
     fn whereabouts(&self, id: &SandboxId) -> Option<String> {
         let short: String = id.as_str().chars().take(12).collect();
-        Some(format!("container {short}, for example `docker exec -it {short} sh`"))
+        Some(format!(
+            "container {short}, for example `docker exec -it {short} sh`"
+        ))
     }
 }

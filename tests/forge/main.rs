@@ -11,6 +11,7 @@ mod cli;
 mod cloud;
 mod compare;
 mod conformance;
+mod container;
 mod daytona;
 mod doctor;
 mod explained;

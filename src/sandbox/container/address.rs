@@ -97,9 +97,10 @@ fn parse(text: &str, encrypts: bool) -> Result<Address, (String, &'static str)> 
         "tcp" | "http" if !rest.is_empty() && !rest.contains(['/', '@', ' ']) => {
             Ok(Address::Tcp(rest.to_owned()))
         }
-        "ssh" | "https" | "npipe" => {
-            Err((format!("is reached by `{scheme}`, which forge cannot"), TUNNEL))
-        }
+        "ssh" | "https" | "npipe" => Err((
+            format!("is reached by `{scheme}`, which forge cannot"),
+            TUNNEL,
+        )),
         _ => Err(("is no address of an engine".to_owned(), examples)),
     }
 }
@@ -130,7 +131,8 @@ fn context(machine: &dyn Machine) -> Result<Option<(String, String)>, Problem> {
                 "the context `{name}` says no host: {} cannot be read, or has none",
                 path.display()
             );
-            let hint = "`docker context ls` shows what there is, `docker context use default` goes back";
+            let hint =
+                "`docker context ls` shows what there is, `docker context use default` goes back";
             Err(Problem::setting("Docker", message).with_hint(hint))
         }
     }
@@ -197,10 +199,16 @@ mod tests {
         for (variables, expected) in [
             (vec![("DOCKER_HOST", "unix:///a.sock")], "unix:///a.sock"),
             (vec![("CONTAINER_HOST", "unix:///p.sock")], "unix:///p.sock"),
-            (vec![("DOCKER_HOST", "tcp://10.0.0.1:2375/")], "tcp://10.0.0.1:2375"),
+            (
+                vec![("DOCKER_HOST", "tcp://10.0.0.1:2375/")],
+                "tcp://10.0.0.1:2375",
+            ),
             (vec![("DOCKER_HOST", "ssh://me@there")], "by `ssh`"),
             (
-                vec![("DOCKER_HOST", "tcp://there:2376"), ("DOCKER_TLS_VERIFY", "1")],
+                vec![
+                    ("DOCKER_HOST", "tcp://there:2376"),
+                    ("DOCKER_TLS_VERIFY", "1"),
+                ],
                 "DOCKER_TLS_VERIFY",
             ),
             (vec![("DOCKER_HOST", "unix://relative")], "is no address"),
@@ -223,7 +231,10 @@ mod tests {
         let mut machine = Told {
             variables: [("HOME", "/h")].into(),
             texts: [
-                ("/h/.docker/config.json".into(), r#"{"currentContext": "colima"}"#),
+                (
+                    "/h/.docker/config.json".into(),
+                    r#"{"currentContext": "colima"}"#,
+                ),
                 (
                     meta.clone().into(),
                     r#"{"Endpoints": {"docker": {"Host": "unix:///h/.colima/x.sock"}}}"#,
@@ -249,6 +260,9 @@ mod tests {
         assert_eq!(found(&machine), "unix:///run/user/7/podman/podman.sock");
         machine.sockets.clear();
         let told = found(&machine);
-        assert!(told.contains("/h/.colima/default/docker.sock") && told.contains("DOCKER_HOST="), "{told}");
+        assert!(
+            told.contains("/h/.colima/default/docker.sock") && told.contains("DOCKER_HOST="),
+            "{told}"
+        );
     }
 }

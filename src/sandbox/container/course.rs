@@ -178,11 +178,17 @@ impl Course {
         let refused = now.refused > before.refused;
         let processes = || {
             let allowed = limits.processes;
-            CommandEnd::LimitReached(format!("no more processes could be started; {allowed} are allowed"))
+            CommandEnd::LimitReached(format!(
+                "no more processes could be started; {allowed} are allowed"
+            ))
         };
         if self.is_overdue {
             let is_flood = refused && now.had.saturating_mul(10) >= u64::from(limits.processes) * 9;
-            return Some(if is_flood { processes() } else { CommandEnd::TimedOut });
+            return Some(if is_flood {
+                processes()
+            } else {
+                CommandEnd::TimedOut
+            });
         }
         let end = match &self.ended {
             // Its shell was killed: by whom, if not by the program.
@@ -203,10 +209,9 @@ impl Course {
                 limits.memory
             )),
             (true, false, true, _) => processes(),
-            (true, false, false, true) => CommandEnd::LimitReached(format!(
-                "its disk is full; {} are allowed",
-                limits.disk
-            )),
+            (true, false, false, true) => {
+                CommandEnd::LimitReached(format!("its disk is full; {} are allowed", limits.disk))
+            }
             (true, false, false, false) | (false, ..) => end,
         })
     }
@@ -246,7 +251,14 @@ fn ended(text: &str) -> Option<Ended> {
         "unable" => Some(false),
         _ => return None,
     };
-    let known = ["exited", "signalled", "notfound", "cannotstart", "nowhere", "open"];
+    let known = [
+        "exited",
+        "signalled",
+        "notfound",
+        "cannotstart",
+        "nowhere",
+        "open",
+    ];
     known.contains(&word).then(|| Ended {
         word: word.to_owned(),
         code,
@@ -316,16 +328,43 @@ mod tests {
         let memory = reached("ran out of memory; 64 MiB are allowed, files included");
         let processes = reached("no more processes could be started; 100 are allowed");
         for (lines, said, expected) in [
-            (vec!["started", "ended exited 7 5 no -", left], "", Some(CommandEnd::Exited(7))),
-            (vec!["started", "ended signalled 9 5 no -", left], "", Some(CommandEnd::Signalled(9))),
-            (vec!["started", "gone", left], "", Some(CommandEnd::Signalled(9))),
-            (vec!["started", "ended exited 0 5 no -", "gone", left], "", Some(CommandEnd::Exited(0))),
-            (vec!["started", "wait", "wait", left], "", Some(CommandEnd::TimedOut)),
-            (vec!["started", "wait", "ended exited 0 5 no -", left], "", Some(CommandEnd::TimedOut)),
+            (
+                vec!["started", "ended exited 7 5 no -", left],
+                "",
+                Some(CommandEnd::Exited(7)),
+            ),
+            (
+                vec!["started", "ended signalled 9 5 no -", left],
+                "",
+                Some(CommandEnd::Signalled(9)),
+            ),
+            (
+                vec!["started", "gone", left],
+                "",
+                Some(CommandEnd::Signalled(9)),
+            ),
+            (
+                vec!["started", "ended exited 0 5 no -", "gone", left],
+                "",
+                Some(CommandEnd::Exited(0)),
+            ),
+            (
+                vec!["started", "wait", "wait", left],
+                "",
+                Some(CommandEnd::TimedOut),
+            ),
+            (
+                vec!["started", "wait", "ended exited 0 5 no -", left],
+                "",
+                Some(CommandEnd::TimedOut),
+            ),
             (
                 vec!["ended notfound 0 0 no -", left],
                 "",
-                Some(CommandEnd::NotFound(vec!["agent".to_owned(), "other".to_owned()])),
+                Some(CommandEnd::NotFound(vec![
+                    "agent".to_owned(),
+                    "other".to_owned(),
+                ])),
             ),
             (vec!["ended open 0 0 yes -", left], "", None),
             (
@@ -333,12 +372,32 @@ mod tests {
                 "env: x: No such file",
                 Some(CommandEnd::CannotStart("x: No such file".to_owned())),
             ),
-            (vec!["started", "ended exited 1 5 no -", "left 0 1 1 0 5 900"], "", memory.clone()),
+            (
+                vec!["started", "ended exited 1 5 no -", "left 0 1 1 0 5 900"],
+                "",
+                memory.clone(),
+            ),
             (vec!["started", "gone", "left 0 1 2 9 5 0"], "", memory),
-            (vec!["started", "ended exited 0 5 no -", "left 0 1 1 1 5 0"], "", Some(CommandEnd::Exited(0))),
-            (vec!["started", "ended exited 1 5 no -", "left 0 1 0 3 5 0"], "", processes.clone()),
-            (vec!["started", "wait", "wait", "left 0 99 0 3 5 0"], "", processes),
-            (vec!["started", "wait", "wait", "left 0 9 0 3 5 0"], "", Some(CommandEnd::TimedOut)),
+            (
+                vec!["started", "ended exited 0 5 no -", "left 0 1 1 1 5 0"],
+                "",
+                Some(CommandEnd::Exited(0)),
+            ),
+            (
+                vec!["started", "ended exited 1 5 no -", "left 0 1 0 3 5 0"],
+                "",
+                processes.clone(),
+            ),
+            (
+                vec!["started", "wait", "wait", "left 0 99 0 3 5 0"],
+                "",
+                processes,
+            ),
+            (
+                vec!["started", "wait", "wait", "left 0 9 0 3 5 0"],
+                "",
+                Some(CommandEnd::TimedOut),
+            ),
             (
                 vec!["started", "ended exited 1 5 no -", "left 0 1 0 0 5 0"],
                 "",
@@ -353,7 +412,13 @@ mod tests {
     fn what_makes_no_sense_and_silence_are_no_ends() {
         let now = Instant::now();
         let mut course = Course::new(Duration::from_secs(1), now);
-        for bad in ["", "left 0 1 0 0 5 1", "ended", "ended flew 0 1 no -", "ended exited x 1 no -"] {
+        for bad in [
+            "",
+            "left 0 1 0 0 5 1",
+            "ended",
+            "ended flew 0 1 no -",
+            "ended exited x 1 no -",
+        ] {
             assert!(course.hear(Stream::Stdout, bad, now).is_err(), "{bad}");
         }
         assert_eq!(course.wake(now), Err(Astray::Silence));

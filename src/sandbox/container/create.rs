@@ -69,9 +69,10 @@ pub(crate) fn who(asked: User, image_user: &str) -> Who {
 pub(crate) fn network_mode(network: &Network, options: &ContainerOptions) -> String {
     match network {
         Network::Block => "none".to_owned(),
-        Network::Open | Network::Allow(_) => {
-            options.network.clone().unwrap_or_else(|| "default".to_owned())
-        }
+        Network::Open | Network::Allow(_) => options
+            .network
+            .clone()
+            .unwrap_or_else(|| "default".to_owned()),
     }
 }
 

@@ -64,7 +64,11 @@ impl Engine {
     /// Prepares the client; connects to nothing.
     pub(crate) fn new(address: &Address) -> Result<Self, SandboxError> {
         let invalid = |what: String| {
-            SandboxError::new(ErrorKind::Invalid, "prepare the connection to the container engine", what)
+            SandboxError::new(
+                ErrorKind::Invalid,
+                "prepare the connection to the container engine",
+                what,
+            )
         };
         // Every client of reqwest wants one, also one that never encrypts.
         drop(rustls::crypto::ring::default_provider().install_default());
@@ -83,7 +87,9 @@ impl Engine {
             Address::Tcp(host) => format!("http://{host}/"),
         };
         Ok(Self {
-            http: builder.build().map_err(|error| invalid(error.to_string()))?,
+            http: builder
+                .build()
+                .map_err(|error| invalid(error.to_string()))?,
             base: Url::parse(&base).map_err(|error| invalid(error.to_string()))?,
             address: address.clone(),
         })
@@ -116,12 +122,18 @@ impl Engine {
         };
         let response = match timeout(patience, request.send()).await {
             Err(_) => {
-                let what = format!("the container engine has not answered for {}s", patience.as_secs());
+                let what = format!(
+                    "the container engine has not answered for {}s",
+                    patience.as_secs()
+                );
                 return Err(failed(ErrorKind::TimedOut, what, None, false));
             }
             Ok(Err(error)) if error.is_connect() => {
                 let why = innermost(&error);
-                let what = format!("the container engine at {} cannot be reached: {why}", self.address);
+                let what = format!(
+                    "the container engine at {} cannot be reached: {why}",
+                    self.address
+                );
                 return Err(failed(ErrorKind::Unreachable, what, None, true));
             }
             Ok(Err(error)) => {
@@ -168,7 +180,10 @@ impl Engine {
         let bytes = match timeout(CALL, bytes(response)).await {
             Ok(Ok(bytes)) => bytes,
             Ok(Err(error)) => {
-                let what = format!("the container engine's answer broke off: {}", innermost(&error));
+                let what = format!(
+                    "the container engine's answer broke off: {}",
+                    innermost(&error)
+                );
                 return Err(broken(ErrorKind::Unreachable, what));
             }
             Err(_) => {
@@ -182,11 +197,13 @@ impl Engine {
         })
     }
 
-    pub(crate) async fn create(&self, name: &str, body: &CreateContainer) -> Result<String, Failed> {
+    pub(crate) async fn create(
+        &self,
+        name: &str,
+        body: &CreateContainer,
+    ) -> Result<String, Failed> {
         let request = self.request(Method::POST, "/containers/create", &[("name", name)]);
-        let created: CreatedContainer = self
-            .json("create a container", request.json(body))
-            .await?;
+        let created: CreatedContainer = self.json("create a container", request.json(body)).await?;
         Ok(created.id)
     }
 
@@ -215,14 +232,18 @@ impl Engine {
 
     pub(crate) async fn start(&self, id: &str) -> Result<(), Failed> {
         let request = self.request(Method::POST, &format!("/containers/{id}/start"), &[]);
-        self.send("start a container", request, CALL).await.map(drop)
+        self.send("start a container", request, CALL)
+            .await
+            .map(drop)
     }
 
     /// Kills a container and removes it, with its own volumes.
     pub(crate) async fn delete(&self, id: &str) -> Result<(), Failed> {
         let query = [("force", "true"), ("v", "true")];
         let request = self.request(Method::DELETE, &format!("/containers/{id}"), &query);
-        self.send("delete a container", request, CALL).await.map(drop)
+        self.send("delete a container", request, CALL)
+            .await
+            .map(drop)
     }
 
     /// What is known of a container, by its id or name.
@@ -240,11 +261,20 @@ impl Engine {
     }
 
     pub(crate) async fn disconnect(&self, network: &str, id: &str) -> Result<(), Failed> {
-        let body = BTreeMap::from([("Container", serde_json::Value::from(id)), ("Force", true.into())]);
+        let body = BTreeMap::from([
+            ("Container", serde_json::Value::from(id)),
+            ("Force", true.into()),
+        ]);
         let request = self
-            .request(Method::POST, &format!("/networks/{network}/disconnect"), &[])
+            .request(
+                Method::POST,
+                &format!("/networks/{network}/disconnect"),
+                &[],
+            )
             .json(&body);
-        self.send("shut the network of a container", request, CALL).await.map(drop)
+        self.send("shut the network of a container", request, CALL)
+            .await
+            .map(drop)
     }
 
     pub(crate) async fn image(&self, name: &str) -> Result<Image, Failed> {
@@ -255,7 +285,11 @@ impl Engine {
     /// All images that have these labels.
     pub(crate) async fn images(&self, labels: &[String]) -> Result<Vec<ImageRow>, Failed> {
         let filters = filters(labels);
-        let request = self.request(Method::GET, "/images/json", &[("filters", filters.as_str())]);
+        let request = self.request(
+            Method::GET,
+            "/images/json",
+            &[("filters", filters.as_str())],
+        );
         self.json("list images", request).await
     }
 
@@ -267,8 +301,15 @@ impl Engine {
     pub(crate) async fn pull(&self, name: &str) -> Result<(), Failed> {
         const OPERATION: &str = "pull an image";
         // Without a tag, all of them would come.
-        let query = [("fromImage", name), ("tag", if is_tagged(name) { "" } else { "latest" })];
-        let query = if is_tagged(name) { &query[..1] } else { &query[..] };
+        let query = [
+            ("fromImage", name),
+            ("tag", if is_tagged(name) { "" } else { "latest" }),
+        ];
+        let query = if is_tagged(name) {
+            &query[..1]
+        } else {
+            &query[..]
+        };
         let request = self.request(Method::POST, "/images/create", query);
         let response = self.send(OPERATION, request, SILENCE).await?;
         progress(OPERATION, response).await.map(drop)
@@ -283,7 +324,12 @@ impl Engine {
     ) -> Result<(), Failed> {
         const OPERATION: &str = "build an image";
         let labels = serde_json::to_string(labels).unwrap_or_default();
-        let query = [("t", tag), ("labels", labels.as_str()), ("rm", "1"), ("forcerm", "1")];
+        let query = [
+            ("t", tag),
+            ("labels", labels.as_str()),
+            ("rm", "1"),
+            ("forcerm", "1"),
+        ];
         let request = self
             .request(Method::POST, "/build", &query)
             .header(CONTENT_TYPE, "application/x-tar")
@@ -294,12 +340,14 @@ impl Engine {
 
     pub(crate) async fn version(&self) -> Result<Version, Failed> {
         let request = self.request(Method::GET, "/version", &[]);
-        self.json("ask the container engine for its version", request).await
+        self.json("ask the container engine for its version", request)
+            .await
     }
 
     pub(crate) async fn info(&self) -> Result<Info, Failed> {
         let request = self.request(Method::GET, "/info", &[]);
-        self.json("ask the container engine about itself", request).await
+        self.json("ask the container engine about itself", request)
+            .await
     }
 }
 
@@ -341,13 +389,20 @@ async fn progress(operation: &'static str, response: Response) -> Result<String,
             Ok(Ok(more)) => more,
             Ok(Err(error)) => return Err(broken(ErrorKind::Unreachable, innermost(&error))),
             Err(_) => {
-                let what = format!("the container engine has said nothing for {}s", SILENCE.as_secs());
+                let what = format!(
+                    "the container engine has said nothing for {}s",
+                    SILENCE.as_secs()
+                );
                 return Err(broken(ErrorKind::TimedOut, what));
             }
         };
         let is_last = more.is_none();
         line.extend_from_slice(&more.unwrap_or_default());
-        while let Some(at) = line.iter().position(|byte| *byte == b'\n').or(is_last.then_some(line.len())) {
+        while let Some(at) = line
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .or(is_last.then_some(line.len()))
+        {
             let one: Vec<u8> = line.drain(..(at + 1).min(line.len())).collect();
             if let Ok(progress) = serde_json::from_slice::<Progress>(&one) {
                 if let Some(error) = progress.error {

@@ -87,7 +87,11 @@ mod tests {
                 };
                 frames.read(piece, &mut give).unwrap();
             }
-            assert_eq!((&out[..], &err[..]), (&b"outmore"[..], &b"err\n!"[..]), "{size}");
+            assert_eq!(
+                (&out[..], &err[..]),
+                (&b"outmore"[..], &b"err\n!"[..]),
+                "{size}"
+            );
         }
     }
 

@@ -129,8 +129,11 @@ impl Images {
         }
         if let Err(failed) = self.engine.pull(name).await {
             let hint = "name one that is there (`docker images`): `container: {image: NAME}`";
-            return Err(missing(format!("is not there, and cannot be pulled: {}", failed.error.message))
-                .with_hint(hint));
+            return Err(missing(format!(
+                "is not there, and cannot be pulled: {}",
+                failed.error.message
+            ))
+            .with_hint(hint));
         }
         let there = self.look(name).await?;
         there.ok_or_else(|| missing("was pulled, and is not there".to_owned()))
@@ -149,7 +152,11 @@ impl Images {
         self.engine.build(name, &labels, archive).await?;
         let there = self.look(name).await?;
         there.ok_or_else(|| {
-            SandboxError::new(ErrorKind::Server, BUILD, format!("`{name}` was built, and is not there"))
+            SandboxError::new(
+                ErrorKind::Server,
+                BUILD,
+                format!("`{name}` was built, and is not there"),
+            )
         })
     }
 }
@@ -177,7 +184,12 @@ fn context(dockerfile: &str, files: &[Upload]) -> Result<Vec<u8>, SandboxError> 
     let path = RelativePath::parse("Dockerfile")
         .map_err(|error| SandboxError::new(ErrorKind::Invalid, BUILD, error.to_string()))?;
     archive
-        .file(&path, false, dockerfile.len() as u64, &mut dockerfile.as_bytes())
+        .file(
+            &path,
+            false,
+            dockerfile.len() as u64,
+            &mut dockerfile.as_bytes(),
+        )
         .map_err(cannot)?;
     archive.finish().map_err(cannot)
 }

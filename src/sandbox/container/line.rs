@@ -120,7 +120,11 @@ impl Line {
         };
         match timeout(patience, wait).await {
             Ok(words) => words,
-            Err(_) => Err(SandboxError::new(ErrorKind::TimedOut, TALK, "it does not answer")),
+            Err(_) => Err(SandboxError::new(
+                ErrorKind::TimedOut,
+                TALK,
+                "it does not answer",
+            )),
         }
     }
 

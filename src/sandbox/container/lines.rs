@@ -107,7 +107,11 @@ mod tests {
         let wire = b"a\n\nT0k taken\nb\n\nT0\n\nT0k ended exited 0\n\nT0k\n\nT0k gone\nlast\n\nT0";
         for size in 1..=wire.len() {
             let (bytes, told) = read(wire, size);
-            assert_eq!(String::from_utf8(bytes).unwrap(), "a\nb\n\nT0\nlast\n\nT0", "{size}");
+            assert_eq!(
+                String::from_utf8(bytes).unwrap(),
+                "a\nb\n\nT0\nlast\n\nT0",
+                "{size}"
+            );
             assert_eq!(told, ["taken", "ended exited 0", "", "gone"], "{size}");
         }
     }
@@ -117,7 +121,11 @@ mod tests {
         let wire = [b"\nT0k ", "x".repeat(MAX_LINE + 5).as_bytes(), b"\nfine"].concat();
         for size in [1, 100, wire.len()] {
             let (bytes, told) = read(&wire, size);
-            assert_eq!(bytes.len() + told.iter().map(|it| it.len() + 6).sum::<usize>(), wire.len(), "{size}");
+            assert_eq!(
+                bytes.len() + told.iter().map(|it| it.len() + 6).sum::<usize>(),
+                wire.len(),
+                "{size}"
+            );
         }
     }
 

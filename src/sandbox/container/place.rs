@@ -21,7 +21,9 @@ use crate::name::{RelativePath, SandboxId};
 use crate::plain;
 use crate::quantity::ByteCount;
 use crate::sandbox::remote::collect::{IN_MEMORY, Kept};
-use crate::sandbox::remote::command::{self as remote, Place, bundle_limit, collect_words, lines, quote};
+use crate::sandbox::remote::command::{
+    self as remote, Place, bundle_limit, collect_words, lines, quote,
+};
 use crate::sandbox::remote::delivery::Delivery;
 use crate::sandbox::{
     ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, Content, ErrorKind,
@@ -50,12 +52,12 @@ pub(crate) struct ContainerSandbox {
     engine: Arc<Engine>,
     rules: Rules,
     limits: Limits,
-    inside: Mutex<Inside>,
+    inside: Arc<Mutex<Inside>>,
 }
 
 /// The line to it, and what is known of what is there.
 #[derive(Debug)]
-struct Inside {
+pub(crate) struct Inside {
     line: Line,
     /// What had been counted when the last command had ended.
     tally: Tally,
@@ -102,13 +104,18 @@ impl ContainerSandbox {
                 disk: options.disk,
                 processes: options.processes,
             },
-            inside: Mutex::new(Inside {
+            inside: Arc::new(Mutex::new(Inside {
                 line,
                 tally: Tally::default(),
                 kept: None,
                 serial: 0,
-            }),
+            })),
         })
+    }
+
+    /// The line to it, for whoever is to hold it.
+    pub(crate) fn inside(&self) -> Arc<Mutex<Inside>> {
+        self.inside.clone()
     }
 
     async fn send_files(&self, files: &[Upload]) -> Result<(), SandboxError> {
@@ -128,7 +135,8 @@ impl ContainerSandbox {
         let line = &mut inside.line;
         let token = line.listen();
         line.begin()?;
-        line.put(format!("unpack {token} {bytes}\n").as_bytes()).await?;
+        line.put(format!("unpack {token} {bytes}\n").as_bytes())
+            .await?;
         let mut chunk = vec![0; IN_MEMORY];
         loop {
             let read = archive
@@ -141,7 +149,10 @@ impl ContainerSandbox {
         }
         line.end().await?;
         let said = line.answer(PACKING).await?;
-        match said.split_once(' ').map(|(_, rest)| rest.split_once(' ').unwrap_or((rest, ""))) {
+        match said
+            .split_once(' ')
+            .map(|(_, rest)| rest.split_once(' ').unwrap_or((rest, "")))
+        {
             Some(("0", _)) => Ok(()),
             Some((code, why)) => {
                 let what = format!("tar ended with {code}: {}", plain::ends(why, 200));
@@ -173,7 +184,10 @@ impl ContainerSandbox {
         inside.kept = None;
         let token = inside.line.listen();
         let place = inside.next_place(&self.layout);
-        inside.line.run(&token, &perform(command, &place, &unreachable)).await?;
+        inside
+            .line
+            .run(&token, &perform(command, &place, &unreachable))
+            .await?;
         let mut heard = Heard::new(output, command.output_limit.0);
         let course = follow(&mut inside.line, &token, command.limit, &mut heard).await?;
         inside.line.was_ended();
@@ -183,7 +197,8 @@ impl ContainerSandbox {
         if now.left > 0 {
             return Err(lost(&format!("{} of its processes do not end", now.left)));
         }
-        self.note_network(course.ended.as_ref().and_then(|it| it.network)).await;
+        self.note_network(course.ended.as_ref().and_then(|it| it.network))
+            .await;
         let Some(end) = course.judge(command, &before, &self.limits, &said) else {
             let waited = crate::quantity::show_duration(CUT_OFF);
             let what = format!(
@@ -215,7 +230,10 @@ impl ContainerSandbox {
             self.rules.was_seen().await;
             if !was_tried {
                 let tools = "the image has no bash, python3, curl, nc or perl to try it with";
-                drop(self.unchecked.set(format!("{} (unchecked: {tools})", self.isolation)));
+                drop(
+                    self.unchecked
+                        .set(format!("{} (unchecked: {tools})", self.isolation)),
+                );
             }
         }
     }
@@ -251,7 +269,8 @@ impl ContainerSandbox {
             loop {
                 match line.next().await? {
                     Event::Bytes(Stream::Stdout, bytes) => {
-                        let bytes = &bytes[..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
+                        let bytes =
+                            &bytes[..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
                         room -= bytes.len() as u64;
                         archive.write_all(bytes).map_err(kept)?;
                     }
@@ -345,7 +364,8 @@ impl<'a> Heard<'a> {
     fn take(&mut self, stream: Stream, bytes: &[u8]) {
         if stream == Stream::Stderr && self.errors.len() < FIRST_LINE {
             let room = FIRST_LINE - self.errors.len();
-            self.errors.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            self.errors
+                .extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
         self.delivery.give(stream, bytes);
     }
@@ -365,7 +385,9 @@ async fn follow(
 ) -> Result<Course, SandboxError> {
     let astray = |astray| match astray {
         Astray::Nonsense(words) => protocol(&format!("it says {words:?}")),
-        Astray::Silence => SandboxError::new(ErrorKind::TimedOut, RUN, "the container does not answer"),
+        Astray::Silence => {
+            SandboxError::new(ErrorKind::TimedOut, RUN, "the container does not answer")
+        }
     };
     let mut course = Course::new(limit, Instant::now());
     while !course.is_over() {
@@ -424,10 +446,16 @@ fn archive(files: &[Upload], layout: &Layout) -> std::io::Result<(SpooledTempFil
     for file in files {
         let path = layout.path(file.area, &file.path);
         let inside = path.strip_prefix(HOME).unwrap_or(&path);
-        let inside = RelativePath::parse(inside.trim_start_matches('/')).map_err(std::io::Error::other)?;
+        let inside =
+            RelativePath::parse(inside.trim_start_matches('/')).map_err(std::io::Error::other)?;
         match &file.content {
             Content::Bytes(bytes) => {
-                writer.file(&inside, file.executable, bytes.len() as u64, &mut &bytes[..])?;
+                writer.file(
+                    &inside,
+                    file.executable,
+                    bytes.len() as u64,
+                    &mut &bytes[..],
+                )?;
             }
             Content::File(path) => {
                 let (mut open, about) = crate::tree::open_regular(path)?;

@@ -58,8 +58,9 @@ impl Rules {
             let networks = engine.container(id).await?.networks();
             if networks.is_empty() {
                 let what = "the container engine does not say which network this container has";
-                return Err(SandboxError::new(ErrorKind::Invalid, "shut a network", what)
-                    .with_hint(SAME));
+                return Err(
+                    SandboxError::new(ErrorKind::Invalid, "shut a network", what).with_hint(SAME),
+                );
             }
             for network in networks {
                 engine.disconnect(&network, id).await?;
