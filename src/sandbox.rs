@@ -34,6 +34,7 @@ pub mod local;
 pub(crate) mod patterns;
 pub mod reaper;
 pub(crate) mod remote;
+pub(crate) mod requirements;
 
 pub use crate::network::{Network, Networks, Stage};
 
@@ -65,6 +66,9 @@ pub struct SandboxSpec {
     pub trust: Trust,
     /// What it is made from, for providers that can choose; `None` for what their options say.
     pub image: Option<Image>,
+    /// The Python environment that its setup will ask for, for providers that make sandboxes from one that has it
+    /// already; see [`Sandbox::prepare_python`].
+    pub python: Option<PythonLayer>,
     /// Whether it may be left for debugging: only then it may outlive forge, until its time is over.
     pub may_be_kept: bool,
 }
@@ -227,6 +231,15 @@ pub enum FoundPython {
     },
     /// There is none that will do; a sentence.
     Missing(String),
+}
+
+/// A [`PythonEnvironment`] that a sandbox may be made with.
+#[derive(Debug, Clone)]
+pub struct PythonLayer {
+    /// What is wanted. Its installers are told no more than they may be told inside of a sandbox.
+    pub environment: PythonEnvironment,
+    /// The folder of this machine that will be [`Area::Work`].
+    pub folder: PathBuf,
 }
 
 /// What became of a [`PythonEnvironment`].

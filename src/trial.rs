@@ -431,6 +431,7 @@ async fn acquire(job: &Job, world: &World) -> Result<Lease, SandboxError> {
             let named = job.objective.image.clone();
             named.map(Image::Named)
         }),
+        python: Place::python_layer(job, world),
         may_be_kept: world.keep != Keep::None,
     };
     let (waits, mut waited) = mpsc::unbounded_channel();

@@ -54,7 +54,7 @@ mod output;
 mod place;
 mod probe;
 mod processes;
-mod program;
+pub(crate) mod program;
 mod protocol;
 mod python;
 mod remarks;

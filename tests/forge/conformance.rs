@@ -40,6 +40,7 @@ pub(crate) fn spec(run: RunId, what: &str) -> SandboxSpec {
         networks: Networks::default(),
         trust: Trust::Trusted,
         image: None,
+        python: None,
         may_be_kept: false,
     }
 }

@@ -98,6 +98,7 @@ impl Setup {
             networks: Networks::default(),
             trust: Trust::Trusted,
             image: None,
+            python: None,
             may_be_kept: false,
         }
     }

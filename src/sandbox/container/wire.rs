@@ -14,8 +14,7 @@ pub(crate) struct CreateContainer {
     pub(crate) image: String,
     pub(crate) entrypoint: Vec<String>,
     pub(crate) cmd: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) user: Option<String>,
+    pub(crate) user: String,
     pub(crate) working_dir: String,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) open_stdin: bool,

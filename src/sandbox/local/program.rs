@@ -27,7 +27,8 @@ mod shebang;
 use ask::Interpreter;
 pub(super) use refused::asked_name;
 use root::{Bounds, Named, fewest};
-pub(super) use root::{base_python, clean};
+pub(crate) use root::clean;
+pub(super) use root::base_python;
 use shebang::Asked;
 
 /// Where every system has its programs.
