@@ -24,7 +24,7 @@
 //! 3  run  trial  sweep  |  progress  report              │ do  |  show
 //! 2  sandbox/*  store  journal  tree  ignored  archive   │ touch the outside
 //! 2  candidate/*  objective/*  project  baseline         │ load
-//! 2  history                                             │ and keep
+//! 2  history  conformance                                │ and keep
 //! 1  candidate  objective  score  event  summary         │ think
 //! 1  installers  rule  verdict                           │
 //! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
@@ -66,6 +66,8 @@ mod archive;
 pub mod baseline;
 pub mod candidate;
 pub mod compare;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod event;
 pub mod exit;
 pub mod history;

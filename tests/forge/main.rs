@@ -10,7 +10,6 @@ mod ci;
 mod cli;
 mod cloud;
 mod compare;
-mod conformance;
 mod daytona;
 mod doctor;
 mod explained;
