@@ -12,7 +12,7 @@
 //!
 //! ```no_run
 //! # use std::{path::PathBuf, sync::Arc};
-//! # fn mine() -> forge::sandbox::local::LocalProvider { unimplemented!("your own") }
+//! # fn mine() -> forge::sandbox::local::LocalProvider { panic!("your own") }
 //! mod my_provider {
 //!     // An `Option`: `None` where this machine cannot have it, which the expression itself says.
 //!     forge::conformance_tests!(Some(forge::conformance::Just::new(super::mine())));

@@ -30,6 +30,7 @@ use crate::quantity::ByteCount;
 pub mod daytona;
 pub mod ledger;
 pub mod local;
+pub mod order;
 pub(crate) mod patterns;
 pub mod reaper;
 pub(crate) mod remote;
