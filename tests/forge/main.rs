@@ -27,6 +27,7 @@ mod local;
 mod needs;
 mod networks;
 mod outputs;
+mod own_provider;
 mod planning;
 mod prompts;
 mod reports;
