@@ -170,7 +170,8 @@ impl Case {
         self.name
     }
 
-    /// Tries it in a fresh sandbox, which is deleted whatever comes of that.
+    /// Tries it in a fresh sandbox, which is deleted whatever comes of that, as is all else of the harness's run:
+    /// cases of one harness are to be checked one after another.
     ///
     /// # Panics
     /// When the promise is not kept, or the sandbox cannot be created or deleted.
@@ -188,6 +189,9 @@ impl Case {
         let deleted = AssertUnwindSafe(delete(harness, sandbox))
             .catch_unwind()
             .await;
+        if checked.is_err() {
+            delete_all(harness).await;
+        }
         // The first failure is the one to be told.
         for end in [checked, deleted] {
             end.unwrap_or_else(|panic| resume_unwind(panic));
@@ -339,6 +343,15 @@ pub async fn make(
 #[must_use]
 pub const fn is_over(presence: &Presence) -> bool {
     matches!(presence, Presence::Gone | Presence::Absent)
+}
+
+/// Deletes what a case has left that failed, as far as the provider lets it.
+async fn delete_all(harness: &dyn Harness) {
+    let provider = harness.provider();
+    for left in provider.list(&harness.run()).await.unwrap_or_default() {
+        // There is a failure to be told already.
+        provider.delete(&left.id).await.ok();
+    }
 }
 
 /// Deletes a sandbox, and makes sure that it is gone and that one may say it twice.

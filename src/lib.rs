@@ -61,6 +61,8 @@
 //!   before any trial.
 //! - Scoring comes after the sandbox is gone; graders and expected answers never enter it.
 //! - Text from a candidate passes [`plain`] or an escaper on every way out, and [`redact`] before that.
+//!
+//! What a provider owes, and how to write one: [`sandbox::writing_a_provider`].
 
 mod archive;
 pub mod baseline;

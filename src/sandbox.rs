@@ -34,6 +34,7 @@ pub mod order;
 pub(crate) mod patterns;
 pub mod reaper;
 pub(crate) mod remote;
+pub mod writing_a_provider;
 
 pub use crate::network::{Network, Networks, Stage};
 

@@ -26,8 +26,12 @@ impl Folders {
     fn all(&self) -> Result<Vec<(String, Listed)>, SandboxError> {
         let mut all = Vec::new();
         let entries = fs::read_dir(&self.base).map_err(machine("list sandboxes"))?;
-        for entry in entries.flatten() {
-            let text = entry.file_name().to_string_lossy().into_owned();
+        for entry in entries {
+            let text = entry
+                .map_err(machine("list sandboxes"))?
+                .file_name()
+                .to_string_lossy()
+                .into_owned();
             if let Some((run, name)) = text.split_once('.') {
                 let (id, name) = (SandboxId::new(&text), SandboxName::existing(name));
                 let presence = Presence::Alive;

@@ -120,7 +120,10 @@ async fn what_a_provider_lacks_is_not_asked_of_it() {
 #[tokio::test]
 async fn an_own_provider_serves_a_whole_run() {
     let workspace = Workspace::with(&[
-        ("good", "#!/bin/sh\necho \"$FORGE_CANDIDATE\" > \"$2\"\n"),
+        (
+            "good",
+            "#!/bin/sh\necho \"hello from $FORGE_CANDIDATE\" > \"$2\"\n",
+        ),
         ("idle", "#!/bin/sh\nsleep 1000 &\n"),
     ]);
     let base = workspace.path("tmp");
@@ -132,7 +135,7 @@ async fn an_own_provider_serves_a_whole_run() {
         .provider(Folders { base, path })
         .build();
     let result = forge.run(["task".into()]).await.unwrap();
-    assert_eq!(result.exit().0, ExitCode::Success);
+    assert_eq!(result.exit(), (ExitCode::Ok, Vec::new()));
     let best = result.winner().unwrap();
     assert_eq!(best.leader().candidate.as_str(), "good");
     workspace.assert_nothing_left();
