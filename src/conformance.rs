@@ -275,7 +275,7 @@ macro_rules! __conformance_test {
     };
 }
 
-/// Checks one case on a runtime of its own. What [`conformance_tests`](crate::conformance_tests) calls.
+/// Checks one case on a runtime of its own. What [`conformance_tests`] calls.
 ///
 /// # Panics
 /// As [`Case::check`], and when there is no such case.

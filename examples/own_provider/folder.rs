@@ -61,7 +61,7 @@ impl Sandbox for Folder {
         &self.layout
     }
 
-    fn isolation(&self) -> &str {
+    fn isolation(&self) -> &'static str {
         "none: a plain folder"
     }
 

@@ -98,13 +98,10 @@ impl<'a> Order<'a> {
             Found::Folder if is_named => "is a folder",
             Found::Special if is_wanted => "is not a regular file",
             Found::File(bytes) if is_wanted => {
-                return match path.to_str().map(RelativePath::parse) {
-                    Some(Ok(path)) => self.admit(&path, bytes).then_some(path),
-                    Some(Err(_)) | None => {
-                        self.skip(&text, NO_NAME);
-                        None
-                    }
-                };
+                if let Some(Ok(path)) = path.to_str().map(RelativePath::parse) {
+                    return self.admit(&path, bytes).then_some(path);
+                }
+                NO_NAME
             }
             Found::Link | Found::Folder | Found::Special | Found::File(_) => return None,
         };
