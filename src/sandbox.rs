@@ -91,18 +91,6 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// A folder for each, directly below this one.
-    #[must_use]
-    pub fn below(root: &str) -> Self {
-        let folder = |name: &str| format!("{root}/{name}");
-        Self {
-            work: folder("work"),
-            artifacts: folder("artifacts"),
-            forge: folder("forge"),
-            tmp: folder("tmp"),
-        }
-    }
-
     /// Where a Python environment is made that no provider has prepared.
     #[must_use]
     pub fn environment(&self) -> String {

@@ -62,7 +62,13 @@ impl Provider for Folders {
             }
             let id = SandboxId::new(format!("{}.{}", spec.run, spec.name));
             let root = self.base.join(id.as_str());
-            let layout = Layout::below(&root.to_string_lossy());
+            let below = |name| format!("{}/{name}", root.display());
+            let layout = Layout {
+                work: below("work"),
+                artifacts: below("artifacts"),
+                forge: below("forge"),
+                tmp: below("tmp"),
+            };
             let failed = |error, remains| CreateFailed {
                 error: Box::new(SandboxError::machine("create a sandbox", error)),
                 remains,
