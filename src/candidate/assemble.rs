@@ -11,9 +11,9 @@ use super::{Candidate, Dependencies, SourceFile, Start, addresses, imports, unre
 use crate::ignored::{Ignored, litter};
 use crate::name::{CandidateName, RelativePath};
 use crate::problem::{Problem, Problems};
-use crate::suggest;
 use crate::quantity::ByteCount;
 use crate::sandbox::{Area, Content, Image, Upload};
+use crate::suggest;
 use crate::tree::{Folder, MAX_TREE_BYTES, TreeFile, hash_file, read_text, reason};
 
 /// What a candidate is on disk.

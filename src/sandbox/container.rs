@@ -253,7 +253,9 @@ impl Containers {
             .prepare(image)
             .await
             .map_err(CreateFailed::nothing)?;
-        let layered = self.layers.prepare(&self.engine, &self.images, &self.options, spec, &image);
+        let layered = self
+            .layers
+            .prepare(&self.engine, &self.images, &self.options, spec, &image);
         let layered = layered.await;
         let image = layered.as_ref().map_or(image, |it| it.image.clone());
         let who = create::who(self.options.user, &image.user);

@@ -6,8 +6,8 @@ use super::{Job, World};
 use crate::candidate::{Dependencies, SourceFile};
 use crate::name::{RelativePath, RunId};
 use crate::sandbox::{
-    Area, Collect, Command, Content, Layout, PythonEnvironment, PythonLayer, PythonPackages, Stage, Trust,
-    Upload,
+    Area, Collect, Command, Content, Layout, PythonEnvironment, PythonLayer, PythonPackages, Stage,
+    Trust, Upload,
 };
 
 /// Starts a program so that what it starts finds the environment's Python, and the system's own shell where

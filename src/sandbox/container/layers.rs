@@ -161,7 +161,11 @@ impl Maker<'_> {
             PythonPackages::Inline { packages } => format!("pip install {}", packages.join(" ")),
         };
         let text = String::from_utf8_lossy(&output);
-        let said = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
+        let said = text
+            .lines()
+            .rev()
+            .map(str::trim)
+            .find(|line| !line.is_empty());
         Layered {
             prepared: PreparedPython {
                 python: format!("{ENVIRONMENT}/bin/python"),
@@ -191,7 +195,13 @@ impl Maker<'_> {
             may_be_kept: false,
             ..self.spec.clone()
         };
-        let body = create::body(&spec, self.options, self.image, Who::Root, jiff::Timestamp::now());
+        let body = create::body(
+            &spec,
+            self.options,
+            self.image,
+            Who::Root,
+            jiff::Timestamp::now(),
+        );
         let created = self.engine.create(spec.name.as_str(), &body).await;
         let id = created.map_err(|_| Not::Made)?;
         let made = self.fill(&id, &spec).await;
@@ -209,9 +219,15 @@ impl Maker<'_> {
         spec: &SandboxSpec,
     ) -> Result<Result<Layered, Layered>, SandboxError> {
         let id = crate::name::SandboxId::new(id);
-        let sandbox =
-            ContainerSandbox::open(id.clone(), self.engine, spec, self.options, self.image, Who::Root)
-                .await?;
+        let sandbox = ContainerSandbox::open(
+            id.clone(),
+            self.engine,
+            spec,
+            self.options,
+            self.image,
+            Who::Root,
+        )
+        .await?;
         let mut files = Vec::new();
         for (name, text) in [
             ("requirements.txt", &self.requirements.text),
@@ -230,8 +246,17 @@ impl Maker<'_> {
         let python = self.environment.python.as_deref().unwrap_or("python3");
         let own = format!("{ENVIRONMENT}/bin/python");
         let pip = [
-            &own, "-m", "pip", "install", "--no-input", "--quiet", "--no-cache-dir", "-c", "constraints.txt",
-            "-r", "requirements.txt",
+            &own,
+            "-m",
+            "pip",
+            "install",
+            "--no-input",
+            "--quiet",
+            "--no-cache-dir",
+            "-c",
+            "constraints.txt",
+            "-r",
+            "requirements.txt",
         ];
         let mut output = Printed::default();
         for words in [&[python, "-m", "venv", ENVIRONMENT][..], &pip] {

@@ -29,7 +29,8 @@ use crate::sandbox::remote::command::{
 use crate::sandbox::remote::delivery::Delivery;
 use crate::sandbox::{
     ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, Content, ErrorKind,
-    Layout, OutputSink, PreparedPython, PythonEnvironment, Sandbox, SandboxError, SandboxSpec, Skipped, Stage, Stream, Upload, Usage,
+    Layout, OutputSink, PreparedPython, PythonEnvironment, Sandbox, SandboxError, SandboxSpec,
+    Skipped, Stage, Stream, Upload, Usage,
 };
 
 const RUN: &str = "run a command";

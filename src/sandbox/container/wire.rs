@@ -181,8 +181,6 @@ pub(crate) struct Info {
     pub(crate) security_options: Option<Vec<String>>,
     #[serde(default)]
     pub(crate) cgroup_version: Option<String>,
-    #[serde(default)]
-    pub(crate) name: Option<String>,
 }
 
 /// An error's body.

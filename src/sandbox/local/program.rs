@@ -26,9 +26,9 @@ mod shebang;
 
 use ask::Interpreter;
 pub(super) use refused::asked_name;
-use root::{Bounds, Named, fewest};
-pub(crate) use root::clean;
 pub(super) use root::base_python;
+pub(crate) use root::clean;
+use root::{Bounds, Named, fewest};
 use shebang::Asked;
 
 /// Where every system has its programs.
