@@ -21,6 +21,7 @@ use super::ending::{self, Sent};
 use super::retry::{self, Backoff};
 use super::rules::Rules;
 use super::status::{Checked, End, Status};
+use super::tenure::Tenure;
 use super::toolbox::{Fetched, Sending, Toolbox};
 use crate::name::SandboxId;
 use crate::quantity::ByteCount;
@@ -55,6 +56,7 @@ pub(crate) struct DaytonaSandbox {
     unchecked: OnceLock<String>,
     client: Arc<Client>,
     toolbox: Toolbox,
+    tenure: Tenure,
     live_interval: Option<Duration>,
     detach_above: Duration,
     rules: Rules,
@@ -71,6 +73,7 @@ impl DaytonaSandbox {
         layout: Layout,
         isolation: String,
         (client, toolbox): (Arc<Client>, Toolbox),
+        tenure: Tenure,
         rules: Rules,
         options: &DaytonaOptions,
     ) -> Self {
@@ -87,6 +90,7 @@ impl DaytonaSandbox {
             unchecked,
             client,
             toolbox,
+            tenure,
             live_interval: options.live_interval,
             detach_above: options.detach_above,
             rules,
@@ -434,7 +438,7 @@ impl Sandbox for DaytonaSandbox {
     }
 
     fn upload<'a>(&'a self, files: &'a [Upload]) -> BoxFuture<'a, Result<(), SandboxError>> {
-        Box::pin(self.send_files(files))
+        Box::pin(self.tenure.while_used(Duration::ZERO, self.send_files(files)))
     }
 
     fn run<'a>(
@@ -442,7 +446,8 @@ impl Sandbox for DaytonaSandbox {
         command: &'a Command,
         output: &'a mut dyn OutputSink,
     ) -> BoxFuture<'a, Result<CommandResult, SandboxError>> {
-        Box::pin(self.run_one(command, output))
+        let run = self.run_one(command, output);
+        Box::pin(self.tenure.while_used(command.limit, run))
     }
 
     fn collect<'a>(
@@ -450,6 +455,7 @@ impl Sandbox for DaytonaSandbox {
         what: &'a Collect,
         home: &'a mut dyn ArtifactSink,
     ) -> BoxFuture<'a, Result<Collected, SandboxError>> {
-        Box::pin(self.bring_home(what, home))
+        let collecting = self.bring_home(what, home);
+        Box::pin(self.tenure.while_used(Duration::ZERO, collecting))
     }
 }
