@@ -3,6 +3,7 @@
 
 mod account;
 mod configuration;
+mod expiry;
 mod failures;
 mod guarantee;
 mod library;

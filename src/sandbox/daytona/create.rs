@@ -209,7 +209,7 @@ fn isolation(row: &SandboxRow, networks: &Networks, granted: Granted) -> String 
     };
     let expiry = expiry::shown(granted);
     format!(
-        "Daytona {}, {network}{expiry}",
+        "Daytona {}{expiry}, {network}",
         crate::plain::short(class, 40)
     )
 }

@@ -113,8 +113,8 @@ pub(crate) fn granted(
     }
 }
 
-/// What the isolation of a sandbox says of its end, after what it says of the rest; empty where the server does
-/// as it was asked.
+/// What the isolation of a sandbox says of its end, after what the sandbox is; empty where the server does as it
+/// was asked.
 pub(crate) fn shown(granted: Granted) -> String {
     match granted {
         Granted::AsAsked => String::new(),
