@@ -13,7 +13,8 @@ use super::client::{Client, Failed, MAX_JSON, decode, read, refuse, transport};
 use super::retry::Verb;
 use super::usage::Usage;
 use super::wire::{
-    CreateSandbox, KeyInfo, Labels, NetworkSettings, SandboxList, SandboxRow, ServerConfig, ToolboxUrl,
+    CreateSandbox, KeyInfo, Labels, NetworkSettings, SandboxList, SandboxRow, ServerConfig,
+    ToolboxUrl,
 };
 use crate::sandbox::Network;
 

@@ -63,7 +63,9 @@ pub(crate) fn minutes(time: Duration) -> u64 {
 /// be needed, which is after `needed`, or before it `ends`, where the server promises that it does.
 pub(crate) fn renewal(needed: Duration, ends: Option<Duration>) -> Duration {
     let stale = needed.saturating_sub(LEAD);
-    ends.map_or(stale, |ends| stale.min(ends - MARGIN.min(ends / 2)))
+    ends.map_or(stale, |ends| {
+        stale.min(ends.saturating_sub(MARGIN.min(ends / 2)))
+    })
 }
 
 /// What a server made of a time to live.
@@ -185,7 +187,7 @@ mod tests {
             let limits = Duration::from_secs(limits);
             let asked = intervals(limits + MARGIN, None);
             assert_eq!(asked, Intervals { auto_stop: 10, ttl }, "{limits:?}");
-            let over = Duration::from_secs(60 * asked.ttl) - limits;
+            let over = Duration::from_secs(60 * asked.ttl).saturating_sub(limits);
             assert!(over > MARGIN, "{limits:?}: not while it is needed");
             assert!(over < Duration::from_secs(15 * 60), "{limits:?}: {over:?}");
         }
@@ -200,7 +202,7 @@ mod tests {
 
     #[test]
     fn what_is_not_slow_is_never_renewed_and_what_is_slow_is_before_it_ends() {
-        let minutes = |count| Duration::from_secs(60 * count);
+        let minutes = |count: u64| Duration::from_secs(60 * count);
         for (limits, granted, expected) in [
             (0, Some(14), 4),
             (60, Some(74), 64),

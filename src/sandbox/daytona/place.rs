@@ -438,7 +438,10 @@ impl Sandbox for DaytonaSandbox {
     }
 
     fn upload<'a>(&'a self, files: &'a [Upload]) -> BoxFuture<'a, Result<(), SandboxError>> {
-        Box::pin(self.tenure.while_used(Duration::ZERO, self.send_files(files)))
+        Box::pin(
+            self.tenure
+                .while_used(Duration::ZERO, self.send_files(files)),
+        )
     }
 
     fn run<'a>(

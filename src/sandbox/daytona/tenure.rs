@@ -225,11 +225,7 @@ impl Tenure {
     }
 
     /// Does something, and renews the term as often as it is due meanwhile.
-    async fn keep_up<T>(
-        &self,
-        work: impl Future<Output = T>,
-        needed: impl Fn() -> Duration,
-    ) -> T {
+    async fn keep_up<T>(&self, work: impl Future<Output = T>, needed: impl Fn() -> Duration) -> T {
         tokio::select! {
             biased;
             done = work => done,

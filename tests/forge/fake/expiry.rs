@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{Setup, send, until};
 use crate::support::fake_daytona::Options;
+use crate::support::fake_daytona::clock::{Clock, LONGEST_STEP};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -64,4 +65,22 @@ async fn an_upload_that_is_slow_keeps_auto_stop_away() {
     assert_eq!(setup.fake.alive().len(), 1);
     setup.fake.advance(2 * MINUTE);
     assert_eq!(setup.fake.alive(), []);
+}
+
+#[tokio::test]
+async fn a_faster_clock_goes_on_only_while_it_is_looked_at() {
+    let clock = Clock::new(1000);
+    tokio::time::sleep(LONGEST_STEP * 3).await;
+    // It would be three of them, had it not stood still.
+    let late = clock.now();
+    assert_eq!(late, LONGEST_STEP * 1000);
+    clock.advance(120 * MINUTE);
+    assert!(clock.now() >= late + 120 * MINUTE);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_not_made_faster_is_never_late() {
+    let clock = Clock::new(1);
+    tokio::time::sleep(LONGEST_STEP * 2).await;
+    assert!(clock.now() >= LONGEST_STEP * 2);
 }

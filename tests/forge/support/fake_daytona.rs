@@ -13,7 +13,7 @@
 
 // Explicit paths, because the example includes this file by a path of its own.
 #[path = "fake_daytona/clock.rs"]
-mod clock;
+pub(crate) mod clock;
 #[path = "fake_daytona/create.rs"]
 mod create;
 #[path = "fake_daytona/estate.rs"]
