@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -30,8 +29,8 @@ use crate::sandbox::remote::collect::{IN_MEMORY, Kept};
 use crate::sandbox::remote::command::{self as remote, Place};
 use crate::sandbox::remote::delivery::{Delivery, STREAMS};
 use crate::sandbox::{
-    ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, Content, ErrorKind,
-    Layout, OutputSink, Sandbox, SandboxError, Skipped, Stage, Upload, Usage,
+    ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, ErrorKind, Layout,
+    OutputSink, Sandbox, SandboxError, Skipped, Stage, Upload, Usage,
 };
 
 /// How many times the first pause between two looks at the output the longest one is.
@@ -106,17 +105,10 @@ impl DaytonaSandbox {
         }
         let mut sending = Vec::with_capacity(files.len());
         for file in files {
-            let bytes = match &file.content {
-                Content::Bytes(bytes) => bytes.len() as u64,
-                Content::File(path) => length(path)
-                    .map_err(|error| SandboxError::machine("read a file to upload", error))?,
-            };
             let path = self.layout.path(file.area, &file.path);
-            sending.push(Sending {
-                path,
-                content: &file.content,
-                bytes,
-            });
+            let file = Sending::new(path, &file.content);
+            sending
+                .push(file.map_err(|error| SandboxError::machine("read a file to upload", error))?);
         }
         // What was packed before is not what is there any more.
         *self.kept.lock().await = None;
@@ -410,18 +402,6 @@ async fn fetch(
         Bundle::None | Bundle::Packed => Kept::packed(archive, place).await,
         Bundle::Loose => Kept::loose(archive, &notes),
     }
-}
-
-/// The length of a file of this machine. What cannot be read is noticed here: while it is sent, it would
-/// look like a failure of the network, and be tried again.
-fn length(path: &Path) -> io::Result<u64> {
-    let file = std::fs::metadata(path)?;
-    if !file.is_file() {
-        let message = format!("{} is not a regular file", path.display());
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-    }
-    std::fs::File::open(path)?;
-    Ok(file.len())
 }
 
 impl Sandbox for DaytonaSandbox {
