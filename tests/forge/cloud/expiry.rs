@@ -29,8 +29,7 @@ fn forgotten(options: Options, yaml: &str, arguments: &[&str]) -> Cloud {
     let cloud = Cloud::new(options, workspace);
     let usual = ["--daytona", "task", "-k3", "-j3"];
     let child = cloud.start(usual.iter().chain(arguments).copied());
-    cloud.wait_for_many(Route::Execute, 3);
-    cloud.wait_for_candidate();
+    cloud.wait_for_candidates(3);
     signal(&child, "KILL");
     assert_eq!(finish(child).code, None);
     let until = Instant::now() + Duration::from_secs(30);
