@@ -2,6 +2,7 @@
 
 mod hostile;
 mod images;
+mod layers;
 mod lives;
 
 use forge::name::RunId;
@@ -10,7 +11,7 @@ use forge::sandbox::container::Containers;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use crate::support::engine::{BUSYBOX, engine};
+use crate::support::engine::{BASH, BUSYBOX, PYTHON, engine, engine_with_python};
 use forge::conformance::{Harness, Lack};
 
 struct Box {
@@ -45,6 +46,21 @@ impl Harness for Box {
         }
         .boxed()
     }
+}
+
+/// The same with one of the larger images.
+fn with_python(image: &str) -> Option<Box> {
+    engine_with_python()?;
+    with(image)
+}
+
+/// `sh` is dash, or what this machine has.
+mod dash {
+    forge::conformance_tests!(super::with_python(super::PYTHON));
+}
+
+mod bash {
+    forge::conformance_tests!(super::with_python(super::BASH));
 }
 
 mod busybox {

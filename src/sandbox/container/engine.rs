@@ -352,7 +352,9 @@ impl Engine {
             .map(|(name, value)| format!("LABEL {name}={value}"))
             .collect();
         query.extend(changes.iter().map(|change| ("changes", change.as_str())));
+        // Podman wants a body, and Docker takes one that says nothing.
         let request = self.request(Method::POST, "/commit", &query);
+        let request = request.json(&serde_json::json!({}));
         self.send("make an image", request, SILENCE).await.map(drop)
     }
 

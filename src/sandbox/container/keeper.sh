@@ -134,6 +134,8 @@ launch() {
   trap : TERM
   /bin/sh -c '
     trap : TERM
+    # As `sh`, bash does not complain.
+    if [ -n "${BASH_VERSION:-}" ]; then set +o posix; fi
     (exec env -i "$@" </dev/null 2>&3 3>&-)
     exit $?
   ' forge "PATH=$PATH" "HOME=$work" "LANG=C.UTF-8" "TMPDIR=$tmp" "$@" 3>&2 2>"$run/died"

@@ -29,8 +29,9 @@ use crate::sandbox::{
 
 /// Changes whenever layers are made differently.
 const FORMAT: &str = "1";
-/// Where the environment is in a layer.
-const ENVIRONMENT: &str = "/opt/forge-python";
+/// Where the environment is in a layer: in a folder that every container has and root may write to, beside
+/// [`HOME`](create::HOME), which is in memory and so is in no image.
+const ENVIRONMENT: &str = "/home/forge-python";
 /// What of an installer's output is kept.
 const OUTPUT: ByteCount = ByteCount::kib(256);
 /// How long the rest of it may take.

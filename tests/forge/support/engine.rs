@@ -1,7 +1,7 @@
 //! A real container engine for the tests: Podman, with a store of its own for each test process.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 
@@ -10,6 +10,11 @@ use forge::sandbox::container::{Address, ContainerOptions, Containers};
 
 /// The image of most tests: BusyBox, and nothing else.
 pub(crate) const BUSYBOX: &str = "forge-test-busybox";
+
+/// An image with this machine's Python, Perl and bash, and its own `sh`.
+pub(crate) const PYTHON: &str = "forge-test-python";
+/// The same, where `sh` is bash.
+pub(crate) const BASH: &str = "forge-test-bash";
 
 /// An engine, until this process has gone: then whoever made it tidies up.
 pub(crate) struct Engine {
@@ -56,6 +61,40 @@ impl Engine {
         Containers::new(&self.address(), options).unwrap()
     }
 
+    fn make_images(&self) {
+        let folder = self.folder.join("python");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/forge/support/image.sh");
+        let made = Command::new("sh")
+            .arg(script)
+            .arg(&folder)
+            .output()
+            .unwrap();
+        assert!(folder.join("bin/python3").exists(), "{made:?}");
+        self.import(&folder, PYTHON);
+        let sh = folder.join("bin/sh");
+        std::fs::remove_file(&sh).unwrap();
+        std::os::unix::fs::symlink("bash", &sh).unwrap();
+        self.import(&folder, BASH);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    fn import(&self, folder: &Path, name: &str) {
+        let mut tar = Command::new("tar")
+            .args(["-c", "."])
+            .current_dir(folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let imported = self
+            .podman()
+            .args(["import", "--change", "ENV PATH=/bin:/usr/bin", "-", name])
+            .stdin(tar.stdout.take().unwrap())
+            .output()
+            .unwrap();
+        assert!(imported.status.success(), "{imported:?}");
+        assert!(tar.wait().unwrap().success());
+    }
+
     /// Podman itself, with the store of this engine.
     pub(crate) fn podman(&self) -> Command {
         let mut podman = Command::new("podman");
@@ -65,6 +104,18 @@ impl Engine {
             .stdin(Stdio::null());
         podman
     }
+}
+
+/// The engine with [`PYTHON`] and [`BASH`], which take a while to make.
+pub(crate) fn engine_with_python() -> Option<&'static Engine> {
+    static MADE: LazyLock<()> = LazyLock::new(|| {
+        if let Ok(engine) = &*ENGINE {
+            engine.make_images();
+        }
+    });
+    let engine = engine()?;
+    LazyLock::force(&MADE);
+    Some(engine)
 }
 
 fn has(program: &str) -> bool {
