@@ -41,6 +41,7 @@ mod wire;
 pub use address::{Address, Machine};
 pub use images::Layer;
 
+use create::Household;
 use engine::{Engine, Failed};
 use images::Images;
 use layers::Layers;
@@ -258,8 +259,17 @@ impl Containers {
             .prepare(&self.engine, &self.images, &self.options, spec, &image);
         let layered = layered.await;
         let image = layered.as_ref().map_or(image, |it| it.image.clone());
-        let who = create::who(self.options.user, &image.user);
-        let body = create::body(spec, &self.options, &image, who, jiff::Timestamp::now());
+        let household = Household {
+            who: create::who(self.options.user, &image.user),
+            home: create::HOME,
+        };
+        let body = create::body(
+            spec,
+            &self.options,
+            &image,
+            household,
+            jiff::Timestamp::now(),
+        );
         let id = match self.engine.create(spec.name.as_str(), &body).await {
             Ok(id) => SandboxId::new(id),
             Err(failed) => return Err(self.not_created(failed)),
@@ -269,7 +279,7 @@ impl Containers {
             let (id, open) = (id.clone(), self.open.clone());
             async move {
                 let opened =
-                    ContainerSandbox::open(id.clone(), &engine, &spec, &options, &image, who);
+                    ContainerSandbox::open(id.clone(), &engine, &spec, &options, &image, household);
                 match tokio::time::timeout(options.start_budget, opened).await {
                     Ok(sandbox) => sandbox.map(|sandbox| {
                         let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);

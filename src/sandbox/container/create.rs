@@ -34,13 +34,17 @@ const OWN: &str = "61357:61357";
 const FILES: u64 = 65_536;
 const PROCESSES: u64 = 32_768;
 
-/// Where things are in every sandbox.
-pub(crate) fn layout() -> Layout {
+/// The same of a container that makes a layer: the mount would leave an empty folder in it, of which Podman takes the
+/// mode for that of every later mount there.
+pub(crate) const LAYER_HOME: &str = "/home/forge-layer";
+
+/// Where things are in a sandbox with this home.
+pub(crate) fn layout(home: &str) -> Layout {
     Layout {
-        work: format!("{HOME}/work"),
-        artifacts: format!("{HOME}/forge/artifacts"),
-        forge: format!("{HOME}/forge"),
-        tmp: format!("{HOME}/tmp"),
+        work: format!("{home}/work"),
+        artifacts: format!("{home}/forge/artifacts"),
+        forge: format!("{home}/forge"),
+        tmp: format!("{home}/tmp"),
     }
 }
 
@@ -53,6 +57,14 @@ pub(crate) enum Who {
     Image,
     /// Root, without capabilities.
     Root,
+}
+
+/// Who lives in a container, and where.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Household {
+    pub(crate) who: Who,
+    /// [`HOME`] or [`LAYER_HOME`].
+    pub(crate) home: &'static str,
 }
 
 /// Decides who that is, by what is asked for and what the image says.
@@ -83,7 +95,7 @@ pub(crate) fn body(
     spec: &SandboxSpec,
     options: &ContainerOptions,
     image: &Prepared,
-    who: Who,
+    Household { who, home }: Household,
     created: Timestamp,
 ) -> CreateContainer {
     let lifetime = spec.lifetime.as_secs().max(1);
@@ -110,7 +122,7 @@ pub(crate) fn body(
             argument("-c"),
             format!("{PARTS}{KEEPER}"),
             argument("forge"),
-            argument(HOME),
+            argument(home),
             lifetime.to_string(),
             argument(if spec.may_be_kept { "1" } else { "0" }),
         ],
@@ -135,7 +147,7 @@ pub(crate) fn body(
             cap_drop: ["ALL"],
             security_opt: ["no-new-privileges"],
             log_config: LogConfig { kind: "none" },
-            tmpfs: [HOME, TMP]
+            tmpfs: [home, TMP]
                 .map(|folder| {
                     let how = format!("rw,exec,nosuid,nodev,mode=1777,size={}", options.disk.0);
                     (folder.to_owned(), how)

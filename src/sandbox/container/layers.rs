@@ -14,7 +14,7 @@ use data_encoding::HEXLOWER;
 use sha2::Digest as _;
 use tokio::sync::OnceCell;
 
-use super::create::{self, Who};
+use super::create::{self, Household, LAYER_HOME, Who};
 use super::engine::Engine;
 use super::images::{LABEL_LAYER, Prepared, REPOSITORY};
 use super::place::ContainerSandbox;
@@ -32,6 +32,11 @@ const FORMAT: &str = "1";
 /// Where the environment is in a layer: in a folder that every container has and root may write to, beside
 /// [`HOME`](create::HOME), which is in memory and so is in no image.
 const ENVIRONMENT: &str = "/home/forge-python";
+/// It is root's, who has no capabilities there either.
+const HOUSEHOLD: Household = Household {
+    who: Who::Root,
+    home: LAYER_HOME,
+};
 /// What of an installer's output is kept.
 const OUTPUT: ByteCount = ByteCount::kib(256);
 /// How long the rest of it may take.
@@ -200,7 +205,7 @@ impl Maker<'_> {
             &spec,
             self.options,
             self.image,
-            Who::Root,
+            HOUSEHOLD,
             jiff::Timestamp::now(),
         );
         let created = self.engine.create(spec.name.as_str(), &body).await;
@@ -226,7 +231,7 @@ impl Maker<'_> {
             spec,
             self.options,
             self.image,
-            Who::Root,
+            HOUSEHOLD,
         )
         .await?;
         let mut files = Vec::new();

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::course::{Astray, CUT_OFF, Course, Limits, Say, Tally};
-use super::create::{HOME, Who, layout};
+use super::create::{Household, Who, layout};
 use super::engine::Engine;
 use super::images::Prepared;
 use super::layers::Layered;
@@ -79,7 +79,7 @@ impl ContainerSandbox {
         spec: &SandboxSpec,
         options: &ContainerOptions,
         image: &Prepared,
-        who: Who,
+        Household { who, home }: Household,
     ) -> Result<Self, SandboxError> {
         let image = image.name.as_str();
         let io = engine
@@ -96,14 +96,15 @@ impl ContainerSandbox {
             .strip_prefix("ready")
             .ok_or_else(|| protocol(&format!("it begins with {said:?}")))?;
         if !missing.is_empty() {
-            let missing: Vec<&str> = missing.split_whitespace().collect();
+            let words = missing.split_whitespace();
+            let missing: Vec<String> = words.map(|word| missing_thing(word, home)).collect();
             let what = format!("the image `{image}` lacks {}", missing.join(", "));
             return Err(SandboxError::new(ErrorKind::Invalid, "start a container", what)
                 .with_hint("an image for sandboxes has /bin/sh, the usual small programs of POSIX, and tar"));
         }
         Ok(Self {
             id,
-            layout: layout(),
+            layout: layout(home),
             isolation: isolation(spec, image, who),
             unchecked: OnceLock::new(),
             engine: engine.clone(),
@@ -460,7 +461,8 @@ fn archive(files: &[Upload], layout: &Layout) -> std::io::Result<(SpooledTempFil
     let mut writer = Writer::new(tempfile::spooled_tempfile(IN_MEMORY));
     for file in files {
         let path = layout.path(file.area, &file.path);
-        let inside = path.strip_prefix(HOME).unwrap_or(&path);
+        let home = layout.work.strip_suffix("/work").unwrap_or_default();
+        let inside = path.strip_prefix(home).unwrap_or(&path);
         let inside =
             RelativePath::parse(inside.trim_start_matches('/')).map_err(std::io::Error::other)?;
         match &file.content {
@@ -482,6 +484,14 @@ fn archive(files: &[Upload], layout: &Layout) -> std::io::Result<(SpooledTempFil
     let bytes = archive.stream_position()?;
     archive.seek(SeekFrom::Start(0))?;
     Ok((archive, bytes))
+}
+
+/// What the first process misses, in words.
+fn missing_thing(word: &str, home: &str) -> String {
+    match word {
+        "home" => format!("a {home} that its user may write to"),
+        program => program.to_owned(),
+    }
 }
 
 /// What a refused start says of the image.
