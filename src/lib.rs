@@ -21,13 +21,14 @@
 //! ```text
 //! 5  main  cli                                           │ compose, print, exit
 //! 4  lib  forge  rescore  compare  settings              │ put the parts together
-//! 3  run  trial  sweep  |  progress  report              │ do  |  show
+//! 3  run  trial  sweep  watch  |  progress  report       │ do  |  show
 //! 2  sandbox/*  store  journal  tree  ignored  archive   │ touch the outside
 //! 2  candidate/*  objective/*  project  baseline         │ load
 //! 2  history                                             │ and keep
 //! 1  candidate  objective  score  event  summary         │ think
 //! 1  installers  rule  verdict                           │
 //! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
+//! 1  sandbox/recipe                                      │
 //! 0  name  quantity  plain  problem  network             │ words
 //! 0  secret  redact  suggest  python  signal             │
 //! 0  statistics                                          │
@@ -101,6 +102,7 @@ pub mod sweep;
 pub mod tree;
 pub mod trial;
 pub mod verdict;
+pub mod watch;
 pub mod yaml;
 
 mod forge;

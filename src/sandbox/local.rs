@@ -70,6 +70,7 @@ mod visible;
 
 use folder::LocalSandbox;
 use helper::Helper;
+pub(crate) use kernel::{disinherit, ignore_stops};
 pub use isolation::Isolation;
 use moved::Movable;
 pub use place::Scratch;

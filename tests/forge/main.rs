@@ -40,3 +40,4 @@ mod support;
 mod surroundings;
 mod texts;
 mod verdicts;
+mod watching;
