@@ -25,7 +25,10 @@ impl Log {
     pub(super) fn line(&self, text: &str) {
         let text = crate::plain::line(&self.redactor.text(text));
         let line = format!("{:.3} {text}\n", jiff::Timestamp::now());
-        let file = OpenOptions::new().create(true).append(true).open(&self.path);
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.path);
         // Where it cannot be written, what is to be deleted is deleted all the same.
         if let Ok(mut file) = file {
             file.write_all(line.as_bytes()).ok();

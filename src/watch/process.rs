@@ -36,10 +36,7 @@ const LIFE: Duration = Duration::from_secs(300);
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// Serves as a watch if that is what this process was started for.
-pub(super) fn serve_if_wanted(
-    arguments: &[OsString],
-    own: &[(&str, Rebuild)],
-) -> Option<ExitCode> {
+pub(super) fn serve_if_wanted(arguments: &[OsString], own: &[(&str, Rebuild)]) -> Option<ExitCode> {
     let [_, word, run] = arguments else {
         return None;
     };
@@ -109,6 +106,9 @@ fn serve(own: &[(&str, Rebuild)]) -> io::Result<ExitCode> {
         let why = format!("nothing is known by which `{name}` is made anew");
         return refuse(&mut socket, &why);
     }
+    // Until then it only waits, and most of what it has in memory is its own program.
+    #[cfg(target_os = "linux")]
+    crate::sandbox::local::let_go_of_program().ok();
     socket.write_all(&[READY])?;
     if says_goodbye(&mut socket) {
         return Ok(ExitCode::SUCCESS);
@@ -138,7 +138,6 @@ fn delete(
     ledger: Option<File>,
     own: &[(&str, Rebuild)],
 ) -> io::Result<()> {
-    // Makes its own sense of the time it takes until something is asked.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

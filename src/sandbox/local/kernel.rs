@@ -15,6 +15,12 @@ use rustix::process::Pid;
 
 use crate::sandbox::Usage;
 
+#[cfg(target_os = "linux")]
+mod memory;
+
+#[cfg(target_os = "linux")]
+pub(crate) use memory::let_go_of_program;
+
 /// Keeps from the programs of this process what it inherited itself: ignored signals (`nohup`, a shell's
 /// background jobs), and descriptors that somebody above left open.
 ///

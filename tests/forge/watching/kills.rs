@@ -77,7 +77,8 @@ fn nothing_is_left_when_the_whole_process_group_is_killed() {
 #[test]
 fn nothing_is_left_when_the_terminal_is_closed_and_forge_is_killed() {
     let cloud = cloud(busy());
-    let terminal = rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY);
+    let terminal =
+        rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY);
     let terminal = terminal.unwrap();
     rustix::pty::grantpt(&terminal).unwrap();
     rustix::pty::unlockpt(&terminal).unwrap();
@@ -123,7 +124,9 @@ fn a_server_that_fails_for_a_while_is_asked_until_it_does_not() {
         let watch = Watch::of(&child);
         wait_for_creates(&cloud, 12);
         let refuses = Before::Answer(answer);
-        cloud.fake.add_fault(Rule::new(On::Any, When::Always, refuses));
+        cloud
+            .fake
+            .add_fault(Rule::new(On::Any, When::Always, refuses));
         signal(&child, "KILL");
         let died = Instant::now();
         assert_eq!(finish(child).code, None);

@@ -105,6 +105,12 @@ fn thirty_moments_of_each_way() {
             format!("{median:.2} s ({:.2} s)", times[times.len() - 1])
         };
         let (shown_way, count) = (way.shown(), all.len());
-        writeln!(out, "{shown_way:32} {count:>5} {:>20} {:>20}", shown(0), shown(1)).unwrap();
+        writeln!(
+            out,
+            "{shown_way:32} {count:>5} {:>20} {:>20}",
+            shown(0),
+            shown(1)
+        )
+        .unwrap();
     }
 }
