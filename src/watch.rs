@@ -136,15 +136,15 @@ pub(crate) async fn start(
     };
     let ledger = ledger.share().map_err(NoWatch)?;
     let Surroundings { proxies, env } = surroundings;
-    let begin = move || {
+    let starting = move || {
         // The watch has another directory.
         let folder = std::path::absolute(&folder).unwrap_or(folder);
         let charter = Charter::new(run, folder, Some(&recipe), &proxies);
         Watch::begin(&charter, run, ledger.map(OwnedFd::from), env)
     };
-    let begun = tokio::task::spawn_blocking(begin).await;
-    let begun = begun.map_err(io::Error::other).flatten();
-    begun.map(Some).map_err(NoWatch)
+    let started = tokio::task::spawn_blocking(starting).await;
+    let started = started.map_err(io::Error::other).flatten();
+    started.map(Some).map_err(NoWatch)
 }
 
 fn is_served() -> bool {

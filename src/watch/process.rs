@@ -84,12 +84,11 @@ fn serve(own: &[(&str, Rebuild)]) -> io::Result<ExitCode> {
         return Err(io::ErrorKind::NotConnected.into());
     }
     let mut socket = UnixStream::from(rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?);
-    let ledger = match kind(rustix::stdio::stdout())? {
-        FileType::RegularFile => {
-            let file = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
-            Some(File::from(file))
-        }
-        _ => None,
+    let out = rustix::stdio::stdout();
+    let ledger = if kind(out)? == FileType::RegularFile {
+        Some(File::from(rustix::io::fcntl_dupfd_cloexec(out, 3)?))
+    } else {
+        None
     };
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;

@@ -2,10 +2,9 @@
 
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::{Watch, assert_ended, children, is_watch, kill, status};
+use super::{Watch, assert_ended, children, instead, is_watch, kill, status};
 use crate::cloud::{Cloud, WRITES, signal};
 use crate::support::fake_daytona::fault::{Before, Rule, When};
 use crate::support::fake_daytona::{Options, Route};
@@ -33,33 +32,19 @@ fn a_watch_ends_with_its_run_and_has_nothing_of_forges() {
     let cloud = Cloud::of(SLEEPS, vec![]);
     // Somebody above forge has left a file open for everybody.
     let leaked = std::fs::File::create(cloud.workspace.path("tmp/leaked")).unwrap();
-    let forge = cloud.command(["--daytona", "task"]);
-    let mut shell = Command::new("sh");
     let line = format!(
         "exec 9<>/proc/{}/fd/{} && exec {} --daytona task",
         std::process::id(),
         leaked.as_raw_fd(),
         env!("CARGO_BIN_EXE_forge"),
     );
-    shell
-        .args(["-c", &line])
-        .current_dir(cloud.workspace.path(""));
-    for (name, value) in forge.get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
+    let mut shell = instead(&cloud.command(["--daytona", "task"]), "sh");
+    shell.args(["-c", &line]);
     shell.env("BUILD_ID", "12").env("RUNNER_TRACKING_ID", "x");
     // Where certificates are is the one thing that it gets.
     shell.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR");
     shell.env("HTTPS_PROXY", "http://me:password@127.0.0.1:1");
-    let child = shell
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = shell.spawn().unwrap();
     let watch = Watch::of(&child);
     cloud.wait_for(Route::Execute);
 
@@ -152,20 +137,8 @@ fn a_run_without_a_watch_goes_on_and_says_so() {
     let cloud = Cloud::of(WRITES, vec![rule]);
     let copy = cloud.workspace.path("tmp/copy");
     std::fs::copy(env!("CARGO_BIN_EXE_forge"), &copy).unwrap();
-    let original = cloud.command(["--daytona", "task"]);
-    let mut command = Command::new(&copy);
-    command
-        .args(original.get_args())
-        .current_dir(cloud.workspace.path(""))
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
-    for (name, value) in original.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+    let mut command = instead(&cloud.command([""]), copy.to_str().unwrap());
+    command.args(["--daytona", "task"]);
     let child = command.spawn().unwrap();
     cloud.wait_for(Route::CurrentKey);
     // What runs goes on running; it cannot be started again.

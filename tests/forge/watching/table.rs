@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 use reqwest::StatusCode;
 
 use super::kills::{MANY, busy, cloud};
-use super::{Watch, assert_ended, wait_for_creates};
+use super::{Watch, assert_ended};
 use crate::cloud::signal;
-use crate::support::fake_daytona::Options;
 use crate::support::fake_daytona::fault::{Before, Canned, On, Rule, When, scramble};
+use crate::support::fake_daytona::{Options, Route};
 use crate::support::workspace::{finish, wait};
 
 /// How many moments for each way.
 const MOMENTS: u64 = 30;
+/// When nothing is alive any more, at the latest.
+const PROMISED: Duration = Duration::from_secs(10);
 
 /// What happens to forge, and to the server.
 #[derive(Debug, Clone)]
@@ -53,7 +55,7 @@ fn kill_at(way: &Way, moment: u64) -> [Duration; 2] {
     let cloud = cloud(way.options());
     let child = cloud.command(MANY).process_group(0).spawn().unwrap();
     let watch = Watch::of(&child);
-    wait_for_creates(&cloud, 1);
+    cloud.wait_for(Route::Create);
     wait(moment);
     if let Way::Failing(answer) = way {
         let refuses = Before::Answer(answer.clone());
@@ -96,7 +98,9 @@ fn thirty_moments_of_each_way() {
     for way in ways {
         let mut all = Vec::new();
         for number in 0..MOMENTS {
-            all.push(kill_at(&way, scramble(number) % 4000));
+            let took = kill_at(&way, scramble(number) % 4000);
+            assert!(took[0] < PROMISED, "{way:?}, moment {number}: {took:?}");
+            all.push(took);
         }
         let shown = |which: usize| {
             let mut times: Vec<f64> = all.iter().map(|it| it[which].as_secs_f64()).collect();

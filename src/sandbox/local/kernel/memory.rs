@@ -25,26 +25,29 @@ fn unchanged(smaps: &str) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     let mut current = None;
     for line in smaps.lines() {
-        if let Some(mapping) = mapping(line) {
-            current = mapping;
-        } else if let Some(own) = line.strip_prefix("Anonymous:") {
+        if let Some(own) = line.strip_prefix("Anonymous:") {
             let is_none = own.trim() == "0 kB";
             found.extend(current.take().filter(|_| is_none));
+        } else if let Some(range) = range(line) {
+            current = is_unchanging(line).then_some(range);
         }
     }
     found
 }
 
-/// A line that begins a mapping, and where that is, if it is a file's and cannot be written.
-fn mapping(line: &str) -> Option<Option<(usize, usize)>> {
-    let mut words = line.split_ascii_whitespace();
-    let (from, to) = words.next()?.split_once('-')?;
+/// Where a mapping is, in the line that it begins with.
+fn range(line: &str) -> Option<(usize, usize)> {
+    let (from, to) = line.split(' ').next()?.split_once('-')?;
     let address = |text| usize::from_str_radix(text, 16).ok();
-    let range = (address(from)?, address(to)?);
-    let modes = words.next()?;
+    Some((address(from)?, address(to)?))
+}
+
+/// Whether a mapping is a file's, private, and cannot be written.
+fn is_unchanging(line: &str) -> bool {
+    let mut words = line.split_ascii_whitespace().skip(1);
+    let modes = words.next().unwrap_or_default();
     let path = words.nth(3).unwrap_or_default();
-    let is_unchanging = modes.starts_with('r') && !modes.contains('w') && modes.ends_with('p');
-    Some((is_unchanging && path.starts_with('/')).then_some(range))
+    modes.starts_with('r') && !modes.contains('w') && modes.ends_with('p') && path.starts_with('/')
 }
 
 #[cfg(test)]
