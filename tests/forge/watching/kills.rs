@@ -81,7 +81,6 @@ fn nothing_is_left_when_the_terminal_is_closed_and_forge_is_killed() {
     rustix::pty::grantpt(&terminal).unwrap();
     rustix::pty::unlockpt(&terminal).unwrap();
     let name = rustix::pty::ptsname(&terminal, Vec::new()).unwrap();
-    let forge = env!("CARGO_BIN_EXE_forge");
     // Opening a terminal makes it that of a session that has none.
     let line = format!(
         "exec setsid sh -c 'exec <\"$0\" >\"$0\" 2>&1; exec \"$@\"' {} {} {}",
