@@ -53,6 +53,7 @@
 //! - Every sandbox has one owner, the [`sandbox::reaper`]; a trial holds a lease, and ends it by dropping
 //!   it. Nothing else deletes, and a result needs the reaper's report. A create that fails says by type what may
 //!   exist; what is called deleted was seen gone; a slot is free when its sandbox is gone.
+//! - When forge is gone without closing the reaper, the run's [`watch`] does what that would have done.
 //! - A candidate failing is a value ([`event::TrialEnd`]); the world failing is an error
 //!   ([`sandbox::SandboxError`]) that is never ranked as a loss; the user's mistakes are
 //!   [`problem::Problems`], all of them at once, before any sandbox exists.

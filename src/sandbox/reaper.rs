@@ -17,7 +17,8 @@
 //! 7. *Ledger.* The name is on disk before the create request leaves, and the id before anything else is
 //!    asked. The disk is waited for on another thread, and once for all names that have come meanwhile.
 //!
-//! (8, expiry at the provider, is in every [`SandboxSpec`].)
+//! (8, the [`watch`](crate::watch), goes on by the ledger when this process is gone: [`end_inherited`]. 9, expiry at
+//! the provider, is in every [`SandboxSpec`].)
 //!
 //! There are never more sandboxes than jobs: a slot is free when its sandbox is gone, and what the provider
 //! refuses because its pool is full waits here for one.

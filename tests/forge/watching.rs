@@ -118,14 +118,27 @@ fn open(workspace: &Workspace) -> usize {
     open_sandboxes(&workspace.run_folder()).unwrap().len()
 }
 
+/// How the end of what forge left went.
+#[derive(Debug, Clone, Copy)]
+struct Ends {
+    /// How long after forge's end nothing was alive any more.
+    gone: Duration,
+    /// How long after it the ledger was closed, and the watch had ended.
+    closed: Duration,
+    /// The most memory that the watch had, in kibibytes.
+    peak: u64,
+}
+
 /// Fails unless nothing is alive soon after forge's end, and then the ledger is closed and the watch gone.
-/// Gives how long each took.
 #[track_caller]
-fn assert_ended(cloud: &Cloud, watch: Watch, died: Instant) -> [Duration; 2] {
+fn assert_ended(cloud: &Cloud, watch: Watch, died: Instant) -> Ends {
+    let log = || std::fs::read_to_string(cloud.workspace.run_folder().join("watch.log"));
+    let mut peak = 0;
     while !cloud.fake.alive().is_empty() {
         let alive = cloud.fake.alive();
-        let log = std::fs::read_to_string(cloud.workspace.run_folder().join("watch.log"));
-        assert!(died.elapsed() < GONE, "alive: {alive:#?}; {log:?}");
+        assert!(died.elapsed() < GONE, "alive: {alive:#?}; {:?}", log());
+        let used = status(watch.pid, "VmHWM:").unwrap_or_default();
+        peak = peak.max(used.split(' ').next().unwrap().parse().unwrap_or(0));
         pause();
     }
     let gone = died.elapsed();
@@ -133,9 +146,8 @@ fn assert_ended(cloud: &Cloud, watch: Watch, died: Instant) -> [Duration; 2] {
     let closed = died.elapsed();
     // Whatever came to be late would be there by now.
     cloud.assert_none_alive();
-    let log = std::fs::read_to_string(cloud.workspace.run_folder().join("watch.log"));
-    assert_eq!(open(&cloud.workspace), 0, "{log:?}");
-    [gone, closed]
+    assert_eq!(open(&cloud.workspace), 0, "{:?}", log());
+    Ends { gone, closed, peak }
 }
 
 /// Another program, with the environment and in the folder of this one.

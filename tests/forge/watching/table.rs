@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use reqwest::StatusCode;
 
 use super::kills::{MANY, busy, cloud};
-use super::{Watch, assert_ended};
+use super::{Ends, Watch, assert_ended};
 use crate::cloud::signal;
 use crate::support::fake_daytona::fault::{Before, Canned, On, Rule, When, scramble};
 use crate::support::fake_daytona::{Options, Route};
@@ -50,8 +50,8 @@ impl Way {
     }
 }
 
-/// How long it took until nothing was alive, and until the watch had ended.
-fn kill_at(way: &Way, moment: u64) -> [Duration; 2] {
+/// Kills forge so many milliseconds after its first create.
+fn kill_at(way: &Way, moment: u64) -> Ends {
     let cloud = cloud(way.options());
     let child = cloud.command(MANY).process_group(0).spawn().unwrap();
     let watch = Watch::of(&child);
@@ -88,33 +88,47 @@ fn thirty_moments_of_each_way() {
     ];
     let mut ways = vec![Way::Alone, Way::Group, Way::Slow];
     ways.extend(failing.map(Way::Failing));
-    let mut out = std::io::stderr();
-    writeln!(
-        out,
-        "{:32} {:>5} {:>20} {:>20}",
-        "way", "kills", "none alive (max)", "watch ended (max)"
-    )
-    .unwrap();
-    for way in ways {
-        let mut all = Vec::new();
-        for number in 0..MOMENTS {
-            let took = kill_at(&way, scramble(number) % 4000);
-            assert!(took[0] < PROMISED, "{way:?}, moment {number}: {took:?}");
-            all.push(took);
+    line([
+        "way",
+        "kills",
+        "none alive (max)",
+        "ledger closed (max)",
+        "memory",
+    ]);
+    // Side by side: most of it is waiting.
+    std::thread::scope(|scope| {
+        for way in &ways {
+            scope.spawn(move || all_moments(way));
         }
-        let shown = |which: usize| {
-            let mut times: Vec<f64> = all.iter().map(|it| it[which].as_secs_f64()).collect();
-            times.sort_by(f64::total_cmp);
-            let median = times[times.len() / 2];
-            format!("{median:.2} s ({:.2} s)", times[times.len() - 1])
-        };
-        let (shown_way, count) = (way.shown(), all.len());
-        writeln!(
-            out,
-            "{shown_way:32} {count:>5} {:>20} {:>20}",
-            shown(0),
-            shown(1)
-        )
-        .unwrap();
+    });
+}
+
+fn line(cells: [&str; 5]) {
+    let [way, kills, gone, closed, peak] = cells;
+    let mut out = std::io::stderr();
+    writeln!(out, "{way:30} {kills:>5} {gone:>18} {closed:>20} {peak:>9}").unwrap();
+}
+
+fn all_moments(way: &Way) {
+    let mut all = Vec::new();
+    for number in 0..MOMENTS {
+        let took = kill_at(way, scramble(number) % 4000);
+        assert!(took.gone < PROMISED, "{way:?}, {number}: {took:?}");
+        all.push(took);
     }
+    let shown = |of: fn(&Ends) -> Duration| {
+        let mut times: Vec<f64> = all.iter().map(|it| of(it).as_secs_f64()).collect();
+        times.sort_by(f64::total_cmp);
+        let (median, most) = (times[times.len() / 2], times[times.len() - 1]);
+        format!("{median:.2} s ({most:.2} s)")
+    };
+    let peak = all.iter().map(|it| it.peak).max().unwrap_or(0);
+    let cells = [
+        &way.shown(),
+        &all.len().to_string(),
+        &shown(|it| it.gone),
+        &shown(|it| it.closed),
+        &format!("{peak} KiB"),
+    ];
+    line(cells.map(String::as_str));
 }
