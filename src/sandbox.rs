@@ -1,6 +1,6 @@
 //! The sandbox contract: what a trial may do in its disposable place, and what a provider owes forge.
 //!
-//! Promises, checked for every provider by `tests/forge/conformance.rs`:
+//! Promises, checked for every provider by the feature `conformance` (see [`writing_a_provider`]):
 //! - a new sandbox is empty, and nobody else's;
 //! - a command gets exactly its argument vector, byte for byte, and exactly its environment besides
 //!   `PATH`, `HOME`, `LANG` and `TMPDIR`; its standard input is closed;
@@ -30,10 +30,12 @@ use crate::quantity::ByteCount;
 pub mod daytona;
 pub mod ledger;
 pub mod local;
+pub mod order;
 pub(crate) mod patterns;
 pub mod reaper;
 pub mod recipe;
 pub(crate) mod remote;
+pub mod writing_a_provider;
 
 pub use crate::network::{Network, Networks, Stage};
 

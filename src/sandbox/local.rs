@@ -68,6 +68,7 @@ mod upload;
 mod users;
 mod visible;
 
+pub use collect::bring_home;
 use folder::LocalSandbox;
 use helper::Helper;
 pub use isolation::Isolation;

@@ -1,10 +1,7 @@
 //! What several of the integration tests share.
 
 pub(crate) mod fake_daytona;
-mod sinks;
 pub(crate) mod workspace;
-
-pub(crate) use sinks::*;
 
 /// Says that something was not tested, and why; also when the test passes, whose output nobody sees.
 pub(crate) fn skipped(what: &str, why: &str) {
