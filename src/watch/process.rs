@@ -275,3 +275,53 @@ fn redactor(recipe: &Recipe, proxies: &Proxies) -> Redactor {
     secrets.extend(password);
     Redactor::new(secrets)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECIPE: &str = "the recipe";
+
+    fn mine(what: &Secret, _proxies: &Proxies) -> Result<Arc<dyn Provider>, SandboxError> {
+        let error = SandboxError::new(ErrorKind::Invalid, "make mine anew", what.expose());
+        Err(error)
+    }
+
+    #[test]
+    fn a_provider_of_ones_own_is_made_by_the_function_of_its_name() {
+        let made = |name: &str| {
+            let name = name.to_owned();
+            let what = Secret::new(RECIPE);
+            let own: [(&str, Rebuild); 1] = [("mine", mine)];
+            let made = rebuild(&Recipe::Own { name, what }, &Proxies::default(), &own);
+            made.unwrap_err().message
+        };
+        assert_eq!(made("mine"), RECIPE);
+        assert!(made("yours").contains("`yours`"));
+    }
+
+    #[test]
+    fn neither_key_nor_password_is_in_a_log() {
+        let what = Secret::new("key-0123456789");
+        let name = "mine".to_owned();
+        let proxies = Proxies {
+            https: Some(Secret::new("http://me:password@proxy:8080")),
+            except: String::new(),
+        };
+        let redactor = redactor(&Recipe::Own { name, what }, &proxies);
+        let text = redactor.text("key-0123456789 by proxy:8080 with password");
+        assert_eq!(text, "*** by proxy:8080 with ***");
+    }
+
+    #[test]
+    fn only_what_was_started_as_a_watch_serves_as_one() {
+        let check = |words: &[&str]| {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            assert_eq!(serve_if_wanted(&words, &[]), None, "{words:?}");
+        };
+        check(&["forge"]);
+        check(&["forge", ARGUMENT]);
+        check(&["forge", "run", "task"]);
+        check(&["forge", ARGUMENT, "run", "more"]);
+    }
+}
