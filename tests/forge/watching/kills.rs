@@ -130,22 +130,28 @@ fn a_server_that_fails_for_a_while_is_asked_until_it_does_not() {
 /// It comes to be when forge is gone, and nobody but the run's label tells of it.
 #[test]
 fn a_create_that_was_under_way_is_waited_for() {
-    let options = Options {
+    let slow = Options {
         latency: Duration::from_millis(600),
-        list_lag: Duration::from_secs(1),
-        ..Options::default()
+        ..busy()
     };
-    let cloud = cloud(options);
-    let child = cloud.start(MANY);
-    let watch = Watch::of(&child);
-    cloud.wait_for_many(Route::Create, 8);
-    let rows = cloud.fake.rows().len();
-    signal(&child, "KILL");
-    let died = Instant::now();
-    assert_eq!(finish(child).code, None);
-    wait(900);
-    assert!(cloud.fake.rows().len() > rows, "none came to be late");
-    assert_ended(&cloud, watch, died);
+    let late = Before::Delay(Duration::from_secs(5));
+    let very_slow = Options {
+        faults: vec![Rule::route(Route::Create, When::Always, late)],
+        ..busy()
+    };
+    for (options, takes) in [(slow, 600), (very_slow, 5000)] {
+        let cloud = cloud(options);
+        let child = cloud.start(MANY);
+        let watch = Watch::of(&child);
+        cloud.wait_for_many(Route::Create, 8);
+        let rows = cloud.fake.rows().len();
+        signal(&child, "KILL");
+        let died = Instant::now();
+        assert_eq!(finish(child).code, None);
+        wait(takes + 300);
+        assert!(cloud.fake.rows().len() > rows, "none came to be late");
+        assert_ended(&cloud, watch, died);
+    }
 }
 
 #[test]
