@@ -74,14 +74,17 @@ impl Keeper {
         is_unknown: bool,
         settled: Instant,
     ) {
-        let mut pause = self.patience.pause;
+        let (mut pause, mut patience) = (self.patience.pause, BRIEFLY);
         loop {
             let asked = Instant::now();
             let (asking, run) = (Arc::clone(&self.asking), self.run);
-            let until = settled.max(asked + BRIEFLY);
-            let list = async move { asking.list(&run, until).await };
+            // Its own pauses grow; these are short.
+            let list = async move { asking.list(&run, asked + patience).await };
             let listed = self.while_ending(list).await;
-            // Without a list now, the next one tells.
+            if listed.is_err() {
+                // The next one tells. A server may just take long.
+                patience = (patience * 2).min(self.patience.destruction);
+            }
             let mut born = self.left(listed.unwrap_or_default());
             born.retain(|it| self.is_new(it) && ended.insert(it.id.clone()));
             self.end_listed(&born);
