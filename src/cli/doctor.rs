@@ -94,7 +94,8 @@ async fn examine(sheet: &mut Sheet) -> End {
     sheet.part("problems", json!([]));
     let variables = forge::settings::variables();
     let resolved = forge::settings::daytona(&variables, Path::new("."));
-    let mut end = daytona::examine(sheet, &resolved, &source).await;
+    let auto_stop = project.daytona.auto_stop;
+    let mut end = daytona::examine(sheet, &resolved, &source, auto_stop).await;
     let options = mode::local(&variables, &project.local);
     let local = LocalProvider::new(options.clone(), RunId::generate());
     programs::examine(sheet, &local, &project).await;

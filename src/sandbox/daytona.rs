@@ -25,6 +25,7 @@ pub mod config;
 mod control;
 mod create;
 mod ending;
+mod expiry;
 mod live;
 mod pace;
 mod place;
@@ -33,6 +34,7 @@ mod retry;
 mod rules;
 pub mod spec;
 mod status;
+mod tenure;
 mod toolbox;
 pub mod usage;
 mod wire;
@@ -62,8 +64,10 @@ pub struct DaytonaOptions {
     /// This machine's name, for a label; empty for none.
     pub host: String,
     /// After how long without a request a sandbox stops, which deletes it; at least a minute, counted in
-    /// whole ones. `None`: when its trial must be over.
+    /// whole ones. `None`: ten minutes.
     pub auto_stop: Option<Duration>,
+    /// How long a minute of the server's clock is: a minute, but for tests with a server whose clock is faster.
+    pub minute: Duration,
     /// How long a sandbox may take to start.
     pub start_budget: Duration,
     /// How long after a create of unknown outcome its sandbox may still come to be, or not be found by its
@@ -88,6 +92,7 @@ impl Default for DaytonaOptions {
             volumes: Vec::new(),
             host: String::new(),
             auto_stop: None,
+            minute: Duration::from_secs(60),
             start_budget: Duration::from_secs(120),
             settles: Duration::from_secs(12),
             lags: Duration::from_secs(3),
@@ -130,6 +135,8 @@ pub struct Daytona {
     recipe: Option<Recipe>,
     /// Why sandboxes keep the network that they begin with, once that is known.
     unchangeable: rules::Unchangeable,
+    /// What is known of how sandboxes end by themselves.
+    tenures: Arc<tenure::Tenures>,
 }
 
 impl Daytona {
@@ -155,6 +162,7 @@ impl Daytona {
             recipe: recipe::recipe(config, &options),
             options: Arc::new(options),
             unchangeable: rules::Unchangeable::default(),
+            tenures: Arc::default(),
         }
     }
 
@@ -223,6 +231,12 @@ impl Daytona {
         Ok(self.client.usage(organization).await?)
     }
 
+    /// When sandboxes end by themselves, and what a server of this version makes of that, for people.
+    #[must_use]
+    pub fn expiry(&self, version: Option<&str>) -> [String; 2] {
+        expiry::explained(self.options.auto_stop, version)
+    }
+
     /// Lists what any run of forge has left in this account, by label. May be stale.
     ///
     /// # Errors
@@ -256,6 +270,7 @@ impl Daytona {
     }
 
     async fn delete_one(&self, id: &str) -> Result<Presence, SandboxError> {
+        self.tenures.forget(id);
         let failed = match self.client.delete(id).await {
             Ok(Some(row)) if row.state == State::Destroyed { done: true } => {
                 return Ok(Presence::Gone);
@@ -372,12 +387,21 @@ impl Provider for Daytona {
         })
     }
 
+    fn kept(&self, id: &SandboxId) {
+        self.tenures.keep(id.as_str(), jiff::Timestamp::now());
+    }
+
     fn watched(&self) -> Option<Recipe> {
         self.recipe.clone()
     }
 
     fn whereabouts(&self, id: &SandboxId) -> Option<String> {
-        Some(format!("id {id}, under Sandboxes in Daytona's dashboard"))
+        let idle = self.options.auto_stop.unwrap_or(expiry::IDLE);
+        let place = format!("id {id}, under Sandboxes in Daytona's dashboard");
+        Some(match self.tenures.kept_until(id.as_str(), idle) {
+            Some(until) => format!("{place}; {until}"),
+            None => place,
+        })
     }
 }
 
