@@ -9,11 +9,11 @@ use std::time::Duration;
 use futures::future::join_all;
 use reqwest::StatusCode;
 
+use forge::conformance::make;
 use forge::sandbox::daytona::DaytonaOptions;
 use forge::sandbox::{Command, CommandEnd, MARGIN, Presence, Provider as _, Sandbox, SandboxSpec};
 
 use super::{Printed, Setup, shell, upload};
-use crate::conformance::make;
 use crate::support::fake_daytona::fault::{Before, Canned, Rule, When};
 use crate::support::fake_daytona::{Options, Route, Ttl};
 
