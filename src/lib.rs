@@ -21,13 +21,14 @@
 //! ```text
 //! 5  main  cli                                           │ compose, print, exit
 //! 4  lib  forge  rescore  compare  settings              │ put the parts together
-//! 3  run  trial  sweep  |  progress  report              │ do  |  show
+//! 3  run  trial  sweep  watch  |  progress  report       │ do  |  show
 //! 2  sandbox/*  store  journal  tree  ignored  archive   │ touch the outside
 //! 2  candidate/*  objective/*  project  baseline         │ load
 //! 2  history  conformance                                │ and keep
 //! 1  candidate  objective  score  event  summary         │ think
 //! 1  installers  rule  verdict                           │
 //! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
+//! 1  sandbox/recipe                                      │
 //! 0  name  quantity  plain  problem  network             │ words
 //! 0  secret  redact  suggest  python  signal             │
 //! 0  statistics                                          │
@@ -52,6 +53,7 @@
 //! - Every sandbox has one owner, the [`sandbox::reaper`]; a trial holds a lease, and ends it by dropping
 //!   it. Nothing else deletes, and a result needs the reaper's report. A create that fails says by type what may
 //!   exist; what is called deleted was seen gone; a slot is free when its sandbox is gone.
+//! - When forge is gone without closing the reaper, the run's [`watch`] does what that would have done.
 //! - A candidate failing is a value ([`event::TrialEnd`]); the world failing is an error
 //!   ([`sandbox::SandboxError`]) that is never ranked as a loss; the user's mistakes are
 //!   [`problem::Problems`], all of them at once, before any sandbox exists.
@@ -105,6 +107,7 @@ pub mod sweep;
 pub mod tree;
 pub mod trial;
 pub mod verdict;
+pub mod watch;
 pub mod yaml;
 
 mod forge;

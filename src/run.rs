@@ -30,6 +30,7 @@ use crate::summary::RunSummary;
 use crate::trial::silence::take_back;
 use crate::trial::{Judging, Keep, Outcome, World};
 use crate::verdict::{looking, spending};
+use crate::watch::{Surroundings, Watch};
 
 pub mod order;
 mod packs;
@@ -84,6 +85,8 @@ pub struct Run {
     pub warnings: Vec<String>,
     /// What stored runs kept of candidates, to compare with.
     pub stored: Vec<StoredScores>,
+    /// What its watch is told of this process's environment.
+    pub surroundings: Surroundings,
     /// Where the files of former candidates are, as long as the run lasts.
     pub former_files: Vec<Arc<Scratch>>,
 }
@@ -121,14 +124,22 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
     let folder = RunFolder::create(&run.artifacts, &run.plan.run)?;
     let journal = Journal::open(folder.path())?;
     let ledger = Ledger::open(folder.path(), run.provider.name() != "local")?;
+    // Before the first sandbox: what it does not hear of, nobody would delete.
+    let (watch, unwatched) = watched(&run, &folder, &ledger).await;
     let (stopping, told) = watch::channel(Stopping::No);
-    let reaper = Reaper::start(
+    let reaper = Reaper::start_then(
         Arc::clone(&run.provider),
         run.plan.run,
         ledger,
         run.plan.jobs,
         told,
         Patience::default(),
+        // What could not be confirmed is told, and is for whoever reads that.
+        |_report| {
+            if let Some(watch) = watch {
+                watch.goodbye();
+            }
+        },
     )?;
     // Nobody depends on the link, and not every file system has links.
     let unlinked = folder.point_latest().err();
@@ -161,7 +172,8 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
     let state = State::new(trials, run.plan.jobs).confirming(run.plan.confirm.is_some());
     teller.tell(EventKind::RunStarted(Box::new(run.plan)));
     let unlinked = unlinked.map(|error| format!("{error}; `latest` is this run all the same"));
-    for message in run.warnings.into_iter().chain(unlinked).chain(unpacked) {
+    let unforeseen = unlinked.into_iter().chain(unwatched).chain(unpacked);
+    for message in run.warnings.into_iter().chain(unforeseen) {
         teller.tell(EventKind::Warned { message });
     }
     for stored in run.stored {
@@ -201,6 +213,20 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
         report,
         folder,
     })
+}
+
+/// Starts the run's watch where it has one; or why there is none.
+async fn watched(
+    run: &Run,
+    folder: &RunFolder,
+    ledger: &Ledger,
+) -> (Option<Watch>, Option<String>) {
+    let (id, folder) = (run.plan.run, folder.path().to_owned());
+    let surroundings = run.surroundings.clone();
+    match crate::watch::start(&*run.provider, id, folder, ledger, surroundings).await {
+        Ok(watch) => (watch, None),
+        Err(error) => (None, Some(error.meaning())),
+    }
 }
 
 struct Dispatcher {

@@ -34,6 +34,7 @@ pub mod local;
 pub mod order;
 pub(crate) mod patterns;
 pub mod reaper;
+pub mod recipe;
 pub(crate) mod remote;
 pub(crate) mod requirements;
 pub mod writing_a_provider;
@@ -568,6 +569,12 @@ pub trait Provider: Send + Sync + fmt::Debug + 'static {
 
     /// Hears that a sandbox is left for debugging. One that expires by itself needs to do nothing.
     fn kept(&self, _id: &SandboxId) {}
+
+    /// What the [watch](crate::watch) makes this provider anew from, in a process of its own, to delete the run's
+    /// sandboxes when forge is killed. `None` has no watch: what it makes ends with forge anyway, or expires.
+    fn watched(&self) -> Option<recipe::Recipe> {
+        None
+    }
 
     /// Where somebody can look at a sandbox that is left, in words that stand for themselves; `None` when
     /// there is no more to say than its id.

@@ -24,12 +24,14 @@ mod environment;
 mod installers;
 mod layers;
 mod networks;
+mod surroundings;
 
 pub use comparing::{ComparingFlags, rule_asked};
 pub use environment::declared;
 use environment::{Environment, environment};
 pub use installers::installers;
 use layers::Layers;
+pub use surroundings::surroundings;
 
 /// A variable of the process's environment; `None` when it is unset, blank or not Unicode.
 #[must_use]

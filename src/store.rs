@@ -37,10 +37,11 @@ pub const WINNER: &str = "winner";
 pub const PACKS: &str = "candidates";
 
 /// What stands in a run's folder among those of the objectives.
-pub const RUN_FILES: [&str; 11] = [
+pub const RUN_FILES: [&str; 12] = [
     PACKS,
     "events.jsonl",
     "sandboxes.jsonl",
+    "watch.log",
     "run.json",
     "report.md",
     "report.html",

@@ -100,6 +100,7 @@ async fn examine(sheet: &mut Sheet) -> End {
     let local = LocalProvider::new(options.clone(), RunId::generate());
     programs::examine(sheet, &local, &project).await;
     end = end.max(isolation(sheet, &local).await);
+    watch(sheet);
     end.max(machine::examine(sheet, &options))
 }
 
@@ -107,6 +108,22 @@ fn project() -> Result<(Source, Project), Problems> {
     let project = forge::settings::project(Path::new("."))?;
     let source = mode::written_source(&project).map_err(Problems::from)?;
     Ok((source, project))
+}
+
+/// Whether runs can have a watch. One that has none is no worse than before there was any.
+fn watch(sheet: &mut Sheet) {
+    sheet.line("\nWatch");
+    let mut problems = Vec::new();
+    match forge::watch::try_one() {
+        Ok(()) => sheet
+            .line("  can be started: it deletes a run's Daytona sandboxes when forge is killed"),
+        Err(error) => {
+            let hint = "until then `forge sweep` deletes what a killed run has left";
+            problems.push(wrong(sheet, &error.to_string(), Some(hint)));
+        }
+    }
+    let part = json!({"works": problems.is_empty(), "problems": problems});
+    sheet.part("watch", part);
 }
 
 async fn isolation(sheet: &mut Sheet, local: &LocalProvider) -> End {

@@ -119,6 +119,7 @@ impl ForgeBuilder {
             stop,
             warnings,
             stored: formers.stored,
+            surroundings: crate::settings::surroundings(&crate::settings::variables()),
             former_files: formers.files,
         })
     }

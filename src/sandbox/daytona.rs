@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
+use super::recipe::Recipe;
 use super::{
     CreateFailed, Created, ErrorKind, Listed, Presence, Provider, SandboxError, SandboxSpec,
 };
@@ -28,6 +29,7 @@ mod expiry;
 mod live;
 mod pace;
 mod place;
+mod recipe;
 mod retry;
 mod rules;
 pub mod spec;
@@ -36,6 +38,8 @@ mod tenure;
 mod toolbox;
 pub mod usage;
 mod wire;
+
+pub(crate) use recipe::key_of;
 
 pub use config::{ApiUrl, Credential, DaytonaConfig, Resolved, parse_dotenv};
 pub use spec::{Resources, Source, check_network};
@@ -127,6 +131,8 @@ pub struct Daytona {
     /// The server, and which credential of it this is, without telling it.
     account: String,
     has_key: bool,
+    /// What another process makes it anew from.
+    recipe: Option<Recipe>,
     /// Why sandboxes keep the network that they begin with, once that is known.
     unchangeable: rules::Unchangeable,
     /// What is known of how sandboxes end by themselves.
@@ -143,16 +149,21 @@ impl Daytona {
             // The first build of an image takes minutes; the server gives up after an hour.
             options.start_budget = options.start_budget.max(Duration::from_secs(1800));
         }
-        let client = Arc::new(Client::new(config)?);
-        Ok(Self {
+        let client = Arc::new(Client::behind(config, None)?);
+        Ok(Self::made(config, options, client))
+    }
+
+    fn made(config: &DaytonaConfig, options: DaytonaOptions, client: Arc<Client>) -> Self {
+        Self {
             client,
-            options: Arc::new(options),
             target: config.target.clone(),
             account: config.account(),
             has_key: matches!(config.credential, Credential::ApiKey(_)),
+            recipe: recipe::recipe(config, &options),
+            options: Arc::new(options),
             unchangeable: rules::Unchangeable::default(),
             tenures: Arc::default(),
-        })
+        }
     }
 
     /// Checks, in one call, that the key works and may create and delete.
@@ -378,6 +389,10 @@ impl Provider for Daytona {
 
     fn kept(&self, id: &SandboxId) {
         self.tenures.keep(id.as_str(), jiff::Timestamp::now());
+    }
+
+    fn watched(&self) -> Option<Recipe> {
+        self.recipe.clone()
     }
 
     fn whereabouts(&self, id: &SandboxId) -> Option<String> {

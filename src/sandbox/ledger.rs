@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -82,6 +83,7 @@ impl Ledger {
     pub fn open(folder: &Path, durable: bool) -> io::Result<Self> {
         let file = OpenOptions::new()
             .create(true)
+            .read(true)
             .append(true)
             .open(folder.join(FILE))
             .map_err(named(&folder.join(FILE)))?;
@@ -101,6 +103,34 @@ impl Ledger {
         Self {
             file: None,
             durable: false,
+        }
+    }
+
+    /// The same ledger, held by another process too: the lock is released when both have gone. `None` when it is
+    /// not kept.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left.
+    pub(crate) fn share(&self) -> io::Result<Option<File>> {
+        self.file.as_deref().map(File::try_clone).transpose()
+    }
+
+    /// The ledger of another process, by what that has [shared](Self::share).
+    pub(crate) fn adopt(file: File) -> Self {
+        Self {
+            file: Some(Arc::new(file)),
+            durable: false,
+        }
+    }
+
+    /// What [`open_sandboxes`] reads, of this very file, wherever its folder is by now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn open_sandboxes(&self) -> io::Result<Vec<Open>> {
+        match &self.file {
+            Some(file) => Ok(still_open(read_entries(FromStart { file, at: 0 })?)),
+            None => Ok(Vec::new()),
         }
     }
 
@@ -152,8 +182,26 @@ fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
+    read_entries(file)
+}
+
+/// Reads a file from its start, wherever its other holders are in it.
+struct FromStart<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(into, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+fn read_entries(from: impl Read) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    for line in BufReader::new(file).split(b'\n') {
+    for line in BufReader::new(from).split(b'\n') {
         // A line that a crash has cut is not an entry: what it was about to say did not happen.
         entries.extend(serde_json::from_slice::<Entry>(&line?).ok());
     }
@@ -185,8 +233,12 @@ pub fn deleted(folder: &Path) -> io::Result<(BTreeSet<SandboxName>, BTreeSet<San
 /// # Errors
 /// When the file exists and cannot be read.
 pub fn open_sandboxes(folder: &Path) -> io::Result<Vec<Open>> {
+    entries(folder).map(still_open)
+}
+
+fn still_open(entries: Vec<Entry>) -> Vec<Open> {
     let mut open: BTreeMap<SandboxName, Open> = BTreeMap::new();
-    for entry in entries(folder)? {
+    for entry in entries {
         match entry {
             Entry::Create {
                 provider,
@@ -219,7 +271,7 @@ pub fn open_sandboxes(folder: &Path) -> io::Result<Vec<Open>> {
             }
         }
     }
-    Ok(open.into_values().collect())
+    open.into_values().collect()
 }
 
 #[cfg(test)]

@@ -72,6 +72,9 @@ pub use collect::bring_home;
 use folder::LocalSandbox;
 use helper::Helper;
 pub use isolation::Isolation;
+#[cfg(target_os = "linux")]
+pub(crate) use kernel::let_go_of_program;
+pub(crate) use kernel::{disinherit, ignore_stops};
 use moved::Movable;
 pub use place::Scratch;
 use place::{Hold, Place, Taken};

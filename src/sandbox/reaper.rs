@@ -17,7 +17,8 @@
 //! 7. *Ledger.* The name is on disk before the create request leaves, and the id before anything else is
 //!    asked. The disk is waited for on another thread, and once for all names that have come meanwhile.
 //!
-//! (8, expiry at the provider, is in every [`SandboxSpec`].)
+//! (8, the [`watch`](crate::watch), goes on by the ledger when this process is gone: [`end_inherited`]. 9, expiry at
+//! the provider, is in every [`SandboxSpec`].)
 //!
 //! There are never more sandboxes than jobs: a slot is free when its sandbox is gone, and what the provider
 //! refuses because its pool is full waits here for one.
@@ -65,11 +66,13 @@ use crate::run::stop::Stopping;
 
 mod asking;
 mod gate;
+mod inherited;
 mod keeper;
 mod noted;
 mod slots;
 mod strays;
 
+pub use inherited::{Inherited, end_inherited};
 pub use strays::{Stray, StrayEnd, delete_strays};
 
 use keeper::{Keeper, Setting};
@@ -159,7 +162,7 @@ impl Drop for Lease {
     }
 }
 
-/// What became of every sandbox of a run. Only [`Reaper::close`] makes one.
+/// What became of every sandbox of a run. Only [`Reaper::close`], and [`end_inherited`] in its place, make one.
 #[derive(Debug, Clone)]
 pub struct CleanupReport(Cleanup);
 
@@ -241,42 +244,52 @@ impl Reaper {
         stopping: watch::Receiver<Stopping>,
         patience: Patience,
     ) -> std::io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let (this, task) =
-            Self::parts(provider, run, ledger, jobs, stopping, patience, Layers::ALL);
-        // Detached on purpose: the task's end is told by the report, and no caller can abort it.
-        let _detached = tokio::task::spawn_blocking(move || runtime.block_on(task));
-        Ok(this)
+        Self::start_then(provider, run, ledger, jobs, stopping, patience, |_| ())
     }
 
-    fn parts(
+    /// The same, with something to be done on that thread when the reaper has closed, whoever waits for it.
+    ///
+    /// # Errors
+    /// When the thread's runtime cannot be made; then it is not done.
+    pub fn start_then(
         provider: Arc<dyn Provider>,
         run: RunId,
         ledger: Ledger,
         jobs: usize,
         stopping: watch::Receiver<Stopping>,
         patience: Patience,
-        layers: Layers,
-    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (requests, inbox) = mpsc::unbounded_channel();
-        let (report_to, report) = oneshot::channel();
-        let leaser = Leaser {
-            requests: requests.clone(),
-            serial: Arc::new(AtomicU64::new(1)),
-            run,
-        };
-        let keeper = Keeper::new(Setting {
+        then: impl FnOnce(&CleanupReport) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let setting = Setting {
             provider,
             run,
             ledger,
             jobs,
             stopping,
             patience,
-            layers,
-            requests: requests.downgrade(),
-        });
+            layers: Layers::ALL,
+        };
+        let (this, task) = Self::parts(setting, then);
+        // Detached on purpose: the task's end is told by the report, and no caller can abort it.
+        let _detached = tokio::task::spawn_blocking(move || runtime.block_on(task));
+        Ok(this)
+    }
+
+    fn parts(
+        setting: Setting,
+        then: impl FnOnce(&CleanupReport) + Send + 'static,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (requests, inbox) = mpsc::unbounded_channel();
+        let (report_to, report) = oneshot::channel();
+        let leaser = Leaser {
+            requests: requests.clone(),
+            serial: Arc::new(AtomicU64::new(1)),
+            run: setting.run,
+        };
+        let keeper = Keeper::new(setting, requests.downgrade());
         let this = Self {
             requests,
             report: Some(report),
@@ -284,6 +297,7 @@ impl Reaper {
         };
         (this, async move {
             let report = keeper.work(inbox).await;
+            then(&report);
             // The caller may have gone: then nobody wants the report, but the work is done.
             drop(report_to.send(report));
         })

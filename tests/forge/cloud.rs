@@ -26,26 +26,26 @@ use crate::support::fake_daytona::{FakeDaytona, Options, Route};
 use crate::support::workspace::{Ended, Workspace, finish, pause, read_json};
 
 /// Passes the default gates.
-const WRITES: &str = "#!/bin/sh\necho \"hello from the cloud\" > \"$2\"\n";
+pub(crate) const WRITES: &str = "#!/bin/sh\necho \"hello from the cloud\" > \"$2\"\n";
 /// Runs into any limit, and has a child that leaves its group.
-const SLEEPS: &str = "#!/bin/sh\necho began\n(setsid sleep 300 &)\nsleep 300\n";
+pub(crate) const SLEEPS: &str = "#!/bin/sh\necho began\n(setsid sleep 300 &)\nsleep 300\n";
 
 /// A server, and a project beside it.
 #[derive(Debug)]
-struct Cloud {
+pub(crate) struct Cloud {
     // Dropped first: it says what was left alive.
-    fake: FakeDaytona,
-    workspace: Workspace,
+    pub(crate) fake: FakeDaytona,
+    pub(crate) workspace: Workspace,
 }
 
 impl Cloud {
-    fn new(options: Options, workspace: Workspace) -> Self {
+    pub(crate) fn new(options: Options, workspace: Workspace) -> Self {
         let fake = FakeDaytona::start(options).unwrap();
         Self { fake, workspace }
     }
 
     /// One candidate on one objective, starts that are warm, and these faults.
-    fn of(script: &str, faults: Vec<Rule>) -> Self {
+    pub(crate) fn of(script: &str, faults: Vec<Rule>) -> Self {
         let options = Options {
             warm: true,
             // What is found destroyed needs no second look at a list.
@@ -57,7 +57,7 @@ impl Cloud {
     }
 
     /// The program with key and URL in its environment.
-    fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
+    pub(crate) fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = self.workspace.command(arguments);
         command
             .env("DAYTONA_API_KEY", self.fake.api_key())
@@ -65,23 +65,23 @@ impl Cloud {
         command
     }
 
-    fn start<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Child {
+    pub(crate) fn start<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Child {
         self.command(arguments).spawn().unwrap()
     }
 
-    fn forge<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Ended {
+    pub(crate) fn forge<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Ended {
         finish(self.start(arguments))
     }
 
     /// Waits until a call has come to the server.
     #[track_caller]
-    fn wait_for(&self, route: Route) {
+    pub(crate) fn wait_for(&self, route: Route) {
         self.wait_for_many(route, 1);
     }
 
     /// Waits until as many calls have come to the server.
     #[track_caller]
-    fn wait_for_many(&self, route: Route, count: usize) {
+    pub(crate) fn wait_for_many(&self, route: Route, count: usize) {
         let until = Instant::now() + Duration::from_secs(60);
         while self.fake.requests_to(route) < count {
             let came = self.fake.requests_to(route);
@@ -92,7 +92,7 @@ impl Cloud {
 
     /// Waits until a candidate has printed that it began.
     #[track_caller]
-    fn wait_for_candidate(&self) {
+    pub(crate) fn wait_for_candidate(&self) {
         self.wait_for_candidates(1);
     }
 
@@ -121,7 +121,7 @@ impl Cloud {
     }
 
     #[track_caller]
-    fn assert_none_alive(&self) {
+    pub(crate) fn assert_none_alive(&self) {
         assert_eq!(self.fake.alive(), []);
     }
 
@@ -152,12 +152,12 @@ impl Cloud {
         row["id"].as_str().unwrap().to_owned()
     }
 
-    fn is_alive(&self, id: &str) -> bool {
+    pub(crate) fn is_alive(&self, id: &str) -> bool {
         self.fake.alive().iter().any(|row| row.id == id)
     }
 }
 
-fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let status = Command::new("kill")
         .arg(format!("-{name}"))
         .arg(child.id().to_string())

@@ -41,3 +41,4 @@ mod support;
 mod surroundings;
 mod texts;
 mod verdicts;
+mod watching;

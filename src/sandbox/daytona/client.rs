@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::config::{Credential, DaytonaConfig, is_localhost};
 use super::pace::Pace;
 use super::retry::{self, Backoff, Failure, Refusal, Verb};
+use crate::sandbox::recipe::Proxies;
 use crate::sandbox::{ErrorKind, SandboxError};
 use crate::secret::Secret;
 
@@ -114,8 +115,11 @@ impl Resolve for Resolver {
 }
 
 impl Client {
-    /// Prepares the client; connects to nothing.
-    pub(crate) fn new(config: &DaytonaConfig) -> Result<Self, SandboxError> {
+    /// Prepares the client; connects to nothing. Without `proxies`, those that the environment names are used.
+    pub(crate) fn behind(
+        config: &DaytonaConfig,
+        proxies: Option<&Proxies>,
+    ) -> Result<Self, SandboxError> {
         // The process's default, as another user of rustls in it may already have set one: either will do.
         static PROVIDER: Once = Once::new();
         PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
@@ -134,8 +138,18 @@ impl Client {
             .tcp_nodelay(true)
             .dns_resolver(Arc::new(Resolver))
             .pool_idle_timeout(IDLE);
-        if config.api_url.is_loopback() {
+        if config.api_url.is_loopback() || proxies.is_some() {
             builder = builder.no_proxy();
+        }
+        if let Some(Proxies {
+            https: Some(https),
+            except,
+        }) = proxies.filter(|_| !config.api_url.is_loopback())
+        {
+            // What is wrong with the address may quote it, with its password.
+            let proxy = reqwest::Proxy::https(https.expose())
+                .map_err(|_| invalid("the address of the proxy is none".to_owned()))?;
+            builder = builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_string(except)));
         }
         let http = builder
             .build()

@@ -15,6 +15,12 @@ use rustix::process::Pid;
 
 use crate::sandbox::Usage;
 
+#[cfg(target_os = "linux")]
+mod memory;
+
+#[cfg(target_os = "linux")]
+pub(crate) use memory::let_go_of_program;
+
 /// Keeps from the programs of this process what it inherited itself: ignored signals (`nohup`, a shell's
 /// background jobs), and descriptors that somebody above left open.
 ///
@@ -23,7 +29,7 @@ use crate::sandbox::Usage;
     unsafe_code,
     reason = "no crate of the tree wraps signal and close_range"
 )]
-pub(super) fn disinherit() {
+pub(crate) fn disinherit() {
     for signal in 1..=31 {
         // SIGPIPE is the standard library's; the next two have its handlers for a stack that overflows.
         if ![libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS].contains(&signal) {
@@ -40,6 +46,31 @@ pub(super) fn disinherit() {
             u32::MAX,
             libc::CLOSE_RANGE_CLOEXEC,
         );
+    }
+}
+
+/// From now on, and in programs that take this one's place, nothing but SIGKILL ends or stops this process by
+/// another one's wish: hang-ups, interruptions, limits of the shell.
+#[expect(unsafe_code, reason = "no crate of the tree wraps signal")]
+pub(crate) fn ignore_stops() {
+    for signal in [
+        libc::SIGHUP,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGTERM,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+        libc::SIGALRM,
+        libc::SIGVTALRM,
+        libc::SIGPROF,
+        libc::SIGTSTP,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
+        libc::SIGXCPU,
+        libc::SIGXFSZ,
+    ] {
+        // SAFETY: to ignore is no handler.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
 }
 

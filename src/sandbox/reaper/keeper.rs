@@ -21,6 +21,7 @@ use crate::sandbox::ledger::{Entry as LedgerEntry, Ledger};
 use crate::sandbox::{ErrorKind, Provider, SandboxError};
 
 mod closing;
+mod inherited;
 mod queue;
 
 /// What the reaper knows of a sandbox that it has asked for.
@@ -64,8 +65,6 @@ pub(super) struct Setting {
     pub(super) stopping: watch::Receiver<Stopping>,
     pub(super) patience: Patience,
     pub(super) layers: Layers,
-    /// Weak, so that the channel closes when everybody else has gone.
-    pub(super) requests: mpsc::WeakUnboundedSender<Request>,
 }
 
 pub(super) struct Keeper {
@@ -73,6 +72,7 @@ pub(super) struct Keeper {
     ledger: Ledger,
     patience: Patience,
     layers: Layers,
+    /// Weak, so that the channel closes when everybody else has gone.
     requests: mpsc::WeakUnboundedSender<Request>,
     asking: Arc<Asking>,
     closing: watch::Sender<bool>,
@@ -97,7 +97,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(setting: Setting) -> Self {
+    pub(super) fn new(setting: Setting, requests: mpsc::WeakUnboundedSender<Request>) -> Self {
         let (closing, is_closing) = watch::channel(false);
         let (awaited, is_awaited) = watch::channel(false);
         let room = setting.provider.room(setting.jobs);
@@ -113,7 +113,7 @@ impl Keeper {
             ledger: setting.ledger,
             patience: setting.patience,
             layers: setting.layers,
-            requests: setting.requests,
+            requests,
             asking: Arc::new(asking),
             closing,
             awaited,

@@ -350,15 +350,16 @@ fn start_for(
     layers: Layers,
 ) -> (Reaper, watch::Sender<Stopping>) {
     let (stop, stopping) = watch::channel(Stopping::No);
-    let (reaper, task) = Reaper::parts(
-        Arc::clone(provider) as Arc<dyn Provider>,
-        RunId::generate(),
-        Ledger::nowhere(),
+    let setting = Setting {
+        provider: Arc::clone(provider) as Arc<dyn Provider>,
+        run: RunId::generate(),
+        ledger: Ledger::nowhere(),
         jobs,
         stopping,
-        Patience::default(),
+        patience: Patience::default(),
         layers,
-    );
+    };
+    let (reaper, task) = Reaper::parts(setting, |_| ());
     #[expect(
         clippy::disallowed_methods,
         reason = "stands in for the reaper's own thread"

@@ -45,8 +45,8 @@ const RULES: [Rule; 14] = [
     },
     Rule {
         pattern: r"\benv::args(_os)?\b",
-        only: &["main"],
-        why: "only main knows the arguments",
+        only: &["main", "watch"],
+        why: "only main knows the arguments, and the watch, which is called before it",
     },
     Rule {
         pattern: r"\b(tokio|task)::spawn(_local)?\b",

@@ -6,14 +6,15 @@ use reqwest::StatusCode;
 
 use forge::sandbox::ledger::open_sandboxes;
 
-use super::{Cloud, SLEEPS, WRITES, signal};
+use super::{Cloud, SLEEPS, WRITES};
 use crate::support::fake_daytona::fault::{Before, Canned, Rule, When};
 use crate::support::fake_daytona::{Options, Route, Ttl};
-use crate::support::workspace::{Workspace, finish, pause};
+use crate::support::workspace::{Workspace, pause};
+use crate::watching::Watch;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Three sandboxes of a run that was killed while it used them, and of which none can be deleted, whoever asks.
+/// Three sandboxes of a run that was killed, with its watch, while it used them, and of which none can be deleted, whoever asks.
 fn forgotten(options: Options, yaml: &str, arguments: &[&str]) -> Cloud {
     let refused = Canned::error(StatusCode::INTERNAL_SERVER_ERROR, "injected");
     let options = Options {
@@ -30,8 +31,7 @@ fn forgotten(options: Options, yaml: &str, arguments: &[&str]) -> Cloud {
     let usual = ["--daytona", "task", "-k3", "-j3"];
     let child = cloud.start(usual.iter().chain(arguments).copied());
     cloud.wait_for_candidates(3);
-    signal(&child, "KILL");
-    assert_eq!(finish(child).code, None);
+    Watch::of(&child).kill_with(child);
     let until = Instant::now() + Duration::from_secs(30);
     while cloud.fake.in_use() > 0 {
         assert!(Instant::now() < until, "the dead still use their sandboxes");

@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 use super::{Cloud, SLEEPS, WRITES, signal};
 use crate::support::workspace::finish;
+use crate::watching::Watch;
 
-/// A run that was killed with a sandbox alive.
+/// A run that was killed with its watch, a sandbox alive.
 fn killed() -> (Cloud, String, String) {
     let cloud = Cloud::of(SLEEPS, vec![]);
     let child = cloud.start(["--daytona", "task"]);
     cloud.wait_for_candidate();
-    signal(&child, "KILL");
-    assert_eq!(finish(child).code, None);
+    Watch::of(&child).kill_with(child);
     let folder = cloud.workspace.run_folder();
     let run = folder.file_name().unwrap().to_str().unwrap().to_owned();
     let id = cloud.fake.alive()[0].id.clone();

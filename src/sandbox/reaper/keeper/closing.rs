@@ -14,7 +14,7 @@ use crate::sandbox::reaper::asking::{CONTRADICTED, NOT_ENDED, hidden, unlisted};
 use crate::sandbox::{Listed, Presence};
 
 /// How long the list of the run's sandboxes, and a last look at what overstays, are waited for at least.
-const BRIEFLY: Duration = Duration::from_secs(3);
+pub(super) const BRIEFLY: Duration = Duration::from_secs(3);
 
 impl Keeper {
     pub(super) async fn close(mut self) -> CleanupReport {
@@ -48,7 +48,7 @@ impl Keeper {
     }
 
     /// Waits for what is under way. Each of it ends by its own patience.
-    async fn drain(&mut self) {
+    pub(super) async fn drain(&mut self) {
         loop {
             tokio::select! {
                 Some((name, birth)) = self.creates.next() => self.end_create(name, birth),
@@ -60,7 +60,7 @@ impl Keeper {
     }
 
     /// Layer 6, first half: another chance for what is unclear, not all of its time once more.
-    async fn try_again(&mut self) {
+    pub(super) async fn try_again(&mut self) {
         let unclear: Vec<(SandboxName, Option<SandboxId>, bool)> = self
             .registry
             .iter()
@@ -91,7 +91,7 @@ impl Keeper {
 
     /// Layer 6, second half: the provider's own list of what bears the run's label. What it shows alive is
     /// deleted; what it shows ending is waited for; what only an id did not find and it does not show, is gone.
-    async fn compare_with_list(&mut self) {
+    pub(super) async fn compare_with_list(&mut self) {
         let began = Instant::now();
         let mut until = began + self.patience.destruction;
         let mut pause = self.patience.pause;
@@ -141,7 +141,7 @@ impl Keeper {
     }
 
     /// What of a list is neither gone nor kept.
-    fn left(&self, listed: Vec<Listed>) -> Vec<Listed> {
+    pub(super) fn left(&self, listed: Vec<Listed>) -> Vec<Listed> {
         let is_kept = |name: &SandboxName| matches!(self.registry.get(name), Some(Fate::Kept(_)));
         listed
             .into_iter()
@@ -154,7 +154,7 @@ impl Keeper {
 
     /// Deletes what a list shows alive and of which no delete was taken or refused; says whether there was any.
     /// A list may be stale: then the delete finds nothing, and the next list is asked.
-    fn end_listed(&mut self, left: &[Listed]) -> bool {
+    pub(super) fn end_listed(&mut self, left: &[Listed]) -> bool {
         let mut began_some = false;
         for it in left.iter().filter(|it| it.presence == Presence::Alive) {
             let was_tried = match self.registry.get(&it.name) {
@@ -231,7 +231,7 @@ impl Keeper {
         }
     }
 
-    fn report(mut self) -> CleanupReport {
+    pub(super) fn report(mut self) -> CleanupReport {
         for (name, fate) in std::mem::take(&mut self.registry) {
             let (id, error) = match fate {
                 Fate::Kept(id) => {

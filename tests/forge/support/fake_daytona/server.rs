@@ -58,6 +58,17 @@ async fn handle(
     ConnectInfo(end): ConnectInfo<End>,
     request: Request,
 ) -> Response {
+    let call = Call::parse(request.method(), request.uri().path());
+    if call.route != Route::Create {
+        return act(shared, end, request).await;
+    }
+    // What was asked for comes to be, whoever has gone meanwhile.
+    let runtime = shared.runtime.clone();
+    let created = runtime.spawn(act(shared, end, request)).await;
+    created.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
+async fn act(shared: Arc<Shared>, end: End, request: Request) -> Response {
     let under_way = end.begin();
     let (mut parts, body) = request.into_parts();
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())

@@ -1,0 +1,168 @@
+//! The watch: however forge is killed, its sandboxes are gone soon after, by the server's own inventory, and the
+//! ledger says so.
+
+mod kills;
+mod process;
+mod table;
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use forge::sandbox::ledger::open_sandboxes;
+
+use crate::cloud::Cloud;
+use crate::support::workspace::{Workspace, finish, pause};
+
+/// How long after forge's end anything may be alive, on a machine that does much besides; the table of kills
+/// has what is promised.
+const GONE: Duration = Duration::from_secs(30);
+/// How long a create that was never answered may keep the ledger open, and the watch busy.
+const CLOSED: Duration = Duration::from_secs(60);
+
+/// The watch of a forge that runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Watch {
+    pid: u32,
+    forge: u32,
+}
+
+impl Watch {
+    /// Waits until there is one.
+    #[track_caller]
+    pub(crate) fn of(forge: &Child) -> Self {
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(pid) = watch_of(forge.id()) {
+                let forge = forge.id();
+                return Self { pid, forge };
+            }
+            assert!(Instant::now() < until, "no watch was started");
+            pause();
+        }
+    }
+
+    /// Kills forge and it at once, so that none can do anything about the other's end.
+    #[track_caller]
+    pub(crate) fn kill_with(self, forge: Child) {
+        kill("STOP", self.pid);
+        kill("KILL", self.forge);
+        kill("KILL", self.pid);
+        assert_eq!(finish(forge).code, None);
+        self.wait_gone();
+    }
+
+    fn runs(self) -> bool {
+        // What nobody has waited for has ended all the same.
+        let state = status(self.pid, "State:");
+        state.is_some_and(|state| !state.starts_with('Z')) && is_watch(self.pid)
+    }
+
+    #[track_caller]
+    fn wait_gone(self) {
+        let until = Instant::now() + CLOSED;
+        while self.runs() {
+            assert!(Instant::now() < until, "the watch goes on");
+            pause();
+        }
+    }
+
+    fn file(self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{name}", self.pid))
+    }
+
+    fn read(self, name: &str) -> Vec<u8> {
+        std::fs::read(self.file(name)).unwrap()
+    }
+}
+
+/// A field of a process's status.
+fn status(pid: u32, field: &str) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    Some(line.trim().to_owned())
+}
+
+/// Whether a process is a watch that has left forge's session.
+fn is_watch(pid: u32) -> bool {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.starts_with(b"sandbox-watch\0__watch-apart\0")
+}
+
+fn watch_of(forge: u32) -> Option<u32> {
+    children(forge).into_iter().find(|pid| is_watch(*pid))
+}
+
+fn children(of: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
+        if status(pid, "PPid:").as_deref() == Some(&of.to_string()) {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+fn kill(signal: &str, pid: u32) {
+    let status = Command::new("kill")
+        .args([format!("-{signal}"), pid.to_string()])
+        .status();
+    assert!(status.unwrap().success(), "{signal} {pid}");
+}
+
+/// How many sandboxes the ledger of the run does not know to be gone.
+fn open(workspace: &Workspace) -> usize {
+    open_sandboxes(&workspace.run_folder()).unwrap().len()
+}
+
+/// How the end of what forge left went.
+#[derive(Debug, Clone, Copy)]
+struct Ends {
+    /// How long after forge's end nothing was alive any more.
+    gone: Duration,
+    /// How long after it the ledger was closed, and the watch had ended.
+    closed: Duration,
+    /// The most memory that the watch had, in kibibytes.
+    peak: u64,
+}
+
+/// Fails unless nothing is alive soon after forge's end, and then the ledger is closed and the watch gone.
+#[track_caller]
+fn assert_ended(cloud: &Cloud, watch: Watch, died: Instant) -> Ends {
+    let log = || std::fs::read_to_string(cloud.workspace.run_folder().join("watch.log"));
+    let mut peak = 0;
+    while !cloud.fake.alive().is_empty() {
+        let alive = cloud.fake.alive();
+        assert!(died.elapsed() < GONE, "alive: {alive:#?}; {:?}", log());
+        let used = status(watch.pid, "VmHWM:").unwrap_or_default();
+        peak = peak.max(used.split(' ').next().unwrap().parse().unwrap_or(0));
+        pause();
+    }
+    let gone = died.elapsed();
+    watch.wait_gone();
+    let closed = died.elapsed();
+    // Whatever came to be late would be there by now.
+    cloud.assert_none_alive();
+    assert_eq!(open(&cloud.workspace), 0, "{:?}", log());
+    Ends { gone, closed, peak }
+}
+
+/// Another program, with the environment and in the folder of this one.
+fn instead(of: &Command, program: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .current_dir(of.get_current_dir().unwrap())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    for (name, value) in of.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
