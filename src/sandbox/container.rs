@@ -24,6 +24,7 @@ use super::{
 };
 use crate::name::{RunId, SandboxId, SandboxName};
 use crate::quantity::ByteCount;
+use crate::sandbox::recipe::Recipe;
 
 pub mod address;
 mod course;
@@ -456,6 +457,13 @@ impl Provider for Containers {
 
     fn settles(&self) -> Duration {
         self.options.settles
+    }
+
+    fn watched(&self) -> Option<Recipe> {
+        Some(Recipe::Containers {
+            address: self.address.to_string(),
+            settles: self.options.settles,
+        })
     }
 
     fn create<'a>(&'a self, spec: &'a SandboxSpec) -> BoxFuture<'a, Result<Created, CreateFailed>> {

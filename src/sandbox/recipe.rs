@@ -1,5 +1,7 @@
 //! How a provider is made anew in another process, the watch: told over a pipe, and nowhere else.
 
+use std::time::Duration;
+
 use crate::secret::Secret;
 
 /// What a provider is made anew from. A key may be in it, so that it has no text form.
@@ -7,6 +9,13 @@ use crate::secret::Secret;
 pub enum Recipe {
     /// Daytona's, as [`crate::sandbox::daytona::Daytona::from_recipe`] reads it.
     Daytona(Secret),
+    /// That of containers.
+    Containers {
+        /// Where their engine is, as [`Address`](crate::sandbox::container::Address) reads it.
+        address: String,
+        /// How long after a create of unknown outcome its container may still come to be.
+        settles: Duration,
+    },
     /// That of a provider of the caller's own, as the function of that name reads it which
     /// [`crate::watch::serve_if_asked`] was given.
     Own {

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,7 @@ enum Told {
     /// There is nothing to be done: somebody tries whether a watch can be had.
     Nothing,
     Daytona(String),
+    Containers(String, Duration),
     Own(String, String),
 }
 
@@ -43,6 +45,9 @@ impl Charter {
         let recipe = match recipe {
             None => Told::Nothing,
             Some(Recipe::Daytona(what)) => Told::Daytona(what.expose().to_owned()),
+            Some(Recipe::Containers { address, settles }) => {
+                Told::Containers(address.clone(), *settles)
+            }
             Some(Recipe::Own { name, what }) => Told::Own(name.clone(), what.expose().to_owned()),
         };
         let proxy = proxies.https.as_ref();
@@ -60,6 +65,10 @@ impl Charter {
         match &self.recipe {
             Told::Nothing => None,
             Told::Daytona(what) => Some(Recipe::Daytona(Secret::new(what))),
+            Told::Containers(address, settles) => Some(Recipe::Containers {
+                address: address.clone(),
+                settles: *settles,
+            }),
             Told::Own(name, what) => Some(Recipe::Own {
                 name: name.clone(),
                 what: Secret::new(what),

@@ -17,6 +17,7 @@ use super::log::Log;
 use super::{ARGUMENT, GOODBYE, NAME, READY, Rebuild};
 use crate::event::Cleanup;
 use crate::redact::Redactor;
+use crate::sandbox::container::{ContainerOptions, Containers};
 use crate::sandbox::daytona::{self, Daytona};
 use crate::sandbox::ledger::Ledger;
 use crate::sandbox::local::{disinherit, ignore_stops, this_program};
@@ -249,6 +250,16 @@ fn rebuild(
 ) -> Result<Arc<dyn Provider>, SandboxError> {
     match recipe {
         Recipe::Daytona(what) => Ok(Arc::new(Daytona::from_recipe(what, proxies)?)),
+        Recipe::Containers { address, settles } => {
+            let address = address.parse().map_err(|why: String| {
+                SandboxError::new(ErrorKind::Invalid, "make the provider anew", why)
+            })?;
+            let options = ContainerOptions {
+                settles: *settles,
+                ..ContainerOptions::default()
+            };
+            Ok(Arc::new(Containers::new(&address, options)?))
+        }
         Recipe::Own { name, what } => match own.iter().find(|(known, _)| known == name) {
             Some((_, rebuild)) => rebuild(what, proxies),
             None => Err(SandboxError::new(
@@ -264,6 +275,7 @@ fn rebuild(
 fn redactor(recipe: &Recipe, proxies: &Proxies) -> Redactor {
     let mut secrets = match recipe {
         Recipe::Daytona(what) => daytona::key_of(what).into_iter().collect(),
+        Recipe::Containers { .. } => Vec::new(),
         Recipe::Own { what, .. } => vec![what.clone()],
     };
     // `http://user:password@host`

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
@@ -27,6 +28,15 @@ impl fmt::Display for Address {
             Self::Socket(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp(host) => write!(f, "tcp://{host}"),
         }
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    /// Reads what its text form is.
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse(text, false).map_err(|(why, _)| format!("`{text}` {why}"))
     }
 }
 
@@ -221,6 +231,9 @@ mod tests {
             };
             let found = found(&machine);
             assert!(found.contains(expected), "{found}");
+            if let Ok(address) = find(&machine) {
+                assert_eq!(found.parse(), Ok(address));
+            }
         }
     }
 
