@@ -428,7 +428,7 @@ async fn acquire(job: &Job, world: &World) -> Result<Lease, SandboxError> {
         networks: job.networks.clone(),
         trust: job.candidate.trust,
         image: None,
-        may_be_kept: false,
+        may_be_kept: world.keep != Keep::None,
     };
     let (waits, mut waited) = mpsc::unbounded_channel();
     let acquire = world.leaser.acquire(spec, Some(waits));

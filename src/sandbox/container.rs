@@ -78,6 +78,11 @@ pub enum User {
     Root,
 }
 
+impl User {
+    /// What people write.
+    pub const WORDS: [(&'static str, Self); 2] = [("image", Self::Safe), ("root", Self::Root)];
+}
+
 /// How containers are to be, besides what each one's spec says.
 #[derive(Debug, Clone)]
 pub struct ContainerOptions {
