@@ -111,7 +111,12 @@ pub(super) fn decide(
     project: &Project,
     variables: &BTreeMap<String, String>,
 ) -> Result<Mode, Problems> {
-    let here = || Mode::here(asked_local(args, project, variables), &project.local.network);
+    let here = || {
+        Mode::here(
+            asked_local(args, project, variables),
+            &project.local.network,
+        )
+    };
     if settings.provider == ProviderChoice::Container {
         let chosen = containers::choose(args, settings, project, variables)?;
         return Ok(Mode {

@@ -192,7 +192,9 @@ pub fn thousandths(cores: f64) -> Option<u32> {
         clippy::cast_sign_loss,
         reason = "it was looked at"
     )]
-    (1.0..=most).contains(&thousandths).then_some(thousandths as u32)
+    (1.0..=most)
+        .contains(&thousandths)
+        .then_some(thousandths as u32)
 }
 
 #[cfg(test)]
@@ -235,10 +237,7 @@ mod tests {
             ("{image: '../x'}", "is no name of an image"),
             ("{image: 'a?x=y'}", "is no name of an image"),
             ("{network: '10.0.0.0/8'}", "no lists of networks"),
-            (
-                "{network: {setup: '10.0.0.0/8'}}",
-                "no lists of networks",
-            ),
+            ("{network: {setup: '10.0.0.0/8'}}", "no lists of networks"),
             (
                 "{network: {setup: block, run: open}}",
                 "gets none for its run either",

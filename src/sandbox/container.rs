@@ -10,16 +10,16 @@
 //!       ◀─ output, lines, files
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use reqwest::StatusCode;
 
-use super::daytona::spec::{LABEL, LABEL_NAME, LABEL_RUN};
+use super::daytona::spec::{LABEL, LABEL_CREATED, LABEL_HOST, LABEL_NAME, LABEL_RUN, LABEL_UNTIL};
 use super::{
-    CreateFailed, Created, ErrorKind, Image, Listed, Network, Networks, Presence, Provider,
+    CreateFailed, Created, ErrorKind, Image, Left, Listed, Network, Networks, Presence, Provider,
     Remains, Sandbox, SandboxError, SandboxSpec,
 };
 use crate::name::{RunId, SandboxId, SandboxName};
@@ -166,6 +166,7 @@ pub struct Containers {
     options: Arc<ContainerOptions>,
     images: Arc<Images>,
     address: Address,
+    account: String,
     open: Open,
 }
 
@@ -185,6 +186,7 @@ impl Containers {
             engine,
             options: Arc::new(options),
             address: address.clone(),
+            account: account(address),
             open: Open::default(),
         })
     }
@@ -242,6 +244,17 @@ impl Containers {
         }
         self.images.prepare(&self.options.image).await?;
         Ok(())
+    }
+
+    /// Whether the image that sandboxes are made from is there already, unless their spec says another.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when the engine could not tell.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    pub async fn has_image(&self) -> Result<bool, SandboxError> {
+        self.images.is_there(&self.options.image).await
     }
 
     async fn create_one(&self, spec: &SandboxSpec) -> Result<Created, CreateFailed> {
@@ -389,14 +402,36 @@ impl Containers {
     ///
     /// # Cancel safety
     /// Changes nothing.
-    pub async fn left(&self) -> Result<Vec<(SandboxId, BTreeMap<String, String>)>, SandboxError> {
+    pub async fn left(&self) -> Result<Vec<Left>, SandboxError> {
         let rows = self.engine.containers(&[format!("{LABEL}=1")]).await?;
-        let rows = rows
-            .into_iter()
-            .filter(|row| presence(&row.state) == Presence::Alive);
-        Ok(rows
-            .map(|row| (SandboxId::new(row.id), row.labels.unwrap_or_default()))
-            .collect())
+        let left = rows.into_iter().filter_map(|row| {
+            let labels = row.labels.unwrap_or_default();
+            // An engine that does not know the filter would list what is not ours.
+            let is_ours = labels.contains_key(LABEL) && presence(&row.state) == Presence::Alive;
+            let text = |label: &str| labels.get(label).cloned();
+            Some(Left {
+                provider: self.name(),
+                name: text(LABEL_NAME).filter(|_| is_ours)?,
+                run: text(LABEL_RUN),
+                host: text(LABEL_HOST),
+                created: text(LABEL_CREATED),
+                until: text(LABEL_UNTIL),
+                account: self.account.clone(),
+                id: SandboxId::new(row.id),
+            })
+        });
+        Ok(left.collect())
+    }
+}
+
+/// Where an engine is, the same by whatever name of its socket.
+fn account(address: &Address) -> String {
+    match address {
+        Address::Socket(path) => {
+            let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+            Address::Socket(real).to_string()
+        }
+        Address::Tcp(_) => address.to_string(),
     }
 }
 
@@ -411,6 +446,11 @@ fn presence(status: &str) -> Presence {
 impl Provider for Containers {
     fn name(&self) -> &'static str {
         "container"
+    }
+
+    /// The engine: another one has others.
+    fn account(&self) -> Option<&str> {
+        Some(&self.account)
     }
 
     fn settles(&self) -> Duration {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::{
-    CreateFailed, Created, ErrorKind, Listed, Presence, Provider, SandboxError, SandboxSpec,
+    CreateFailed, Created, ErrorKind, Left, Listed, Presence, Provider, SandboxError, SandboxSpec,
 };
 use crate::name::{RunId, SandboxId, SandboxName};
 
@@ -92,25 +92,6 @@ impl Default for DaytonaOptions {
             egress: spec::EGRESS.to_vec(),
         }
     }
-}
-
-/// A sandbox that some run of forge made, as the server lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Left {
-    /// Its id.
-    pub id: SandboxId,
-    /// The name forge gave it.
-    pub name: String,
-    /// The run that made it, as its label says.
-    pub run: Option<String>,
-    /// The machine that asked for it, as its label says.
-    pub host: Option<String>,
-    /// When, as an ISO time, as its label says.
-    pub created: Option<String>,
-    /// Until when its run may need it, as an ISO time, as its label says.
-    pub until: Option<String>,
-    /// The account that lists it, which is also the one that it was made with.
-    pub account: String,
 }
 
 /// Daytona.
@@ -231,6 +212,7 @@ impl Daytona {
         let text = |row: &SandboxRow, label| row.label(label).map(str::to_owned);
         Ok(rows
             .map(|row| Left {
+                provider: self.name(),
                 name: text(&row, spec::LABEL_NAME)
                     .or(row.name.clone())
                     .unwrap_or_default(),

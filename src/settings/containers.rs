@@ -181,7 +181,8 @@ impl Settings {
             ("pull", said(&|it| it.pull.is_some()), pull),
         ] {
             let origin = origin.as_str().to_owned();
-            self.shown.insert(name.to_owned(), Setting { value, origin });
+            self.shown
+                .insert(name.to_owned(), Setting { value, origin });
         }
     }
 }
