@@ -80,6 +80,7 @@ impl Way {
                     networks: Networks::default(),
                     trust: Trust::Trusted,
                     image: None,
+                    python: None,
                     may_be_kept: false,
                 };
                 let created = provider.create(&spec).await.map_err(SandboxError::from)?;

@@ -14,7 +14,7 @@ use crate::plain::hex;
 use crate::policy::NetworkOverrides;
 use crate::python::PythonNeed;
 use crate::redact::is_too_short;
-use crate::sandbox::{Network, Networks, Trust};
+use crate::sandbox::{Image, Network, Networks, Trust};
 use crate::secret::Secret;
 
 mod addresses;
@@ -127,6 +127,8 @@ pub struct Candidate {
     pub limits: LimitOverrides,
     /// How far its author is trusted.
     pub trust: Trust,
+    /// What its containers are made from: what its settings name, or else what its `Dockerfile` builds.
+    pub image: Option<Image>,
     /// The SHA-256 of its files and settings, in hex.
     pub digest: String,
 }

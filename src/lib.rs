@@ -24,7 +24,7 @@
 //! 3  run  trial  sweep  |  progress  report              │ do  |  show
 //! 2  sandbox/*  store  journal  tree  ignored  archive   │ touch the outside
 //! 2  candidate/*  objective/*  project  baseline         │ load
-//! 2  history                                             │ and keep
+//! 2  history  conformance                                │ and keep
 //! 1  candidate  objective  score  event  summary         │ think
 //! 1  installers  rule  verdict                           │
 //! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
@@ -61,11 +61,15 @@
 //!   before any trial.
 //! - Scoring comes after the sandbox is gone; graders and expected answers never enter it.
 //! - Text from a candidate passes [`plain`] or an escaper on every way out, and [`redact`] before that.
+//!
+//! What a provider owes, and how to write one: [`sandbox::writing_a_provider`].
 
 mod archive;
 pub mod baseline;
 pub mod candidate;
 pub mod compare;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod event;
 pub mod exit;
 pub mod history;

@@ -162,6 +162,8 @@ pub struct Objective {
     pub repeat: Option<u32>,
     /// What candidates may reach.
     pub network: NetworkOverrides,
+    /// The image of its containers, unless a candidate has one of its own.
+    pub image: Option<String>,
     /// The checks; `exit_code` and `min_bytes` are always among them, and come first.
     pub gates: Vec<Gate>,
     /// The rest of the judgement.
@@ -189,6 +191,7 @@ impl Objective {
             limits: LimitOverrides::default(),
             repeat: None,
             network: NetworkOverrides::default(),
+            image: None,
             gates: default_gates(),
             scoring: Scoring::default(),
             digest: crate::candidate::digest([prompt.as_bytes()]),

@@ -29,6 +29,32 @@ pub fn duration(value: &Value<'_>) -> Option<Duration> {
     }
 }
 
+/// Decodes the name of an image.
+#[must_use]
+pub fn image(value: &Value<'_>) -> Option<String> {
+    let hint = "the name of an image, for example `image: python:3.13-slim`";
+    let text = value.filled_text(hint)?.trim();
+    match check_image(text) {
+        Ok(()) => Some(text.to_owned()),
+        Err(why) => value.problem(why, hint),
+    }
+}
+
+/// Says what is wrong with the name of an image, if anything.
+///
+/// # Errors
+/// A sentence.
+pub fn check_image(text: &str) -> Result<(), String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
+    let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    // It becomes a part of the path of a request.
+    let steps = text.split('/').any(|part| matches!(part, "" | "." | ".."));
+    if begins && !steps && text.chars().all(fits) {
+        return Ok(());
+    }
+    Err(format!("{text:?} is not the name of an image"))
+}
+
 /// Decodes a number of bytes above 0.
 #[must_use]
 pub fn byte_count(value: &Value<'_>) -> Option<ByteCount> {

@@ -1,6 +1,6 @@
 //! The sandbox contract: what a trial may do in its disposable place, and what a provider owes forge.
 //!
-//! Promises, checked for every provider by `tests/forge/conformance.rs`:
+//! Promises, checked for every provider by the feature `conformance` (see [`writing_a_provider`]):
 //! - a new sandbox is empty, and nobody else's;
 //! - a command gets exactly its argument vector, byte for byte, and exactly its environment besides
 //!   `PATH`, `HOME`, `LANG` and `TMPDIR`; its standard input is closed;
@@ -22,20 +22,27 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::installers::Installers;
 use crate::name::{RelativePath, RunId, SandboxId, SandboxName};
 use crate::python::PythonNeed;
 use crate::quantity::ByteCount;
 
 pub mod container;
 pub mod daytona;
+mod environment;
 pub mod ledger;
+pub mod left;
 pub mod local;
+pub mod order;
 pub(crate) mod patterns;
 pub mod reaper;
 pub(crate) mod remote;
+pub(crate) mod requirements;
+pub mod writing_a_provider;
 
 pub use crate::network::{Network, Networks, Stage};
+pub use environment::{
+    FoundPython, PreparedPython, PythonEnvironment, PythonLayer, PythonPackages,
+};
 
 /// How far the author of a candidate is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -65,6 +72,9 @@ pub struct SandboxSpec {
     pub trust: Trust,
     /// What it is made from, for providers that can choose; `None` for what their options say.
     pub image: Option<Image>,
+    /// The Python environment that its setup will ask for, for providers that make sandboxes from one that has it
+    /// already; see [`Sandbox::prepare_python`].
+    pub python: Option<PythonLayer>,
     /// Whether it may be left for debugging: only then it may outlive forge, until its time is over.
     pub may_be_kept: bool,
 }
@@ -182,64 +192,6 @@ pub struct Command {
     /// What will be collected once the command has ended, so that a provider for which each call costs
     /// can make the bundle in the same call. Purely an optimisation.
     pub then_collect: Option<Collect>,
-}
-
-/// The packages of a Python environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PythonPackages {
-    /// Those of this requirements file, below [`Area::Work`].
-    File(RelativePath),
-    /// Those that a script's PEP 723 block or a `pyproject.toml` lists.
-    Inline {
-        /// Each one requirement such as `requests>=2`.
-        packages: Vec<String>,
-    },
-}
-
-/// A Python environment that a candidate needs, before anything of it runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PythonEnvironment {
-    /// The absolute path of the Python that it is made from, where [`Sandbox::find_python`] found one; else the
-    /// usual one.
-    pub python: Option<String>,
-    /// What is installed into it.
-    pub packages: PythonPackages,
-    /// What the user has told installers of where packages come from. Nothing that a candidate declares is among
-    /// it, because an installer outside the sandbox would obey it.
-    pub installers: Installers,
-    /// How long it may take.
-    pub limit: Duration,
-    /// Whether the installers may not reach anything: only what is on this machine already is installed.
-    pub offline: bool,
-}
-
-/// What became of looking for the Python that a candidate needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FoundPython {
-    /// The provider does not look: what is in the sandbox is to be asked.
-    Unknown,
-    /// There is one.
-    Found {
-        /// Its absolute path, for [`Command::programs`]; `None` for the usual one.
-        python: Option<String>,
-        /// A sentence when it is not quite what was wanted.
-        note: Option<String>,
-    },
-    /// There is none that will do; a sentence.
-    Missing(String),
-}
-
-/// What became of a [`PythonEnvironment`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PreparedPython {
-    /// The absolute path of its Python, for [`Command::programs`]; good when `end` is exit code 0.
-    pub python: String,
-    /// What was run last, as people would type it.
-    pub shown: String,
-    /// How that ended.
-    pub end: CommandEnd,
-    /// The last that it said, in one line, when it failed.
-    pub said: String,
 }
 
 /// How a command ended.
@@ -462,27 +414,6 @@ pub struct Listed {
     pub name: SandboxName,
     /// How far its end is.
     pub presence: Presence,
-}
-
-/// A sandbox that some run of forge made, as a provider lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Left {
-    /// The provider that lists it.
-    pub provider: &'static str,
-    /// Its id.
-    pub id: SandboxId,
-    /// The name forge gave it.
-    pub name: String,
-    /// The run that made it, as its label says.
-    pub run: Option<String>,
-    /// The machine that asked for it, as its label says.
-    pub host: Option<String>,
-    /// When, as an ISO time, as its label says.
-    pub created: Option<String>,
-    /// Until when its run may need it, as an ISO time, as its label says.
-    pub until: Option<String>,
-    /// The account that lists it, which is also the one that it was made with.
-    pub account: String,
 }
 
 /// What may exist after a create that failed.

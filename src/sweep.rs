@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::name::{RunId, SandboxId, SandboxName};
+use crate::sandbox::Provider;
 use crate::sandbox::ledger::{self, Entry, Ledger};
+use crate::sandbox::left::Left;
 use crate::sandbox::reaper::{Patience, Stray, StrayEnd, delete_strays};
-use crate::sandbox::{Left, Provider};
 use crate::store::RunFolder;
 
 /// For how long, in seconds, a run may need a sandbox that does not say so itself.

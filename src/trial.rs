@@ -20,7 +20,7 @@ use crate::redact::Redactor;
 use crate::run::state::{Loss, SetupEnd};
 use crate::sandbox::reaper::{Lease, Leaser};
 use crate::sandbox::{
-    Area, Collect, CommandEnd, Networks, Remedy, SandboxError, SandboxSpec, Upload,
+    Area, Collect, CommandEnd, Image, Networks, Remedy, SandboxError, SandboxSpec, Upload,
 };
 use crate::store::{ArtifactFiles, Left, OutputFiles, RunFolder, TrialFolder};
 
@@ -427,7 +427,11 @@ async fn acquire(job: &Job, world: &World) -> Result<Lease, SandboxError> {
         lifetime: job.limits.setup + job.limits.run + MARGIN,
         networks: job.networks.clone(),
         trust: job.candidate.trust,
-        image: None,
+        image: job.candidate.image.clone().or_else(|| {
+            let named = job.objective.image.clone();
+            named.map(Image::Named)
+        }),
+        python: Place::python_layer(job, world),
         may_be_kept: world.keep != Keep::None,
     };
     let (waits, mut waited) = mpsc::unbounded_channel();

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::beside::DOCKERFILE;
 use super::dependencies::{Beside, Declared, dependencies, extension};
 use super::first_line::{Asks, FirstLine};
 use super::runtime::{Ecosystem, Runtime, for_extension};
@@ -10,8 +11,10 @@ use super::{Candidate, Dependencies, SourceFile, Start, addresses, imports, unre
 use crate::ignored::{Ignored, litter};
 use crate::name::{CandidateName, RelativePath};
 use crate::problem::{Problem, Problems};
+use crate::quantity::ByteCount;
+use crate::sandbox::{Area, Content, Image, Upload};
 use crate::suggest;
-use crate::tree::{Folder, MAX_TREE_BYTES, TreeFile, hash_file, reason};
+use crate::tree::{Folder, MAX_TREE_BYTES, TreeFile, hash_file, read_text, reason};
 
 /// What a candidate is on disk.
 #[derive(Debug, Clone)]
@@ -36,6 +39,7 @@ pub(super) fn assemble(
     rules: &Ignored,
 ) -> Result<Candidate, Problems> {
     let settings = settings.unwrap_or_default();
+    let files_are_shared = matches!(shape, Shape::File(_));
     let (files, entry, beside, left_out) = match shape {
         Shape::File(file) => {
             if file.bytes > MAX_TREE_BYTES.0 {
@@ -43,7 +47,9 @@ pub(super) fn assemble(
                 return Err(Problem::file(shown, message).into());
             }
             let beside = Beside::Shared(folder);
-            (vec![file.clone()], Some(file), beside, None)
+            let mut files = vec![file.clone()];
+            files.extend(dockerfile_of(&file, folder)?);
+            (files, Some(file), beside, None)
         }
         Shape::Folder(path) => {
             let (files, left_out) = upload::files(shown, folder, &path, rules)?;
@@ -103,6 +109,7 @@ pub(super) fn assemble(
     files.sort();
     files.dedup();
     let digest = digest(shown, &files, &settings.text)?;
+    let built = dockerfile(&files, entry.as_ref().filter(|_| files_are_shared)).cloned();
     let files: Vec<SourceFile> = files
         .into_iter()
         .map(|file| SourceFile {
@@ -111,6 +118,11 @@ pub(super) fn assemble(
             executable: file.executable,
         })
         .collect();
+    let image = match (settings.image, built) {
+        (Some(name), _) => Some(Image::Named(name)),
+        (None, Some(file)) => Some(built_by(&file, &files)?),
+        (None, None) => None,
+    };
     Ok(Candidate {
         name,
         description: settings.description,
@@ -129,9 +141,54 @@ pub(super) fn assemble(
         pass_env: settings.pass_env,
         limits: settings.limits,
         trust: settings.trust,
+        image,
         digest,
     })
 }
+
+/// The `NAME.Dockerfile` beside a script, if there is one.
+fn dockerfile_of(script: &TreeFile, folder: &Folder) -> Result<Option<TreeFile>, Problem> {
+    let path = RelativePath::parse(&dockerfile_beside(script))
+        .map_err(|error| Problem::file(&script.from, error.to_string()))?;
+    match folder.file(&path) {
+        Ok(file) => Ok(Some(file)),
+        Err(obstacle) if obstacle.missing => Ok(None),
+        Err(obstacle) => {
+            let shown = script.from.with_file_name(path.as_str());
+            Err(Problem::file(shown, format!("it {}", obstacle.message)))
+        }
+    }
+}
+
+fn dockerfile_beside(script: &TreeFile) -> String {
+    let name = script.path.file_name();
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    format!("{stem}.{DOCKERFILE}")
+}
+
+/// Which of a candidate's files builds its image. `script` is that of a candidate that is one script.
+fn dockerfile<'f>(files: &'f [TreeFile], script: Option<&TreeFile>) -> Option<&'f TreeFile> {
+    let name = script.map_or_else(|| DOCKERFILE.to_owned(), dockerfile_beside);
+    files.iter().find(|file| file.path.as_str() == name)
+}
+
+/// The image that a Dockerfile builds with a candidate's files beside it.
+fn built_by(dockerfile: &TreeFile, files: &[SourceFile]) -> Result<Image, Problem> {
+    let text = read_text(&dockerfile.from, MAX_DOCKERFILE)?;
+    let upload = |file: &SourceFile| Upload {
+        area: Area::Work,
+        path: file.path.clone(),
+        content: Content::File(file.from.clone()),
+        executable: file.executable,
+    };
+    Ok(Image::Built {
+        dockerfile: text.into(),
+        files: files.iter().map(upload).collect(),
+    })
+}
+
+/// A Dockerfile larger than this is not one.
+const MAX_DOCKERFILE: ByteCount = ByteCount::kib(256);
 
 fn startable(file: &TreeFile) -> bool {
     file.executable || for_extension(extension(&file.path)).is_some()

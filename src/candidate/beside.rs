@@ -6,6 +6,9 @@ use std::path::Path;
 use super::{runtime, unread};
 use crate::ignored::{Ignored, is_folder, litter};
 
+/// What builds the image of a folder's containers, and as an extension, that of a script's beside it.
+pub(super) const DOCKERFILE: &str = "Dockerfile";
+
 /// How many entries of a folder are looked at to see whether it holds anything.
 const LOOKED_AT: usize = 1000;
 
@@ -61,6 +64,9 @@ fn holds_only_litter(real: &Path) -> bool {
 /// Whether a file is a document, or one that says what programs need, and no program.
 pub(super) fn is_no_program(name: &str, extension: &str) -> bool {
     let is_script = runtime::for_extension(extension).is_some();
+    if extension == DOCKERFILE {
+        return true;
+    }
     name.to_ascii_uppercase().starts_with("README")
         || (!is_script && (litter::is_document(name) || unread::is_known(name)))
 }

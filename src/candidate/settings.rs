@@ -14,7 +14,7 @@ use crate::tree::read_text;
 use crate::yaml::MAX_YAML_BYTES;
 use crate::yaml::decode::{Value, document};
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "name",
     "description",
     "run",
@@ -23,6 +23,7 @@ const KEYS: [&str; 8] = [
     "pass_env",
     "limits",
     "trust",
+    "image",
 ];
 
 /// The settings of a candidate.
@@ -36,6 +37,7 @@ pub(super) struct Settings {
     pub(super) pass_env: Vec<PassEnv>,
     pub(super) limits: LimitOverrides,
     pub(super) trust: Trust,
+    pub(super) image: Option<String>,
     /// The file, as messages call it.
     pub(super) file: Option<PathBuf>,
     /// The text itself, for the digest.
@@ -84,6 +86,7 @@ fn settings(root: &Value<'_>) -> Option<Settings> {
     let trust = fields.optional("trust", |value| {
         value.word(&[("trusted", Trust::Trusted), ("untrusted", Trust::Untrusted)])
     });
+    let image = fields.optional("image", policy::image);
     let settings = Settings {
         name: name?,
         description: description?,
@@ -93,6 +96,7 @@ fn settings(root: &Value<'_>) -> Option<Settings> {
         pass_env: pass_env?.unwrap_or_default(),
         limits: limits?.unwrap_or_default(),
         trust: trust?.unwrap_or_default(),
+        image: image?,
         file: None,
         text: String::new(),
     };

@@ -11,11 +11,12 @@ use forge::exit::ExitCode as End;
 use forge::name::RunId;
 use forge::problem::{Problem, Problems};
 use forge::project::{LocalDefaults, ProviderChoice};
+use forge::sandbox::Provider;
 use forge::sandbox::container::{ContainerOptions, Containers};
 use forge::sandbox::daytona::{Daytona, DaytonaOptions};
+use forge::sandbox::left::Left;
 use forge::sandbox::local::LocalProvider;
 use forge::sandbox::reaper::Patience;
-use forge::sandbox::{Left, Provider};
 use forge::store::RunFolder;
 use forge::sweep::{self, Doubt, Filter, Ledgers, Swept, Target};
 

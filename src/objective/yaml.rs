@@ -25,7 +25,7 @@ use sources::{Sources, relative};
 /// The most that `repeat` may say.
 pub const MAX_REPEAT: u32 = 10_000;
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "title",
     "prompt",
     "inputs",
@@ -34,6 +34,7 @@ const KEYS: [&str; 10] = [
     "limits",
     "repeat",
     "network",
+    "image",
     "gates",
     "scoring",
 ];
@@ -90,6 +91,7 @@ fn objective(
         )
     });
     let network = fields.optional("network", policy::networks);
+    let image = fields.optional("image", policy::image);
     let gates = fields.optional("gates", |value| gates(value, sources));
     let scoring = fields.optional("scoring", |value| scoring::scoring(value, sources));
     Some(Objective {
@@ -102,6 +104,7 @@ fn objective(
         limits: limits?.unwrap_or_default(),
         repeat: repeat?,
         network: network?.unwrap_or_default(),
+        image: image?,
         gates: gates?.unwrap_or_else(default_gates),
         scoring: scoring?.unwrap_or_default(),
         digest: String::new(),

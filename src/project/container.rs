@@ -7,7 +7,7 @@ use crate::policy::{self, NetworkOverrides};
 use crate::quantity::ByteCount;
 use crate::sandbox::container::{DEFAULT_IMAGE, Pull, User, check_networks};
 use crate::sandbox::{Network, Trust};
-use crate::yaml::decode::{Fields, Value};
+use crate::yaml::decode::Value;
 
 const KEYS: [&str; 9] = [
     "image",
@@ -92,7 +92,13 @@ pub(super) fn container(value: &Value<'_>, folder: &Path) -> Option<ContainerDef
         &KEYS,
         "for example `container: {image: \"python:3.13\", memory: 2GiB}`",
     )?;
-    let image = image(&fields, folder);
+    let image = fields.optional("image", |value| {
+        policy::image(value).map(ImageSource::Named)
+    });
+    let dockerfile = fields.optional("dockerfile", |value| {
+        let path = value.filled_text("a path, for example `dockerfile: Dockerfile`")?;
+        Some(ImageSource::Dockerfile(folder.join(path.trim())))
+    });
     let network = fields.optional("network", networks);
     let memory = fields.optional("memory", |value| at_least(value, LEAST_MEMORY));
     let cpus = fields.optional("cpus", millicpus);
@@ -105,8 +111,15 @@ pub(super) fn container(value: &Value<'_>, folder: &Path) -> Option<ContainerDef
     let disk = fields.optional("disk", |value| at_least(value, LEAST_DISK));
     let user = fields.optional("user", |value| value.word(&User::WORDS));
     let pull = fields.optional("pull", |value| value.word(&Pull::WORDS));
+    if fields.get("image").is_some() && fields.get("dockerfile").is_some() {
+        return fields.key_problem(
+            "dockerfile",
+            "`image` and `dockerfile` exclude each other",
+            "a Dockerfile says what it begins with, by `FROM`; keep one of the two",
+        );
+    }
     Some(ContainerDefaults {
-        image: image?,
+        image: image?.or(dockerfile?),
         network: network?.unwrap_or_default(),
         memory: memory?,
         millicpus: cpus?,
@@ -115,48 +128,6 @@ pub(super) fn container(value: &Value<'_>, folder: &Path) -> Option<ContainerDef
         user: user?,
         pull: pull?,
     })
-}
-
-/// The outer `None` is a reported problem, the inner one absence.
-fn image(fields: &Fields<'_>, folder: &Path) -> Option<Option<ImageSource>> {
-    let named = fields.optional("image", |value| {
-        let hint = "the name of an image, for example `image: \"python:3.13\"`";
-        let name = value.filled_text(hint)?.trim();
-        if let Err(why) = check_image(name) {
-            return value.problem(why, hint);
-        }
-        Some(ImageSource::Named(name.to_owned()))
-    });
-    let built = fields.optional("dockerfile", |value| {
-        let path = value.filled_text("a path, for example `dockerfile: Dockerfile`")?;
-        Some(ImageSource::Dockerfile(folder.join(path.trim())))
-    });
-    if fields.get("image").is_some() && fields.get("dockerfile").is_some() {
-        return fields.key_problem(
-            "dockerfile",
-            "`image` and `dockerfile` exclude each other",
-            "a Dockerfile says what it begins with, by `FROM`; keep one of the two",
-        );
-    }
-    Some(named?.or(built?))
-}
-
-/// Says what is wrong with the name of an image, if anything: it becomes a part of an address of the engine's.
-///
-/// # Errors
-/// A sentence.
-pub fn check_image(name: &str) -> Result<(), String> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
-    let starts = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    let steps = name.split('/').any(|part| matches!(part, "" | "." | ".."));
-    if starts && !steps && name.chars().all(is_plain) {
-        Ok(())
-    } else {
-        Err(format!(
-            "`{}` is no name of an image",
-            crate::plain::short(name, 60)
-        ))
-    }
 }
 
 fn networks(value: &Value<'_>) -> Option<NetworkOverrides> {
@@ -233,9 +204,10 @@ mod tests {
     fn what_cannot_be_is_told() {
         for (text, expected) in [
             ("{image: a, dockerfile: b}", "exclude each other"),
-            ("{image: 'a b'}", "is no name of an image"),
-            ("{image: '../x'}", "is no name of an image"),
-            ("{image: 'a?x=y'}", "is no name of an image"),
+            ("{image: 'a b'}", "is not the name of an image"),
+            ("{image: '../x'}", "is not the name of an image"),
+            ("{image: 'a/../../b'}", "is not the name of an image"),
+            ("{image: 'a?x=y'}", "is not the name of an image"),
             ("{network: '10.0.0.0/8'}", "no lists of networks"),
             ("{network: {setup: '10.0.0.0/8'}}", "no lists of networks"),
             (

@@ -18,8 +18,9 @@ use futures::future::BoxFuture;
 use reqwest::StatusCode;
 
 use super::daytona::spec::{LABEL, LABEL_CREATED, LABEL_HOST, LABEL_NAME, LABEL_RUN, LABEL_UNTIL};
+use super::left::Left;
 use super::{
-    CreateFailed, Created, ErrorKind, Image, Left, Listed, Network, Networks, Presence, Provider,
+    CreateFailed, Created, ErrorKind, Image, Listed, Network, Networks, Presence, Provider,
     Remains, Sandbox, SandboxError, SandboxSpec,
 };
 use crate::name::{RunId, SandboxId, SandboxName};
@@ -31,6 +32,7 @@ mod create;
 mod engine;
 mod frames;
 pub mod images;
+mod layers;
 mod line;
 mod lines;
 mod place;
@@ -42,6 +44,7 @@ pub use images::Layer;
 
 use engine::{Engine, Failed};
 use images::Images;
+use layers::Layers;
 use place::{ContainerSandbox, Inside};
 
 /// The image of sandboxes for which nobody says another.
@@ -165,6 +168,7 @@ pub struct Containers {
     engine: Arc<Engine>,
     options: Arc<ContainerOptions>,
     images: Arc<Images>,
+    layers: Arc<Layers>,
     address: Address,
     account: String,
     open: Open,
@@ -184,6 +188,7 @@ impl Containers {
         Ok(Self {
             images: Arc::new(Images::new(engine.clone(), options.pull)),
             engine,
+            layers: Arc::default(),
             options: Arc::new(options),
             address: address.clone(),
             account: account(address),
@@ -267,8 +272,13 @@ impl Containers {
             .prepare(image)
             .await
             .map_err(CreateFailed::nothing)?;
+        let layered = self
+            .layers
+            .prepare(&self.engine, &self.images, &self.options, spec, &image);
+        let layered = layered.await;
+        let image = layered.as_ref().map_or(image, |it| it.image.clone());
         let who = create::who(self.options.user, &image.user);
-        let body = create::body(spec, &self.options, &image.id, who, jiff::Timestamp::now());
+        let body = create::body(spec, &self.options, &image, who, jiff::Timestamp::now());
         let id = match self.engine.create(spec.name.as_str(), &body).await {
             Ok(id) => SandboxId::new(id),
             Err(failed) => return Err(self.not_created(failed)),
@@ -278,11 +288,12 @@ impl Containers {
             let (id, open) = (id.clone(), self.open.clone());
             async move {
                 let opened =
-                    ContainerSandbox::open(id.clone(), &engine, &spec, &options, &image.name, who);
+                    ContainerSandbox::open(id.clone(), &engine, &spec, &options, &image, who);
                 match tokio::time::timeout(options.start_budget, opened).await {
                     Ok(sandbox) => sandbox.map(|sandbox| {
                         let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
                         open.insert(id, sandbox.inside());
+                        let sandbox = sandbox.with(layered);
                         Box::new(sandbox) as Box<dyn Sandbox>
                     }),
                     Err(_) => {
@@ -307,6 +318,7 @@ impl Containers {
         // An image that has gone meanwhile is looked for again.
         if failed.is(StatusCode::NOT_FOUND) {
             self.images.forget();
+            self.layers.forget();
         }
         let refused = failed.never_left
             || failed.is(StatusCode::BAD_REQUEST)
@@ -393,6 +405,29 @@ impl Containers {
             })
         });
         Ok(listed.collect())
+    }
+
+    /// Lists the images that runs of forge have made: layers with the packages of candidates, and what their
+    /// Dockerfiles built. They serve all later runs; nothing but more work is lost with them.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when the engine could not tell.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    pub async fn layers(&self) -> Result<Vec<Layer>, SandboxError> {
+        self.images.layers().await
+    }
+
+    /// Deletes one of them; one that is not there is no error.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when the engine refuses: a container may use it.
+    ///
+    /// # Cancel safety
+    /// It may be deleted all the same.
+    pub async fn delete_layer(&self, id: &SandboxId) -> Result<(), SandboxError> {
+        self.images.delete(id).await
     }
 
     /// Lists what any run of forge has left in this engine, by label.

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
+use super::left::Left;
 use super::{
-    CreateFailed, Created, ErrorKind, Left, Listed, Presence, Provider, SandboxError, SandboxSpec,
+    CreateFailed, Created, ErrorKind, Listed, Presence, Provider, SandboxError, SandboxSpec,
 };
 use crate::name::{RunId, SandboxId, SandboxName};
 

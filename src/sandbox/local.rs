@@ -54,7 +54,7 @@ mod output;
 mod place;
 mod probe;
 mod processes;
-mod program;
+pub(crate) mod program;
 mod protocol;
 mod python;
 mod remarks;
@@ -68,6 +68,7 @@ mod upload;
 mod users;
 mod visible;
 
+pub use collect::bring_home;
 use folder::LocalSandbox;
 use helper::Helper;
 pub use isolation::Isolation;

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::{Origin, Settings};
 use crate::event::Setting;
 use crate::problem::{Problem, Problems};
-use crate::project::container::{LEAST_DISK, LEAST_MEMORY, check_image};
+use crate::project::container::{LEAST_DISK, LEAST_MEMORY};
 use crate::project::{ContainerDefaults, ImageSource};
 use crate::quantity::ByteCount;
 use crate::sandbox::Image;
@@ -62,7 +62,7 @@ pub fn container_options(said: &ContainerDefaults) -> Result<ContainerOptions, P
     let image = match &said.image {
         None => usual.image,
         Some(ImageSource::Named(name)) => {
-            if let Err(why) = check_image(name) {
+            if let Err(why) = crate::policy::check_image(name) {
                 let hint = format!("for example `--image {DEFAULT_IMAGE}`");
                 problems.push(Problem::setting("--image", why).with_hint(hint));
             }

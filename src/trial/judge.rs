@@ -217,6 +217,7 @@ async fn prepare(
         // The graders are the objective's author's.
         trust: Trust::Trusted,
         image: None,
+        python: None,
         may_be_kept: false,
     };
     let lease = patiently(|| world.leaser.acquire(spec(), None)).await?;

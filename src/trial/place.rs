@@ -6,8 +6,8 @@ use super::{Job, World};
 use crate::candidate::{Dependencies, SourceFile};
 use crate::name::{RelativePath, RunId};
 use crate::sandbox::{
-    Area, Collect, Command, Content, Layout, PythonEnvironment, PythonPackages, Stage, Trust,
-    Upload,
+    Area, Collect, Command, Content, Layout, PythonEnvironment, PythonLayer, PythonPackages, Stage,
+    Trust, Upload,
 };
 
 /// Starts a program so that what it starts finds the environment's Python, and the system's own shell where
@@ -140,22 +140,43 @@ impl Place {
     /// The Python environment that the candidate needs, if it needs one that the provider may prepare. What
     /// starts a Python by itself finds only one that is made inside.
     pub(super) fn python_environment(&self, job: &Job, world: &World) -> Option<PythonEnvironment> {
-        if !job.candidate.start.python {
-            return None;
-        }
-        let packages = match &job.candidate.dependencies {
-            Dependencies::None | Dependencies::Node { .. } => return None,
-            Dependencies::PythonFile(file) => PythonPackages::File(file.clone()),
-            Dependencies::PythonInline { packages, .. } => PythonPackages::Inline {
-                packages: packages.clone(),
-            },
-        };
+        let packages = python_packages(job)?;
         Some(PythonEnvironment {
             python: self.base.clone(),
             packages,
             installers: world.installers.clone(),
             limit: job.limits.setup,
             offline: job.is_offline(),
+        })
+    }
+
+    /// The Python environment that a sandbox may be made with: one for which nothing is told to installers but by
+    /// forge's user.
+    pub(super) fn python_layer(job: &Job, world: &World) -> Option<PythonLayer> {
+        let candidate = &job.candidate;
+        let packages = python_packages(job)?;
+        let speaks = |name: &str| name.starts_with("PIP_") || name.starts_with("UV_");
+        if job.env.keys().any(|name| speaks(name)) {
+            return None;
+        }
+        let installers = match candidate.trust {
+            Trust::Trusted => world.installers.clone(),
+            Trust::Untrusted => world.installers.without_credentials(),
+        };
+        // Where a file of the candidate's is, less its path in there.
+        let file = candidate.files.first()?;
+        let depth = file.path.as_str().split('/').count();
+        let folder = file.from.ancestors().nth(depth)?.to_owned();
+        let environment = PythonEnvironment {
+            python: None,
+            packages,
+            installers,
+            limit: job.limits.setup,
+            offline: job.is_offline(),
+        };
+        Some(PythonLayer {
+            environment,
+            folder,
         })
     }
 
@@ -231,6 +252,20 @@ impl Place {
                 .map(|line| step(&["sh", "-c", line], own.clone())),
         );
         steps
+    }
+}
+
+/// The packages of a candidate that is started by a Python.
+fn python_packages(job: &Job) -> Option<PythonPackages> {
+    if !job.candidate.start.python {
+        return None;
+    }
+    match &job.candidate.dependencies {
+        Dependencies::None | Dependencies::Node { .. } => None,
+        Dependencies::PythonFile(file) => Some(PythonPackages::File(file.clone())),
+        Dependencies::PythonInline { packages, .. } => Some(PythonPackages::Inline {
+            packages: packages.clone(),
+        }),
     }
 }
 

@@ -6,8 +6,8 @@ use forge::sandbox::container::Containers;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use crate::conformance::Harness;
 use crate::support::engine::{BUSYBOX, engine};
+use forge::conformance::{Harness, Lack};
 
 struct Box {
     provider: Containers,
@@ -30,8 +30,8 @@ impl Harness for Box {
         self.run
     }
 
-    fn owns_all_folders(&self) -> bool {
-        false
+    fn lacks(&self) -> &[Lack] {
+        &[Lack::OwnFolders]
     }
 
     fn assert_nothing_left(&self) -> BoxFuture<'_, ()> {
@@ -44,9 +44,9 @@ impl Harness for Box {
 }
 
 mod busybox {
-    crate::conformance::cases!(super::with(super::BUSYBOX));
+    forge::conformance_tests!(super::with(super::BUSYBOX));
 }
 
 mod own_user {
-    crate::conformance::cases!(super::with("forge-test-own-user"));
+    forge::conformance_tests!(super::with("forge-test-own-user"));
 }

@@ -8,21 +8,22 @@ mod network;
 mod silence;
 
 mod warm {
-    crate::conformance::cases!(Some(super::Setup::started(true)));
+    forge::conformance_tests!(Some(super::Setup::started(true)));
 }
 
 mod cold {
-    crate::conformance::cases!(Some(super::Setup::started(false)));
+    forge::conformance_tests!(Some(super::Setup::started(false)));
 }
 
 mod without_tar {
-    crate::conformance::cases!(Some(super::Setup::without_tar()));
+    forge::conformance_tests!(Some(super::Setup::without_tar()));
 }
 
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
+use forge::conformance::{Harness, Lack, is_over, make};
 use forge::name::{RelativePath, RunId, SandboxName};
 use forge::quantity::ByteCount;
 use forge::sandbox::daytona::{ApiUrl, Credential, Daytona, DaytonaConfig, DaytonaOptions};
@@ -35,7 +36,6 @@ use forge::secret::Secret;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use crate::conformance::{Harness, is_over, make};
 use crate::support::fake_daytona::fault::Rule;
 use crate::support::fake_daytona::{FakeDaytona, Options};
 
@@ -98,6 +98,7 @@ impl Setup {
             networks: Networks::default(),
             trust: Trust::Trusted,
             image: None,
+            python: None,
             may_be_kept: false,
         }
     }
@@ -125,8 +126,8 @@ impl Harness for Setup {
         self.run
     }
 
-    fn owns_all_folders(&self) -> bool {
-        false
+    fn lacks(&self) -> &[Lack] {
+        &[Lack::OwnFolders]
     }
 
     fn assert_nothing_left(&self) -> BoxFuture<'_, ()> {

@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use forge::conformance::hands::{Heard, collect, command, file, run, shell};
+use forge::conformance::{Harness, create, delete, make, spec};
 use forge::name::RunId;
 use forge::quantity::ByteCount;
 use forge::sandbox::local::{Isolation, LocalOptions, LocalProvider, RootSandboxes};
@@ -14,9 +16,6 @@ use forge::sandbox::{
 };
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-
-use crate::conformance::{Harness, create, delete, make, spec};
-use crate::support::{Heard, collect, command, file, run, shell};
 
 const FORGE: &str = env!("CARGO_BIN_EXE_forge");
 
@@ -90,19 +89,19 @@ impl Local {
 }
 
 mod namespaces {
-    crate::conformance::cases!(super::offered(super::Isolation::Namespaces));
+    forge::conformance_tests!(super::offered(super::Isolation::Namespaces));
 }
 
 mod landlock {
-    crate::conformance::cases!(super::offered(super::Isolation::Landlock));
+    forge::conformance_tests!(super::offered(super::Isolation::Landlock));
 }
 
 mod process {
-    crate::conformance::cases!(super::offered(super::Isolation::Process));
+    forge::conformance_tests!(super::offered(super::Isolation::Process));
 }
 
 mod without_helper {
-    crate::conformance::cases!(Some(super::local(None)));
+    forge::conformance_tests!(Some(super::local(None)));
 }
 
 /// A rung, unless this machine does not offer it, which is said.

@@ -2,10 +2,7 @@
 
 pub(crate) mod engine;
 pub(crate) mod fake_daytona;
-mod sinks;
 pub(crate) mod workspace;
-
-pub(crate) use sinks::*;
 
 /// Says that something was not tested, and why; also when the test passes, whose output nobody sees.
 pub(crate) fn skipped(what: &str, why: &str) {

@@ -172,6 +172,7 @@ async fn one(limit: Limit, leaser: &Leaser, run: RunId) -> Result<Enforced, Sand
         networks: Networks::same(Network::Block),
         trust: Trust::Trusted,
         image: None,
+        python: None,
         may_be_kept: false,
     };
     let lease = leaser.acquire(spec, None).await?;

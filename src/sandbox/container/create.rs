@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use rustix::process::{Resource, getrlimit};
 
+use super::images::Prepared;
 use super::wire::{CreateContainer, Healthcheck, HostConfig, LogConfig, Ulimit};
 use super::{ContainerOptions, User};
 use crate::sandbox::daytona::spec::{
@@ -80,7 +81,7 @@ pub(crate) fn network_mode(network: &Network, options: &ContainerOptions) -> Str
 pub(crate) fn body(
     spec: &SandboxSpec,
     options: &ContainerOptions,
-    image: &str,
+    image: &Prepared,
     who: Who,
     created: Timestamp,
 ) -> CreateContainer {
@@ -102,7 +103,7 @@ pub(crate) fn body(
         .unwrap_or(Timestamp::MAX);
     labels.insert(LABEL_UNTIL.to_owned(), until.to_string());
     CreateContainer {
-        image: image.to_owned(),
+        image: image.id.clone(),
         entrypoint: vec![argument("/bin/sh")],
         cmd: vec![
             argument("-c"),
@@ -113,9 +114,9 @@ pub(crate) fn body(
             argument(if spec.may_be_kept { "1" } else { "0" }),
         ],
         user: match who {
-            Who::Own => Some(OWN.to_owned()),
-            Who::Image => None,
-            Who::Root => Some("0:0".to_owned()),
+            Who::Own => OWN.to_owned(),
+            Who::Image => image.user.clone(),
+            Who::Root => "0:0".to_owned(),
         },
         working_dir: "/".to_owned(),
         labels,

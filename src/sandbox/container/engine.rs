@@ -340,6 +340,24 @@ impl Engine {
         progress(OPERATION, response).await.map(drop)
     }
 
+    /// Makes an image of what a container has written, besides its volumes.
+    pub(crate) async fn commit(
+        &self,
+        id: &str,
+        name: &str,
+        labels: &BTreeMap<&str, &str>,
+    ) -> Result<(), Failed> {
+        let (repository, tag) = name.split_once(':').unwrap_or((name, "latest"));
+        let mut query = vec![("container", id), ("repo", repository), ("tag", tag)];
+        let changes: Vec<String> = labels
+            .iter()
+            .map(|(name, value)| format!("LABEL {name}={value}"))
+            .collect();
+        query.extend(changes.iter().map(|change| ("changes", change.as_str())));
+        let request = self.request(Method::POST, "/commit", &query);
+        self.send("make an image", request, SILENCE).await.map(drop)
+    }
+
     pub(crate) async fn version(&self) -> Result<Version, Failed> {
         let request = self.request(Method::GET, "/version", &[]);
         self.json("ask the container engine for its version", request)

@@ -20,7 +20,7 @@ use crate::sandbox::{Content, ErrorKind, Image, SandboxError, Upload};
 /// The label of images that forge has made: what they are.
 pub const LABEL_LAYER: &str = "forge.layer";
 /// What forge's own images are called.
-const REPOSITORY: &str = "forge-layer";
+pub(crate) const REPOSITORY: &str = "forge-layer";
 
 const BUILD: &str = "build an image";
 
@@ -109,7 +109,8 @@ impl Images {
         self.known().entry(name.to_owned()).or_default().clone()
     }
 
-    async fn look(&self, name: &str) -> Result<Option<Prepared>, SandboxError> {
+    /// An image, if it is there.
+    pub(crate) async fn look(&self, name: &str) -> Result<Option<Prepared>, SandboxError> {
         match self.engine.image(name).await {
             Ok(image) => Ok(Some(Prepared {
                 id: image.id,
@@ -117,6 +118,33 @@ impl Images {
                 user: image.config.map(|config| config.user).unwrap_or_default(),
             })),
             Err(failed) if failed.is(StatusCode::NOT_FOUND) => Ok(None),
+            Err(failed) => Err(failed.error),
+        }
+    }
+
+    /// All that forge has made, by label.
+    pub(crate) async fn layers(&self) -> Result<Vec<Layer>, SandboxError> {
+        let rows = self.engine.images(&[LABEL_LAYER.to_owned()]).await?;
+        let layers = rows.into_iter().filter_map(|row| {
+            let what = row.labels?.get(LABEL_LAYER)?.clone();
+            let names = row.repo_tags.unwrap_or_default();
+            // What was made from a layer has its label as well.
+            let name = names.into_iter().find(|name| name.contains(REPOSITORY))?;
+            Some(Layer {
+                id: SandboxId::new(row.id),
+                name,
+                what: crate::plain::short(&what, 40),
+                bytes: row.size,
+                created: row.created,
+            })
+        });
+        Ok(layers.collect())
+    }
+
+    pub(crate) async fn delete(&self, id: &SandboxId) -> Result<(), SandboxError> {
+        match self.engine.delete_image(id.as_str()).await {
+            Ok(()) => Ok(()),
+            Err(failed) if failed.is(StatusCode::NOT_FOUND) => Ok(()),
             Err(failed) => Err(failed.error),
         }
     }

@@ -70,11 +70,6 @@ impl Lines {
         }
         self.held.clear();
     }
-
-    /// Gives away what was held back: nothing more will come.
-    pub(crate) fn rest(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.held)
-    }
 }
 
 /// A part of a stream.
@@ -98,7 +93,7 @@ mod tests {
                 Part::Line(words) => told.push(words.to_owned()),
             });
         }
-        bytes.extend(lines.rest());
+        bytes.append(&mut lines.held);
         (bytes, told)
     }
 

@@ -13,6 +13,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::course::{Astray, CUT_OFF, Course, Limits, Say, Tally};
 use super::create::{HOME, Who, layout};
 use super::engine::Engine;
+use super::images::Prepared;
+use super::layers::Layered;
 use super::line::{Event, Line, lost, protocol};
 use super::rules::Rules;
 use super::{ContainerOptions, Network};
@@ -27,7 +29,8 @@ use crate::sandbox::remote::command::{
 use crate::sandbox::remote::delivery::Delivery;
 use crate::sandbox::{
     ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, Content, ErrorKind,
-    Layout, OutputSink, Sandbox, SandboxError, SandboxSpec, Skipped, Stage, Stream, Upload, Usage,
+    Layout, OutputSink, PreparedPython, PythonEnvironment, Sandbox, SandboxError, SandboxSpec,
+    Skipped, Stage, Stream, Upload, Usage,
 };
 
 const RUN: &str = "run a command";
@@ -52,6 +55,8 @@ pub(crate) struct ContainerSandbox {
     engine: Arc<Engine>,
     rules: Rules,
     limits: Limits,
+    /// The Python environment that it was made with.
+    layered: Option<Layered>,
     inside: Arc<Mutex<Inside>>,
 }
 
@@ -73,9 +78,10 @@ impl ContainerSandbox {
         engine: &Arc<Engine>,
         spec: &SandboxSpec,
         options: &ContainerOptions,
-        image: &str,
+        image: &Prepared,
         who: Who,
     ) -> Result<Self, SandboxError> {
+        let image = image.name.as_str();
         let io = engine.attach(id.as_str()).await?;
         engine
             .start(id.as_str())
@@ -104,6 +110,7 @@ impl ContainerSandbox {
                 disk: options.disk,
                 processes: options.processes,
             },
+            layered: None,
             inside: Arc::new(Mutex::new(Inside {
                 line,
                 tally: Tally::default(),
@@ -111,6 +118,11 @@ impl ContainerSandbox {
                 serial: 0,
             })),
         })
+    }
+
+    /// The same, with what is known of its Python environment.
+    pub(crate) fn with(self, layered: Option<Layered>) -> Self {
+        Self { layered, ..self }
     }
 
     /// The line to it, for whoever is to hold it.
@@ -515,6 +527,18 @@ impl Sandbox for ContainerSandbox {
 
     fn upload<'a>(&'a self, files: &'a [Upload]) -> BoxFuture<'a, Result<(), SandboxError>> {
         Box::pin(self.send_files(files))
+    }
+
+    fn prepare_python<'a>(
+        &'a self,
+        _wanted: &'a PythonEnvironment,
+        output: &'a mut dyn OutputSink,
+    ) -> BoxFuture<'a, Result<Option<PreparedPython>, SandboxError>> {
+        let prepared = self.layered.as_ref().map(|layered| {
+            output.write(Stream::Stdout, &layered.output);
+            layered.prepared.clone()
+        });
+        Box::pin(futures::future::ready(Ok(prepared)))
     }
 
     fn run<'a>(

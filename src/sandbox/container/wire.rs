@@ -14,8 +14,7 @@ pub(crate) struct CreateContainer {
     pub(crate) image: String,
     pub(crate) entrypoint: Vec<String>,
     pub(crate) cmd: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) user: Option<String>,
+    pub(crate) user: String,
     pub(crate) working_dir: String,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) open_stdin: bool,
@@ -182,8 +181,6 @@ pub(crate) struct Info {
     pub(crate) security_options: Option<Vec<String>>,
     #[serde(default)]
     pub(crate) cgroup_version: Option<String>,
-    #[serde(default)]
-    pub(crate) name: Option<String>,
 }
 
 /// An error's body.

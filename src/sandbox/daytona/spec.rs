@@ -424,6 +424,7 @@ mod tests {
             networks: Networks::same(Network::Block),
             trust: Trust::Trusted,
             image: None,
+            python: None,
             may_be_kept: false,
         };
         let options = DaytonaOptions::default();
@@ -455,6 +456,7 @@ mod tests {
             ])),
             trust: Trust::Trusted,
             image: None,
+            python: None,
             may_be_kept: false,
         };
         let volume = |subpath: Option<&str>| crate::sandbox::daytona::Volume {

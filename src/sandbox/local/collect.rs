@@ -6,6 +6,7 @@
 use std::ffi::{CStr, CString};
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
@@ -30,6 +31,26 @@ const MAX_WRITTEN: usize = 32;
 const MAX_LOOKED_AT: usize = 2_000;
 /// By how much a file's time may lag behind the clock.
 const CLOCK_LAG: Duration = Duration::from_millis(10);
+
+/// Brings home what is in folders of this machine: for a provider whose sandboxes' files are here, or were brought
+/// here first, by a mount, a download or an archive. Whatever wrote them may have been hostile.
+///
+/// # Errors
+/// [`SandboxError`] when a pattern makes no sense, this machine fails, or the sink does. A folder that cannot be
+/// opened is one without files.
+///
+/// # Cancel safety
+/// Dropping the future leaves the file that was being written unfinished in the sink.
+pub async fn bring_home(
+    work: &Path,
+    artifacts: &Path,
+    what: &Collect,
+    home: &mut dyn ArtifactSink,
+) -> Result<Collected, SandboxError> {
+    let open = |folder: &Path| open_folder(rustix::fs::CWD, folder).ok();
+    let (work, artifacts) = (open(work), open(artifacts));
+    collect(work.as_ref(), artifacts.as_ref(), None, what, home).await
+}
 
 /// Collects. `work` and `artifacts` are the open folders; one that could not be opened is `None`. `since` is
 /// when the last command began.

@@ -26,8 +26,9 @@ mod shebang;
 
 use ask::Interpreter;
 pub(super) use refused::asked_name;
+pub(super) use root::base_python;
+pub(crate) use root::clean;
 use root::{Bounds, Named, fewest};
-pub(super) use root::{base_python, clean};
 use shebang::Asked;
 
 /// Where every system has its programs.

@@ -27,17 +27,16 @@ use tokio::sync::OnceCell;
 use super::program::Programs;
 use super::remove;
 use crate::installers::Installers;
+use crate::sandbox::requirements::{Requirements, Unfit};
 use crate::sandbox::{
     CommandEnd, OutputSink, PreparedPython, PythonEnvironment, PythonPackages, Stream,
 };
 
 mod install;
 mod interpreters;
-mod requirements;
 
 use install::{Installer, Tool};
 pub(super) use interpreters::Interpreters;
-use requirements::{Requirements, Unfit};
 
 /// Changes whenever environments are made differently.
 const FORMAT: &str = "3";

@@ -376,6 +376,7 @@ fn spec(leaser: &Leaser) -> SandboxSpec {
         networks: Networks::default(),
         trust: Trust::Trusted,
         image: None,
+        python: None,
         may_be_kept: false,
     }
 }

@@ -5,6 +5,7 @@
 //! path: the daemon follows links, and waits for whoever writes into a named pipe.
 
 use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
 
 use tempfile::SpooledTempFile;
 use tokio::task::yield_now;
@@ -12,15 +13,10 @@ use tokio::task::yield_now;
 use super::bundle::{self, Index, Kind};
 use super::command::{Place, artifacts_in_bundle, work_in_bundle};
 use crate::archive::Span;
-use crate::name::RelativePath;
-use crate::sandbox::patterns::{Patterns, shown};
-use crate::sandbox::{Area, ArtifactSink, Collect, Collected, Layout, SandboxError, Skipped};
+use crate::sandbox::order::{Found, NO_NAME, Order};
+use crate::sandbox::{Area, ArtifactSink, Collect, Collected, Layout, SandboxError};
 
 const OPERATION: &str = "collect files";
-/// How many skipped things are named.
-const MAX_SKIPPED: usize = 1000;
-/// How many files of other names are named where there is no artifact.
-const MAX_WRITTEN: usize = 32;
 
 /// The largest bundle that is kept in memory; a larger one goes to a temporary file. As many sandboxes as
 /// there are at once may each have one, and most are far smaller: a file for each of these would cost more
@@ -131,10 +127,10 @@ impl Kept {
         layout: &Layout,
         home: &mut dyn ArtifactSink,
     ) -> Result<Collected, SandboxError> {
-        let mut order = Order::new(what, layout)?;
+        let mut bundled = Bundled::new(what, layout)?;
         let machine = |error| SandboxError::machine(OPERATION, error);
         for note in &self.notes {
-            order.note(note);
+            bundled.note(note);
         }
         let paths: Vec<(String, Kind)> = self
             .index
@@ -144,23 +140,18 @@ impl Kept {
         // The artifact first: what is left of the limit is for the others.
         let (output, others): (Vec<_>, Vec<_>) = paths
             .into_iter()
-            .partition(|(path, _)| *path == order.output);
+            .partition(|(path, _)| *path == bundled.output);
         for (inside, kind) in output.into_iter().chain(others) {
-            let Some((area, text)) = order.wanted(&inside) else {
+            let Some((area, text)) = bundled.wanted(&inside) else {
                 continue;
             };
-            let span = match kind {
-                Kind::File(span) => span,
+            let order = &mut bundled.order;
+            let (found, bytes) = match kind {
+                Kind::File(span) => (Found::File(span.bytes), span.bytes),
+                Kind::SymbolicLink => (Found::Link, 0),
+                Kind::Special => (Found::Special, 0),
                 Kind::Cut => {
                     order.skip(text, order.too_large(None));
-                    continue;
-                }
-                Kind::SymbolicLink => {
-                    order.skip(text, "is a symbolic link");
-                    continue;
-                }
-                Kind::Special => {
-                    order.skip(text, "is not a regular file");
                     continue;
                 }
                 Kind::Unnamed => {
@@ -168,27 +159,17 @@ impl Kept {
                     continue;
                 }
             };
-            let Ok(path) = RelativePath::parse(text) else {
-                order.skip(text, NO_NAME);
-                continue;
-            };
-            if order.admit(&path, span.bytes) {
-                home.begin(area, &path, span.bytes).map_err(machine)?;
+            if let Some(path) = order.offer(area, Path::new(text), found) {
+                home.begin(area, &path, bytes).map_err(machine)?;
                 self.read(&inside, 0, |bytes| home.write(bytes))
                     .await
                     .map_err(machine)?;
                 home.end().map_err(machine)?;
             }
         }
-        let mut collected = order.collected;
-        collected.skipped.sort_by(|a, b| a.path.cmp(&b.path));
-        collected.written.sort();
-        Ok(collected)
+        Ok(bundled.order.finish())
     }
 }
-
-/// Why a file with such a name does not come home.
-const NO_NAME: &str = "has a name that is not plain text";
 
 /// What stands in notes, each up to a NUL. The last one may have been cut off.
 fn notes(text: &[u8]) -> Vec<Note> {
@@ -205,29 +186,23 @@ fn notes(text: &[u8]) -> Vec<Note> {
     lines.into_iter().filter_map(note).collect()
 }
 
-/// What was asked for, and how much of it there already is.
-struct Order<'a> {
+/// What was asked for, and what that is called in the bundle.
+struct Bundled<'a> {
+    order: Order<'a>,
     what: &'a Collect,
-    patterns: Patterns,
     /// What the artifact is called in the bundle.
     output: String,
     /// What the artifacts' folder is called there, with a slash.
     prefix: String,
-    bytes: u64,
-    files: usize,
-    collected: Collected,
 }
 
-impl<'a> Order<'a> {
+impl<'a> Bundled<'a> {
     fn new(what: &'a Collect, layout: &Layout) -> Result<Self, SandboxError> {
         Ok(Self {
+            order: Order::new(what)?,
             what,
-            patterns: Patterns::new(&what.files, OPERATION)?,
             output: work_in_bundle(what.output.as_str()),
             prefix: format!("{}/", artifacts_in_bundle(layout)),
-            bytes: 0,
-            files: 0,
-            collected: Collected::default(),
         })
     }
 
@@ -240,20 +215,24 @@ impl<'a> Order<'a> {
             return Some((Area::Work, self.what.output.as_str()));
         }
         let path = inside.strip_prefix(&self.prefix)?;
-        self.patterns.wants(path).then_some((Area::Artifacts, path))
+        self.order
+            .wants(Area::Artifacts, path)
+            .then_some((Area::Artifacts, path))
     }
 
     /// Whether something that was asked for could be below this path.
     fn wanted_below<'p>(&self, inside: &'p str) -> Option<&'p str> {
         let path = inside.strip_prefix(&self.prefix)?;
-        self.patterns.wants_below(path).then_some(path)
+        self.order
+            .enters(Area::Artifacts, Path::new(path))
+            .then_some(path)
     }
 
     /// Skips what the sandbox says is not in the bundle.
     fn note(&mut self, Note { why, path }: &Note) {
         let wanted = self.wanted(path).map(|(_, path)| path);
         let (path, reason) = match (why.as_str(), wanted, self.wanted_below(path)) {
-            ("large", Some(path), _) => (path, self.too_large(Some(u64::MAX))),
+            ("large", Some(path), _) => (path, self.order.too_large(Some(u64::MAX))),
             ("linked", Some(path), _) => (path, "is reached through a symbolic link".to_owned()),
             ("folder", Some(path), _) => (path, "is a folder".to_owned()),
             ("special", Some(path), _) => (path, "is not a regular file".to_owned()),
@@ -263,60 +242,22 @@ impl<'a> Order<'a> {
             ("named", Some(path), _) | ("named", None, Some(path)) => (path, NO_NAME.to_owned()),
             ("wrote", ..) => return self.wrote(path),
             ("more", ..) => match path.parse::<u64>() {
-                Ok(count) => return self.skip(&format!("{count} more"), "were not looked at"),
+                Ok(count) => {
+                    return self
+                        .order
+                        .skip(&format!("{count} more"), "were not looked at");
+                }
                 Err(_) => return,
             },
             _ => return,
         };
-        self.skip(path, reason);
+        self.order.skip(path, reason);
     }
 
     /// Takes a file of the working directory of which the sandbox says that the command wrote it.
     fn wrote(&mut self, inside: &str) {
-        let written = &mut self.collected.written;
-        if let Some(path) = inside.strip_prefix(&work_in_bundle(""))
-            && written.len() < MAX_WRITTEN
-        {
-            written.push(shown(path));
-        }
-    }
-
-    /// Counts a file of this size in, or notes why not.
-    fn admit(&mut self, path: &RelativePath, bytes: u64) -> bool {
-        if bytes > self.what.limit.0.saturating_sub(self.bytes) {
-            self.skip(path.as_str(), self.too_large(Some(bytes)));
-            return false;
-        }
-        if self.files >= self.what.max_files {
-            let most = self.what.max_files;
-            let reason = format!("is more than the {most} files that may come home");
-            self.skip(path.as_str(), reason);
-            return false;
-        }
-        self.bytes += bytes;
-        self.files += 1;
-        true
-    }
-
-    /// Why a file of this size does not come home, or of one that is not known.
-    fn too_large(&self, bytes: Option<u64>) -> String {
-        let limit = self.what.limit;
-        if bytes.is_some_and(|bytes| bytes > limit.0) {
-            format!("is larger than {limit} (limits.artifacts)")
-        } else {
-            format!("does not fit into what is left of {limit} (limits.artifacts)")
-        }
-    }
-
-    fn skip(&mut self, path: &str, reason: impl Into<String>) {
-        // One line to a path, and no flood of them.
-        let skipped = &mut self.collected.skipped;
-        let path = shown(path);
-        if skipped.len() < MAX_SKIPPED && !skipped.iter().any(|old| old.path == path) {
-            skipped.push(Skipped {
-                path,
-                reason: reason.into(),
-            });
+        if let Some(path) = inside.strip_prefix(&work_in_bundle("")) {
+            self.order.wrote(path);
         }
     }
 }

@@ -12,9 +12,9 @@ use forge::sandbox::{ErrorKind, Network, Networks, Presence, Provider, Remains, 
 use forge::secret::Secret;
 
 use super::{Setup, config};
-use crate::conformance::make;
 use crate::support::fake_daytona::fault::{Before, Canned, During, Rule, When};
 use crate::support::fake_daytona::{ORGANIZATION, Options, Quota, RateLimit, RateLimits, Route};
+use forge::conformance::make;
 
 fn quick() -> DaytonaOptions {
     DaytonaOptions {

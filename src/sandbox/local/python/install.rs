@@ -11,7 +11,7 @@ use tokio::process::Child;
 
 use super::super::program::{Program, Programs, base_python};
 use super::super::remove;
-use super::requirements::{Requirements, Unfit};
+use crate::sandbox::requirements::{Requirements, Unfit};
 use crate::sandbox::{CommandEnd, PreparedPython};
 
 /// The most that is kept of what an installer prints.

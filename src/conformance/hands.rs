@@ -1,26 +1,31 @@
-//! What tests hold in their hands: sinks that remember, commands in one line.
+//! What cases hold in their hands: sinks that remember, commands in one line. Good for tests of one's own too.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use forge::name::RelativePath;
-use forge::quantity::ByteCount;
-use forge::sandbox::{
+use crate::name::RelativePath;
+use crate::quantity::ByteCount;
+use crate::sandbox::{
     Area, ArtifactSink, Collect, Command, CommandResult, Content, OutputSink, Sandbox, Stage,
     Stream, Upload,
 };
 
 /// All output of a command.
 #[derive(Debug, Default)]
-pub(crate) struct Heard {
-    pub(crate) stdout: Vec<u8>,
-    pub(crate) stderr: Vec<u8>,
-    pub(crate) dropped: BTreeMap<Stream, u64>,
+pub struct Heard {
+    /// What came of standard output.
+    pub stdout: Vec<u8>,
+    /// What came of standard error.
+    pub stderr: Vec<u8>,
+    /// How many bytes the provider says to have dropped of each stream at the limit.
+    pub dropped: BTreeMap<Stream, u64>,
 }
 
 impl Heard {
-    pub(crate) fn text(&self) -> String {
+    /// Standard output as text.
+    #[must_use]
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 }
@@ -40,13 +45,16 @@ impl OutputSink for Heard {
 
 /// All files that came home, in the order in which they came.
 #[derive(Debug, Default)]
-pub(crate) struct Home {
-    pub(crate) files: Vec<(Area, String, Vec<u8>)>,
+pub struct Home {
+    /// Each with its area, its path below that, and its content.
+    pub files: Vec<(Area, String, Vec<u8>)>,
     open: Option<(Area, String, Vec<u8>)>,
 }
 
 impl Home {
-    pub(crate) fn paths(&self) -> Vec<&str> {
+    /// The paths of all files.
+    #[must_use]
+    pub fn paths(&self) -> Vec<&str> {
         self.files
             .iter()
             .map(|(_, path, _)| path.as_str())
@@ -54,6 +62,7 @@ impl Home {
     }
 }
 
+/// Panics when the provider begins a file inside another, or writes or ends one that it has not begun.
 impl ArtifactSink for Home {
     fn begin(&mut self, area: Area, path: &RelativePath, _bytes: u64) -> io::Result<()> {
         assert!(self.open.is_none(), "a file was begun inside another");
@@ -72,8 +81,12 @@ impl ArtifactSink for Home {
     }
 }
 
-/// A command with generous limits.
-pub(crate) fn command(words: &[&str]) -> Command {
+/// A command with generous limits: a program and its arguments.
+///
+/// # Panics
+/// When there is not even a program.
+#[must_use]
+pub fn command(words: &[&str]) -> Command {
     Command {
         programs: vec![vec![words[0].to_owned()]],
         arguments: words[1..].iter().map(|&word| word.to_owned()).collect(),
@@ -87,24 +100,34 @@ pub(crate) fn command(words: &[&str]) -> Command {
 }
 
 /// A command of the shell.
-pub(crate) fn shell(script: &str) -> Command {
+#[must_use]
+pub fn shell(script: &str) -> Command {
     command(&["sh", "-c", script])
 }
 
 /// Runs a command that the provider must not fail at.
-pub(crate) async fn run(sandbox: &dyn Sandbox, command: &Command) -> (CommandResult, Heard) {
+///
+/// # Panics
+/// When it does.
+pub async fn run(sandbox: &dyn Sandbox, command: &Command) -> (CommandResult, Heard) {
     let mut heard = Heard::default();
     let result = sandbox.run(command, &mut heard).await.unwrap();
     (result, heard)
 }
 
 /// Collects `out.md` and these patterns. Returns what came, and what was skipped as `path: reason`.
-pub(crate) async fn collect(sandbox: &dyn Sandbox, files: &[&str]) -> (Home, Vec<String>) {
+///
+/// # Panics
+/// When the provider fails.
+pub async fn collect(sandbox: &dyn Sandbox, files: &[&str]) -> (Home, Vec<String>) {
     collect_with(sandbox, &wanted(files)).await
 }
 
 /// As [`collect`], with limits of one's own.
-pub(crate) async fn collect_with(sandbox: &dyn Sandbox, what: &Collect) -> (Home, Vec<String>) {
+///
+/// # Panics
+/// When the provider fails.
+pub async fn collect_with(sandbox: &dyn Sandbox, what: &Collect) -> (Home, Vec<String>) {
     let mut home = Home::default();
     let collected = sandbox.collect(what, &mut home).await.unwrap();
     let skipped = collected.skipped.iter();
@@ -115,7 +138,8 @@ pub(crate) async fn collect_with(sandbox: &dyn Sandbox, what: &Collect) -> (Home
 }
 
 /// `out.md` and these patterns, at most 1 MiB in 100 files.
-pub(crate) fn wanted(files: &[&str]) -> Collect {
+#[must_use]
+pub fn wanted(files: &[&str]) -> Collect {
     Collect {
         output: path("out.md"),
         files: files.iter().map(|&file| file.to_owned()).collect(),
@@ -124,12 +148,21 @@ pub(crate) fn wanted(files: &[&str]) -> Collect {
     }
 }
 
-pub(crate) fn path(text: &str) -> RelativePath {
+/// A path below an area.
+///
+/// # Panics
+/// When it is none.
+#[must_use]
+pub fn path(text: &str) -> RelativePath {
     RelativePath::parse(text).unwrap()
 }
 
 /// A file to upload.
-pub(crate) fn file(area: Area, at: &str, text: &str, executable: bool) -> Upload {
+///
+/// # Panics
+/// When its path is none.
+#[must_use]
+pub fn file(area: Area, at: &str, text: &str, executable: bool) -> Upload {
     Upload {
         area,
         path: path(at),

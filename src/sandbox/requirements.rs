@@ -33,24 +33,24 @@ const NAMES_PLACE: [&str; 5] = [
 const ALONE: [&str; 4] = ["--no-index", "--pre", "--prefer-binary", "--require-hashes"];
 
 /// Why an environment is not to be made outside the sandbox: a sentence fragment.
-pub(super) type Unfit = String;
+pub(crate) type Unfit = String;
 
 /// What is to be installed.
 #[derive(Debug, Default)]
-pub(super) struct Requirements {
+pub(crate) struct Requirements {
     /// The file for the installer, every path in it absolute.
-    pub text: String,
+    pub(crate) text: String,
     /// The same for its `-c`.
-    pub constraints: String,
+    pub(crate) constraints: String,
     /// Of all that was said and of the local files that were named, wherever they were.
-    pub digest: Sha256,
+    pub(crate) digest: Sha256,
     /// Whether wheels are among it that the candidate brings. Those may ask for others by their address.
-    pub has_own_wheels: bool,
+    pub(crate) has_own_wheels: bool,
 }
 
 impl Requirements {
     /// Reads a file, with those that it names, below a folder.
-    pub(super) fn read(work: &Path, file: &str) -> Result<Self, Unfit> {
+    pub(crate) fn read(work: &Path, file: &str) -> Result<Self, Unfit> {
         let mut this = Self::default();
         let mut text = String::new();
         this.file(work, &work.join(file), &mut text, MAX_DEPTH)?;
@@ -59,7 +59,7 @@ impl Requirements {
     }
 
     /// Takes the packages of a script's block.
-    pub(super) fn inline(work: &Path, packages: &[String]) -> Result<Self, Unfit> {
+    pub(crate) fn inline(work: &Path, packages: &[String]) -> Result<Self, Unfit> {
         let mut this = Self::default();
         let mut text = String::new();
         for package in packages {
@@ -294,7 +294,7 @@ fn local(work: &Path, text: &str) -> Result<PathBuf, Unfit> {
     let path = text.strip_prefix("file:").unwrap_or(text);
     let path = path.strip_prefix("//localhost").unwrap_or(path);
     let path = path.strip_prefix("//").unwrap_or(path);
-    let path = super::super::program::clean(&work.join(path));
+    let path = super::local::program::clean(&work.join(path));
     if path.starts_with(work) {
         return Ok(path);
     }
