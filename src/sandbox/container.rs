@@ -351,9 +351,11 @@ impl Containers {
             }),
             // One that has just ended by itself is being removed as well, which Podman says like this.
             Err(failed) if failed.is(StatusCode::INTERNAL_SERVER_ERROR) => {
-                match self.look_at(id).await? {
-                    Presence::Alive => Err(failed.error),
-                    presence => Ok(presence),
+                match self.engine.container(id).await {
+                    Ok(container) if container.state.status == "running" => Err(failed.error),
+                    Ok(_) => Ok(Presence::Ending),
+                    Err(gone) if gone.is(StatusCode::NOT_FOUND) => Ok(Presence::Absent),
+                    Err(_) => Err(failed.error),
                 }
             }
             Err(failed) => Err(failed.error),

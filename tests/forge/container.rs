@@ -1,5 +1,9 @@
 //! Containers as a provider, with a real engine.
 
+mod hostile;
+mod images;
+mod lives;
+
 use forge::name::RunId;
 use forge::sandbox::Provider;
 use forge::sandbox::container::Containers;

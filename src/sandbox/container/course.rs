@@ -59,8 +59,6 @@ pub(crate) struct Ended {
 pub(crate) struct Tally {
     /// Processes that would not end.
     pub(crate) left: u64,
-    /// Processes that there were when everything was ended.
-    pub(crate) had: u64,
     /// Processes that the kernel has ended because there was no memory.
     pub(crate) killed: u64,
     /// Processes that the kernel has refused.
@@ -182,26 +180,18 @@ impl Course {
                 "no more processes could be started; {allowed} are allowed"
             ))
         };
-        if self.is_overdue {
-            let is_flood = refused && now.had.saturating_mul(10) >= u64::from(limits.processes) * 9;
-            return Some(if is_flood {
-                processes()
-            } else {
-                CommandEnd::TimedOut
-            });
-        }
         let end = match &self.ended {
+            _ if self.is_overdue => CommandEnd::TimedOut,
             // Its shell was killed: by whom, if not by the program.
             None => CommandEnd::Signalled(9),
             Some(ended) => ended.told(command, said)?,
         };
         let has_failed = match end {
             CommandEnd::Exited(code) => code != 0,
-            CommandEnd::Signalled(_) => true,
-            CommandEnd::TimedOut
-            | CommandEnd::LimitReached(_)
-            | CommandEnd::NotFound(_)
-            | CommandEnd::CannotStart(_) => false,
+            CommandEnd::Signalled(_) | CommandEnd::TimedOut => true,
+            CommandEnd::LimitReached(_) | CommandEnd::NotFound(_) | CommandEnd::CannotStart(_) => {
+                false
+            }
         };
         Some(match (has_failed, killed, refused, now.is_full) {
             (true, true, ..) => CommandEnd::LimitReached(format!(
@@ -268,13 +258,12 @@ fn ended(text: &str) -> Option<Ended> {
     })
 }
 
-/// Reads `LEFT HAD KILLED REFUSED SPENT FREE`.
+/// Reads `LEFT KILLED REFUSED SPENT FREE`.
 fn tally(text: &str) -> Option<Tally> {
     let mut words = text.split(' ');
     let mut number = || words.next()?.parse::<u64>().ok();
     Some(Tally {
         left: number()?,
-        had: number()?,
         killed: number()?,
         refused: number()?,
         spent: number()?,
@@ -323,7 +312,7 @@ mod tests {
 
     #[test]
     fn how_a_command_ended_is_told_by_what_is_known() {
-        let left = "left 0 1 0 0 5 900";
+        let left = "left 0 0 0 5 900";
         let reached = |what: &str| Some(CommandEnd::LimitReached(what.to_owned()));
         let memory = reached("ran out of memory; 64 MiB are allowed, files included");
         let processes = reached("no more processes could be started; 100 are allowed");
@@ -373,33 +362,38 @@ mod tests {
                 Some(CommandEnd::CannotStart("x: No such file".to_owned())),
             ),
             (
-                vec!["started", "ended exited 1 5 no -", "left 0 1 1 0 5 900"],
+                vec!["started", "ended exited 1 5 no -", "left 0 1 0 5 900"],
                 "",
                 memory.clone(),
             ),
-            (vec!["started", "gone", "left 0 1 2 9 5 0"], "", memory),
+            (vec!["started", "gone", "left 0 2 9 5 0"], "", memory),
             (
-                vec!["started", "ended exited 0 5 no -", "left 0 1 1 1 5 0"],
+                vec!["started", "ended exited 0 5 no -", "left 0 1 1 5 0"],
                 "",
                 Some(CommandEnd::Exited(0)),
             ),
             (
-                vec!["started", "ended exited 1 5 no -", "left 0 1 0 3 5 0"],
+                vec!["started", "ended exited 1 5 no -", "left 0 0 3 5 0"],
                 "",
                 processes.clone(),
             ),
             (
-                vec!["started", "wait", "wait", "left 0 99 0 3 5 0"],
+                vec!["started", "wait", "wait", "left 0 0 3 5 0"],
                 "",
                 processes,
             ),
             (
-                vec!["started", "wait", "wait", "left 0 9 0 3 5 0"],
+                vec!["started", "wait", "wait", "left 0 1 0 5 9"],
+                "",
+                memory.clone(),
+            ),
+            (
+                vec!["started", "wait", "wait", "left 0 0 0 5 9"],
                 "",
                 Some(CommandEnd::TimedOut),
             ),
             (
-                vec!["started", "ended exited 1 5 no -", "left 0 1 0 0 5 0"],
+                vec!["started", "ended exited 1 5 no -", "left 0 0 0 5 0"],
                 "",
                 reached("its disk is full; 1 MiB are allowed"),
             ),
@@ -414,7 +408,7 @@ mod tests {
         let mut course = Course::new(Duration::from_secs(1), now);
         for bad in [
             "",
-            "left 0 1 0 0 5 1",
+            "left 0 0 0 5 1",
             "ended",
             "ended flew 0 1 no -",
             "ended exited x 1 no -",

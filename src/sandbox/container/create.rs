@@ -21,8 +21,9 @@ use crate::sandbox::{Layout, Network, SandboxSpec};
 /// The first process.
 const KEEPER: &str = include_str!("keeper.sh");
 
-/// The folder that is a sandbox's own; `TMPDIR` is the other.
+/// The folder that is a sandbox's own.
 pub(crate) const HOME: &str = "/home/forge";
+/// A folder in memory for programs that do not ask for `TMPDIR`. Its mode is that of the image's, in Podman.
 const TMP: &str = "/tmp";
 
 /// The user and the group of a sandbox, unless its image has one of its own: a number that no system gives away.
@@ -39,7 +40,7 @@ pub(crate) fn layout() -> Layout {
         work: format!("{HOME}/work"),
         artifacts: format!("{HOME}/forge/artifacts"),
         forge: format!("{HOME}/forge"),
-        tmp: TMP.to_owned(),
+        tmp: format!("{HOME}/tmp"),
     }
 }
 

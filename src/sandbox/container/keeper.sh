@@ -16,7 +16,7 @@
 # `gone` says that the shell of a text has been killed.
 
 home=$1 lifetime=$2 kept=$3
-work=$home/work forge=$home/forge artifacts=$home/forge/artifacts tmp=/tmp
+work=$home/work forge=$home/forge artifacts=$home/forge/artifacts tmp=$home/tmp
 PATH=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
 control=/sys/fs/cgroup
 main= timer= token=forge-keeper text=
@@ -89,8 +89,6 @@ measure() {
 
 finish() {
   main=
-  set -- /proc/[0-9]*
-  had=$(($# - 1))
   looks=20000
   while :; do
     kill -s KILL -- -1 2>/dev/null
@@ -108,7 +106,7 @@ finish() {
     free=-
   fi
   printf '\n%s\n' "$token" >&2
-  say "left $left $had $killed $refused $spent ${free:--}"
+  say "left $left $killed $refused $spent ${free:--}"
 }
 
 # In a shell of its own: runs a command, and says how it ended.
@@ -202,7 +200,7 @@ missing=
 for tool in cat chmod date env find head ln mkdir rm sleep sort tar wc; do
   if ! exists "$tool"; then missing="$missing $tool"; fi
 done
-if ! mkdir -p "$work" "$artifacts" 2>/dev/null; then missing="$missing home"; fi
+if ! mkdir -p "$work" "$artifacts" "$tmp" 2>/dev/null; then missing="$missing home"; fi
 # Room for what is to be said of files at the end, when a candidate has left none.
 head -c 65536 /dev/zero >"$forge/room" 2>/dev/null
 uptime

@@ -82,7 +82,10 @@ impl ContainerSandbox {
         who: Who,
     ) -> Result<Self, SandboxError> {
         let image = image.name.as_str();
-        let io = engine.attach(id.as_str()).await?;
+        let io = engine
+            .attach(id.as_str())
+            .await
+            .map_err(|failed| not_started(failed.error, image))?;
         engine
             .start(id.as_str())
             .await
