@@ -57,6 +57,8 @@
 //!   [`problem::Problems`], all of them at once, before any sandbox exists.
 //! - Every planned trial has exactly one result. What was shown was written first.
 //! - Same events, same summary, same report: a run can be replayed from `events.jsonl`.
+//! - Nothing runs in another place than the one that was asked for: this machine stands in for Daytona without a key,
+//!   which is said, and for nothing else.
 //! - The isolation in force is in every result; what was asked for of it and cannot be had is an error
 //!   before any trial.
 //! - Scoring comes after the sandbox is gone; graders and expected answers never enter it.

@@ -100,7 +100,9 @@ impl Boxes {
             let runs = std::fs::read_dir(self.workspace.path("artifacts"));
             let runs = runs.into_iter().flatten().flatten();
             let mut names = runs.map(|it| it.file_name().to_string_lossy().into_owned());
-            if let Some(run) = names.find(|run| began(run)) {
+            // Not the link to the newest.
+            let is_run = |name: &String| name.parse::<forge::name::RunId>().is_ok();
+            if let Some(run) = names.find(|run| is_run(run) && began(run)) {
                 return run;
             }
             assert!(Instant::now() < until, "the candidate does not begin");
