@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use forge::Place;
+use forge::candidate::Candidate;
 use forge::exit::ExitCode as End;
+use forge::objective::Objective;
 use forge::policy::NetworkOverrides;
 use forge::problem::{Problem, Problems};
 use forge::project::{DaytonaDefaults, LocalDefaults, Project, ProviderChoice};
@@ -42,7 +44,7 @@ pub(super) struct Mode {
     /// Whether another place was asked for.
     pub(super) has_fallen: bool,
     /// The networks that are needed, where that is asked before the start.
-    pub(super) networks: Vec<Networks>,
+    networks: Vec<Networks>,
     /// What `forge.yaml` says of networks there.
     pub(super) network: NetworkOverrides,
     /// Forge's own key, wherever it was written: redacted in everything that leaves a sandbox.
@@ -78,9 +80,19 @@ impl Mode {
         }
     }
 
-    /// Whether candidates run in containers.
-    pub(super) const fn is_container(&self) -> bool {
-        matches!(self.far, Far::Containers(_))
+    /// Notes which networks a run needs, where that is asked before the start. Gives those that cannot be had.
+    pub(super) fn needs(
+        &mut self,
+        said: &NetworkOverrides,
+        (candidates, objectives): (&[Candidate], &[Objective]),
+    ) -> Problems {
+        if let Far::Containers(_) = self.far {
+            match containers::networks(said, candidates, objectives) {
+                Ok(networks) => self.networks = networks,
+                Err(problems) => return problems,
+            }
+        }
+        Problems::default()
     }
 
     /// This machine.

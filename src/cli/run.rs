@@ -21,7 +21,7 @@ use forge::{Forge, ForgeBuilder, ForgeError, ForgeResult, ObjectiveSource, Place
 use super::comparing::demands;
 use super::print::{Printer, can_be_steered, stderr_is_terminal};
 use super::show::{Extra, ROOM, show};
-use super::{KeepArg, Noise, RunArgs, containers, descriptors, github, log, mode, signals, words};
+use super::{KeepArg, Noise, RunArgs, descriptors, github, log, mode, signals, words};
 
 /// Everything that is known before anything is started.
 pub(super) struct Prepared {
@@ -186,13 +186,8 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
     // Load now, so that the problems of all files are told together and before anything is opened.
     match builder.load(sources) {
         Ok((candidates, objectives)) => {
-            if mode.is_container() {
-                let networks = containers::networks(&settings.network, &candidates, &objectives);
-                mode.networks = networks.unwrap_or_else(|more| {
-                    problems.0.extend(more.0);
-                    Vec::new()
-                });
-            }
+            let all = (&*candidates, &*objectives);
+            problems.0.extend(mode.needs(&settings.network, all).0);
             log::redact(all_secrets(&settings, &mode, &candidates, &variables));
             builder = candidates
                 .into_iter()

@@ -103,15 +103,15 @@ impl Limit {
         };
         let unknown = |why: String| Enforced::Unknown(why);
         match (self, end) {
-            (_, CommandEnd::LimitReached(_)) => Enforced::Yes,
+            // A shell that cannot start a process ends, or tries again for long.
+            (_, CommandEnd::LimitReached(_))
+            | (Self::Processes, CommandEnd::Exited(1..) | CommandEnd::TimedOut)
+            | (Self::Memory, CommandEnd::Signalled(_)) => Enforced::Yes,
             (_, CommandEnd::Exited(0)) => match printed.trim().parse::<u64>() {
                 Ok(got) if got < much => Enforced::Yes,
                 Ok(_) => Enforced::No,
                 Err(_) => unknown("the image's programs print something else".to_owned()),
             },
-            // A shell that cannot start a process ends, or tries again for long.
-            (Self::Processes, CommandEnd::Exited(_) | CommandEnd::TimedOut) => Enforced::Yes,
-            (Self::Memory, CommandEnd::Signalled(_)) => Enforced::Yes,
             (_, CommandEnd::Exited(code)) => unknown(format!(
                 "the image's programs do not do it (exit code {code})"
             )),

@@ -81,6 +81,16 @@ pub fn find(machine: &dyn Machine) -> Result<Address, Problem> {
     }
 }
 
+/// What to do where an engine cannot be reached, by what the system said.
+pub(crate) fn remedy(why: &str) -> &'static str {
+    if why.to_lowercase().contains("permission denied") {
+        "its socket is for others: join their group (`docker`), become root, or run an engine of your own, such as \
+         Podman (`systemctl --user start podman.socket`)"
+    } else {
+        "start it, or say where another listens: `DOCKER_HOST=unix:///path/to/engine.sock`"
+    }
+}
+
 /// Reads an address; else why it is of no use, and what to do.
 fn parse(text: &str, encrypts: bool) -> Result<Address, (String, &'static str)> {
     let examples = "for example `unix:///var/run/docker.sock` or `tcp://127.0.0.1:2375`";

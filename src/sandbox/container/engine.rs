@@ -135,7 +135,7 @@ impl Engine {
                     self.address
                 );
                 let mut failed = failed(ErrorKind::Unreachable, what, None, true);
-                failed.error.hint = Some(remedy(&why).to_owned());
+                failed.error.hint = Some(super::address::remedy(&why).to_owned());
                 return Err(failed);
             }
             Ok(Err(error)) => {
@@ -368,16 +368,6 @@ impl Engine {
         let request = self.request(Method::GET, "/info", &[]);
         self.json("ask the container engine about itself", request)
             .await
-    }
-}
-
-/// What to do where an engine cannot be reached, by what the system said.
-fn remedy(why: &str) -> &'static str {
-    if why.to_lowercase().contains("permission denied") {
-        "its socket is for others: join their group (`docker`), become root, or run an engine of your own, such as \
-         Podman (`systemctl --user start podman.socket`)"
-    } else {
-        "start it, or say where another listens: `DOCKER_HOST=unix:///path/to/engine.sock`"
     }
 }
 

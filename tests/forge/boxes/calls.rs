@@ -6,15 +6,17 @@ use super::{Boxes, WRITES};
 use crate::support::counting::Counting;
 use crate::support::workspace::finish;
 
+const TRIALS: usize = 6;
+
 /// Create, attach, start, delete: nothing is asked again and again. Further calls are those of a run.
 #[test]
 fn a_trial_costs_four_calls() {
     let Some(boxes) = Boxes::of(WRITES) else {
         return;
     };
-    const TRIALS: usize = 6;
     let proxy = Counting::before(&boxes.engine.socket());
-    let mut command = boxes.command(["--container", "task", "-k", "6", "-j", "2"]);
+    let trials = TRIALS.to_string();
+    let mut command = boxes.command(["--container", "task", "-k", &trials, "-j", "2"]);
     command.env(
         "DOCKER_HOST",
         format!("unix://{}", proxy.socket().display()),
