@@ -44,6 +44,9 @@ pub use environment::{
     FoundPython, PreparedPython, PythonEnvironment, PythonLayer, PythonPackages,
 };
 
+/// What a sandbox must outlive the limits of what happens in it by: uploads, downloads and a slow network.
+pub const MARGIN: Duration = Duration::from_secs(300);
+
 /// How far the author of a candidate is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -64,7 +67,8 @@ pub struct SandboxSpec {
     pub run: RunId,
     /// Further labels for people who look at the provider's console.
     pub labels: BTreeMap<String, String>,
-    /// The longest time it can be needed. The provider's own expiry must be later than this.
+    /// The longest time it can be needed when nothing is slow: the limits of what happens in it, and [`MARGIN`].
+    /// The provider's own expiry is later than this, and later still while the sandbox is in use.
     pub lifetime: Duration,
     /// What it may reach.
     pub networks: Networks,

@@ -20,7 +20,7 @@ use crate::redact::Redactor;
 use crate::run::state::{Loss, SetupEnd};
 use crate::sandbox::reaper::{Lease, Leaser};
 use crate::sandbox::{
-    Area, Collect, CommandEnd, Image, Networks, Remedy, SandboxError, SandboxSpec, Upload,
+    Area, Collect, CommandEnd, Image, MARGIN, Networks, Remedy, SandboxError, SandboxSpec, Upload,
 };
 use crate::store::{ArtifactFiles, Left, OutputFiles, RunFolder, TrialFolder};
 
@@ -48,8 +48,6 @@ use setup::SetupFailure;
 
 /// The most files that a trial may bring home.
 const MAX_FILES: usize = 1_000;
-/// What a sandbox must outlive its limits by: uploads, downloads and a slow network.
-const MARGIN: Duration = Duration::from_secs(300);
 
 /// Which sandboxes are left for debugging.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -99,7 +99,8 @@ async fn examine(sheet: &mut Sheet, is_container: bool) -> End {
     sheet.part("problems", json!([]));
     let variables = forge::settings::variables();
     let resolved = forge::settings::daytona(&variables, Path::new("."));
-    let mut end = daytona::examine(sheet, &resolved, &source).await;
+    let auto_stop = project.daytona.auto_stop;
+    let mut end = daytona::examine(sheet, &resolved, &source, auto_stop).await;
     end = end.max(container::examine(sheet, &project, &variables, is_container).await);
     let options = mode::local(&variables, &project.local);
     let local = LocalProvider::new(options.clone(), RunId::generate());

@@ -25,6 +25,7 @@ pub mod config;
 mod control;
 mod create;
 mod ending;
+mod expiry;
 mod live;
 mod pace;
 mod place;
@@ -32,6 +33,7 @@ mod retry;
 mod rules;
 pub mod spec;
 mod status;
+mod tenure;
 mod toolbox;
 pub mod usage;
 mod wire;
@@ -59,8 +61,10 @@ pub struct DaytonaOptions {
     /// This machine's name, for a label; empty for none.
     pub host: String,
     /// After how long without a request a sandbox stops, which deletes it; at least a minute, counted in
-    /// whole ones. `None`: when its trial must be over.
+    /// whole ones. `None`: ten minutes.
     pub auto_stop: Option<Duration>,
+    /// How long a minute of the server's clock is: a minute, but for tests with a server whose clock is faster.
+    pub minute: Duration,
     /// How long a sandbox may take to start.
     pub start_budget: Duration,
     /// How long after a create of unknown outcome its sandbox may still come to be, or not be found by its
@@ -85,6 +89,7 @@ impl Default for DaytonaOptions {
             volumes: Vec::new(),
             host: String::new(),
             auto_stop: None,
+            minute: Duration::from_secs(60),
             start_budget: Duration::from_secs(120),
             settles: Duration::from_secs(12),
             lags: Duration::from_secs(3),
@@ -106,6 +111,8 @@ pub struct Daytona {
     has_key: bool,
     /// Why sandboxes keep the network that they begin with, once that is known.
     unchangeable: rules::Unchangeable,
+    /// What is known of how sandboxes end by themselves.
+    tenures: Arc<tenure::Tenures>,
 }
 
 impl Daytona {
@@ -126,6 +133,7 @@ impl Daytona {
             account: config.account(),
             has_key: matches!(config.credential, Credential::ApiKey(_)),
             unchangeable: rules::Unchangeable::default(),
+            tenures: Arc::default(),
         })
     }
 
@@ -194,6 +202,12 @@ impl Daytona {
         Ok(self.client.usage(organization).await?)
     }
 
+    /// When sandboxes end by themselves, and what a server of this version makes of that, for people.
+    #[must_use]
+    pub fn expiry(&self, version: Option<&str>) -> [String; 2] {
+        expiry::explained(self.options.auto_stop, version)
+    }
+
     /// Lists what any run of forge has left in this account, by label. May be stale.
     ///
     /// # Errors
@@ -228,6 +242,7 @@ impl Daytona {
     }
 
     async fn delete_one(&self, id: &str) -> Result<Presence, SandboxError> {
+        self.tenures.forget(id);
         let failed = match self.client.delete(id).await {
             Ok(Some(row)) if row.state == State::Destroyed { done: true } => {
                 return Ok(Presence::Gone);
@@ -344,8 +359,17 @@ impl Provider for Daytona {
         })
     }
 
+    fn kept(&self, id: &SandboxId) {
+        self.tenures.keep(id.as_str(), jiff::Timestamp::now());
+    }
+
     fn whereabouts(&self, id: &SandboxId) -> Option<String> {
-        Some(format!("id {id}, under Sandboxes in Daytona's dashboard"))
+        let idle = self.options.auto_stop.unwrap_or(expiry::IDLE);
+        let place = format!("id {id}, under Sandboxes in Daytona's dashboard");
+        Some(match self.tenures.kept_until(id.as_str(), idle) {
+            Some(until) => format!("{place}; {until}"),
+            None => place,
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::judged::Judged;
 use super::judging::{checks, is_built_in};
-use super::{MARGIN, PROMPT_FILE, World, prompt_file};
+use super::{PROMPT_FILE, World, prompt_file};
 use crate::event::{TrialEnd, TrialRecord};
 use crate::name::{RelativePath, TrialId};
 use crate::objective::Objective;
@@ -15,7 +15,7 @@ use crate::plain::LastWords;
 use crate::quantity::ByteCount;
 use crate::sandbox::reaper::Lease;
 use crate::sandbox::{
-    Area, Command, CommandEnd, Content, Layout, Network, Networks, OutputSink, Remedy,
+    Area, Command, CommandEnd, Content, Layout, MARGIN, Network, Networks, OutputSink, Remedy,
     SandboxError, SandboxSpec, Stage, Stream, Trust, Upload,
 };
 use crate::score::quality::{

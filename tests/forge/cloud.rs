@@ -3,6 +3,7 @@
 
 mod account;
 mod configuration;
+mod expiry;
 mod failures;
 mod guarantee;
 mod library;
@@ -92,7 +93,13 @@ impl Cloud {
     /// Waits until a candidate has printed that it began.
     #[track_caller]
     fn wait_for_candidate(&self) {
-        self.wait_for(Route::Execute);
+        self.wait_for_candidates(1);
+    }
+
+    /// Waits until as many have.
+    #[track_caller]
+    fn wait_for_candidates(&self, count: usize) {
+        self.wait_for_many(Route::Execute, count);
         let began = |id: &str| {
             let home = self.fake.home(id).unwrap();
             // Everything of the sandbox, for forge's files are not in the home.
@@ -103,7 +110,11 @@ impl Cloud {
             find.is_ok_and(|status| status.success())
         };
         let until = Instant::now() + Duration::from_secs(30);
-        while !self.fake.alive().iter().any(|row| began(&row.id)) {
+        let is_enough = || {
+            let alive = self.fake.alive();
+            alive.iter().filter(|row| began(&row.id)).count() >= count
+        };
+        while !is_enough() {
             assert!(Instant::now() < until, "the candidate does not begin");
             pause();
         }

@@ -2,6 +2,7 @@
 //! of the wire turns into.
 
 mod commands;
+mod expiry;
 mod hostile;
 mod lifecycle;
 mod network;

@@ -2,6 +2,7 @@
 
 mod account;
 mod control;
+mod expiry;
 mod faults;
 mod network;
 mod teardown;

@@ -1,5 +1,7 @@
 //! What Daytona lets this key or token do.
 
+use std::time::Duration;
+
 use forge::exit::ExitCode as End;
 use forge::quantity::counted;
 use forge::sandbox::SandboxError;
@@ -30,7 +32,12 @@ impl Told<'_> {
     }
 }
 
-pub(super) async fn examine(sheet: &mut Sheet, resolved: &Resolved, source: &Source) -> End {
+pub(super) async fn examine(
+    sheet: &mut Sheet,
+    resolved: &Resolved,
+    source: &Source,
+    auto_stop: Option<Duration>,
+) -> End {
     sheet.line("Daytona");
     let mut told = Told {
         sheet,
@@ -51,7 +58,7 @@ pub(super) async fn examine(sheet: &mut Sheet, resolved: &Resolved, source: &Sou
         .as_ref()
         .map(|it| it.api_url.as_str().to_owned());
     match &resolved.config {
-        Some(config) => end = end.max(ask(config, source, &mut told).await),
+        Some(config) => end = end.max(ask(config, source, auto_stop, &mut told).await),
         None => told
             .line("not configured: export DAYTONA_API_KEY, or put it into `.env.local`".to_owned()),
     }
@@ -67,13 +74,22 @@ pub(super) async fn examine(sheet: &mut Sheet, resolved: &Resolved, source: &Sou
 }
 
 /// Asks the server what this key or token may do.
-async fn ask(config: &DaytonaConfig, source: &Source, told: &mut Told<'_>) -> End {
+async fn ask(
+    config: &DaytonaConfig,
+    source: &Source,
+    auto_stop: Option<Duration>,
+    told: &mut Told<'_>,
+) -> End {
     told.line(format!("url: {}", config.api_url.as_str()));
-    let daytona = match Daytona::new(config, DaytonaOptions::default()) {
+    let options = DaytonaOptions {
+        auto_stop,
+        ..DaytonaOptions::default()
+    };
+    let daytona = match Daytona::new(config, options) {
         Ok(daytona) => daytona,
         Err(error) => return told.wrong(&error),
     };
-    match daytona.server_config().await {
+    let version = match daytona.server_config().await {
         Ok(Some(server)) => {
             let version = server.version.as_deref().unwrap_or("not told");
             told.line(format!("server version: {}", forge::plain::line(version)));
@@ -85,9 +101,16 @@ async fn ask(config: &DaytonaConfig, source: &Source, told: &mut Told<'_>) -> En
                     told.line(format!("rate limit, {name}: {requests} in {seconds} s"));
                 }
             }
+            server.version
         }
-        Ok(None) => told.line("the server says nothing about itself".to_owned()),
+        Ok(None) => {
+            told.line("the server says nothing about itself".to_owned());
+            None
+        }
         Err(error) => return told.wrong(&error),
+    };
+    for line in daytona.expiry(version.as_deref()) {
+        told.line(line);
     }
     // Each is asked only for what it may ask: a question too many counts as a wrong key, and too many of
     // these shut this address out.

@@ -366,7 +366,11 @@ mod tests {
                 "",
                 memory.clone(),
             ),
-            (vec!["started", "gone", "left 0 2 9 5 0"], "", memory),
+            (
+                vec!["started", "gone", "left 0 2 9 5 0"],
+                "",
+                memory.clone(),
+            ),
             (
                 vec!["started", "ended exited 0 5 no -", "left 0 1 1 5 0"],
                 "",
@@ -385,7 +389,7 @@ mod tests {
             (
                 vec!["started", "wait", "wait", "left 0 1 0 5 9"],
                 "",
-                memory.clone(),
+                memory,
             ),
             (
                 vec!["started", "wait", "wait", "left 0 0 0 5 9"],

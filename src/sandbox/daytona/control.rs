@@ -13,7 +13,8 @@ use super::client::{Client, Failed, MAX_JSON, decode, read, refuse, transport};
 use super::retry::Verb;
 use super::usage::Usage;
 use super::wire::{
-    CreateSandbox, KeyInfo, NetworkSettings, SandboxList, SandboxRow, ServerConfig, ToolboxUrl,
+    CreateSandbox, KeyInfo, Labels, NetworkSettings, SandboxList, SandboxRow, ServerConfig,
+    ToolboxUrl,
 };
 use crate::sandbox::Network;
 
@@ -99,6 +100,34 @@ impl Client {
             .repeat(Verb::Upload, "change a sandbox's network", || {
                 let request = self.api(Method::POST, &["sandbox", id, "network-settings"]);
                 self.json::<IgnoredAny>(request.json(&body))
+            })
+            .await;
+        changed.map(drop)
+    }
+
+    /// Asks once for a sandbox to end so many minutes from now, and not before. `None` when the server only says yes.
+    pub(crate) async fn set_ttl(
+        &self,
+        id: &str,
+        minutes: u64,
+    ) -> Result<Option<SandboxRow>, Failed> {
+        let minutes = minutes.to_string();
+        self.repeat(Verb::Delete, "renew a sandbox", || {
+            self.json(self.api(Method::POST, &["sandbox", id, "ttl", &minutes]))
+        })
+        .await
+    }
+
+    /// Replaces, once, all labels of a sandbox.
+    pub(crate) async fn set_labels(
+        &self,
+        id: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<(), Failed> {
+        let changed = self
+            .repeat(Verb::Delete, "label a sandbox", || {
+                let request = self.api(Method::PUT, &["sandbox", id, "labels"]);
+                self.json::<IgnoredAny>(request.json(&Labels { labels }))
             })
             .await;
         changed.map(drop)

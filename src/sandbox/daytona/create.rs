@@ -9,9 +9,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::client::Failed;
+use super::expiry::{self, Granted};
 use super::place::DaytonaSandbox;
 use super::retry::{self, Backoff};
 use super::rules::{self, Rules};
+use super::tenure::{Asked, Tenure};
 use super::toolbox::Toolbox;
 use super::usage::{self, Size};
 use super::wire::{SandboxRow, State};
@@ -40,10 +42,19 @@ impl Daytona {
         let size = Size::of(&self.options.source);
         let row = self.client.create(&body).await;
         let row = row.map_err(|refused| failed(refused, size))?;
-        let (this, networks, ttl) = (self.clone(), spec.networks.clone(), body.ttl_minutes);
+        let asked = Asked {
+            began,
+            created,
+            lifetime: spec.lifetime,
+            ttl: body.ttl_minutes,
+            minute: self.options.minute.max(Duration::from_millis(1)),
+        };
+        let client = Arc::clone(&self.client);
+        let tenure = Tenure::new(client, Arc::clone(&self.tenures), &row, asked);
+        let (this, networks) = (self.clone(), spec.networks.clone());
         Ok(Created {
             id: SandboxId::new(row.id.clone()),
-            ready: Box::pin(async move { this.open(row, began, &networks, ttl).await }),
+            ready: Box::pin(async move { this.open(row, began, &networks, tenure).await }),
         })
     }
 
@@ -53,9 +64,11 @@ impl Daytona {
         row: SandboxRow,
         began: Instant,
         networks: &Networks,
-        ttl_minutes: u64,
+        tenure: Tenure,
     ) -> Result<Box<dyn Sandbox>, SandboxError> {
-        let row = self.started(row, began).await?;
+        let starting = self.started(row, began);
+        let row = tenure.while_starting(starting).await?;
+        let granted = tenure.has_started(&row);
         let proxy = match &row.toolbox_proxy_url {
             Some(url) if !url.is_empty() => url.clone(),
             _ => self.client.toolbox_url(&row.id).await?,
@@ -65,8 +78,9 @@ impl Daytona {
         Ok(Box::new(DaytonaSandbox::new(
             id,
             layout(&row.id),
-            isolation(&row, networks, ttl_minutes),
+            isolation(&row, networks, granted),
             (Arc::clone(&self.client), toolbox),
+            tenure,
             Rules::new(
                 networks,
                 &self.options.egress,
@@ -180,7 +194,7 @@ fn layout(id: &str) -> Layout {
     }
 }
 
-fn isolation(row: &SandboxRow, networks: &Networks, ttl_minutes: u64) -> String {
+fn isolation(row: &SandboxRow, networks: &Networks, granted: Granted) -> String {
     let class = row.sandbox_class.as_deref().unwrap_or("container");
     let words = |network: &Network| match network {
         Network::Open => "network as the account allows",
@@ -193,12 +207,9 @@ fn isolation(row: &SandboxRow, networks: &Networks, ttl_minutes: u64) -> String 
     } else {
         format!("{} (setup: {})", words(run), words(setup))
     };
-    let expiry = match spec::ttl_taken(row, ttl_minutes, jiff::Timestamp::now()) {
-        spec::Ttl::Taken | spec::Ttl::Untold => "",
-        spec::Ttl::NotTaken => ", without the time to live that was asked for",
-    };
+    let expiry = expiry::shown(granted);
     format!(
-        "Daytona {}, {network}{expiry}",
+        "Daytona {}{expiry}, {network}",
         crate::plain::short(class, 40)
     )
 }

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -21,6 +20,7 @@ use super::ending::{self, Sent};
 use super::retry::{self, Backoff};
 use super::rules::Rules;
 use super::status::{Checked, End, Status};
+use super::tenure::Tenure;
 use super::toolbox::{Fetched, Sending, Toolbox};
 use crate::name::SandboxId;
 use crate::quantity::ByteCount;
@@ -29,8 +29,8 @@ use crate::sandbox::remote::collect::{IN_MEMORY, Kept};
 use crate::sandbox::remote::command::{self as remote, Place};
 use crate::sandbox::remote::delivery::{Delivery, STREAMS};
 use crate::sandbox::{
-    ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, Content, ErrorKind,
-    Layout, OutputSink, Sandbox, SandboxError, Skipped, Stage, Upload, Usage,
+    ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, ErrorKind, Layout,
+    OutputSink, Sandbox, SandboxError, Skipped, Stage, Upload, Usage,
 };
 
 /// How many times the first pause between two looks at the output the longest one is.
@@ -55,6 +55,7 @@ pub(crate) struct DaytonaSandbox {
     unchecked: OnceLock<String>,
     client: Arc<Client>,
     toolbox: Toolbox,
+    tenure: Tenure,
     live_interval: Option<Duration>,
     detach_above: Duration,
     rules: Rules,
@@ -71,6 +72,7 @@ impl DaytonaSandbox {
         layout: Layout,
         isolation: String,
         (client, toolbox): (Arc<Client>, Toolbox),
+        tenure: Tenure,
         rules: Rules,
         options: &DaytonaOptions,
     ) -> Self {
@@ -87,6 +89,7 @@ impl DaytonaSandbox {
             unchecked,
             client,
             toolbox,
+            tenure,
             live_interval: options.live_interval,
             detach_above: options.detach_above,
             rules,
@@ -102,17 +105,10 @@ impl DaytonaSandbox {
         }
         let mut sending = Vec::with_capacity(files.len());
         for file in files {
-            let bytes = match &file.content {
-                Content::Bytes(bytes) => bytes.len() as u64,
-                Content::File(path) => length(path)
-                    .map_err(|error| SandboxError::machine("read a file to upload", error))?,
-            };
             let path = self.layout.path(file.area, &file.path);
-            sending.push(Sending {
-                path,
-                content: &file.content,
-                bytes,
-            });
+            let file = Sending::new(path, &file.content);
+            sending
+                .push(file.map_err(|error| SandboxError::machine("read a file to upload", error))?);
         }
         // What was packed before is not what is there any more.
         *self.kept.lock().await = None;
@@ -408,18 +404,6 @@ async fn fetch(
     }
 }
 
-/// The length of a file of this machine. What cannot be read is noticed here: while it is sent, it would
-/// look like a failure of the network, and be tried again.
-fn length(path: &Path) -> io::Result<u64> {
-    let file = std::fs::metadata(path)?;
-    if !file.is_file() {
-        let message = format!("{} is not a regular file", path.display());
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-    }
-    std::fs::File::open(path)?;
-    Ok(file.len())
-}
-
 impl Sandbox for DaytonaSandbox {
     fn id(&self) -> &SandboxId {
         &self.id
@@ -434,7 +418,10 @@ impl Sandbox for DaytonaSandbox {
     }
 
     fn upload<'a>(&'a self, files: &'a [Upload]) -> BoxFuture<'a, Result<(), SandboxError>> {
-        Box::pin(self.send_files(files))
+        Box::pin(
+            self.tenure
+                .while_used(Duration::ZERO, self.send_files(files)),
+        )
     }
 
     fn run<'a>(
@@ -442,7 +429,8 @@ impl Sandbox for DaytonaSandbox {
         command: &'a Command,
         output: &'a mut dyn OutputSink,
     ) -> BoxFuture<'a, Result<CommandResult, SandboxError>> {
-        Box::pin(self.run_one(command, output))
+        let run = self.run_one(command, output);
+        Box::pin(self.tenure.while_used(command.limit, run))
     }
 
     fn collect<'a>(
@@ -450,6 +438,7 @@ impl Sandbox for DaytonaSandbox {
         what: &'a Collect,
         home: &'a mut dyn ArtifactSink,
     ) -> BoxFuture<'a, Result<Collected, SandboxError>> {
-        Box::pin(self.bring_home(what, home))
+        let collecting = self.bring_home(what, home);
+        Box::pin(self.tenure.while_used(Duration::ZERO, collecting))
     }
 }

@@ -178,7 +178,7 @@ pub(crate) enum Verb {
     Create,
     /// Runs something that nobody may run twice.
     Execute,
-    /// Deletes or stops. The reaper is who repeats that.
+    /// Deletes, stops, or puts that off. Whoever asks is who repeats that.
     Delete,
 }
 

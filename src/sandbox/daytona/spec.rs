@@ -6,12 +6,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::DaytonaOptions;
-use super::wire::{AutoDestroy, BuildInfo, CreateSandbox, SandboxRow};
+use super::expiry;
+use super::wire::{BuildInfo, CreateSandbox};
 use crate::sandbox::{Network, SandboxSpec};
 
 /// Says that a sandbox is forge's.
@@ -162,54 +162,6 @@ fn masked(text: &str) -> Option<(u32, u32)> {
     Some((address.parse::<Ipv4Addr>().ok()?.to_bits(), mask))
 }
 
-/// The longest interval that servers take: their column has 32 bits.
-const LONGEST: u64 = (1 << 31) - 1;
-
-/// The intervals of a sandbox that may be needed for so long: minutes without activity until it stops,
-/// and minutes of life whatever happens. Stopping deletes it.
-///
-/// `idle` is what the user says of the first: it may be shorter than the lifetime, because every request
-/// under way counts as activity.
-fn expiry(lifetime: Duration, idle: Option<Duration>) -> (u64, u64) {
-    let minutes = |time: Duration| {
-        let begun = time.saturating_add(Duration::from_nanos(999_999_999));
-        begun.as_secs().div_ceil(60).max(1)
-    };
-    let needed = minutes(lifetime).saturating_add(5).max(15);
-    let stop = idle.map_or(needed, minutes);
-    let ttl = stop.max(needed).saturating_add(15);
-    (stop.min(LONGEST), ttl.min(LONGEST))
-}
-
-/// What a row says of the time to live that was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ttl {
-    /// The sandbox ends by itself, no later than asked.
-    Taken,
-    /// It does not, or later.
-    NotTaken,
-    /// Older servers do not tell.
-    Untold,
-}
-
-/// How late a server's clock may be.
-const SLACK: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
-
-/// Compares what was asked for with what a row tells.
-pub(crate) fn ttl_taken(row: &SandboxRow, minutes: u64, now: jiff::Timestamp) -> Ttl {
-    let end = match &row.auto_destroy_at {
-        AutoDestroy::Untold => return Ttl::Untold,
-        AutoDestroy::Never => return Ttl::NotTaken,
-        AutoDestroy::At(text) => text.parse::<jiff::Timestamp>(),
-    };
-    let minutes = i64::try_from(minutes).unwrap_or(i64::MAX / 60);
-    let asked = jiff::SignedDuration::from_mins(minutes);
-    match end {
-        Ok(end) if end.duration_since(now) <= asked + SLACK => Ttl::Taken,
-        Ok(_) | Err(_) => Ttl::NotTaken,
-    }
-}
-
 /// The body of the create.
 ///
 /// # Errors
@@ -270,7 +222,7 @@ pub(crate) fn body<'a>(
             BTreeMap::from([("NETWORK_RULES".to_owned(), network.to_string())])
         }
     };
-    let (auto_stop_interval, ttl_minutes) = expiry(spec.lifetime, *auto_stop);
+    let intervals = expiry::intervals(spec.lifetime, *auto_stop);
     Ok(CreateSandbox {
         name: spec.name.as_str(),
         labels,
@@ -280,9 +232,9 @@ pub(crate) fn body<'a>(
         memory: resources.memory,
         disk: resources.disk,
         target,
-        auto_stop_interval,
+        auto_stop_interval: intervals.auto_stop,
         auto_delete_interval: 0,
-        ttl_minutes,
+        ttl_minutes: intervals.ttl,
         network_block_all,
         network_allow_list,
         env,
@@ -292,6 +244,8 @@ pub(crate) fn body<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::name::{RunId, SandboxName};
     use crate::sandbox::{Networks, Trust};
@@ -358,47 +312,6 @@ mod tests {
     }
 
     #[test]
-    fn a_sandbox_expires_later_than_it_is_needed() {
-        for (seconds, stop) in [(1, 15), (600, 15), (601, 16), (3600, 65)] {
-            assert_eq!(
-                expiry(Duration::from_secs(seconds), None),
-                (stop, stop + 15),
-                "{seconds}"
-            );
-        }
-        let idle = |seconds| expiry(Duration::from_secs(600), Some(Duration::from_secs(seconds)));
-        assert_eq!(
-            idle(61),
-            (2, 30),
-            "as the user says, but it lives long enough"
-        );
-        assert_eq!(idle(3600), (60, 75));
-    }
-
-    #[test]
-    fn a_time_to_live_that_was_not_taken_is_noticed_where_it_is_told() {
-        let now: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        for (told, expected) in [
-            ("", Ttl::Untold),
-            (r#","autoDestroyAt":null"#, Ttl::NotTaken),
-            (r#","autoDestroyAt":"soon""#, Ttl::NotTaken),
-            (r#","autoDestroyAt":"2026-01-01T00:30:00.000Z""#, Ttl::Taken),
-            (r#","autoDestroyAt":"2026-01-01T00:10:00Z""#, Ttl::Taken),
-            (r#","autoDestroyAt":"2026-01-01T03:00:00Z""#, Ttl::NotTaken),
-        ] {
-            let row: SandboxRow = serde_json::from_str(&format!(r#"{{"id":"a"{told}}}"#)).unwrap();
-            assert_eq!(ttl_taken(&row, 30, now), expected, "{told}");
-        }
-    }
-
-    #[test]
-    fn intervals_stay_within_what_servers_take() {
-        let longest = (2_147_483_647, 2_147_483_647);
-        assert_eq!(expiry(Duration::MAX, None), longest);
-        assert_eq!(expiry(Duration::ZERO, Some(Duration::MAX)), longest);
-    }
-
-    #[test]
     fn what_must_not_be_reached_is_outside_of_what_may_be() {
         let cidr = |text: &str| Network::Allow(vec!["10.0.0.0/8".to_owned(), text.to_owned()]);
         for (network, expected) in [
@@ -436,7 +349,7 @@ mod tests {
                 "forge.created": "1970-01-01T00:00:00Z",
                 "forge.until": "1970-01-01T00:01:00Z",
             },
-            "autoStopInterval": 15, "autoDeleteInterval": 0, "ttlMinutes": 30,
+            "autoStopInterval": 10, "autoDeleteInterval": 0, "ttlMinutes": 14,
             "networkBlockAll": true, "env": {"NETWORK_RULES": "block"},
         });
         assert_eq!(serde_json::to_value(body).unwrap(), expected);

@@ -54,6 +54,33 @@ pub(crate) struct Sending<'a> {
     pub(crate) bytes: u64,
 }
 
+impl<'a> Sending<'a> {
+    /// Something for a path of the sandbox.
+    pub(crate) fn new(path: String, content: &'a Content) -> io::Result<Self> {
+        let bytes = match content {
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::File(path) => length(path)?,
+        };
+        Ok(Self {
+            path,
+            content,
+            bytes,
+        })
+    }
+}
+
+/// The length of a file of this machine. What cannot be read is noticed here: while it is sent, it would
+/// look like a failure of the network, and be tried again.
+fn length(path: &Path) -> io::Result<u64> {
+    let file = std::fs::metadata(path)?;
+    if !file.is_file() {
+        let message = format!("{} is not a regular file", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    std::fs::File::open(path)?;
+    Ok(file.len())
+}
+
 /// The daemon of one sandbox.
 #[derive(Debug, Clone)]
 pub(crate) struct Toolbox {

@@ -69,6 +69,12 @@ impl NetworkSettings {
     }
 }
 
+/// All labels of a sandbox from now on.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Labels<'a> {
+    pub(crate) labels: &'a BTreeMap<String, String>,
+}
+
 /// What a sandbox is built from.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -150,6 +156,12 @@ pub(crate) struct SandboxRow {
     /// When it ends whatever happens.
     #[serde(default)]
     pub(crate) auto_destroy_at: AutoDestroy,
+    /// When it was made, as an ISO time.
+    #[serde(default)]
+    pub(crate) created_at: Option<String>,
+    /// When it was last changed, as an ISO time.
+    #[serde(default)]
+    pub(crate) updated_at: Option<String>,
 }
 
 /// When a sandbox is destroyed whatever happens.

@@ -76,7 +76,8 @@ async fn nothing_is_started_until_the_network_is_shut() {
             }
         };
         futures::future::join(runs, shut).await;
-        assert_eq!(sandbox.isolation(), "Daytona container, no network");
+        let isolation = "Daytona container, time to live untold, no network";
+        assert_eq!(sandbox.isolation(), isolation);
         assert_eq!(setup.fake.requests_to(Route::Execute), 2);
         setup.delete(sandbox.as_ref()).await;
     }
@@ -178,7 +179,7 @@ async fn the_rules_of_the_run_are_told_once_and_seen_before_its_first_command() 
     let sandbox = make(&setup.daytona, &spec).await.unwrap();
     assert_eq!(
         sandbox.isolation(),
-        "Daytona container, no network (setup: network as the account allows)"
+        "Daytona container, time to live untold, no network (setup: network as the account allows)"
     );
     let address = format!("{}/{}", egress.ip(), egress.port());
     let text = format!("bash -c ': <>/dev/tcp/{address}' 2>/dev/null && echo open || echo shut");

@@ -13,7 +13,7 @@
 
 // Explicit paths, because the example includes this file by a path of its own.
 #[path = "fake_daytona/clock.rs"]
-mod clock;
+pub(crate) mod clock;
 #[path = "fake_daytona/create.rs"]
 mod create;
 #[path = "fake_daytona/estate.rs"]
@@ -63,6 +63,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -301,9 +302,25 @@ impl FakeDaytona {
         *lock(&self.shared.permissions) = permissions.iter().map(|&name| name.to_owned()).collect();
     }
 
-    /// Lets the server's clock jump ahead.
+    /// Lets the server's clock jump ahead, and what is due by that happen.
     pub(crate) fn advance(&self, by: Duration) {
+        // What is in use now has been all along.
+        drop(self.shared.estate());
         self.shared.clock.advance(by);
+        drop(self.shared.estate());
+    }
+
+    /// How many sandboxes have a call to their toolbox under way, whose request or answer may still be on its way.
+    pub(crate) fn in_use(&self) -> usize {
+        let estate = self.shared.estate();
+        let rows = estate.rows.iter();
+        rows.filter(|row| row.place.calls.load(Ordering::SeqCst) > 0)
+            .count()
+    }
+
+    /// The time since the start, on the server's clock.
+    pub(crate) fn clock(&self) -> Duration {
+        self.shared.clock.now()
     }
 
     /// Puts a sandbox into `error`. False when there is none with this id.

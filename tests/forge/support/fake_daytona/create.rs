@@ -236,6 +236,7 @@ impl Shared {
             created: now,
             updated: now,
             active: now,
+            ttl_set: now,
             schedule: VecDeque::new(),
             history: Vec::new(),
             place: Arc::new(place),

@@ -119,8 +119,13 @@ impl Shared {
                 "autostop" => row.intervals.auto_stop = minutes,
                 "autoarchive" => row.intervals.auto_archive = archive_minutes(minutes),
                 "autodelete" => row.intervals.auto_delete = minutes,
-                _ => row.intervals.ttl = self.options.ttl.granted(minutes),
+                _ => {
+                    // From now on, not from its creation.
+                    row.intervals.ttl = self.options.ttl.granted(minutes);
+                    row.ttl_set = self.clock.now();
+                }
             }
+            row.updated = self.clock.now();
             Ok(with_status(StatusCode::CREATED, &self.json(row)))
         })
     }

@@ -96,14 +96,14 @@ pub(crate) struct Intervals {
     pub(crate) auto_archive: i64,
     /// Stopped, until it is deleted; negative is never.
     pub(crate) auto_delete: i64,
-    /// Since its creation, until it is deleted; 0 is never.
+    /// Since it was last set, until it is deleted; 0 is never.
     pub(crate) ttl: i64,
 }
 
 impl Intervals {
-    /// When its time to live ends, on the fake's clock.
-    fn ends(&self, created: Duration) -> Option<Duration> {
-        (self.ttl > 0).then(|| created + Duration::from_secs(60 * self.ttl.unsigned_abs()))
+    /// When a time to live ends that was set at a time of the fake's clock.
+    fn ends(&self, set: Duration) -> Option<Duration> {
+        (self.ttl > 0).then(|| set + Duration::from_secs(60 * self.ttl.unsigned_abs()))
     }
 }
 
@@ -180,10 +180,12 @@ pub(crate) struct Row {
     pub(crate) state: State,
     pub(crate) desired: Desired,
     pub(crate) error_reason: Option<String>,
-    /// On the fake's clock, like the two that follow.
+    /// On the fake's clock, like the three that follow.
     pub(crate) created: Duration,
     pub(crate) updated: Duration,
     pub(crate) active: Duration,
+    /// When its time to live was last set.
+    pub(crate) ttl_set: Duration,
     /// The changes to come, in real time.
     pub(crate) schedule: VecDeque<(Instant, State)>,
     /// What a list showed since when.
@@ -273,6 +275,10 @@ impl Row {
             return false;
         }
         let now = clock.now();
+        if self.place.calls.load(Ordering::SeqCst) > 0 {
+            // The proxy says so every 50 s for as long as a call is under way.
+            self.active = now;
+        }
         let minutes = |count: i64| Duration::from_secs(60 * count.unsigned_abs());
         let Intervals {
             auto_stop,
@@ -282,14 +288,13 @@ impl Row {
         } = self.intervals;
         let outlived = self
             .intervals
-            .ends(self.created)
+            .ends(self.ttl_set)
             .is_some_and(|end| now >= end);
         let stopped_long = self.state == State::Stopped
             && auto_delete >= 0
             && now >= self.updated + minutes(auto_delete);
         let idle = self.state == State::Started
             && auto_stop > 0
-            && self.place.calls.load(Ordering::SeqCst) == 0
             && now >= self.active + minutes(auto_stop);
         if outlived || stopped_long || (idle && auto_delete == 0) {
             self.destroy(clock, Teardown::Takes(destroy));
@@ -343,7 +348,7 @@ impl Row {
     pub(crate) fn destroyed_at(&self, clock: &Clock) -> Value {
         json!(
             self.intervals
-                .ends(self.created)
+                .ends(self.ttl_set)
                 .map(|end| clock.stamp(end))
         )
     }

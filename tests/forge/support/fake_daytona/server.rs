@@ -68,6 +68,8 @@ async fn handle(
     }
     let call = Call::parse(&parts.method, parts.uri.path());
     let faults = lock(&shared.plan).faults(call.route, &parts.method, parts.uri.path());
+    // What is dropped when the client goes away, or the last of the answer has gone out.
+    let in_use = shared.begin_call(&call, &parts.headers);
     let unread = |fault: &Before| matches!(fault, Before::Unread);
     let body = if faults.before.iter().any(unread) {
         Body::empty()
@@ -123,7 +125,7 @@ async fn handle(
     answer.map(|body| {
         let pieces = body.into_data_stream();
         Body::from_stream(pieces.map(move |piece| {
-            let _held = &under_way;
+            let _held = (&under_way, &in_use);
             piece
         }))
     })

@@ -57,9 +57,11 @@ fn work(root: &Path, commands: Commands, orders: &Receiver<PathBuf>) {
         // Looking through all processes is the costly part: one look serves all that wait.
         let mut batch: BTreeSet<PathBuf> = BTreeSet::from([first]);
         batch.extend(orders.try_iter());
+        // What is in no directory any more may still run.
+        let all = batch.clone();
         for round in 0..100 {
             let left = match commands {
-                Commands::Executed => kill_processes_of(root, &batch),
+                Commands::Executed => kill_processes_of(root, &all),
                 Commands::Answered => 0,
             };
             batch.retain(|directory| fs::remove_dir_all(directory).is_err() && directory.exists());

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::json;
 
 use super::estate::{Shared, lock};
 use super::execute::execute;
 use super::fault::During;
-use super::place::{HOME, Place};
+use super::place::{HOME, Place, UnderWay};
 use super::reply::{Refusal, SPENT, json_ok};
 use super::route::{Call, Route};
 use super::row::Row;
@@ -19,6 +19,11 @@ use super::{files, logs, session, transfer};
 
 /// How long the proxy remembers that a caller may reach a sandbox.
 const ACCESS_IS_KNOWN: Duration = Duration::from_secs(120);
+
+fn counts_as_activity(headers: &HeaderMap) -> bool {
+    let skips = headers.get("x-daytona-skip-last-activity-update");
+    skips.is_none_or(|skips| skips != "true")
+}
 
 impl Shared {
     /// Answers a call to a sandbox's daemon.
@@ -29,23 +34,28 @@ impl Shared {
         faults: &[During],
     ) -> Result<Response, Refusal> {
         self.authenticate_at_proxy(&asked)?;
-        let counts = asked.header("x-daytona-skip-last-activity-update") != "true";
+        let counts = counts_as_activity(&asked.headers);
         let place = self.reach(&call.sandbox, counts)?;
         for fault in faults {
             if let During::DaemonDies(after) = fault {
                 self.kill_daemon_after(&place, *after);
             }
         }
-        let _under_way = counts.then(|| place.call());
-        let answer = tokio::select! {
+        tokio::select! {
             biased;
             () = place.died() => Err(Refusal::bare(StatusCode::BAD_GATEWAY)),
             answer = self.daemon_answer(&place, call, asked) => answer,
-        };
-        if counts {
-            self.note_activity(&call.sandbox);
         }
-        answer
+    }
+
+    /// Keeps auto-stop away from the sandbox of a toolbox call, where there is one, until what is returned is
+    /// dropped: from the first of its request on, until the last of its answer.
+    pub(crate) fn begin_call(&self, call: &Call, headers: &HeaderMap) -> Option<UnderWay> {
+        let counts = call.toolbox && counts_as_activity(headers);
+        let estate = counts.then(|| self.estate())?;
+        let mut rows = estate.rows.iter();
+        let row = rows.find(|row| row.id == call.sandbox && row.answers())?;
+        Some(row.place.call())
     }
 
     /// The place of a sandbox that the proxy can reach.
@@ -89,13 +99,6 @@ impl Shared {
         }
         row.access_asked = Some(now);
         Ok(())
-    }
-
-    fn note_activity(&self, id: &str) {
-        let mut estate = lock(&self.estate);
-        if let Some(row) = estate.rows.iter_mut().find(|row| row.id == id) {
-            row.active = self.clock.now();
-        }
     }
 
     /// Kills a daemon and all that it started, after a while.
