@@ -269,7 +269,8 @@ mod tests {
         };
         assert_eq!(found(&machine), "unix:///run/user/7/podman/podman.sock");
         machine.sockets.clear();
-        let told = found(&machine);
+        let problem = find(&machine).unwrap_err();
+        let told = format!("{problem}; {}", problem.hint.as_deref().unwrap());
         assert!(
             told.contains("/h/.colima/default/docker.sock") && told.contains("DOCKER_HOST="),
             "{told}"
