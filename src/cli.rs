@@ -17,6 +17,7 @@ mod baseline;
 mod check;
 mod compare;
 mod comparing;
+mod containers;
 mod descriptors;
 mod destination;
 mod doctor;
@@ -39,6 +40,7 @@ mod values;
 mod words;
 
 use print::Printer;
+use values::Cores;
 
 /// Which of these agent implementations does this objective best, and is the difference real?
 ///
@@ -83,7 +85,7 @@ enum Command {
     History(history::HistoryArgs),
     /// Delete the sandboxes that dead runs left; never a live run's, never one without forge's labels
     Sweep(sweep::SweepArgs),
-    /// Say what works here and what to do about the rest: Daytona, programs, the project's needs, isolation
+    /// Say what works here and what to do about the rest: Daytona, containers, programs, the project's needs, isolation
     Doctor(doctor::DoctorArgs),
 }
 
@@ -167,6 +169,9 @@ struct RunArgs {
     /// Run in Daytona sandboxes when configured, else locally
     #[arg(short, long)]
     daytona: bool,
+    /// Run in containers of Docker, Podman or whoever speaks their API; none there is an error
+    #[arg(long, conflicts_with = "daytona")]
+    container: bool,
     /// Refuse to run anywhere else; nothing is executed locally
     #[arg(long, env = "FORGE_REQUIRE_DAYTONA", value_parser = values::truth,
           num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
@@ -175,7 +180,7 @@ struct RunArgs {
     #[arg(short = 'k', long, value_name = "N|auto", env = "FORGE_REPEAT",
           value_parser = values::repeat, allow_negative_numbers = true)]
     repeat: Option<Repeat>,
-    /// Sandboxes at once [default: the machine's cores; 10 on Daytona]
+    /// Sandboxes at once [default: this machine's cores; 10 on Daytona]
     #[arg(short, long, value_name = "N", env = "FORGE_JOBS",
           value_parser = values::jobs, allow_negative_numbers = true)]
     jobs: Option<u32>,
@@ -218,16 +223,16 @@ struct RunArgs {
     /// Daytona: the snapshot to start from
     #[arg(long, value_name = "NAME", conflicts_with = "image")]
     snapshot: Option<String>,
-    /// Daytona: the image to build from
+    /// Daytona: the image to build from. Containers: the image
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
-    /// Daytona: CPU cores (needs --image)
+    /// CPU cores. Daytona: whole ones (needs --image). Containers: for example 1.5
     #[arg(long, value_name = "N", value_parser = values::cores, allow_negative_numbers = true)]
-    cpu: Option<u32>,
-    /// Daytona: memory (needs --image)
+    cpu: Option<Cores>,
+    /// Memory of a sandbox in Daytona (needs --image), and of a container with its files
     #[arg(long, value_name = "SIZE")]
     memory: Option<ByteCount>,
-    /// Daytona: disk (needs --image)
+    /// Disk of a sandbox in Daytona (needs --image), and of a container
     #[arg(long, value_name = "SIZE")]
     disk: Option<ByteCount>,
     /// Daytona: the region

@@ -28,7 +28,7 @@
 //! 1  candidate  objective  score  event  summary         │ think
 //! 1  installers  rule  verdict                           │
 //! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
-//! 1  sandbox/recipe                                      │
+//! 1  sandbox/recipe  sandbox/environment                 │
 //! 0  name  quantity  plain  problem  network             │ words
 //! 0  secret  redact  suggest  python  signal             │
 //! 0  statistics                                          │
@@ -59,6 +59,8 @@
 //!   [`problem::Problems`], all of them at once, before any sandbox exists.
 //! - Every planned trial has exactly one result. What was shown was written first.
 //! - Same events, same summary, same report: a run can be replayed from `events.jsonl`.
+//! - Nothing runs in another place than the one that was asked for: this machine stands in for Daytona without a key,
+//!   which is said, and for nothing else.
 //! - The isolation in force is in every result; what was asked for of it and cannot be had is an error
 //!   before any trial.
 //! - Scoring comes after the sandbox is gone; graders and expected answers never enter it.

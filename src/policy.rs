@@ -47,7 +47,9 @@ pub fn image(value: &Value<'_>) -> Option<String> {
 pub fn check_image(text: &str) -> Result<(), String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
     let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if begins && text.chars().all(fits) {
+    // It becomes a part of the path of a request.
+    let steps = text.split('/').any(|part| matches!(part, "" | "." | ".."));
+    if begins && !steps && text.chars().all(fits) {
         return Ok(());
     }
     Err(format!("{text:?} is not the name of an image"))

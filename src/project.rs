@@ -17,13 +17,15 @@ use crate::yaml::MAX_YAML_BYTES;
 use crate::yaml::decode::{Value, document};
 
 mod compare;
+pub mod container;
 
 pub use compare::{CompareDefaults, Repeat};
+pub use container::{ContainerDefaults, ImageSource};
 
 /// The most sandboxes at once that may be asked for.
 pub const MAX_JOBS: u32 = 10_000;
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "jobs",
     "repeat",
     "timeout",
@@ -34,6 +36,7 @@ const KEYS: [&str; 18] = [
     "require",
     "daytona",
     "local",
+    "container",
     "secrets",
     "candidates",
     "objectives",
@@ -69,6 +72,8 @@ pub enum ProviderChoice {
     Local,
     /// In Daytona sandboxes.
     Daytona,
+    /// In containers.
+    Container,
 }
 
 /// `daytona:` of a project.
@@ -132,6 +137,8 @@ pub struct Project {
     pub daytona: DaytonaDefaults,
     /// Local sandboxes.
     pub local: LocalDefaults,
+    /// Containers.
+    pub container: ContainerDefaults,
     /// Names of variables whose values are always redacted.
     pub secrets: Option<Vec<String>>,
     /// The folder of candidates; like the next two, relative to the folder of `forge.yaml`.
@@ -204,11 +211,13 @@ fn project(root: &Value<'_>, folder: &Path) -> Option<Project> {
         value.word(&[
             ("local", ProviderChoice::Local),
             ("daytona", ProviderChoice::Daytona),
+            ("container", ProviderChoice::Container),
         ])
     });
     let require = fields.optional("require", Value::truth);
     let daytona = fields.optional("daytona", daytona);
     let local = fields.optional("local", local);
+    let container = fields.optional("container", |it| container::container(it, folder));
     let secrets = fields.optional("secrets", secrets);
     let candidates = fields.optional("candidates", folder_at);
     let objectives = fields.optional("objectives", folder_at);
@@ -227,6 +236,7 @@ fn project(root: &Value<'_>, folder: &Path) -> Option<Project> {
         require: require?,
         daytona: daytona?.unwrap_or_default(),
         local: local?.unwrap_or_default(),
+        container: container?.unwrap_or_default(),
         secrets: secrets?,
         candidates: candidates?,
         objectives: objectives?,

@@ -30,6 +30,7 @@ pub mod container;
 pub mod daytona;
 mod environment;
 pub mod ledger;
+pub mod left;
 pub mod local;
 pub mod order;
 pub(crate) mod patterns;

@@ -20,13 +20,16 @@ use crate::secret::Secret;
 use crate::trial::Keep;
 
 mod comparing;
+mod containers;
 mod environment;
 mod installers;
 mod layers;
 mod networks;
+mod place;
 mod surroundings;
 
 pub use comparing::{ComparingFlags, rule_asked};
+pub use containers::{connect, container_options, containers, engine};
 pub use environment::declared;
 use environment::{Environment, environment};
 pub use installers::installers;
@@ -85,6 +88,8 @@ pub struct Flags {
     pub artifacts: Option<PathBuf>,
     /// `--daytona`
     pub daytona: bool,
+    /// `--container`
+    pub container: bool,
     /// `--require-daytona`
     pub require_daytona: Option<bool>,
     /// `--repeat`
@@ -136,9 +141,9 @@ pub struct Settings {
     pub objectives: PathBuf,
     /// Folder for results.
     pub artifacts: PathBuf,
-    /// Whether Daytona was asked for.
-    pub daytona: bool,
-    /// Whether nothing but Daytona will do.
+    /// Where candidates are to run.
+    pub provider: ProviderChoice,
+    /// Whether nothing but Daytona will do; then that is where.
     pub require_daytona: bool,
     /// Trials per candidate and objective, above the objectives'.
     pub repeat: Option<u32>,
@@ -191,7 +196,6 @@ pub fn resolve(
     };
     let folder = |path: &PathBuf| path.display().to_string();
     let time = |time: &Duration| humantime::format_duration(*time).to_string();
-    let written = project.provider.map(|it| it == ProviderChoice::Daytona);
     let candidates = layers.pick(
         "candidates",
         flags.candidates.as_ref(),
@@ -210,15 +214,7 @@ pub fn resolve(
         project.artifacts.as_ref(),
         folder,
     );
-    let asked = flags.daytona.then_some(true);
-    let daytona = layers.pick("daytona", asked.as_ref(), written.as_ref(), bool::to_string);
-    let require = layers.pick(
-        "require-daytona",
-        flags.require_daytona.as_ref(),
-        project.require.as_ref(),
-        bool::to_string,
-    );
-    let require_daytona = require.unwrap_or(false);
+    let (provider, require_daytona) = place::resolve(&mut layers, project, &mut problems);
     let (comparing, repeat) = comparing::resolve(&mut layers, project, &mut problems);
     let jobs = layers.pick(
         "jobs",
@@ -258,7 +254,7 @@ pub fn resolve(
         candidates: candidates.unwrap_or_else(|| "candidates".into()),
         objectives: objectives.unwrap_or_else(|| "objectives".into()),
         artifacts: artifacts.unwrap_or_else(|| "artifacts".into()),
-        daytona: daytona.unwrap_or(false) || require_daytona,
+        provider,
         require_daytona,
         repeat,
         comparing,

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use crate::name::{RunId, SandboxId, SandboxName};
 use crate::sandbox::Provider;
-use crate::sandbox::daytona::Left;
 use crate::sandbox::ledger::{self, Entry, Ledger};
+use crate::sandbox::left::Left;
 use crate::sandbox::reaper::{Patience, Stray, StrayEnd, delete_strays};
 use crate::store::RunFolder;
 
@@ -120,7 +120,7 @@ pub fn read_ledgers(artifacts: &Path, filter: &Filter) -> io::Result<Ledgers> {
     Ok(ledgers)
 }
 
-/// Adds what Daytona lists and no ledger names. `host` is this machine's name.
+/// Adds what providers list and no ledger names. `host` is this machine's name.
 pub fn add_listed(ledgers: &mut Ledgers, listed: Vec<Left>, host: &str, filter: &Filter) {
     for left in listed {
         let run: Option<RunId> = left.run.as_deref().and_then(|run| run.parse().ok());
@@ -159,9 +159,8 @@ pub fn add_listed(ledgers: &mut Ledgers, listed: Vec<Left>, host: &str, filter: 
             Some(_) | None => Some(Doubt::Foreign(whose)),
         };
         let name = SandboxName::existing(&left.name);
-        let provider = "daytona".to_owned();
         ledgers.targets.push(Target {
-            provider,
+            provider: left.provider.to_owned(),
             name,
             id: Some(left.id),
             account: Some(left.account),
@@ -281,6 +280,7 @@ mod tests {
 
     fn left(name: &str, run: Option<RunId>, host: &str) -> Left {
         Left {
+            provider: "daytona",
             id: SandboxId::new(format!("id-of-{name}")),
             name: name.to_owned(),
             run: run.map(|run| run.to_string()),

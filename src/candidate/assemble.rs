@@ -38,7 +38,7 @@ pub(super) fn assemble(
     settings: Option<Settings>,
     rules: &Ignored,
 ) -> Result<Candidate, Problems> {
-    let settings = settings.unwrap_or_default();
+    let mut settings = settings.unwrap_or_default();
     let files_are_shared = matches!(shape, Shape::File(_));
     let (files, entry, beside, left_out) = match shape {
         Shape::File(file) => {
@@ -46,10 +46,9 @@ pub(super) fn assemble(
                 let message = format!("the file has more than {MAX_TREE_BYTES}");
                 return Err(Problem::file(shown, message).into());
             }
-            let beside = Beside::Shared(folder);
-            let mut files = vec![file.clone()];
-            files.extend(dockerfile_of(&file, folder)?);
-            (files, Some(file), beside, None)
+            let files = [Some(file.clone()), dockerfile_of(&file, folder)?];
+            let files = files.into_iter().flatten().collect();
+            (files, Some(file), Beside::Shared(folder), None)
         }
         Shape::Folder(path) => {
             let (files, left_out) = upload::files(shown, folder, &path, rules)?;
@@ -109,7 +108,8 @@ pub(super) fn assemble(
     files.sort();
     files.dedup();
     let digest = digest(shown, &files, &settings.text)?;
-    let built = dockerfile(&files, entry.as_ref().filter(|_| files_are_shared)).cloned();
+    let script = entry.as_ref().filter(|_| files_are_shared);
+    let image = image(settings.image.take(), &files, script)?;
     let files: Vec<SourceFile> = files
         .into_iter()
         .map(|file| SourceFile {
@@ -118,11 +118,6 @@ pub(super) fn assemble(
             executable: file.executable,
         })
         .collect();
-    let image = match (settings.image, built) {
-        (Some(name), _) => Some(Image::Named(name)),
-        (None, Some(file)) => Some(built_by(&file, &files)?),
-        (None, None) => None,
-    };
     Ok(Candidate {
         name,
         description: settings.description,
@@ -172,10 +167,23 @@ fn dockerfile<'f>(files: &'f [TreeFile], script: Option<&TreeFile>) -> Option<&'
     files.iter().find(|file| file.path.as_str() == name)
 }
 
+/// What a candidate's containers are made from: what its settings name is before what its Dockerfile builds.
+fn image(
+    named: Option<String>,
+    files: &[TreeFile],
+    script: Option<&TreeFile>,
+) -> Result<Option<Image>, Problem> {
+    match (named, dockerfile(files, script)) {
+        (Some(name), _) => Ok(Some(Image::Named(name))),
+        (None, Some(file)) => built_by(file, files).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
 /// The image that a Dockerfile builds with a candidate's files beside it.
-fn built_by(dockerfile: &TreeFile, files: &[SourceFile]) -> Result<Image, Problem> {
+fn built_by(dockerfile: &TreeFile, files: &[TreeFile]) -> Result<Image, Problem> {
     let text = read_text(&dockerfile.from, MAX_DOCKERFILE)?;
-    let upload = |file: &SourceFile| Upload {
+    let upload = |file: &TreeFile| Upload {
         area: Area::Work,
         path: file.path.clone(),
         content: Content::File(file.from.clone()),

@@ -35,7 +35,8 @@ pub(super) fn check(args: &RunArgs, matches: &ArgMatches) -> End {
             Err(end) => return end,
         },
     };
-    if let Some(fallen) = place.as_ref().and_then(|mode| mode.lines.get(1)) {
+    let fallen = place.as_ref().filter(|mode| mode.has_fallen);
+    if let Some(fallen) = fallen.and_then(|mode| mode.lines.get(1)) {
         checked.notes.push(fallen.trim().to_owned());
     }
     checked
@@ -88,7 +89,7 @@ fn document(checked: &Checked, place: Option<&Place>) -> Value {
     json!({
         "place": place.map(|place| match place {
             Place::Local(_) => "local",
-            Place::Own(_) => "daytona",
+            Place::Own(provider) => provider.name(),
         }),
         "candidates": checked.candidates,
         "objectives": checked.objectives,

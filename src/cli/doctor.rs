@@ -15,7 +15,9 @@ use super::print::Printer;
 use super::run::before_the_start;
 use super::{json, mode};
 
+mod container;
 mod daytona;
+mod limits;
 mod machine;
 mod programs;
 
@@ -24,6 +26,9 @@ pub(super) struct DoctorArgs {
     /// Print what is found as JSON on stdout, and nothing else there
     #[arg(long)]
     json: bool,
+    /// Also try which limits the container engine enforces; none there is an error
+    #[arg(long)]
+    container: bool,
 }
 
 /// What is found: told line by line as it comes, or as one document at the end.
@@ -68,14 +73,14 @@ pub(super) fn doctor(args: &DoctorArgs, printer: Printer) -> End {
         printer,
         document: args.json.then(serde_json::Map::new),
     };
-    let end = runtime.block_on(examine(&mut sheet));
+    let end = runtime.block_on(examine(&mut sheet, args.container));
     match sheet.document {
         Some(document) => json::print(printer, end, Value::Object(document)),
         None => end,
     }
 }
 
-async fn examine(sheet: &mut Sheet) -> End {
+async fn examine(sheet: &mut Sheet, is_container: bool) -> End {
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
     let version = env!("CARGO_PKG_VERSION");
     sheet.line(&format!("forge {version} on {os} {arch}\n"));
@@ -96,6 +101,7 @@ async fn examine(sheet: &mut Sheet) -> End {
     let resolved = forge::settings::daytona(&variables, Path::new("."));
     let auto_stop = project.daytona.auto_stop;
     let mut end = daytona::examine(sheet, &resolved, &source, auto_stop).await;
+    end = end.max(container::examine(sheet, &project, &variables, is_container).await);
     let options = mode::local(&variables, &project.local);
     let local = LocalProvider::new(options.clone(), RunId::generate());
     programs::examine(sheet, &local, &project).await;

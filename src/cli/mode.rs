@@ -5,20 +5,28 @@ use std::path::Path;
 use std::sync::Arc;
 
 use forge::Place;
+use forge::candidate::Candidate;
+use forge::exit::ExitCode as End;
+use forge::objective::Objective;
 use forge::policy::NetworkOverrides;
 use forge::problem::{Problem, Problems};
-use forge::project::{DaytonaDefaults, LocalDefaults, Project};
+use forge::project::{DaytonaDefaults, LocalDefaults, Project, ProviderChoice};
 use forge::quantity::ByteCount;
-use forge::sandbox::SandboxError;
+use forge::sandbox::container::Containers;
 use forge::sandbox::daytona::{Daytona, DaytonaOptions, Resources, Source};
 use forge::sandbox::local::{Isolation, LocalOptions, RootSandboxes};
+use forge::sandbox::{Networks, SandboxError};
 use forge::secret::Secret;
 use forge::settings::Settings;
 
-use super::{IsolationArg, RunArgs};
+use super::values::Cores;
+use super::{IsolationArg, RunArgs, containers};
 
 /// Sandboxes at once on Daytona: as many default ones as the smallest account holds.
 const DAYTONA_JOBS: usize = 10;
+
+/// The most cores of a sandbox in Daytona.
+const MAX_CORES: u32 = 64;
 
 /// Where candidates run.
 #[derive(Debug)]
@@ -31,24 +39,75 @@ pub(super) struct Mode {
     pub(super) jobs: Option<usize>,
     /// What was passed over or is about to go away.
     pub(super) warnings: Vec<String>,
-    /// The fixed texts.
-    pub(super) lines: &'static [&'static str],
+    /// The fixed texts, and what they are about.
+    pub(super) lines: Vec<String>,
+    /// Whether another place was asked for.
+    pub(super) has_fallen: bool,
+    /// The networks that are needed, where that is asked before the start.
+    networks: Vec<Networks>,
     /// What `forge.yaml` says of networks there.
     pub(super) network: NetworkOverrides,
     /// Forge's own key, wherever it was written: redacted in everything that leaves a sandbox.
     pub(super) secrets: Vec<Secret>,
-    daytona: Option<Arc<Daytona>>,
+    far: Far,
+}
+
+/// Whom to ask whether a run can succeed.
+#[derive(Debug)]
+enum Far {
+    /// Nobody: this machine.
+    Nobody,
+    Daytona(Arc<Daytona>),
+    Containers(Arc<Containers>),
 }
 
 impl Mode {
     /// Asks the provider whether a run can succeed at all.
     ///
     /// # Errors
-    /// When it cannot: a wrong key, or one that may not delete.
-    pub(super) async fn preflight(&self) -> Result<(), SandboxError> {
-        match &self.daytona {
-            Some(daytona) => daytona.preflight().await,
-            None => Ok(()),
+    /// When it cannot: a wrong key, or one that may not delete; no engine, or no image. With what that is worth.
+    pub(super) async fn preflight(&self) -> Result<(), (End, SandboxError)> {
+        match &self.far {
+            Far::Nobody => Ok(()),
+            Far::Daytona(daytona) => {
+                let ready = daytona.preflight().await;
+                ready.map_err(|error| (End::Incomplete, error))
+            }
+            Far::Containers(containers) => {
+                let ready = containers.preflight(&self.networks).await;
+                ready.map_err(|error| (containers::worth(&error), error))
+            }
+        }
+    }
+
+    /// Notes which networks a run needs, where that is asked before the start. Gives those that cannot be had.
+    pub(super) fn needs(
+        &mut self,
+        said: &NetworkOverrides,
+        (candidates, objectives): (&[Candidate], &[Objective]),
+    ) -> Problems {
+        if let Far::Containers(_) = self.far {
+            match containers::networks(said, candidates, objectives) {
+                Ok(networks) => self.networks = networks,
+                Err(problems) => return problems,
+            }
+        }
+        Problems::default()
+    }
+
+    /// This machine.
+    fn here(options: LocalOptions, network: &NetworkOverrides) -> Self {
+        Self {
+            place: Place::Local(options),
+            reason: "daytona was not asked for",
+            jobs: None,
+            warnings: Vec::new(),
+            lines: vec!["Execution: LOCAL".to_owned()],
+            has_fallen: false,
+            networks: Vec::new(),
+            network: network.clone(),
+            secrets: Vec::new(),
+            far: Far::Nobody,
         }
     }
 }
@@ -56,30 +115,38 @@ impl Mode {
 /// Decides where candidates run.
 ///
 /// # Errors
-/// When nothing but Daytona will do and it is not configured; when what was asked of either is wrong.
+/// When nothing but Daytona will do and it is not configured; when there is no engine for containers; when what was
+/// asked of either is wrong.
 pub(super) fn decide(
     args: &RunArgs,
-    settings: &Settings,
+    settings: &mut Settings,
     project: &Project,
     variables: &BTreeMap<String, String>,
 ) -> Result<Mode, Problems> {
+    let here = || {
+        Mode::here(
+            asked_local(args, project, variables),
+            &project.local.network,
+        )
+    };
+    if settings.provider == ProviderChoice::Container {
+        let chosen = containers::choose(args, settings, project, variables)?;
+        return Ok(Mode {
+            place: Place::Own(chosen.containers.clone()),
+            reason: "containers were asked for",
+            lines: vec!["Execution: CONTAINER".to_owned(), chosen.line],
+            network: project.container.network.clone(),
+            far: Far::Containers(chosen.containers),
+            ..here()
+        });
+    }
     let mut problems = Problems::default();
     let source = source(args, project).unwrap_or_else(|problem| {
         problems.push(problem);
         Source::Default
     });
-    if !settings.daytona {
-        let mode = Mode {
-            place: Place::Local(asked_local(args, project, variables)),
-            reason: "daytona was not asked for",
-            jobs: None,
-            warnings: Vec::new(),
-            lines: &["Execution: LOCAL"],
-            network: project.local.network.clone(),
-            secrets: Vec::new(),
-            daytona: None,
-        };
-        return problems.or(mode);
+    if settings.provider == ProviderChoice::Local {
+        return problems.or(here());
     }
     let resolved = forge::settings::daytona(variables, Path::new("."));
     problems.0.extend(resolved.problems.0);
@@ -96,18 +163,13 @@ pub(super) fn decide(
                 Problem::setting("--require-daytona", "Daytona is not configured").with_hint(hint),
             );
         }
+        let fallen = "  (Daytona not configured, falling back to local)";
         return problems.or(Mode {
-            place: Place::Local(asked_local(args, project, variables)),
             reason: "daytona is not configured",
-            jobs: None,
             warnings: resolved.notes,
-            lines: &[
-                "Execution: LOCAL",
-                "  (Daytona not configured, falling back to local)",
-            ],
-            network: project.local.network.clone(),
-            secrets: Vec::new(),
-            daytona: None,
+            lines: vec!["Execution: LOCAL".to_owned(), fallen.to_owned()],
+            has_fallen: true,
+            ..here()
         });
     };
     let target = args
@@ -130,10 +192,11 @@ pub(super) fn decide(
         reason: "daytona is configured",
         jobs: Some(DAYTONA_JOBS),
         warnings: resolved.notes,
-        lines: &["Execution: DAYTONA"],
+        lines: vec!["Execution: DAYTONA".to_owned()],
         network: project.daytona.network.clone(),
         secrets: vec![config.credential.bearer().clone()],
-        daytona: Some(daytona),
+        far: Far::Daytona(daytona),
+        ..here()
     })
 }
 
@@ -145,7 +208,9 @@ fn source(args: &RunArgs, project: &Project) -> Result<Source, Problem> {
         daytona.snapshot.clone_from(&args.snapshot);
         daytona.image.clone_from(&args.image);
     }
-    daytona.cpu = args.cpu.or(daytona.cpu);
+    if let Some(cores) = args.cpu {
+        daytona.cpu = Some(whole(cores)?);
+    }
     daytona.memory = args.memory.or(daytona.memory);
     daytona.disk = args.disk.or(daytona.disk);
     choose(&daytona)
@@ -168,6 +233,16 @@ fn choose(daytona: &DaytonaDefaults) -> Result<Source, Problem> {
         resources,
     )
     .map_err(|message| Problem::setting("Daytona sandbox", message))
+}
+
+/// Daytona counts in whole cores.
+fn whole(Cores(thousandths): Cores) -> Result<u32, Problem> {
+    let cores = thousandths / 1000;
+    if thousandths % 1000 == 0 && cores <= MAX_CORES {
+        return Ok(cores);
+    }
+    let message = format!("Daytona has whole cores, from 1 to {MAX_CORES}");
+    Err(Problem::setting("--cpu", message).with_hint("for example `--cpu 2`"))
 }
 
 /// Daytona counts in whole GiB.

@@ -118,7 +118,7 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
             return Err(problems);
         }
     };
-    let mode = match mode::decide(args, &settings, &project, &variables) {
+    let mut mode = match mode::decide(args, &mut settings, &project, &variables) {
         Ok(mode) => mode,
         Err(more) => {
             problems.0.extend(more.0);
@@ -186,6 +186,8 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
     // Load now, so that the problems of all files are told together and before anything is opened.
     match builder.load(sources) {
         Ok((candidates, objectives)) => {
+            let all = (&*candidates, &*objectives);
+            problems.0.extend(mode.needs(&settings.network, all).0);
             log::redact(all_secrets(&settings, &mode, &candidates, &variables));
             builder = candidates
                 .into_iter()
@@ -249,6 +251,7 @@ fn flags(args: &RunArgs, matches: &ArgMatches) -> Flags {
         objectives: args.folders.objectives.clone(),
         artifacts: args.folders.artifacts.clone(),
         daytona: args.daytona,
+        container: args.container,
         require_daytona: args.require_daytona,
         repeat: args.repeat,
         jobs: args.jobs,
@@ -297,14 +300,16 @@ async fn go(
     };
     mode.lines.iter().for_each(|line| print_mode(line));
     tokio::select! {
-        ready = mode.preflight() => if let Err(error) = ready {
+        ready = mode.preflight() => if let Err((end, error)) = ready {
             // No run, no report: this is the only place for them. They may be the reason.
             for warning in &mode.warnings {
                 printer.note(&format!("warning: {}", forge::plain::line(warning)));
             }
             printer.error(&error, error.hint.as_deref());
-            printer.note("forge: no verdict: nothing was run (exit code 3)");
-            return End::Incomplete;
+            if end != End::Usage {
+                printer.note("forge: no verdict: nothing was run (exit code 3)");
+            }
+            return end;
         },
         // Nothing exists yet: there is nothing to clean up.
         Some(cause) = causes.recv() => return match cause {

@@ -1,5 +1,6 @@
 //! `forge sweep`: deletes what dead runs left.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,9 +9,12 @@ use std::time::Duration;
 use clap::Args;
 use forge::exit::ExitCode as End;
 use forge::name::RunId;
-use forge::project::LocalDefaults;
+use forge::problem::{Problem, Problems};
+use forge::project::{LocalDefaults, ProviderChoice};
 use forge::sandbox::Provider;
-use forge::sandbox::daytona::{Daytona, DaytonaOptions, Left};
+use forge::sandbox::container::{ContainerOptions, Containers};
+use forge::sandbox::daytona::{Daytona, DaytonaOptions};
+use forge::sandbox::left::Left;
 use forge::sandbox::local::LocalProvider;
 use forge::sandbox::reaper::Patience;
 use forge::store::RunFolder;
@@ -51,6 +55,7 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
         Ok(project) => project,
         Err(end) => return end,
     };
+    let is_container = project.provider == Some(ProviderChoice::Container);
     let artifacts = args
         .artifacts
         .clone()
@@ -74,7 +79,7 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
         None => None,
     };
     let mut end = End::Ok;
-    let mut is_known = true;
+    let mut unknown = Vec::new();
     if !resolved.problems.0.is_empty() {
         printer.note(&resolved.problems.to_string());
         end = End::Usage;
@@ -86,10 +91,17 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
             Err(error) => {
                 printer.error(&error, error.hint.as_deref());
                 end = End::Incomplete;
-                is_known = false;
+                unknown.push("Daytona");
             }
         }
     }
+    let containers = match in_containers(&variables).await {
+        Ok((containers, left)) => {
+            listed.extend(left);
+            Ok(containers)
+        }
+        Err(problem) => Err(problem),
+    };
     let run = match meant(args.run.as_deref(), &artifacts, &listed) {
         Ok(run) => run,
         Err(message) => {
@@ -110,15 +122,33 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
             return End::Usage;
         }
     };
+    // Nobody has to have an engine who runs nothing in containers.
+    let in_engine = |target: &Target| target.provider == "container";
+    if let Err(problem) = &containers
+        && (is_container || ledgers.targets.iter().any(in_engine))
+    {
+        printer.note(&Problems::from(problem.clone()).to_string());
+        end = End::Incomplete;
+        unknown.push("containers");
+    }
     sweep::add_listed(&mut ledgers, listed, &mode::host(), &filter);
     let local: Arc<dyn Provider> = Arc::new(LocalProvider::new(
         mode::local(&variables, &LocalDefaults::default()),
         RunId::generate(),
     ));
     let targets = choose(&ledgers, args, printer);
-    for (name, provider) in [
-        ("local", Some(local)),
-        ("daytona", daytona.map(|it| it as _)),
+    for (name, provider, place) in [
+        ("local", Some(local), "this machine"),
+        (
+            "daytona",
+            daytona.map(|it| it as _),
+            "Daytona, which is not configured",
+        ),
+        (
+            "container",
+            containers.ok().map(|it| it as _),
+            "containers, whose engine does not answer",
+        ),
     ] {
         let mine: Vec<Target> = targets
             .iter()
@@ -133,9 +163,7 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
                 1 => "1 sandbox is".to_owned(),
                 count => format!("{count} sandboxes are"),
             };
-            printer.note(&format!(
-                "forge: {left} in Daytona, which is not configured"
-            ));
+            printer.note(&format!("forge: {left} in {place}"));
             end = end.max(End::Undeleted);
             continue;
         };
@@ -144,13 +172,31 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
         }
     }
     if ledgers.targets.is_empty() {
-        printer.out(if is_known {
-            "nothing to sweep\n"
-        } else {
-            "nothing to sweep in the ledgers of this folder; what else is in Daytona is not known\n"
+        printer.out(&match unknown.as_slice() {
+            [] => "nothing to sweep\n".to_owned(),
+            unknown => format!(
+                "nothing to sweep in the ledgers of this folder; what else is in {} is not known\n",
+                unknown.join(" and ")
+            ),
         });
     }
     end
+}
+
+/// This machine's container engine, and what runs of forge have left in it.
+async fn in_containers(
+    variables: &BTreeMap<String, String>,
+) -> Result<(Arc<Containers>, Vec<Left>), Problem> {
+    let engine = forge::settings::engine(variables)?;
+    let options = ContainerOptions::default();
+    let containers = forge::settings::connect(&engine, options)?;
+    match containers.left().await {
+        Ok(left) => Ok((Arc::new(containers), left)),
+        Err(error) => {
+            let problem = Problem::setting("containers", error.to_string());
+            Err(error.hint.into_iter().fold(problem, Problem::with_hint))
+        }
+    }
 }
 
 /// The run that was typed, if one was.

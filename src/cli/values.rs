@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue};
 use forge::objective::yaml::MAX_REPEAT;
+use forge::project::container::{MAX_CPUS, thousandths};
 use forge::project::{MAX_JOBS, Repeat};
 use forge::rule::{CAN_FAIL, Measure, Suite, VerdictState};
 
@@ -84,8 +85,15 @@ pub(super) fn jobs(text: &str) -> Result<u32, String> {
     whole(text, 1..=MAX_JOBS)
 }
 
-pub(super) fn cores(text: &str) -> Result<u32, String> {
-    whole(text, 1..=64)
+/// Processor cores, in thousandths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cores(pub(super) u32);
+
+pub(super) fn cores(text: &str) -> Result<Cores, String> {
+    let cores = text.trim().parse().ok().and_then(thousandths);
+    cores.map(Cores).ok_or_else(|| {
+        format!("expected a number of cores above 0, up to {MAX_CPUS}, got `{text}`")
+    })
 }
 
 pub(super) fn seed(text: &str) -> Result<u64, String> {

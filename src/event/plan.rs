@@ -16,7 +16,7 @@ pub struct RunPlan {
     pub run: RunId,
     /// The version of forge.
     pub forge_version: String,
-    /// `daytona` or `local`.
+    /// `local`, `daytona`, `container`, or the name of another provider.
     pub mode: String,
     /// Why that mode: `daytona not asked for`, `daytona not configured`, `daytona configured`.
     pub mode_reason: String,

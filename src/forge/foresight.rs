@@ -24,7 +24,7 @@ const RUNS: usize = 10;
 /// What a run would do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Foresight {
-    /// Where: `local` or `daytona`.
+    /// Where: `local`, `daytona`, `container`, or the name of another provider.
     pub mode: String,
     /// How many trials each candidate would do, in the order of reports.
     pub sides: Vec<(CandidateName, usize)>,

@@ -43,7 +43,9 @@ impl ForgeBuilder {
             settings.is(name, folder.display(), DEFAULT);
         }
         settings.was_asked("require-daytona", "false");
-        settings.was_asked("daytona", if mode == "daytona" { "true" } else { "false" });
+        for place in ["daytona", "container"] {
+            settings.was_asked(place, if mode == place { "true" } else { "false" });
+        }
         if let (Some(asked), "local") = (settings.0.get_mut("daytona"), mode)
             && asked.value == "true"
         {
@@ -73,9 +75,12 @@ impl ForgeBuilder {
             settings.is("disk", disk, DEFAULT);
             settings.is("processes", processes, DEFAULT);
         } else {
-            // A provider of another kind has its own.
-            for name in ["isolation", "memory", "disk", "processes"] {
-                settings.0.remove(name);
+            // A provider of another kind has its own, which are recorded with what it makes sandboxes from.
+            settings.0.remove("isolation");
+            if !settings.0.contains_key("image") {
+                for name in ["memory", "disk", "processes"] {
+                    settings.0.remove(name);
+                }
             }
         }
         settings.0

@@ -10,14 +10,15 @@
 //!       ◀─ output, lines, files
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use reqwest::StatusCode;
 
-use super::daytona::spec::{LABEL, LABEL_NAME, LABEL_RUN};
+use super::daytona::spec::{LABEL, LABEL_CREATED, LABEL_HOST, LABEL_NAME, LABEL_RUN, LABEL_UNTIL};
+use super::left::Left;
 use super::{
     CreateFailed, Created, ErrorKind, Image, Listed, Network, Networks, Presence, Provider,
     Remains, Sandbox, SandboxError, SandboxSpec,
@@ -27,14 +28,17 @@ use crate::quantity::ByteCount;
 use crate::sandbox::recipe::Recipe;
 
 pub mod address;
+mod answers;
 mod course;
 mod create;
 mod engine;
+mod follow;
 mod frames;
 pub mod images;
 mod layers;
 mod line;
 mod lines;
+mod luggage;
 mod place;
 mod rules;
 mod wire;
@@ -80,6 +84,11 @@ pub enum User {
     Safe,
     /// Root, without capabilities, and with an image that can be written to.
     Root,
+}
+
+impl User {
+    /// What people write.
+    pub const WORDS: [(&'static str, Self); 2] = [("image", Self::Safe), ("root", Self::Root)];
 }
 
 /// How containers are to be, besides what each one's spec says.
@@ -166,6 +175,7 @@ pub struct Containers {
     images: Arc<Images>,
     layers: Arc<Layers>,
     address: Address,
+    account: String,
     open: Open,
 }
 
@@ -186,6 +196,7 @@ impl Containers {
             layers: Arc::default(),
             options: Arc::new(options),
             address: address.clone(),
+            account: account(address),
             open: Open::default(),
         })
     }
@@ -245,6 +256,17 @@ impl Containers {
         Ok(())
     }
 
+    /// Whether the image that sandboxes are made from is there already, unless their spec says another.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when the engine could not tell.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    pub async fn has_image(&self) -> Result<bool, SandboxError> {
+        self.images.is_there(&self.options.image).await
+    }
+
     async fn create_one(&self, spec: &SandboxSpec) -> Result<Created, CreateFailed> {
         check_networks(&spec.networks)
             .map_err(|why| SandboxError::new(ErrorKind::Invalid, "create a container", why))
@@ -275,35 +297,48 @@ impl Containers {
             Ok(id) => SandboxId::new(id),
             Err(failed) => return Err(self.not_created(failed)),
         };
-        let (engine, spec, options) = (self.engine.clone(), spec.clone(), self.options.clone());
+        let this = self.clone();
         let ready = {
-            let (id, open) = (id.clone(), self.open.clone());
-            async move {
-                let opened =
-                    ContainerSandbox::open(id.clone(), &engine, &spec, &options, &image, household);
-                match tokio::time::timeout(options.start_budget, opened).await {
-                    Ok(sandbox) => sandbox.map(|sandbox| {
-                        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
-                        open.insert(id, sandbox.inside());
-                        let sandbox = sandbox.with(layered);
-                        Box::new(sandbox) as Box<dyn Sandbox>
-                    }),
-                    Err(_) => {
-                        let waited = crate::quantity::show_duration(options.start_budget);
-                        let what = format!("it has not started within {waited}");
-                        Err(SandboxError::new(
-                            ErrorKind::TimedOut,
-                            "start a container",
-                            what,
-                        ))
-                    }
-                }
-            }
+            let (id, spec) = (id.clone(), spec.clone());
+            async move { this.open_one(id, &spec, &image, household, layered).await }
         };
         Ok(Created {
             id,
             ready: Box::pin(ready),
         })
+    }
+
+    /// Starts a container, within its time.
+    async fn open_one(
+        &self,
+        id: SandboxId,
+        spec: &SandboxSpec,
+        image: &images::Prepared,
+        household: Household,
+        layered: Option<layers::Layered>,
+    ) -> Result<Box<dyn Sandbox>, SandboxError> {
+        let budget = self.options.start_budget;
+        let opened = ContainerSandbox::open(
+            id.clone(),
+            &self.engine,
+            spec,
+            &self.options,
+            image,
+            household,
+        );
+        let Ok(opened) = tokio::time::timeout(budget, opened).await else {
+            let waited = crate::quantity::show_duration(budget);
+            let what = format!("it has not started within {waited}");
+            return Err(SandboxError::new(
+                ErrorKind::TimedOut,
+                "start a container",
+                what,
+            ));
+        };
+        let sandbox = opened?.with(layered);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.insert(id, sandbox.inside());
+        Ok(Box::new(sandbox))
     }
 
     fn not_created(&self, failed: Failed) -> CreateFailed {
@@ -337,10 +372,7 @@ impl Containers {
             Ok(()) => Ok(Presence::Gone),
             Err(failed) if failed.is(StatusCode::NOT_FOUND) => Ok(Presence::Absent),
             // It is being removed already.
-            Err(failed) if failed.is(StatusCode::CONFLICT) => Ok(match self.look_at(id).await? {
-                Presence::Alive => Presence::Ending,
-                presence => presence,
-            }),
+            Err(failed) if failed.is(StatusCode::CONFLICT) => Ok(Presence::Ending),
             // One that has just ended by itself is being removed as well, which Podman says like this.
             Err(failed) if failed.is(StatusCode::INTERNAL_SERVER_ERROR) => {
                 match self.engine.container(id).await {
@@ -431,14 +463,36 @@ impl Containers {
     ///
     /// # Cancel safety
     /// Changes nothing.
-    pub async fn left(&self) -> Result<Vec<(SandboxId, BTreeMap<String, String>)>, SandboxError> {
+    pub async fn left(&self) -> Result<Vec<Left>, SandboxError> {
         let rows = self.engine.containers(&[format!("{LABEL}=1")]).await?;
-        let rows = rows
-            .into_iter()
-            .filter(|row| presence(&row.state) == Presence::Alive);
-        Ok(rows
-            .map(|row| (SandboxId::new(row.id), row.labels.unwrap_or_default()))
-            .collect())
+        let left = rows.into_iter().filter_map(|row| {
+            let labels = row.labels.unwrap_or_default();
+            // An engine that does not know the filter would list what is not ours.
+            let is_ours = labels.contains_key(LABEL) && presence(&row.state) == Presence::Alive;
+            let text = |label: &str| labels.get(label).cloned();
+            Some(Left {
+                provider: self.name(),
+                name: text(LABEL_NAME).filter(|_| is_ours)?,
+                run: text(LABEL_RUN),
+                host: text(LABEL_HOST),
+                created: text(LABEL_CREATED),
+                until: text(LABEL_UNTIL),
+                account: self.account.clone(),
+                id: SandboxId::new(row.id),
+            })
+        });
+        Ok(left.collect())
+    }
+}
+
+/// Where an engine is, the same by whatever name of its socket.
+fn account(address: &Address) -> String {
+    match address {
+        Address::Socket(path) => {
+            let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+            Address::Socket(real).to_string()
+        }
+        Address::Tcp(_) => address.to_string(),
     }
 }
 
@@ -453,6 +507,11 @@ fn presence(status: &str) -> Presence {
 impl Provider for Containers {
     fn name(&self) -> &'static str {
         "container"
+    }
+
+    /// The engine: another one has others.
+    fn account(&self) -> Option<&str> {
+        Some(&self.account)
     }
 
     fn settles(&self) -> Duration {

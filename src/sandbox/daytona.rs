@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
+use super::left::Left;
 use super::recipe::Recipe;
 use super::{
     CreateFailed, Created, ErrorKind, Listed, Presence, Provider, SandboxError, SandboxSpec,
@@ -101,25 +102,6 @@ impl Default for DaytonaOptions {
             egress: spec::EGRESS.to_vec(),
         }
     }
-}
-
-/// A sandbox that some run of forge made, as the server lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Left {
-    /// Its id.
-    pub id: SandboxId,
-    /// The name forge gave it.
-    pub name: String,
-    /// The run that made it, as its label says.
-    pub run: Option<String>,
-    /// The machine that asked for it, as its label says.
-    pub host: Option<String>,
-    /// When, as an ISO time, as its label says.
-    pub created: Option<String>,
-    /// Until when its run may need it, as an ISO time, as its label says.
-    pub until: Option<String>,
-    /// The account that lists it, which is also the one that it was made with.
-    pub account: String,
 }
 
 /// Daytona.
@@ -256,6 +238,7 @@ impl Daytona {
         let text = |row: &SandboxRow, label| row.label(label).map(str::to_owned);
         Ok(rows
             .map(|row| Left {
+                provider: self.name(),
                 name: text(&row, spec::LABEL_NAME)
                     .or(row.name.clone())
                     .unwrap_or_default(),

@@ -176,7 +176,7 @@ impl CleanupReport {
 
 #[derive(Debug)]
 enum Request {
-    Create(Asked),
+    Create(Box<Asked>),
     Release { name: SandboxName, keep: bool },
     Close,
 }
@@ -214,7 +214,7 @@ impl Leaser {
         let stopped =
             || SandboxError::new(ErrorKind::Stopped, "create a sandbox", "forge is stopping");
         self.requests
-            .send(Request::Create(Asked { spec, waits, reply }))
+            .send(Request::Create(Box::new(Asked { spec, waits, reply })))
             .map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }

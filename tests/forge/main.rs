@@ -5,6 +5,7 @@
 mod architecture;
 mod baselines;
 mod bounded;
+mod boxes;
 mod check;
 mod ci;
 mod cli;

@@ -73,21 +73,29 @@ pub fn find(machine: &dyn Machine) -> Result<Address, Problem> {
         });
     }
     let usual = usual(machine);
-    match usual.iter().find(|path| machine.is_socket(path)) {
-        Some(path) => Ok(Address::Socket(path.clone())),
-        None => {
-            let places: Vec<String> = usual
-                .iter()
-                .map(|path| path.display().to_string())
-                .collect();
-            let message = format!(
-                "no container engine was found: there is no socket at {}",
-                places.join(", ")
-            );
-            let hint = "start Docker, or Podman's service (`systemctl --user start podman.socket`), or say where it \
-                        listens: `DOCKER_HOST=unix:///path/to/engine.sock`";
-            Err(Problem::setting("--container", message).with_hint(hint))
-        }
+    if let Some(path) = usual.iter().find(|path| machine.is_socket(path)) {
+        return Ok(Address::Socket(path.clone()));
+    }
+    let places: Vec<String> = usual
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    let message = format!(
+        "no container engine was found: there is no socket at {}",
+        places.join(", ")
+    );
+    let hint = "start Docker, or Podman's service (`systemctl --user start podman.socket`), or say where it \
+                listens: `DOCKER_HOST=unix:///path/to/engine.sock`";
+    Err(Problem::setting("--container", message).with_hint(hint))
+}
+
+/// What to do where an engine cannot be reached, by what the system said.
+pub(crate) fn remedy(why: &str) -> &'static str {
+    if why.to_lowercase().contains("permission denied") {
+        "its socket is for others: join their group (`docker`), become root, or run an engine of your own, such as \
+         Podman (`systemctl --user start podman.socket`)"
+    } else {
+        "start it, or say where another listens: `DOCKER_HOST=unix:///path/to/engine.sock`"
     }
 }
 
@@ -134,18 +142,15 @@ fn context(machine: &dyn Machine) -> Result<Option<(String, String)>, Problem> {
         let host = meta.get("Endpoints")?.get("docker")?.get("Host")?;
         Some(host.as_str()?.to_owned())
     });
-    match host {
-        Some(host) => Ok(Some((name, host))),
-        None => {
-            let message = format!(
-                "the context `{name}` says no host: {} cannot be read, or has none",
-                path.display()
-            );
-            let hint =
-                "`docker context ls` shows what there is, `docker context use default` goes back";
-            Err(Problem::setting("Docker", message).with_hint(hint))
-        }
+    if let Some(host) = host {
+        return Ok(Some((name, host)));
     }
+    let message = format!(
+        "the context `{name}` says no host: {} cannot be read, or has none",
+        path.display()
+    );
+    let hint = "`docker context ls` shows what there is, `docker context use default` goes back";
+    Err(Problem::setting("Docker", message).with_hint(hint))
 }
 
 fn json(machine: &dyn Machine, path: &Path) -> Option<serde_json::Value> {
@@ -272,7 +277,8 @@ mod tests {
         };
         assert_eq!(found(&machine), "unix:///run/user/7/podman/podman.sock");
         machine.sockets.clear();
-        let told = found(&machine);
+        let problem = find(&machine).unwrap_err();
+        let told = format!("{problem}; {}", problem.hint.as_deref().unwrap());
         assert!(
             told.contains("/h/.colima/default/docker.sock") && told.contains("DOCKER_HOST="),
             "{told}"

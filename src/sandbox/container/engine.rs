@@ -6,26 +6,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures::TryStreamExt as _;
 use reqwest::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Upgraded, Url};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 
 use super::address::Address;
+use super::answers::{bytes, innermost, progress, said};
 use super::wire::{
-    Container, ContainerRow, CreateContainer, CreatedContainer, Image, ImageRow, Info, Progress,
-    Refusal, Version,
+    Container, ContainerRow, CreateContainer, CreatedContainer, Image, ImageRow, Info, Version,
 };
-use crate::plain;
 use crate::sandbox::{ErrorKind, SandboxError};
 
 /// The longest that a plain call takes: an engine with much to do takes its time, and is not asked twice.
 const CALL: Duration = Duration::from_secs(120);
 /// How long an engine may be silent while it pulls or builds an image.
-const SILENCE: Duration = Duration::from_secs(600);
-/// The most of an answer that is read.
-const MAX_JSON: usize = 16 << 20;
+pub(super) const SILENCE: Duration = Duration::from_secs(600);
 /// Engines close what is idle; a create on a connection that is just being closed would be one whose outcome
 /// nobody knows.
 const IDLE: Duration = Duration::from_secs(2);
@@ -134,7 +130,9 @@ impl Engine {
                     "the container engine at {} cannot be reached: {why}",
                     self.address
                 );
-                return Err(failed(ErrorKind::Unreachable, what, None, true));
+                let mut failed = failed(ErrorKind::Unreachable, what, None, true);
+                failed.error.hint = Some(super::address::remedy(&why).to_owned());
+                return Err(failed);
             }
             Ok(Err(error)) => {
                 let what = format!("the container engine gave no answer: {}", innermost(&error));
@@ -379,90 +377,4 @@ pub(crate) fn is_tagged(name: &str) -> bool {
 
 fn filters(labels: &[String]) -> String {
     serde_json::json!({ "label": labels }).to_string()
-}
-
-async fn bytes(response: Response) -> Result<Vec<u8>, reqwest::Error> {
-    let mut all = Vec::new();
-    let mut stream = response.bytes_stream();
-    while let Some(bytes) = stream.try_next().await? {
-        all.extend_from_slice(&bytes);
-        if all.len() > MAX_JSON {
-            break;
-        }
-    }
-    Ok(all)
-}
-
-/// Reads the lines of what takes long, to their end; the engine says within them that it failed. Gives the last that
-/// was said.
-async fn progress(operation: &'static str, response: Response) -> Result<String, Failed> {
-    let broken = |kind, what: String| Failed {
-        error: SandboxError::new(kind, operation, what),
-        status: None,
-        never_left: false,
-    };
-    let mut stream = response.bytes_stream();
-    let mut line = Vec::new();
-    let mut said = String::new();
-    loop {
-        let more = match timeout(SILENCE, stream.try_next()).await {
-            Ok(Ok(more)) => more,
-            Ok(Err(error)) => return Err(broken(ErrorKind::Unreachable, innermost(&error))),
-            Err(_) => {
-                let what = format!(
-                    "the container engine has said nothing for {}s",
-                    SILENCE.as_secs()
-                );
-                return Err(broken(ErrorKind::TimedOut, what));
-            }
-        };
-        let is_last = more.is_none();
-        line.extend_from_slice(&more.unwrap_or_default());
-        while let Some(at) = line
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .or(is_last.then_some(line.len()))
-        {
-            let one: Vec<u8> = line.drain(..(at + 1).min(line.len())).collect();
-            if let Ok(progress) = serde_json::from_slice::<Progress>(&one) {
-                if let Some(error) = progress.error {
-                    let what = match said.as_str() {
-                        "" => error,
-                        said => format!("{error}: {said}"),
-                    };
-                    return Err(broken(ErrorKind::Invalid, plain::ends(what.trim(), 400)));
-                }
-                if let Some(stream) = progress.stream.filter(|it| !it.trim().is_empty()) {
-                    said = stream.trim().to_owned();
-                }
-            }
-            if line.is_empty() {
-                break;
-            }
-        }
-        if line.len() > MAX_JSON {
-            line.clear();
-        }
-        if is_last {
-            return Ok(said);
-        }
-    }
-}
-
-/// What an engine says of an error, in one line.
-fn said(body: &[u8]) -> String {
-    let text = match serde_json::from_slice::<Refusal>(body) {
-        Ok(Refusal { message, cause }) => message.or(cause).unwrap_or_default(),
-        Err(_) => String::from_utf8_lossy(body).into_owned(),
-    };
-    plain::ends(text.trim(), 400)
-}
-
-/// The last of the errors below one: what the system said.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    plain::ends(&last.to_string(), 200)
 }

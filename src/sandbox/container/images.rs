@@ -79,13 +79,21 @@ impl Images {
             }
             Image::Built { dockerfile, files } => {
                 let archive = context(dockerfile, files)?;
-                let digest = HEXLOWER.encode(&Sha256::digest(&archive));
-                let name = format!("{REPOSITORY}:{}", &digest[..32]);
+                let name = name_of(&archive);
                 let cell = self.cell(&name);
                 let prepared = cell.get_or_try_init(|| self.build(&name, "Dockerfile", archive));
                 prepared.await.cloned()
             }
         }
+    }
+
+    /// Whether an image is there, without making it so.
+    pub(crate) async fn is_there(&self, image: &Image) -> Result<bool, SandboxError> {
+        let name = match image {
+            Image::Named(name) => name.clone(),
+            Image::Built { dockerfile, files } => name_of(&context(dockerfile, files)?),
+        };
+        Ok(self.look(&name).await?.is_some())
     }
 
     /// Forgets what is there: some of it has gone.
@@ -187,6 +195,12 @@ impl Images {
             )
         })
     }
+}
+
+/// What an image is called that is built from an archive.
+fn name_of(archive: &[u8]) -> String {
+    let digest = HEXLOWER.encode(&Sha256::digest(archive));
+    format!("{REPOSITORY}:{}", &digest[..32])
 }
 
 /// The archive that an image is built from: always the same for the same files.

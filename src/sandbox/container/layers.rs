@@ -176,9 +176,10 @@ impl Maker<'_> {
             prepared: PreparedPython {
                 python: format!("{ENVIRONMENT}/bin/python"),
                 shown: crate::plain::short(&shown, 80),
-                said: match &end {
-                    CommandEnd::Exited(0) => String::new(),
-                    _ => said.unwrap_or_default().to_owned(),
+                said: if end == CommandEnd::Exited(0) {
+                    String::new()
+                } else {
+                    said.unwrap_or_default().to_owned()
                 },
                 end,
             },

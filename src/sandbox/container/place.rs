@@ -6,31 +6,30 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use tempfile::SpooledTempFile;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
-use super::course::{Astray, CUT_OFF, Course, Limits, Say, Tally};
+use super::course::{CUT_OFF, Limits, Tally};
 use super::create::{Household, Who, layout};
 use super::engine::Engine;
+use super::follow::{Heard, follow};
 use super::images::Prepared;
 use super::layers::Layered;
 use super::line::{Event, Line, lost, protocol};
+use super::luggage::archive;
 use super::rules::Rules;
 use super::{ContainerOptions, Network};
-use crate::archive::Writer;
-use crate::name::{RelativePath, SandboxId};
+use crate::name::SandboxId;
 use crate::plain;
 use crate::quantity::ByteCount;
 use crate::sandbox::remote::collect::{IN_MEMORY, Kept};
 use crate::sandbox::remote::command::{
     self as remote, Place, bundle_limit, collect_words, lines, quote,
 };
-use crate::sandbox::remote::delivery::Delivery;
 use crate::sandbox::{
-    ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, Content, ErrorKind,
-    Layout, OutputSink, PreparedPython, PythonEnvironment, Sandbox, SandboxError, SandboxSpec,
-    Skipped, Stage, Stream, Upload, Usage,
+    ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, ErrorKind, Layout,
+    OutputSink, PreparedPython, PythonEnvironment, Sandbox, SandboxError, SandboxSpec, Skipped,
+    Stage, Stream, Upload, Usage,
 };
 
 const RUN: &str = "run a command";
@@ -41,8 +40,6 @@ const COLLECT: &str = "collect files";
 const KEEPER: &str = "forge-keeper";
 /// How long packing and unpacking may take.
 const PACKING: Duration = Duration::from_secs(600);
-/// The most of the first line of a program's errors that is looked at.
-const FIRST_LINE: usize = 400;
 
 /// A container.
 #[derive(Debug)]
@@ -360,74 +357,6 @@ impl Inside {
     }
 }
 
-/// What a command prints on its way home.
-struct Heard<'a> {
-    delivery: Delivery<'a>,
-    /// The beginning of its errors.
-    errors: Vec<u8>,
-    began: Instant,
-}
-
-impl<'a> Heard<'a> {
-    fn new(output: &'a mut dyn OutputSink, limit: u64) -> Self {
-        Self {
-            delivery: Delivery::new(output, limit),
-            errors: Vec::new(),
-            began: Instant::now(),
-        }
-    }
-
-    fn take(&mut self, stream: Stream, bytes: &[u8]) {
-        if stream == Stream::Stderr && self.errors.len() < FIRST_LINE {
-            let room = FIRST_LINE - self.errors.len();
-            self.errors
-                .extend_from_slice(&bytes[..bytes.len().min(room)]);
-        }
-        self.delivery.give(stream, bytes);
-    }
-
-    fn first_line(&self) -> String {
-        let text = String::from_utf8_lossy(&self.errors);
-        text.lines().next().unwrap_or_default().to_owned()
-    }
-}
-
-/// Follows a command to its end.
-async fn follow(
-    line: &mut Line,
-    token: &str,
-    limit: Duration,
-    heard: &mut Heard<'_>,
-) -> Result<Course, SandboxError> {
-    let astray = |astray| match astray {
-        Astray::Nonsense(words) => protocol(&format!("it says {words:?}")),
-        Astray::Silence => {
-            SandboxError::new(ErrorKind::TimedOut, RUN, "the container does not answer")
-        }
-    };
-    let mut course = Course::new(limit, Instant::now());
-    while !course.is_over() {
-        let say = match timeout_at(course.deadline, line.next()).await {
-            Err(_) => Some(course.wake(Instant::now()).map_err(astray)?),
-            Ok(event) => match event? {
-                Event::Bytes(stream, bytes) => {
-                    heard.take(stream, &bytes);
-                    None
-                }
-                Event::Line(stream, words) => course
-                    .hear(stream, &words, Instant::now())
-                    .map_err(astray)?,
-            },
-        };
-        match say {
-            None => {}
-            Some(Say::Term) => line.say(b"term\n").await?,
-            Some(Say::End) => line.say(format!("end {token}\n").as_bytes()).await?,
-        }
-    }
-    Ok(course)
-}
-
 /// The text that runs a command.
 fn perform(command: &Command, place: &Place, unreachable: &[String]) -> String {
     let mut text = String::from("perform");
@@ -454,36 +383,6 @@ fn perform(command: &Command, place: &Place, unreachable: &[String]) -> String {
         add(&format!("{name}={value}"));
     }
     text
-}
-
-/// The files as an archive for the home, and its length.
-fn archive(files: &[Upload], layout: &Layout) -> std::io::Result<(SpooledTempFile, u64)> {
-    let mut writer = Writer::new(tempfile::spooled_tempfile(IN_MEMORY));
-    for file in files {
-        let path = layout.path(file.area, &file.path);
-        let home = layout.work.strip_suffix("/work").unwrap_or_default();
-        let inside = path.strip_prefix(home).unwrap_or(&path);
-        let inside =
-            RelativePath::parse(inside.trim_start_matches('/')).map_err(std::io::Error::other)?;
-        match &file.content {
-            Content::Bytes(bytes) => {
-                writer.file(
-                    &inside,
-                    file.executable,
-                    bytes.len() as u64,
-                    &mut &bytes[..],
-                )?;
-            }
-            Content::File(path) => {
-                let (mut open, about) = crate::tree::open_regular(path)?;
-                writer.file(&inside, file.executable, about.len(), &mut open)?;
-            }
-        }
-    }
-    let mut archive = writer.finish()?;
-    let bytes = archive.stream_position()?;
-    archive.seek(SeekFrom::Start(0))?;
-    Ok((archive, bytes))
 }
 
 /// What the first process misses, in words.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// The body of `POST /containers/create`.
+#[expect(clippy::struct_excessive_bools, reason = "as the engines have it")]
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct CreateContainer {

@@ -139,7 +139,7 @@ impl Keeper {
         loop {
             tokio::select! {
                 request = inbox.recv() => match request {
-                    Some(Request::Create(asked)) => self.queue.push_back(asked),
+                    Some(Request::Create(asked)) => self.queue.push_back(*asked),
                     Some(Request::Release { name, keep }) => self.release(name, keep),
                     Some(Request::Close) | None => break,
                 },

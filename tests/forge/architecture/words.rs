@@ -35,8 +35,8 @@ const RULES: [Rule; 14] = [
     },
     Rule {
         pattern: r"\breqwest\b",
-        only: &["sandbox/daytona"],
-        why: "only Daytona's provider speaks HTTP",
+        only: &["sandbox/daytona", "sandbox/container"],
+        why: "only the providers with a far end speak HTTP",
     },
     Rule {
         pattern: r"\benv::(set_var|remove_var|vars?(_os)?)\b",

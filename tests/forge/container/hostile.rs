@@ -44,10 +44,8 @@ async fn is_of_use(sandbox: &dyn Sandbox) {
 }
 
 fn reached(end: &CommandEnd, what: &str) {
-    match end {
-        CommandEnd::LimitReached(text) if text.contains(what) => {}
-        end => panic!("{what}: {end:?}"),
-    }
+    let is_reached = matches!(end, CommandEnd::LimitReached(text) if text.contains(what));
+    assert!(is_reached, "{what}: {end:?}");
 }
 
 #[tokio::test]

@@ -20,7 +20,8 @@ pub(crate) const BASH: &str = "forge-test-bash";
 pub(crate) struct Engine {
     folder: PathBuf,
     /// Holds its input open.
-    _keeper: Child,
+    #[expect(dead_code, reason = "it is there for its input")]
+    keeper: Child,
 }
 
 static ENGINE: LazyLock<Result<Engine, String>> = LazyLock::new(begin);
@@ -152,8 +153,7 @@ fn begin() -> Result<Engine, String> {
     let lines = BufReader::new(keeper.stdout.take().unwrap()).lines();
     for line in lines.map_while(Result::ok) {
         if line == "ready" {
-            let _keeper = keeper;
-            return Ok(Engine { folder, _keeper });
+            return Ok(Engine { folder, keeper });
         }
         said.push_str(&line);
     }

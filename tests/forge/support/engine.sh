@@ -36,6 +36,8 @@ printf 'nobody:x:65534:65534::/:/bin/sh\n' >"$folder/image/etc/passwd"
 (cd "$folder/image" && rm bin/tar bin/env && tar -c .) | import --change 'ENV PATH=/bin' - forge-test-without-tar
 (cd "$folder/image" && rm bin/sh && tar -c .) | import --change 'ENV PATH=/bin' - forge-test-without-shell
 
+# Podman's helpers leave notes in the folder that they were started in.
+cd "$folder" || exit 1
 podman system service --time 0 "unix://$socket" >"$folder/log" 2>&1 </dev/null &
 service=$!
 tries=200

@@ -74,6 +74,8 @@ impl Workspace {
             .current_dir(self.root.path())
             .env("TMPDIR", self.path("tmp"))
             .env("XDG_CACHE_HOME", self.path("cache"))
+            // Nobody's own engine has anything to do with the tests.
+            .env("DOCKER_HOST", "unix:///nowhere/engine.sock")
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,0 +1,129 @@
+//! A proxy before the socket of a container engine: passes everything on, and counts the calls.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// The calls so far, each as `METHOD PATH` without its query.
+type Calls = Arc<Mutex<Vec<String>>>;
+
+/// The proxy; its threads end with the connections.
+#[derive(Debug)]
+pub(crate) struct Counting {
+    folder: tempfile::TempDir,
+    calls: Calls,
+}
+
+impl Counting {
+    /// Listens, before the engine at this socket.
+    pub(crate) fn before(engine: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join("engine.sock")).unwrap();
+        let calls = Calls::default();
+        let (engine, all) = (engine.to_owned(), calls.clone());
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let (Ok(client), Ok(server)) = (client, UnixStream::connect(&engine)) else {
+                    break;
+                };
+                pass(client, server, &all);
+            }
+        });
+        Self { folder, calls }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("engine.sock")
+    }
+
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.calls.lock().unwrap().clone()
+    }
+}
+
+/// Passes both directions on.
+fn pass(client: UnixStream, server: UnixStream, calls: &Calls) {
+    let (back_from, back_to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+    std::thread::spawn(move || copy(back_from, back_to, |_| ()));
+    let calls = calls.clone();
+    std::thread::spawn(move || {
+        let mut reader = Requests::default();
+        copy(client, server, |bytes| {
+            calls.lock().unwrap().extend(reader.read(bytes));
+        });
+    });
+}
+
+fn copy(mut from: UnixStream, mut to: UnixStream, mut see: impl FnMut(&[u8])) {
+    let mut chunk = [0; 16 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut chunk) {
+        see(&chunk[..read]);
+        if to.write_all(&chunk[..read]).is_err() {
+            break;
+        }
+    }
+    to.shutdown(std::net::Shutdown::Write).ok();
+}
+
+/// Finds the requests of one connection.
+#[derive(Debug, Default)]
+struct Requests {
+    head: Vec<u8>,
+    /// So much of a body is still to come.
+    body: usize,
+    /// What follows is no HTTP.
+    is_over: bool,
+}
+
+impl Requests {
+    fn read(&mut self, bytes: &[u8]) -> Vec<String> {
+        let mut found = Vec::new();
+        for byte in bytes {
+            if self.is_over {
+                break;
+            }
+            if self.body > 0 {
+                self.body -= 1;
+                continue;
+            }
+            self.head.push(*byte);
+            if self.head.ends_with(b"\r\n\r\n") {
+                let head = String::from_utf8(std::mem::take(&mut self.head)).unwrap();
+                found.push(self.take(&head));
+            }
+        }
+        found
+    }
+
+    fn take(&mut self, head: &str) -> String {
+        let mut lines = head.lines();
+        let mut words = lines.next().unwrap().split(' ');
+        let (method, target) = (words.next().unwrap(), words.next().unwrap());
+        for line in lines.map(str::to_ascii_lowercase) {
+            match line.split_once(": ") {
+                Some(("content-length", length)) => self.body = length.parse().unwrap(),
+                Some(("upgrade", _)) => self.is_over = true,
+                _ => {}
+            }
+        }
+        let path = target.split('?').next().unwrap();
+        format!("{method} {path}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_found_wherever_they_are_cut() {
+        let text = b"POST /a?b=c HTTP/1.1\r\nContent-Length: 5\r\n\r\nGET \r\
+                     DELETE /d HTTP/1.1\r\n\r\nPOST /e HTTP/1.1\r\nUpgrade: tcp\r\n\r\nGET /f HTTP/1.1\r\n\r\n";
+        for size in [1, 7, 1000] {
+            let mut reader = Requests::default();
+            let found: Vec<String> = text.chunks(size).flat_map(|it| reader.read(it)).collect();
+            assert_eq!(found, ["POST /a", "DELETE /d", "POST /e"], "{size}");
+        }
+    }
+}
