@@ -1,13 +1,15 @@
-//! Files on their way into a container.
+//! What goes into a container: files, and the text that runs a command.
 
 use std::io::{self, Seek as _, SeekFrom};
 
 use tempfile::SpooledTempFile;
 
+use super::course::CUT_OFF;
 use crate::archive::Writer;
 use crate::name::RelativePath;
 use crate::sandbox::remote::collect::IN_MEMORY;
-use crate::sandbox::{Content, Layout, Upload};
+use crate::sandbox::remote::command::{Place, quote};
+use crate::sandbox::{Command, Content, Layout, Upload};
 
 /// The files as an archive for the home, and its length.
 pub(super) fn archive(files: &[Upload], layout: &Layout) -> io::Result<(SpooledTempFile, u64)> {
@@ -37,4 +39,32 @@ pub(super) fn archive(files: &[Upload], layout: &Layout) -> io::Result<(SpooledT
     let bytes = archive.stream_position()?;
     archive.seek(SeekFrom::Start(0))?;
     Ok((archive, bytes))
+}
+
+/// The text that runs a command.
+pub(super) fn perform(command: &Command, place: &Place, unreachable: &[String]) -> String {
+    let mut text = String::from("perform");
+    let mut add = |word: &str| {
+        text.push(' ');
+        text.push_str(&quote(word));
+    };
+    add(&place.name);
+    // Nothing of the candidate's is started where there is no program.
+    add(&unreachable.join(" "));
+    add(&CUT_OFF.as_secs().to_string());
+    add(&command.programs.len().to_string());
+    for words in &command.programs {
+        add(&words.len().to_string());
+        for word in words {
+            add(word);
+        }
+    }
+    add(&command.arguments.len().to_string());
+    for word in &command.arguments {
+        add(word);
+    }
+    for (name, value) in &command.env {
+        add(&format!("{name}={value}"));
+    }
+    text
 }

@@ -9,16 +9,17 @@ use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::ContainerOptions;
 use super::course::{CUT_OFF, Limits, Tally};
-use super::create::{Household, Who, layout};
+use super::create::{Household, layout};
 use super::engine::Engine;
 use super::follow::{Heard, follow};
 use super::images::Prepared;
 use super::layers::Layered;
 use super::line::{Event, Line, lost, protocol};
-use super::luggage::archive;
+use super::luggage::{archive, perform};
 use super::rules::Rules;
-use super::{ContainerOptions, Network};
+use super::words::{isolation, missing_thing, not_started};
 use crate::name::SandboxId;
 use crate::plain;
 use crate::quantity::ByteCount;
@@ -355,73 +356,6 @@ impl Inside {
         let name = format!("{}-{:016x}", self.serial, crate::sandbox::remote::random());
         Place::new(layout, name)
     }
-}
-
-/// The text that runs a command.
-fn perform(command: &Command, place: &Place, unreachable: &[String]) -> String {
-    let mut text = String::from("perform");
-    let mut add = |word: &str| {
-        text.push(' ');
-        text.push_str(&quote(word));
-    };
-    add(&place.name);
-    // Nothing of the candidate's is started where there is no program.
-    add(&unreachable.join(" "));
-    add(&CUT_OFF.as_secs().to_string());
-    add(&command.programs.len().to_string());
-    for words in &command.programs {
-        add(&words.len().to_string());
-        for word in words {
-            add(word);
-        }
-    }
-    add(&command.arguments.len().to_string());
-    for word in &command.arguments {
-        add(word);
-    }
-    for (name, value) in &command.env {
-        add(&format!("{name}={value}"));
-    }
-    text
-}
-
-/// What the first process misses, in words.
-fn missing_thing(word: &str, home: &str) -> String {
-    match word {
-        "home" => format!("a {home} that its user may write to"),
-        program => program.to_owned(),
-    }
-}
-
-/// What a refused start says of the image.
-fn not_started(error: SandboxError, image: &str) -> SandboxError {
-    let text = &error.message;
-    if text.contains("/bin/sh") && (text.contains("no such file") || text.contains("not found")) {
-        let what = format!("the image `{image}` has no /bin/sh");
-        return SandboxError::new(ErrorKind::Invalid, error.operation, what)
-            .with_hint("take an image with a shell and the usual small programs, not a `scratch` or distroless one");
-    }
-    error
-}
-
-fn isolation(spec: &SandboxSpec, image: &str, who: Who) -> String {
-    let words = |network: &Network| match network {
-        Network::Open => "network open",
-        Network::Block => "no network",
-        Network::Allow(_) => "listed networks only",
-    };
-    let (setup, run) = (&spec.networks.setup, &spec.networks.run);
-    let network = if setup == run {
-        words(run).to_owned()
-    } else {
-        format!("{} (setup: {})", words(run), words(setup))
-    };
-    let who = match who {
-        Who::Own => "not root",
-        Who::Image => "the image's user",
-        Who::Root => "root without capabilities",
-    };
-    format!("container of {}, {who}, {network}", plain::short(image, 80))
 }
 
 impl Sandbox for ContainerSandbox {
