@@ -20,6 +20,8 @@ use forge::sandbox::reaper::Patience;
 use forge::store::RunFolder;
 use forge::sweep::{self, Doubt, Filter, Ledgers, Swept, Target};
 
+mod layers;
+
 use super::mode;
 use super::print::Printer;
 
@@ -34,6 +36,10 @@ pub(super) struct SweepArgs {
     /// Show what would be deleted, and delete nothing
     #[arg(long)]
     dry_run: bool,
+    /// Delete the images that runs have made in the container engine instead: candidates' Python packages, and what
+    /// their Dockerfiles built; a run that needs one makes it again
+    #[arg(long, conflicts_with_all = ["run", "yes"])]
+    layers: bool,
     /// Also delete what may belong to a live run of another machine or folder, without asking
     #[arg(long)]
     yes: bool,
@@ -51,6 +57,9 @@ pub(super) fn sweep(args: &SweepArgs, printer: Printer) -> End {
 }
 
 async fn go(args: &SweepArgs, printer: Printer) -> End {
+    if args.layers {
+        return layers::delete(args, printer).await;
+    }
     let project = match super::project(printer) {
         Ok(project) => project,
         Err(end) => return end,
