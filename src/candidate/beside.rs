@@ -64,7 +64,7 @@ fn holds_only_litter(real: &Path) -> bool {
 /// Whether a file is a document, or one that says what programs need, and no program.
 pub(super) fn is_no_program(name: &str, extension: &str) -> bool {
     let is_script = runtime::for_extension(extension).is_some();
-    if extension == DOCKERFILE {
+    if extension.eq_ignore_ascii_case(DOCKERFILE) {
         return true;
     }
     name.to_ascii_uppercase().starts_with("README")

@@ -442,7 +442,7 @@ fn extension_of(path: &RelativePath) -> String {
 mod tests {
     use super::*;
     use crate::candidate::Dependencies;
-    use crate::sandbox::Trust;
+    use crate::sandbox::{Image, Trust};
     use std::ffi::OsStr;
     use std::fs::{self, File, Permissions};
     use std::os::unix::ffi::OsStrExt;
@@ -679,6 +679,44 @@ mod tests {
     }
 
     #[test]
+    fn an_image_is_named_or_built_from_what_is_beside() {
+        let built = |files: &[(&str, &str)]| match one(files).image {
+            None => "none".to_owned(),
+            Some(Image::Named(name)) => name,
+            Some(Image::Built { dockerfile, files }) => {
+                let names: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+                format!("{dockerfile} with {}", names.join(" "))
+            }
+        };
+        for (files, expected) in [
+            (&[("a.py", "x")][..], "none"),
+            (
+                &[("a.py", "x"), ("a.yaml", "image: python:3.13-slim")],
+                "python:3.13-slim",
+            ),
+            (
+                &[("a.py", "x"), ("a.Dockerfile", "FROM x")],
+                "FROM x with a.Dockerfile a.py",
+            ),
+            (&[("a.py", "x"), ("Dockerfile", "FROM x")], "none"),
+            (
+                &[("f/main.py", "x"), ("f/Dockerfile", "FROM x")],
+                "FROM x with Dockerfile main.py",
+            ),
+            (
+                &[
+                    ("f/main.py", "x"),
+                    ("f/Dockerfile", "FROM x"),
+                    ("f/candidate.yaml", "image: mine"),
+                ],
+                "mine",
+            ),
+        ] {
+            assert_eq!(built(files), expected, "{files:?}");
+        }
+    }
+
+    #[test]
     fn a_sidecar_says_the_rest() {
         let settings = "\
 name: quick
@@ -790,7 +828,7 @@ error: DIR/a.yaml:4:22: pass_env[2]: `DAYTONA_API_KEY` is for forge alone; no ca
 error: DIR/a.yaml:5:8: trust: unknown word \"maybe\"
   hint: known are `trusted`, `untrusted`
 error: DIR/a.yaml:6:1: unknown key `timeout`
-  hint: known are `name`, `description`, `run`, `setup`, `env`, `pass_env`, `limits`, `trust`
+  hint: known are `name`, `description`, `run`, `setup`, `env`, `pass_env`, `limits`, `trust`, `image`
 error: DIR/a.yaml:7:7: name: a name consists of ASCII letters, digits, `-`, `_` and `.`; '/' is none of them
   hint: for example `name: fast`",
         );
