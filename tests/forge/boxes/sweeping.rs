@@ -1,7 +1,8 @@
 //! What runs leave in containers: what is kept on purpose, what ends by itself, and `forge sweep`.
 
-use super::{Boxes, FAILS, SLEEPS, WRITES, signal};
+use super::{Boxes, FAILS, SLEEPS, WRITES};
 use crate::support::workspace::finish;
+use crate::watching::Watch;
 
 #[test]
 fn kept_containers_are_named_and_swept_later() {
@@ -35,7 +36,7 @@ fn kept_containers_are_named_and_swept_later() {
     assert_eq!(boxes.alive(&boxes.run()), [""; 0]);
 }
 
-/// Its first process sees the end of its input, and then the engine removes it.
+/// Without the watch: its first process sees the end of its input, and then the engine removes it.
 #[test]
 fn a_killed_forge_leaves_nothing_for_long() {
     let Some(boxes) = Boxes::of(SLEEPS) else {
@@ -43,8 +44,7 @@ fn a_killed_forge_leaves_nothing_for_long() {
     };
     let child = boxes.start(["--container", "task"]);
     let run = boxes.wait_for_candidate();
-    signal(&child, "KILL");
-    assert_eq!(finish(child).code, None);
+    Watch::of(&child).kill_with(child);
     boxes.wait_until_gone(&run);
     let ended = boxes.forge(["sweep", "--run", &run]).expect(0);
     assert!(ended.stdout.contains("gone already: "), "{}", ended.stdout);
@@ -71,8 +71,7 @@ fn what_could_be_kept_and_was_killed_is_swept() {
     assert!(ended.stdout.contains(told), "{}", ended.stdout);
     assert_eq!(boxes.alive(&run).len(), 1);
 
-    signal(&child, "KILL");
-    assert_eq!(finish(child).code, None);
+    Watch::of(&child).kill_with(child);
     let ended = boxes.forge(["sweep", "--run", &run]).expect(0);
     assert!(ended.stdout.contains("deleted forge-"), "{}", ended.stdout);
     assert_eq!(boxes.alive(&run), [""; 0]);
