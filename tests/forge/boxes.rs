@@ -4,6 +4,7 @@
 mod calls;
 mod doctor;
 mod refusals;
+mod shipped;
 mod sweeping;
 
 use std::path::PathBuf;
