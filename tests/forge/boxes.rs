@@ -4,6 +4,7 @@
 mod calls;
 mod doctor;
 mod refusals;
+mod shipped;
 mod sweeping;
 
 use std::path::PathBuf;
@@ -20,14 +21,14 @@ const SLEEPS: &str = "#!/bin/sh\necho began\n(setsid sleep 300 &)\nsleep 300\n";
 const FAILS: &str = "#!/bin/sh\nexit 7\n";
 
 /// An engine, and a project beside it.
-struct Boxes {
-    engine: &'static Engine,
-    workspace: Workspace,
+pub(crate) struct Boxes {
+    pub(crate) engine: &'static Engine,
+    pub(crate) workspace: Workspace,
 }
 
 impl Boxes {
     /// One candidate on one objective, with the image of BusyBox; `None`, loudly, without an engine.
-    fn of(script: &str) -> Option<Self> {
+    pub(crate) fn of(script: &str) -> Option<Self> {
         Self::with(&[("a.sh", script)])
     }
 
@@ -43,7 +44,7 @@ impl Boxes {
         format!("unix://{}", self.engine.socket().display())
     }
 
-    fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
+    pub(crate) fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = self.workspace.command(arguments);
         command.env("DOCKER_HOST", self.host());
         command
@@ -68,7 +69,7 @@ impl Boxes {
     }
 
     /// The names of the containers of a run that the engine has.
-    fn alive(&self, run: &str) -> Vec<String> {
+    pub(crate) fn alive(&self, run: &str) -> Vec<String> {
         let label = format!("label=forge.run={run}");
         let arguments = ["ps", "--all", "--format", "{{.Names}}", "--filter", &label];
         let listed = self.engine.podman().args(arguments).output().unwrap();

@@ -1,6 +1,7 @@
 //! The watch: however forge is killed, its sandboxes are gone soon after, by the server's own inventory, and the
 //! ledger says so.
 
+mod boxes;
 mod kills;
 mod process;
 mod table;
@@ -50,6 +51,18 @@ impl Watch {
         kill("KILL", self.pid);
         assert_eq!(finish(forge).code, None);
         self.wait_gone();
+    }
+
+    /// Whose it is.
+    fn run(self) -> String {
+        let line = String::from_utf8(self.read("cmdline")).unwrap();
+        line.split('\0').nth(2).unwrap().to_owned()
+    }
+
+    /// The most memory that it has had, in kibibytes.
+    fn peak(self) -> Option<u64> {
+        let used = status(self.pid, "VmHWM:")?;
+        used.split(' ').next()?.parse().ok()
     }
 
     fn runs(self) -> bool {
@@ -137,8 +150,7 @@ fn assert_ended(cloud: &Cloud, watch: Watch, died: Instant) -> Ends {
     while !cloud.fake.alive().is_empty() {
         let alive = cloud.fake.alive();
         assert!(died.elapsed() < GONE, "alive: {alive:#?}; {:?}", log());
-        let used = status(watch.pid, "VmHWM:").unwrap_or_default();
-        peak = peak.max(used.split(' ').next().unwrap().parse().unwrap_or(0));
+        peak = peak.max(watch.peak().unwrap_or(0));
         pause();
     }
     let gone = died.elapsed();

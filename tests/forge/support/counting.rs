@@ -1,12 +1,28 @@
-//! A proxy before the socket of a container engine: passes everything on, and counts the calls.
+//! A proxy before the socket of a container engine: counts the calls, and passes them on, late, or not at all.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use super::workspace::wait;
+
 /// The calls so far, each as `METHOD PATH` without its query.
 type Calls = Arc<Mutex<Vec<String>>>;
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// The engine gets it.
+    Passed,
+    /// It gets it so many milliseconds later, whether anybody still waits for the answer or not.
+    Late(u64),
+    /// It never does, and nobody gets an answer.
+    Held,
+}
+
+/// Decides that, from the call and how many like it (by the last part of the path) came before.
+pub(crate) type Decides = fn(&str, usize) -> Fate;
 
 /// The proxy; its threads end with the connections.
 #[derive(Debug)]
@@ -18,6 +34,11 @@ pub(crate) struct Counting {
 impl Counting {
     /// Listens, before the engine at this socket.
     pub(crate) fn before(engine: &Path) -> Self {
+        Self::deciding(engine, |_, _| Fate::Passed)
+    }
+
+    /// The same, where not every call passes.
+    pub(crate) fn deciding(engine: &Path, decides: Decides) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("engine.sock")).unwrap();
         let calls = Calls::default();
@@ -27,7 +48,7 @@ impl Counting {
                 let (Ok(client), Ok(server)) = (client, UnixStream::connect(&engine)) else {
                     break;
                 };
-                pass(client, server, &all);
+                pass(client, server, &all, decides);
             }
         });
         Self { folder, calls }
@@ -43,26 +64,46 @@ impl Counting {
 }
 
 /// Passes both directions on.
-fn pass(client: UnixStream, server: UnixStream, calls: &Calls) {
+fn pass(client: UnixStream, server: UnixStream, calls: &Calls, decides: Decides) {
     let (back_from, back_to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-    std::thread::spawn(move || copy(back_from, back_to, |_| ()));
+    std::thread::spawn(move || copy(back_from, back_to, |_| Fate::Passed));
     let calls = calls.clone();
     std::thread::spawn(move || {
         let mut reader = Requests::default();
         copy(client, server, |bytes| {
-            calls.lock().unwrap().extend(reader.read(bytes));
+            let mut fate = Fate::Passed;
+            let mut calls = calls.lock().unwrap();
+            for call in reader.read(bytes) {
+                let last = |call: &str| call.rsplit('/').next().map(str::to_owned);
+                let before = calls.iter().filter(|it| last(it) == last(&call)).count();
+                fate = decides(&call, before);
+                calls.push(call);
+            }
+            fate
         });
     });
 }
 
-fn copy(mut from: UnixStream, mut to: UnixStream, mut see: impl FnMut(&[u8])) {
+fn copy(mut from: UnixStream, mut to: UnixStream, mut see: impl FnMut(&[u8]) -> Fate) {
     let mut chunk = [0; 16 * 1024];
+    let mut is_held = false;
+    let mut rest = 0;
     while let Ok(read @ 1..) = from.read(&mut chunk) {
-        see(&chunk[..read]);
-        if to.write_all(&chunk[..read]).is_err() {
+        // One call at a time is on a connection, so that what follows belongs to it.
+        match see(&chunk[..read]) {
+            Fate::Passed => {}
+            Fate::Late(milliseconds) => {
+                wait(milliseconds);
+                rest = milliseconds;
+            }
+            Fate::Held => is_held = true,
+        }
+        if !is_held && to.write_all(&chunk[..read]).is_err() {
             break;
         }
     }
+    // An engine that sees the end of a connection may give up what it was asked for.
+    wait(rest);
     to.shutdown(std::net::Shutdown::Write).ok();
 }
 

@@ -34,7 +34,7 @@ pub(super) fn cloud(options: Options) -> Cloud {
 }
 
 /// A moment, in milliseconds, that is another one in each run of the tests.
-fn moment(most: u64) -> u64 {
+pub(super) fn moment(most: u64) -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     scramble(u64::from(now.unwrap().subsec_nanos())) % most
 }

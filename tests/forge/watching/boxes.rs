@@ -1,0 +1,276 @@
+//! The watch over containers: however forge is killed, the engine has none of the run's soon after, not even those
+//! that were made and never started, which nobody else removes.
+
+mod table;
+
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use forge::sandbox::ledger::open_sandboxes;
+
+use super::kills::{TAKES, moment};
+use super::{CLOSED, Ends, GONE, Watch};
+use crate::boxes::Boxes;
+use crate::cloud::signal;
+use crate::support::counting::{Counting, Decides, Fate};
+use crate::support::workspace::{Ended, finish, pause, wait};
+
+/// A run of 200 trials, 8 at once.
+const MANY: [&str; 6] = ["--container", "task", "-k200", "-j8", "-q", "--no-progress"];
+const CREATE: &str = "POST /containers/create";
+const SLEEPS: &str = "#!/bin/sh\nexec sleep 300\n";
+
+/// A run in containers, and the proxy before its engine.
+struct Run {
+    boxes: Boxes,
+    proxy: Counting,
+    child: Child,
+    watch: Watch,
+    run: String,
+}
+
+/// What is there of it when forge has been killed.
+struct Left {
+    boxes: Boxes,
+    proxy: Counting,
+    watch: Watch,
+    run: String,
+    died: Instant,
+}
+
+fn everything(_: &str, _: usize) -> Fate {
+    Fate::Passed
+}
+
+impl Run {
+    /// Begins, in a process group of its own, and waits for its watch; `None`, loudly, without an engine.
+    fn begin(script: &str, arguments: &[&str], decides: Decides) -> Option<Self> {
+        let boxes = Boxes::of(script)?;
+        let proxy = Counting::deciding(&boxes.engine.socket(), decides);
+        let mut command = boxes.command(arguments.iter().copied());
+        let host = format!("unix://{}", proxy.socket().display());
+        command.env("DOCKER_HOST", host).process_group(0);
+        let child = command.spawn().unwrap();
+        let watch = Watch::of(&child);
+        let run = watch.run();
+        Some(Self {
+            boxes,
+            proxy,
+            child,
+            watch,
+            run,
+        })
+    }
+
+    /// Waits until as many calls that end like this have come to the engine.
+    #[track_caller]
+    fn wait_for(&self, call: &str, count: usize) {
+        let until = Instant::now() + Duration::from_secs(120);
+        while came(&self.proxy, call) < count {
+            assert!(Instant::now() < until, "{:?}", self.proxy.calls());
+            pause();
+        }
+    }
+
+    fn kill(self) -> Left {
+        signal(&self.child, "KILL");
+        self.killed()
+    }
+
+    fn kill_group(self) -> Left {
+        let group = format!("-{}", self.child.id());
+        let status = Command::new("kill").args(["-KILL", "--", &group]).status();
+        assert!(status.unwrap().success());
+        self.killed()
+    }
+
+    fn kill_with_its_watch(self) -> Left {
+        let died = Instant::now();
+        self.watch.kill_with(self.child);
+        Left {
+            boxes: self.boxes,
+            proxy: self.proxy,
+            watch: self.watch,
+            run: self.run,
+            died,
+        }
+    }
+
+    fn killed(self) -> Left {
+        let died = Instant::now();
+        assert_eq!(finish(self.child).code, None);
+        Left {
+            boxes: self.boxes,
+            proxy: self.proxy,
+            watch: self.watch,
+            run: self.run,
+            died,
+        }
+    }
+}
+
+impl Left {
+    /// What Podman says of each container of the run, sorted: `created`; `initialized` when somebody has attached to
+    /// it, and it is ready to be started; `running`, and the like.
+    fn states(&self) -> Vec<String> {
+        let label = format!("label=forge.run={}", self.run);
+        let arguments = ["ps", "--all", "--format", "{{.State}}", "--filter", &label];
+        let listed = self.boxes.engine.podman().args(arguments).output().unwrap();
+        assert!(listed.status.success(), "{listed:?}");
+        let states = String::from_utf8(listed.stdout).unwrap();
+        let mut states: Vec<String> = states.lines().map(str::to_lowercase).collect();
+        states.sort();
+        states
+    }
+
+    /// How many the ledger does not know to be gone.
+    fn open(&self) -> usize {
+        let folder = self.boxes.workspace.path("artifacts").join(&self.run);
+        open_sandboxes(&folder).unwrap().len()
+    }
+
+    fn log(&self) -> String {
+        let folder = self.boxes.workspace.path("artifacts").join(&self.run);
+        std::fs::read_to_string(folder.join("watch.log")).unwrap_or_default()
+    }
+
+    fn sweep(&self) -> Ended {
+        let mut command = self.boxes.command(["sweep", "--run", &self.run]);
+        let host = format!("unix://{}", self.proxy.socket().display());
+        finish(command.env("DOCKER_HOST", host).spawn().unwrap()).expect(0)
+    }
+
+    /// Fails unless the engine has none soon after forge's end and none from then on, and then the ledger is
+    /// closed and the watch gone.
+    #[track_caller]
+    fn assert_ended(&self) -> Ends {
+        let mut gone = None;
+        let mut peak = 0;
+        loop {
+            let is_last = !self.watch.runs();
+            peak = peak.max(self.watch.peak().unwrap_or(0));
+            let alive = self.boxes.alive(&self.run);
+            let now = self.died.elapsed();
+            if alive.is_empty() {
+                gone = gone.or(Some(now));
+            } else {
+                gone = None;
+                assert!(now < GONE, "alive: {alive:?}; {}", self.log());
+            }
+            if is_last {
+                let log = self.log();
+                let gone = gone.unwrap_or_else(|| panic!("left: {alive:?}; {log}"));
+                assert_eq!(self.open(), 0, "{log}");
+                let closed = now;
+                return Ends { gone, closed, peak };
+            }
+            assert!(now < CLOSED, "the watch goes on: {}", self.log());
+            pause();
+        }
+    }
+}
+
+fn came(proxy: &Counting, call: &str) -> usize {
+    let calls = proxy.calls();
+    calls.iter().filter(|it| it.ends_with(call)).count()
+}
+
+#[test]
+fn no_container_is_left_of_a_forge_that_is_killed_at_any_moment() {
+    // The first containers are about to be made; some run, some are made, some are deleted.
+    for (creates, most) in [(1, 500), (20, 1500)] {
+        let Some(run) = Run::begin(TAKES, &MANY, everything) else {
+            return;
+        };
+        run.wait_for(CREATE, creates);
+        wait(moment(most));
+        let left = run.kill();
+        left.assert_ended();
+        assert_eq!(left.sweep().stdout, "nothing to sweep\n");
+    }
+}
+
+#[test]
+fn no_container_is_left_when_the_whole_process_group_is_killed() {
+    let Some(run) = Run::begin(TAKES, &MANY, everything) else {
+        return;
+    };
+    run.wait_for(CREATE, 12);
+    run.kill_group().assert_ended();
+}
+
+/// There is no first process in them that could end.
+#[test]
+fn containers_that_were_never_started_are_deleted_by_the_watch() {
+    let no_start: Decides = |call, before| {
+        let is_held = match call.rsplit('/').next() {
+            Some("attach") => before >= 4,
+            Some("start") => true,
+            Some(_) | None => false,
+        };
+        if is_held { Fate::Held } else { Fate::Passed }
+    };
+    let Some(run) = Run::begin(TAKES, &MANY, no_start) else {
+        return;
+    };
+    run.wait_for("/start", 4);
+    run.wait_for("/attach", 8);
+    let watch = run.watch;
+    // So that there is time to look.
+    super::kill("STOP", watch.pid);
+    let left = run.kill();
+    let states = left.states();
+    super::kill("CONT", watch.pid);
+    assert_eq!(states, [["created"; 4], ["initialized"; 4]].concat());
+    left.assert_ended();
+}
+
+/// The engine makes them when forge is gone, and nobody but the run's label tells of them.
+#[test]
+fn containers_whose_create_was_under_way_are_waited_for() {
+    let late: Decides = |call, _| match call == CREATE {
+        true => Fate::Late(3000),
+        false => Fate::Passed,
+    };
+    let Some(run) = Run::begin(TAKES, &MANY, late) else {
+        return;
+    };
+    run.wait_for(CREATE, 8);
+    let left = run.kill();
+    assert_eq!(left.states(), [""; 0]);
+    left.assert_ended();
+    let deleted = left.proxy.calls();
+    let deleted = deleted.iter().filter(|it| it.starts_with("DELETE "));
+    assert!(deleted.count() >= 8, "none came to be late: {}", left.log());
+}
+
+/// What runs ends by itself, and the engine removes it; what was never started is there until somebody sweeps.
+#[test]
+fn containers_of_a_forge_killed_with_its_watch_end_or_are_swept() {
+    let four: Decides = |call, before| match call.ends_with("/start") && before >= 4 {
+        true => Fate::Held,
+        false => Fate::Passed,
+    };
+    let eight = ["--container", "task", "-k8", "-j8", "-q", "--no-progress"];
+    let Some(run) = Run::begin(SLEEPS, &eight, four) else {
+        return;
+    };
+    run.wait_for("/start", 8);
+    let left = run.kill_with_its_watch();
+    let until = Instant::now() + GONE;
+    while left.states() != ["initialized"; 4] {
+        assert!(Instant::now() < until, "{:?}", left.states());
+        pause();
+    }
+    wait(500);
+    assert_eq!((left.states().len(), left.open()), (4, 8));
+    let swept = left.sweep();
+    assert_eq!(
+        swept.stdout.matches("deleted forge-").count(),
+        4,
+        "{swept:?}"
+    );
+    assert_eq!(left.states(), [""; 0]);
+    assert_eq!(left.open(), 0);
+}

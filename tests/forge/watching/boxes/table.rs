@@ -1,0 +1,123 @@
+//! The table of kills, for containers: 30 random moments for each way, with the figures. For people; takes half an
+//! hour: `cargo test --release --test forge watching::boxes::table -- --ignored --nocapture`
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use super::{CREATE, GONE, MANY, Run, everything};
+use crate::support::fake_daytona::fault::scramble;
+use crate::support::workspace::{pause, wait};
+use crate::watching::Ends;
+use crate::watching::kills::TAKES;
+
+/// How many moments for each way.
+const MOMENTS: u64 = 30;
+/// When nothing is alive any more, at the latest.
+const PROMISED: Duration = Duration::from_secs(10);
+
+/// What is killed, and when.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Alone,
+    Group,
+    /// While the first containers are made.
+    Early,
+    /// Nobody is there to delete anything: until what runs has ended by itself, and how long a sweep takes.
+    Both,
+}
+
+impl Way {
+    fn shown(self) -> &'static str {
+        match self {
+            Self::Alone => "kill -9 of forge",
+            Self::Group => "kill -9 of its process group",
+            Self::Early => "kill -9 in the first second",
+            Self::Both => "forge and watch; then a sweep",
+        }
+    }
+
+    /// The last moment after the first create, in milliseconds.
+    fn most(self) -> u64 {
+        match self {
+            Self::Alone | Self::Group | Self::Both => 4000,
+            Self::Early => 1000,
+        }
+    }
+}
+
+/// Kills so many milliseconds after the first create; `None` without an engine.
+fn kill_at(way: Way, moment: u64) -> Option<Ends> {
+    let run = Run::begin(TAKES, &MANY, everything)?;
+    run.wait_for(CREATE, 1);
+    wait(moment);
+    let left = match way {
+        Way::Alone | Way::Early => run.kill(),
+        Way::Group => run.kill_group(),
+        Way::Both => run.kill_with_its_watch(),
+    };
+    if !matches!(way, Way::Both) {
+        return Some(left.assert_ended());
+    }
+    loop {
+        let states = left.states();
+        let gone = left.died.elapsed();
+        let is_started = |it: &String| it != "created" && it != "initialized";
+        if !states.iter().any(is_started) {
+            let began = Instant::now();
+            left.sweep();
+            let closed = began.elapsed();
+            assert_eq!((left.states().len(), left.open()), (0, 0));
+            let peak = 0;
+            return Some(Ends { gone, closed, peak });
+        }
+        assert!(gone < GONE, "{states:?}");
+        pause();
+    }
+}
+
+#[test]
+#[ignore = "takes half an hour; prints a table for people"]
+fn thirty_moments_of_each_way() {
+    let heads = ["way", "kills", "none alive (max)", "ledger closed (max)"];
+    line([heads[0], heads[1], heads[2], heads[3], "memory"]);
+    // Two side by side: most of it is waiting.
+    for ways in [[Way::Alone, Way::Group], [Way::Early, Way::Both]] {
+        std::thread::scope(|scope| {
+            for way in ways {
+                scope.spawn(move || all_moments(way));
+            }
+        });
+    }
+}
+
+fn line(cells: [&str; 5]) {
+    let [way, kills, gone, closed, peak] = cells;
+    let mut out = std::io::stderr();
+    writeln!(out, "{way:30} {kills:>5} {gone:>18} {closed:>20} {peak:>9}").unwrap();
+}
+
+fn all_moments(way: Way) {
+    let mut all = Vec::new();
+    for number in 0..MOMENTS {
+        let Some(took) = kill_at(way, scramble(number) % way.most()) else {
+            return;
+        };
+        assert!(took.gone < PROMISED, "{way:?}, {number}: {took:?}");
+        all.push(took);
+    }
+    let shown = |of: fn(&Ends) -> Duration| {
+        let mut times: Vec<f64> = all.iter().map(|it| of(it).as_secs_f64()).collect();
+        times.sort_by(f64::total_cmp);
+        let (median, most) = (times[times.len() / 2], times[times.len() - 1]);
+        format!("{median:.2} s ({most:.2} s)")
+    };
+    let peak = all.iter().map(|it| it.peak).max().unwrap_or(0);
+    let cells = [
+        way.shown(),
+        &all.len().to_string(),
+        &shown(|it| it.gone),
+        &shown(|it| it.closed),
+        &format!("{peak} KiB"),
+    ];
+    line(cells);
+}
