@@ -17,8 +17,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use reqwest::StatusCode;
 
-use super::daytona::spec::{LABEL, LABEL_CREATED, LABEL_HOST, LABEL_NAME, LABEL_RUN, LABEL_UNTIL};
-use super::left::Left;
+use super::left::{LABEL, LABEL_NAME, LABEL_RUN, Left};
+
 use super::{
     CreateFailed, Created, ErrorKind, Listed, Network, Networks, Presence, Provider, Remains,
     Sandbox, SandboxError, SandboxSpec,
@@ -387,17 +387,10 @@ impl Containers {
             let labels = row.labels.unwrap_or_default();
             // An engine that does not know the filter would list what is not ours.
             let is_ours = labels.contains_key(LABEL) && presence(&row.state) == Presence::Alive;
-            let text = |label: &str| labels.get(label).cloned();
-            Some(Left {
-                provider: self.name(),
-                name: text(LABEL_NAME).filter(|_| is_ours)?,
-                run: text(LABEL_RUN),
-                host: text(LABEL_HOST),
-                created: text(LABEL_CREATED),
-                until: text(LABEL_UNTIL),
-                account: self.account.clone(),
-                id: SandboxId::new(row.id),
-            })
+            let label = |label: &str| labels.get(label).cloned();
+            let id = SandboxId::new(row.id);
+            let left = Left::by_labels((self.name(), &self.account), id, None, label);
+            left.filter(|_| is_ours)
         });
         Ok(left.collect())
     }
@@ -475,7 +468,7 @@ impl Provider for Containers {
     fn whereabouts(&self, id: &SandboxId) -> Option<String> {
         let short: String = id.as_str().chars().take(12).collect();
         Some(format!(
-            "container {short}, for example `docker exec -it {short} sh`"
+            "container {short}: `docker exec -it {short} sh`, or the same with `podman`"
         ))
     }
 }

@@ -235,21 +235,13 @@ impl Daytona {
             Presence::Alive | Presence::Hidden(_) => row.label(spec::LABEL).is_some(),
             Presence::Ending | Presence::Gone | Presence::Absent => false,
         });
-        let text = |row: &SandboxRow, label| row.label(label).map(str::to_owned);
-        Ok(rows
-            .map(|row| Left {
-                provider: self.name(),
-                name: text(&row, spec::LABEL_NAME)
-                    .or(row.name.clone())
-                    .unwrap_or_default(),
-                run: text(&row, spec::LABEL_RUN),
-                host: text(&row, spec::LABEL_HOST),
-                created: text(&row, spec::LABEL_CREATED),
-                until: text(&row, spec::LABEL_UNTIL),
-                account: self.account.clone(),
-                id: SandboxId::new(row.id),
-            })
-            .collect())
+        let left = rows.filter_map(|row| {
+            let label = |label: &str| row.label(label).map(str::to_owned);
+            let name = row.name.clone().or(Some(String::new()));
+            let id = SandboxId::new(row.id.clone());
+            Left::by_labels((self.name(), &self.account), id, name, label)
+        });
+        Ok(left.collect())
     }
 
     async fn delete_one(&self, id: &str) -> Result<Presence, SandboxError> {

@@ -4,17 +4,13 @@
 //! capability, gets none, and cannot write to its image; its files are in memory, bounded, and gone with it; its
 //! first process ends when forge is gone or the sandbox's time is over, and then the engine removes it.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use rustix::process::{Resource, getrlimit};
 
 use super::images::Prepared;
 use super::wire::{CreateContainer, Healthcheck, HostConfig, LogConfig, Ulimit};
 use super::{ContainerOptions, User};
-use crate::sandbox::daytona::spec::{
-    LABEL, LABEL_CREATED, LABEL_HOST, LABEL_NAME, LABEL_RUN, LABEL_UNTIL,
-};
+use crate::sandbox::left::labels;
 use crate::sandbox::remote::PARTS;
 use crate::sandbox::{Layout, Network, SandboxSpec};
 
@@ -100,21 +96,6 @@ pub(crate) fn body(
 ) -> CreateContainer {
     let lifetime = spec.lifetime.as_secs().max(1);
     let argument = |text: &str| text.to_owned();
-    let mut labels = BTreeMap::from([
-        (LABEL.to_owned(), "1".to_owned()),
-        (LABEL_CREATED.to_owned(), created.to_string()),
-    ]);
-    if !options.host.is_empty() {
-        labels.insert(LABEL_HOST.to_owned(), options.host.clone());
-    }
-    labels.extend(spec.labels.clone());
-    // By these it is found again: nobody's label replaces them.
-    labels.insert(LABEL_RUN.to_owned(), spec.run.to_string());
-    labels.insert(LABEL_NAME.to_owned(), spec.name.to_string());
-    let until = created
-        .saturating_add(spec.lifetime)
-        .unwrap_or(Timestamp::MAX);
-    labels.insert(LABEL_UNTIL.to_owned(), until.to_string());
     CreateContainer {
         image: image.id.clone(),
         entrypoint: vec![argument("/bin/sh")],
@@ -132,7 +113,7 @@ pub(crate) fn body(
             Who::Root => "0:0".to_owned(),
         },
         working_dir: "/".to_owned(),
-        labels,
+        labels: labels(spec, &options.host, created),
         open_stdin: true,
         stdin_once: true,
         attach_stdin: true,

@@ -12,20 +12,11 @@ use jiff::Timestamp;
 use super::DaytonaOptions;
 use super::expiry;
 use super::wire::{BuildInfo, CreateSandbox};
-use crate::sandbox::{Network, SandboxSpec};
+use crate::sandbox::{Network, SandboxSpec, left};
 
-/// Says that a sandbox is forge's.
-pub const LABEL: &str = "forge";
-/// The label with the run.
-pub const LABEL_RUN: &str = "forge.run";
-/// The label with the name, which the server changes when it deletes.
-pub const LABEL_NAME: &str = "forge.name";
-/// The label with the machine that asked for it.
-pub const LABEL_HOST: &str = "forge.host";
-/// The label with the time.
-pub const LABEL_CREATED: &str = "forge.created";
-/// The label with the time until when its run may need it: whoever finds it before that leaves it alone.
-pub const LABEL_UNTIL: &str = "forge.until";
+pub use crate::sandbox::left::{
+    LABEL, LABEL_CREATED, LABEL_HOST, LABEL_NAME, LABEL_RUN, LABEL_UNTIL,
+};
 
 /// The most networks in an allow list.
 const MAX_NETWORKS: usize = 10;
@@ -183,21 +174,7 @@ pub(crate) fn body<'a>(
     check_network(&spec.networks.run)?;
     // It begins with that of its setup.
     let network = &spec.networks.setup;
-    let mut labels = BTreeMap::from([
-        (LABEL.to_owned(), "1".to_owned()),
-        (LABEL_CREATED.to_owned(), created.to_string()),
-    ]);
-    if !host.is_empty() {
-        labels.insert(LABEL_HOST.to_owned(), host.clone());
-    }
-    labels.extend(spec.labels.clone());
-    // By these it is found again: nobody's label replaces them.
-    labels.insert(LABEL_RUN.to_owned(), spec.run.to_string());
-    labels.insert(LABEL_NAME.to_owned(), spec.name.to_string());
-    let until = created
-        .saturating_add(spec.lifetime)
-        .unwrap_or(Timestamp::MAX);
-    labels.insert(LABEL_UNTIL.to_owned(), until.to_string());
+    let labels = left::labels(spec, host, created);
     let (snapshot, build_info, resources) = match source {
         Source::Default => (None, None, Resources::default()),
         Source::Snapshot(name) => (Some(name.as_str()), None, Resources::default()),
