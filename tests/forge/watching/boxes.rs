@@ -27,7 +27,7 @@ struct Run {
     proxy: Counting,
     child: Child,
     watch: Watch,
-    run: String,
+    id: String,
 }
 
 /// What is there of it when forge has been killed.
@@ -35,7 +35,7 @@ struct Left {
     boxes: Boxes,
     proxy: Counting,
     watch: Watch,
-    run: String,
+    id: String,
     died: Instant,
 }
 
@@ -53,13 +53,13 @@ impl Run {
         command.env("DOCKER_HOST", host).process_group(0);
         let child = command.spawn().unwrap();
         let watch = Watch::of(&child);
-        let run = watch.run();
+        let id = watch.run();
         Some(Self {
             boxes,
             proxy,
             child,
             watch,
-            run,
+            id,
         })
     }
 
@@ -92,7 +92,7 @@ impl Run {
             boxes: self.boxes,
             proxy: self.proxy,
             watch: self.watch,
-            run: self.run,
+            id: self.id,
             died,
         }
     }
@@ -104,7 +104,7 @@ impl Run {
             boxes: self.boxes,
             proxy: self.proxy,
             watch: self.watch,
-            run: self.run,
+            id: self.id,
             died,
         }
     }
@@ -114,7 +114,7 @@ impl Left {
     /// What Podman says of each container of the run, sorted: `created`; `initialized` when somebody has attached to
     /// it, and it is ready to be started; `running`, and the like.
     fn states(&self) -> Vec<String> {
-        let label = format!("label=forge.run={}", self.run);
+        let label = format!("label=forge.run={}", self.id);
         let arguments = ["ps", "--all", "--format", "{{.State}}", "--filter", &label];
         let listed = self.boxes.engine.podman().args(arguments).output().unwrap();
         assert!(listed.status.success(), "{listed:?}");
@@ -126,17 +126,17 @@ impl Left {
 
     /// How many the ledger does not know to be gone.
     fn open(&self) -> usize {
-        let folder = self.boxes.workspace.path("artifacts").join(&self.run);
+        let folder = self.boxes.workspace.path("artifacts").join(&self.id);
         open_sandboxes(&folder).unwrap().len()
     }
 
     fn log(&self) -> String {
-        let folder = self.boxes.workspace.path("artifacts").join(&self.run);
+        let folder = self.boxes.workspace.path("artifacts").join(&self.id);
         std::fs::read_to_string(folder.join("watch.log")).unwrap_or_default()
     }
 
     fn sweep(&self) -> Ended {
-        let mut command = self.boxes.command(["sweep", "--run", &self.run]);
+        let mut command = self.boxes.command(["sweep", "--run", &self.id]);
         let host = format!("unix://{}", self.proxy.socket().display());
         finish(command.env("DOCKER_HOST", host).spawn().unwrap()).expect(0)
     }
@@ -150,7 +150,7 @@ impl Left {
         loop {
             let is_last = !self.watch.runs();
             peak = peak.max(self.watch.peak().unwrap_or(0));
-            let alive = self.boxes.alive(&self.run);
+            let alive = self.boxes.alive(&self.id);
             let now = self.died.elapsed();
             if alive.is_empty() {
                 gone = gone.or(Some(now));
@@ -229,9 +229,13 @@ fn containers_that_were_never_started_are_deleted_by_the_watch() {
 /// The engine makes them when forge is gone, and nobody but the run's label tells of them.
 #[test]
 fn containers_whose_create_was_under_way_are_waited_for() {
-    let late: Decides = |call, _| match call == CREATE {
-        true => Fate::Late(3000),
-        false => Fate::Passed,
+    let late: Decides = |call, _| {
+        let is_create = call == CREATE;
+        if is_create {
+            Fate::Late(3000)
+        } else {
+            Fate::Passed
+        }
     };
     let Some(run) = Run::begin(TAKES, &MANY, late) else {
         return;
@@ -248,9 +252,9 @@ fn containers_whose_create_was_under_way_are_waited_for() {
 /// What runs ends by itself, and the engine removes it; what was never started is there until somebody sweeps.
 #[test]
 fn containers_of_a_forge_killed_with_its_watch_end_or_are_swept() {
-    let four: Decides = |call, before| match call.ends_with("/start") && before >= 4 {
-        true => Fate::Held,
-        false => Fate::Passed,
+    let four: Decides = |call, before| {
+        let is_held = call.ends_with("/start") && before >= 4;
+        if is_held { Fate::Held } else { Fate::Passed }
     };
     let eight = ["--container", "task", "-k8", "-j8", "-q", "--no-progress"];
     let Some(run) = Run::begin(SLEEPS, &eight, four) else {

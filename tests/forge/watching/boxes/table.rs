@@ -80,14 +80,10 @@ fn kill_at(way: Way, moment: u64) -> Option<Ends> {
 fn thirty_moments_of_each_way() {
     let heads = ["way", "kills", "none alive (max)", "ledger closed (max)"];
     line([heads[0], heads[1], heads[2], heads[3], "memory"]);
-    // Two side by side: most of it is waiting.
-    for ways in [[Way::Alone, Way::Group], [Way::Early, Way::Both]] {
-        std::thread::scope(|scope| {
-            for way in ways {
-                scope.spawn(move || all_moments(way));
-            }
-        });
-    }
+    // One after the other: starting containers is work for all of a small machine's cores.
+    let ways = [Way::Alone, Way::Group, Way::Early, Way::Both];
+    let late: Vec<String> = ways.into_iter().flat_map(all_moments).collect();
+    assert!(late.is_empty(), "{late:#?}");
 }
 
 fn line(cells: [&str; 5]) {
@@ -96,13 +92,16 @@ fn line(cells: [&str; 5]) {
     writeln!(out, "{way:30} {kills:>5} {gone:>18} {closed:>20} {peak:>9}").unwrap();
 }
 
-fn all_moments(way: Way) {
-    let mut all = Vec::new();
+/// Gives those that took longer than what is promised.
+fn all_moments(way: Way) -> Vec<String> {
+    let (mut all, mut late) = (Vec::new(), Vec::new());
     for number in 0..MOMENTS {
         let Some(took) = kill_at(way, scramble(number) % way.most()) else {
-            return;
+            return late;
         };
-        assert!(took.gone < PROMISED, "{way:?}, {number}: {took:?}");
+        if took.gone >= PROMISED {
+            late.push(format!("{way:?}, {number}: {took:?}"));
+        }
         all.push(took);
     }
     let shown = |of: fn(&Ends) -> Duration| {
@@ -120,4 +119,5 @@ fn all_moments(way: Way) {
         &format!("{peak} KiB"),
     ];
     line(cells);
+    late
 }
