@@ -49,7 +49,15 @@ pub fn check_image(text: &str) -> Result<(), String> {
     let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric());
     // It becomes a part of the path of a request.
     let steps = text.split('/').any(|part| matches!(part, "" | "." | ".."));
-    if begins && !steps && text.chars().all(fits) {
+    // One tag, behind the last name; a digest has a colon of its own.
+    let tagged = text.split('@').next().unwrap_or(text);
+    let tags = tagged
+        .rsplit('/')
+        .next()
+        .unwrap_or(tagged)
+        .matches(':')
+        .count();
+    if begins && !steps && tags <= 1 && text.chars().all(fits) {
         return Ok(());
     }
     Err(format!("{text:?} is not the name of an image"))

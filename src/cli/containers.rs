@@ -10,7 +10,7 @@ use forge::policy::NetworkOverrides;
 use forge::problem::{Problem, Problems};
 use forge::project::{ContainerDefaults, ImageSource, Project};
 use forge::sandbox::container::{ContainerOptions, Containers, check_networks};
-use forge::sandbox::{ErrorKind, Networks, SandboxError};
+use forge::sandbox::{ErrorKind, Image, Networks, SandboxError};
 use forge::settings::{self, Settings};
 
 use super::RunArgs;
@@ -110,6 +110,41 @@ pub(super) fn networks(
         }
     }
     problems.or(all)
+}
+
+/// The images that a run needs besides the project's, each with who wants it.
+pub(super) fn images(candidates: &[Candidate], objectives: &[Objective]) -> Vec<(String, Image)> {
+    let own = candidates.iter().filter_map(|candidate| {
+        let image = candidate.image.clone()?;
+        Some((format!("candidate {}", candidate.name), image))
+    });
+    // Somebody has none of his own.
+    let has_others = candidates.iter().any(|candidate| candidate.image.is_none());
+    let theirs = objectives
+        .iter()
+        .filter(|_| has_others)
+        .filter_map(|objective| {
+            let image = Image::Named(objective.image.clone()?);
+            Some((format!("objective {}", objective.name), image))
+        });
+    own.chain(theirs).collect()
+}
+
+/// Makes them ready, one after the other.
+///
+/// # Errors
+/// The first that cannot be had, with whose it is.
+pub(super) async fn make_ready(
+    containers: &Containers,
+    images: &[(String, Image)],
+) -> Result<(), SandboxError> {
+    for (whose, image) in images {
+        containers.make_ready(image).await.map_err(|error| {
+            let message = format!("{} (the image of {whose})", error.message);
+            SandboxError { message, ..error }
+        })?;
+    }
+    Ok(())
 }
 
 /// What it is worth that a run in containers cannot begin: what was asked for is not there, or the engine has failed.

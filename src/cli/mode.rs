@@ -15,7 +15,7 @@ use forge::quantity::ByteCount;
 use forge::sandbox::container::Containers;
 use forge::sandbox::daytona::{Daytona, DaytonaOptions, Resources, Source};
 use forge::sandbox::local::{Isolation, LocalOptions, RootSandboxes};
-use forge::sandbox::{Networks, SandboxError};
+use forge::sandbox::{Image, Networks, SandboxError};
 use forge::secret::Secret;
 use forge::settings::Settings;
 
@@ -45,6 +45,8 @@ pub(super) struct Mode {
     pub(super) has_fallen: bool,
     /// The networks that are needed, where that is asked before the start.
     networks: Vec<Networks>,
+    /// The images that are needed besides the project's, with who wants them; likewise.
+    images: Vec<(String, Image)>,
     /// What `forge.yaml` says of networks there.
     pub(super) network: NetworkOverrides,
     /// Forge's own key, wherever it was written: redacted in everything that leaves a sandbox.
@@ -74,19 +76,23 @@ impl Mode {
                 ready.map_err(|error| (End::Incomplete, error))
             }
             Far::Containers(containers) => {
-                let ready = containers.preflight(&self.networks).await;
+                let mut ready = containers.preflight(&self.networks).await;
+                if ready.is_ok() {
+                    ready = containers::make_ready(containers, &self.images).await;
+                }
                 ready.map_err(|error| (containers::worth(&error), error))
             }
         }
     }
 
-    /// Notes which networks a run needs, where that is asked before the start. Gives those that cannot be had.
+    /// Notes which networks and images a run needs, where that is asked before the start. Gives those that cannot be had.
     pub(super) fn needs(
         &mut self,
         said: &NetworkOverrides,
         (candidates, objectives): (&[Candidate], &[Objective]),
     ) -> Problems {
         if let Far::Containers(_) = self.far {
+            self.images = containers::images(candidates, objectives);
             match containers::networks(said, candidates, objectives) {
                 Ok(networks) => self.networks = networks,
                 Err(problems) => return problems,
@@ -105,6 +111,7 @@ impl Mode {
             lines: vec!["Execution: LOCAL".to_owned()],
             has_fallen: false,
             networks: Vec::new(),
+            images: Vec::new(),
             network: network.clone(),
             secrets: Vec::new(),
             far: Far::Nobody,
@@ -146,7 +153,10 @@ pub(super) fn decide(
         Source::Default
     });
     if settings.provider == ProviderChoice::Local {
-        return problems.or(here());
+        return problems.or(Mode {
+            warnings: for_elsewhere(args).into_iter().collect(),
+            ..here()
+        });
     }
     let resolved = forge::settings::daytona(variables, Path::new("."));
     problems.0.extend(resolved.problems.0);
@@ -197,6 +207,23 @@ pub(super) fn decide(
         secrets: vec![config.credential.bearer().clone()],
         far: Far::Daytona(daytona),
         ..here()
+    })
+}
+
+/// What was typed that matters in other places only.
+fn for_elsewhere(args: &RunArgs) -> Option<String> {
+    let typed = [
+        ("--image", args.image.is_some()),
+        ("--snapshot", args.snapshot.is_some()),
+        ("--target", args.target.is_some()),
+    ];
+    let names: Vec<&str> = typed
+        .iter()
+        .filter_map(|(name, is_typed)| is_typed.then_some(*name))
+        .collect();
+    let names = forge::suggest::list(names.iter().copied());
+    (!names.is_empty()).then(|| {
+        format!("{names}: for `--container` or `--daytona`, and this run is on this machine")
     })
 }
 

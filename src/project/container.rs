@@ -9,6 +9,8 @@ use crate::sandbox::container::{DEFAULT_IMAGE, Pull, User, check_networks};
 use crate::sandbox::{Network, Trust};
 use crate::yaml::decode::Value;
 
+/// Below this there is no room for what a sandbox runs of its own.
+const MIN_PROCESSES: u32 = 16;
 const KEYS: [&str; 9] = [
     "image",
     "dockerfile",
@@ -104,8 +106,8 @@ pub(super) fn container(value: &Value<'_>, folder: &Path) -> Option<ContainerDef
     let cpus = fields.optional("cpus", millicpus);
     let processes = fields.optional("processes", |value| {
         value.whole(
-            1..=1_000_000,
-            "a number of processes, for example `processes: 256`",
+            MIN_PROCESSES..=1_000_000,
+            "at least 16: a sandbox takes a few itself; for example `processes: 256`",
         )
     });
     let disk = fields.optional("disk", |value| at_least(value, LEAST_DISK));

@@ -20,8 +20,8 @@ use reqwest::StatusCode;
 use super::left::{LABEL, LABEL_NAME, LABEL_RUN, Left};
 
 use super::{
-    CreateFailed, Created, ErrorKind, Listed, Network, Networks, Presence, Provider, Remains,
-    Sandbox, SandboxError, SandboxSpec,
+    CreateFailed, Created, ErrorKind, Image, Listed, Network, Networks, Presence, Provider,
+    Remains, Sandbox, SandboxError, SandboxSpec,
 };
 use crate::name::{RunId, SandboxId, SandboxName};
 use crate::sandbox::recipe::Recipe;
@@ -183,6 +183,17 @@ impl Containers {
     /// Changes nothing.
     pub async fn has_image(&self) -> Result<bool, SandboxError> {
         self.images.is_there(&self.options.image).await
+    }
+
+    /// Makes sure that an image is there, by a pull or a build where it may be had so; once a run.
+    ///
+    /// # Errors
+    /// [`SandboxError`], with a remedy where there is one.
+    ///
+    /// # Cancel safety
+    /// A pull or build may go on in the engine.
+    pub async fn make_ready(&self, image: &Image) -> Result<(), SandboxError> {
+        self.images.prepare(image).await.map(drop)
     }
 
     async fn create_one(&self, spec: &SandboxSpec) -> Result<Created, CreateFailed> {

@@ -17,6 +17,8 @@ use forge::sandbox::{
     Trust,
 };
 
+use crate::cli::signals;
+
 /// What is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limit {
@@ -139,8 +141,17 @@ pub(super) async fn all(
     };
     let leaser = reaper.leaser();
     let mut tried = Vec::new();
+    let Ok((mut causes, listen)) = signals::listen() else {
+        return Vec::new();
+    };
+    tokio::pin!(listen);
     for limit in Limit::ALL {
-        let outcome = one(limit, &leaser, run).await;
+        // A container that was made and not started would be there for ever.
+        let outcome = tokio::select! {
+            outcome = one(limit, &leaser, run) => outcome,
+            _ = causes.recv() => break,
+            _ = &mut listen => break,
+        };
         let failed = outcome.is_err();
         tried.push((limit, outcome));
         // What one container cannot, the next cannot either.

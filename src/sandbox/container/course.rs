@@ -17,6 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a program may take to tidy up that was asked to end.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How much later something may be heard than it was said, on a machine that is not overloaded.
+const LAG: Duration = Duration::from_millis(250);
+
 /// What is to be said to the first process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Say {
@@ -86,6 +89,9 @@ pub(crate) struct Course {
     pub(crate) deadline: Instant,
     is_overdue: bool,
     pub(crate) ended: Option<Ended>,
+    /// When the program was started, and how long it ran as far as was seen from here.
+    started: Option<Instant>,
+    pub(crate) seen: Duration,
     pub(crate) tally: Option<Tally>,
     is_marked: bool,
 }
@@ -98,6 +104,8 @@ impl Course {
             deadline: now + CUT_OFF + PATIENCE,
             is_overdue: false,
             ended: None,
+            started: None,
+            seen: Duration::ZERO,
             tally: None,
             is_marked: false,
         }
@@ -124,6 +132,7 @@ impl Course {
         match (word, self.step) {
             ("started", Step::Starting) => {
                 self.step = Step::Running;
+                self.started = Some(now);
                 self.deadline = now + self.limit;
                 Ok(None)
             }
@@ -157,9 +166,17 @@ impl Course {
     }
 
     fn end(&mut self, now: Instant) -> Say {
+        self.seen = self.started.map_or(Duration::ZERO, |started| now - started);
         self.step = Step::Ending;
         self.deadline = now + PATIENCE;
         Say::End
+    }
+
+    /// How long it took: what was measured beside it, but never much less than what was seen from here, because the
+    /// line could be the program's.
+    pub(crate) fn took(&self) -> Duration {
+        let said = self.ended.as_ref().map_or(self.seen, |ended| ended.took);
+        said.max(self.seen.saturating_sub(LAG))
     }
 
     /// How it ended. `before` is the tally at the end of the command before it, `said` the first line of its errors.
@@ -403,6 +420,19 @@ mod tests {
             ),
         ] {
             assert_eq!(judged(&lines, said), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_is_not_believed() {
+        let now = Instant::now();
+        let after = |seconds| now + Duration::from_secs(seconds);
+        for (said, seen, took) in [("5000000000", 5, 5000), ("1", 5, 4750), ("1", 0, 0)] {
+            let mut course = Course::new(Duration::from_secs(10), now);
+            course.hear(Stream::Stdout, "started", now).unwrap();
+            let line = format!("ended exited 0 {said} no -");
+            course.hear(Stream::Stdout, &line, after(seen)).unwrap();
+            assert_eq!(course.took().as_millis(), took, "{said}");
         }
     }
 

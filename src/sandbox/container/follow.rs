@@ -17,7 +17,6 @@ pub(super) struct Heard<'a> {
     delivery: Delivery<'a>,
     /// The beginning of its errors.
     errors: Vec<u8>,
-    pub(super) began: Instant,
 }
 
 impl<'a> Heard<'a> {
@@ -25,7 +24,6 @@ impl<'a> Heard<'a> {
         Self {
             delivery: Delivery::new(output, limit),
             errors: Vec::new(),
-            began: Instant::now(),
         }
     }
 

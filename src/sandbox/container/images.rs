@@ -164,12 +164,18 @@ impl Images {
             return Err(missing("is not there".to_owned()).with_hint(hint));
         }
         if let Err(failed) = self.engine.pull(name).await {
-            let hint = "name one that is there (`docker images`): `container: {image: NAME}`";
-            return Err(missing(format!(
-                "is not there, and cannot be pulled: {}",
-                failed.error.message
-            ))
-            .with_hint(hint));
+            let (is, hint) = if self.pull == Pull::Always {
+                (
+                    "",
+                    "`container: {pull: missing}` takes one that is there without asking",
+                )
+            } else {
+                let hint = "name one that is there (`docker images`): `--image NAME`, or `container: {image: NAME}`";
+                ("is not there, and ", hint)
+            };
+            return Err(
+                missing(format!("{is}cannot be pulled: {}", failed.error.message)).with_hint(hint),
+            );
         }
         let there = self.look(name).await?;
         there.ok_or_else(|| missing("was pulled, and is not there".to_owned()))

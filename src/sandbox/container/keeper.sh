@@ -46,6 +46,22 @@ hear() {
   fi
   uptime
   if [ "$seconds" -ge "$expires" ]; then exit 0; fi
+  # Somebody has stopped the clock. It is wound again where there is room for it.
+  if [ -n "$timer" ] && ! kill -s 0 "$timer" 2>/dev/null && has_room; then wind; fi
+}
+
+# Whether a process more can be started for certain.
+has_room() {
+  for place in "$control/pids" "$control"; do
+    number "$place/pids.current"
+    current=$word
+    if [ -z "$current" ]; then continue; fi
+    number "$place/pids.max"
+    # No number is no limit.
+    [ -z "$word" ] || [ $((current + 4)) -lt "$word" ]
+    return
+  done
+  return 1
 }
 
 # The number behind a name in a file of the kernel's.

@@ -224,10 +224,10 @@ impl ContainerSandbox {
             let kept = self.pack(inside, &token, command, &place).await?;
             inside.kept = kept.map(|kept| (what.clone(), kept));
         }
-        let took = match (&end, &course.ended) {
-            (CommandEnd::TimedOut, _) => command.limit,
-            (_, Some(ended)) => ended.took,
-            (_, None) => heard.began.elapsed(),
+        let took = if end == CommandEnd::TimedOut {
+            command.limit
+        } else {
+            course.took()
         };
         Ok(CommandResult {
             end,
