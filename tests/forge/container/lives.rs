@@ -196,3 +196,32 @@ async fn what_no_engine_can_is_refused_before_anything_exists() {
     }
     harness.assert_nothing_left().await;
 }
+
+/// It holds its first process's input open, so that this never ends, and has stopped its clock.
+#[tokio::test]
+async fn one_that_keeps_itself_alive_ends_when_its_time_is_over() {
+    let Some(harness) = with(BUSYBOX) else { return };
+    let spec = SandboxSpec {
+        lifetime: Duration::from_secs(4),
+        ..spec(harness.run(), "clinging")
+    };
+    let sandbox = make(harness.provider(), &spec).await.unwrap();
+    let script = "exec 9<>/proc/1/fd/0; for it in /proc/[0-9]*; do
+          if [ \"$(cat $it/comm 2>/dev/null)\" = sleep ]; then kill -9 ${it#/proc/}; fi
+        done; echo holding; while :; do sleep 1; done";
+    let mut heard = forge::conformance::hands::Heard::default();
+    let clinging = shell(script);
+    let running = sandbox.run(&clinging, &mut heard);
+    // Forge is gone in the middle of it.
+    tokio::time::timeout(Duration::from_secs(2), running)
+        .await
+        .unwrap_err();
+    // A line feed may be the beginning of something else.
+    assert_eq!(heard.text().trim_end(), "holding");
+    let gone = Box {
+        provider: engine().unwrap().containers(BUSYBOX),
+        run: harness.run,
+    };
+    drop((sandbox, harness));
+    until_gone(&gone, "its time is over").await;
+}
