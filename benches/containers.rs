@@ -62,10 +62,11 @@ exec podman run --rm -i $like --read-only --workdir /home/forge \
   "$1" sh -c 'cat >a.sh && sh ./a.sh "do it" output.md >&2 && cat output.md' <a.sh >"home/$2.md"
 "#;
 
-/// A call for each step. What is copied stays in the container's own layer: a `tmpfs` is there only while it runs.
+/// A call for each step. What is copied stays in the container's own layer, where only root may write: a `tmpfs` is
+/// there only while it runs.
 const COPIED: &str = r#"
 set -e
-box=$(podman create $like --workdir /tmp "$1" sh /a.sh "do it" /tmp/output.md)
+box=$(podman create $like --user 0:0 --workdir /tmp "$1" sh /a.sh "do it" /tmp/output.md)
 podman cp a.sh "$box:/a.sh"
 podman start --attach "$box"
 podman cp "$box:/tmp/output.md" "home/$2.md"
@@ -84,10 +85,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let turns = std::env::args().find_map(|it| it.parse().ok());
     let turns = turns.unwrap_or(TURNS);
     let (mut forge, mut piped, mut copied) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..turns {
-        forge.push(bench.forge(&engine.socket())?);
-        piped.push(bench.floor(PIPED)?);
-        copied.push(bench.floor(COPIED)?);
+    for turn in 1..=turns {
+        let walls = [
+            bench.forge(&engine.socket())?,
+            bench.floor(PIPED)?,
+            bench.floor(COPIED)?,
+        ];
+        writeln!(io::stderr(), "turn {turn}: {walls:.2?}")?;
+        let [first, second, third] = walls;
+        forge.push(first);
+        piped.push(second);
+        copied.push(third);
     }
     let proxy = Counting::before(&engine.socket());
     bench.forge(&proxy.socket())?;

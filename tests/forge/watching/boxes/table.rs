@@ -1,4 +1,4 @@
-//! The table of kills, for containers: 30 random moments for each way, with the figures. For people; takes half an
+//! The table of kills, for containers: 30 random moments for each way, with the figures. For people; takes a quarter of an
 //! hour: `cargo test --release --test forge watching::boxes::table -- --ignored --nocapture`
 
 use std::io::Write as _;
@@ -76,7 +76,7 @@ fn kill_at(way: Way, moment: u64) -> Option<Ends> {
 }
 
 #[test]
-#[ignore = "takes half an hour; prints a table for people"]
+#[ignore = "takes a quarter of an hour; prints a table for people"]
 fn thirty_moments_of_each_way() {
     let heads = ["way", "kills", "none alive (max)", "ledger closed (max)"];
     line([heads[0], heads[1], heads[2], heads[3], "memory"]);
