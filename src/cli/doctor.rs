@@ -122,7 +122,7 @@ fn watch(sheet: &mut Sheet) {
     let mut problems = Vec::new();
     match forge::watch::try_one() {
         Ok(()) => sheet
-            .line("  can be started: it deletes a run's Daytona sandboxes when forge is killed"),
+            .line("  can be started: it deletes a run's sandboxes in Daytona or containers when forge is killed"),
         Err(error) => {
             let hint = "until then `forge sweep` deletes what a killed run has left";
             problems.push(wrong(sheet, &error.to_string(), Some(hint)));

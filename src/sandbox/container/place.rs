@@ -1,6 +1,5 @@
 //! A container in which one attempt happens.
 
-use std::collections::BTreeMap;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -22,7 +21,6 @@ use super::rules::Rules;
 use super::words::{isolation, missing_thing, not_started};
 use crate::name::SandboxId;
 use crate::plain;
-use crate::quantity::ByteCount;
 use crate::sandbox::remote::collect::{IN_MEMORY, Kept};
 use crate::sandbox::remote::command::{
     self as remote, Place, bundle_limit, collect_words, lines, quote,
@@ -30,7 +28,7 @@ use crate::sandbox::remote::command::{
 use crate::sandbox::{
     ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, ErrorKind, Layout,
     OutputSink, PreparedPython, PythonEnvironment, Sandbox, SandboxError, SandboxSpec, Skipped,
-    Stage, Stream, Upload, Usage,
+    Stream, Upload, Usage,
 };
 
 const RUN: &str = "run a command";
@@ -319,16 +317,7 @@ impl ContainerSandbox {
             return kept.collect(what, &self.layout, home).await;
         }
         inside.line.settle().await?;
-        let nothing = Command {
-            programs: Vec::new(),
-            arguments: Vec::new(),
-            read: Vec::new(),
-            env: BTreeMap::new(),
-            limit: PACKING,
-            output_limit: ByteCount(0),
-            stage: Stage::Run,
-            then_collect: Some(what.clone()),
-        };
+        let nothing = remote::only_collect(what, PACKING);
         let token = inside.line.listen();
         let place = inside.next_place(&self.layout);
         let packed = self.pack(inside, &token, &nothing, &place).await;

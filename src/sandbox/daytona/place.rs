@@ -4,7 +4,6 @@
 //! candidate puts in the place of a bundle costs the candidate its files, and forge no more than a moment;
 //! a sandbox that is to be cut off from the network has been before anything of the candidate is started.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -23,7 +22,6 @@ use super::status::{Checked, End, Status};
 use super::tenure::Tenure;
 use super::toolbox::{Fetched, Sending, Toolbox};
 use crate::name::SandboxId;
-use crate::quantity::ByteCount;
 use crate::sandbox::remote::bundle::Bundle;
 use crate::sandbox::remote::collect::{IN_MEMORY, Kept};
 use crate::sandbox::remote::command::{self as remote, Place};
@@ -348,16 +346,7 @@ impl DaytonaSandbox {
 
     /// Has the sandbox make a bundle as at the end of a command, without one.
     async fn pack(&self, what: &Collect) -> Result<Option<Kept>, SandboxError> {
-        let nothing = Command {
-            programs: Vec::new(),
-            arguments: Vec::new(),
-            read: Vec::new(),
-            env: BTreeMap::new(),
-            limit: PACKING,
-            output_limit: ByteCount(0),
-            stage: Stage::Run,
-            then_collect: Some(what.clone()),
-        };
+        let nothing = remote::only_collect(what, PACKING);
         let place = self.next_place();
         let ended = self.end_of(&nothing, Stage::Run, &place, &[]).await;
         let status = ended.map_err(|error| SandboxError {

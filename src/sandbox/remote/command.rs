@@ -3,10 +3,12 @@
 //! Promises: pure; every value is one word for any POSIX shell ([`quote`]); what no system would start is
 //! refused before it is sent.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::quantity::ByteCount;
 use crate::sandbox::patterns;
-use crate::sandbox::{Collect, Command, CommandEnd, Layout};
+use crate::sandbox::{Collect, Command, CommandEnd, Layout, Stage};
 
 /// The longest single argument or variable of a process on Linux, with its NUL.
 const MAX_ARGUMENT: usize = 128 << 10;
@@ -100,6 +102,20 @@ pub(crate) fn refuse(command: &Command) -> Option<CommandEnd> {
         return refuse("the arguments and variables are longer than 1.5 MiB together");
     }
     None
+}
+
+/// A command without a program: only what is there is packed.
+pub(crate) fn only_collect(what: &Collect, limit: Duration) -> Command {
+    Command {
+        programs: Vec::new(),
+        arguments: Vec::new(),
+        read: Vec::new(),
+        env: BTreeMap::new(),
+        limit,
+        output_limit: ByteCount(0),
+        stage: Stage::Run,
+        then_collect: Some(what.clone()),
+    }
 }
 
 /// Rounded up, and at least one.
@@ -229,7 +245,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::quantity::ByteCount;
 
     fn command(programs: &[&[&str]], arguments: &[&str]) -> Command {
         let words = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
