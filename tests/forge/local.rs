@@ -498,13 +498,9 @@ async fn many_sandboxes_at_once_share_a_folder_that_goes_with_the_last() {
 #[tokio::test]
 async fn a_name_is_taken_once() {
     let local = kept();
-    let sandbox = create(&local, "twice").await;
-    let error = local
-        .provider
-        .create(&spec(local.run, "twice"))
-        .await
-        .unwrap_err()
-        .error;
+    let twice = spec(local.run, "twice");
+    let sandbox = make(&local.provider, &twice).await.unwrap();
+    let error = local.provider.create(&twice).await.unwrap_err().error;
     assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
     local.end(sandbox).await;
 }

@@ -7,7 +7,9 @@ use forge::sandbox::ledger::open_sandboxes;
 use reqwest::StatusCode;
 
 use super::{Cloud, SLEEPS, WRITES, signal};
-use crate::support::fake_daytona::fault::{After, Before, Canned, During, Fault, Rule, When};
+use crate::support::fake_daytona::fault::{
+    After, Before, Canned, During, Fault, Rule, Stale, When,
+};
 use crate::support::fake_daytona::{Options, RateLimit, RateLimits, Route, ToolboxUrl};
 use crate::support::workspace::{Workspace, finish};
 
@@ -110,6 +112,29 @@ fn a_teardown_that_fails_hangs_or_never_comes_is_never_called_deleted() {
         }
         cloud.fake.allow_leaks();
     }
+}
+
+/// What is called alive after its delete, for longer than lists may lag, may be: the next list tells.
+#[test]
+fn a_stale_list_is_no_proof_that_a_teardown_succeeded() {
+    let fails = During::TeardownFails("the node is gone".to_owned());
+    let cloud = Cloud::of(
+        WRITES,
+        vec![
+            Rule::route(Route::Delete, When::Nth(1), fails),
+            Rule::route(
+                Route::List,
+                When::First(2),
+                During::StaleList(Stale::Ghosts),
+            ),
+        ],
+    );
+    let ended = cloud.forge(["--daytona", "task"]).expect(4);
+    let alive = cloud.fake.alive();
+    assert_eq!(alive.len(), 1);
+    assert!(ended.stdout.contains(&alive[0].id), "{}", ended.stdout);
+    assert_eq!(open(&cloud), 1);
+    cloud.fake.allow_leaks();
 }
 
 /// The page of a proxy that knows no such route says nothing about sandboxes.

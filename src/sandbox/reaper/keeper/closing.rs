@@ -110,11 +110,12 @@ impl Keeper {
             let began_some = self.end_listed(&left);
             self.drain().await;
             let is_settled = !began_some && !self.waits_for(&left);
-            let is_current = Instant::now() >= lags_until || !self.has_absent();
-            if (is_settled && is_current) || Instant::now() >= until {
+            let may_lag = Instant::now() < lags_until && self.has_absent();
+            let is_certain = is_settled && !may_lag && !self.is_stale(&left);
+            if is_certain || Instant::now() >= until {
                 return self.believe(left);
             }
-            if is_settled {
+            if is_settled && may_lag {
                 sleep_until(lags_until).await;
             } else {
                 sleep(pause).await;
@@ -133,6 +134,22 @@ impl Keeper {
         };
         left.iter()
             .any(|it| it.presence == Presence::Ending && !overstays(&it.name))
+    }
+
+    /// Whether a list shows something alive that took a delete and is not found any more: what became of it, such a
+    /// list does not tell.
+    fn is_stale(&self, left: &[Listed]) -> bool {
+        let is_absent = |name: &SandboxName| {
+            matches!(
+                self.registry.get(name),
+                Some(Fate::Absent {
+                    took_delete: true,
+                    ..
+                })
+            )
+        };
+        left.iter()
+            .any(|it| it.presence == Presence::Alive && is_absent(&it.name))
     }
 
     fn has_absent(&self) -> bool {
