@@ -24,6 +24,8 @@ mod counting;
 )]
 #[path = "../tests/forge/support/engine.rs"]
 mod engine;
+#[path = "common/programs.rs"]
+mod programs;
 #[expect(
     dead_code,
     clippy::unwrap_used,
@@ -36,7 +38,7 @@ use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use counting::Counting;
@@ -126,8 +128,6 @@ struct Bench {
 
 impl Bench {
     fn new(engine: &'static Engine) -> Result<Self, Box<dyn Error>> {
-        let given = std::env::var_os("FORGE_BENCH_BIN").map(PathBuf::from);
-        let program = given.unwrap_or_else(|| env!("CARGO_BIN_EXE_forge").into());
         let root = tempfile::tempdir()?;
         for folder in ["candidates", "objectives"] {
             fs::create_dir(root.path().join(folder))?;
@@ -138,7 +138,7 @@ impl Bench {
             fs::write(root.path().join(script), SCRIPT)?;
         }
         fs::write(root.path().join("objectives/task.yaml"), "prompt: do it\n")?;
-        let program = fs::canonicalize(program)?;
+        let program = fs::canonicalize(programs::forge())?;
         Ok(Self {
             engine,
             program,
@@ -187,15 +187,7 @@ impl Bench {
     }
 
     fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
-        command.current_dir(self.root.path());
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("FORGE_") {
-                command.env_remove(name);
-            }
-        }
-        command
+        programs::command(program, self.root.path())
     }
 }
 

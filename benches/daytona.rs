@@ -12,11 +12,13 @@
 #[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/forge/support/fake_daytona.rs"]
 mod fake_daytona;
+#[path = "common/programs.rs"]
+mod programs;
 
 use std::error::Error;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
@@ -154,14 +156,11 @@ fn measure(case: &Case) -> Result<(Duration, Used, usize), Box<dyn Error>> {
     options.faults.extend(results());
     let fake = FakeDaytona::start(options)?;
     let began = Instant::now();
-    let mut forge = Command::new(program())
+    let mut forge = programs::command(&programs::forge(), project.path())
         .args(["--daytona", "task", "--quiet"])
         .args([format!("-k{}", case.trials), format!("-j{}", case.jobs)])
-        .current_dir(project.path())
         .env("DAYTONA_API_KEY", fake.api_key())
         .env("DAYTONA_API_URL", fake.api_url())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
         .spawn()?;
     let mut used = Used::default();
     let status = loop {
@@ -176,12 +175,6 @@ fn measure(case: &Case) -> Result<(Duration, Used, usize), Box<dyn Error>> {
         return Err(format!("{}: forge ended with {status}", case.name).into());
     }
     Ok((wall, used, fake.throttled()))
-}
-
-/// The forge that is measured: `FORGE_BENCH_BIN`, or the one that was just built.
-fn program() -> PathBuf {
-    let given = std::env::var_os("FORGE_BENCH_BIN").map(PathBuf::from);
-    given.unwrap_or_else(|| env!("CARGO_BIN_EXE_forge").into())
 }
 
 fn used_by(process: u32) -> Option<Used> {

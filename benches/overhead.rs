@@ -6,11 +6,14 @@
 //!
 //! `FORGE_BENCH_BIN` measures another build of forge.
 
+#[path = "common/programs.rs"]
+mod programs;
+
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -99,8 +102,6 @@ struct Bench {
 
 impl Bench {
     fn new() -> Result<Self, Box<dyn Error>> {
-        let given = std::env::var_os("FORGE_BENCH_BIN").map(PathBuf::from);
-        let program = given.unwrap_or_else(|| env!("CARGO_BIN_EXE_forge").into());
         let root = tempfile::tempdir()?;
         for folder in ["candidates", "objectives"] {
             fs::create_dir(root.path().join(folder))?;
@@ -111,7 +112,7 @@ impl Bench {
         fs::write(root.path().join("objectives/task.yaml"), "prompt: do it\n")?;
         fs::write(root.path().join("item.sh"), ITEM)?;
         Ok(Self {
-            program: fs::canonicalize(program)?,
+            program: fs::canonicalize(programs::forge())?,
             root,
         })
     }
@@ -162,15 +163,7 @@ impl Bench {
     }
 
     fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
-        command.current_dir(self.root.path());
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("FORGE_") {
-                command.env_remove(name);
-            }
-        }
-        command
+        programs::command(program, self.root.path())
     }
 
     /// Runs a program to its end.

@@ -12,12 +12,12 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use forge::name::{RunId, SandboxName};
+use forge::conformance::spec;
+use forge::name::RunId;
 use forge::quantity::ByteCount;
 use forge::sandbox::local::{Isolation, LocalOptions, LocalProvider};
 use forge::sandbox::{
-    Command, CommandEnd, Networks, OutputSink, Provider, Sandbox, SandboxError, SandboxSpec, Stage,
-    Stream, Trust,
+    Command, CommandEnd, OutputSink, Provider, Sandbox, SandboxError, Stage, Stream,
 };
 use futures::StreamExt as _;
 
@@ -72,17 +72,7 @@ impl Way {
         match self {
             Self::Plain => Ok(Place::Plain),
             Self::Sandboxed { provider, run, .. } => {
-                let spec = SandboxSpec {
-                    name: SandboxName::new(run, 1, &format!("spawn-{number}")),
-                    run: *run,
-                    labels: BTreeMap::new(),
-                    lifetime: Duration::from_secs(600),
-                    networks: Networks::default(),
-                    trust: Trust::Trusted,
-                    image: None,
-                    python: None,
-                    may_be_kept: false,
-                };
+                let spec = spec(*run, &format!("spawn-{number}"));
                 let created = provider.create(&spec).await.map_err(SandboxError::from)?;
                 Ok(Place::Sandbox(created.ready.await?))
             }

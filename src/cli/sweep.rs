@@ -240,15 +240,17 @@ fn choose(ledgers: &Ledgers, args: &SweepArgs, printer: Printer) -> Vec<Target> 
         let about = forge::plain::line(&about);
         let (is_sure, refusal) = match &target.doubt {
             None => (true, ""),
-            Some(Doubt::Foreign(_)) => (args.yes, ": say --yes to delete it"),
+            Some(Doubt::Foreign(_)) if args.yes => (true, ""),
+            Some(Doubt::Foreign(_)) => (false, ": say --yes to delete it"),
             Some(Doubt::MayLive(_)) => (false, ""),
         };
         if args.dry_run {
-            let verb = match &target.doubt {
-                Some(Doubt::MayLive(_)) => "would leave",
-                Some(Doubt::Foreign(_)) | None => "would delete",
+            let verb = if is_sure {
+                "would delete"
+            } else {
+                "would leave"
             };
-            printer.out(&format!("{verb} {about}\n"));
+            printer.out(&format!("{verb} {about}{refusal}\n"));
         } else if is_sure || asked(&about, printer) {
             chosen.push(target.clone());
         } else {

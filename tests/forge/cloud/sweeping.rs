@@ -84,8 +84,14 @@ fn what_is_not_a_dead_runs_of_here_is_spared() {
     let child = cloud.start(["--daytona", "task"]);
     cloud.wait_for_candidate();
     let live: Vec<String> = cloud.fake.alive().into_iter().map(|row| row.id).collect();
+    let ended = cloud.forge(["sweep", "--dry-run"]).expect(0);
+    let told = "would leave daytona sandbox";
+    assert!(ended.stdout.starts_with(told), "{}", ended.stdout);
     cloud.forge(["sweep"]).expect(0);
     assert!(cloud.is_alive(&foreign), "another host's needs a yes");
+    let ended = cloud.forge(["sweep", "--dry-run", "--yes"]).expect(0);
+    let told = "would delete daytona sandbox";
+    assert!(ended.stdout.starts_with(told), "{}", ended.stdout);
     let ended = cloud
         .forge(["sweep", "--yes", "--older-than", "1h"])
         .expect(0);
