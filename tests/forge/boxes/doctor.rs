@@ -51,6 +51,10 @@ fn limits_are_tried_only_when_that_is_asked_for() {
     let found = document(&ended);
     assert_eq!(found["image"]["there"], false, "and it was not pulled");
     assert_eq!(found["limits"], Value::Null);
+    let named = ["doctor", "--container", "--image", BUSYBOX, "--json"];
+    let found = document(&boxes.forge(named));
+    assert_eq!(found["image"]["name"], BUSYBOX);
+    assert_eq!(found["limits"]["disk"], true, "{found}");
 }
 
 #[test]
