@@ -32,8 +32,10 @@ mod plan;
 mod print;
 mod rerun;
 mod run;
+mod schema;
 mod show;
 mod signals;
+mod start;
 mod sweep;
 mod table;
 mod values;
@@ -83,6 +85,12 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Show how candidates did in the runs until now
     History(history::HistoryArgs),
+    /// Make a project to begin with: two candidates, an objective, settings. Changes nothing that is there
+    Init(start::InitArgs),
+    /// Make a candidate or an objective to begin with. Changes nothing that is there
+    New(start::NewArgs),
+    /// Print the JSON Schema of a file that forge reads or writes
+    Schema(schema::SchemaArgs),
     /// Delete the sandboxes that dead runs left; never a live run's, never one without forge's labels
     Sweep(sweep::SweepArgs),
     /// Say what works here and what to do about the rest: Daytona, containers, programs, the project's needs, isolation
@@ -323,6 +331,9 @@ fn dispatch(matches: &ArgMatches) -> End {
         Some(Command::Baseline(args)) => baseline::baseline(&args, Printer::new()),
         Some(Command::Compare(args)) => compare::compare(&args, Printer::new()),
         Some(Command::History(args)) => history::history(&args, Printer::new()),
+        Some(Command::Init(args)) => start::init(&args, Printer::new()),
+        Some(Command::New(args)) => start::new(&args, Printer::new()),
+        Some(Command::Schema(args)) => schema::schema(&args, Printer::new()),
         Some(Command::Sweep(args)) => sweep::sweep(&args, Printer::new()),
         Some(Command::Doctor(args)) => doctor::doctor(&args, Printer::new()),
     }
