@@ -70,7 +70,7 @@ enum Command {
     /// Show candidates, objectives and past runs
     List(Folders),
     /// Say what a run would refuse and what is bound to fail in it; run nothing. Exit code 2 when there is some
-    Check(Box<RunArgs>),
+    Check(Box<check::CheckArgs>),
     /// Say what a run would do, what it may take, and what it can conclude; run nothing
     Plan(Box<RunArgs>),
     /// Compare a candidate with itself: how often is a difference claimed, and how large is the noise?

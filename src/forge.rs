@@ -23,6 +23,7 @@ mod builder;
 mod check;
 mod compared;
 pub mod conclusions;
+mod controls;
 mod foresight;
 mod formers;
 mod in_force;
@@ -33,6 +34,7 @@ mod twins;
 
 pub use builder::ForgeBuilder;
 pub use check::Checked;
+pub use controls::{Controlled, controls};
 pub use foresight::{Expected, Foresight};
 pub use twins::Nights;
 

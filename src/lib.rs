@@ -24,7 +24,7 @@
 //! 3  run  trial  sweep  watch  |  progress  report       │ do  |  show
 //! 2  sandbox/*  store  journal  tree  ignored  archive   │ touch the outside
 //! 2  candidate/*  objective/*  project  baseline         │ load
-//! 2  history  conformance  scaffold                      │ and keep
+//! 2  history  conformance  scaffold  control             │ and keep
 //! 1  candidate  objective  score  event  summary         │ think
 //! 1  installers  rule  verdict  lint  schema             │
 //! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
@@ -74,6 +74,7 @@ pub mod candidate;
 pub mod compare;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod control;
 pub mod event;
 pub mod exit;
 pub mod history;
@@ -118,8 +119,8 @@ pub mod yaml;
 mod forge;
 
 pub use forge::{
-    Best, Checked, Expected, Foresight, Forge, ForgeBuilder, ForgeError, ForgeResult, Nights,
-    NoWinner, ObjectiveSource, Place, blocking, conclusions, run_forge,
+    Best, Checked, Controlled, Expected, Foresight, Forge, ForgeBuilder, ForgeError, ForgeResult,
+    Nights, NoWinner, ObjectiveSource, Place, blocking, conclusions, controls, run_forge,
 };
 pub use settings::is_daytona_configured;
 

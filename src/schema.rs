@@ -11,11 +11,24 @@ pub enum Kind {
     Candidate,
     /// `forge.yaml`.
     Forge,
+    /// `run.json`.
+    Run,
+    /// `trial.json`.
+    Trial,
+    /// A line of `events.jsonl`.
+    Event,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Objective, Self::Candidate, Self::Forge];
+    pub const ALL: [Self; 6] = [
+        Self::Objective,
+        Self::Candidate,
+        Self::Forge,
+        Self::Run,
+        Self::Trial,
+        Self::Event,
+    ];
 
     /// What it is called on the command line.
     #[must_use]
@@ -24,6 +37,9 @@ impl Kind {
             Self::Objective => "objective",
             Self::Candidate => "candidate",
             Self::Forge => "forge",
+            Self::Run => "run",
+            Self::Trial => "trial",
+            Self::Event => "event",
         }
     }
 
@@ -34,6 +50,9 @@ impl Kind {
             Self::Objective => "A file of `objectives/`",
             Self::Candidate => "A candidate's `NAME.yaml` or `candidate.yaml`",
             Self::Forge => "`forge.yaml`",
+            Self::Run => "`run.json`, and what `--json` prints",
+            Self::Trial => "`trial.json`",
+            Self::Event => "A line of `events.jsonl`",
         }
     }
 
@@ -44,6 +63,9 @@ impl Kind {
             Self::Objective => include_str!("schema/objective.json"),
             Self::Candidate => include_str!("schema/candidate.json"),
             Self::Forge => include_str!("schema/forge.json"),
+            Self::Run => include_str!("schema/run.json"),
+            Self::Trial => include_str!("schema/trial.json"),
+            Self::Event => include_str!("schema/event.json"),
         }
     }
 }
