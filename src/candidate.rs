@@ -28,6 +28,7 @@ pub mod load;
 pub mod pack;
 pub mod pep723;
 pub mod pyproject;
+pub mod reads;
 pub mod runtime;
 mod settings;
 mod unread;

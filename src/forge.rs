@@ -27,6 +27,7 @@ mod controls;
 mod foresight;
 mod formers;
 mod in_force;
+mod lints;
 mod loading;
 mod past;
 mod plan;

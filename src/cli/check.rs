@@ -2,6 +2,7 @@
 
 use clap::{ArgMatches, Args};
 use forge::exit::ExitCode as End;
+use forge::lint::Lint;
 use forge::objective::Objective;
 use forge::problem::{Problem, Problems};
 use forge::quantity::counted;
@@ -106,6 +107,16 @@ fn tell(checked: &Checked, printer: Printer) {
             printer.out(&format!("  hint: {}\n", forge::plain::line(hint)));
         }
     }
+    for lint in &checked.lints {
+        printer.out(&format!(
+            "warning: {} [{}]\n",
+            lint.problem,
+            lint.rule.name()
+        ));
+        if let Some(hint) = &lint.problem.hint {
+            printer.out(&format!("  hint: {}\n", forge::plain::line(hint)));
+        }
+    }
     let count = checked.problems.0.len();
     if count == 0 {
         printer.out(&format!(
@@ -119,6 +130,13 @@ fn tell(checked: &Checked, printer: Printer) {
         let found = counted(count, "problem", "problems");
         printer.note(&format!("{found} found"));
     }
+}
+
+/// A problem with the rule that found it.
+fn lint(lint: &Lint) -> Value {
+    let mut found = json::problem(&lint.problem);
+    found["rule"] = lint.rule.name().into();
+    found
 }
 
 /// The objectives that a run would have; they have been loaded.
@@ -142,6 +160,7 @@ fn document(checked: &Checked, place: Option<&Place>, controlled: Option<&[Contr
         "isolation": checked.isolation,
         "problems": problems(&checked.problems.0),
         "warnings": problems(&checked.warnings),
+        "lints": checked.lints.iter().map(lint).collect::<Value>(),
         "controls": controlled.map(controls::document),
         "notes": checked.notes,
     })

@@ -156,6 +156,11 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
     builder = secrets.cloned().fold(builder, ForgeBuilder::secret);
     let warnings = settings.warnings.iter().chain(&mode.warnings);
     builder = warnings.fold(builder, ForgeBuilder::warning);
+    builder = project
+        .allow
+        .iter()
+        .copied()
+        .fold(builder, ForgeBuilder::allow);
     if let Some(repeat) = settings.repeat {
         builder = builder.repeat(repeat);
     }
