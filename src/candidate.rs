@@ -34,6 +34,9 @@ mod settings;
 mod unread;
 mod upload;
 
+#[cfg(test)]
+pub(crate) use settings::KEYS as SETTINGS;
+
 /// One file of a candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceFile {

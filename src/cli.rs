@@ -27,6 +27,7 @@ mod json;
 mod limits;
 mod list;
 mod log;
+mod manual;
 mod mode;
 mod plan;
 mod print;
@@ -91,6 +92,11 @@ enum Command {
     New(start::NewArgs),
     /// Print the JSON Schema of a file that forge reads or writes
     Schema(schema::SchemaArgs),
+    /// Print what makes a shell complete forge's options
+    Completions(manual::CompletionsArgs),
+    /// Print the man page
+    #[command(hide = true)]
+    Man,
     /// Delete the sandboxes that dead runs left; never a live run's, never one without forge's labels
     Sweep(sweep::SweepArgs),
     /// Say what works here and what to do about the rest: Daytona, containers, programs, the project's needs, isolation
@@ -334,6 +340,8 @@ fn dispatch(matches: &ArgMatches) -> End {
         Some(Command::Init(args)) => start::init(&args, Printer::new()),
         Some(Command::New(args)) => start::new(&args, Printer::new()),
         Some(Command::Schema(args)) => schema::schema(&args, Printer::new()),
+        Some(Command::Completions(args)) => manual::completions(&args, Printer::new()),
+        Some(Command::Man) => manual::man(Printer::new()),
         Some(Command::Sweep(args)) => sweep::sweep(&args, Printer::new()),
         Some(Command::Doctor(args)) => doctor::doctor(&args, Printer::new()),
     }

@@ -20,6 +20,8 @@ use crate::yaml::decode::{Value, document};
 mod compare;
 pub mod container;
 
+#[cfg(test)]
+pub(crate) use compare::{BASELINE_KEYS, COMPARE_KEYS};
 pub use compare::{CompareDefaults, Repeat};
 pub use container::{ContainerDefaults, ImageSource};
 

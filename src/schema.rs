@@ -69,3 +69,6 @@ impl Kind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

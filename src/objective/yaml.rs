@@ -21,6 +21,8 @@ mod prompt;
 mod scoring;
 mod sources;
 
+#[cfg(test)]
+pub(crate) use scoring::KINDS;
 use sources::{Sources, relative};
 
 /// The most that `repeat` may say.
