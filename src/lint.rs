@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn too_few_trials_are_told_with_what_would_do() {
-        assert_eq!(too_few(&[1], 0.05), Some(Some(4)));
+        assert_eq!(too_few(&[1], 0.05), Some(Some(3)));
         assert_eq!(too_few(&[5], 0.05), None);
         assert_eq!(too_few(&[1, 1], 0.05), Some(Some(2)));
         assert_eq!(too_few(&[1; 8], 0.05), None);
