@@ -21,6 +21,7 @@ mod containers;
 mod descriptors;
 mod destination;
 mod doctor;
+mod export;
 mod github;
 mod history;
 mod json;
@@ -69,7 +70,7 @@ enum Command {
     /// Run candidates on objectives (the same as giving no subcommand)
     Run(Box<RunArgs>),
     /// Show candidates, objectives and past runs
-    List(Folders),
+    List(list::ListArgs),
     /// Say what a run would refuse and what is bound to fail in it; run nothing. Exit code 2 when there is some
     Check(Box<check::CheckArgs>),
     /// Say what a run would do, what it may take, and what it can conclude; run nothing
@@ -80,6 +81,8 @@ enum Command {
     Score(rerun::ScoreArgs),
     /// Render a run's reports again
     Report(rerun::ReportArgs),
+    /// Put a run into one file, with all that it left, to be shown elsewhere by `forge report FILE`
+    Export(export::ExportArgs),
     /// Say which run others are compared with, show it, or put it into a file
     Baseline(baseline::BaselineArgs),
     /// Compare two runs that there are; run nothing. Exit code 1 on what `--fail-on` names, 2 or 3 when nothing can be said
@@ -331,9 +334,10 @@ fn dispatch(matches: &ArgMatches) -> End {
         Some(Command::Aa(args)) => {
             aa::aa(*args, matches.subcommand_matches("aa").unwrap_or(matches))
         }
-        Some(Command::List(folders)) => list::list(&folders, Printer::new()),
+        Some(Command::List(args)) => list::list(&args, Printer::new()),
         Some(Command::Score(args)) => rerun::score(&args, Printer::new()),
         Some(Command::Report(args)) => rerun::report(&args, Printer::new()),
+        Some(Command::Export(args)) => export::export(&args, Printer::new()),
         Some(Command::Baseline(args)) => baseline::baseline(&args, Printer::new()),
         Some(Command::Compare(args)) => compare::compare(&args, Printer::new()),
         Some(Command::History(args)) => history::history(&args, Printer::new()),

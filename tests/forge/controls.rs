@@ -78,7 +78,7 @@ fn a_prompt_that_passes_for_its_answer_is_told_with_the_scorer() {
     assert_eq!(
         echo.2,
         "broken: `cheat` (prompt-echo), which writes the prompt, has 100.0 points: it passes every gate, and has points by \
-         `contains \"forty-two\"` (has \"forty-two\"), `length in words at_most 9` (2 words, wanted at most 9)"
+         `contains \"forty-two\"` (1 of 1 text found), `length in words at_most 9` (2 words, at most 9 wanted)"
     );
     let text = workspace.forge(["check", "--controls"]).expect(2);
     assert!(text.stderr.contains(&echo.2), "{}", text.stderr);
@@ -126,7 +126,7 @@ fn every_kind_of_breakage_is_found() {
     );
     // A grader that repeats what it reads.
     let echoing = with(
-        "prompt: answer\ngates: [not_contains: 'x']\nscoring: {weights: {success: 0, speed: 0}, quality: [{command: [cat, discord_post.md]}]}\n",
+        "prompt: answer\nscoring: {weights: {success: 0, speed: 0}, quality: [{command: [cat, discord_post.md]}]}\n",
     );
     assert!(broken(&echoing, 2).contains(&"cheat injection".to_owned()));
 }

@@ -194,10 +194,7 @@ fn names_that_no_loader_would_take_are_refused_before_anything_is_written() {
             &["candidate", "agent_x", "--lang", "sh"],
             "would not be called `agent_x`",
         ),
-        (
-            &["candidate", "x@1", "--lang", "sh"],
-            "would not be called `x@1`",
-        ),
+        (&["candidate", "x@1", "--lang", "sh"], "is none of them"),
         (
             &["candidate", "x", "--lang", "cobol"],
             "invalid value 'cobol'",
@@ -251,7 +248,7 @@ fn shells_take_their_completions_and_the_man_page_has_every_option() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let text = workspace.forge(["completions", shell]).expect(0).stdout;
         assert!(
-            text.contains("--max-drop") && text.contains("baseline"),
+            text.contains("max-drop") && text.contains("baseline"),
             "{shell}"
         );
         let script = workspace.path("completion");
@@ -271,4 +268,65 @@ fn shells_take_their_completions_and_the_man_page_has_every_option() {
     }
     assert!(page.contains("FORGE SWEEP"));
     assert!(!help.contains("  man "), "it is not hidden");
+}
+
+#[test]
+fn a_run_is_exported_and_shown_elsewhere() {
+    let workspace = Workspace::with(&[("a.sh", "#!/bin/sh\necho hello, world >\"$2\"\n")]);
+    workspace.forge::<&str>([]).expect(0);
+    let told = workspace
+        .forge(["export", "latest", "out/run.tar"])
+        .expect(0);
+    assert!(
+        told.stdout.contains("`forge report out/run.tar`"),
+        "{}",
+        told.stdout
+    );
+    // Elsewhere there is nothing but the file.
+    let elsewhere = empty();
+    std::fs::copy(workspace.path("out/run.tar"), elsewhere.path("run.tar")).unwrap();
+    let here = workspace.forge(["report", "latest", "--json"]).expect(0);
+    let there = elsewhere
+        .forge(["report", "run.tar", "--json", "--html", "report.html"])
+        .expect(0);
+    assert_eq!(here.stdout, there.stdout);
+    let html = std::fs::read(elsewhere.path("report.html")).unwrap();
+    assert_eq!(
+        html,
+        std::fs::read(workspace.run_folder().join("report.html")).unwrap()
+    );
+    let text = elsewhere.forge(["report", "run.tar"]).expect(0);
+    assert!(text.stdout.contains("Report: run.tar"), "{}", text.stdout);
+    elsewhere.assert_nothing_left();
+    // What is no such file is told, and what is half of one.
+    let whole = std::fs::read(workspace.path("out/run.tar")).unwrap();
+    std::fs::write(elsewhere.path("half.tar"), &whole[..whole.len() / 2]).unwrap();
+    for file in ["half.tar", "report.html"] {
+        let told = elsewhere.forge(["report", file]).expect(2);
+        assert!(
+            told.stderr.starts_with(&format!("error: {file}: ")),
+            "{}",
+            told.stderr
+        );
+    }
+    elsewhere.assert_nothing_left();
+}
+
+#[test]
+fn what_there_is_can_be_read_by_programs() {
+    let workspace = Workspace::with(&[("a.sh", "#!/bin/sh\necho hello, world >\"$2\"\n")]);
+    workspace.forge::<&str>([]).expect(0);
+    let listed = workspace.forge(["list", "--json"]).expect(0).stdout;
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed["candidates"][0]["name"], "a");
+    assert_eq!(listed["objectives"][0]["file"], "objectives/task.yaml");
+    assert_eq!(listed["runs"][0]["trials"], 1);
+    assert_eq!(listed["runs"][0]["winner"]["candidate"], "a");
+    assert_eq!(listed["problems"], Value::Array(Vec::new()));
+    let broken = workspace.file("objectives/b.yaml", "promt: x\n");
+    let listed = broken.forge(["list", "--json"]).expect(2).stdout;
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed["exit"]["code"], 2);
+    assert_eq!(listed["candidates"][0]["name"], "a");
+    assert!(!listed["problems"].as_array().unwrap().is_empty());
 }
