@@ -53,13 +53,11 @@ pub fn allowed(value: &Value<'_>) -> Option<Vec<Rule>> {
     let names = Rule::ALL.map(Rule::name);
     value.each(hint, |item| {
         let text = item.text(hint)?;
-        match Rule::ALL.into_iter().find(|rule| rule.name() == text) {
-            Some(rule) => Some(rule),
-            None => {
-                let message = format!("there is no rule `{}`", crate::plain::short(text, 60));
-                item.problem(message, suggest::advice(text, names))
-            }
-        }
+        let found = Rule::ALL.into_iter().find(|rule| rule.name() == text);
+        found.or_else(|| {
+            let message = format!("there is no rule `{}`", crate::plain::short(text, 60));
+            item.problem(message, suggest::advice(text, names))
+        })
     })
 }
 
@@ -191,24 +189,26 @@ fn matches_everything(pattern: &regex::Regex) -> bool {
 
 /// Whether the gates about bytes hold a length within its bounds.
 fn length_is_held(unit: LengthUnit, range: Range, gates: &[Gate]) -> bool {
-    let least = gates.iter().find_map(|gate| match gate {
-        Gate::MinBytes(least) => Some(*least),
-        _ => None,
-    });
-    let most = gates.iter().find_map(|gate| match gate {
-        Gate::MaxBytes(most) => Some(*most),
-        _ => None,
-    });
+    let (mut least, mut most) = (0, u64::MAX);
+    for gate in gates {
+        match gate {
+            Gate::MinBytes(bytes) => least = *bytes,
+            Gate::MaxBytes(bytes) => most = *bytes,
+            Gate::ExitCode(_)
+            | Gate::Contains(_)
+            | Gate::NotContains(_)
+            | Gate::Regex(_)
+            | Gate::JsonSchema(_) => {}
+        }
+    }
     // Bytes may be blank, and one character may be four of them.
     let sure = match unit {
-        LengthUnit::Bytes => least.unwrap_or(0),
+        LengthUnit::Bytes => least,
         LengthUnit::Chars | LengthUnit::Words | LengthUnit::Lines => 0,
     };
     let low = range.at_least.is_none_or(|wanted| wanted <= sure);
     // Of no unit are there more than bytes.
-    let high = range
-        .at_most
-        .is_none_or(|wanted| most.is_some_and(|most| most <= wanted));
+    let high = range.at_most.is_none_or(|wanted| most <= wanted);
     low && high
 }
 

@@ -142,6 +142,7 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         .mode_reason(mode.reason)
         .recorded_settings(settings.shown.clone())
         .networks(settings.network.clone())
+        .allow(project.allow.iter().copied())
         .demands(demands(args, &mut problems))
         .comparing(settings.comparing.clone())
         .place(mode.place.clone());
@@ -156,11 +157,6 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
     builder = secrets.cloned().fold(builder, ForgeBuilder::secret);
     let warnings = settings.warnings.iter().chain(&mode.warnings);
     builder = warnings.fold(builder, ForgeBuilder::warning);
-    builder = project
-        .allow
-        .iter()
-        .copied()
-        .fold(builder, ForgeBuilder::allow);
     if let Some(repeat) = settings.repeat {
         builder = builder.repeat(repeat);
     }

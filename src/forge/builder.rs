@@ -299,10 +299,10 @@ impl ForgeBuilder {
         self
     }
 
-    /// A rule of [`Forge::check`] that says nothing; several calls add up.
+    /// Rules of [`Forge::check`] that say nothing; several calls add up.
     #[must_use]
-    pub fn allow(mut self, rule: lint::Rule) -> Self {
-        self.allow.push(rule);
+    pub fn allow(mut self, rules: impl IntoIterator<Item = lint::Rule>) -> Self {
+        self.allow.extend(rules);
         self
     }
 

@@ -149,10 +149,10 @@ fn new_candidates_run_in_whatever_language_is_here() {
             made.stdout
                 .ends_with(&format!("Next: write it, then `forge -c {language}`\n"))
         );
-        let mode = std::fs::metadata(workspace.path("candidates").join(file))
+        let rights = std::fs::metadata(workspace.path("candidates").join(file))
             .unwrap()
             .permissions();
-        assert_eq!(mode.mode() & 0o111, 0o111, "{file}");
+        assert_eq!(rights.mode() & 0o111, 0o111, "{file}");
         run += 1;
     }
     assert!(run >= 2);

@@ -57,7 +57,14 @@ pub(super) async fn run(
         },
         cause = causes.recv() => Tried::Stopped(match cause {
             Some(StopCause::Interrupt) => End::Interrupted,
-            _ => End::Terminated,
+            Some(
+                StopCause::Terminate
+                | StopCause::HangUp
+                | StopCause::Deadline
+                | StopCause::Infrastructure
+                | StopCause::Caller,
+            )
+            | None => End::Terminated,
         }),
         end = listen => Tried::Stopped(end),
     }
@@ -115,8 +122,7 @@ pub(super) fn lines(all: &[Controlled]) -> Vec<String> {
 pub(super) fn document(all: &[Controlled]) -> Value {
     let one = |it: &Controlled| {
         let class = match it.control {
-            Control::Noop => None,
-            Control::Oracle => None,
+            Control::Noop | Control::Oracle => None,
             Control::Cheat(class) => Some(class.as_str()),
         };
         json!({
