@@ -28,10 +28,14 @@ pub mod load;
 pub mod pack;
 pub mod pep723;
 pub mod pyproject;
+pub mod reads;
 pub mod runtime;
 mod settings;
 mod unread;
 mod upload;
+
+#[cfg(test)]
+pub(crate) use settings::KEYS as SETTINGS;
 
 /// One file of a candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -21,19 +21,23 @@ mod containers;
 mod descriptors;
 mod destination;
 mod doctor;
+mod export;
 mod github;
 mod history;
 mod json;
 mod limits;
 mod list;
 mod log;
+mod manual;
 mod mode;
 mod plan;
 mod print;
 mod rerun;
 mod run;
+mod schema;
 mod show;
 mod signals;
+mod start;
 mod sweep;
 mod table;
 mod values;
@@ -66,9 +70,9 @@ enum Command {
     /// Run candidates on objectives (the same as giving no subcommand)
     Run(Box<RunArgs>),
     /// Show candidates, objectives and past runs
-    List(Folders),
+    List(list::ListArgs),
     /// Say what a run would refuse and what is bound to fail in it; run nothing. Exit code 2 when there is some
-    Check(Box<RunArgs>),
+    Check(Box<check::CheckArgs>),
     /// Say what a run would do, what it may take, and what it can conclude; run nothing
     Plan(Box<RunArgs>),
     /// Compare a candidate with itself: how often is a difference claimed, and how large is the noise?
@@ -77,12 +81,25 @@ enum Command {
     Score(rerun::ScoreArgs),
     /// Render a run's reports again
     Report(rerun::ReportArgs),
+    /// Put a run into one file, with all that it left, to be shown elsewhere by `forge report FILE`
+    Export(export::ExportArgs),
     /// Say which run others are compared with, show it, or put it into a file
     Baseline(baseline::BaselineArgs),
     /// Compare two runs that there are; run nothing. Exit code 1 on what `--fail-on` names, 2 or 3 when nothing can be said
     Compare(compare::CompareArgs),
     /// Show how candidates did in the runs until now
     History(history::HistoryArgs),
+    /// Make a project to begin with: two candidates, an objective, settings. Changes nothing that is there
+    Init(start::InitArgs),
+    /// Make a candidate or an objective to begin with. Changes nothing that is there
+    New(start::NewArgs),
+    /// Print the JSON Schema of a file that forge reads or writes
+    Schema(schema::SchemaArgs),
+    /// Print what makes a shell complete forge's options
+    Completions(manual::CompletionsArgs),
+    /// Print the man page
+    #[command(hide = true)]
+    Man,
     /// Delete the sandboxes that dead runs left; never a live run's, never one without forge's labels
     Sweep(sweep::SweepArgs),
     /// Say what works here and what to do about the rest: Daytona, containers, programs, the project's needs, isolation
@@ -317,12 +334,18 @@ fn dispatch(matches: &ArgMatches) -> End {
         Some(Command::Aa(args)) => {
             aa::aa(*args, matches.subcommand_matches("aa").unwrap_or(matches))
         }
-        Some(Command::List(folders)) => list::list(&folders, Printer::new()),
+        Some(Command::List(args)) => list::list(&args, Printer::new()),
         Some(Command::Score(args)) => rerun::score(&args, Printer::new()),
         Some(Command::Report(args)) => rerun::report(&args, Printer::new()),
+        Some(Command::Export(args)) => export::export(&args, Printer::new()),
         Some(Command::Baseline(args)) => baseline::baseline(&args, Printer::new()),
         Some(Command::Compare(args)) => compare::compare(&args, Printer::new()),
         Some(Command::History(args)) => history::history(&args, Printer::new()),
+        Some(Command::Init(args)) => start::init(&args, Printer::new()),
+        Some(Command::New(args)) => start::new(&args, Printer::new()),
+        Some(Command::Schema(args)) => schema::schema(&args, Printer::new()),
+        Some(Command::Completions(args)) => manual::completions(&args, Printer::new()),
+        Some(Command::Man) => manual::man(Printer::new()),
         Some(Command::Sweep(args)) => sweep::sweep(&args, Printer::new()),
         Some(Command::Doctor(args)) => doctor::doctor(&args, Printer::new()),
     }

@@ -23,9 +23,11 @@ mod builder;
 mod check;
 mod compared;
 pub mod conclusions;
+mod controls;
 mod foresight;
 mod formers;
 mod in_force;
+mod lints;
 mod loading;
 mod past;
 mod plan;
@@ -33,6 +35,7 @@ mod twins;
 
 pub use builder::ForgeBuilder;
 pub use check::Checked;
+pub use controls::{Controlled, controls};
 pub use foresight::{Expected, Foresight};
 pub use twins::Nights;
 

@@ -24,9 +24,9 @@
 //! 3  run  trial  sweep  watch  |  progress  report       │ do  |  show
 //! 2  sandbox/*  store  journal  tree  ignored  archive   │ touch the outside
 //! 2  candidate/*  objective/*  project  baseline         │ load
-//! 2  history  conformance                                │ and keep
+//! 2  history  conformance  scaffold  control             │ and keep
 //! 1  candidate  objective  score  event  summary         │ think
-//! 1  installers  rule  verdict                           │
+//! 1  installers  rule  verdict  lint  schema             │
 //! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
 //! 1  sandbox/recipe  sandbox/environment                 │
 //! 0  name  quantity  plain  problem  network             │ words
@@ -74,12 +74,14 @@ pub mod candidate;
 pub mod compare;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod control;
 pub mod event;
 pub mod exit;
 pub mod history;
 pub mod ignored;
 pub mod installers;
 pub mod journal;
+pub mod lint;
 pub mod name;
 pub mod network;
 pub mod objective;
@@ -96,6 +98,8 @@ pub mod rescore;
 pub mod rule;
 pub mod run;
 pub mod sandbox;
+pub mod scaffold;
+pub mod schema;
 pub mod score;
 pub mod secret;
 pub mod settings;
@@ -115,8 +119,8 @@ pub mod yaml;
 mod forge;
 
 pub use forge::{
-    Best, Checked, Expected, Foresight, Forge, ForgeBuilder, ForgeError, ForgeResult, Nights,
-    NoWinner, ObjectiveSource, Place, blocking, conclusions, run_forge,
+    Best, Checked, Controlled, Expected, Foresight, Forge, ForgeBuilder, ForgeError, ForgeResult,
+    Nights, NoWinner, ObjectiveSource, Place, blocking, conclusions, controls, run_forge,
 };
 pub use settings::is_daytona_configured;
 

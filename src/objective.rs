@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::lint::Rule;
 use crate::name::{ObjectiveName, RelativePath};
 use crate::policy::NetworkOverrides;
 use crate::quantity::ByteCount;
@@ -154,6 +155,8 @@ pub struct Objective {
     pub inputs: Vec<Input>,
     /// The name that the artifact gets at home: one path component.
     pub output: RelativePath,
+    /// An answer that deserves full marks, for controls: a file beside the objective's.
+    pub reference: Option<PathBuf>,
     /// More files to bring home: glob patterns below `FORGE_ARTIFACTS`.
     pub artifacts: Vec<String>,
     /// The limits that it sets.
@@ -168,6 +171,8 @@ pub struct Objective {
     pub gates: Vec<Gate>,
     /// The rest of the judgement.
     pub scoring: Scoring,
+    /// Rules that say nothing about it.
+    pub allow: Vec<Rule>,
     /// The SHA-256 of everything that makes it what it is, in hex: its text and the files it names.
     pub digest: String,
     /// Its file; `None` for one given as text.
@@ -187,6 +192,7 @@ impl Objective {
             prompt: prompt.into(),
             inputs: Vec::new(),
             output: default_output(),
+            reference: None,
             artifacts: Vec::new(),
             limits: LimitOverrides::default(),
             repeat: None,
@@ -194,6 +200,7 @@ impl Objective {
             image: None,
             gates: default_gates(),
             scoring: Scoring::default(),
+            allow: Vec::new(),
             digest: crate::candidate::digest([prompt.as_bytes()]),
             source: None,
         })

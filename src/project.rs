@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::lint::{self, Rule};
 use crate::name::RelativePath;
 use crate::policy::{self, NetworkOverrides};
 use crate::problem::{Problem, Problems};
@@ -19,13 +20,15 @@ use crate::yaml::decode::{Value, document};
 mod compare;
 pub mod container;
 
+#[cfg(test)]
+pub(crate) use compare::{BASELINE_KEYS, COMPARE_KEYS};
 pub use compare::{CompareDefaults, Repeat};
 pub use container::{ContainerDefaults, ImageSource};
 
 /// The most sandboxes at once that may be asked for.
 pub const MAX_JOBS: u32 = 10_000;
 
-const KEYS: [&str; 19] = [
+pub(crate) const KEYS: [&str; 20] = [
     "jobs",
     "repeat",
     "timeout",
@@ -45,8 +48,9 @@ const KEYS: [&str; 19] = [
     "network",
     "compare",
     "baseline",
+    "allow",
 ];
-const DAYTONA_KEYS: [&str; 8] = [
+pub(crate) const DAYTONA_KEYS: [&str; 8] = [
     "snapshot",
     "image",
     "target",
@@ -56,7 +60,7 @@ const DAYTONA_KEYS: [&str; 8] = [
     "memory",
     "disk",
 ];
-const LOCAL_KEYS: [&str; 6] = [
+pub(crate) const LOCAL_KEYS: [&str; 6] = [
     "isolation",
     "root",
     "memory",
@@ -153,6 +157,8 @@ pub struct Project {
     pub network: NetworkOverrides,
     /// What is compared, and with what.
     pub compare: CompareDefaults,
+    /// Rules of `forge check` that say nothing here.
+    pub allow: Vec<Rule>,
 }
 
 impl Project {
@@ -225,6 +231,7 @@ fn project(root: &Value<'_>, folder: &Path) -> Option<Project> {
     let env = fields.optional("env", policy::env);
     let network = fields.optional("network", policy::networks);
     let compare = compare::compare(&fields);
+    let allow = fields.optional("allow", lint::allowed);
     Some(Project {
         jobs: jobs?,
         repeat: repeat?,
@@ -244,6 +251,7 @@ fn project(root: &Value<'_>, folder: &Path) -> Option<Project> {
         env: env?,
         network: network?.unwrap_or_default(),
         compare: compare?,
+        allow: allow?.unwrap_or_default(),
     })
 }
 

@@ -15,11 +15,13 @@ use crate::standings::{Standings, settled};
 use crate::summary::RunSummary;
 use crate::tree::{is_folder_inside, named, open_inside};
 
+mod export;
 mod left;
 mod replay;
 mod sinks;
 pub mod trial_json;
 
+pub use export::{Exported, Opened};
 pub use left::Left;
 pub use replay::replay;
 pub use sinks::{ArtifactFiles, OutputFiles, SetupLog};

@@ -14,7 +14,7 @@ use crate::tree::read_text;
 use crate::yaml::MAX_YAML_BYTES;
 use crate::yaml::decode::{Value, document};
 
-const KEYS: [&str; 9] = [
+pub(crate) const KEYS: [&str; 9] = [
     "name",
     "description",
     "run",

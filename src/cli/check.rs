@@ -1,19 +1,35 @@
 //! `forge check`: says what a run would refuse and what would fail in it, and runs nothing.
 
-use clap::ArgMatches;
+use clap::{ArgMatches, Args};
 use forge::exit::ExitCode as End;
+use forge::lint::Lint;
+use forge::objective::Objective;
 use forge::problem::{Problem, Problems};
 use forge::quantity::counted;
-use forge::{Checked, Place};
+use forge::{Checked, Controlled, ObjectiveSource, Place};
 use serde_json::{Value, json};
+
+mod controls;
 
 use super::json::{self, problems};
 use super::print::Printer;
 use super::run::{Prepared, prepare};
 use super::{Noise, Outputs, RunArgs};
 
-pub(super) fn check(args: &RunArgs, matches: &ArgMatches) -> End {
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Also run forge's own candidates here, and say which objectives they break: `noop` (does nothing), `oracle` (the
+    /// reference answer), `cheat` (eight kinds of what is no answer)
+    #[arg(long)]
+    controls: bool,
+}
+
+pub(super) fn check(check: &CheckArgs, matches: &ArgMatches) -> End {
     let printer = Printer::new();
+    let args = &check.run;
+    let mut controlled = None;
     let (mut checked, place) = match prepare(args, matches) {
         Err(problems) => {
             let checked = Checked {
@@ -23,13 +39,27 @@ pub(super) fn check(args: &RunArgs, matches: &ArgMatches) -> End {
             (checked, None)
         }
         Ok(Prepared {
+            settings,
             builder,
             sources,
             mode,
-            ..
         }) => match super::runtime_told(printer, args.outputs.json) {
             Ok(runtime) => {
-                let checked = runtime.block_on(builder.build().check(sources));
+                let objectives = loaded(&sources);
+                let mut checked = runtime.block_on(builder.build().check(sources));
+                // What a run would refuse cannot be tried.
+                if check.controls && checked.problems.0.is_empty() {
+                    let tried = controls::run(args, &settings, &mode, &objectives);
+                    match runtime.block_on(tried) {
+                        controls::Tried::All(all) => {
+                            let broken = all.iter().filter_map(|it| it.problem.clone());
+                            checked.problems.0.extend(broken);
+                            controlled = Some(all);
+                        }
+                        controls::Tried::Refused(problems) => checked.problems.0.extend(problems.0),
+                        controls::Tried::Stopped(end) => return end,
+                    }
+                }
                 (checked, Some(mode))
             }
             Err(end) => return end,
@@ -52,9 +82,16 @@ pub(super) fn check(args: &RunArgs, matches: &ArgMatches) -> End {
         json::print(
             printer,
             end,
-            document(&checked, place.as_ref().map(|mode| &mode.place)),
+            document(
+                &checked,
+                place.as_ref().map(|mode| &mode.place),
+                controlled.as_deref(),
+            ),
         )
     } else {
+        for line in controls::lines(controlled.as_deref().unwrap_or_default()) {
+            printer.out(&format!("{line}\n"));
+        }
         tell(&checked, printer);
         end
     }
@@ -67,6 +104,16 @@ fn tell(checked: &Checked, printer: Printer) {
     for warning in &checked.warnings {
         printer.out(&format!("warning: {warning}\n"));
         if let Some(hint) = &warning.hint {
+            printer.out(&format!("  hint: {}\n", forge::plain::line(hint)));
+        }
+    }
+    for lint in &checked.lints {
+        printer.out(&format!(
+            "warning: {} [{}]\n",
+            lint.problem,
+            lint.rule.name()
+        ));
+        if let Some(hint) = &lint.problem.hint {
             printer.out(&format!("  hint: {}\n", forge::plain::line(hint)));
         }
     }
@@ -85,7 +132,23 @@ fn tell(checked: &Checked, printer: Printer) {
     }
 }
 
-fn document(checked: &Checked, place: Option<&Place>) -> Value {
+/// A problem with the rule that found it.
+fn lint(lint: &Lint) -> Value {
+    let mut found = json::problem(&lint.problem);
+    found["rule"] = lint.rule.name().into();
+    found
+}
+
+/// The objectives that a run would have; they have been loaded.
+fn loaded(sources: &[ObjectiveSource]) -> Vec<Objective> {
+    let loaded = sources.iter().filter_map(|it| match it {
+        ObjectiveSource::Loaded(objective) => Some((**objective).clone()),
+        ObjectiveSource::Named(_) => None,
+    });
+    loaded.collect()
+}
+
+fn document(checked: &Checked, place: Option<&Place>, controlled: Option<&[Controlled]>) -> Value {
     json!({
         "place": place.map(|place| match place {
             Place::Local(_) => "local",
@@ -97,6 +160,8 @@ fn document(checked: &Checked, place: Option<&Place>) -> Value {
         "isolation": checked.isolation,
         "problems": problems(&checked.problems.0),
         "warnings": problems(&checked.warnings),
+        "lints": checked.lints.iter().map(lint).collect::<Value>(),
+        "controls": controlled.map(controls::document),
         "notes": checked.notes,
     })
 }

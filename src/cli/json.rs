@@ -49,7 +49,7 @@ pub(super) fn problems(problems: &[Problem]) -> Value {
     problems.iter().map(problem).collect()
 }
 
-fn problem(problem: &Problem) -> Value {
+pub(super) fn problem(problem: &Problem) -> Value {
     let line = |text: &String| forge::plain::line(text);
     json!({
         "file": problem.file.as_ref().map(|file| forge::plain::line(&file.to_string_lossy())),

@@ -1,20 +1,33 @@
 //! `forge list`: candidates, objectives and past runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
 use forge::exit::ExitCode as End;
 use forge::problem::Problems;
 use forge::quantity::counted;
 use forge::store::RunFolder;
 use forge::summary::RunSummary;
+use serde_json::{Value, json};
 
 use super::Folders;
+use super::json;
 use super::print::Printer;
 
 /// Older runs are only counted.
 const RUNS_SHOWN: usize = 20;
 
-pub(super) fn list(folders: &Folders, printer: Printer) -> End {
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    folders: Folders,
+    /// Print it as JSON on stdout; of older runs the ids only
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn list(args: &ListArgs, printer: Printer) -> End {
+    let folders = &args.folders;
     let project = match super::project(printer) {
         Ok(project) => project,
         Err(end) => return end,
@@ -28,6 +41,9 @@ pub(super) fn list(folders: &Folders, printer: Printer) -> End {
     let candidates = folder(&folders.candidates, &project.candidates, "candidates");
     let objectives = folder(&folders.objectives, &project.objectives, "objectives");
     let artifacts = folder(&folders.artifacts, &project.artifacts, "artifacts");
+    if args.json {
+        return as_json(&candidates, &objectives, &artifacts, printer);
+    }
     let mut problems = Problems::default();
     let mut text = String::new();
     match forge::candidate::load::load_dir(&candidates, &[]) {
@@ -72,6 +88,62 @@ pub(super) fn list(folders: &Folders, printer: Printer) -> End {
     }
 }
 
+/// The same for programs.
+fn as_json(candidates: &Path, objectives: &Path, artifacts: &Path, printer: Printer) -> End {
+    let mut problems = Problems::default();
+    let mut tell = |more: Problems| problems.0.extend(more.0);
+    let candidates = forge::candidate::load::load_dir(candidates, &[]);
+    let candidates = candidates.map_err(&mut tell).unwrap_or_default();
+    let candidates = candidates.iter().map(|it| {
+        json!({
+            "name": it.name,
+            "description": it.description,
+            "source": it.source.to_string_lossy(),
+            "digest": it.digest,
+        })
+    });
+    let candidates: Value = candidates.collect();
+    let objectives = forge::objective::load::load_dir(objectives);
+    let objectives = objectives.map_err(&mut tell).unwrap_or_default();
+    let objectives = objectives.iter().map(|it| {
+        json!({
+            "name": it.name,
+            "title": it.title,
+            "file": it.source.as_ref().map(|it| it.to_string_lossy()),
+            "digest": it.digest,
+        })
+    });
+    let objectives: Value = objectives.collect();
+    let runs = RunFolder::all(artifacts).into_iter().rev().enumerate();
+    let runs = runs.map(|(index, run)| {
+        let found = RunFolder::find(artifacts, &run.to_string()).ok();
+        let summary = found
+            .filter(|_| index < RUNS_SHOWN)
+            .and_then(|it| summary(&it));
+        let winner = summary.as_ref().and_then(|it| it.standings().winner);
+        json!({
+            "run": run,
+            "started": summary.as_ref().and_then(|it| it.started),
+            "took_seconds": summary.as_ref().and_then(|it| it.took).map(|it| it.as_secs_f64()),
+            "trials": summary.as_ref().map(|it| it.trials.len()),
+            "winner": winner,
+        })
+    });
+    let runs: Value = runs.collect();
+    let end = if problems.0.is_empty() {
+        End::Ok
+    } else {
+        End::Usage
+    };
+    let document = json!({
+        "candidates": candidates,
+        "objectives": objectives,
+        "runs": runs,
+        "problems": json::problems(&problems.0),
+    });
+    json::print(printer, end, json::tamed(document))
+}
+
 fn heading(text: &mut String, what: &str, count: usize) {
     append(text, &format!("{what} ({count})\n"));
 }
@@ -88,13 +160,9 @@ fn append(text: &mut String, more: &str) {
 
 /// A run in a few words.
 fn about(folder: &RunFolder) -> String {
-    let Ok(events) = forge::journal::read(folder.path()) else {
+    let Some(summary) = summary(folder) else {
         return "unreadable".to_owned();
     };
-    let mut summary = RunSummary::default();
-    events
-        .map_while(Result::ok)
-        .for_each(|event| summary.apply(&event));
     let when = summary
         .started
         .map_or_else(String::new, |at| at.strftime("%F %R").to_string());
@@ -112,4 +180,14 @@ fn about(folder: &RunFolder) -> String {
         (Some(_), None) => "no winner".to_owned(),
     };
     format!("{when}  {trials}, {outcome}")
+}
+
+/// What a run has come to, as far as its journal can be read.
+fn summary(folder: &RunFolder) -> Option<RunSummary> {
+    let events = forge::journal::read(folder.path()).ok()?;
+    let mut summary = RunSummary::default();
+    events
+        .map_while(Result::ok)
+        .for_each(|event| summary.apply(&event));
+    Some(summary)
 }

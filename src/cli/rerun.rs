@@ -8,11 +8,11 @@ use forge::project::Project;
 use forge::redact::Redactor;
 use forge::report::Report;
 use forge::rescore;
-use forge::store::RunFolder;
+use forge::store::{Opened, RunFolder};
 use forge::summary::RunSummary;
 
 use super::print::Printer;
-use super::show::{Extra, show};
+use super::show::{Extra, report_in, show};
 use super::{Folders, Noise, Outputs, log, mode};
 
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ pub(super) struct ScoreArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
-    /// The run: `latest`, its id or the beginning of it, or its folder
+    /// The run: `latest`, its id or the beginning of it, its folder, or what `forge export` wrote
     run: String,
     /// Folder for results [default: artifacts]
     #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS")]
@@ -75,7 +75,7 @@ pub(super) fn score(args: &ScoreArgs, printer: Printer) -> End {
         Ok(summary) => {
             let artifacts = super::artifacts(args.folders.artifacts.as_deref(), &project);
             render(
-                &folder,
+                (&folder, &report_in(&folder)),
                 &summary,
                 history_of(&folder, artifacts),
                 &args.outputs,
@@ -103,9 +103,16 @@ pub(super) fn report(args: &ReportArgs, printer: Printer) -> End {
         Ok(project) => project,
         Err(end) => return end,
     };
-    let folder = match find(args.artifacts.as_deref(), &project, &args.run, printer) {
-        Ok(folder) => folder,
+    let opened = match opened(args.artifacts.as_deref(), &project, &args.run, printer) {
+        Ok(opened) => opened,
         Err(end) => return end,
+    };
+    let folder = match &opened {
+        Some(opened) => opened.folder().clone(),
+        None => match find(args.artifacts.as_deref(), &project, &args.run, printer) {
+            Ok(folder) => folder,
+            Err(end) => return end,
+        },
     };
     let extra = match Extra::open_or_tell(&args.outputs, &args.noise, printer) {
         Ok(extra) => extra,
@@ -113,7 +120,13 @@ pub(super) fn report(args: &ReportArgs, printer: Printer) -> End {
     };
     match rescore::replay(&folder) {
         Ok(summary) => render(
-            &folder,
+            // What came out of a file is gone in a moment.
+            (
+                &folder,
+                &opened
+                    .as_ref()
+                    .map_or_else(|| report_in(&folder), |_| PathBuf::from(&args.run)),
+            ),
             &summary,
             None,
             &args.outputs,
@@ -131,7 +144,27 @@ pub(super) fn report(args: &ReportArgs, printer: Printer) -> End {
     }
 }
 
-fn find(
+/// The run in a file that `forge export` wrote, where no run of this name is in the folder for results.
+fn opened(
+    artifacts: Option<&Path>,
+    project: &Project,
+    run: &str,
+    printer: Printer,
+) -> Result<Option<Opened>, End> {
+    let file = Path::new(run);
+    let is_known = RunFolder::find(super::artifacts(artifacts, project), run).is_ok();
+    if is_known || !file.is_file() {
+        return Ok(None);
+    }
+    RunFolder::open_export(file).map(Some).map_err(|why| {
+        let file = forge::plain::line(&file.to_string_lossy());
+        printer.note(&format!("error: {file}: {}", forge::plain::line(&why)));
+        printer.note("  hint: `forge export RUN` writes such files");
+        End::Usage
+    })
+}
+
+pub(super) fn find(
     artifacts: Option<&Path>,
     project: &Project,
     run: &str,
@@ -152,9 +185,9 @@ fn history_of<'a>(folder: &RunFolder, artifacts: &'a Path) -> Option<&'a Path> {
     is_in.then_some(artifacts)
 }
 
-/// Writes a run's reports; in `history`, what it comes to now supersedes what it came to.
+/// Writes a run's reports, to be found at the place that is told; in `history`, what it comes to now supersedes what it came to.
 fn render(
-    folder: &RunFolder,
+    (folder, place): (&RunFolder, &Path),
     summary: &RunSummary,
     history: Option<&Path>,
     outputs: &Outputs,
@@ -187,7 +220,7 @@ fn render(
         let appended = forge::history::append(artifacts, summary, &standings, &verdicts);
         saved.unremembered = appended.err();
     }
-    match show(&report, &saved, folder, outputs, noise, extra) {
+    match show(&report, &saved, place, outputs, noise, extra) {
         // That run was interrupted; this command was not.
         End::Interrupted | End::Terminated => End::Incomplete,
         end @ (End::Ok | End::Below | End::Usage | End::Incomplete | End::Undeleted) => end,

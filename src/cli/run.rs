@@ -20,7 +20,7 @@ use forge::{Forge, ForgeBuilder, ForgeError, ForgeResult, ObjectiveSource, Place
 
 use super::comparing::demands;
 use super::print::{Printer, can_be_steered, stderr_is_terminal};
-use super::show::{Extra, ROOM, show};
+use super::show::{Extra, ROOM, report_in, show};
 use super::{KeepArg, Noise, RunArgs, descriptors, github, log, mode, signals, words};
 
 /// Everything that is known before anything is started.
@@ -40,7 +40,7 @@ pub(super) fn run(args: &RunArgs, matches: &ArgMatches) -> End {
             let (saved, folder) = (result.saved(), result.folder());
             let has_summary = extra.fills_step_summary();
             result.report(|report| {
-                let end = show(report, saved, folder, &outputs, &noise, extra);
+                let end = show(report, saved, &report_in(folder), &outputs, &noise, extra);
                 github::tell(report, has_summary, Printer::new());
                 end
             })
@@ -142,6 +142,7 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         .mode_reason(mode.reason)
         .recorded_settings(settings.shown.clone())
         .networks(settings.network.clone())
+        .allow(project.allow.iter().copied())
         .demands(demands(args, &mut problems))
         .comparing(settings.comparing.clone())
         .place(mode.place.clone());

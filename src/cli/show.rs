@@ -137,12 +137,13 @@ pub(super) fn cannot_write(flag: &str, path: &Path, error: &io::Error) -> Proble
         .with_hint("give a path that can be written")
 }
 
-/// Says what could not be saved, writes the reports that were asked for, and prints the result; shared with
+/// Says what could not be saved, writes the reports that were asked for, and prints the result, which is to be found in
+/// full at `place`; shared with
 /// `forge score` and `forge report`.
 pub(super) fn show(
     report: &Report<'_>,
     saved: &Saved,
-    folder: &RunFolder,
+    place: &Path,
     outputs: &Outputs,
     noise: &Noise,
     mut extra: Extra,
@@ -163,7 +164,6 @@ pub(super) fn show(
             Ok(()) | Err(_) => {}
         }
     } else if !extra.takes_stdout() {
-        let place = folder.path().join(Format::Markdown.file_name());
         let style = Style {
             width: width(),
             color: colored(noise.color),
@@ -175,6 +175,11 @@ pub(super) fn show(
         printer.note(&format!("forge: {reason} (exit code {})", end.code()));
     }
     end
+}
+
+/// Where the report for people is in a run's folder.
+pub(super) fn report_in(folder: &RunFolder) -> PathBuf {
+    folder.path().join(Format::Markdown.file_name())
 }
 
 /// The width of the table: the terminal's, or enough for every column.

@@ -11,6 +11,7 @@ use super::{Forge, Place};
 use crate::candidate::Candidate;
 use crate::event::{Demands, Event, EventKind, Setting, StopCause, Subscriber};
 use crate::installers::Installers;
+use crate::lint;
 use crate::name::CandidateName;
 use crate::objective::LimitOverrides;
 use crate::policy::NetworkOverrides;
@@ -48,6 +49,7 @@ pub struct ForgeBuilder {
     pub(super) installers: Option<Installers>,
     pub(super) settings: BTreeMap<String, Setting>,
     pub(super) warnings: Vec<String>,
+    pub(super) allow: Vec<lint::Rule>,
     pub(super) stop: Option<mpsc::Receiver<StopCause>>,
     pub(super) write_reports: bool,
 }
@@ -81,6 +83,7 @@ impl Default for ForgeBuilder {
             installers: None,
             settings: BTreeMap::new(),
             warnings: Vec::new(),
+            allow: Vec::new(),
             stop: None,
             write_reports: true,
         }
@@ -293,6 +296,13 @@ impl ForgeBuilder {
     #[must_use]
     pub fn warning(mut self, message: impl Into<String>) -> Self {
         self.warnings.push(message.into());
+        self
+    }
+
+    /// Rules of [`Forge::check`] that say nothing; several calls add up.
+    #[must_use]
+    pub fn allow(mut self, rules: impl IntoIterator<Item = lint::Rule>) -> Self {
+        self.allow.extend(rules);
         self
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::{Forge, ForgeBuilder, ObjectiveSource, Place};
 use crate::candidate::Candidate;
+use crate::lint::Lint;
 use crate::name::RunId;
 use crate::objective::Objective;
 use crate::policy::NetworkOverrides;
@@ -31,6 +32,8 @@ pub struct Checked {
     pub problems: Problems,
     /// What may fail.
     pub warnings: Vec<Problem>,
+    /// What is allowed and can hardly be meant.
+    pub lints: Vec<Lint>,
     /// What is declared and not honoured, and the like: each a sentence.
     pub notes: Vec<String>,
 }
@@ -59,6 +62,7 @@ impl ForgeBuilder {
         found.candidates = candidates.len();
         found.objectives = objectives.len();
         found.trials = objectives.iter().map(repeats).sum::<u64>() * candidates.len() as u64;
+        found.lints = self.lints(&candidates, &objectives);
         let formers = self.formers(RunId::generate(), &candidates).await;
         match formers {
             Ok(formers) => found.notes.extend(formers.remarks),
@@ -113,6 +117,8 @@ impl ForgeBuilder {
         found.notes.extend(said);
         problems.iter_mut().for_each(locate);
         found.warnings.iter_mut().for_each(locate);
+        let lints = found.lints.iter_mut();
+        lints.map(|it| &mut it.problem).for_each(locate);
         found
     }
 

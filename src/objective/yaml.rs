@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::lint;
 use crate::name::{ObjectiveName, RelativePath};
 use crate::policy;
 use crate::problem::Problems;
@@ -20,16 +21,19 @@ mod prompt;
 mod scoring;
 mod sources;
 
+#[cfg(test)]
+pub(crate) use scoring::KINDS;
 use sources::{Sources, relative};
 
 /// The most that `repeat` may say.
 pub const MAX_REPEAT: u32 = 10_000;
 
-const KEYS: [&str; 11] = [
+pub(crate) const KEYS: [&str; 13] = [
     "title",
     "prompt",
     "inputs",
     "output",
+    "reference",
     "artifacts",
     "limits",
     "repeat",
@@ -37,8 +41,9 @@ const KEYS: [&str; 11] = [
     "image",
     "gates",
     "scoring",
+    "allow",
 ];
-const GATES: [&str; 7] = [
+pub(crate) const GATES: [&str; 7] = [
     "exit_code",
     "min_bytes",
     "max_bytes",
@@ -82,6 +87,10 @@ fn objective(
         .and_then(|value| prompt::prompt(&value, sources));
     let inputs = fields.optional("inputs", |value| inputs(value, sources));
     let output = fields.optional("output", output);
+    let reference = fields.optional("reference", |value| {
+        let hint = "a file beside the objective, for example `reference: checks/answer.md`";
+        sources.file(value, hint).map(|file| file.from)
+    });
     let artifacts = fields.optional("artifacts", policy::globs);
     let limits = fields.optional("limits", policy::limits);
     let repeat = fields.optional("repeat", |value| {
@@ -94,12 +103,14 @@ fn objective(
     let image = fields.optional("image", policy::image);
     let gates = fields.optional("gates", |value| gates(value, sources));
     let scoring = fields.optional("scoring", |value| scoring::scoring(value, sources));
+    let allow = fields.optional("allow", lint::allowed);
     Some(Objective {
         name,
         title: title?,
         prompt: prompt?.into(),
         inputs: inputs?.unwrap_or_default(),
         output: output?.unwrap_or_else(default_output),
+        reference: reference?,
         artifacts: artifacts?.unwrap_or_default(),
         limits: limits?.unwrap_or_default(),
         repeat: repeat?,
@@ -107,6 +118,7 @@ fn objective(
         image: image?,
         gates: gates?.unwrap_or_else(default_gates),
         scoring: scoring?.unwrap_or_default(),
+        allow: allow?.unwrap_or_default(),
         digest: String::new(),
         source: Some(file.to_owned()),
     })

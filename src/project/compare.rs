@@ -7,10 +7,10 @@ use crate::rule::{BaselineSource, CAN_FAIL, Measure, Suite, VerdictState};
 use crate::yaml::Tree;
 use crate::yaml::decode::{Fields, Value};
 
-const COMPARE_KEYS: [&str; 7] = [
+pub(crate) const COMPARE_KEYS: [&str; 7] = [
     "gate", "show", "max_drop", "max_rise", "alpha", "fail_on", "question",
 ];
-const BASELINE_KEYS: [&str; 2] = ["run", "max_drop"];
+pub(crate) const BASELINE_KEYS: [&str; 2] = ["run", "max_drop"];
 
 /// How often every objective is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::yaml::decode::Value;
 
 /// Below this there is no room for what a sandbox runs of its own.
 const MIN_PROCESSES: u32 = 16;
-const KEYS: [&str; 9] = [
+pub(crate) const KEYS: [&str; 9] = [
     "image",
     "dockerfile",
     "network",

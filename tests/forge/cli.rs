@@ -301,6 +301,7 @@ fn only_the_declared_environment_reaches_a_candidate() {
 #[test]
 fn list_shows_candidates_objectives_and_runs() {
     let workspace = Workspace::with(&[("good.sh", HELLO)]);
+    let workspace = workspace.file("forge.yaml", "allow: [prompt-unread]\n");
     workspace.forge(["task"]).expect(0);
     let listed = workspace.forge(["list"]).expect(0);
     for part in [

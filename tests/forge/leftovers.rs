@@ -29,7 +29,8 @@ fn what_editors_and_tools_leave_is_no_candidate_and_no_objective() {
     .file("candidates/folder/env/pyvenv.cfg", "home = /usr/bin\n")
     .file("objectives/task.yaml~", "prompt: other\n")
     .file("objectives/._task.yaml", "prompt: other\n")
-    .file("objectives/.task.yaml.swp", "x");
+    .file("objectives/.task.yaml.swp", "x")
+    .file("forge.yaml", "allow: [suite-too-small, prompt-unread]\n");
     symlink("/usr/bin/env", workspace.path("candidates/venv/python")).unwrap();
     symlink(
         "/usr/bin/env",

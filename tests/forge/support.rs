@@ -3,6 +3,7 @@
 pub(crate) mod counting;
 pub(crate) mod engine;
 pub(crate) mod fake_daytona;
+pub(crate) mod schemas;
 pub(crate) mod workspace;
 
 /// Says that something was not tested, and why; also when the test passes, whose output nobody sees.

@@ -23,7 +23,7 @@ const MAX_JSON_PATH_BRACKETS: usize = 20;
 const GRADER_LIMIT: Duration = Duration::from_secs(60);
 
 /// Every kind of scorer with the options that it may have, besides `weight`.
-const KINDS: [(&str, &[&str]); 9] = [
+pub(crate) const KINDS: [(&str, &[&str]); 9] = [
     ("contains", &[]),
     ("regex", &["at_least", "at_most"]),
     ("length", &["at_least", "at_most"]),

@@ -17,7 +17,14 @@ impl Help {
         let names = subcommands(&main);
         let mut all: BTreeMap<String, String> = names
             .into_iter()
-            .map(|name| (name.clone(), ask(&[&name, "--help"])))
+            .map(|name| {
+                let help = ask(&[&name, "--help"]);
+                // What is below it has options of its own.
+                let below = subcommands(&help).into_iter();
+                let below = below.map(|it| ask(&[&name, &it, "--help"]));
+                let help = below.fold(help.clone(), |all, more| all + &more);
+                (name, help)
+            })
             .collect();
         all.insert(String::new(), main);
         Self(all)

@@ -1,0 +1,60 @@
+//! `forge export`: a run as one file, for `forge report FILE` elsewhere. Nothing is run.
+
+use std::cell::Cell;
+use std::path::PathBuf;
+
+use clap::Args;
+use forge::exit::ExitCode as End;
+use forge::quantity::{ByteCount, counted};
+
+use super::destination::Destination;
+use super::print::Printer;
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// The run: `latest`, its id or the beginning of it, or its folder
+    run: String,
+    /// The file; one that is there is replaced [default: forge-ID.tar]
+    file: Option<PathBuf>,
+    /// Folder for results [default: artifacts]
+    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS")]
+    artifacts: Option<PathBuf>,
+}
+
+pub(super) fn export(args: &ExportArgs, printer: Printer) -> End {
+    let project = match super::project(printer) {
+        Ok(project) => project,
+        Err(end) => return end,
+    };
+    let found = super::rerun::find(args.artifacts.as_deref(), &project, &args.run, printer);
+    let folder = match found {
+        Ok(folder) => folder,
+        Err(end) => return end,
+    };
+    let file = args.file.clone().unwrap_or_else(|| {
+        let real = folder.path().canonicalize();
+        let real = real.unwrap_or_else(|_| folder.path().to_owned());
+        let id = real.file_name().unwrap_or_default().to_string_lossy();
+        format!("forge-{id}.tar").into()
+    });
+    let exported = Cell::new(None);
+    let written = Destination::open(&file, &[]).and_then(|mut to| {
+        to.write(&|to| {
+            exported.set(Some(folder.export(to)?));
+            Ok(())
+        })
+    });
+    if let Err(error) = written {
+        printer.error(&error, Some(super::show::ROOM));
+        return End::Incomplete;
+    }
+    if let Some(exported) = exported.take() {
+        let shown = forge::plain::line(&file.to_string_lossy());
+        printer.out(&format!(
+            "`{shown}` has {} with {}; `forge report {shown}` shows it, anywhere\n",
+            counted(exported.files, "file", "files"),
+            ByteCount(exported.bytes)
+        ));
+    }
+    End::Ok
+}
