@@ -31,7 +31,7 @@ use crate::sandbox::{
 };
 
 /// Changes whenever layers are made differently.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 /// Where the environment is in a layer: in a folder that every container has and root may write to, beside
 /// [`HOME`](create::HOME), which is in memory and so is in no image.
 const ENVIRONMENT: &str = "/home/forge-python";
@@ -98,7 +98,7 @@ impl Layers {
             return None;
         }
         let requirements = requirements(wanted)?;
-        let key = key(image, environment, &requirements);
+        let key = key(image, wanted, &requirements);
         let name = format!("{REPOSITORY}:{}", &key[..32]);
         let cell = {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,6 +110,7 @@ impl Layers {
             spec: spec.clone(),
             image: image.clone(),
             environment: environment.clone(),
+            pythons: wanted.pythons.clone(),
             requirements,
             name,
         };
@@ -147,7 +148,7 @@ fn requirements(wanted: &PythonLayer) -> Option<Requirements> {
 }
 
 /// What tells one layer from another.
-fn key(image: &Prepared, environment: &PythonEnvironment, requirements: &Requirements) -> String {
+fn key(image: &Prepared, wanted: &PythonLayer, requirements: &Requirements) -> String {
     let mut digest = requirements.digest.clone();
     let mut say = |text: &str| {
         digest.update((text.len() as u64).to_le_bytes());
@@ -155,8 +156,11 @@ fn key(image: &Prepared, environment: &PythonEnvironment, requirements: &Require
     };
     say(FORMAT);
     say(&image.id);
-    say(environment.python.as_deref().unwrap_or(""));
-    for (name, value) in environment.installers.without_credentials().variables() {
+    for python in &wanted.pythons {
+        say(python);
+    }
+    let installers = wanted.environment.installers.without_credentials();
+    for (name, value) in installers.variables() {
         say(name);
         say(value);
     }
@@ -171,6 +175,7 @@ struct Maker {
     spec: SandboxSpec,
     image: Prepared,
     environment: PythonEnvironment,
+    pythons: Vec<String>,
     requirements: Requirements,
     name: String,
 }
@@ -272,10 +277,8 @@ impl Maker {
             }
         }
         sandbox.upload(&files).await?;
-        let python = self.environment.python.as_deref().unwrap_or("python3");
-        let own = format!("{ENVIRONMENT}/bin/python");
+        let own = [format!("{ENVIRONMENT}/bin/python")];
         let pip = [
-            &own,
             "-m",
             "pip",
             "install",
@@ -287,12 +290,13 @@ impl Maker {
             "-r",
             "requirements.txt",
         ];
+        let venv = ["-m", "venv", ENVIRONMENT];
         let mut output = Printed::default();
-        for words in [&[python, "-m", "venv", ENVIRONMENT][..], &pip] {
-            let command = self.step(words);
+        for (pythons, arguments) in [(&self.pythons[..], &venv[..]), (&own, &pip)] {
+            let command = self.step(pythons, arguments);
             let result = sandbox.run(&command, &mut output).await?;
             if result.end != CommandEnd::Exited(0) {
-                return Err(failed(words, &result.end, &output.0));
+                return Err(failed(&command, &result.end, &output.0));
             }
         }
         let labels = BTreeMap::from([(LABEL_LAYER, "python")]);
@@ -301,13 +305,13 @@ impl Maker {
         Ok(self.layered(made.id, output.0))
     }
 
-    fn step(&self, words: &[&str]) -> Command {
+    fn step(&self, pythons: &[String], arguments: &[&str]) -> Command {
         let mut env = BTreeMap::new();
         self.environment.installers.add_to(&mut env);
         env.insert("PIP_DISABLE_PIP_VERSION_CHECK".to_owned(), "1".to_owned());
         Command {
-            programs: vec![vec![words[0].to_owned()]],
-            arguments: words[1..].iter().map(|&word| word.to_owned()).collect(),
+            programs: pythons.iter().map(|python| vec![python.clone()]).collect(),
+            arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
             read: Vec::new(),
             env,
             limit: self.environment.limit,
@@ -319,12 +323,12 @@ impl Maker {
 }
 
 /// A step that failed, with the last that was said.
-fn failed(words: &[&str], end: &CommandEnd, output: &[u8]) -> SandboxError {
+fn failed(command: &Command, end: &CommandEnd, output: &[u8]) -> SandboxError {
     let text = String::from_utf8_lossy(output);
     let mut lines = text.lines().rev().map(str::trim);
     let said = lines.find(|line| !line.is_empty()).unwrap_or_default();
-    let words = words.join(" ");
-    let what = crate::plain::line(&format!("`{words}`: {end:?}: {said}"));
+    let words = command.arguments.join(" ");
+    let what = crate::plain::line(&format!("`python {words}`: {end:?}: {said}"));
     SandboxError::new(ErrorKind::Invalid, MAKE, what)
 }
 
@@ -357,6 +361,7 @@ mod tests {
         };
         let wanted = PythonLayer {
             environment,
+            pythons: vec!["python3".to_owned()],
             folder: folder.path().to_owned(),
         };
         (folder, wanted)
@@ -377,7 +382,14 @@ mod tests {
             let (_folder, wanted) = wanted(text);
             let requirements = requirements(&wanted).unwrap();
             for id in ["a", "b"] {
-                assert!(keys.insert(key(&image(id), &wanted.environment, &requirements)));
+                for python in ["python3", "python3.11"] {
+                    let pythons = vec![python.to_owned()];
+                    let wanted = PythonLayer {
+                        pythons,
+                        ..wanted.clone()
+                    };
+                    assert!(keys.insert(key(&image(id), &wanted, &requirements)));
+                }
             }
         }
         for text in [

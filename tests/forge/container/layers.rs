@@ -29,6 +29,7 @@ fn wanted(text: &str) -> (tempfile::TempDir, PythonLayer) {
     };
     let layer = PythonLayer {
         environment,
+        pythons: vec!["python3".to_owned()],
         folder: folder.path().to_owned(),
     };
     (folder, layer)

@@ -1,0 +1,87 @@
+//! Python environments that are made once, as layers, by the whole program.
+
+use super::Boxes;
+use crate::support::counting::Counting;
+use crate::support::engine::{PYTHON, engine_with_python};
+use crate::support::workspace::finish;
+
+/// Writes where its environment is.
+const MAIN: &str = "import sys\nopen(sys.argv[2], 'w').write('# made in ' + sys.prefix + '\\n')\n";
+
+/// An image whose own Python is called `real`, after which come these lines.
+fn image(lines: &str) -> String {
+    format!("FROM localhost/{PYTHON}\nRUN mv /bin/python3 /bin/real\n{lines}\n")
+}
+
+/// The same, where `python3` does this before it is the real one.
+fn image_where_python3(does: &str) -> String {
+    let script = format!("#!/bin/sh\\n{does}\\nexec real \"$@\"\\n");
+    image(&format!(
+        "RUN printf '{script}' >/bin/python3 && chmod 755 /bin/python3"
+    ))
+}
+
+/// One candidate that needs a package, which is in every environment; `None`, loudly, without an engine.
+fn boxes(dockerfile: &str) -> Option<Boxes> {
+    engine_with_python()?;
+    let Boxes { engine, workspace } = Boxes::with(&[])?;
+    let workspace = workspace
+        .file("candidates/a/main.py", MAIN)
+        .file("candidates/a/requirements.txt", "pip\n")
+        .file("candidates/a/Dockerfile", dockerfile);
+    Some(Boxes { engine, workspace })
+}
+
+/// An installer may need what only the trial is told; and one that fails is not tried for every trial.
+#[test]
+fn what_only_works_with_the_trials_own_variables_is_made_inside() {
+    let dockerfile = image_where_python3("[ -n \"$ALLOWED\" ] || exit 9");
+    let Some(boxes) = boxes(&dockerfile) else {
+        return;
+    };
+    let proxy = Counting::before(&boxes.engine.socket());
+    let mut command = boxes.command(["--container", "task", "-k4", "-j2", "--env", "ALLOWED=yes"]);
+    let host = format!("unix://{}", proxy.socket().display());
+    finish(command.env("DOCKER_HOST", host).spawn().unwrap()).expect(0);
+    let artifact = boxes.workspace.trial_file("a", "discord_post.md");
+    assert_eq!(artifact, b"# made in /home/forge/forge/venv\n");
+    let calls = proxy.calls();
+    let creates = calls.iter().filter(|it| it.ends_with("/containers/create"));
+    assert_eq!(creates.count(), 4 + 1, "{calls:?}");
+    assert_eq!(boxes.alive(&boxes.run()), [""; 0]);
+}
+
+/// What was looked for and found good is what the layer is made with.
+#[test]
+fn a_layer_is_made_with_the_python_that_the_trial_would_take() {
+    let Some(boxes) = boxes(&image("RUN ln -s real /bin/python")) else {
+        return;
+    };
+    let of = |flag: &str| {
+        let arguments = ["run", "--rm", PYTHON, "python3", "-c", flag];
+        let said = boxes.engine.podman().args(arguments).output().unwrap();
+        String::from_utf8(said.stdout).unwrap().trim().to_owned()
+    };
+    let version = of("import sys; print('%d.%d' % sys.version_info[:2])");
+    // The usual one does not work, and is not what is asked for.
+    let other = image(&format!(
+        "RUN ln -sf /bin/real /bin/python{version} && ln -s false /bin/python3"
+    ));
+    let workspace = boxes
+        .workspace
+        // There is none of the usual name.
+        .file(
+            "candidates/a/pyproject.toml",
+            "[project]\nname = \"a\"\nversion = \"1\"\nrequires-python = \">=3.8\"\n",
+        )
+        .file("candidates/b/main.py", MAIN)
+        .file("candidates/b/requirements.txt", "pip\n")
+        .file("candidates/b/Dockerfile", other)
+        .file("candidates/b/.python-version", format!("{version}\n"));
+    let boxes = Boxes { workspace, ..boxes };
+    boxes.forge(["--container", "task"]).expect(0);
+    for candidate in ["a", "b"] {
+        let artifact = boxes.workspace.trial_file(candidate, "discord_post.md");
+        assert_eq!(artifact, b"# made in /home/forge-python\n", "{candidate}");
+    }
+}
