@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use sha2::Digest as _;
-use tokio::sync::{OnceCell, oneshot};
+use tokio::sync::{OnceCell, RwLock, oneshot};
 use tokio::time::timeout;
 
 use super::create::{self, Household, LAYER_HOME, Who};
@@ -80,6 +80,8 @@ type Cell = Arc<OnceCell<Option<Layered>>>;
 #[derive(Debug, Default)]
 pub(crate) struct Layers {
     known: Mutex<HashMap<String, Cell>>,
+    /// Read by whoever makes one, until its container has been deleted.
+    making: Arc<RwLock<()>>,
 }
 
 impl Layers {
@@ -116,7 +118,7 @@ impl Layers {
         };
         let made = cell.get_or_init(|| async {
             let what = maker.shown();
-            match maker.find_or_make(images).await {
+            match maker.find_or_make(images, &self.making).await {
                 Ok(layered) => Some(layered),
                 Err(error) => {
                     tracing::warn!(%error, "`{what}` is done in each sandbox");
@@ -127,6 +129,11 @@ impl Layers {
         // One who has less time than whoever makes it goes on without.
         let made = timeout(environment.limit + TIDYING, made).await;
         made.ok().cloned().flatten()
+    }
+
+    /// Waits until no container is there, or about to be, that makes a layer: but for one whose delete failed.
+    pub(crate) async fn settled(&self) {
+        drop(self.making.write().await);
     }
 
     /// Forgets what is there: some of it has gone.
@@ -202,15 +209,28 @@ impl Maker {
         }
     }
 
-    async fn find_or_make(&self, images: &Images) -> Result<Layered, SandboxError> {
+    async fn find_or_make(
+        &self,
+        images: &Images,
+        making: &Arc<RwLock<()>>,
+    ) -> Result<Layered, SandboxError> {
         if let Some(there) = images.look(&self.name).await? {
             return Ok(self.layered(there.id, Vec::new()));
         }
         // In a task of its own, which deletes the container also when nobody waits any more. It hears of that by the
         // end of this.
         let (_waits, gone) = oneshot::channel();
-        let made = tokio::spawn(self.clone().make(gone)).await;
-        made.unwrap_or_else(|error| {
+        let (maker, making) = (self.clone(), making.clone().read_owned().await);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it ends by itself, and whoever lists the run's containers waits for it"
+        )]
+        let made = tokio::spawn(async move {
+            let made = maker.make(gone).await;
+            drop(making);
+            made
+        });
+        made.await.unwrap_or_else(|error| {
             let what = error.to_string();
             Err(SandboxError::new(ErrorKind::Protocol, MAKE, what))
         })

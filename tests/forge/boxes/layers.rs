@@ -1,9 +1,11 @@
 //! Python environments that are made once, as layers, by the whole program.
 
-use super::Boxes;
+use std::time::{Duration, Instant};
+
+use super::{Boxes, signal};
 use crate::support::counting::Counting;
 use crate::support::engine::{PYTHON, engine_with_python};
-use crate::support::workspace::finish;
+use crate::support::workspace::{finish, pause};
 
 /// Writes where its environment is.
 const MAIN: &str = "import sys\nopen(sys.argv[2], 'w').write('# made in ' + sys.prefix + '\\n')\n";
@@ -84,4 +86,29 @@ fn a_layer_is_made_with_the_python_that_the_trial_would_take() {
         let artifact = boxes.workspace.trial_file(candidate, "discord_post.md");
         assert_eq!(artifact, b"# made in /home/forge-python\n", "{candidate}");
     }
+}
+
+/// Nothing of the trials' own names is there yet, and nobody waits for it.
+#[test]
+fn an_interrupt_while_a_layer_is_made_leaves_nothing() {
+    let Some(boxes) = boxes(&image_where_python3("sleep 300")) else {
+        return;
+    };
+    let child = boxes.start(["--container", "task", "-k3", "-j3"]);
+    let until = Instant::now() + Duration::from_secs(120);
+    let run = loop {
+        let runs = std::fs::read_dir(boxes.workspace.path("artifacts"));
+        let runs = runs.into_iter().flatten().flatten();
+        let mut runs = runs.map(|it| it.file_name().to_string_lossy().into_owned());
+        let has_some = |run: &String| boxes.alive(run).iter().any(|it| it.ends_with("-layer"));
+        if let Some(run) = runs.find(has_some) {
+            break run;
+        }
+        assert!(Instant::now() < until, "no layer is made");
+        pause();
+    };
+    signal(&child, "INT");
+    let ended = finish(child).expect(130);
+    assert!(!ended.stdout.contains("not confirmed"), "{ended:?}");
+    assert_eq!(boxes.alive(&run), [""; 0]);
 }
