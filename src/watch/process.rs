@@ -177,9 +177,11 @@ async fn until_clean(
     loop {
         let open = share().and_then(|ledger| ledger.open_sandboxes());
         let left = open.as_ref().map(|open| open.iter().filter(|it| !it.kept));
-        match left.map(Iterator::count) {
-            Ok(0) => return,
-            Ok(count) if is_first => log.line(&format!(
+        let left = left.map(Iterator::count);
+        // The run's label may tell more: what sandboxes are made from may be made in one, which is in no ledger.
+        let is_closed = matches!(left, Ok(0));
+        match left {
+            Ok(count) if is_first && count > 0 => log.line(&format!(
                 "forge ended without a goodbye; sandboxes not known to be gone: {count}"
             )),
             Err(error) if is_first => log.line(&format!(
@@ -198,7 +200,10 @@ async fn until_clean(
                     open: open.ok(),
                 };
                 let report = end_inherited(inherited, patience()).await;
-                if told(report.cleanup(), log, began) {
+                let cleanup = report.cleanup();
+                let is_nothing = is_closed && cleanup.deleted == 0 && is_clean(cleanup);
+                // Only what there was to do is written down.
+                if is_nothing || told(cleanup, log, began) {
                     return;
                 }
             }
@@ -232,7 +237,7 @@ fn told(cleanup: &Cleanup, log: &Log, began: Instant) -> bool {
     if let Some(why) = &cleanup.unlisted {
         log.line(&format!("could not list the run's sandboxes: {why}"));
     }
-    let is_clean = cleanup.unconfirmed.is_empty() && cleanup.unlisted.is_none();
+    let is_clean = is_clean(cleanup);
     let after = crate::quantity::show_duration(began.elapsed());
     let deleted = cleanup.deleted;
     log.line(&if is_clean {
@@ -241,6 +246,10 @@ fn told(cleanup: &Cleanup, log: &Log, began: Instant) -> bool {
         format!("deleted: {deleted}; {after} after forge's end it is tried again")
     });
     is_clean
+}
+
+fn is_clean(cleanup: &Cleanup) -> bool {
+    cleanup.unconfirmed.is_empty() && cleanup.unlisted.is_none()
 }
 
 fn rebuild(
