@@ -121,7 +121,7 @@ async fn a_dockerfile_is_built_once_for_the_same_content() {
 }
 
 /// What the engine has that was built with this marker. Other tests build too.
-fn images_of(engine: &Engine, marker: &str) -> Vec<String> {
+pub(super) fn images_of(engine: &Engine, marker: &str) -> Vec<String> {
     let filter = format!("label=forge.test={marker}");
     let arguments = ["images", "--quiet", "--no-trunc", "--filter", &filter];
     let listed = engine.podman().args(arguments).output().unwrap();
