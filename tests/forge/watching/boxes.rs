@@ -14,7 +14,6 @@ use super::{CLOSED, Ends, GONE, Watch};
 use crate::boxes::Boxes;
 use crate::cloud::signal;
 use crate::support::counting::{Counting, Decides, Fate};
-use crate::support::engine::BUSYBOX;
 use crate::support::workspace::{Ended, finish, pause, wait};
 
 /// A run of 200 trials, 8 at once.
@@ -47,11 +46,7 @@ fn everything(_: &str, _: usize) -> Fate {
 impl Run {
     /// Begins, in a process group of its own, and waits for its watch; `None`, loudly, without an engine.
     fn begin(script: &str, arguments: &[&str], decides: Decides) -> Option<Self> {
-        Some(Self::of(Boxes::of(script)?, arguments, decides))
-    }
-
-    /// The same, of a project.
-    fn of(boxes: Boxes, arguments: &[&str], decides: Decides) -> Self {
+        let boxes = Boxes::of(script)?;
         let proxy = Counting::deciding(&boxes.engine.socket(), decides);
         let mut command = boxes.command(arguments.iter().copied());
         let host = format!("unix://{}", proxy.socket().display());
@@ -59,13 +54,13 @@ impl Run {
         let child = command.spawn().unwrap();
         let watch = Watch::of(&child);
         let id = watch.run();
-        Self {
+        Some(Self {
             boxes,
             proxy,
             child,
             watch,
             id,
-        }
+        })
     }
 
     /// Waits until as many calls that end like this have come to the engine.
@@ -282,37 +277,4 @@ fn containers_of_a_forge_killed_with_its_watch_end_or_are_swept() {
     );
     assert_eq!(left.states(), [""; 0]);
     assert_eq!(left.open(), 0);
-}
-
-/// What makes a layer is in no ledger; and when forge is killed, nothing else may be open there.
-#[test]
-fn what_only_the_runs_label_tells_is_deleted_when_nothing_is_open() {
-    let Some(boxes) = Boxes::of("#!/bin/sh\necho \"hello from a container\" >\"$2\"\n") else {
-        return;
-    };
-    let objective =
-        "prompt: x\nscoring:\n  quality:\n    - {command: [sleep, 300], timeout: 10m}\n";
-    let workspace = boxes.workspace.file("objectives/task.yaml", objective);
-    let boxes = Boxes { workspace, ..boxes };
-    let run = Run::of(boxes, &["--container", "task", "-q"], everything);
-    let ledger = run.boxes.workspace.path("artifacts").join(&run.id);
-    let ledger = ledger.join("sandboxes.jsonl");
-    let until = Instant::now() + Duration::from_secs(120);
-    while !std::fs::read_to_string(&ledger).is_ok_and(|text| text.contains("deleted")) {
-        assert!(Instant::now() < until, "the trial does not end");
-        pause();
-    }
-    let name = format!("{}-layer", run.id);
-    let mut podman = run.boxes.engine.podman();
-    podman.args(["create", "--name", &name]);
-    for label in ["forge=1".to_owned(), format!("forge.run={}", run.id)] {
-        podman.args(["--label", &label]);
-    }
-    podman.args(["--label", &format!("forge.name={name}"), BUSYBOX, "true"]);
-    let created = podman.output().unwrap();
-    assert!(created.status.success(), "{created:?}");
-    let left = run.kill();
-    left.assert_ended();
-    let log = left.log();
-    assert!(log.contains("deleted: 1; nothing is left"), "{log}");
 }
