@@ -29,6 +29,9 @@ pub(super) struct DoctorArgs {
     /// Also try which limits the container engine enforces; none there is an error
     #[arg(long)]
     container: bool,
+    /// The image whose containers are tried [default: the project's]
+    #[arg(long, value_name = "IMAGE", requires = "container")]
+    image: Option<String>,
 }
 
 /// What is found: told line by line as it comes, or as one document at the end.
@@ -73,14 +76,18 @@ pub(super) fn doctor(args: &DoctorArgs, printer: Printer) -> End {
         printer,
         document: args.json.then(serde_json::Map::new),
     };
-    let end = runtime.block_on(examine(&mut sheet, args.container));
+    let end = runtime.block_on(examine(&mut sheet, args));
+    if is_stopped(end) {
+        // Whoever says it a third time does not want to wait for anything.
+        runtime.shutdown_background();
+    }
     match sheet.document {
         Some(document) => json::print(printer, end, Value::Object(document)),
         None => end,
     }
 }
 
-async fn examine(sheet: &mut Sheet, is_container: bool) -> End {
+async fn examine(sheet: &mut Sheet, args: &DoctorArgs) -> End {
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
     let version = env!("CARGO_PKG_VERSION");
     sheet.line(&format!("forge {version} on {os} {arch}\n"));
@@ -101,7 +108,10 @@ async fn examine(sheet: &mut Sheet, is_container: bool) -> End {
     let resolved = forge::settings::daytona(&variables, Path::new("."));
     let auto_stop = project.daytona.auto_stop;
     let mut end = daytona::examine(sheet, &resolved, &source, auto_stop).await;
-    end = end.max(container::examine(sheet, &project, &variables, is_container).await);
+    end = end.max(container::examine(sheet, &project, &variables, args).await);
+    if is_stopped(end) {
+        return end;
+    }
     let options = mode::local(&variables, &project.local);
     let local = LocalProvider::new(options.clone(), RunId::generate());
     programs::examine(sheet, &local, &project).await;
@@ -114,6 +124,11 @@ fn project() -> Result<(Source, Project), Problems> {
     let project = forge::settings::project(Path::new("."))?;
     let source = mode::written_source(&project).map_err(Problems::from)?;
     Ok((source, project))
+}
+
+/// Whether somebody has stopped it.
+const fn is_stopped(end: End) -> bool {
+    matches!(end, End::Interrupted | End::Terminated)
 }
 
 /// Whether runs can have a watch. One that has none is no worse than before there was any.

@@ -312,14 +312,7 @@ async fn go(
             return end;
         },
         // Nothing exists yet: there is nothing to clean up.
-        Some(cause) = causes.recv() => return match cause {
-            StopCause::Interrupt => End::Interrupted,
-            StopCause::Terminate
-            | StopCause::HangUp
-            | StopCause::Deadline
-            | StopCause::Infrastructure
-            | StopCause::Caller => End::Terminated,
-        },
+        Some(cause) = causes.recv() => return signals::end_of(cause),
     }
     let builder = builder
         .stop_on(causes)

@@ -101,6 +101,11 @@ fn give_up(cause: StopCause) -> End {
     if let Some(folder) = folder {
         print_open(printer, &folder);
     }
+    end_of(cause)
+}
+
+/// How forge ends that was stopped before there was anything to report.
+pub(super) const fn end_of(cause: StopCause) -> End {
     match cause {
         StopCause::Interrupt => End::Interrupted,
         StopCause::Terminate

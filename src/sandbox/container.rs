@@ -169,17 +169,18 @@ impl Containers {
     /// # Cancel safety
     /// A pull or build may go on in the engine.
     pub async fn preflight(&self, networks: &[Networks]) -> Result<(), SandboxError> {
-        let about = self.about().await?;
+        let invalid = |what| SandboxError::new(ErrorKind::Invalid, "shut networks", what);
         for networks in networks {
-            check_networks(networks)
-                .map_err(|why| SandboxError::new(ErrorKind::Invalid, "shut networks", why))?;
-            if about.is_rootless && networks.setup != networks.run {
-                let what = format!(
-                    "{} without root cannot shut a network that is open",
-                    about.version
-                );
-                return Err(SandboxError::new(ErrorKind::Invalid, "shut networks", what)
-                    .with_hint(rules::SAME));
+            check_networks(networks).map_err(invalid)?;
+        }
+        let is_shut_later = networks.iter().any(|it| it.setup != it.run);
+        // Podman asks the system's packages about itself to answer, which takes it a second.
+        if is_shut_later {
+            let about = self.about().await?;
+            if about.is_rootless {
+                let version = about.version;
+                let what = format!("{version} without root cannot shut a network that is open");
+                return Err(invalid(what).with_hint(rules::SAME));
             }
         }
         self.images.prepare(&self.options.image).await?;

@@ -6,11 +6,13 @@ mod kills;
 mod process;
 mod table;
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use forge::sandbox::ledger::open_sandboxes;
+use rustix::pty::{OpenptFlags, openpt};
 
 use crate::cloud::Cloud;
 use crate::support::workspace::{Workspace, finish, pause};
@@ -160,6 +162,27 @@ fn assert_ended(cloud: &Cloud, watch: Watch, died: Instant) -> Ends {
     cloud.assert_none_alive();
     assert_eq!(open(&cloud.workspace), 0, "{:?}", log());
     Ends { gone, closed, peak }
+}
+
+/// The far end of a terminal: dropped, the terminal is closed.
+type Terminal = OwnedFd;
+
+/// Starts it as the leader of a session in a terminal of its own. The hang-up of that goes to everybody in the session.
+fn in_terminal(of: &Command) -> (Child, Terminal) {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    rustix::pty::grantpt(&terminal).unwrap();
+    rustix::pty::unlockpt(&terminal).unwrap();
+    let name = rustix::pty::ptsname(&terminal, Vec::new()).unwrap();
+    let mut shell = instead(of, "setsid");
+    // Opening a terminal makes it that of a session that has none.
+    shell
+        .args(["sh", "-c", "exec <\"$0\" >\"$0\" 2>&1; exec \"$@\""])
+        .arg(name.to_str().unwrap())
+        .arg(of.get_program())
+        .args(of.get_args())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    (shell.spawn().unwrap(), terminal)
 }
 
 /// Another program, with the environment and in the folder of this one.

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use forge::exit::ExitCode as End;
-use forge::project::{ContainerDefaults, Project, ProviderChoice};
+use forge::project::{ContainerDefaults, ImageSource, Project, ProviderChoice};
 use forge::sandbox::SandboxError;
 use forge::sandbox::container::{Address, ContainerOptions, Containers, Pull};
 use forge::settings;
 use serde_json::{Value, json};
 
 use super::limits::{self, Enforced};
-use super::{Sheet, wrong};
+use super::{DoctorArgs, Sheet, wrong};
 use crate::cli::{containers, mode};
 
 /// What is found, for the document.
@@ -50,10 +50,15 @@ pub(super) async fn examine(
     sheet: &mut Sheet,
     project: &Project,
     variables: &BTreeMap<String, String>,
-    is_asked: bool,
+    args: &DoctorArgs,
 ) -> End {
     sheet.line("\nContainers");
-    let is_asked = is_asked || project.provider == Some(ProviderChoice::Container);
+    let typed = ContainerDefaults {
+        image: args.image.clone().map(ImageSource::Named),
+        ..ContainerDefaults::default()
+    };
+    let said = typed.over(&project.container);
+    let is_asked = args.container || project.provider == Some(ProviderChoice::Container);
     let mut found = Found {
         sheet,
         is_asked,
@@ -63,7 +68,7 @@ pub(super) async fn examine(
         problems: Vec::new(),
     };
     let end = match settings::engine(variables) {
-        Ok(address) => look(&mut found, &address, &project.container).await,
+        Ok(address) => look(&mut found, &address, &said).await,
         Err(problem) if is_asked => {
             found.wrong(&problem.to_string(), problem.hint.as_deref());
             End::Usage
@@ -136,12 +141,12 @@ async fn look(found: &mut Found<'_>, address: &Address, said: &ContainerDefaults
         return End::Ok;
     }
     match (&said.image, options.pull) {
-        (Some(forge::project::ImageSource::Dockerfile(_)), _) => {
+        (Some(ImageSource::Dockerfile(_)), _) => {
             found.line(&format!("image: the first run builds it from {image}"));
         }
         (_, Pull::Never) if found.is_asked => {
             let message = format!("the image {image} is not there, and is not to be pulled");
-            let hint = "pull or build it, or name another: `container: {image: NAME}`";
+            let hint = "pull or build it, or name another: `--image NAME`, or `container: {image: NAME}` in forge.yaml";
             found.wrong(&message, Some(hint));
             return End::Usage;
         }
@@ -172,7 +177,11 @@ async fn try_limits(found: &mut Found<'_>, address: &Address, options: Container
     };
     let mut end = End::Ok;
     let mut tried = serde_json::Map::new();
-    for (limit, outcome) in limits::all(containers).await {
+    let all = match limits::all(containers).await {
+        Ok(all) => all,
+        Err(error) => return found.failed(&error),
+    };
+    for (limit, outcome) in all.limits {
         let name = limit.name();
         let held = match outcome {
             Ok(Enforced::Yes) => {
@@ -198,5 +207,13 @@ async fn try_limits(found: &mut Found<'_>, address: &Address, options: Container
         tried.insert(name.to_owned(), held);
     }
     found.limits = Value::Object(tried);
-    end
+    for left in &all.left {
+        let message = format!(
+            "container {} could not be confirmed deleted: {}",
+            left.name, left.error
+        );
+        found.wrong(&message, Some(&format!("`{}` tries again", all.sweep)));
+        end = end.max(End::Undeleted);
+    }
+    all.stopped.map_or(end, |stopped| end.max(stopped))
 }

@@ -6,6 +6,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use forge::event::Undeleted;
+use forge::exit::ExitCode as End;
 use forge::name::RunId;
 use forge::quantity::ByteCount;
 use forge::run::stop::Stopping;
@@ -125,42 +127,67 @@ impl Limit {
     }
 }
 
-/// Tries all of them, one after the other; leaves nothing behind.
-pub(super) async fn all(
-    containers: Arc<Containers>,
-) -> Vec<(Limit, Result<Enforced, SandboxError>)> {
+/// What came of trying them.
+pub(super) struct Tried {
+    pub(super) limits: Vec<(Limit, Result<Enforced, SandboxError>)>,
+    /// The containers that may still be there, and how to delete them.
+    pub(super) left: Vec<Undeleted>,
+    pub(super) sweep: String,
+    /// How forge ends when somebody has stopped it.
+    pub(super) stopped: Option<End>,
+}
+
+/// Tries all of them, one after the other, and deletes what it made. Heeds signals as a run does.
+pub(super) async fn all(containers: Arc<Containers>) -> Result<Tried, SandboxError> {
+    let machine = |error| SandboxError::machine("try limits", error);
     let run = RunId::generate();
-    let (_stop, stopping) = tokio::sync::watch::channel(Stopping::No);
-    let begun = begin(containers, run, stopping);
-    let (_folder, reaper) = match begun {
-        Ok(both) => both,
-        Err(error) => {
-            let error = SandboxError::machine("try limits", error);
-            return vec![(Limit::Memory, Err(error))];
-        }
-    };
+    let (stop, stopping) = tokio::sync::watch::channel(Stopping::No);
+    let (mut causes, listen) = signals::listen().map_err(machine)?;
+    let (_folder, reaper) = begin(containers, run, stopping).map_err(machine)?;
     let leaser = reaper.leaser();
-    let mut tried = Vec::new();
-    let Ok((mut causes, listen)) = signals::listen() else {
-        return Vec::new();
+    let mut tried = Tried {
+        limits: Vec::new(),
+        left: Vec::new(),
+        sweep: format!("forge sweep --run {run} --yes"),
+        stopped: None,
     };
-    tokio::pin!(listen);
-    for limit in Limit::ALL {
-        // A container that was made and not started would be there for ever.
-        let outcome = tokio::select! {
-            outcome = one(limit, &leaser, run) => outcome,
-            _ = causes.recv() => break,
-            _ = &mut listen => break,
-        };
-        let failed = outcome.is_err();
-        tried.push((limit, outcome));
-        // What one container cannot, the next cannot either.
-        if failed {
-            break;
+    let trying = async {
+        for limit in Limit::ALL {
+            let outcome = tokio::select! {
+                outcome = one(limit, &leaser, run) => outcome,
+                Some(cause) = causes.recv() => {
+                    tried.stopped = Some(signals::end_of(cause));
+                    stop.send_replace(Stopping::Stop);
+                    break;
+                }
+            };
+            let failed = outcome.is_err();
+            tried.limits.push((limit, outcome));
+            // What one container cannot, the next cannot either.
+            if failed {
+                break;
+            }
         }
-    }
-    drop(reaper.close().await);
-    tried
+        let closing = reaper.close();
+        tokio::pin!(closing);
+        let report = loop {
+            tokio::select! {
+                report = &mut closing => break report,
+                Some(cause) = causes.recv() => {
+                    tried.stopped = Some(signals::end_of(cause));
+                    stop.send_replace(Stopping::Hurry);
+                }
+            }
+        };
+        tried.left.clone_from(&report.cleanup().unconfirmed);
+    };
+    let gave_up = tokio::select! {
+        () = trying => None,
+        // What was started ends when forge does.
+        end = listen => Some(end),
+    };
+    tried.stopped = gave_up.or(tried.stopped);
+    Ok(tried)
 }
 
 fn begin(

@@ -112,15 +112,21 @@ fn parse(text: &str, encrypts: bool) -> Result<Address, (String, &'static str)> 
             "is to be encrypted (DOCKER_TLS_VERIFY), which forge cannot".to_owned(),
             TUNNEL,
         )),
-        "tcp" | "http" if !rest.is_empty() && !rest.contains(['/', '@', ' ']) => {
-            Ok(Address::Tcp(rest.to_owned()))
-        }
+        "tcp" | "http" if !has_port(rest) => Err(("names no port".to_owned(), examples)),
+        "tcp" | "http" if !rest.contains(['/', '@', ' ']) => Ok(Address::Tcp(rest.to_owned())),
         "ssh" | "https" | "npipe" => Err((
             format!("is reached by `{scheme}`, which forge cannot"),
             TUNNEL,
         )),
         _ => Err(("is no address of an engine".to_owned(), examples)),
     }
+}
+
+fn has_port(authority: &str) -> bool {
+    let port = authority
+        .rsplit_once(':')
+        .filter(|(host, _)| !host.is_empty());
+    port.is_some_and(|(_, port)| port.parse::<u16>().is_ok())
 }
 
 /// The host of Docker's current context, unless that is the default one.
@@ -228,6 +234,7 @@ mod tests {
             ),
             (vec![("DOCKER_HOST", "unix://relative")], "is no address"),
             (vec![("DOCKER_HOST", "there")], "is no address"),
+            (vec![("DOCKER_HOST", "tcp://there")], "names no port"),
         ] {
             let machine = Told {
                 variables: variables.into_iter().collect(),

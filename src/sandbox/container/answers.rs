@@ -25,12 +25,8 @@ pub(super) async fn bytes(response: Response) -> Result<Vec<u8>, reqwest::Error>
     Ok(all)
 }
 
-/// Reads the lines of what takes long, to their end; the engine says within them that it failed. Gives the last that
-/// was said.
-pub(super) async fn progress(
-    operation: &'static str,
-    response: Response,
-) -> Result<String, Failed> {
+/// Reads the lines of what takes long, to their end; the engine says within them that it failed.
+pub(super) async fn progress(operation: &'static str, response: Response) -> Result<(), Failed> {
     let broken = |kind, what: String| Failed {
         error: SandboxError::new(kind, operation, what),
         status: None,
@@ -79,8 +75,37 @@ pub(super) async fn progress(
             line.clear();
         }
         if is_last {
-            return Ok(said);
+            return Ok(());
         }
+    }
+}
+
+/// What kind of error it is that an image could not be pulled. Engines tell of whatever a registry does in the same
+/// way; what passes by itself is known by its words, and the rest is that there is no such image, or not for us.
+pub(super) fn not_pulled(error: &SandboxError) -> ErrorKind {
+    let is_passing = [
+        "toomanyrequests",
+        "too many requests",
+        "unavailable",
+        "bad gateway",
+        "gateway timeout",
+        "internal server error",
+        "timeout",
+        "timed out",
+        "deadline exceeded",
+        "connection reset",
+        "unexpected eof",
+    ];
+    let said = error.message.to_lowercase();
+    if matches!(
+        error.kind,
+        ErrorKind::TimedOut | ErrorKind::Unreachable | ErrorKind::Throttled
+    ) {
+        error.kind
+    } else if is_passing.iter().any(|words| said.contains(words)) {
+        ErrorKind::Server
+    } else {
+        ErrorKind::Invalid
     }
 }
 
@@ -100,4 +125,31 @@ pub(super) fn innermost(error: &dyn std::error::Error) -> String {
         last = source;
     }
     plain::ends(&last.to_string(), 200)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_that_cannot_be_pulled_now_is_nobodys_mistake() {
+        let kind = |kind, message: &str| not_pulled(&SandboxError::new(kind, "pull", message));
+        for passing in [
+            "toomanyrequests: You have reached your pull rate limit",
+            "pinging container registry: StatusCode: 503, Service Unavailable",
+            "Get \"https://registry.example/v2/\": net/http: TLS handshake timeout",
+        ] {
+            assert_eq!(kind(ErrorKind::Server, passing), ErrorKind::Server);
+            assert_eq!(kind(ErrorKind::Invalid, passing), ErrorKind::Server);
+        }
+        for missing in [
+            "manifest for nothing:latest not found: manifest unknown",
+            "pull access denied for nothing, repository does not exist",
+            "dial tcp: lookup nowhere.example: no such host",
+        ] {
+            assert_eq!(kind(ErrorKind::Server, missing), ErrorKind::Invalid);
+        }
+        let gone = kind(ErrorKind::Unreachable, "the engine is gone");
+        assert_eq!(gone, ErrorKind::Unreachable);
+    }
 }

@@ -276,7 +276,8 @@ fn ended(text: &str) -> Option<Ended> {
 }
 
 /// Reads `LEFT KILLED REFUSED SPENT FREE`.
-fn tally(text: &str) -> Option<Tally> {
+/// Reads what follows `left`.
+pub(crate) fn tally(text: &str) -> Option<Tally> {
     let mut words = text.split(' ');
     let mut number = || words.next()?.parse::<u64>().ok();
     Some(Tally {

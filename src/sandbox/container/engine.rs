@@ -298,19 +298,14 @@ impl Engine {
 
     pub(crate) async fn pull(&self, name: &str) -> Result<(), Failed> {
         const OPERATION: &str = "pull an image";
+        let mut query = vec![("fromImage", name)];
         // Without a tag, all of them would come.
-        let query = [
-            ("fromImage", name),
-            ("tag", if is_tagged(name) { "" } else { "latest" }),
-        ];
-        let query = if is_tagged(name) {
-            &query[..1]
-        } else {
-            &query[..]
-        };
-        let request = self.request(Method::POST, "/images/create", query);
+        if !is_tagged(name) {
+            query.push(("tag", "latest"));
+        }
+        let request = self.request(Method::POST, "/images/create", &query);
         let response = self.send(OPERATION, request, SILENCE).await?;
-        progress(OPERATION, response).await.map(drop)
+        progress(OPERATION, response).await
     }
 
     /// Builds an image from an archive with a `Dockerfile`.
@@ -333,7 +328,7 @@ impl Engine {
             .header(CONTENT_TYPE, "application/x-tar")
             .body(archive);
         let response = self.send(OPERATION, request, SILENCE).await?;
-        progress(OPERATION, response).await.map(drop)
+        progress(OPERATION, response).await
     }
 
     /// Makes an image of what a container has written, besides its volumes.

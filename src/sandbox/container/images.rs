@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 
 use super::Pull;
+use super::answers::not_pulled;
 use super::engine::Engine;
 use super::luggage::add;
 use crate::archive::Writer;
@@ -194,13 +195,14 @@ impl Images {
         {
             return Ok(there);
         }
-        let missing = |why: String| {
+        let fails = |kind, why: String| {
             let what = format!("the image `{name}` {why}");
-            SandboxError::new(ErrorKind::Invalid, "find an image", what)
+            SandboxError::new(kind, "find an image", what)
         };
+        let missing = |why: &str| fails(ErrorKind::Invalid, why.to_owned());
         if self.pull == Pull::Never {
             let hint = format!("`docker pull {name}`, or `container: {{pull: missing}}`");
-            return Err(missing("is not there".to_owned()).with_hint(hint));
+            return Err(missing("is not there").with_hint(hint));
         }
         if let Err(failed) = self.engine.pull(name).await {
             let (is, hint) = if self.pull == Pull::Always {
@@ -212,12 +214,11 @@ impl Images {
                 let hint = "name one that is there (`docker images`): `--image NAME`, or `container: {image: NAME}`";
                 ("is not there, and ", hint)
             };
-            return Err(
-                missing(format!("{is}cannot be pulled: {}", failed.error.message)).with_hint(hint),
-            );
+            let why = format!("{is}cannot be pulled: {}", failed.error.message);
+            return Err(fails(not_pulled(&failed.error), why).with_hint(hint));
         }
         let there = self.look(name).await?;
-        there.ok_or_else(|| missing("was pulled, and is not there".to_owned()))
+        there.ok_or_else(|| missing("was pulled, and is not there"))
     }
 
     async fn build(

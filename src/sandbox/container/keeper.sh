@@ -2,7 +2,8 @@
 # left, and ends itself when forge is gone or the sandbox's time is over. Follows parts.sh. Constant text; the
 # arguments are
 #
-#   home lifetime kept      lifetime in seconds; kept: 1 for a sandbox that may outlive forge
+#   home lifetime kept      lifetime in seconds, since the start and since every `end`; kept: 1 for a sandbox that may
+#                           outlive forge
 #
 # The kernel shields the first process of a container from every signal of its own people that it has not asked
 # for. It never forks while a command may have taken all processes that there may be: a shell that cannot fork
@@ -117,6 +118,9 @@ finish() {
   left=$(($# - 1))
   count_up
   if [ "$left" = 0 ]; then
+    # Forge is there, and may need as long again for what comes next.
+    uptime
+    expires=$((seconds + lifetime))
     wind
     free=$(measure)
   else
@@ -142,24 +146,61 @@ perform() {
   say "ended $end $code $took $checked $reason"
 }
 
+# NAME=VALUE... word...: no value of a variable is ever an argument of a process, which all users of the machine see.
 launch() {
+  exists env
   say started
   now
   started=$time
   # The shell in between says whether a signal ended the program, or it exited with such a number: in the first
   # case it complains. Its trap lets it outlive a TERM to all.
-  trap : TERM
-  /bin/sh -c '
+  (
     trap : TERM
     # As `sh`, bash does not complain.
     if [ -n "${BASH_VERSION:-}" ]; then set +o posix; fi
-    (exec env -i "$@" </dev/null 2>&3 3>&-)
+    (become "${folder:-.}/env" "PATH=$PATH" "HOME=$work" "LANG=C.UTF-8" "TMPDIR=$tmp" "$@")
     exit $?
-  ' forge "PATH=$PATH" "HOME=$work" "LANG=C.UTF-8" "TMPDIR=$tmp" "$@" 3>&2 2>"$run/died"
+  ) </dev/null 3>&2 2>"$run/died"
   code=$?
   now
   took=$((time - started)) end=exited
   if [ "$code" -gt 128 ] && [ -s "$run/died" ]; then end=signalled code=$((code - 128)); fi
+}
+
+# In a shell of its own: becomes the program, with these variables and no others.
+#   env NAME=VALUE... word...
+become() {
+  env=$1
+  shift
+  IFS='
+'
+  set -f
+  # Lines that go on with a value name nothing that there is.
+  for line in $("$env"); do
+    case ${line%%=*} in
+      '' | [0-9]* | *[!A-Za-z0-9_]* | BASH* | SHELLOPTS | UID | EUID | PPID) ;;
+      *) unset "${line%%=*}" ;;
+    esac
+  done
+  asked=
+  while :; do
+    case ${1:-} in
+      *=*) ;;
+      *) break ;;
+    esac
+    asked="$asked ${1%%=*} "
+    export "$1"
+    shift
+  done
+  # What shells add by themselves.
+  set -- -- "$@"
+  for name in PWD OLDPWD SHLVL _; do
+    case $asked in
+      *" $name "*) ;;
+      *) set -- -u "$name" "$@" ;;
+    esac
+  done
+  exec "$env" "$@" 2>&3 3>&-
 }
 
 # In a shell of its own: packs what is wanted, onto standard output.

@@ -10,6 +10,7 @@ use reqwest::Upgraded;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
+use super::course::{Tally, tally};
 use super::frames::Frames;
 use super::lines::{Lines, Part};
 use crate::sandbox::remote::random;
@@ -144,20 +145,14 @@ impl Line {
         Ok(())
     }
 
-    /// Says the next part of one.
+    /// Says the next part of one, which is to be short: it is lost when it does not take that.
     pub(crate) async fn put(&mut self, bytes: &[u8]) -> Result<(), SandboxError> {
-        self.io
-            .write_all(bytes)
-            .await
-            .map_err(|error| lost(&error.to_string()))
+        taken(self.io.write_all(bytes)).await
     }
 
     /// Ends it.
     pub(crate) async fn end(&mut self) -> Result<(), SandboxError> {
-        self.io
-            .flush()
-            .await
-            .map_err(|error| lost(&error.to_string()))?;
+        taken(self.io.flush()).await?;
         self.is_cut = false;
         Ok(())
     }
@@ -188,29 +183,42 @@ impl Line {
         self.open = None;
     }
 
-    /// Ends what a caller has left open: its future was dropped.
-    pub(crate) async fn settle(&mut self) -> Result<(), SandboxError> {
+    /// Ends what a caller has left open, because its future was dropped, and tells what was counted until then.
+    pub(crate) async fn settle(&mut self) -> Result<Option<Tally>, SandboxError> {
         let Some(token) = self.open.clone() else {
-            return Ok(());
+            return Ok(None);
         };
         self.say(format!("end {token}\n").as_bytes()).await?;
-        let (mut has_left, mut is_marked) = (false, false);
+        let (mut left, mut is_marked) = (None, false);
         let wait = async {
-            while !(has_left && is_marked) {
+            loop {
+                if let (Some(tally), true) = (left, is_marked) {
+                    return Ok::<Tally, SandboxError>(tally);
+                }
                 match self.next().await? {
-                    Event::Line(Stream::Stdout, words) => has_left |= words.starts_with("left "),
+                    Event::Line(Stream::Stdout, words) => {
+                        left = left.or(words.strip_prefix("left ").and_then(tally));
+                    }
                     Event::Line(Stream::Stderr, _) => is_marked = true,
                     Event::Bytes(..) => {}
                 }
             }
-            Ok::<(), SandboxError>(())
         };
-        match timeout(PATIENCE, wait).await {
-            Ok(ended) => ended?,
-            Err(_) => return Err(lost("what ran in it does not end")),
-        }
+        let Ok(ended) = timeout(PATIENCE, wait).await else {
+            return Err(lost("what ran in it does not end"));
+        };
+        let tally = ended?;
         self.was_ended();
-        Ok(())
+        Ok(Some(tally))
+    }
+}
+
+/// Waits until an engine that is alive has taken something.
+async fn taken(said: impl Future<Output = std::io::Result<()>>) -> Result<(), SandboxError> {
+    match timeout(PATIENCE, said).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(lost(&error.to_string())),
+        Err(_) => Err(lost("it takes nothing more")),
     }
 }
 

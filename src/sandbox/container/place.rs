@@ -67,6 +67,25 @@ pub(crate) struct Inside {
     serial: u64,
 }
 
+impl Inside {
+    /// Ends what a caller has left open.
+    async fn settle(&mut self) -> Result<(), SandboxError> {
+        match self.line.settle().await? {
+            Some(tally) => self.count(tally),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes what has been counted at the end of a command. What does not end would disturb the next.
+    fn count(&mut self, tally: Tally) -> Result<(), SandboxError> {
+        self.tally = tally;
+        match tally.left {
+            0 => Ok(()),
+            left => Err(lost(&format!("{left} of its processes do not end"))),
+        }
+    }
+}
+
 impl ContainerSandbox {
     /// Starts a container, and waits until its first process is there.
     pub(crate) async fn open(
@@ -135,7 +154,7 @@ impl ContainerSandbox {
             return Ok(());
         }
         let mut inside = self.inside.lock().await;
-        inside.line.settle().await?;
+        inside.settle().await?;
         // What was packed before is not what is there any more.
         inside.kept = None;
         let layout = self.layout.clone();
@@ -192,7 +211,7 @@ impl ContainerSandbox {
             .await?;
         let mut inside = self.inside.lock().await;
         let inside = &mut *inside;
-        inside.line.settle().await?;
+        inside.settle().await?;
         inside.kept = None;
         let token = inside.line.listen();
         let place = inside.next_place(&self.layout);
@@ -205,10 +224,7 @@ impl ContainerSandbox {
         inside.line.was_ended();
         let (before, said) = (inside.tally, heard.first_line());
         let now = course.tally.unwrap_or_default();
-        inside.tally = now;
-        if now.left > 0 {
-            return Err(lost(&format!("{} of its processes do not end", now.left)));
-        }
+        inside.count(now)?;
         self.note_network(course.ended.as_ref().and_then(|it| it.network))
             .await;
         let Some(end) = course.judge(command, &before, &self.limits, &said) else {
@@ -316,7 +332,7 @@ impl ContainerSandbox {
         {
             return kept.collect(what, &self.layout, home).await;
         }
-        inside.line.settle().await?;
+        inside.settle().await?;
         let nothing = remote::only_collect(what, PACKING);
         let token = inside.line.listen();
         let place = inside.next_place(&self.layout);

@@ -193,7 +193,7 @@ pub(crate) struct Refusal {
     pub(crate) cause: Option<String>,
 }
 
-/// A line of the answers of a pull, a build and a load.
+/// A line of the answers of a pull and a build.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Progress {
     #[serde(default)]

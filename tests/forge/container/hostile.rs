@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use forge::conformance::hands::{collect, run, shell};
+use forge::conformance::hands::{Heard, collect, run, shell};
 use forge::conformance::{Harness as _, create, delete};
 use forge::quantity::ByteCount;
 use forge::sandbox::container::{ContainerOptions, User};
@@ -96,6 +96,29 @@ async fn memory_and_disk_have_an_end_each() {
         (result.end, heard.text().as_str()),
         (CommandEnd::Exited(0), "ok\n")
     );
+    delete(&harness, sandbox).await;
+    harness.assert_nothing_left().await;
+}
+
+/// What went on when its future was dropped has been counted, and is not the next command's.
+#[tokio::test]
+async fn what_a_dropped_command_was_killed_for_is_not_told_of_the_next() {
+    let Some(harness) = small(User::Safe) else {
+        return;
+    };
+    let sandbox = create(&harness, "counted").await;
+    let hog =
+        "(x=$(head -c 200000000 /dev/zero | tr '\\0' x)) 2>/dev/null; echo over >over; sleep 60";
+    let mut heard = Heard::default();
+    {
+        let hog = limited(hog, 60);
+        let ran = sandbox.run(&hog, &mut heard);
+        let ended = tokio::time::timeout(Duration::from_secs(10), ran).await;
+        assert!(ended.is_err(), "{ended:?}");
+    }
+    let (result, heard) = run(&*sandbox, &shell("cat over; exit 1")).await;
+    assert_eq!(heard.text(), "over\n");
+    assert_eq!(result.end, CommandEnd::Exited(1));
     delete(&harness, sandbox).await;
     harness.assert_nothing_left().await;
 }

@@ -9,7 +9,7 @@ use forge::sandbox::{
 };
 
 use super::{Box, with};
-use crate::support::engine::{BUSYBOX, engine};
+use crate::support::engine::{BASH, BUSYBOX, PYTHON, engine, engine_with_python};
 
 /// Waits, and fails when it takes far too long.
 async fn until_gone(harness: &Box, what: &str) {
@@ -42,6 +42,31 @@ async fn a_container_that_everybody_has_forgotten_goes_by_itself() {
     };
     drop(harness);
     until_gone(&gone, "without forge").await;
+}
+
+/// All users of the machine see the arguments of all processes, and the engine shows them.
+#[tokio::test]
+async fn values_of_variables_are_no_arguments_of_processes() {
+    for image in [BUSYBOX, PYTHON, BASH] {
+        if image != BUSYBOX && engine_with_python().is_none() {
+            continue;
+        }
+        let Some(harness) = with(image) else { return };
+        let sandbox = create(&harness, "arguments").await;
+        let mut spies = shell(
+            "for i in 1 2 3 4 5; do cat /proc/[0-9]*/cmdline; done | tr '\\0' '\\n'; echo \"=$SECRET=\"; env",
+        );
+        let value = "s3cret\nHOME=of it";
+        spies.env.insert("SECRET".to_owned(), value.to_owned());
+        let (_, heard) = run(&*sandbox, &spies).await;
+        let text = heard.text();
+        let (arguments, environment) = text.split_once(&format!("={value}=\n")).unwrap();
+        assert!(arguments.contains("cmdline"), "{arguments}");
+        assert!(!arguments.contains("s3cret"), "{image}: {arguments}");
+        let home = format!("HOME={}\n", sandbox.layout().work);
+        assert!(environment.contains(&home), "{environment}");
+        delete(&harness, sandbox).await;
+    }
 }
 
 #[tokio::test]

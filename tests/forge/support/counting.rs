@@ -1,8 +1,10 @@
-//! A proxy before the socket of a container engine: counts the calls, and passes them on, late, or not at all.
+//! A proxy before the socket of a container engine: counts the calls, and passes them on, late, or not at all, or
+//! answers in the engine's place.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::workspace::wait;
@@ -19,6 +21,8 @@ pub(crate) enum Fate {
     Late(u64),
     /// It never does, and nobody gets an answer.
     Held,
+    /// It never does, and this status is the answer.
+    Answered(u16),
 }
 
 /// Decides that, from the call and how many like it (by the last part of the path) came before.
@@ -29,6 +33,8 @@ pub(crate) type Decides = fn(&str, usize) -> Fate;
 pub(crate) struct Counting {
     folder: tempfile::TempDir,
     calls: Calls,
+    /// What all calls are answered with; 0 where the engine answers.
+    status: Arc<AtomicU16>,
 }
 
 impl Counting {
@@ -41,17 +47,26 @@ impl Counting {
     pub(crate) fn deciding(engine: &Path, decides: Decides) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("engine.sock")).unwrap();
-        let calls = Calls::default();
-        let (engine, all) = (engine.to_owned(), calls.clone());
+        let (calls, status) = (Calls::default(), Arc::<AtomicU16>::default());
+        let (engine, all, says) = (engine.to_owned(), calls.clone(), status.clone());
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let (Ok(client), Ok(server)) = (client, UnixStream::connect(&engine)) else {
                     break;
                 };
-                pass(client, server, &all, decides);
+                pass(client, server, &all, decides, &says);
             }
         });
-        Self { folder, calls }
+        Self {
+            folder,
+            calls,
+            status,
+        }
+    }
+
+    /// From now on answers every call with this status; with `None` the engine does it again.
+    pub(crate) fn answer(&self, status: Option<u16>) {
+        self.status.store(status.unwrap_or(0), Ordering::Relaxed);
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -64,19 +79,28 @@ impl Counting {
 }
 
 /// Passes both directions on.
-fn pass(client: UnixStream, server: UnixStream, calls: &Calls, decides: Decides) {
+fn pass(
+    client: UnixStream,
+    server: UnixStream,
+    calls: &Calls,
+    decides: Decides,
+    status: &Arc<AtomicU16>,
+) {
     let (back_from, back_to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-    std::thread::spawn(move || copy(back_from, back_to, |_| Fate::Passed));
-    let calls = calls.clone();
+    std::thread::spawn(move || copy(back_from, back_to, |_| None));
+    let (calls, status) = (calls.clone(), status.clone());
     std::thread::spawn(move || {
         let mut reader = Requests::default();
         copy(client, server, |bytes| {
-            let mut fate = Fate::Passed;
             let mut calls = calls.lock().unwrap();
+            let mut fate = None;
             for call in reader.read(bytes) {
                 let last = |call: &str| call.rsplit('/').next().map(str::to_owned);
                 let before = calls.iter().filter(|it| last(it) == last(&call)).count();
-                fate = decides(&call, before);
+                fate = Some(match status.load(Ordering::Relaxed) {
+                    0 => decides(&call, before),
+                    status => Fate::Answered(status),
+                });
                 calls.push(call);
             }
             fate
@@ -84,27 +108,45 @@ fn pass(client: UnixStream, server: UnixStream, calls: &Calls, decides: Decides)
     });
 }
 
-fn copy(mut from: UnixStream, mut to: UnixStream, mut see: impl FnMut(&[u8]) -> Fate) {
+/// `see` is given all that comes, and says what becomes of it where a call begins.
+fn copy(mut from: UnixStream, mut to: UnixStream, mut see: impl FnMut(&[u8]) -> Option<Fate>) {
     let mut chunk = [0; 16 * 1024];
-    let mut is_held = false;
+    let mut passes = true;
     let mut rest = 0;
     while let Ok(read @ 1..) = from.read(&mut chunk) {
         // One call at a time is on a connection, so that what follows belongs to it.
         match see(&chunk[..read]) {
-            Fate::Passed => {}
-            Fate::Late(milliseconds) => {
+            None => {}
+            Some(Fate::Passed) => passes = true,
+            Some(Fate::Late(milliseconds)) => {
                 wait(milliseconds);
                 rest = milliseconds;
+                passes = true;
             }
-            Fate::Held => is_held = true,
+            Some(Fate::Held) => passes = false,
+            Some(Fate::Answered(status)) => {
+                passes = false;
+                if answer(&mut from, status).is_err() {
+                    break;
+                }
+            }
         }
-        if !is_held && to.write_all(&chunk[..read]).is_err() {
+        if passes && to.write_all(&chunk[..read]).is_err() {
             break;
         }
     }
     // An engine that sees the end of a connection may give up what it was asked for.
     wait(rest);
     to.shutdown(std::net::Shutdown::Write).ok();
+}
+
+fn answer(client: &mut UnixStream, status: u16) -> std::io::Result<()> {
+    let body = r#"{"message":"injected"}"#;
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status} Injected\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    );
+    client.write_all(format!("{head}{body}").as_bytes())
 }
 
 /// Finds the requests of one connection.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use forge::sandbox::ledger::open_sandboxes;
 
 use super::kills::{TAKES, moment};
-use super::{CLOSED, Ends, GONE, Watch};
+use super::{CLOSED, Ends, GONE, Terminal, Watch, in_terminal};
 use crate::boxes::Boxes;
 use crate::cloud::signal;
 use crate::support::counting::{Counting, Decides, Fate};
@@ -26,6 +26,8 @@ struct Run {
     boxes: Boxes,
     proxy: Counting,
     child: Child,
+    /// Where it is the leader of a session, that session's.
+    terminal: Option<Terminal>,
     watch: Watch,
     id: String,
 }
@@ -46,18 +48,37 @@ fn everything(_: &str, _: usize) -> Fate {
 impl Run {
     /// Begins, in a process group of its own, and waits for its watch; `None`, loudly, without an engine.
     fn begin(script: &str, arguments: &[&str], decides: Decides) -> Option<Self> {
+        Self::begin_by(script, arguments, decides, |command| {
+            (command.process_group(0).spawn().unwrap(), None)
+        })
+    }
+
+    /// The same, as the leader of a session in a terminal of its own.
+    fn begin_in_terminal(script: &str, arguments: &[&str], decides: Decides) -> Option<Self> {
+        Self::begin_by(script, arguments, decides, |command| {
+            let (child, terminal) = in_terminal(command);
+            (child, Some(terminal))
+        })
+    }
+
+    fn begin_by(
+        script: &str,
+        arguments: &[&str],
+        decides: Decides,
+        start: fn(&mut Command) -> (Child, Option<Terminal>),
+    ) -> Option<Self> {
         let boxes = Boxes::of(script)?;
         let proxy = Counting::deciding(&boxes.engine.socket(), decides);
         let mut command = boxes.command(arguments.iter().copied());
         let host = format!("unix://{}", proxy.socket().display());
-        command.env("DOCKER_HOST", host).process_group(0);
-        let child = command.spawn().unwrap();
+        let (child, terminal) = start(command.env("DOCKER_HOST", host));
         let watch = Watch::of(&child);
         let id = watch.run();
         Some(Self {
             boxes,
             proxy,
             child,
+            terminal,
             watch,
             id,
         })
@@ -85,21 +106,57 @@ impl Run {
         self.killed()
     }
 
+    /// Closes its terminal. It deletes by itself then, and is killed before it is at the end of that.
+    fn hang_up_and_kill(mut self) -> Left {
+        drop(self.terminal.take());
+        wait(100);
+        signal(&self.child, "KILL");
+        let died = Instant::now();
+        self.child.wait().unwrap();
+        self.left(died)
+    }
+
     fn kill_with_its_watch(self) -> Left {
         let died = Instant::now();
-        self.watch.kill_with(self.child);
+        let Self {
+            boxes,
+            proxy,
+            child,
+            watch,
+            id,
+            ..
+        } = self;
+        watch.kill_with(child);
         Left {
-            boxes: self.boxes,
-            proxy: self.proxy,
-            watch: self.watch,
-            id: self.id,
+            boxes,
+            proxy,
+            watch,
+            id,
             died,
         }
     }
 
     fn killed(self) -> Left {
         let died = Instant::now();
-        assert_eq!(finish(self.child).code, None);
+        let Self {
+            boxes,
+            proxy,
+            child,
+            watch,
+            id,
+            ..
+        } = self;
+        assert_eq!(finish(child).code, None);
+        Left {
+            boxes,
+            proxy,
+            watch,
+            id,
+            died,
+        }
+    }
+
+    fn left(self, died: Instant) -> Left {
         Left {
             boxes: self.boxes,
             proxy: self.proxy,
@@ -198,6 +255,30 @@ fn no_container_is_left_when_the_whole_process_group_is_killed() {
     };
     run.wait_for(CREATE, 12);
     run.kill_group().assert_ended();
+}
+
+#[test]
+fn no_container_is_left_when_the_terminal_is_closed_and_forge_is_killed() {
+    let Some(run) = Run::begin_in_terminal(TAKES, &MANY, everything) else {
+        return;
+    };
+    run.wait_for(CREATE, 12);
+    run.hang_up_and_kill().assert_ended();
+}
+
+#[test]
+fn an_engine_that_fails_for_a_while_is_asked_until_it_does_not() {
+    for status in [429, 500] {
+        let Some(run) = Run::begin(TAKES, &MANY, everything) else {
+            return;
+        };
+        run.wait_for(CREATE, 12);
+        run.proxy.answer(Some(status));
+        let left = run.kill();
+        wait(5000);
+        left.proxy.answer(None);
+        left.assert_ended();
+    }
 }
 
 /// There is no first process in them that could end.

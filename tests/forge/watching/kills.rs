@@ -1,12 +1,11 @@
 //! Forge killed in every way: alone, with its group, with its terminal; while the server fails, or is slow.
 
 use std::os::unix::process::CommandExt as _;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 
-use super::{Watch, assert_ended, instead, kill, open};
+use super::{Watch, assert_ended, in_terminal, kill, open};
 use crate::cloud::{Cloud, WRITES, signal};
 use crate::support::fake_daytona::fault::{Before, Canned, On, Rule, When, scramble};
 use crate::support::fake_daytona::{Options, Route};
@@ -72,29 +71,10 @@ fn nothing_is_left_when_the_whole_process_group_is_killed() {
     assert_ended(&cloud, watch, died);
 }
 
-/// The hang-up goes to everybody in the terminal's session, and what it does not end is killed.
 #[test]
 fn nothing_is_left_when_the_terminal_is_closed_and_forge_is_killed() {
     let cloud = cloud(busy());
-    let terminal =
-        rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY);
-    let terminal = terminal.unwrap();
-    rustix::pty::grantpt(&terminal).unwrap();
-    rustix::pty::unlockpt(&terminal).unwrap();
-    let name = rustix::pty::ptsname(&terminal, Vec::new()).unwrap();
-    // Opening a terminal makes it that of a session that has none.
-    let line = format!(
-        "exec setsid sh -c 'exec <\"$0\" >\"$0\" 2>&1; exec \"$@\"' {} {} {}",
-        name.to_str().unwrap(),
-        env!("CARGO_BIN_EXE_forge"),
-        MANY.join(" ")
-    );
-    let mut shell = instead(&cloud.command(MANY), "sh");
-    shell
-        .args(["-c", &line])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let mut child = shell.spawn().unwrap();
+    let (mut child, terminal) = in_terminal(&cloud.command(MANY));
     let watch = Watch::of(&child);
     cloud.wait_for_many(Route::Create, 12);
     drop(terminal);
