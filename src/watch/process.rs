@@ -371,7 +371,10 @@ mod tests {
         }
     }
 
-    fn labelled(_: &Secret, _: &Proxies) -> Result<Arc<dyn Provider>, SandboxError> {
+    fn labelled(what: &Secret, proxies: &Proxies) -> Result<Arc<dyn Provider>, SandboxError> {
+        if what.expose() != RECIPE {
+            return mine(what, proxies);
+        }
         Ok(Arc::new(Labelled))
     }
 

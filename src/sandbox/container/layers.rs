@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use sha2::Digest as _;
-use tokio::sync::{OnceCell, RwLock, oneshot};
+use tokio::sync::{OnceCell, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::create::{self, Household, LAYER_HOME, Who};
@@ -76,12 +77,14 @@ impl Layered {
 /// `None` where it could not be made.
 type Cell = Arc<OnceCell<Option<Layered>>>;
 
+type Making = tokio::sync::Mutex<JoinSet<()>>;
+
 /// The layers of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Layers {
     known: Mutex<HashMap<String, Cell>>,
-    /// Read by whoever makes one, until its container has been deleted.
-    making: Arc<RwLock<()>>,
+    /// Whoever makes one, until its container has been deleted.
+    making: Making,
 }
 
 impl Layers {
@@ -133,7 +136,8 @@ impl Layers {
 
     /// Waits until no container is there, or about to be, that makes a layer: but for one whose delete failed.
     pub(crate) async fn settled(&self) {
-        drop(self.making.write().await);
+        let mut making = self.making.lock().await;
+        while making.join_next().await.is_some() {}
     }
 
     /// Forgets what is there: some of it has gone.
@@ -212,31 +216,29 @@ impl Maker {
     async fn find_or_make(
         &self,
         images: &Images,
-        making: &Arc<RwLock<()>>,
+        making: &Making,
     ) -> Result<Layered, SandboxError> {
         if let Some(there) = images.look(&self.name).await? {
             return Ok(self.layered(there.id, Vec::new()));
         }
-        // In a task of its own, which deletes the container also when nobody waits any more. It hears of that by the
-        // end of this.
-        let (_waits, gone) = oneshot::channel();
-        let (maker, making) = (self.clone(), making.clone().read_owned().await);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "it ends by itself, and whoever lists the run's containers waits for it"
-        )]
-        let made = tokio::spawn(async move {
-            let made = maker.make(gone).await;
-            drop(making);
-            made
+        // In a task of its own, which deletes the container also when nobody waits any more.
+        let (mut to, made) = oneshot::channel();
+        let maker = self.clone();
+        let mut making = making.lock().await;
+        while making.try_join_next().is_some() {}
+        making.spawn(async move {
+            let made = maker.make(to.closed()).await;
+            // Whoever has gone knows.
+            drop(to.send(made));
         });
-        made.await.unwrap_or_else(|error| {
-            let what = error.to_string();
+        drop(making);
+        made.await.unwrap_or_else(|_| {
+            let what = "whoever makes it panicked";
             Err(SandboxError::new(ErrorKind::Protocol, MAKE, what))
         })
     }
 
-    async fn make(self, gone: oneshot::Receiver<()>) -> Result<Layered, SandboxError> {
+    async fn make(self, gone: impl Future<Output = ()>) -> Result<Layered, SandboxError> {
         let spec = SandboxSpec {
             name: SandboxName::existing(&format!("{}-layer", self.spec.name)),
             lifetime: self.environment.limit + REST,
@@ -261,7 +263,7 @@ impl Maker {
                 let what = format!("it was not done within {waited}");
                 Err(SandboxError::new(ErrorKind::TimedOut, MAKE, what))
             }),
-            _ = gone => {
+            () = gone => {
                 let what = "nobody waits for it any more";
                 Err(SandboxError::new(ErrorKind::Stopped, MAKE, what))
             }

@@ -65,6 +65,8 @@ enum Box_ {
 #[derive(Debug, Default)]
 struct Faulty {
     boxes: Mutex<BTreeMap<SandboxName, Box_>>,
+    /// One that hangs has made a sandbox on the way, which nobody deletes.
+    admits: Mutex<Vec<Fault>>,
     creates: Mutex<Vec<Fault>>,
     deletes: Mutex<Vec<Fault>>,
     created: Mutex<u32>,
@@ -75,8 +77,6 @@ struct Faulty {
     lists: bool,
     /// Whether the list fails.
     list_fails: bool,
-    /// Whether what sandboxes are made from is never ready, and made in a sandbox that nobody deletes.
-    prepares: bool,
     /// How many of the next lists show nothing.
     empty_lists: Mutex<u32>,
 }
@@ -160,7 +160,7 @@ impl Provider for Faulty {
 
     fn admit<'a>(&'a self, spec: &'a SandboxSpec) -> BoxFuture<'a, Result<(), SandboxError>> {
         async move {
-            if self.prepares {
+            if next(&self.admits) == Fault::Hangs {
                 let helper = SandboxId::new(format!("{}-layer", spec.name));
                 self.put(&helper, Some(Box_::Alive));
                 std::future::pending::<()>().await;
@@ -630,7 +630,7 @@ async fn layer_7_the_name_is_on_disk_before_the_create_leaves_and_the_id_before_
 async fn a_stop_ends_what_is_made_ready_and_the_list_tells_what_that_left() {
     let provider = Arc::new(Faulty {
         lists: true,
-        prepares: true,
+        admits: vec![Fault::Hangs].into(),
         ..Faulty::default()
     });
     let (reaper, _stop) = start(&provider, Layers::ALL);
