@@ -338,7 +338,7 @@ pub async fn make(
     provider: &dyn Provider,
     spec: &SandboxSpec,
 ) -> Result<Box<dyn Sandbox>, SandboxError> {
-    provider.admit().await;
+    provider.admit(spec).await?;
     provider.create(spec).await?.ready.await
 }
 

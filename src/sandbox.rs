@@ -520,15 +520,20 @@ pub trait Provider: Send + Sync + fmt::Debug + 'static {
         Duration::ZERO
     }
 
-    /// Waits until a create may be asked for, where the provider has a pace.
+    /// Waits until a create may be asked for, where the provider has a pace, and makes ready what the sandbox is
+    /// made from, where that takes time. Nothing of its name exists yet. What is a sandbox itself on the way has the
+    /// run's label: [`Provider::list`] shows it, or waits until it is gone.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when there will be no sandbox.
     ///
     /// # Cancel safety
-    /// Safe: nothing has been asked for.
-    fn admit(&self) -> BoxFuture<'_, ()> {
-        Box::pin(futures::future::ready(()))
+    /// Safe: it is how a stop ends it. Nothing of this name was asked for.
+    fn admit<'a>(&'a self, _spec: &'a SandboxSpec) -> BoxFuture<'a, Result<(), SandboxError>> {
+        Box::pin(futures::future::ready(Ok(())))
     }
 
-    /// Creates a sandbox. Returns as soon as its id is known, so that this is written down before anything
+    /// Creates a sandbox that was admitted. Returns as soon as its id is known, so that this is written down before anything
     /// else is asked.
     ///
     /// # Errors

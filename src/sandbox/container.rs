@@ -11,7 +11,7 @@
 //! ```
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -92,10 +92,21 @@ pub struct Containers {
     options: Arc<ContainerOptions>,
     images: Arc<Images>,
     layers: Arc<Layers>,
+    admitted: Admitted,
     address: Address,
     account: String,
     open: Open,
 }
+
+/// What a sandbox is made from.
+#[derive(Debug, Clone)]
+struct Basis {
+    image: images::Prepared,
+    layered: Option<layers::Layered>,
+}
+
+/// That of those that were admitted, and not created yet.
+type Admitted = Arc<Mutex<HashMap<SandboxName, Basis>>>;
 
 /// The lines to the containers that are there. Each is held until its container has been deleted: without it the
 /// first process ends by itself, and an engine that is asked to delete what is just ending refuses.
@@ -112,6 +123,7 @@ impl Containers {
             images: Arc::new(Images::new(engine.clone(), options.pull)),
             engine,
             layers: Arc::default(),
+            admitted: Admitted::default(),
             options: Arc::new(options),
             address: address.clone(),
             account: account(address),
@@ -197,21 +209,30 @@ impl Containers {
         self.images.prepare(image).await.map(drop)
     }
 
-    async fn create_one(&self, spec: &SandboxSpec) -> Result<Created, CreateFailed> {
+    fn admitted(&self) -> MutexGuard<'_, HashMap<SandboxName, Basis>> {
+        self.admitted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes ready what a sandbox is made from.
+    async fn basis(&self, spec: &SandboxSpec) -> Result<Basis, SandboxError> {
         check_networks(&spec.networks)
-            .map_err(|why| SandboxError::new(ErrorKind::Invalid, "create a container", why))
-            .map_err(CreateFailed::nothing)?;
+            .map_err(|why| SandboxError::new(ErrorKind::Invalid, "create a container", why))?;
         let image = spec.image.as_ref().unwrap_or(&self.options.image);
-        let image = self
-            .images
-            .prepare(image)
-            .await
-            .map_err(CreateFailed::nothing)?;
+        let image = self.images.prepare(image).await?;
         let layered = self
             .layers
             .prepare(&self.engine, &self.images, &self.options, spec, &image);
         let layered = layered.await;
         let image = layered.as_ref().map_or(image, |it| it.image.clone());
+        Ok(Basis { image, layered })
+    }
+
+    async fn create_one(&self, spec: &SandboxSpec) -> Result<Created, CreateFailed> {
+        let admitted = self.admitted().remove(&spec.name);
+        let Basis { image, layered } = match admitted {
+            Some(basis) => basis,
+            None => self.basis(spec).await.map_err(CreateFailed::nothing)?,
+        };
         let household = Household {
             who: create::who(self.options.user, &image.user),
             home: create::HOME,
@@ -347,6 +368,7 @@ impl Containers {
 
     async fn list_run(&self, run: &RunId) -> Result<Vec<Listed>, SandboxError> {
         let labels = [format!("{LABEL}=1"), format!("{LABEL_RUN}={run}")];
+        self.layers.settled().await;
         let rows = self.engine.containers(&labels).await?;
         let run = run.to_string();
         let listed = rows.into_iter().filter_map(|row| {
@@ -445,6 +467,14 @@ impl Provider for Containers {
         Some(Recipe::Containers {
             address: self.address.to_string(),
             settles: self.options.settles,
+        })
+    }
+
+    fn admit<'a>(&'a self, spec: &'a SandboxSpec) -> BoxFuture<'a, Result<(), SandboxError>> {
+        Box::pin(async {
+            let basis = self.basis(spec).await?;
+            self.admitted().insert(spec.name.clone(), basis);
+            Ok(())
         })
     }
 

@@ -310,8 +310,11 @@ impl Provider for Daytona {
         self.options.lags
     }
 
-    fn admit(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.client.admit_create())
+    fn admit<'a>(&'a self, _: &'a SandboxSpec) -> BoxFuture<'a, Result<(), SandboxError>> {
+        Box::pin(async {
+            self.client.admit_create().await;
+            Ok(())
+        })
     }
 
     fn create<'a>(&'a self, spec: &'a SandboxSpec) -> BoxFuture<'a, Result<Created, CreateFailed>> {

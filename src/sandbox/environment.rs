@@ -57,6 +57,9 @@ pub enum FoundPython {
 pub struct PythonLayer {
     /// What is wanted. Its installers are told no more than they may be told inside of a sandbox.
     pub environment: PythonEnvironment,
+    /// What its Python may be called inside: the first that is there is taken, as it will be by whoever asks for it
+    /// in the sandbox.
+    pub pythons: Vec<String>,
     /// The folder of this machine that will be [`Area::Work`](super::Area::Work).
     pub folder: PathBuf,
 }

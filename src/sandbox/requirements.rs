@@ -36,7 +36,7 @@ const ALONE: [&str; 4] = ["--no-index", "--pre", "--prefer-binary", "--require-h
 pub(crate) type Unfit = String;
 
 /// What is to be installed.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Requirements {
     /// The file for the installer, every path in it absolute.
     pub(crate) text: String,

@@ -23,6 +23,8 @@ use crate::store::TrialFolder;
 const ANSWER: ByteCount = ByteCount::kib(4);
 /// The longest that it may take.
 const LIMIT: Duration = Duration::from_secs(30);
+/// The Python of those who want no other.
+pub(super) const USUAL: &str = "python3";
 const QUESTION: &str =
     "import sys; print('%d.%d.%d' % sys.version_info[:3]); print(sys.executable)";
 
@@ -94,16 +96,24 @@ async fn find(job: &Job, sandbox: &dyn Sandbox) -> Result<FoundPython, SandboxEr
     }
 }
 
+/// What the Python of a candidate may be called inside of a sandbox: the first that is there is taken.
+pub(super) fn names(need: &PythonNeed) -> Vec<String> {
+    if need.is_none() {
+        return vec![USUAL.to_owned()];
+    }
+    let named = need.pins.iter().filter_map(Pin::minor);
+    let named = named.map(|[major, minor]| format!("python{major}.{minor}"));
+    let usual = [USUAL, "python"].map(str::to_owned);
+    named.chain(usual).collect()
+}
+
 async fn ask(
     need: &PythonNeed,
     job: &Job,
     sandbox: &dyn Sandbox,
 ) -> Result<FoundPython, SandboxError> {
-    let named = need.pins.iter().filter_map(Pin::minor);
-    let named = named.map(|[major, minor]| format!("python{major}.{minor}"));
-    let usual = ["python3", "python"].map(str::to_owned);
     let command = Command {
-        programs: named.chain(usual).map(|name| vec![name]).collect(),
+        programs: names(need).into_iter().map(|name| vec![name]).collect(),
         arguments: ["-I", "-c", QUESTION].map(str::to_owned).into(),
         read: Vec::new(),
         env: BTreeMap::new(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Job, World};
+use super::{Job, World, needs};
 use crate::candidate::{Dependencies, SourceFile};
 use crate::name::{RelativePath, RunId};
 use crate::sandbox::{
@@ -176,6 +176,7 @@ impl Place {
         };
         Some(PythonLayer {
             environment,
+            pythons: needs::names(&candidate.python),
             folder,
         })
     }
@@ -214,7 +215,7 @@ impl Place {
             "--no-input",
             "--quiet",
         ];
-        let base = self.base.as_deref().unwrap_or("python3");
+        let base = self.base.as_deref().unwrap_or(needs::USUAL);
         let mut steps = Vec::new();
         match &job.candidate.dependencies {
             Dependencies::None => {}

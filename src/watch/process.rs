@@ -177,9 +177,11 @@ async fn until_clean(
     loop {
         let open = share().and_then(|ledger| ledger.open_sandboxes());
         let left = open.as_ref().map(|open| open.iter().filter(|it| !it.kept));
-        match left.map(Iterator::count) {
-            Ok(0) => return,
-            Ok(count) if is_first => log.line(&format!(
+        let left = left.map(Iterator::count);
+        // The run's label may tell more: what sandboxes are made from may be made in one, which is in no ledger.
+        let is_closed = matches!(left, Ok(0));
+        match left {
+            Ok(count) if is_first && count > 0 => log.line(&format!(
                 "forge ended without a goodbye; sandboxes not known to be gone: {count}"
             )),
             Err(error) if is_first => log.line(&format!(
@@ -198,7 +200,10 @@ async fn until_clean(
                     open: open.ok(),
                 };
                 let report = end_inherited(inherited, patience()).await;
-                if told(report.cleanup(), log, began) {
+                let cleanup = report.cleanup();
+                let is_nothing = is_closed && cleanup.deleted == 0 && is_clean(cleanup);
+                // Only what there was to do is written down.
+                if is_nothing || told(cleanup, log, began) {
                     return;
                 }
             }
@@ -232,7 +237,7 @@ fn told(cleanup: &Cleanup, log: &Log, began: Instant) -> bool {
     if let Some(why) = &cleanup.unlisted {
         log.line(&format!("could not list the run's sandboxes: {why}"));
     }
-    let is_clean = cleanup.unconfirmed.is_empty() && cleanup.unlisted.is_none();
+    let is_clean = is_clean(cleanup);
     let after = crate::quantity::show_duration(began.elapsed());
     let deleted = cleanup.deleted;
     log.line(&if is_clean {
@@ -241,6 +246,10 @@ fn told(cleanup: &Cleanup, log: &Log, began: Instant) -> bool {
         format!("deleted: {deleted}; {after} after forge's end it is tried again")
     });
     is_clean
+}
+
+fn is_clean(cleanup: &Cleanup) -> bool {
+    cleanup.unconfirmed.is_empty() && cleanup.unlisted.is_none()
 }
 
 fn rebuild(
@@ -290,7 +299,14 @@ fn redactor(recipe: &Recipe, proxies: &Proxies) -> Redactor {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use futures::FutureExt as _;
+    use futures::future::BoxFuture;
+
     use super::*;
+    use crate::name::{RunId, SandboxId, SandboxName};
+    use crate::sandbox::{CreateFailed, Created, Listed, Presence, SandboxSpec};
 
     const RECIPE: &str = "the recipe";
 
@@ -310,6 +326,86 @@ mod tests {
         };
         assert_eq!(made("mine"), RECIPE);
         assert!(made("yours").contains("`yours`"));
+    }
+
+    /// Has one sandbox, of which only the run's label tells.
+    #[derive(Debug)]
+    struct Labelled;
+
+    /// Whether it is there, and how often somebody has asked for the list.
+    static LABELLED: Mutex<(bool, u32)> = Mutex::new((true, 0));
+
+    impl Provider for Labelled {
+        fn name(&self) -> &'static str {
+            "labelled"
+        }
+        fn create<'a>(
+            &'a self,
+            _: &'a SandboxSpec,
+        ) -> BoxFuture<'a, Result<Created, CreateFailed>> {
+            std::future::pending().boxed()
+        }
+        fn delete<'a>(&'a self, _: &'a SandboxId) -> BoxFuture<'a, Result<Presence, SandboxError>> {
+            LABELLED.lock().unwrap().0 = false;
+            async { Ok(Presence::Gone) }.boxed()
+        }
+        fn look<'a>(&'a self, _: &'a SandboxId) -> BoxFuture<'a, Result<Presence, SandboxError>> {
+            async { Ok(Presence::Absent) }.boxed()
+        }
+        fn find<'a>(
+            &'a self,
+            _: Option<&'a RunId>,
+            _: &'a SandboxName,
+        ) -> BoxFuture<'a, Result<Option<SandboxId>, SandboxError>> {
+            async { Ok(None) }.boxed()
+        }
+        fn list<'a>(&'a self, _: &'a RunId) -> BoxFuture<'a, Result<Vec<Listed>, SandboxError>> {
+            let mut labelled = LABELLED.lock().unwrap();
+            labelled.1 += 1;
+            let listed = labelled.0.then(|| Listed {
+                id: SandboxId::new("1"),
+                name: SandboxName::existing("forge-1-layer"),
+                presence: Presence::Alive,
+            });
+            async { Ok(listed.into_iter().collect()) }.boxed()
+        }
+    }
+
+    fn labelled(what: &Secret, proxies: &Proxies) -> Result<Arc<dyn Provider>, SandboxError> {
+        if what.expose() != RECIPE {
+            return mine(what, proxies);
+        }
+        Ok(Arc::new(Labelled))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_list_is_asked_for_also_when_the_ledger_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (name, what) = ("labelled".to_owned(), Secret::new(RECIPE));
+        let recipe = Recipe::Own { name, what };
+        let charter = Charter::new(
+            RunId::generate(),
+            folder.path().to_owned(),
+            Some(&recipe),
+            &Proxies::default(),
+        );
+        let own: [(&str, Rebuild); 1] = [("labelled", labelled)];
+        let log = Log::new(folder.path(), Redactor::new(Vec::new()));
+        let written = || std::fs::read_to_string(folder.path().join(crate::watch::LOG)).ok();
+        let ledger = Ledger::open(folder.path(), false).unwrap();
+        let end = async || {
+            let ledger = ledger.share().unwrap();
+            until_clean(&charter, &recipe, ledger, &own, &log, Instant::now()).await;
+        };
+        end().await;
+        assert!(!LABELLED.lock().unwrap().0, "it is there");
+        let said = written().unwrap();
+        assert!(said.contains("deleted: 1; nothing is left"), "{said}");
+        // One call, and nothing to be told, where there is nothing.
+        LABELLED.lock().unwrap().1 = 0;
+        end().await;
+        assert_eq!(LABELLED.lock().unwrap().1, 1);
+        assert_eq!(written(), Some(said));
     }
 
     #[test]

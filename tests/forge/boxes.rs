@@ -3,6 +3,7 @@
 
 mod calls;
 mod doctor;
+mod layers;
 mod refusals;
 mod shipped;
 mod sweeping;

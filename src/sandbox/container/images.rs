@@ -1,7 +1,7 @@
 //! What containers are made from: images that are there, are pulled, or are built, each once a run.
 //!
 //! Promises: whoever needs an image that another is fetching waits for it; what is built is found again by the digest
-//! of everything that it was built from, also by later runs.
+//! of everything that it was built from, also by later runs; the files that it is built from are read once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,9 +14,10 @@ use tokio::sync::OnceCell;
 use super::Pull;
 use super::answers::not_pulled;
 use super::engine::Engine;
+use super::luggage::add;
 use crate::archive::Writer;
 use crate::name::{RelativePath, SandboxId};
-use crate::sandbox::{Content, ErrorKind, Image, SandboxError, Upload};
+use crate::sandbox::{ErrorKind, Image, SandboxError, Upload};
 
 /// The label of images that forge has made: what they are.
 pub const LABEL_LAYER: &str = "forge.layer";
@@ -53,12 +54,22 @@ pub struct Layer {
 
 type Cell = Arc<OnceCell<Prepared>>;
 
+/// What an image is built from, as whoever asks for it holds it: who holds the same means the same image.
+#[derive(Debug)]
+struct Source {
+    dockerfile: Arc<str>,
+    files: Arc<[Upload]>,
+    cell: Cell,
+}
+
 /// The images of a run.
 #[derive(Debug)]
 pub(crate) struct Images {
     engine: Arc<Engine>,
     pull: Pull,
+    /// By their names.
     known: Mutex<HashMap<String, Cell>>,
+    sources: Mutex<Vec<Source>>,
 }
 
 impl Images {
@@ -67,6 +78,7 @@ impl Images {
             engine,
             pull,
             known: Mutex::default(),
+            sources: Mutex::default(),
         }
     }
 
@@ -79,10 +91,16 @@ impl Images {
                 prepared.await.cloned()
             }
             Image::Built { dockerfile, files } => {
-                let archive = context(dockerfile, files)?;
-                let name = name_of(&archive);
-                let cell = self.cell(&name);
-                let prepared = cell.get_or_try_init(|| self.build(&name, "Dockerfile", archive));
+                let cell = self.source(dockerfile, files);
+                let prepared = cell.get_or_try_init(|| async {
+                    let archive = context(dockerfile, files).await?;
+                    let name = name_of(&archive);
+                    // Another's may be the same.
+                    let cell = self.cell(&name);
+                    let prepared =
+                        cell.get_or_try_init(|| self.build(&name, "Dockerfile", archive));
+                    prepared.await.cloned()
+                });
                 prepared.await.cloned()
             }
         }
@@ -92,7 +110,7 @@ impl Images {
     pub(crate) async fn is_there(&self, image: &Image) -> Result<bool, SandboxError> {
         let name = match image {
             Image::Named(name) => name.clone(),
-            Image::Built { dockerfile, files } => name_of(&context(dockerfile, files)?),
+            Image::Built { dockerfile, files } => name_of(&context(dockerfile, files).await?),
         };
         Ok(self.look(&name).await?.is_some())
     }
@@ -100,6 +118,7 @@ impl Images {
     /// Forgets what is there: some of it has gone.
     pub(crate) fn forget(&self) {
         self.known().clear();
+        self.sources().clear();
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, Cell>> {
@@ -108,6 +127,26 @@ impl Images {
 
     fn cell(&self, name: &str) -> Cell {
         self.known().entry(name.to_owned()).or_default().clone()
+    }
+
+    fn sources(&self) -> std::sync::MutexGuard<'_, Vec<Source>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn source(&self, dockerfile: &Arc<str>, files: &Arc<[Upload]>) -> Cell {
+        let mut sources = self.sources();
+        let same =
+            |it: &&Source| Arc::ptr_eq(&it.dockerfile, dockerfile) && Arc::ptr_eq(&it.files, files);
+        if let Some(known) = sources.iter().find(same) {
+            return known.cell.clone();
+        }
+        let cell = Cell::default();
+        sources.push(Source {
+            dockerfile: dockerfile.clone(),
+            files: files.clone(),
+            cell: cell.clone(),
+        });
+        cell
     }
 
     /// An image, if it is there.
@@ -211,34 +250,23 @@ fn name_of(archive: &[u8]) -> String {
 }
 
 /// The archive that an image is built from: always the same for the same files.
-fn context(dockerfile: &str, files: &[Upload]) -> Result<Vec<u8>, SandboxError> {
-    let cannot = |error| SandboxError::machine(BUILD, error);
+async fn context(dockerfile: &Arc<str>, files: &Arc<[Upload]>) -> Result<Vec<u8>, SandboxError> {
+    let (dockerfile, files) = (dockerfile.clone(), files.clone());
+    let packed = tokio::task::spawn_blocking(move || pack(&dockerfile, &files)).await;
+    let packed = packed.map_err(std::io::Error::other).and_then(|it| it);
+    packed.map_err(|error| SandboxError::machine(BUILD, error))
+}
+
+fn pack(dockerfile: &str, files: &[Upload]) -> std::io::Result<Vec<u8>> {
     let mut archive = Writer::new(Vec::new());
     let mut files: Vec<&Upload> = files.iter().collect();
     files.sort_by(|a, b| a.path.as_str().cmp(b.path.as_str()));
     for file in files {
-        let mut add = |bytes, content: &mut dyn std::io::Read| {
-            archive.file(&file.path, file.executable, bytes, content)
-        };
-        match &file.content {
-            Content::Bytes(bytes) => add(bytes.len() as u64, &mut &bytes[..]),
-            Content::File(path) => std::fs::File::open(path).and_then(|mut open| {
-                let bytes = open.metadata()?.len();
-                add(bytes, &mut open)
-            }),
-        }
-        .map_err(cannot)?;
+        add(&mut archive, &file.path, file)?;
     }
     // The last of two files of one name counts.
-    let path = RelativePath::parse("Dockerfile")
-        .map_err(|error| SandboxError::new(ErrorKind::Invalid, BUILD, error.to_string()))?;
-    archive
-        .file(
-            &path,
-            false,
-            dockerfile.len() as u64,
-            &mut dockerfile.as_bytes(),
-        )
-        .map_err(cannot)?;
-    archive.finish().map_err(cannot)
+    let path = RelativePath::parse("Dockerfile").map_err(std::io::Error::other)?;
+    let bytes = dockerfile.len() as u64;
+    archive.file(&path, false, bytes, &mut dockerfile.as_bytes())?;
+    archive.finish()
 }

@@ -11,6 +11,24 @@ use crate::sandbox::remote::collect::IN_MEMORY;
 use crate::sandbox::remote::command::{Place, quote};
 use crate::sandbox::{Command, Content, Layout, Upload};
 
+/// Adds a file to an archive, under this name.
+pub(super) fn add(
+    writer: &mut Writer<impl io::Write>,
+    name: &RelativePath,
+    file: &Upload,
+) -> io::Result<()> {
+    match &file.content {
+        Content::Bytes(bytes) => {
+            let length = bytes.len() as u64;
+            writer.file(name, file.executable, length, &mut &bytes[..])
+        }
+        Content::File(path) => {
+            let (mut open, about) = crate::tree::open_regular(path)?;
+            writer.file(name, file.executable, about.len(), &mut open)
+        }
+    }
+}
+
 /// The files as an archive for the home, and its length.
 pub(super) fn archive(files: &[Upload], layout: &Layout) -> io::Result<(SpooledTempFile, u64)> {
     let mut writer = Writer::new(tempfile::spooled_tempfile(IN_MEMORY));
@@ -20,20 +38,7 @@ pub(super) fn archive(files: &[Upload], layout: &Layout) -> io::Result<(SpooledT
         let inside = path.strip_prefix(home).unwrap_or(&path);
         let inside =
             RelativePath::parse(inside.trim_start_matches('/')).map_err(io::Error::other)?;
-        match &file.content {
-            Content::Bytes(bytes) => {
-                writer.file(
-                    &inside,
-                    file.executable,
-                    bytes.len() as u64,
-                    &mut &bytes[..],
-                )?;
-            }
-            Content::File(path) => {
-                let (mut open, about) = crate::tree::open_regular(path)?;
-                writer.file(&inside, file.executable, about.len(), &mut open)?;
-            }
-        }
+        add(&mut writer, &inside, file)?;
     }
     let mut archive = writer.finish()?;
     let bytes = archive.stream_position()?;

@@ -387,7 +387,7 @@ impl Sandbox for ContainerSandbox {
     ) -> BoxFuture<'a, Result<Option<PreparedPython>, SandboxError>> {
         let prepared = self.layered.as_ref().map(|layered| {
             output.write(Stream::Stdout, &layered.output);
-            layered.prepared.clone()
+            layered.prepared()
         });
         Box::pin(futures::future::ready(Ok(prepared)))
     }

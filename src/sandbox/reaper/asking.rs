@@ -129,13 +129,17 @@ impl Asking {
     ) -> (SandboxName, Birth) {
         let name = asked.spec.name.clone();
         let run = asked.spec.run;
-        tokio::select! {
+        let admit = AssertUnwindSafe(self.provider.admit(&asked.spec)).catch_unwind();
+        let admitted = tokio::select! {
             biased;
             () = holds(self.closing.clone(), |closing| *closing) => {
                 let error = SandboxError::new(ErrorKind::Stopped, CREATE, "forge is stopping");
                 return (name, Birth::Refused { asked, error });
             }
-            () = self.provider.admit() => {}
+            admitted = admit => admitted.unwrap_or_else(|_panic| Err(panicked(CREATE))),
+        };
+        if let Err(error) = admitted {
+            return (name, Birth::Refused { asked, error });
         }
         let answer = {
             let create = AssertUnwindSafe(self.provider.create(&asked.spec)).catch_unwind();

@@ -260,14 +260,15 @@ impl Keeper {
         self.gone(&asked.spec.name, false);
         let is_passing = match error.kind {
             ErrorKind::Quota | ErrorKind::Throttled => {
-                // What a server says of a refusal is no proof: the list at the end is.
                 self.may_exist = true;
                 true
             }
+            // Who does not let anybody in has nothing, and no list either.
             ErrorKind::Unreachable => true,
-            ErrorKind::Unauthorized
-            | ErrorKind::Forbidden
-            | ErrorKind::Invalid
+            ErrorKind::Unauthorized | ErrorKind::Forbidden => false,
+            // What is said of a refusal is no proof, and what it was to be made from may have left something: the
+            // list at the end tells.
+            ErrorKind::Invalid
             | ErrorKind::OutOfReach
             | ErrorKind::Busy
             | ErrorKind::TimedOut
@@ -275,7 +276,10 @@ impl Keeper {
             | ErrorKind::Lost
             | ErrorKind::Machine
             | ErrorKind::Protocol
-            | ErrorKind::Stopped => false,
+            | ErrorKind::Stopped => {
+                self.may_exist = true;
+                false
+            }
         };
         if !is_passing || *self.closing.borrow() {
             self.free_slot(&asked.spec.name);

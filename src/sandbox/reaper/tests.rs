@@ -65,6 +65,8 @@ enum Box_ {
 #[derive(Debug, Default)]
 struct Faulty {
     boxes: Mutex<BTreeMap<SandboxName, Box_>>,
+    /// One that hangs has made a sandbox on the way, which nobody deletes.
+    admits: Mutex<Vec<Fault>>,
     creates: Mutex<Vec<Fault>>,
     deletes: Mutex<Vec<Fault>>,
     created: Mutex<u32>,
@@ -154,6 +156,18 @@ impl Faulty {
 impl Provider for Faulty {
     fn name(&self) -> &'static str {
         "faulty"
+    }
+
+    fn admit<'a>(&'a self, spec: &'a SandboxSpec) -> BoxFuture<'a, Result<(), SandboxError>> {
+        async move {
+            if next(&self.admits) == Fault::Hangs {
+                let helper = SandboxId::new(format!("{}-layer", spec.name));
+                self.put(&helper, Some(Box_::Alive));
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        }
+        .boxed()
     }
 
     fn create<'a>(&'a self, spec: &'a SandboxSpec) -> BoxFuture<'a, Result<Created, CreateFailed>> {
@@ -610,6 +624,29 @@ async fn layer_7_the_name_is_on_disk_before_the_create_leaves_and_the_id_before_
         crate::sandbox::ledger::open_sandboxes(folder.path()).unwrap(),
         []
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_what_is_made_ready_and_the_list_tells_what_that_left() {
+    let provider = Arc::new(Faulty {
+        lists: true,
+        admits: vec![Fault::Hangs].into(),
+        ..Faulty::default()
+    });
+    let (reaper, _stop) = start(&provider, Layers::ALL);
+    let leaser = reaper.leaser();
+    let began = Instant::now();
+    let close = async {
+        while provider.alive() == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        reaper.close().await
+    };
+    let (asked, report) = futures::join!(leaser.acquire(spec(&leaser), None), close);
+    assert_eq!(asked.unwrap_err().kind, ErrorKind::Stopped);
+    assert_eq!(report.cleanup().unconfirmed.len(), 0, "{report:?}");
+    assert_eq!((report.cleanup().deleted, provider.alive()), (1, 0));
+    assert!(began.elapsed() < Patience::default().hurry);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use forge::sandbox::container::{ContainerOptions, Pull};
 use forge::sandbox::{Area, CommandEnd, Content, ErrorKind, Image, Remains, SandboxSpec, Upload};
 
 use super::{Box, with};
-use crate::support::engine::{BUSYBOX, engine};
+use crate::support::engine::{BUSYBOX, Engine, engine};
 
 async fn refused(image: &str) -> forge::sandbox::SandboxError {
     let harness = with(image).unwrap();
@@ -73,8 +73,9 @@ async fn an_image_that_is_not_there_is_told_before_anything_exists() {
 }
 
 fn built(marker: &str) -> Image {
+    let text = "COPY marker /marker\nRUN echo";
     Image::Built {
-        dockerfile: format!("FROM {BUSYBOX}\nCOPY marker /marker\nRUN echo {marker} >/built\n")
+        dockerfile: format!("FROM {BUSYBOX}\n{text} {marker} >/built\nLABEL forge.test={marker}\n")
             .into(),
         files: Arc::new([Upload {
             area: Area::Work,
@@ -106,25 +107,64 @@ async fn a_dockerfile_is_built_once_for_the_same_content() {
         assert_eq!(result.end, CommandEnd::Exited(0));
         assert_eq!(heard.text(), format!("{marker}{marker}\n"));
         delete(&harness, sandbox).await;
-        let mut all = harness.provider.layers().await.unwrap();
-        all.retain(|layer| layer.what == "Dockerfile");
-        layers.push(all.into_iter().map(|layer| layer.id).collect::<Vec<_>>());
+        layers.push(images_of(engine, &marker));
     }
-    let new: Vec<_> = layers[1]
-        .iter()
-        .filter(|it| !layers[0].contains(it))
-        .collect();
-    assert!(!layers[0].is_empty() && new.is_empty(), "{layers:?}");
+    assert_eq!((layers[0].len(), &layers[1]), (1, &layers[0]));
     let provider = engine.containers(BUSYBOX);
-    for id in &layers[0] {
-        provider.delete_layer(id).await.unwrap();
-        provider.delete_layer(id).await.unwrap();
-    }
-    let left = provider.layers().await.unwrap();
-    assert!(
-        left.iter().all(|layer| layer.what != "Dockerfile"),
-        "{left:?}"
-    );
+    let all = provider.layers().await.unwrap();
+    let known = all.iter().find(|it| layers[0][0].ends_with(it.id.as_str()));
+    let layer = known.unwrap_or_else(|| panic!("{layers:?} is not in {all:?}"));
+    assert_eq!(layer.what, "Dockerfile");
+    provider.delete_layer(&layer.id).await.unwrap();
+    provider.delete_layer(&layer.id).await.unwrap();
+    assert_eq!(images_of(engine, &marker), [""; 0]);
+}
+
+/// What the engine has that was built with this marker. Other tests build too.
+pub(super) fn images_of(engine: &Engine, marker: &str) -> Vec<String> {
+    let filter = format!("label=forge.test={marker}");
+    let arguments = ["images", "--quiet", "--no-trunc", "--filter", &filter];
+    let listed = engine.podman().args(arguments).output().unwrap();
+    assert!(listed.status.success(), "{listed:?}");
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    listed.lines().map(str::to_owned).collect()
+}
+
+/// Nobody reads it for each trial, nor waits for what is no file.
+#[tokio::test]
+async fn what_an_image_is_built_from_is_read_once() {
+    let Some(harness) = with(BUSYBOX) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let marker = folder.path().join("marker");
+    std::fs::write(&marker, RunId::generate().to_string()).unwrap();
+    let image = Image::Built {
+        dockerfile: format!("FROM {BUSYBOX}\nCOPY marker /marker\n").into(),
+        files: Arc::new([Upload {
+            area: Area::Work,
+            path: RelativePath::parse("marker").unwrap(),
+            content: Content::File(marker.clone()),
+            executable: false,
+        }]),
+    };
+    let spec = |what| SandboxSpec {
+        image: Some(image.clone()),
+        ..spec(harness.run(), what)
+    };
+    let first = make(harness.provider(), &spec("first")).await.unwrap();
+    std::fs::remove_file(&marker).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&marker).status();
+    assert!(made.unwrap().success());
+    let patient = std::time::Duration::from_secs(60);
+    let (second, spec) = (spec("second"), spec("third"));
+    let second = tokio::time::timeout(patient, make(harness.provider(), &second)).await;
+    delete(&harness, first).await;
+    delete(&harness, second.unwrap().unwrap()).await;
+    // Who knows nothing of it reads it, and does not wait for a writer.
+    let other = with(BUSYBOX).unwrap();
+    let refused = tokio::time::timeout(patient, make(other.provider(), &spec)).await;
+    let error = refused.unwrap().unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Machine, "{error}");
+    harness.assert_nothing_left().await;
 }
 
 #[tokio::test]

@@ -326,8 +326,9 @@ async fn creates_keep_the_accounts_pace() {
     });
     // The first answer tells of the limit; what was sent before it is not held back.
     let create = async |serial| {
-        setup.daytona.admit().await;
-        make(&setup.daytona, &setup.spec(serial)).await.unwrap()
+        let spec = setup.spec(serial);
+        setup.daytona.admit(&spec).await.unwrap();
+        make(&setup.daytona, &spec).await.unwrap()
     };
     let first = create(1).await;
     let created = join_all((2..=14).map(create)).await;
