@@ -37,6 +37,7 @@ mod signals;
 mod sweep;
 mod table;
 mod values;
+mod view;
 mod words;
 
 use print::Printer;
@@ -77,6 +78,8 @@ enum Command {
     Score(rerun::ScoreArgs),
     /// Render a run's reports again
     Report(rerun::ReportArgs),
+    /// Show a run in a browser while it goes on, this or another process's; then its report. Ctrl-C ends it
+    View(view::ViewArgs),
     /// Say which run others are compared with, show it, or put it into a file
     Baseline(baseline::BaselineArgs),
     /// Compare two runs that there are; run nothing. Exit code 1 on what `--fail-on` names, 2 or 3 when nothing can be said
@@ -238,6 +241,12 @@ struct RunArgs {
     /// Daytona: the region
     #[arg(long, value_name = "REGION")]
     target: Option<String>,
+    /// Show the run in a browser while it goes on; the address is printed, and for you alone
+    #[arg(long)]
+    view: bool,
+    /// The same, and open it
+    #[arg(long)]
+    open: bool,
     #[command(flatten)]
     comparing: comparing::ComparingArgs,
     #[command(flatten)]
@@ -320,6 +329,7 @@ fn dispatch(matches: &ArgMatches) -> End {
         Some(Command::List(folders)) => list::list(&folders, Printer::new()),
         Some(Command::Score(args)) => rerun::score(&args, Printer::new()),
         Some(Command::Report(args)) => rerun::report(&args, Printer::new()),
+        Some(Command::View(args)) => view::view(&args, Printer::new()),
         Some(Command::Baseline(args)) => baseline::baseline(&args, Printer::new()),
         Some(Command::Compare(args)) => compare::compare(&args, Printer::new()),
         Some(Command::History(args)) => history::history(&args, Printer::new()),

@@ -20,9 +20,12 @@ use crate::event::{Event, EventKind, Phase, Subscriber};
 use crate::name::TrialId;
 
 mod lines;
+mod pace;
 
 pub use lines::Lines;
-use lines::{Tally, line, tag, tally};
+use lines::tag;
+pub(crate) use lines::{Tally, line, outcome, tally};
+pub(crate) use pace::{Pace, in_words};
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -21,7 +21,7 @@ use forge::{Forge, ForgeBuilder, ForgeError, ForgeResult, ObjectiveSource, Place
 use super::comparing::demands;
 use super::print::{Printer, can_be_steered, stderr_is_terminal};
 use super::show::{Extra, ROOM, show};
-use super::{KeepArg, Noise, RunArgs, descriptors, github, log, mode, signals, words};
+use super::{KeepArg, Noise, RunArgs, descriptors, github, log, mode, signals, view, words};
 
 /// Everything that is known before anything is started.
 pub(super) struct Prepared {
@@ -321,17 +321,38 @@ async fn go(
             | StopCause::Caller => End::Terminated,
         },
     }
-    let builder = builder
+    let mut builder = builder
         .stop_on(causes)
-        .subscriber(signals::RemembersFolder(settings.artifacts.clone()))
-        .subscriber(progress(&args.noise));
-    match builder.build().run(sources).await {
-        Ok(result) => {
-            // Somebody may read a report slowly, or not at all; signals are heard meanwhile.
-            let shown = tokio::task::spawn_blocking(move || tell(&result, extra));
-            shown.await.unwrap_or(End::Incomplete)
+        .subscriber(signals::RemembersFolder(settings.artifacts.clone()));
+    let mut beside = None;
+    if (args.view || args.open)
+        && let Some((view, started, over)) = view::beside(&settings.artifacts, args.open, printer)
+    {
+        builder = builder.subscriber(started);
+        beside = Some((view, over));
+    }
+    // Last, so that a page which is opened is not drawn over.
+    let builder = builder.subscriber(progress(&args.noise));
+    let run = async {
+        match builder.build().run(sources).await {
+            Ok(result) => {
+                // Somebody may read a report slowly, or not at all; signals are heard meanwhile.
+                let shown = tokio::task::spawn_blocking(move || tell(&result, extra));
+                shown.await.unwrap_or(End::Incomplete)
+            }
+            Err(error) => failed(&error),
         }
-        Err(error) => failed(&error),
+    };
+    match beside {
+        None => run.await,
+        Some((view, over)) => {
+            let run = async {
+                let end = run.await;
+                drop(over);
+                end
+            };
+            tokio::join!(run, view.show(printer)).0
+        }
     }
 }
 

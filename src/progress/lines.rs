@@ -113,7 +113,7 @@ impl Subscriber for Lines {
 }
 
 /// The line for an event, if it deserves one. Pure.
-pub(super) fn line(kind: &EventKind, noise: Noise) -> Option<String> {
+pub(crate) fn line(kind: &EventKind, noise: Noise) -> Option<String> {
     let normal = noise >= Noise::Normal;
     let verbose = noise >= Noise::Verbose;
     let (wanted, text) = match kind {
@@ -142,7 +142,7 @@ pub(super) fn line(kind: &EventKind, noise: Noise) -> Option<String> {
         }
         EventKind::TrialFinished(record) => (
             verbose || (normal && tally(record) != Tally::NotRun),
-            about(&record.trial, &finished(record)),
+            about(&record.trial, &outcome(record)),
         ),
         EventKind::TrialRescored { trial, score } => {
             let what = match &score.disqualified {
@@ -222,7 +222,8 @@ fn planned(plan: &RunPlan) -> String {
     )
 }
 
-fn finished(record: &TrialRecord) -> String {
+/// How a trial ended, in a few words; what is hostile in it is still so.
+pub(crate) fn outcome(record: &TrialRecord) -> String {
     let took = record
         .runtime_s
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
@@ -263,14 +264,14 @@ fn cleaned(cleanup: &Cleanup) -> String {
 
 /// How a finished trial counts in the overall bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tally {
+pub(crate) enum Tally {
     Passed,
     Failed,
     Lost,
     NotRun,
 }
 
-pub(super) fn tally(record: &TrialRecord) -> Tally {
+pub(crate) fn tally(record: &TrialRecord) -> Tally {
     match (&record.score, record.end.error()) {
         (Some(score), _) if score.disqualified.is_none() => Tally::Passed,
         (Some(_), _) => Tally::Failed,

@@ -42,4 +42,5 @@ mod support;
 mod surroundings;
 mod texts;
 mod verdicts;
+mod view;
 mod watching;
