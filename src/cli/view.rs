@@ -1,6 +1,8 @@
 //! `forge view` and `forge --view`: a run in a browser, while it goes on. It changes nothing.
 
+use std::fs::{OpenOptions, Permissions};
 use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -175,9 +177,12 @@ fn open(address: &str, printer: Printer) -> Option<Page> {
 }
 
 fn opened(address: &str) -> std::io::Result<Page> {
-    let folder = tempfile::tempdir()?;
+    let folder = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir()?;
     let path = folder.path().join("view.html");
-    let mut file = std::fs::File::create_new(&path)?;
+    let mut new = OpenOptions::new();
+    let mut file = new.write(true).create_new(true).mode(0o600).open(&path)?;
     write!(
         file,
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"referrer\" content=\"no-referrer\">\

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command};
 use std::time::{Duration, Instant};
@@ -379,7 +380,10 @@ fn a_view_that_is_killed_in_the_middle_and_opened_again_catches_up() {
     let workspace = Workspace::with(&[("good.sh", GOOD)]);
     let (script, gate) = gated(&workspace);
     let workspace = workspace.candidate("slow.sh", &script);
-    let run = workspace.command(["task", "-j2"]).spawn().unwrap();
+    let run = workspace
+        .command(["task", "-j2", "--isolation", "process"])
+        .spawn()
+        .unwrap();
     wait_for(&workspace.path("artifacts/latest/task/slow/1/stdout.log"));
     let viewer = Viewer::start(&workspace, &[]);
     let door = viewer.door.clone();
@@ -570,7 +574,7 @@ fn a_run_with_a_view_ends_when_its_page_has_the_report() {
     let (script, gate) = gated(&workspace);
     let workspace = workspace.candidate("slow.sh", &script);
     let mut run = workspace
-        .command(["task", "-j2", "--view"])
+        .command(["task", "-j2", "--view", "--isolation", "process"])
         .spawn()
         .unwrap();
     let mut stderr = BufReader::new(run.stderr.take().unwrap());
@@ -612,7 +616,7 @@ fn a_run_with_a_view_ends_when_its_page_has_the_report() {
 fn a_browser_is_led_to_the_page_by_a_file_that_nobody_else_reads() {
     let workspace = over().candidate(
         "../browser",
-        "#!/bin/sh\ncp -p \"$1\" shown.part && stat -c %a \"$(dirname \"$1\")\" > mode && mv shown.part shown\n",
+        "#!/bin/sh\ncp -p \"$1\" shown.part && mv shown.part shown\n",
     );
     let browser = workspace.path("browser");
     let mut child = workspace
@@ -629,8 +633,8 @@ fn a_browser_is_led_to_the_page_by_a_file_that_nobody_else_reads() {
         shown.contains(&format!("url={}", address.trim_end())),
         "{shown}"
     );
-    let mode = std::fs::read_to_string(workspace.path("mode")).unwrap();
-    assert_eq!(mode.trim(), "700");
+    let data = std::fs::metadata(workspace.path("shown")).unwrap();
+    assert_eq!(data.permissions().mode() & 0o777, 0o600);
     send(&child, "-TERM");
     assert_eq!(child.wait().unwrap().code(), Some(0));
     workspace.assert_nothing_left();
