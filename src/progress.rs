@@ -773,6 +773,36 @@ sandboxes: 2 deleted, 1 could not be confirmed deleted
     }
 
     #[test]
+    fn three_hundred_at_once_fit_the_screen() {
+        let screen = Screen::default();
+        let size: Size = Arc::new(|| (80, 24));
+        let mut subscriber = Live::new(Box::new(screen.clone()), Noise::Normal, size);
+        let mut kinds = vec![EventKind::RunStarted(Box::new(plan(900)))];
+        kinds.extend((1..=300).map(|repeat| started(repeat, 1)));
+        kinds.extend((301..=310).map(|repeat| scored(repeat, false)));
+        kinds.push(EventKind::Warned {
+            message: "look".to_owned(),
+        });
+        tell(&mut subscriber, kinds);
+        let text = screen.text();
+        let last = &text[text.rfind("look").unwrap()..];
+        let lines: Vec<&str> = last.lines().collect();
+        assert!(lines.len() <= 24, "{last}");
+        for line in &lines[1..] {
+            let line = line.replace("\u{1b}[2K", "");
+            assert!(
+                unicode_width::UnicodeWidthStr::width(line.trim_end()) <= 80,
+                "{line:?}"
+            );
+        }
+        assert!(last.contains("… and 284 more"), "{last}");
+        assert!(
+            last.contains("10/900 0 passed, 10 failed, 300 running"),
+            "{last}"
+        );
+    }
+
+    #[test]
     fn a_flood_is_summed_up() {
         let kinds = (1..=1_000)
             .map(|repeat| scored(repeat, repeat % 2 == 0))

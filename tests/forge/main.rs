@@ -40,6 +40,7 @@ mod spending;
 mod stopping;
 mod support;
 mod surroundings;
+mod terminal;
 mod texts;
 mod verdicts;
 mod view;
