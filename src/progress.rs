@@ -131,7 +131,7 @@ impl Subscriber for Live {
     fn on_event(&mut self, event: &Event) {
         let is_said = self.noise == Noise::Verbose || !is_of_a_trial(&event.kind);
         if let Some(line) = line(&event.kind, self.noise).filter(|_| is_said) {
-            drop(self.bars.println(line));
+            self.print(&line);
         }
         self.update(event);
     }
@@ -219,6 +219,18 @@ impl Live {
             | EventKind::CleanedUp(_) => return,
         }
         self.arrange(event.at);
+    }
+
+    /// Prints lines above, broken between words: a terminal would break them anywhere.
+    fn print(&self, text: &str) {
+        let columns = usize::from((self.size)().0.max(20));
+        for line in text.lines() {
+            let parts = crate::report::wrap(line, 0, 2, columns);
+            for (at, part) in parts.iter().enumerate() {
+                let indent = if at == 0 { "" } else { "  " };
+                drop(self.bars.println(format!("{indent}{part}")));
+            }
+        }
     }
 
     /// Names one that failed, and the longest ago of the others no more.

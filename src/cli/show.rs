@@ -190,12 +190,9 @@ fn next(end: End, folder: &Path) -> String {
     };
     match end {
         End::Incomplete => "forge doctor".to_owned(),
-        End::Ok
-        | End::Below
-        | End::Usage
-        | End::Undeleted
-        | End::Interrupted
-        | End::Terminated => format!("forge view {}", forge::plain::line(&run)),
+        End::Ok | End::Below | End::Usage | End::Undeleted | End::Interrupted | End::Terminated => {
+            format!("forge view {}", forge::plain::line(&run))
+        }
     }
 }
 

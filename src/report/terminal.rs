@@ -378,7 +378,7 @@ fn cut(text: &str, width: usize) -> String {
 
 /// Breaks a text into lines: the first begins `first` columns from the left, the others `indent`. None
 /// begins with a colon: CI systems obey a line that begins with `::`, be it indented.
-fn wrap(text: &str, first: usize, indent: usize, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, first: usize, indent: usize, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut column = first;
     for word in text.split(' ').filter(|word| !word.is_empty()) {
