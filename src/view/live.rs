@@ -15,7 +15,7 @@ use crate::name::TrialId;
 use crate::plain;
 use crate::progress::{Noise, Pace, Tally, in_words, line, outcome, tally};
 use crate::standings::{Standing, Standings};
-use crate::summary::RunSummary;
+use crate::summary::{RunSummary, UNRECORDED};
 
 /// So many lines of what happened can be had again.
 const LINES: usize = 500;
@@ -315,6 +315,8 @@ pub(super) fn standings(standings: &Standings) -> Value {
 }
 
 fn standing(it: &Standing) -> Value {
+    // What goes on has no result yet.
+    let note = it.note.as_deref().filter(|note| *note != UNRECORDED);
     json!({
         "candidate": it.candidate,
         "ranks": it.ranks,
@@ -325,6 +327,6 @@ fn standing(it: &Standing) -> Value {
         "lost": it.lost,
         "quality": it.quality,
         "median_seconds": it.median_seconds,
-        "note": it.note.as_deref().map(|note| plain::ends(note, 160)),
+        "note": note.map(|note| plain::ends(note, 160)),
     })
 }
