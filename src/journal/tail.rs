@@ -40,7 +40,7 @@ impl Tail {
     ///
     /// # Errors
     /// When it cannot be read, or a line is longer than forge writes any.
-    pub fn next(&mut self) -> io::Result<Option<Event>> {
+    pub fn read(&mut self) -> io::Result<Option<Event>> {
         loop {
             let room = MAX_LINE.saturating_sub(self.held.len() as u64);
             if room == 0 {
@@ -82,7 +82,7 @@ mod tests {
         let mut file = File::create(path).unwrap();
         let mut tail = Tail::open(folder.path()).unwrap();
         let mut write = |text: &str| file.write_all(text.as_bytes()).unwrap();
-        assert_eq!(tail.next().unwrap(), None);
+        assert_eq!(tail.read().unwrap(), None);
         let line = |seq: u32| {
             format!(
                 "{{\"seq\":{seq},\"at\":\"2026-01-01T00:00:00Z\",\"event\":\"warned\",\"message\":\"x\"}}\n"
@@ -90,12 +90,12 @@ mod tests {
         };
         let (begin, end) = (line(0)[..20].to_owned(), line(0)[20..].to_owned());
         write(&begin);
-        assert_eq!(tail.next().unwrap(), None);
+        assert_eq!(tail.read().unwrap(), None);
         write(&format!("{end}{{\"event\":\"of another forge\"}}\n"));
-        assert_eq!(tail.next().unwrap().map(|it| it.seq), Some(0));
-        assert_eq!(tail.next().unwrap(), None);
+        assert_eq!(tail.read().unwrap().map(|it| it.seq), Some(0));
+        assert_eq!(tail.read().unwrap(), None);
         assert_eq!(tail.unknown(), 1);
         write(&line(1));
-        assert_eq!(tail.next().unwrap().map(|it| it.seq), Some(1));
+        assert_eq!(tail.read().unwrap().map(|it| it.seq), Some(1));
     }
 }

@@ -171,8 +171,8 @@ async fn inside(house: &Arc<House>, path: &str, request: &Parts) -> Response {
 }
 
 async fn blocking(make: impl FnOnce() -> Response + Send + 'static) -> Response {
-    let made = tokio::task::spawn_blocking(make).await;
-    made.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    let answer = tokio::task::spawn_blocking(make).await;
+    answer.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
 /// The report, where the run is over and it is there; else the page that waits for it.

@@ -5,7 +5,7 @@
 //! does a program that knows the port only (the token, then the cookie). The cookie is for a path that nobody can guess,
 //! because browsers show cookies of one machine to every port of it.
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -83,8 +83,8 @@ impl Door {
         {
             return Entry::Refused("a page of another origin asks");
         }
-        let site = headers.get("sec-fetch-site").map(|it| it.as_bytes());
-        let mode = headers.get("sec-fetch-mode").map(|it| it.as_bytes());
+        let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+        let mode = headers.get("sec-fetch-mode").map(HeaderValue::as_bytes);
         let is_foreign = matches!(site, Some(b"cross-site" | b"same-site"));
         if is_foreign && mode != Some(b"navigate") {
             return Entry::Refused("a page of another origin asks");
@@ -92,12 +92,11 @@ impl Door {
         if path == "/" {
             let tokens = query.unwrap_or_default().split('&');
             let mut tokens = tokens.filter_map(|it| it.strip_prefix("token="));
-            return match tokens.any(|token| same(token, &self.token)) {
-                true => Entry::Welcome {
-                    at_once: !is_foreign,
-                },
-                false => Entry::Refused("the address has no token, or a wrong one"),
-            };
+            if tokens.any(|token| same(token, &self.token)) {
+                let at_once = !is_foreign;
+                return Entry::Welcome { at_once };
+            }
+            return Entry::Refused("the address has no token, or a wrong one");
         }
         let cookies = headers.get_all(header::COOKIE).iter();
         let cookies = cookies.filter_map(|it| it.to_str().ok());

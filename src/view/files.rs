@@ -4,6 +4,7 @@
 //! it and whatever it is called. Nothing outside of the run's folder is read, and no link is followed. A file is sent
 //! piece by piece.
 
+use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 
@@ -164,14 +165,16 @@ fn list(folder: &RunFolder, below: &RelativePath, is_at_home: bool) -> Response 
     );
     for (name, bytes) in names {
         let shown = escaped(&plain::line(&name));
-        let size = match name.ends_with('/') {
-            true => String::new(),
-            false => format!(" ({})", crate::quantity::ByteCount(bytes)),
+        let size = if name.ends_with('/') {
+            String::new()
+        } else {
+            format!(" ({})", crate::quantity::ByteCount(bytes))
         };
-        page += &format!("<li><a href=\"./{}\">{shown}</a>{size}", encoded(&name));
+        let to = encoded(&name);
+        let _: fmt::Result = write!(page, "<li><a href=\"./{to}\">{shown}</a>{size}");
     }
     if more > 0 {
-        page += &format!("<li>… and {more} more");
+        let _: fmt::Result = write!(page, "<li>… and {more} more");
     }
     page += "</ul></html>\n";
     let headers = [
@@ -189,7 +192,7 @@ fn encoded(name: &str) -> String {
         if safe(byte) {
             text.push(char::from(byte));
         } else {
-            text.push_str(&format!("%{byte:02X}"));
+            let _: fmt::Result = write!(text, "%{byte:02X}");
         }
     }
     text

@@ -109,7 +109,7 @@ impl Follower {
         loop {
             let mut piece: Vec<Event> = Vec::new();
             while piece.len() < PIECE
-                && let Some(event) = self.tail.next()?
+                && let Some(event) = self.tail.read()?
             {
                 piece.push(event);
             }
@@ -117,7 +117,9 @@ impl Follower {
                 return Ok(());
             }
             let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-            piece.iter().for_each(|event| live.apply(event));
+            for event in &piece {
+                live.apply(event);
+            }
         }
     }
 

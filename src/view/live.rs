@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::event::{Event, EventKind, Phase, TrialRecord};
+use crate::event::{Event, EventKind, Phase, StopCause, TrialRecord};
 use crate::name::TrialId;
 use crate::plain;
 use crate::progress::{Noise, Pace, Tally, in_words, line, outcome, tally};
@@ -230,7 +230,7 @@ impl Live {
             "last": self.last.map(Timestamp::as_millisecond),
             "took_ms": self.summary.took.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX)),
             "left": left.map(in_words),
-            "stopped": self.summary.stopped.map(|cause| cause.as_str()),
+            "stopped": self.summary.stopped.map(StopCause::as_str),
             "counts": {
                 "planned": planned, "ended": self.ended, "running": running,
                 "passed": passed, "failed": failed, "lost": lost, "not_run": not_run,

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// How often it is looked all the same, where the kernel tells of changes.
+#[cfg(target_os = "linux")]
 const SELDOM: Duration = Duration::from_secs(5);
 /// How often where it does not.
 const OFTEN: Duration = Duration::from_millis(500);
@@ -41,7 +42,6 @@ impl Wake {
             }
             return;
         }
-        let _seldom = SELDOM;
         tokio::time::sleep(OFTEN).await;
     }
 }
