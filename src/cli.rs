@@ -241,12 +241,8 @@ struct RunArgs {
     /// Daytona: the region
     #[arg(long, value_name = "REGION")]
     target: Option<String>,
-    /// Show the run in a browser while it goes on; the address is printed, and for you alone
-    #[arg(long)]
-    view: bool,
-    /// The same, and open it
-    #[arg(long)]
-    open: bool,
+    #[command(flatten)]
+    viewing: view::Viewing,
     #[command(flatten)]
     comparing: comparing::ComparingArgs,
     #[command(flatten)]

@@ -1,9 +1,9 @@
 //! The live page: a run seen in a browser, from its journal, while it goes on. The only rooms that know axum.
 //!
-//! Promises: it is at 127.0.0.1 only, and [lets in](door) whoever has the address that was printed, and no page of anybody
+//! Promises: it is at 127.0.0.1 only, and lets in whoever has the address that was printed, and no page of anybody
 //! else; it changes nothing; when the run is over it is the run's `report.html`, byte for byte. Neither the page nor this
-//! side grows with the run: [sums and short lists](live) are sent, and the rest is there to be asked for. What candidates
-//! left [does nothing](files) in the browser.
+//! side grows with the run: sums and short lists are sent, and the rest is there to be asked for. What candidates
+//! left does nothing in the browser.
 //!
 //! It reads what is on disk and nothing else, so a run of another process is seen like one of this process, and one that
 //! is opened again is seen whole.

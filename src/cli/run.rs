@@ -325,8 +325,9 @@ async fn go(
         .stop_on(causes)
         .subscriber(signals::RemembersFolder(settings.artifacts.clone()));
     let mut beside = None;
-    if (args.view || args.open)
-        && let Some((view, started, over)) = view::beside(&settings.artifacts, args.open, printer)
+    if args.viewing.is_wanted()
+        && let Some((view, started, over)) =
+            view::beside(&settings.artifacts, args.viewing.opens(), printer)
     {
         builder = builder.subscriber(started);
         beside = Some((view, over));

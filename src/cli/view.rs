@@ -29,6 +29,29 @@ pub(super) struct ViewArgs {
     artifacts: Option<PathBuf>,
 }
 
+/// The view of a run that is started.
+#[derive(Debug, Args)]
+pub(super) struct Viewing {
+    /// Show the run in a browser while it goes on; the address is printed, and for you alone
+    #[arg(long)]
+    view: bool,
+    /// The same, and open it
+    #[arg(long)]
+    open: bool,
+}
+
+impl Viewing {
+    /// Whether there is to be one.
+    pub(super) const fn is_wanted(&self) -> bool {
+        self.view || self.open
+    }
+
+    /// Whether a browser is to be started.
+    pub(super) const fn opens(&self) -> bool {
+        self.open
+    }
+}
+
 /// Shows a run until a signal comes.
 pub(super) fn view(args: &ViewArgs, printer: Printer) -> End {
     let project = match super::project(printer) {
@@ -183,10 +206,10 @@ fn opened(address: &str) -> std::io::Result<Page> {
     let path = folder.path().join("view.html");
     let mut new = OpenOptions::new();
     let mut file = new.write(true).create_new(true).mode(0o600).open(&path)?;
-    write!(
+    writeln!(
         file,
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"referrer\" content=\"no-referrer\">\
-         <meta http-equiv=\"refresh\" content=\"0;url={address}\"><title>forge</title><a href=\"{address}\">the run</a></html>\n"
+         <meta http-equiv=\"refresh\" content=\"0;url={address}\"><title>forge</title><a href=\"{address}\">the run</a></html>"
     )?;
     // Of several, the first; see the variable in `man xdg-open`.
     let own = forge::settings::variable("BROWSER");

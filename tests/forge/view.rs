@@ -1,6 +1,7 @@
 //! The live page: real requests to the real program, at a run of another process.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
@@ -60,10 +61,10 @@ fn ask(port: u16, path: &str, headers: &[(&str, &str)]) -> (Answer, BufReader<Tc
     let has_host = headers.iter().any(|it| it.0 == "host");
     let mut request = format!("GET {path} HTTP/1.0\r\n");
     if !has_host {
-        request += &format!("host: 127.0.0.1:{port}\r\n");
+        write!(request, "host: 127.0.0.1:{port}\r\n").unwrap();
     }
     for (name, value) in headers {
-        request += &format!("{name}: {value}\r\n");
+        write!(request, "{name}: {value}\r\n").unwrap();
     }
     (&stream)
         .write_all(format!("{request}\r\n").as_bytes())
@@ -535,7 +536,7 @@ fn ten_thousand_trials_make_a_page_no_larger() {
     let mut text = String::new();
     for (seq, event) in journal.iter_mut().enumerate() {
         event["seq"] = seq.into();
-        text += &format!("{event}\n");
+        writeln!(text, "{event}").unwrap();
     }
     // And a line that is being written.
     text += "{\"seq\":";
@@ -665,7 +666,7 @@ fn a_run_that_was_killed_is_said_to_be_broken_off() {
     for line in begin {
         let mut event: Value = serde_json::from_str(line).unwrap();
         event["at"] = old.into();
-        written += &format!("{event}\n");
+        writeln!(written, "{event}").unwrap();
     }
     std::fs::write(folder.join("events.jsonl"), written).unwrap();
     std::fs::remove_file(folder.join("report.html")).unwrap();
