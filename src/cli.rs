@@ -41,6 +41,7 @@ mod start;
 mod sweep;
 mod table;
 mod values;
+mod view;
 mod words;
 
 use print::Printer;
@@ -83,6 +84,8 @@ enum Command {
     Report(rerun::ReportArgs),
     /// Put a run into one file, with all that it left, to be shown elsewhere by `forge report FILE`
     Export(export::ExportArgs),
+    /// Show a run in a browser while it goes on, this or another process's; then its report. Ctrl-C ends it
+    View(view::ViewArgs),
     /// Say which run others are compared with, show it, or put it into a file
     Baseline(baseline::BaselineArgs),
     /// Compare two runs that there are; run nothing. Exit code 1 on what `--fail-on` names, 2 or 3 when nothing can be said
@@ -256,6 +259,8 @@ struct RunArgs {
     #[arg(long, value_name = "REGION")]
     target: Option<String>,
     #[command(flatten)]
+    viewing: view::Viewing,
+    #[command(flatten)]
     comparing: comparing::ComparingArgs,
     #[command(flatten)]
     outputs: Outputs,
@@ -338,6 +343,7 @@ fn dispatch(matches: &ArgMatches) -> End {
         Some(Command::Score(args)) => rerun::score(&args, Printer::new()),
         Some(Command::Report(args)) => rerun::report(&args, Printer::new()),
         Some(Command::Export(args)) => export::export(&args, Printer::new()),
+        Some(Command::View(args)) => view::view(&args, Printer::new()),
         Some(Command::Baseline(args)) => baseline::baseline(&args, Printer::new()),
         Some(Command::Compare(args)) => compare::compare(&args, Printer::new()),
         Some(Command::History(args)) => history::history(&args, Printer::new()),

@@ -11,6 +11,10 @@ use crate::event::{Event, Subscriber};
 use crate::name::RelativePath;
 use crate::tree::{named, open_inside};
 
+mod tail;
+
+pub use tail::Tail;
+
 /// The journal's file name in a run's folder.
 pub const FILE: &str = "events.jsonl";
 

@@ -21,7 +21,7 @@
 //! ```text
 //! 5  main  cli                                           │ compose, print, exit
 //! 4  lib  forge  rescore  compare  settings              │ put the parts together
-//! 3  run  trial  sweep  watch  |  progress  report       │ do  |  show
+//! 3  run  trial  sweep  watch  |  progress  report  view │ do  |  show
 //! 2  sandbox/*  store  journal  tree  ignored  archive   │ touch the outside
 //! 2  candidate/*  objective/*  project  baseline         │ load
 //! 2  history  conformance  scaffold  control             │ and keep
@@ -113,6 +113,7 @@ pub mod sweep;
 pub mod tree;
 pub mod trial;
 pub mod verdict;
+pub mod view;
 pub mod watch;
 pub mod yaml;
 

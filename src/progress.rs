@@ -4,15 +4,14 @@
 //! ignored, because showing must never stop a run; memory grows with what is under way, not with what is
 //! done. What a line says depends on the event alone; only the live form looks at a clock, for its timers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io::{self, BufWriter, Write};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{
-    HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
-    TermLike,
+    MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike,
 };
 use jiff::Timestamp;
 
@@ -20,18 +19,21 @@ use crate::event::{Event, EventKind, Phase, Subscriber};
 use crate::name::TrialId;
 
 mod lines;
+mod pace;
 
 pub use lines::Lines;
-use lines::{Tally, line, tag, tally};
+pub(crate) use lines::{Tally, line, outcome, tally};
+use lines::{is_of_a_trial, tag};
+pub(crate) use pace::{Pace, in_words};
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Noise {
     /// Only what must not be missed: warnings, stopping, what was not deleted.
     Quiet,
-    /// A line for what happens to a trial.
+    /// A line for each trial that has ended; on a terminal the counts, the last failures and what is running.
     Normal,
-    /// Phases too, and trials that never ran.
+    /// All that happens to a trial, line by line, and trials that never ran.
     Verbose,
 }
 
@@ -45,6 +47,11 @@ pub type Size = Arc<dyn Fn() -> (u16, u16) + Send + Sync>;
 const TICK: Duration = Duration::from_millis(250);
 /// So many running trials have a line of their own at the most, each with its own timer.
 const MAX_SHOWN: usize = 16;
+/// So many of those that failed last are named.
+const MAX_FAILURES: usize = 3;
+
+/// When the last trial is thought to end; `None` where nobody can say.
+type Until = Arc<Mutex<Option<Instant>>>;
 
 /// Progress that stays in place at the bottom of a terminal, with the lines of [`Lines`] above it.
 pub struct Live {
@@ -55,6 +62,11 @@ pub struct Live {
     more: Option<ProgressBar>,
     running: BTreeMap<TrialId, Running>,
     counts: Counts,
+    /// Those that failed last: above the running ones.
+    failures: VecDeque<ProgressBar>,
+    jobs: usize,
+    pace: Pace,
+    until: Until,
     /// How many there are, for what is planned later.
     objectives: u64,
     noise: Noise,
@@ -117,8 +129,9 @@ impl Drop for Live {
 
 impl Subscriber for Live {
     fn on_event(&mut self, event: &Event) {
-        if let Some(line) = line(&event.kind, self.noise) {
-            drop(self.bars.println(line));
+        let is_said = self.noise == Noise::Verbose || !is_of_a_trial(&event.kind);
+        if let Some(line) = line(&event.kind, self.noise).filter(|_| is_said) {
+            self.print(&line);
         }
         self.update(event);
     }
@@ -140,6 +153,10 @@ impl Live {
             more: None,
             running: BTreeMap::new(),
             counts: Counts::default(),
+            failures: VecDeque::new(),
+            jobs: 1,
+            pace: Pace::default(),
+            until: Until::default(),
             objectives: 0,
             noise,
             size,
@@ -151,7 +168,8 @@ impl Live {
             EventKind::RunStarted(plan) => {
                 self.objectives = plan.objectives.len() as u64;
                 self.overall = self.bars.add(ProgressBar::new(plan.len() as u64));
-                self.overall.set_style(overall_style());
+                self.jobs = plan.jobs;
+                self.overall.set_style(overall_style(&self.until));
                 self.overall.enable_steady_tick(TICK);
             }
             EventKind::TrialStarted { trial, .. } => {
@@ -175,9 +193,17 @@ impl Live {
                 self.remove(trial);
             }
             EventKind::TrialFinished(record) => {
+                if let Some(running) = self.running.get(&record.trial) {
+                    let took = event.at.duration_since(running.since);
+                    self.pace.ended(took.unsigned_abs());
+                }
                 self.remove(&record.trial);
-                self.counts.add(tally(record));
+                let tally = tally(record);
+                self.counts.add(tally);
                 self.overall.inc(1);
+                if matches!(tally, Tally::Failed | Tally::Lost) && self.noise == Noise::Normal {
+                    self.tell_failure(&format!("{} {}", tag(&record.trial), outcome(record)));
+                }
             }
             EventKind::ConfirmationPlanned(confirmation) => {
                 let more = u64::from(confirmation.trials) * self.objectives * 2;
@@ -193,6 +219,47 @@ impl Live {
             | EventKind::CleanedUp(_) => return,
         }
         self.arrange(event.at);
+    }
+
+    /// Prints lines above, broken between words: a terminal would break them anywhere.
+    fn print(&self, text: &str) {
+        let columns = usize::from((self.size)().0.max(20));
+        for line in text.lines() {
+            let parts = crate::report::wrap(line, 0, 2, columns);
+            for (at, part) in parts.iter().enumerate() {
+                let indent = if at == 0 { "" } else { "  " };
+                drop(self.bars.println(format!("{indent}{part}")));
+            }
+        }
+    }
+
+    /// Names one that failed, and the longest ago of the others no more.
+    fn tell_failure(&mut self, what: &str) {
+        let rows = usize::from((self.size)().1);
+        // On a small terminal what is running matters more.
+        let most = MAX_FAILURES.min(rows.saturating_sub(4) / 4);
+        while self.failures.len() >= most.max(1) {
+            let oldest = self.failures.pop_front();
+            self.discard(oldest);
+        }
+        if most > 0 {
+            let above = self.failures.len();
+            let line = self.bars.insert(above, ProgressBar::new_spinner());
+            line.set_style(style("  failed: {wide_msg}"));
+            line.set_message(crate::plain::ends(what, 300));
+            self.failures.push_back(line);
+        }
+    }
+
+    /// When the last one ends, as far as that can be told.
+    fn foresee(&self, now: Timestamp) {
+        let planned = self.overall.length().unwrap_or(0);
+        let waiting = planned.saturating_sub(self.overall.position() + self.running.len() as u64);
+        let running = self.running.values();
+        let running = running.map(|it| now.duration_since(it.since).unsigned_abs());
+        let left = self.pace.left(waiting, running, self.jobs);
+        let until = left.and_then(|left| Instant::now().checked_add(left));
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
     fn remove(&mut self, trial: &TrialId) {
@@ -211,7 +278,7 @@ impl Live {
     fn arrange(&mut self, now: Timestamp) {
         // Left free: the overall line, the count of the others, and two lines of what was said.
         let rows = usize::from((self.size)().1);
-        let room = rows.saturating_sub(4).min(MAX_SHOWN);
+        let room = rows.saturating_sub(4 + self.failures.len()).min(MAX_SHOWN);
         let mut shown = self.running.values().filter(|it| it.line.is_some()).count();
         let below = 1 + usize::from(self.more.is_some());
         for (trial, running) in &mut self.running {
@@ -219,7 +286,7 @@ impl Live {
                 let since = now.duration_since(running.since).unsigned_abs();
                 let line = ProgressBar::new_spinner().with_elapsed(since);
                 let line = self.bars.insert_from_back(below, line);
-                line.set_style(style("  {prefix} {msg} {elapsed}"));
+                line.set_style(style("  {elapsed:>4} {prefix} {wide_msg}"));
                 line.set_prefix(tag(trial));
                 line.set_message(running.phase.map_or("starting", Phase::as_str));
                 line.enable_steady_tick(TICK);
@@ -234,11 +301,12 @@ impl Live {
         } else {
             let more = self.more.get_or_insert_with(|| {
                 let more = self.bars.insert_from_back(1, ProgressBar::new_spinner());
-                more.set_style(style("  {msg}"));
+                more.set_style(style("  {wide_msg}"));
                 more
             });
             more.set_message(format!("… and {hidden} more"));
         }
+        self.foresee(now);
         let counts = self.counts.show(self.running.len());
         self.overall.set_message(counts);
     }
@@ -246,6 +314,9 @@ impl Live {
     fn finish(&mut self) {
         for running in std::mem::take(&mut self.running).into_values() {
             self.discard(running.line);
+        }
+        for line in std::mem::take(&mut self.failures) {
+            self.discard(Some(line));
         }
         let more = self.more.take();
         self.discard(more);
@@ -259,15 +330,18 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
-fn overall_style() -> ProgressStyle {
-    let left = |state: &ProgressState, to: &mut dyn fmt::Write| {
-        // Before the first one has ended there is nothing to tell the future from.
-        let _: fmt::Result = match state.pos() {
-            0 => to.write_str("ETA –"),
-            _ => write!(to, "ETA {:#}", HumanDuration(state.eta())),
+fn overall_style(until: &Until) -> ProgressStyle {
+    let until = Arc::clone(until);
+    let left = move |_: &ProgressState, to: &mut dyn fmt::Write| {
+        let until = *until.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        // Before enough have ended there is nothing to tell the future from.
+        let _: fmt::Result = match left {
+            None => Ok(()),
+            Some(left) => to.write_str(&in_words(left)),
         };
     };
-    style("{bar:20} {pos}/{len} {wide_msg} {left}")
+    style("{bar:10} {pos}/{len} {wide_msg} {left}")
         .with_key("left", left)
         .progress_chars("━━─")
 }
@@ -538,9 +612,7 @@ mod tests {
     fn every_line_names_its_trial() {
         let expected = "\
 3 trials: 1 candidate, 1 objective, up to 2 at once
-[alpha weekly#1] [Run] Executing...
 [alpha weekly#1] attempt 1 failed while creating, trying again: the server answered 500
-[alpha weekly#1] attempt 2
 [alpha weekly#1] done: 75.0 points in 0.12 s
 [alpha weekly#2] done in 0.12 s: disqualified by min_bytes 11: it has 5 bytes
 warning: the disk is nearly full
@@ -566,6 +638,10 @@ sandboxes: 2 deleted, 1 could not be confirmed deleted
         let text = lines(Noise::Verbose, story());
         assert!(text.contains("[alpha weekly#1] running\n"), "{text}");
         assert!(
+            text.contains("[alpha weekly#1] [Run] Executing...\n"),
+            "{text}"
+        );
+        assert!(
             text.contains("[alpha weekly#3] not run: the run was stopped\n"),
             "{text}"
         );
@@ -579,7 +655,12 @@ sandboxes: 2 deleted, 1 could not be confirmed deleted
         let (screen, mut subscriber) = live(24);
         tell(
             &mut subscriber,
-            vec![EventKind::RunStarted(Box::new(plan(1))), logged(hostile)],
+            vec![
+                EventKind::RunStarted(Box::new(plan(1))),
+                EventKind::Warned {
+                    message: hostile.to_owned(),
+                },
+            ],
         );
         drop(subscriber);
         assert!(screen.text().contains("x⏎::error::pwned⏎y"));
@@ -652,7 +733,9 @@ sandboxes: 2 deleted, 1 could not be confirmed deleted
         kinds.extend((1..=5).map(|repeat| started(repeat, 1)));
         kinds.extend([scored(1, true), scored(2, false)]);
         // A line above forces everything below to be drawn.
-        kinds.push(logged("look"));
+        kinds.push(EventKind::Warned {
+            message: "look".to_owned(),
+        });
         tell(&mut subscriber, kinds);
         let text = screen.text();
         let last = &text[text.rfind("look").unwrap()..];
@@ -661,13 +744,90 @@ sandboxes: 2 deleted, 1 could not be confirmed deleted
             "[alpha weekly#4] starting",
             "… and 1 more",
             "2/9 1 passed, 1 failed, 3 running",
-            "ETA",
         ] {
             assert!(last.contains(part), "{part}: {last:?}");
         }
         assert!(!last.contains("#5]"), "{last:?}");
         let order = ["#3]", "#4]", "… and", "2/9"].map(|part| last.find(part).unwrap());
         assert!(order.is_sorted(), "{last:?}");
+    }
+
+    #[test]
+    fn the_live_form_names_the_last_failures_and_estimates_when_it_can() {
+        let (screen, mut subscriber) = live(24);
+        let mut kinds = vec![EventKind::RunStarted(Box::new(plan(9)))];
+        for repeat in 1..=6 {
+            kinds.extend([
+                started(repeat, 1),
+                logged("chatter"),
+                scored(repeat, repeat == 1),
+            ]);
+        }
+        kinds.push(EventKind::Warned {
+            message: "look".to_owned(),
+        });
+        tell(&mut subscriber, kinds);
+        let text = screen.text();
+        let last = &text[text.rfind("look").unwrap()..];
+        for repeat in 4..=6 {
+            let line = format!("failed: [alpha weekly#{repeat}] done in 0.12 s: disqualified by");
+            assert!(last.contains(&line), "{line}: {last:?}");
+        }
+        assert!(
+            !last.contains("weekly#3]") && !last.contains("weekly#1]"),
+            "{last:?}"
+        );
+        assert!(last.contains("a few seconds left"), "{last:?}");
+        assert!(
+            !text.contains("chatter") && !text.contains("75.0 points"),
+            "{text:?}"
+        );
+    }
+
+    #[test]
+    fn three_hundred_at_once_fit_the_screen() {
+        let screen = Screen::default();
+        let size: Size = Arc::new(|| (80, 24));
+        let mut subscriber = Live::new(Box::new(screen.clone()), Noise::Normal, size);
+        let mut kinds = vec![EventKind::RunStarted(Box::new(plan(900)))];
+        kinds.extend((1..=300).map(|repeat| started(repeat, 1)));
+        kinds.extend((301..=310).map(|repeat| scored(repeat, false)));
+        kinds.push(EventKind::Warned {
+            message: "look".to_owned(),
+        });
+        tell(&mut subscriber, kinds);
+        let text = screen.text();
+        let last = &text[text.rfind("look").unwrap()..];
+        let lines: Vec<&str> = last.lines().collect();
+        assert!(lines.len() <= 24, "{last}");
+        for line in &lines[1..] {
+            let line = line.replace("\u{1b}[2K", "");
+            assert!(
+                unicode_width::UnicodeWidthStr::width(line.trim_end()) <= 80,
+                "{line:?}"
+            );
+        }
+        assert!(last.contains("… and 284 more"), "{last}");
+        assert!(
+            last.contains("10/900 0 passed, 10 failed, 300 running"),
+            "{last}"
+        );
+    }
+
+    #[test]
+    fn a_flood_is_summed_up() {
+        let kinds = (1..=1_000)
+            .map(|repeat| scored(repeat, repeat % 2 == 0))
+            .collect();
+        let text = lines(Noise::Normal, kinds);
+        assert_eq!(text.lines().count(), 21, "{text}");
+        let last = text.lines().last().unwrap();
+        assert!(
+            last.starts_with("… 980 more trials ended: 490 passed, 490 failed ("),
+            "{last}"
+        );
+        let kinds = (1..=30).map(|repeat| scored(repeat, true)).collect();
+        assert_eq!(lines(Noise::Verbose, kinds).lines().count(), 30);
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub(crate) mod sample;
 
 pub use json::exit_name;
 pub use terminal::Style;
+pub(crate) use terminal::wrap;
 
 /// Where the full records of trials are.
 pub trait Details {

@@ -21,6 +21,9 @@ use crate::standings::{self, Standings};
 /// The most trials that a run can have; a plan with more is none.
 pub const MAX_TRIALS: usize = 1_000_000;
 
+/// What is said of a trial that has no result, or none yet.
+pub(crate) const UNRECORDED: &str = "no result was recorded";
+
 /// What is kept of a trial: enough to rank it and to show it in a line. The rest is in its `trial.json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TrialRow {
@@ -79,7 +82,7 @@ impl TrialRow {
         Self {
             trial,
             error_kind: Some(ErrorClass::NotRun),
-            error_message: Some("no result was recorded".into()),
+            error_message: Some(UNRECORDED.into()),
             exit_code: None,
             attempts: 0,
             runtime_seconds: None,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use forge::exit::ExitCode as End;
 use forge::problem::Problems;
-use forge::quantity::counted;
+use forge::standings::LeadState;
 use forge::store::RunFolder;
 use forge::summary::RunSummary;
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::Folders;
 use super::json;
 use super::print::Printer;
+use super::table::{Cell, table};
 
 /// Older runs are only counted.
 const RUNS_SHOWN: usize = 20;
@@ -49,30 +50,34 @@ pub(super) fn list(args: &ListArgs, printer: Printer) -> End {
     match forge::candidate::load::load_dir(&candidates, &[]) {
         Ok(candidates) => {
             heading(&mut text, "Candidates", candidates.len());
-            for it in candidates {
-                row(&mut text, it.name.as_str(), it.description.as_deref());
-            }
+            let all = candidates.iter();
+            let all = all.map(|it| named(it.name.as_str(), it.description.as_deref()));
+            rows(&mut text, &[], &all.collect::<Vec<_>>());
         }
         Err(more) => problems.0.extend(more.0),
     }
     match forge::objective::load::load_dir(&objectives) {
         Ok(objectives) => {
             heading(&mut text, "Objectives", objectives.len());
-            for it in objectives {
-                row(&mut text, it.name.as_str(), it.title.as_deref());
-            }
+            let all = objectives.iter();
+            let all = all.map(|it| named(it.name.as_str(), it.title.as_deref()));
+            rows(&mut text, &[], &all.collect::<Vec<_>>());
         }
         Err(more) => problems.0.extend(more.0),
     }
     let runs = RunFolder::all(&artifacts);
     heading(&mut text, "Runs", runs.len());
-    for run in runs.iter().rev().take(RUNS_SHOWN) {
+    let shown = runs.iter().rev().take(RUNS_SHOWN).map(|run| {
         let id = run.to_string();
-        let about = RunFolder::find(&artifacts, &id)
-            .ok()
-            .map(|folder| about(&folder));
-        row(&mut text, &id, about.as_deref());
-    }
+        let folder = RunFolder::find(&artifacts, &id).ok();
+        folder.map_or_else(|| vec![Cell::left(&id)], |folder| about(&id, &folder))
+    });
+    let shown: Vec<Vec<Cell>> = shown.collect();
+    rows(
+        &mut text,
+        &["run", "began (UTC)", "trials", "outcome"],
+        &shown,
+    );
     if runs.len() > RUNS_SHOWN {
         append(
             &mut text,
@@ -148,38 +153,69 @@ fn heading(text: &mut String, what: &str, count: usize) {
     append(text, &format!("{what} ({count})\n"));
 }
 
-fn row(text: &mut String, name: &str, about: Option<&str>) {
+/// A name, and what is said of it.
+fn named(name: &str, about: Option<&str>) -> Vec<Cell> {
     let about = forge::plain::short(about.unwrap_or_default(), 100);
-    append(text, format!("  {name:<16}  {about}").trim_end());
-    append(text, "\n");
+    vec![Cell::left(name), Cell::left(about)]
+}
+
+/// Adds rows as a table below their heading.
+fn rows(text: &mut String, titles: &[&str], rows: &[Vec<Cell>]) {
+    if !rows.is_empty() {
+        for line in table(titles, rows).lines() {
+            append(text, &format!("  {line}\n"));
+        }
+    }
 }
 
 fn append(text: &mut String, more: &str) {
     text.push_str(more);
 }
 
-/// A run in a few words.
-fn about(folder: &RunFolder) -> String {
+/// A run in a few words: its id, when it began, how much it was, and what it came to.
+fn about(id: &str, folder: &RunFolder) -> Vec<Cell> {
+    let nothing = || Cell::left("");
     let Some(summary) = summary(folder) else {
-        return "unreadable".to_owned();
+        return vec![
+            Cell::left(id),
+            nothing(),
+            nothing(),
+            Cell::left("unreadable"),
+        ];
     };
-    let when = summary
-        .started
-        .map_or_else(String::new, |at| at.strftime("%F %R").to_string());
-    let trials = counted(summary.trials.len(), "trial", "trials");
-    let outcome = match (&summary.took, summary.standings().winner) {
-        (None, _) => "not finished".to_owned(),
-        (Some(_), Some(winner)) if winner.tied_with.is_empty() => {
-            format!("winner {} with {}", winner.candidate, winner.score)
-        }
-        (Some(_), Some(winner)) => {
+    let when = summary.started.map(|at| at.strftime("%F %R").to_string());
+    vec![
+        Cell::left(id),
+        Cell::left(when.unwrap_or_default()),
+        Cell::right(summary.trials.len().to_string()),
+        Cell::left(outcome(&summary)),
+    ]
+}
+
+/// Who won, where that is known; a lead that may be chance is called that.
+fn outcome(summary: &RunSummary) -> String {
+    if summary.took.is_none() {
+        return "not finished".to_owned();
+    }
+    let standings = summary.standings();
+    let Some(winner) = &standings.winner else {
+        return "no winner".to_owned();
+    };
+    let (name, score) = (&winner.candidate, winner.score);
+    let state = standings.lead.as_ref().map(|lead| lead.state);
+    match state {
+        _ if !winner.tied_with.is_empty() => {
             let others = winner.tied_with.iter().map(|name| format!(", {name}"));
             let others: String = others.collect();
-            format!("tie of {}{others} with {}", winner.candidate, winner.score)
+            format!("tie of {name}{others} with {score}")
         }
-        (Some(_), None) => "no winner".to_owned(),
-    };
-    format!("{when}  {trials}, {outcome}")
+        Some(LeadState::NoClearWinner) => {
+            format!("{name} leads with {score}; it may be chance")
+        }
+        Some(LeadState::Winner | LeadState::Tie | LeadState::Nobody) | None => {
+            format!("winner {name} with {score}")
+        }
+    }
 }
 
 /// What a run has come to, as far as its journal can be read.

@@ -21,7 +21,7 @@ use forge::{Forge, ForgeBuilder, ForgeError, ForgeResult, ObjectiveSource, Place
 use super::comparing::demands;
 use super::print::{Printer, can_be_steered, stderr_is_terminal};
 use super::show::{Extra, ROOM, report_in, show};
-use super::{KeepArg, Noise, RunArgs, descriptors, github, log, mode, signals, words};
+use super::{KeepArg, Noise, RunArgs, descriptors, github, log, mode, signals, view, words};
 
 /// Everything that is known before anything is started.
 pub(super) struct Prepared {
@@ -315,17 +315,39 @@ async fn go(
         // Nothing exists yet: there is nothing to clean up.
         Some(cause) = causes.recv() => return signals::end_of(cause),
     }
-    let builder = builder
+    let mut builder = builder
         .stop_on(causes)
-        .subscriber(signals::RemembersFolder(settings.artifacts.clone()))
-        .subscriber(progress(&args.noise));
-    match builder.build().run(sources).await {
-        Ok(result) => {
-            // Somebody may read a report slowly, or not at all; signals are heard meanwhile.
-            let shown = tokio::task::spawn_blocking(move || tell(&result, extra));
-            shown.await.unwrap_or(End::Incomplete)
+        .subscriber(signals::RemembersFolder(settings.artifacts.clone()));
+    let mut beside = None;
+    if args.viewing.is_wanted()
+        && let Some((view, started, over)) =
+            view::beside(&settings.artifacts, args.viewing.opens(), printer)
+    {
+        builder = builder.subscriber(started);
+        beside = Some((view, over));
+    }
+    // Last, so that a page which is opened is not drawn over.
+    let builder = builder.subscriber(progress(&args.noise));
+    let run = async {
+        match builder.build().run(sources).await {
+            Ok(result) => {
+                // Somebody may read a report slowly, or not at all; signals are heard meanwhile.
+                let shown = tokio::task::spawn_blocking(move || tell(&result, extra));
+                shown.await.unwrap_or(End::Incomplete)
+            }
+            Err(error) => failed(&error),
         }
-        Err(error) => failed(&error),
+    };
+    match beside {
+        None => run.await,
+        Some((view, over)) => {
+            let run = async {
+                let end = run.await;
+                drop(over);
+                end
+            };
+            tokio::join!(run, view.show(printer)).0
+        }
     }
 }
 

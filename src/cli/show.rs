@@ -170,6 +170,7 @@ pub(super) fn show(
             place: &place.to_string_lossy(),
         };
         printer.out(&report.terminal(&style));
+        printer.out(&format!("Next: {}\n", next(end, folder.path())));
     }
     for reason in report.reasons {
         printer.note(&format!("forge: {reason} (exit code {})", end.code()));
@@ -180,6 +181,24 @@ pub(super) fn show(
 /// Where the report for people is in a run's folder.
 pub(super) fn report_in(folder: &RunFolder) -> PathBuf {
     folder.path().join(Format::Markdown.file_name())
+}
+
+/// What to type next: where to look when something around the candidates failed, else what shows the run.
+fn next(end: End, folder: &Path) -> String {
+    let run = match (folder.parent(), folder.file_name()) {
+        // There it is found by the short form of its id.
+        (Some(all), Some(name)) if all == Path::new("artifacts") => {
+            let id: Result<forge::name::RunId, _> = name.to_string_lossy().parse();
+            id.map_or_else(|_| folder.to_string_lossy().into_owned(), |id| id.short())
+        }
+        (Some(_) | None, _) => folder.to_string_lossy().into_owned(),
+    };
+    match end {
+        End::Incomplete => "forge doctor".to_owned(),
+        End::Ok | End::Below | End::Usage | End::Undeleted | End::Interrupted | End::Terminated => {
+            format!("forge view {}", forge::plain::line(&run))
+        }
+    }
 }
 
 /// The width of the table: the terminal's, or enough for every column.

@@ -70,6 +70,21 @@ pub(super) fn listen() -> std::io::Result<(mpsc::Receiver<StopCause>, impl Futur
     Ok((causes, listen))
 }
 
+/// Waits for the first signal that asks this process to end; handled from the call on.
+///
+/// # Errors
+/// When the system refuses a handler.
+pub(super) fn first() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
 /// From now on, what passes the limit of a file's size is an error like that of a full disk, and not the end of
 /// this process.
 pub(super) fn outlive_limit_of_files() {

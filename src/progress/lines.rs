@@ -1,16 +1,21 @@
 //! Progress as plain lines, and what a line says: for logs and pipes, and above the live form.
 //!
-//! Promises: a line depends on its event alone; it begins with words of forge's own.
+//! Promises: a line depends on its event alone; it begins with words of forge's own. Of trials that end faster than
+//! anybody reads, the first of each second have a line, and the others are summed up in one.
 
 use std::fmt;
 use std::io::Write;
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::{Noise, Output};
 use crate::event::{Cleanup, ErrorClass, Event, EventKind, Look, RunPlan, Subscriber, TrialRecord};
 use crate::name::TrialId;
 use crate::quantity::{counted, show_duration};
 
+/// So many trials that end within a second have a line each.
+const A_SECOND: u64 = 20;
 /// So many lines that must not be missed are said again below what was folded.
 const MAX_AGAIN: usize = 20;
 
@@ -19,6 +24,51 @@ pub struct Lines {
     to: Output,
     noise: Noise,
     fold: Fold,
+    flood: Flood,
+}
+
+/// The trials that ended within the last second.
+#[derive(Debug, Default)]
+struct Flood {
+    since: Option<Timestamp>,
+    told: u64,
+    /// Those without a line of their own: passed, failed, lost, not run.
+    untold: [u64; 4],
+}
+
+impl Flood {
+    /// Whether a trial that ended now has a line of its own.
+    fn tells(&mut self, at: Timestamp, tally: Tally) -> bool {
+        self.since.get_or_insert(at);
+        self.told += 1;
+        let tells = self.told <= A_SECOND;
+        if !tells {
+            self.untold[tally as usize] += 1;
+        }
+        tells
+    }
+
+    /// Whether its second is over.
+    fn is_over(&self, now: Timestamp) -> bool {
+        let past = |since: Timestamp| now.duration_since(since).as_secs() >= 1;
+        self.since.is_some_and(past)
+    }
+
+    /// What had no line, in one; the next second begins.
+    fn sum(&mut self) -> Option<String> {
+        let untold = std::mem::take(self).untold;
+        let all: u64 = untold.iter().sum();
+        let words = ["passed", "failed", "lost", "not run"];
+        let parts = untold.iter().zip(words).filter(|(count, _)| **count > 0);
+        let parts: Vec<String> = parts
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        (all > 0).then(|| {
+            let trials = counted(all, "more trial", "more trials");
+            let parts = parts.join(", ");
+            format!("… {trials} ended: {parts} (more than {A_SECOND} in a second are summed up; -v has a line for each)")
+        })
+    }
 }
 
 /// Whether what happens to trials is folded, for systems that show logs like that.
@@ -40,6 +90,7 @@ impl Lines {
             to,
             noise,
             fold: Fold::Never,
+            flood: Flood::default(),
         }
     }
 
@@ -52,12 +103,37 @@ impl Lines {
         } else {
             Fold::Before
         };
-        Self { to, noise, fold }
+        let flood = Flood::default();
+        Self {
+            to,
+            noise,
+            fold,
+            flood,
+        }
     }
 
     fn say(&mut self, line: &str) {
         // A reader that has gone away is no reason to stop a run.
         drop(writeln!(self.to, "{line}").and_then(|()| self.to.flush()));
+    }
+
+    /// Says what had no line of its own.
+    fn sum(&mut self) {
+        if let Some(line) = self.flood.sum() {
+            self.say(&line);
+        }
+    }
+
+    /// Whether an event's line is one too many of this second.
+    fn is_too_much(&mut self, event: &Event) -> bool {
+        let is_end = matches!(event.kind, EventKind::RunFinished { .. });
+        if is_end || self.flood.is_over(event.at) {
+            self.sum();
+        }
+        let EventKind::TrialFinished(record) = &event.kind else {
+            return false;
+        };
+        self.noise == Noise::Normal && !self.flood.tells(event.at, tally(record))
     }
 
     fn open(&mut self, plan: &RunPlan) {
@@ -80,6 +156,7 @@ impl Lines {
 impl Drop for Lines {
     /// What comes after a run that was given up is none of it.
     fn drop(&mut self) {
+        self.sum();
         self.close();
     }
 }
@@ -97,7 +174,9 @@ impl Subscriber for Lines {
         if let EventKind::RunStarted(plan) = &event.kind {
             self.open(plan);
         }
-        if let Some(line) = line(&event.kind, self.noise) {
+        if let Some(line) = line(&event.kind, self.noise)
+            && !self.is_too_much(event)
+        {
             self.say(&line);
         }
         let alarm = line(&event.kind, Noise::Quiet);
@@ -113,17 +192,16 @@ impl Subscriber for Lines {
 }
 
 /// The line for an event, if it deserves one. Pure.
-pub(super) fn line(kind: &EventKind, noise: Noise) -> Option<String> {
+pub(crate) fn line(kind: &EventKind, noise: Noise) -> Option<String> {
     let normal = noise >= Noise::Normal;
     let verbose = noise >= Noise::Verbose;
     let (wanted, text) = match kind {
         EventKind::RunStarted(plan) => (normal, planned(plan)),
-        EventKind::TrialStarted { trial, attempt } => (
-            verbose || (normal && *attempt > 1),
-            about(trial, &format!("attempt {attempt}")),
-        ),
+        EventKind::TrialStarted { trial, attempt } => {
+            (verbose, about(trial, &format!("attempt {attempt}")))
+        }
         EventKind::PhaseStarted { trial, phase } => (verbose, about(trial, phase.as_str())),
-        EventKind::Logged { trial, message } => (normal, about(trial, message)),
+        EventKind::Logged { trial, message } => (verbose, about(trial, message)),
         EventKind::AttemptFailed {
             trial,
             attempt,
@@ -142,7 +220,7 @@ pub(super) fn line(kind: &EventKind, noise: Noise) -> Option<String> {
         }
         EventKind::TrialFinished(record) => (
             verbose || (normal && tally(record) != Tally::NotRun),
-            about(&record.trial, &finished(record)),
+            about(&record.trial, &outcome(record)),
         ),
         EventKind::TrialRescored { trial, score } => {
             let what = match &score.disqualified {
@@ -196,6 +274,27 @@ pub(super) fn line(kind: &EventKind, noise: Noise) -> Option<String> {
     wanted.then_some(text)
 }
 
+/// Whether an event is about one trial among many, and no alarm: on a terminal it is seen in the counts.
+pub(super) const fn is_of_a_trial(kind: &EventKind) -> bool {
+    match kind {
+        EventKind::TrialStarted { .. }
+        | EventKind::PhaseStarted { .. }
+        | EventKind::Logged { .. }
+        | EventKind::AttemptFailed { .. }
+        | EventKind::SlotRefused { .. }
+        | EventKind::TrialFinished(_)
+        | EventKind::TrialRescored { .. } => true,
+        EventKind::RunStarted(_)
+        | EventKind::StopRequested { .. }
+        | EventKind::BaselineRead(_)
+        | EventKind::Looked(_)
+        | EventKind::ConfirmationPlanned(_)
+        | EventKind::Warned { .. }
+        | EventKind::CleanedUp(_)
+        | EventKind::RunFinished { .. } => false,
+    }
+}
+
 fn about(trial: &TrialId, what: &str) -> String {
     format!("{} {what}", tag(trial))
 }
@@ -222,7 +321,8 @@ fn planned(plan: &RunPlan) -> String {
     )
 }
 
-fn finished(record: &TrialRecord) -> String {
+/// How a trial ended, in a few words; what is hostile in it is still so.
+pub(crate) fn outcome(record: &TrialRecord) -> String {
     let took = record
         .runtime_s
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
@@ -263,14 +363,14 @@ fn cleaned(cleanup: &Cleanup) -> String {
 
 /// How a finished trial counts in the overall bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tally {
+pub(crate) enum Tally {
     Passed,
     Failed,
     Lost,
     NotRun,
 }
 
-pub(super) fn tally(record: &TrialRecord) -> Tally {
+pub(crate) fn tally(record: &TrialRecord) -> Tally {
     match (&record.score, record.end.error()) {
         (Some(score), _) if score.disqualified.is_none() => Tally::Passed,
         (Some(_), _) => Tally::Failed,

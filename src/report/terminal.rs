@@ -1,6 +1,6 @@
 //! The summary on a terminal: who won and why first, then the standings, then what went wrong.
 //!
-//! Promises: no line is wider than asked for (nor than 40 columns, whichever is more); columns line up by
+//! Promises: no line is wider than asked for (nor than 40 columns, whichever is more), but for a path; columns line up by
 //! what is seen, not by bytes; escape codes are there only when colour was asked for.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -125,7 +125,7 @@ fn endings(page: &mut Page, view: &View, report: &Report<'_>, place: &str) {
     let tail = format!("{trials}{took}; sandboxes: {}", sandboxes.summary);
     page.wrapped(Paint::Dim, "", &tail);
     if !place.is_empty() {
-        page.wrapped(Paint::None, "Report: ", &crate::plain::line(place));
+        page.path(Paint::None, "Report: ", &crate::plain::line(place));
     }
 }
 
@@ -215,6 +215,15 @@ impl Page {
                 &line,
             );
         }
+    }
+
+    /// A label and a path, which is never broken: somebody will copy it.
+    fn path(&mut self, paint: Paint, label: &str, path: &str) {
+        if label.width() + path.width() <= self.width {
+            return self.wrapped(paint, label, path);
+        }
+        self.line(paint, label);
+        self.line(Paint::None, &format!("{GAP}{path}"));
     }
 
     fn headline(&mut self, of: &str, headline: &Headline) {
@@ -369,7 +378,7 @@ fn cut(text: &str, width: usize) -> String {
 
 /// Breaks a text into lines: the first begins `first` columns from the left, the others `indent`. None
 /// begins with a colon: CI systems obey a line that begins with `::`, be it indented.
-fn wrap(text: &str, first: usize, indent: usize, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, first: usize, indent: usize, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut column = first;
     for word in text.split(' ').filter(|word| !word.is_empty()) {

@@ -175,6 +175,23 @@ pub fn claim(folder: &Path) -> io::Result<Option<Ledger>> {
     }
 }
 
+/// Whether a process of a run, or its watch, holds its ledger; `None` where that cannot be told, on a file system
+/// without locks. Not to be asked of a run that may be about to begin.
+#[must_use]
+pub fn is_held(folder: &Path) -> Option<bool> {
+    let file = match File::open(folder.join(FILE)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(false),
+        Err(_) => return None,
+    };
+    match file.try_lock_shared() {
+        // It is let go of when the file is closed.
+        Ok(()) => Some(false),
+        Err(TryLockError::WouldBlock) => Some(true),
+        Err(TryLockError::Error(_)) => None,
+    }
+}
+
 /// The entries of a run's ledger, in order; none when there is no ledger.
 fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
     let file = match File::open(folder.join(FILE)) {

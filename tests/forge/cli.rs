@@ -51,7 +51,7 @@ fn a_literal_prompt_reaches_every_candidate_byte_for_byte() {
         .candidate("a.sh", script)
         .candidate("b", script);
     let prompt = "text with \"quotes\", 'single', $HOME, `ticks`,\n newline, \\ and emoji 🦀\n\n";
-    let ended = workspace.forge([prompt]).expect(0);
+    let ended = workspace.forge([prompt, "-v"]).expect(0);
     assert!(
         ended.stderr.contains("[Run] Executing..."),
         "{}",
@@ -71,7 +71,7 @@ fn a_literal_prompt_reaches_every_candidate_byte_for_byte() {
 #[test]
 fn the_original_lines_are_printed_with_the_candidate_before_them() {
     let workspace = Workspace::with(&[("good.sh", HELLO), ("none.sh", "#!/bin/sh\nexit 3\n")]);
-    let ended = workspace.forge(["task"]).expect(0);
+    let ended = workspace.forge(["task", "-v"]).expect(0);
     for line in [
         "[Run] Executing...",
         "[Run] Exit code: 0",

@@ -43,6 +43,8 @@ mod starting;
 mod stopping;
 mod support;
 mod surroundings;
+mod terminal;
 mod texts;
 mod verdicts;
+mod view;
 mod watching;

@@ -51,7 +51,7 @@ pub(super) fn quotes(page: &mut Page, view: &View, place: &str) {
                 || quote.log.clone(),
                 |folder| folder.join(&quote.log).to_string_lossy().into_owned(),
             );
-            page.wrapped(
+            page.path(
                 Paint::Dim,
                 &format!("{GAP}{GAP}all of it: "),
                 &crate::plain::line(&log),
