@@ -15,9 +15,9 @@ pub(super) struct Drawing {
     body: String,
 }
 
-/// Percent, with as many digits as anybody sees.
+/// A place, with as many digits as anybody sees.
 fn at(value: f64) -> String {
-    let text = format!("{:.2}", value.clamp(-100.0, 200.0) + 0.0);
+    let text = format!("{:.2}", value + 0.0);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
@@ -130,7 +130,7 @@ impl Chart {
     /// As markup. Who does not see it is told the title, and has the table.
     pub(super) fn markup(&self) -> String {
         let mut text = format!(
-            "<div class=\"chart\" role=\"img\" aria-label=\"{}\">\n",
+            "<div class=\"chart\" role=\"img\" aria-label=\"{}\">\n<div class=\"tracks\">\n",
             escaped(&self.title)
         );
         for track in &self.tracks {
@@ -159,7 +159,7 @@ impl Chart {
                 ticks.part()
             ));
         }
-        text.push_str("</div>\n");
+        text.push_str("</div>\n</div>\n");
         text
     }
 }

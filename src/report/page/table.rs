@@ -10,6 +10,8 @@ pub(super) enum Cell {
     Number(Option<f64>, String),
     /// Several numbers.
     Numbers(Vec<(f64, String)>),
+    /// Between which a value lies.
+    Between([(f64, String); 2]),
     /// Markup.
     Markup(String),
 }
@@ -32,6 +34,10 @@ impl Cell {
             Self::Numbers(numbers) => {
                 let all = numbers.iter().map(|(value, shown)| number(*value, shown));
                 (true, all.collect::<Vec<_>>().join(" "))
+            }
+            Self::Between([low, high]) => {
+                let ends = [low, high].map(|(value, shown)| number(*value, shown));
+                (true, ends.join(" to "))
             }
             Self::Markup(markup) => (false, markup.clone()),
         }

@@ -229,7 +229,7 @@ fn drawn(differences: &[Difference], title: &str, unit: &str, threshold: Option<
             Cell::Number(Some(it.effect), signed(it.effect)),
             it.interval.map_or_else(
                 || Cell::Number(None, NOTHING.to_owned()),
-                |ends| Cell::Numbers(ends.map(|it| (it, signed(it))).to_vec()),
+                |ends| Cell::Between(ends.map(|it| (it, signed(it)))),
             ),
             Cell::Number(None, it.p.clone()),
             Cell::Numbers(

@@ -103,7 +103,7 @@ pub(in crate::report::page) fn table(
         if rows.intervals {
             cells.push(standing.interval.map_or_else(
                 || Cell::Number(None, row.interval.clone()),
-                |ends| Cell::Numbers(ends.map(|it| (it, format!("{it:.1}"))).to_vec()),
+                |ends| Cell::Between(ends.map(|it| (it, format!("{it:.1}")))),
             ));
         }
         cells.extend([

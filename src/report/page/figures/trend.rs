@@ -58,7 +58,7 @@ pub(in crate::report::page) fn of(report: &Report<'_>) -> String {
                 Cell::tenths(it.score),
                 it.interval.map_or_else(
                     || Cell::Number(None, super::super::NOTHING.to_owned()),
-                    |ends| Cell::Numbers(ends.map(|it| (it, shown(Some(it)))).to_vec()),
+                    |ends| Cell::Between(ends.map(|it| (it, shown(Some(it))))),
                 ),
                 Cell::text(said),
             ]);
