@@ -299,6 +299,46 @@ fn without_its_script_everything_is_there() {
     assert!(seen.as_str().unwrap().contains("looking for a needle"));
 }
 
+#[test]
+fn a_report_shows_the_runs_before_it_and_never_those_after_it() {
+    let (workspace, first) = small();
+    let read = |folder: &Path| std::fs::read_to_string(folder.join("report.html")).unwrap();
+    assert!(!read(&first).contains("<section id=\"trend\""));
+    let mut folders = vec![first];
+    for _ in 0..2 {
+        workspace.forge(["run"]).expect(0);
+        folders.push(workspace.run_folder());
+    }
+    let page = read(&folders[2]);
+    let trend = &page[page.find("<section id=\"trend\"").unwrap()..];
+    let trend = &trend[..trend.find("</section>").unwrap()];
+    let mut at = 0;
+    for candidate in ["gamma", "alpha", "beta"] {
+        for folder in &folders {
+            let run = read_json(&folder.join("run.json"));
+            let standings = run["standings"]["overall"].as_array().unwrap();
+            let own = standings
+                .iter()
+                .find(|it| it["candidate"] == candidate)
+                .unwrap();
+            let score = own["score"].as_f64().unwrap();
+            let row = format!("<tr><td>{candidate}</td>");
+            at += trend[at..].find(&row).unwrap() + row.len();
+            let value = trend[at..].split("<data value=\"").nth(1).unwrap();
+            let value: f64 = value.split('"').next().unwrap().parse().unwrap();
+            assert!(
+                (value - score).abs() < 1e-9,
+                "{candidate}: {value} is not {score}"
+            );
+        }
+    }
+    // Once more, when there are later ones: the same bytes.
+    let before = read(&folders[1]);
+    let name = folders[1].file_name().unwrap();
+    workspace.forge(["report".as_ref(), name]).expect(0);
+    assert_eq!(read(&folders[1]), before);
+}
+
 /// Prints bytes as a shell does.
 fn printf(bytes: &[u8]) -> String {
     let octal: String = bytes.iter().map(|it| format!("\\{it:03o}")).collect();

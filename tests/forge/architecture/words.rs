@@ -12,7 +12,7 @@ struct Rule {
     why: &'static str,
 }
 
-const RULES: [Rule; 14] = [
+const RULES: [Rule; 15] = [
     Rule {
         pattern: r"\bindicatif\b",
         only: &["progress"],
@@ -22,6 +22,11 @@ const RULES: [Rule; 14] = [
         pattern: r"\btera\b",
         only: &["report"],
         why: "only report knows tera",
+    },
+    Rule {
+        pattern: r"\bpulldown_cmark\b",
+        only: &["report/page/preview/markdown"],
+        why: "only one file knows Markdown, and makes it harmless",
     },
     Rule {
         pattern: r"\bserde_yaml\b",

@@ -32,7 +32,9 @@ const fn took(timings: &Timings) -> Took {
 }
 
 fn whole(took: &Took) -> u64 {
-    took.iter().flatten().sum()
+    // A record that somebody has changed may say anything.
+    let all = took.iter().flatten();
+    all.fold(0, |sum, it| sum.saturating_add(*it))
 }
 
 /// What the records of all trials say of their phases.
@@ -57,7 +59,7 @@ impl Phases {
         *count += 1;
         for (sum, value) in sums.iter_mut().zip(took) {
             if let Some(value) = value {
-                *sum = Some(sum.unwrap_or(0) + value);
+                *sum = Some(sum.unwrap_or(0).saturating_add(value));
             }
         }
         let rank = |it: &(TrialId, Took)| std::cmp::Reverse(whole(&it.1));
@@ -168,7 +170,7 @@ fn drawn(title: &str, rows: &[(String, Took)]) -> String {
                     &tip,
                 );
             }
-            from += value;
+            from = value.saturating_add(from);
         }
         Track {
             name: name.clone(),

@@ -84,7 +84,8 @@ fn track(line: &[Line]) -> Track {
         (low.min(score), high.max(score))
     });
     let span = (high - low).max(LEAST_SPAN);
-    let low_end = low.min(100.0 - span);
+    // What is nearly the same lies in the middle.
+    let low_end = (f64::midpoint(low, high) - span / 2.0).clamp(0.0, (100.0 - span).max(0.0));
     let y = |score: f64| HIGH - 6.0 - (score - low_end) / span * (HIGH - 12.0);
     let last = line.len().saturating_sub(1).max(1) as f64;
     let x = |at: usize| 1.0 + at as f64 / last * 98.0;
