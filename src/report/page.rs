@@ -14,6 +14,14 @@ use sha2::{Digest as _, Sha256};
 use super::Report;
 use super::view::{NOTHING, View};
 
+/// Adds to a text what is formatted, which cannot fail.
+macro_rules! add {
+    ($to:expr, $($formatted:tt)*) => {{
+        use std::fmt::Write as _;
+        let _: std::fmt::Result = write!($to, $($formatted)*);
+    }};
+}
+
 mod diff;
 mod draw;
 mod failures;

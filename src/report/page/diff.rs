@@ -163,8 +163,8 @@ fn lines(old: &str, new: &str) -> String {
         if at > 0 {
             text.push_str("<tr class=\"gap\"><td>⋮</td><td></td><td>⋮</td><td></td></tr>\n");
         }
-        let (mut gone, mut come): (Vec<(usize, &str)>, Vec<(usize, &str)>) =
-            (Vec::new(), Vec::new());
+        let mut gone: Vec<(usize, &str)> = Vec::new();
+        let mut come: Vec<(usize, &str)> = Vec::new();
         for op in group {
             for change in diff.iter_changes(op) {
                 let value = change.value();

@@ -42,13 +42,14 @@ impl Drawing {
 
     /// A line from one place to another.
     pub(super) fn line(&mut self, class: &str, from: (f64, f64), to: (f64, f64)) {
-        self.body.push_str(&format!(
+        add!(
+            self.body,
             "<line class=\"{class}\" x1=\"{}%\" y1=\"{}\" x2=\"{}%\" y2=\"{}\"/>",
             at(from.0),
             at(from.1),
             at(to.0),
             at(to.1)
-        ));
+        );
     }
 
     /// A dot; `tip` says what it is to who points at it.
@@ -83,12 +84,13 @@ impl Drawing {
 
     /// Words; `anchor` is `start`, `middle` or `end`.
     pub(super) fn words(&mut self, class: &str, place: (f64, f64), anchor: &str, text: &str) {
-        self.body.push_str(&format!(
+        add!(
+            self.body,
             "<text class=\"{class}\" x=\"{}%\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>",
             at(place.0),
             at(place.1),
             escaped(text)
-        ));
+        );
     }
 
     /// As a part of a figure that says what it is.
@@ -134,13 +136,14 @@ impl Chart {
             escaped(&self.title)
         );
         for track in &self.tracks {
-            text.push_str(&format!(
+            add!(
+                text,
                 "<div class=\"track {}\"><span class=\"name\" title=\"{name}\">{name}</span><span class=\"value\">{}</span>{}</div>\n",
                 track.tone,
                 escaped(&track.value),
                 track.drawing.part(),
                 name = escaped(&track.name),
-            ));
+            );
         }
         if !self.scale.is_empty() {
             let mut ticks = Drawing::new(18);
@@ -154,10 +157,11 @@ impl Chart {
                 };
                 ticks.words("tick", (*place, 13.0), anchor, label);
             }
-            text.push_str(&format!(
+            add!(
+                text,
                 "<div class=\"track scale\"><span class=\"name\"></span><span class=\"value\"></span>{}</div>\n",
                 ticks.part()
-            ));
+            );
         }
         text.push_str("</div>\n</div>\n");
         text

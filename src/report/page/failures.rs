@@ -148,10 +148,11 @@ fn drawn(report: &Report<'_>, group: &Group<'_>) -> String {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    text.push_str(&format!(
+    add!(
+        text,
         "<p class=\"soft\">{}{more}</p>\n</article>\n",
         links.join(", ")
-    ));
+    );
     text
 }
 
@@ -165,22 +166,20 @@ pub(super) fn quoted(said: &LastWords, row: &TrialRow) -> String {
         // They may come from a file that somebody has changed.
         let from = said.lines.len().saturating_sub(MAX_LINES);
         for it in &said.lines[from..] {
-            text.push_str(&format!("{}&#10;", line(it, MAX_LINE)));
+            add!(text, "{}&#10;", line(it, MAX_LINE));
         }
         text.push_str("</pre>\n");
     }
     if let Some(hint) = &said.hint {
-        text.push_str(&format!(
-            "<p class=\"lost\">hint: {}</p>\n",
-            line(hint, 300)
-        ));
+        add!(text, "<p class=\"lost\">hint: {}</p>\n", line(hint, 300));
     }
     if !said.log.is_empty() && !said.log.contains('/') {
         let log = format!("{}/{}", folder(row), said.log);
-        text.push_str(&format!(
+        add!(
+            text,
             "<p class=\"soft\">all of it: {}</p>\n",
             link(&log, None)
-        ));
+        );
     }
     text
 }

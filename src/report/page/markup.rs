@@ -47,7 +47,7 @@ fn revealed(text: &str) -> String {
     let mut shown = String::with_capacity(text.len() + 64);
     for c in text.chars() {
         if is_unseen(c) {
-            shown.push_str(&format!("⟨U+{:04X}⟩", u32::from(c)));
+            add!(shown, "⟨U+{:04X}⟩", u32::from(c));
         } else {
             shown.push(c);
         }
@@ -87,7 +87,7 @@ pub(super) fn address(below: &str) -> Option<String> {
         if byte.is_ascii_alphanumeric() || b"-_.~/@".contains(&byte) {
             address.push(char::from(byte));
         } else {
-            address.push_str(&format!("%{byte:02X}"));
+            add!(address, "%{byte:02X}");
         }
     }
     if below.ends_with('/') {

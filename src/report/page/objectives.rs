@@ -38,23 +38,25 @@ fn shown<'a>(report: &Report<'a>) -> impl Iterator<Item = &'a ObjectiveStandings
 fn said(of: &view::Section) -> String {
     let mut text = String::new();
     if !of.title.is_empty() {
-        text.push_str(&format!("<p>{}</p>\n", escaped(&of.title)));
+        add!(text, "<p>{}</p>\n", escaped(&of.title));
     }
     if let Some(headline) = &of.headline {
-        text.push_str(&format!(
+        add!(
+            text,
             "<p>{}</p>\n",
             escaped(&format!("{}{}", headline.begin, headline.text))
-        ));
+        );
     }
     if !of.conditions.is_empty() {
         let left_out = match of.left_out.as_str() {
             "" => String::new(),
             left_out => format!(" {left_out}."),
         };
-        text.push_str(&format!(
+        add!(
+            text,
             "<p class=\"soft\">{}</p>\n",
             escaped(&format!("{}.{left_out}", of.conditions))
-        ));
+        );
     }
     text
 }
@@ -66,12 +68,13 @@ pub(super) fn each(report: &Report<'_>, view: &View) -> String {
     }
     let mut body = String::new();
     for (of, section) in shown(report).zip(&view.sections) {
-        body.push_str(&format!(
+        add!(
+            body,
             "<details id=\"objective-{name}\">\n<summary><b>{name}</b></summary>\n{}{}</details>\n",
             said(section),
             places::table(&of.standings, &section.table, of.objective.as_str()),
             name = escaped(of.objective.as_str()),
-        ));
+        );
     }
     section("objectives", "Objective by objective", "", &body)
 }

@@ -123,11 +123,7 @@ fn hex(bytes: &[u8]) -> String {
             })
             .collect();
         let seen = escaped(&seen);
-        text.push_str(&format!(
-            "{:04x}  {:<47}  {seen}&#10;",
-            at * 16,
-            hex.join(" ")
-        ));
+        add!(text, "{:04x}  {:<47}  {seen}&#10;", at * 16, hex.join(" "));
     }
     text.push_str("</pre>\n");
     text

@@ -88,18 +88,18 @@ impl Table {
         );
         for (title, is_number) in &self.head {
             let class = if *is_number { " class=\"n\"" } else { "" };
-            text.push_str(&format!("<th{class}>{}</th>", escaped(title)));
+            add!(text, "<th{class}>{}</th>", escaped(title));
         }
         text.push_str("</tr></thead>\n<tbody>\n");
         for (tone, cells) in &self.rows {
             match *tone {
                 "" => text.push_str("<tr>"),
-                tone => text.push_str(&format!("<tr class=\"{tone}\">")),
+                tone => add!(text, "<tr class=\"{tone}\">"),
             }
             for cell in cells {
                 let (is_number, markup) = cell.markup();
                 let class = if is_number { " class=\"n\"" } else { "" };
-                text.push_str(&format!("<td{class}>{markup}</td>"));
+                add!(text, "<td{class}>{markup}</td>");
             }
             text.push_str("</tr>\n");
         }

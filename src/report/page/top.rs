@@ -15,13 +15,10 @@ pub(super) fn head(view: &View) -> String {
         let tag = if at == 0 { "h1" } else { "p" };
         let tone = super::figures::places::class(it.tone);
         let said = escaped(&format!("{}{}", it.begin, it.text));
-        text.push_str(&format!("<{tag} class=\"{tone}\">{said}</{tag}>\n"));
+        add!(text, "<{tag} class=\"{tone}\">{said}</{tag}>\n");
     }
     let mut say = |tone: &str, said: String| {
-        text.push_str(&format!(
-            "<p class=\"note {tone}\">{}</p>\n",
-            escaped(&said)
-        ));
+        add!(text, "<p class=\"note {tone}\">{}</p>\n", escaped(&said));
     };
     for it in &view.ungraded {
         say("bad", format!("Ungraded: {}: {}", it.name, it.value));
@@ -86,13 +83,14 @@ fn sandboxes(view: &View) -> String {
         }));
     }
     if of.more > 0 {
-        text.push_str(&format!("<p>… and {} more</p>\n", of.more));
+        add!(text, "<p>… and {} more</p>\n", of.more);
     }
     if !of.sweep.is_empty() {
-        text.push_str(&format!(
+        add!(
+            text,
             "<p>Delete what is left with: <code>{}</code></p>\n",
             escaped(&of.sweep)
-        ));
+        );
     }
     text
 }
@@ -220,10 +218,11 @@ pub(super) fn run(view: &View) -> String {
                     .into(),
             );
         }
-        body.push_str(&format!(
+        add!(
+            body,
             "<details>\n<summary>Settings in force, and where they come from</summary>\n{}</details>\n",
             settings.markup("Settings in force")
-        ));
+        );
     }
     text.push_str(&super::figures::section("run", "The run", "", &body));
     text

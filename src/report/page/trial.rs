@@ -27,14 +27,14 @@ pub(super) fn of(
     let mut text = String::new();
     let why = Outcome::of(row, report.standings).why();
     if !why.is_empty() {
-        text.push_str(&format!("<p>{}</p>\n", line(why, 300)));
+        add!(text, "<p>{}</p>\n", line(why, 300));
     }
     let Some(record) = record else {
         text.push_str("<p class=\"soft\">There is no record of it.</p>\n");
         return text;
     };
     if let Some(typical) = typical {
-        text.push_str(&format!("<p class=\"soft\">{}</p>\n", escaped(typical)));
+        add!(text, "<p class=\"soft\">{}</p>\n", escaped(typical));
     }
     text.push_str(&scored(report, row, record, room));
     text.push_str(&facts(row, record));
@@ -100,10 +100,11 @@ fn scored(report: &Report<'_>, row: &TrialRow, record: &TrialRecord, room: Room)
     ));
     for scorer in score.scorers.iter().take(most) {
         if let Some(said) = &scorer.said {
-            text.push_str(&format!(
+            add!(
+                text,
                 "<h4>Said last by {}</h4>\n",
                 line(&scorer.scorer, length)
-            ));
+            );
             text.push_str(&quoted(said, row));
         }
     }
@@ -142,7 +143,7 @@ fn facts(row: &TrialRow, record: &TrialRecord) -> String {
     }
     let mut text = format!("<p class=\"facts\">{}</p>\n", facts.join(" · "));
     for warning in record.warnings.iter().take(FEW_PARTS) {
-        text.push_str(&format!("<p class=\"lost\">{}</p>\n", line(warning, 300)));
+        add!(text, "<p class=\"lost\">{}</p>\n", line(warning, 300));
     }
     text
 }
@@ -162,21 +163,23 @@ fn wrote(report: &Report<'_>, row: &TrialRow, record: &TrialRecord, room: Room) 
     };
     if let Some(file) = &record.artifact {
         let preview = preview::of(report.details, &row.trial, &file.path, room);
-        text.push_str(&format!(
+        add!(
+            text,
             "<h4>Artifact</h4>\n<p class=\"soft\">{}</p>\n{preview}",
             said(file)
-        ));
+        );
     } else if let Some(why) = &record.no_artifact {
-        text.push_str(&format!(
+        add!(
+            text,
             "<h4>Artifact</h4>\n<p class=\"soft\">none: {}</p>\n",
             line(why, 300)
-        ));
+        );
     }
     if !record.files.is_empty() {
         text.push_str("<h4>More files</h4>\n<ul>\n");
         let mut room = room;
         for file in record.files.iter().take(FEW_PARTS) {
-            text.push_str(&format!("<li>{}", said(file)));
+            add!(text, "<li>{}", said(file));
             if is_picture(&file.path) {
                 let preview = preview::of(report.details, &row.trial, &file.path, room);
                 room.picture = room.picture.saturating_sub(preview.len());
@@ -192,11 +195,12 @@ fn wrote(report: &Report<'_>, row: &TrialRow, record: &TrialRecord, room: Room) 
         ));
     }
     for skipped in record.skipped.iter().take(FEW_PARTS) {
-        text.push_str(&format!(
+        add!(
+            text,
             "<p class=\"soft\">not brought home: {} {}</p>\n",
             line(&skipped.path, 120),
             line(&skipped.reason, 120)
-        ));
+        );
     }
     text
 }
@@ -235,12 +239,13 @@ fn printed(report: &Report<'_>, row: &TrialRow, record: &TrialRecord, room: Room
         } else {
             "<p class=\"soft\">Only its end is shown.</p>\n"
         };
-        text.push_str(&format!(
+        add!(
+            text,
             "<details class=\"log\">\n<summary>{}, {}</summary>\n{cut}<pre tabindex=\"0\">{markup}</pre>\n<p class=\"soft\">all of it: {}</p>\n</details>\n",
             line(name, 60),
             ByteCount(piece.total),
             link(&format!("{}/{name}", folder(row)), None)
-        ));
+        );
     }
     text
 }

@@ -190,11 +190,12 @@ fn filters(chosen: &[&TrialRow], report: &Report<'_>) -> String {
             all(&|it| Outcome::of(it, report.standings).as_str().to_owned()),
         ),
     ] {
-        text.push_str(&format!(
+        add!(
+            text,
             "<label>{title} <select name=\"{name}\"><option value=\"\">all</option>"
-        ));
+        );
         for value in values {
-            text.push_str(&format!("<option>{}</option>", escaped(&value)));
+            add!(text, "<option>{}</option>", escaped(&value));
         }
         text.push_str("</select></label>\n");
     }

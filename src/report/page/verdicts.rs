@@ -13,10 +13,11 @@ pub(super) fn of(rows: &view::Rows) -> String {
         text.push_str(&table(&rows.shown, "Verdicts that are only shown"));
     }
     if rows.more > 0 {
-        text.push_str(&format!(
+        add!(
+            text,
             "<p class=\"soft\">… {} more in verdicts.csv</p>\n",
             rows.more
-        ));
+        );
     }
     text
 }

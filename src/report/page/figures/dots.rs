@@ -56,11 +56,12 @@ pub(in crate::report::page) fn of(report: &Report<'_>, cells: &Cells<'_>) -> Str
             tracks,
             scale: points_scale(),
         };
-        text.push_str(&format!(
+        add!(
+            text,
             "<div class=\"card\"><h3>{}</h3>\n{}</div>\n",
             escaped(objective),
             chart.markup()
-        ));
+        );
     }
     text.push_str("</div>\n");
     text.push_str(&left_out(

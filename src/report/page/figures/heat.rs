@@ -24,15 +24,16 @@ pub(in crate::report::page) fn of(report: &Report<'_>, cells: &Cells<'_>) -> Str
         "<figure>\n<div class=\"wide\" role=\"group\" tabindex=\"0\" aria-label=\"Scores by candidate and objective\">\n<table class=\"heat\">\n<thead><tr><th>candidate</th>",
     );
     for of in columns() {
-        text.push_str(&format!(
+        add!(
+            text,
             "<th class=\"n\">{}</th>",
             escaped(of.objective.as_str())
-        ));
+        );
     }
     text.push_str("</tr></thead>\n<tbody>\n");
     for standing in candidates.iter().take(MAX_ROWS) {
         let name = standing.candidate.as_str();
-        text.push_str(&format!("<tr><th scope=\"row\">{}</th>", escaped(name)));
+        add!(text, "<tr><th scope=\"row\">{}</th>", escaped(name));
         for of in columns() {
             let mut standings = of.standings.iter();
             let found = standings.find(|it| it.candidate == standing.candidate);

@@ -113,10 +113,11 @@ impl Phases {
             .take(3)
             .map(|(trial, _)| link(trial))
             .collect();
-        body.push_str(&format!(
+        add!(
+            body,
             "<p class=\"soft\">The slowest: {}</p>\n",
             links.join(", ")
-        ));
+        );
         body.push_str(&left_out(self.trials, trials.len(), "trials in run.json"));
         let lead = format!(
             "From asking for a sandbox to the score, of {}. Waiting for a free place is not in it.",

@@ -127,9 +127,10 @@ pub(in crate::report::page) fn table(
             0 => String::new(),
             more => format!("; {} in trials.csv", counted(more, "more is", "more are")),
         };
-        text.push_str(&format!(
+        add!(
+            text,
             "<p class=\"soft\">Metrics are the candidates’ own, the median over the trials with a verdict{more}.</p>\n"
-        ));
+        );
     }
     text
 }

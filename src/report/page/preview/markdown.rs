@@ -94,10 +94,11 @@ impl Page<'_> {
             Tag::Link { dest_url, .. } => {
                 match self.target(dest_url) {
                     Some(target) => {
-                        self.markup.push_str(&format!(
+                        add!(
+                            self.markup,
                             "<a rel=\"noopener noreferrer nofollow\" href=\"{}\">",
                             escaped(&target)
-                        ));
+                        );
                         // One without words could not be followed, nor heard of.
                         self.markup.push_str("<span class=\"unseen\">link: </span>");
                         self.open.push("</a>");

@@ -38,12 +38,11 @@ impl Tree {
         match value {
             Value::Null | Value::Bool(_) | Value::Number(_) => {
                 let text = escaped(&crate::plain::short(&value.to_string(), MAX_TEXT));
-                self.markup.push_str(&format!("<code>{text}</code>"));
+                add!(self.markup, "<code>{text}</code>");
             }
             Value::String(text) => {
                 let text = line(text, MAX_TEXT);
-                self.markup
-                    .push_str(&format!("<code>&quot;{text}&quot;</code>"));
+                add!(self.markup, "<code>&quot;{text}&quot;</code>");
             }
             Value::Array(items) => {
                 let all = items.iter().map(|it| (None, it));
@@ -64,13 +63,14 @@ impl Tree {
         depth: usize,
     ) {
         if count == 0 || depth >= MAX_DEPTH {
-            self.markup.push_str(&format!("<code>{title}</code>"));
+            add!(self.markup, "<code>{title}</code>");
             return;
         }
         let open = if depth < 2 { " open" } else { "" };
-        self.markup.push_str(&format!(
+        add!(
+            self.markup,
             "<details{open}><summary><code>{title}</code></summary><ul>"
-        ));
+        );
         let mut shown = 0;
         for (name, value) in parts {
             if self.is_full() {
@@ -78,16 +78,14 @@ impl Tree {
             }
             self.markup.push_str("<li>");
             if let Some(name) = name {
-                self.markup
-                    .push_str(&format!("<b>{}</b>: ", line(name, MAX_TEXT)));
+                add!(self.markup, "<b>{}</b>: ", line(name, MAX_TEXT));
             }
             self.add(value, depth + 1);
             self.markup.push_str("</li>");
             shown += 1;
         }
         if shown < count {
-            self.markup
-                .push_str(&format!("<li>… {} more</li>", count - shown));
+            add!(self.markup, "<li>… {} more</li>", count - shown);
         }
         self.markup.push_str("</ul></details>");
     }
@@ -112,7 +110,7 @@ pub(super) fn csv(text: &str, most: usize) -> Option<String> {
         rows += 1;
         markup.push_str("<tr>");
         for field in record.iter().take(MAX_COLUMNS) {
-            markup.push_str(&format!("<td>{}</td>", line(field, 120)));
+            add!(markup, "<td>{}</td>", line(field, 120));
         }
         if record.len() > MAX_COLUMNS {
             markup.push_str("<td>…</td>");
@@ -121,7 +119,7 @@ pub(super) fn csv(text: &str, most: usize) -> Option<String> {
     }
     markup.push_str("</tbody></table></div>\n");
     if more > 0 {
-        markup.push_str(&format!("<p class=\"soft\">… {more} more lines</p>\n"));
+        add!(markup, "<p class=\"soft\">… {more} more lines</p>\n");
     }
     (rows > 0).then_some(markup)
 }
