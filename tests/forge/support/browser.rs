@@ -1,4 +1,4 @@
-//! A real browser for the tests: headless Chromium, driven by its DevTools protocol.
+//! A real browser for the tests: headless Chromium, driven by the protocol of its developer tools.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
