@@ -39,7 +39,7 @@ pub(super) fn of(
     text.push_str(&scored(report, row, record, room));
     text.push_str(&facts(row, record));
     if let Some(said) = &record.said {
-        text.push_str("<h4>Said last</h4>\n");
+        text.push_str("<h3>Said last</h3>\n");
         text.push_str(&quoted(said, row));
     }
     text.push_str(&wrote(report, row, record, room));
@@ -102,7 +102,7 @@ fn scored(report: &Report<'_>, row: &TrialRow, record: &TrialRecord, room: Room)
         if let Some(said) = &scorer.said {
             add!(
                 text,
-                "<h4>Said last by {}</h4>\n",
+                "<h3>Said last by {}</h3>\n",
                 line(&scorer.scorer, length)
             );
             text.push_str(&quoted(said, row));
@@ -165,18 +165,18 @@ fn wrote(report: &Report<'_>, row: &TrialRow, record: &TrialRecord, room: Room) 
         let preview = preview::of(report.details, &row.trial, &file.path, room);
         add!(
             text,
-            "<h4>Artifact</h4>\n<p class=\"soft\">{}</p>\n{preview}",
+            "<h3>Artifact</h3>\n<p class=\"soft\">{}</p>\n{preview}",
             said(file)
         );
     } else if let Some(why) = &record.no_artifact {
         add!(
             text,
-            "<h4>Artifact</h4>\n<p class=\"soft\">none: {}</p>\n",
+            "<h3>Artifact</h3>\n<p class=\"soft\">none: {}</p>\n",
             line(why, 300)
         );
     }
     if !record.files.is_empty() {
-        text.push_str("<h4>More files</h4>\n<ul>\n");
+        text.push_str("<h3>More files</h3>\n<ul>\n");
         let mut room = room;
         for file in record.files.iter().take(FEW_PARTS) {
             add!(text, "<li>{}", said(file));
