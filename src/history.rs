@@ -30,7 +30,7 @@ mod union;
 
 use file::{Held, Parsed};
 pub use rebuild::{Rebuilt, rebuild};
-pub use trend::{Break, Point, Trends, read, sparkline};
+pub use trend::{Break, Point, Trends, before, read, sparkline};
 pub use union::{Merged, merge};
 
 /// The history's file in the artifacts folder.

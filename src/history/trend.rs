@@ -95,6 +95,28 @@ impl Trends {
 /// # Errors
 /// When the file cannot be read.
 pub fn read(artifacts: &Path, only: Option<&CandidateName>, last: usize) -> io::Result<Trends> {
+    read_those(artifacts, last, &|line| match only {
+        Some(only) => line.candidate == *only,
+        None => line.candidate.version().is_none(),
+    })
+}
+
+/// Reads the `last` runs of each of today's candidates that began before a run: what was known when it began, however
+/// many there are by now.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn before(artifacts: &Path, run: (Timestamp, RunId), last: usize) -> io::Result<Trends> {
+    read_those(artifacts, last, &|line| {
+        line.candidate.version().is_none() && (line.date, line.run) < run
+    })
+}
+
+fn read_those(
+    artifacts: &Path,
+    last: usize,
+    is_wanted: &dyn Fn(&Line) -> bool,
+) -> io::Result<Trends> {
     let path = artifacts.join(FILE);
     let file = match open_regular(&path) {
         Ok((file, _)) => file,
@@ -117,11 +139,7 @@ pub fn read(artifacts: &Path, only: Option<&CandidateName>, last: usize) -> io::
             }
         };
         trends.names.insert(line.candidate.clone());
-        let is_wanted = match only {
-            Some(only) => line.candidate == *only,
-            None => line.candidate.version().is_none(),
-        };
-        if is_wanted {
+        if is_wanted(&line) {
             let window = windows.entry(line.candidate.clone()).or_default();
             window.insert((line.date, line.run), *line);
             // One more than is shown: the first is shown beside it.

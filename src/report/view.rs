@@ -90,9 +90,9 @@ pub(super) struct Fact {
 
 #[derive(Serialize)]
 pub(super) struct Setting {
-    name: String,
-    value: String,
-    origin: String,
+    pub(super) name: String,
+    pub(super) value: String,
+    pub(super) origin: String,
 }
 
 /// One objective.
@@ -103,13 +103,13 @@ pub(super) struct Section {
     /// Absent where it was not asked who won.
     pub(super) headline: Option<Headline>,
     pub(super) table: Table,
-    conditions: String,
-    left_out: String,
+    pub(super) conditions: String,
+    pub(super) left_out: String,
     failures: Vec<TrialLine>,
     more_failures: usize,
     /// What was said last by what failed.
     pub(super) quotes: Vec<Quote>,
-    explained: Vec<Explained>,
+    pub(super) explained: Vec<Explained>,
     more_explained: usize,
     trials: Vec<TrialLine>,
     more_trials: usize,

@@ -31,6 +31,7 @@ mod needs;
 mod networks;
 mod outputs;
 mod own_provider;
+mod page;
 mod planning;
 mod prompts;
 mod reports;

@@ -1,5 +1,6 @@
 //! What several of the integration tests share.
 
+pub(crate) mod browser;
 pub(crate) mod counting;
 pub(crate) mod engine;
 pub(crate) mod fake_daytona;

@@ -14,12 +14,12 @@ const MAX_PARTS: usize = 30;
 
 /// How a candidate's score came about.
 #[derive(Serialize)]
-pub(super) struct Explained {
+pub(in crate::report) struct Explained {
     candidate: String,
     /// Which trial, and why this one: `trial 3 of 5, the median`.
-    trial: String,
+    pub(in crate::report) trial: String,
     /// Where all of it is, from the run's folder.
-    folder: String,
+    pub(in crate::report) folder: String,
     explanation: String,
     gates: Vec<Part>,
     scorers: Vec<Part>,

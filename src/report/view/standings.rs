@@ -35,11 +35,14 @@ impl Headline {
 pub(in crate::report) struct Table {
     pub(in crate::report) rows: Vec<Row>,
     /// Whether any score has an interval.
-    intervals: bool,
+    pub(in crate::report) intervals: bool,
     /// The candidates' own metrics that have a column each: the median over the trials with a verdict.
     pub(in crate::report) metrics: Vec<String>,
+    /// Their names as they are, which are not to be shown.
+    #[serde(skip)]
+    pub(in crate::report) names: Vec<String>,
     /// How many more there are.
-    more_metrics: usize,
+    pub(in crate::report) more_metrics: usize,
 }
 
 /// A line of a table of standings.
@@ -255,6 +258,7 @@ pub(super) fn table(
         rows,
         intervals: standings.iter().any(|it| it.interval.is_some()),
         metrics: metrics::titles(&metrics),
+        names: metrics,
         more_metrics,
     }
 }

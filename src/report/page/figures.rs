@@ -1,0 +1,104 @@
+//! The figures: what each is made of, and how it is drawn. Every one has its numbers in a table beside it.
+
+use std::collections::BTreeMap;
+
+use super::draw::Chart;
+use super::markup::escaped;
+use super::table::Table;
+use crate::report::Report;
+use crate::summary::TrialRow;
+
+pub(super) mod dots;
+pub(super) mod forest;
+pub(super) mod heat;
+pub(super) mod phases;
+pub(super) mod places;
+pub(super) mod scatter;
+pub(super) mod trend;
+
+/// So many lines has a figure.
+const MAX_TRACKS: usize = 60;
+
+/// The trials of every objective and candidate.
+pub(super) struct Cells<'a>(BTreeMap<(&'a str, &'a str), Vec<&'a TrialRow>>);
+
+impl<'a> Cells<'a> {
+    pub(super) fn of(report: &Report<'a>) -> Self {
+        let mut cells: BTreeMap<_, Vec<&TrialRow>> = BTreeMap::new();
+        for row in &report.summary.trials {
+            let key = (row.trial.objective.as_str(), row.trial.candidate.as_str());
+            cells.entry(key).or_default().push(row);
+        }
+        Self(cells)
+    }
+
+    pub(super) fn trials<'c>(
+        &'c self,
+        objective: &'c str,
+        candidate: &'c str,
+    ) -> &'c [&'c TrialRow] {
+        self.0
+            .get(&(objective, candidate))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// The lowest and the highest score of an objective and candidate, where those are further apart than `margin`.
+    pub(super) fn disagreement(
+        &self,
+        objective: &str,
+        candidate: &str,
+        margin: f64,
+    ) -> Option<[f64; 2]> {
+        let scores = self.trials(objective, candidate).iter();
+        let scores = scores.filter_map(|row| Some(row.score?.value()));
+        let (low, high) = scores.fold((f64::MAX, f64::MIN), |(low, high), score| {
+            (low.min(score), high.max(score))
+        });
+        (high - low > margin).then_some([low, high])
+    }
+}
+
+/// How far apart repeats must be to disagree, in points: what counts as a change.
+pub(super) fn margin(report: &Report<'_>) -> f64 {
+    let plan = report.summary.plan.as_ref();
+    plan.map_or(5.0, |plan| {
+        plan.rule.threshold(&crate::rule::Measure::Score)
+    })
+}
+
+/// A part of the page: its heading, what it shows, and what is in it.
+pub(super) fn section(id: &str, title: &str, lead: &str, body: &str) -> String {
+    let lead = match lead {
+        "" => String::new(),
+        lead => format!("<p class=\"soft\">{}</p>\n", escaped(lead)),
+    };
+    format!(
+        "<section id=\"{id}\">\n<h2><a href=\"#{id}\">{}</a></h2>\n{lead}{body}</section>\n",
+        escaped(title)
+    )
+}
+
+/// The numbers of a figure, folded.
+pub(super) fn numbers(table: &Table, name: &str) -> String {
+    format!(
+        "<details class=\"numbers\">\n<summary>The numbers</summary>\n{}</details>\n",
+        table.markup(name)
+    )
+}
+
+/// A chart with its numbers.
+pub(super) fn figure(chart: &Chart, table: &Table) -> String {
+    format!(
+        "<figure>\n{}{}</figure>\n",
+        chart.markup(),
+        numbers(table, &chart.title)
+    )
+}
+
+/// What is said of the lines that a figure has no room for.
+pub(super) fn left_out(all: usize, shown: usize, of: &str) -> String {
+    match all.saturating_sub(shown) {
+        0 => String::new(),
+        more => format!("<p class=\"soft\">… {more} more {of}</p>\n"),
+    }
+}

@@ -1,0 +1,219 @@
+//! Every trial: a row, and folded below it how its score came about, what it wrote and what it printed.
+//!
+//! Promises: written as they are read, one at a time; no more trials than a browser opens at once, evenly of every
+//! candidate and objective, and what is left out is said; the texts of a trial get less room the more trials there are.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use super::markup::{anchor, escaped, line, number};
+use super::preview::Room;
+use super::{NOTHING, trial};
+use crate::quantity::{counted, show_duration};
+use crate::report::view::{View, figure};
+use crate::report::{Outcome, Report};
+use crate::summary::TrialRow;
+
+/// So many trials have a row.
+pub(super) const MAX_TRIALS: usize = 1000;
+/// When the page has so many bytes, what is folded below further rows is left out.
+const FULL: u64 = 4_200_000;
+/// What texts and pictures of all trials may take together.
+const TEXTS: usize = 2_400_000;
+const PICTURES: usize = 2_000_000;
+
+/// How much room a trial has among so many.
+pub(super) fn room(trials: usize) -> Room {
+    let trials = trials.max(1);
+    Room {
+        text: (TEXTS / 3 / trials).clamp(500, 32 << 10),
+        picture: (PICTURES / trials).min(400_000),
+    }
+}
+
+/// Those that have a row: all, or of each candidate and objective so many of the first repeats that they fit.
+fn chosen(trials: &[TrialRow]) -> Vec<&TrialRow> {
+    if trials.len() <= MAX_TRIALS {
+        return trials.iter().collect();
+    }
+    let cells: Vec<&[TrialRow]> = trials
+        .chunk_by(|a, b| {
+            a.trial.objective == b.trial.objective && a.trial.candidate == b.trial.candidate
+        })
+        .collect();
+    let each = (MAX_TRIALS / cells.len()).max(1);
+    let chosen = cells.iter().flat_map(|cell| cell.iter().take(each));
+    chosen.take(MAX_TRIALS).collect()
+}
+
+/// Writes the part of the page. `written` says how many bytes the page has until now.
+pub(super) fn write(
+    report: &Report<'_>,
+    view: &View,
+    to: &mut dyn Write,
+    written: &dyn Fn() -> u64,
+) -> io::Result<()> {
+    let all = &report.summary.trials;
+    let chosen = chosen(all);
+    let lead = if chosen.len() < all.len() {
+        format!(
+            "{} of {}: the first repeats of every candidate and objective. The others are in trials.csv and run.json.",
+            chosen.len(),
+            counted(all.len(), "trial", "trials")
+        )
+    } else {
+        format!(
+            "{}. Open one for its gates, what it wrote and what it printed.",
+            counted(all.len(), "trial", "trials")
+        )
+    };
+    write!(
+        to,
+        "<section id=\"trials\">\n<h2><a href=\"#trials\">Every trial</a></h2>\n<p class=\"soft\">{}</p>\n{}",
+        escaped(&lead),
+        filters(&chosen, report)
+    )?;
+    to.write_all(
+        b"<div class=\"wide\" role=\"group\" tabindex=\"0\" aria-label=\"Every trial\">\n<table class=\"trials\">\n<thead><tr><th>candidate</th><th>objective</th><th class=\"n\">trial</th><th>end</th><th class=\"n\">score</th><th class=\"n opt\">quality</th><th class=\"n opt\">speed</th><th class=\"n\">time</th></tr></thead>\n",
+    )?;
+    let typical: HashMap<&str, &str> = view
+        .sections
+        .iter()
+        .flat_map(|it| &it.explained)
+        .map(|it| (it.folder.as_str(), it.trial.as_str()))
+        .collect();
+    let room = room(chosen.len());
+    let mut bare = 0;
+    for row in chosen {
+        write!(to, "{}", head(row, report))?;
+        if written() > FULL {
+            bare += 1;
+        } else {
+            let record = report.details.record(&row.trial);
+            let name = crate::report::view::folder(row);
+            let typical = typical.get(name.as_str()).copied();
+            let body = trial::of(report, row, record.as_ref(), typical, room);
+            write!(
+                to,
+                "<tr class=\"more\"><td colspan=\"8\"><details><summary>{}</summary>\n<div class=\"trial\">\n{body}</div>\n</details></td></tr>\n",
+                summary(row, report)
+            )?;
+        }
+        to.write_all(b"</tbody>\n")?;
+    }
+    to.write_all(b"</table>\n</div>\n")?;
+    if bare > 0 {
+        writeln!(
+            to,
+            "<p class=\"soft\">The page is full: how it went in {} is in their folders and in run.json.</p>",
+            counted(bare, "trial", "trials")
+        )?;
+    }
+    to.write_all(b"</section>\n")
+}
+
+/// What stands beside the arrow of what is folded.
+fn summary(row: &TrialRow, report: &Report<'_>) -> String {
+    let why = Outcome::of(row, report.standings).why();
+    if why.is_empty() {
+        "gates, artifact, logs".to_owned()
+    } else {
+        line(why, 160)
+    }
+}
+
+/// A tone and a class for how it ended.
+fn class(outcome: Outcome<'_>) -> &'static str {
+    match outcome {
+        Outcome::Passed => "good",
+        Outcome::Failed(..) => "bad",
+        Outcome::Lost(..) | Outcome::Ungraded(_) => "lost",
+        Outcome::Spared(_) => "soft",
+    }
+}
+
+fn head(row: &TrialRow, report: &Report<'_>) -> String {
+    let outcome = Outcome::of(row, report.standings);
+    let trial = &row.trial;
+    // No number of an ungraded objective means anything.
+    let is_graded = report.standings.ungraded(&trial.objective).is_none();
+    let points = |value: Option<crate::score::Points>| match value.filter(|_| is_graded) {
+        Some(it) => number(it.value(), &it.to_string()),
+        None => NOTHING.to_owned(),
+    };
+    let time = row.runtime_seconds.map_or_else(
+        || NOTHING.to_owned(),
+        |seconds| {
+            let shown = std::time::Duration::try_from_secs_f64(seconds)
+                .map_or_else(|_| figure(seconds), show_duration);
+            number(seconds, &shown)
+        },
+    );
+    let id = escaped(&anchor(trial));
+    format!(
+        "<tbody id=\"{id}\" data-c=\"{c}\" data-o=\"{o}\" data-e=\"{e}\">\n<tr><th scope=\"row\"><a href=\"#{id}\">{c}</a></th><td>{o}</td><td class=\"n\">{}</td><td class=\"{}\">{e}</td><td class=\"n\">{}</td><td class=\"n opt\">{}</td><td class=\"n opt\">{}</td><td class=\"n\">{time}</td></tr>\n",
+        trial.repeat,
+        class(outcome),
+        points(row.score),
+        points(row.quality),
+        match row.speed {
+            Some(it) => number(it.value(), &it.to_string()),
+            None => NOTHING.to_owned(),
+        },
+        c = escaped(trial.candidate.as_str()),
+        o = escaped(trial.objective.as_str()),
+        e = outcome.as_str(),
+    )
+}
+
+/// What the script works with; without it, there is nothing to choose.
+fn filters(chosen: &[&TrialRow], report: &Report<'_>) -> String {
+    let all = |of: &dyn Fn(&TrialRow) -> String| {
+        let names: std::collections::BTreeSet<String> = chosen.iter().map(|it| of(it)).collect();
+        names.into_iter().collect::<Vec<_>>()
+    };
+    let mut text = String::from("<form id=\"filters\" hidden>\n");
+    for (name, title, values) in [
+        (
+            "candidate",
+            "Candidate",
+            all(&|it| it.trial.candidate.to_string()),
+        ),
+        (
+            "objective",
+            "Objective",
+            all(&|it| it.trial.objective.to_string()),
+        ),
+        (
+            "end",
+            "End",
+            all(&|it| Outcome::of(it, report.standings).as_str().to_owned()),
+        ),
+    ] {
+        add!(
+            text,
+            "<label>{title} <select name=\"{name}\"><option value=\"\">all</option>"
+        );
+        for value in values {
+            add!(text, "<option>{}</option>", escaped(&value));
+        }
+        text.push_str("</select></label>\n");
+    }
+    text.push_str(
+        "<label>Text <input name=\"text\" type=\"search\" autocomplete=\"off\" placeholder=\"in logs and artifacts too\"></label>\n<output aria-live=\"polite\"></output>\n</form>\n",
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_trials_the_less_room_each_has() {
+        assert_eq!(room(0), room(1));
+        assert_eq!(room(1).text, 32 << 10);
+        assert_eq!(room(1000).text, 800);
+        assert!(room(1000).picture < 4096);
+    }
+}
