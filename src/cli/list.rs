@@ -125,13 +125,14 @@ fn as_json(candidates: &Path, objectives: &Path, artifacts: &Path, printer: Prin
         let summary = found
             .filter(|_| index < RUNS_SHOWN)
             .and_then(|it| summary(&it));
-        let winner = summary.as_ref().and_then(|it| it.standings().winner);
+        let standings = summary.as_ref().map(RunSummary::standings);
         json!({
             "run": run,
             "started": summary.as_ref().and_then(|it| it.started),
             "took_seconds": summary.as_ref().and_then(|it| it.took).map(|it| it.as_secs_f64()),
             "trials": summary.as_ref().map(|it| it.trials.len()),
-            "winner": winner,
+            "winner": standings.as_ref().and_then(|it| it.winner.as_ref()),
+            "lead": standings.as_ref().and_then(|it| it.lead.as_ref()),
         })
     });
     let runs: Value = runs.collect();

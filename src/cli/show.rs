@@ -170,7 +170,13 @@ pub(super) fn show(
             place: &place.to_string_lossy(),
         };
         printer.out(&report.terminal(&style));
-        printer.out(&format!("Next: {}\n", next(end, folder.path())));
+        // What was exported elsewhere is no run of here.
+        let here = place
+            .parent()
+            .filter(|_| place.ends_with(Format::Markdown.file_name()));
+        if let Some(folder) = here {
+            printer.out(&format!("Next: {}\n", next(end, folder)));
+        }
     }
     for reason in report.reasons {
         printer.note(&format!("forge: {reason} (exit code {})", end.code()));
