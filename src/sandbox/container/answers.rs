@@ -137,7 +137,7 @@ mod tests {
         for passing in [
             "toomanyrequests: You have reached your pull rate limit",
             "pinging container registry: StatusCode: 503, Service Unavailable",
-            "Get \"https://registry.example/v2/\": net/http: TLS handshake timeout",
+            "Get \"https://example.org/v2/\": net/http: TLS handshake timeout",
         ] {
             assert_eq!(kind(ErrorKind::Server, passing), ErrorKind::Server);
             assert_eq!(kind(ErrorKind::Invalid, passing), ErrorKind::Server);
