@@ -36,13 +36,15 @@ async fn python() -> Result<PathBuf, String> {
         "--quiet",
         "--disable-pip-version-check",
     ];
+    // What is killed tidies nothing up.
+    let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
     let steps: [(&Path, Vec<&str>); 2] = [
         (Path::new("python3"), vec!["-m", "venv", "--clear"]),
         (&python, [&install[..], &["--retries", "1", SDK]].concat()),
     ];
     for (program, arguments) in steps {
         let mut command = Command::new(program);
-        command.args(&arguments);
+        command.args(&arguments).env("TMPDIR", scratch.path());
         if program != python {
             command.arg(&folder);
         }

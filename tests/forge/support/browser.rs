@@ -90,6 +90,8 @@ impl Page {
                 home.path().join("profile").display()
             ))
             .env("HOME", home.path())
+            // What is killed tidies nothing up.
+            .env("TMPDIR", home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
