@@ -30,7 +30,7 @@ impl ForgeBuilder {
         let enough = too_few(&repeats, asked.rule.alpha)?;
         let trials: u64 = repeats.iter().map(|it| u64::from(*it)).sum();
         let message = format!(
-            "with {} of each candidate on {}, no difference could be told from chance, however large",
+            "with {} of each candidate in all, on {}, no difference could be told from chance, however large",
             counted(trials, "trial", "trials"),
             counted(objectives.len(), "objective", "objectives"),
         );

@@ -175,7 +175,7 @@ fn a_rule_is_named_and_can_be_allowed() {
     for told in [
         "warning: objectives/task.yaml:2:21: scoring.quality[0]: `regex /.*/ at_least 1` gives full marks to all that pass the gates [scorer-cannot-lose]",
         "[weight-without-effect]",
-        "warning: repeat: with 1 trial of each candidate on 1 objective, no difference could be told from chance, however large [suite-too-small]",
+        "warning: repeat: with 1 trial of each candidate in all, on 1 objective, no difference could be told from chance, however large [suite-too-small]",
         "no candidate reads its prompt, as far as their files show [prompt-unread]",
     ] {
         assert!(ended.stdout.contains(told), "{told}\n{}", ended.stdout);
