@@ -516,7 +516,7 @@ error: o.yaml:2:9: prompt: the prompt is empty
 error: o.yaml:3:9: repeat: expected a whole number from 1 to 10000, got the number 0
   hint: how often every candidate does it, for example `repeat: 5`
 error: o.yaml:4:1: unknown key `colour`
-  hint: known are `title`, `prompt`, `inputs`, `output`, `artifacts`, `limits`, `repeat`, `network`, `image`, `gates`, `scoring`",
+  hint: known are `title`, `prompt`, `inputs`, `output`, `reference`, `artifacts`, `limits`, `repeat`, `network`, `image`, `gates`, `scoring`, `allow`",
         );
         check(
             "prompt: 5
