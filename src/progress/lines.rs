@@ -48,6 +48,11 @@ impl Flood {
         tells
     }
 
+    /// Whether nothing more of this second has a line.
+    const fn is_full(&self) -> bool {
+        self.told >= A_SECOND
+    }
+
     /// Whether its second is over.
     fn is_over(&self, now: Timestamp) -> bool {
         let past = |since: Timestamp| now.duration_since(since).as_secs() >= 1;
@@ -130,10 +135,14 @@ impl Lines {
         if is_end || self.flood.is_over(event.at) {
             self.sum();
         }
-        let EventKind::TrialFinished(record) = &event.kind else {
+        if self.noise != Noise::Normal {
             return false;
-        };
-        self.noise == Noise::Normal && !self.flood.tells(event.at, tally(record))
+        }
+        if let EventKind::TrialFinished(record) = &event.kind {
+            return !self.flood.tells(event.at, tally(record));
+        }
+        // What it warned of is in the trial's record.
+        matches!(event.kind, EventKind::Logged { .. }) && self.flood.is_full()
     }
 
     fn open(&mut self, plan: &RunPlan) {
@@ -201,7 +210,10 @@ pub(crate) fn line(kind: &EventKind, noise: Noise) -> Option<String> {
             (verbose, about(trial, &format!("attempt {attempt}")))
         }
         EventKind::PhaseStarted { trial, phase } => (verbose, about(trial, phase.as_str())),
-        EventKind::Logged { trial, message } => (verbose, about(trial, message)),
+        EventKind::Logged { trial, message } => {
+            let is_warning = message.starts_with("[Warn]");
+            (verbose || (normal && is_warning), about(trial, message))
+        }
         EventKind::AttemptFailed {
             trial,
             attempt,
