@@ -291,7 +291,7 @@ enum IsolationArg {
 /// Does what the command line says; `begins` is how it begins, the program's name included.
 pub(crate) fn main(begins: &[OsString]) -> ExitCode {
     limits::prepare();
-    if let Err(too_little) = limits::check_stack() {
+    if let Err(too_little) = limits::check_reading() {
         Printer::new().error(&too_little, Some(&too_little.hint));
         return ExitCode::from(End::Usage.code());
     }

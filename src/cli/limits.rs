@@ -28,8 +28,11 @@ const LEAST: [(Resource, &str, &str, u64); 4] = [
     ),
     (Resource::Data, "data", "ulimit -d unlimited", 256 << 20),
 ];
-/// The least of a stack, and of processor time in seconds.
+/// The least of a stack.
 const STACK: u64 = 512 << 10;
+/// The least address space for reading the command line. This program itself takes most of it.
+const READING: u64 = 128 << 20;
+/// The least processor time, in seconds.
 const SECONDS: u64 = 60;
 /// Threads besides those of the runtime: this one, and others that wait for the disk. The processes of a trial count
 /// like them.
@@ -67,12 +70,16 @@ fn raise(resource: Resource, wanted: Option<u64>) {
 ///
 /// # Errors
 /// What, and how to have more of it.
-pub(super) fn check_stack() -> Result<(), TooLittle> {
-    match getrlimit(Resource::Stack).current {
-        Some(stack) if stack < STACK => Err(TooLittle {
+pub(super) fn check_reading() -> Result<(), TooLittle> {
+    let current = |resource| getrlimit(resource).current;
+    if let Some(stack) = current(Resource::Stack).filter(|stack| *stack < STACK) {
+        return Err(TooLittle {
             why: format!("a stack of {} is too small", ByteCount(stack)),
             hint: "raise it: `ulimit -s 8192`".to_owned(),
-        }),
+        });
+    }
+    match current(Resource::As) {
+        Some(space) if space < READING => check(),
         Some(_) | None => Ok(()),
     }
 }
