@@ -139,11 +139,14 @@ fn grown(folder: &Path, candidates: usize, objectives: usize, repeats: u64) {
     std::fs::write(&journal, lines.join("\n") + "\n").unwrap();
 }
 
-/// Where pictures of pages are kept, to be looked at.
-fn pictures() -> PathBuf {
+/// Keeps a picture of a page, to be looked at. The folder may be that of whoever has built this.
+fn keep(name: &str, bytes: &[u8]) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
+    let kept =
+        std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(folder.join(name), bytes));
+    if let Err(error) = kept {
+        crate::support::skipped(&format!("keeping {name}"), &error.to_string());
+    }
 }
 
 /// Looks at a page in both widths and both schemes: nothing is wrong with it, and it is not wider than the window.
@@ -153,10 +156,8 @@ fn seen(page: &mut Page, file: &Path, name: &str) {
         page.look(width, dark);
         page.open(file, "");
         let scheme = if dark { "dark" } else { "light" };
-        page.screenshot(
-            width,
-            &pictures().join(format!("{name}-{width}-{scheme}.png")),
-        );
+        let picture = page.screenshot(width);
+        keep(&format!("{name}-{width}-{scheme}.png"), &picture);
         let wide = page.evaluate("document.documentElement.scrollWidth");
         assert!(
             wide.as_u64().unwrap() <= u64::from(width),
@@ -221,15 +222,11 @@ fn a_thousand_trials_are_opened_filtered_sorted_and_found() {
     for (width, dark) in [(400, true), (1280, false)] {
         page.look(width, dark);
         page.open(&file, "");
-        page.screenshot(width, &pictures().join(format!("1000-{width}.png")));
+        keep(&format!("1000-{width}.png"), &page.screenshot(width));
     }
     let took = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd");
     // Beside the pictures, for who wants to know; how fast this machine is proves nothing.
-    std::fs::write(
-        pictures().join("1000.txt"),
-        format!("{size} bytes, {took} ms\n"),
-    )
-    .unwrap();
+    keep("1000.txt", format!("{size} bytes, {took} ms\n").as_bytes());
     let shown = "[...document.querySelectorAll('.trials > tbody')].filter(it => !it.hidden).length";
     assert_eq!(page.evaluate(shown), 1000);
     page.evaluate(

@@ -212,16 +212,14 @@ impl Page {
     }
 
     /// A picture of the page from its top, at the most 6,000 pixels high.
-    pub(crate) fn screenshot(&mut self, width: u32, to: &Path) {
+    pub(crate) fn screenshot(&mut self, width: u32) -> Vec<u8> {
         let height = self.evaluate("document.documentElement.scrollHeight");
         let height = height.as_f64().unwrap().min(6000.0);
         let clip = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": 1});
         let asked = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
         let picture = self.call("Page.captureScreenshot", &asked);
-        let bytes = BASE64
-            .decode(picture["data"].as_str().unwrap().as_bytes())
-            .unwrap();
-        std::fs::write(to, bytes).unwrap();
+        let bytes = picture["data"].as_str().unwrap().as_bytes();
+        BASE64.decode(bytes).unwrap()
     }
 
     /// What went wrong in the page, and what it asked for besides itself.
