@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
@@ -55,7 +56,6 @@ fn find() -> Result<PathBuf, String> {
 /// A page, and all that was heard of it.
 pub(crate) struct Page {
     browser: Child,
-    #[expect(dead_code, reason = "removed when the page is")]
     home: tempfile::TempDir,
     socket: WebSocket<TcpStream>,
     session: Option<String>,
@@ -66,8 +66,17 @@ pub(crate) struct Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
+        // Its helpers are in its group, and write into its folder until they have ended too.
+        let group = format!("-{}", self.browser.id());
+        let killed = Command::new("kill").args(["-KILL", "--", &group]).status();
+        killed.ok();
         self.browser.kill().ok();
         self.browser.wait().ok();
+        let until = std::time::Instant::now() + PATIENCE;
+        while self.home.path().exists() && std::time::Instant::now() < until {
+            std::fs::remove_dir_all(self.home.path()).ok();
+            super::workspace::pause();
+        }
     }
 }
 
@@ -89,6 +98,7 @@ impl Page {
                 "--user-data-dir={}",
                 home.path().join("profile").display()
             ))
+            .process_group(0)
             .env("HOME", home.path())
             // What is killed tidies nothing up.
             .env("TMPDIR", home.path())
