@@ -56,6 +56,14 @@ pub(crate) enum Content {
     Special,
 }
 
+/// Why a file is refused that a later forge has made: its form, by whom, and the last that is known.
+pub(crate) fn later(form: u32, forge_version: &str, known: u32) -> String {
+    format!(
+        "it has the form {form} of such files, made by forge {}, and this forge knows up to {known}",
+        crate::plain::short(forge_version, 20)
+    )
+}
+
 /// Reads an archive, entry by entry. One that is broken ends where it breaks. Returns whether there was an end
 /// before [`MAX_ENTRIES`].
 ///

@@ -47,6 +47,9 @@ impl<S: Subscriber + ?Sized> Subscriber for Box<S> {
     }
 }
 
+/// How a line about a trial begins that is a warning: see [`EventKind::Logged`].
+pub(crate) const WARNING: &str = "[Warn]";
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]

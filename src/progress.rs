@@ -22,7 +22,7 @@ mod lines;
 mod pace;
 
 pub use lines::Lines;
-pub(crate) use lines::{Tally, line, outcome, tally};
+pub(crate) use lines::{Counts, Tally, line, outcome, tally};
 use lines::{is_of_a_trial, tag};
 pub(crate) use pace::{Pace, in_words};
 
@@ -80,36 +80,17 @@ struct Running {
     line: Option<ProgressBar>,
 }
 
-/// The trials that are done.
-#[derive(Default)]
-struct Counts {
-    passed: u64,
-    failed: u64,
-    lost: u64,
-    not_run: u64,
-}
-
-impl Counts {
-    fn add(&mut self, tally: Tally) {
-        match tally {
-            Tally::Passed => self.passed += 1,
-            Tally::Failed => self.failed += 1,
-            Tally::Lost => self.lost += 1,
-            Tally::NotRun => self.not_run += 1,
-        }
-    }
-
-    fn show(&self, running: usize) -> String {
-        let always = [(self.passed, "passed"), (self.failed, "failed")];
-        let seldom = [(self.lost, "lost"), (self.not_run, "not run")];
-        always
-            .into_iter()
-            .chain(seldom.into_iter().filter(|(number, _)| *number > 0))
-            .chain([(running as u64, "running")])
-            .map(|(number, what)| format!("{number} {what}"))
-            .collect::<Vec<_>>()
-            .join(", ")
-    }
+/// How many are done, and how: those that seldom are only where there are some.
+fn counted(counts: &Counts, running: usize) -> String {
+    let is_shown = |(tally, count): &(Tally, u64)| {
+        matches!(tally, Tally::Passed | Tally::Failed) || *count > 0
+    };
+    let done = counts.each().into_iter().filter(is_shown);
+    let done = done.map(|(tally, count)| (count, tally.as_str()));
+    done.chain([(running as u64, "running")])
+        .map(|(number, what)| format!("{number} {what}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 impl fmt::Debug for Live {
@@ -307,7 +288,7 @@ impl Live {
             more.set_message(format!("… and {hidden} more"));
         }
         self.foresee(now);
-        let counts = self.counts.show(self.running.len());
+        let counts = counted(&self.counts, self.running.len());
         self.overall.set_message(counts);
     }
 

@@ -30,6 +30,7 @@ mod view;
 pub(crate) mod sample;
 
 pub use json::exit_name;
+pub(crate) use page::markup::{encoded, escaped};
 pub use terminal::Style;
 pub(crate) use terminal::wrap;
 

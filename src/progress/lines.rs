@@ -10,7 +10,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Noise, Output};
-use crate::event::{Cleanup, ErrorClass, Event, EventKind, Look, RunPlan, Subscriber, TrialRecord};
+use crate::event::{
+    Cleanup, ErrorClass, Event, EventKind, Look, RunPlan, Subscriber, TrialRecord, WARNING,
+};
 use crate::name::TrialId;
 use crate::quantity::{counted, show_duration};
 
@@ -32,8 +34,8 @@ pub struct Lines {
 struct Flood {
     since: Option<Timestamp>,
     told: u64,
-    /// Those without a line of their own: passed, failed, lost, not run.
-    untold: [u64; 4],
+    /// Those without a line of their own.
+    untold: Counts,
 }
 
 impl Flood {
@@ -43,7 +45,7 @@ impl Flood {
         self.told += 1;
         let tells = self.told <= A_SECOND;
         if !tells {
-            self.untold[tally as usize] += 1;
+            self.untold.add(tally);
         }
         tells
     }
@@ -62,11 +64,10 @@ impl Flood {
     /// What had no line, in one; the next second begins.
     fn sum(&mut self) -> Option<String> {
         let untold = std::mem::take(self).untold;
-        let all: u64 = untold.iter().sum();
-        let words = ["passed", "failed", "lost", "not run"];
-        let parts = untold.iter().zip(words).filter(|(count, _)| **count > 0);
+        let all = untold.all();
+        let parts = untold.each().into_iter().filter(|(_, count)| *count > 0);
         let parts: Vec<String> = parts
-            .map(|(count, word)| format!("{count} {word}"))
+            .map(|(tally, count)| format!("{count} {}", tally.as_str()))
             .collect();
         (all > 0).then(|| {
             let trials = counted(all, "more trial", "more trials");
@@ -211,7 +212,7 @@ pub(crate) fn line(kind: &EventKind, noise: Noise) -> Option<String> {
         }
         EventKind::PhaseStarted { trial, phase } => (verbose, about(trial, phase.as_str())),
         EventKind::Logged { trial, message } => {
-            let is_warning = message.starts_with("[Warn]");
+            let is_warning = message.starts_with(WARNING);
             (verbose || (normal && is_warning), about(trial, message))
         }
         EventKind::AttemptFailed {
@@ -380,6 +381,43 @@ pub(crate) enum Tally {
     Failed,
     Lost,
     NotRun,
+}
+
+impl Tally {
+    const ALL: [Self; 4] = [Self::Passed, Self::Failed, Self::Lost, Self::NotRun];
+
+    /// In words.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Lost => "lost",
+            Self::NotRun => "not run",
+        }
+    }
+}
+
+/// How many trials count in each way.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts([u64; 4]);
+
+impl Counts {
+    pub(crate) const fn add(&mut self, tally: Tally) {
+        self.0[tally as usize] += 1;
+    }
+
+    pub(crate) const fn of(&self, tally: Tally) -> u64 {
+        self.0[tally as usize]
+    }
+
+    pub(crate) fn all(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// Each way, with how many.
+    pub(crate) fn each(&self) -> [(Tally, u64); 4] {
+        Tally::ALL.map(|tally| (tally, self.of(tally)))
+    }
 }
 
 pub(crate) fn tally(record: &TrialRecord) -> Tally {

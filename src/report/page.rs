@@ -26,7 +26,7 @@ mod diff;
 mod draw;
 mod failures;
 mod figures;
-mod markup;
+pub(super) mod markup;
 mod objectives;
 mod preview;
 mod table;

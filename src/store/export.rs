@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RunFolder;
 use crate::archive::unpack::{Allowed, unpack};
-use crate::archive::{MAX_ENTRIES, Writer};
+use crate::archive::{MAX_ENTRIES, Writer, later};
 use crate::journal;
 use crate::name::RelativePath;
 use crate::quantity::ByteCount;
@@ -110,11 +110,7 @@ impl RunFolder {
         unpacked.map_err(|error| format!("it is no run that was exported: {error}"))?;
         let about = about(kept.path())?;
         if about.export_version > VERSION {
-            return Err(format!(
-                "it has the form {} of such files, made by forge {}, and this forge knows up to {VERSION}",
-                about.export_version,
-                crate::plain::short(&about.forge_version, 20)
-            ));
+            return Err(later(about.export_version, &about.forge_version, VERSION));
         }
         if !kept.path().join(journal::FILE).is_file() {
             return Err(format!("there is no `{}` in it", journal::FILE));

@@ -1,7 +1,7 @@
 //! What a trial says in passing: the lines of its log.
 
 use super::Attempt;
-use crate::event::TrialEnd;
+use crate::event::{TrialEnd, WARNING};
 
 impl Attempt<'_> {
     pub(super) async fn log_end(&self, end: &TrialEnd) {
@@ -16,7 +16,7 @@ impl Attempt<'_> {
                 let kept = crate::quantity::ByteCount(stream.bytes - stream.dropped);
                 let all = crate::quantity::ByteCount(stream.bytes);
                 self.log(format!(
-                    "[Warn] {} holds the first {kept} of {all}",
+                    "{WARNING} {} holds the first {kept} of {all}",
                     stream.file
                 ))
                 .await;
@@ -26,20 +26,22 @@ impl Attempt<'_> {
 
     pub(super) async fn log_artifacts(&self) {
         let line = match (&self.record.artifact, &self.record.no_artifact) {
-            (Some(artifact), _) if artifact.bytes == 0 => "[Warn] The artifact is empty".to_owned(),
+            (Some(artifact), _) if artifact.bytes == 0 => {
+                format!("{WARNING} The artifact is empty")
+            }
             (Some(artifact), _) if artifact.partial => {
                 "[Done] Partial artifact retrieved".to_owned()
             }
             (Some(_), _) => "[Done] Artifact retrieved".to_owned(),
             (None, why) => {
                 let why = why.as_deref().unwrap_or_default();
-                format!("[Warn] Could not read artifact: {why}")
+                format!("{WARNING} Could not read artifact: {why}")
             }
         };
         self.log(line).await;
         for skipped in &self.record.skipped {
             self.log(format!(
-                "[Warn] Left behind: {} {}",
+                "{WARNING} Left behind: {} {}",
                 skipped.path, skipped.reason
             ))
             .await;

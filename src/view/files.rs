@@ -16,7 +16,7 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::name::RelativePath;
 use crate::plain;
-use crate::report::Format;
+use crate::report::{Format, encoded, escaped};
 use crate::store::RunFolder;
 use crate::tree::{is_folder_inside, open_inside};
 
@@ -182,27 +182,6 @@ fn list(folder: &RunFolder, below: &RelativePath, is_at_home: bool) -> Response 
         (header::CONTENT_SECURITY_POLICY, LIST),
     ];
     (headers, page).into_response()
-}
-
-/// A name as a part of an address.
-fn encoded(name: &str) -> String {
-    let safe = |c: u8| c.is_ascii_alphanumeric() || b"-_.~/@".contains(&c);
-    let mut text = String::new();
-    for byte in name.bytes() {
-        if safe(byte) {
-            text.push(char::from(byte));
-        } else {
-            let _: fmt::Result = write!(text, "%{byte:02X}");
-        }
-    }
-    text
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 pub(super) fn missing() -> Response {

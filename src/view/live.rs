@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::event::{Event, EventKind, Phase, StopCause, TrialRecord};
 use crate::name::TrialId;
 use crate::plain;
-use crate::progress::{Noise, Pace, Tally, in_words, line, outcome, tally};
+use crate::progress::{Counts, Noise, Pace, Tally, in_words, line, outcome, tally};
 use crate::standings::{Standing, Standings};
 use crate::summary::{RunSummary, UNRECORDED};
 
@@ -85,8 +85,7 @@ pub(super) struct Live {
     seq: u64,
     last: Option<Timestamp>,
     running: BTreeMap<TrialId, Running>,
-    ended: u64,
-    tallies: [u64; 4],
+    counts: Counts,
     pace: Pace,
     recent: VecDeque<Value>,
     failures: VecDeque<Value>,
@@ -137,8 +136,7 @@ impl Live {
                 .ended(at.duration_since(running.since).unsigned_abs());
         }
         let tally = tally(record);
-        self.ended += 1;
-        self.tallies[tally as usize] += 1;
+        self.counts.add(tally);
         if tally == Tally::NotRun {
             return;
         }
@@ -192,7 +190,8 @@ impl Live {
         let running = self.running.len() as u64;
         let jobs = plan.map_or(1, |plan| plan.jobs);
         let since = |it: &Running| told.now.duration_since(it.since).unsigned_abs();
-        let waiting = planned.saturating_sub(self.ended + running);
+        let ended = self.counts.all();
+        let waiting = planned.saturating_sub(ended + running);
         let left = (told.status == Status::Running)
             .then(|| {
                 self.pace
@@ -214,7 +213,7 @@ impl Live {
         let rows: Vec<Value> = rows.collect();
         let warnings = self.summary.warnings.iter().rev().take(FAILURES);
         let warnings: Vec<String> = warnings.map(|it| plain::ends(it, 500)).collect();
-        let [passed, failed, lost, not_run] = self.tallies;
+        let count = |tally| self.counts.of(tally);
         json!({
             "seq": self.seq,
             "run": plan.map(|plan| plan.run.to_string()),
@@ -232,8 +231,9 @@ impl Live {
             "left": left.map(in_words),
             "stopped": self.summary.stopped.map(StopCause::as_str),
             "counts": {
-                "planned": planned, "ended": self.ended, "running": running,
-                "passed": passed, "failed": failed, "lost": lost, "not_run": not_run,
+                "planned": planned, "ended": ended, "running": running,
+                "passed": count(Tally::Passed), "failed": count(Tally::Failed),
+                "lost": count(Tally::Lost), "not_run": count(Tally::NotRun),
             },
             "standings": standings,
             "running": rows,
@@ -275,7 +275,7 @@ fn ended(record: &TrialRecord, tally: Tally) -> Value {
     json!({
         "trial": record.trial,
         "path": record.trial.to_string(),
-        "end": word(tally),
+        "end": tally.as_str(),
         "text": plain::ends(&outcome(record), 240),
         "files": files.collect::<Vec<_>>(),
         "more_files": (record.files.len() + usize::from(record.artifact.is_some())).saturating_sub(5),
@@ -291,16 +291,6 @@ fn failed(record: &TrialRecord) -> Value {
         "text": plain::ends(&outcome(record), 400),
         "said": said[from..],
     })
-}
-
-/// How a trial counts, in a word.
-pub(super) const fn word(tally: Tally) -> &'static str {
-    match tally {
-        Tally::Passed => "passed",
-        Tally::Failed => "failed",
-        Tally::Lost => "lost",
-        Tally::NotRun => "not run",
-    }
 }
 
 /// The standings until now, for a page.

@@ -150,11 +150,8 @@ pub(super) fn read(file: &mut File) -> Result<(RunSummary, BTreeMap<CandidateNam
     let wrong = |error: serde_json::Error| format!("{ABOUT}: {error}");
     let version: Version = serde_json::from_slice(&text).map_err(wrong)?;
     if version.baseline_version > VERSION {
-        return Err(format!(
-            "it has the form {} of such files, made by forge {}, and this forge knows up to {VERSION}",
-            version.baseline_version,
-            crate::plain::short(&version.forge_version, 20)
-        ));
+        let form = version.baseline_version;
+        return Err(archive::later(form, &version.forge_version, VERSION));
     }
     let about: About = serde_json::from_slice(&text).map_err(wrong)?;
     let mut packs = BTreeMap::new();

@@ -23,7 +23,7 @@ fn push(to: &mut String, c: char) -> usize {
 }
 
 /// A text that is harmless already, such as those of the view.
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut markup = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         push(&mut markup, c);
@@ -79,17 +79,23 @@ pub(super) fn block(hostile: &str, most: usize) -> (String, bool) {
     (markup, true)
 }
 
-/// The address of a file or folder below the run's; `None` for what is not below it.
-pub(super) fn address(below: &str) -> Option<String> {
-    let path = RelativePath::parse(below).ok()?;
-    let mut address = String::from("./");
-    for byte in path.as_str().bytes() {
+/// A path as a part of an address.
+pub(crate) fn encoded(path: &str) -> String {
+    let mut address = String::with_capacity(path.len());
+    for byte in path.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~/@".contains(&byte) {
             address.push(char::from(byte));
         } else {
             add!(address, "%{byte:02X}");
         }
     }
+    address
+}
+
+/// The address of a file or folder below the run's; `None` for what is not below it.
+pub(super) fn address(below: &str) -> Option<String> {
+    let path = RelativePath::parse(below).ok()?;
+    let mut address = format!("./{}", encoded(path.as_str()));
     if below.ends_with('/') {
         address.push('/');
     }

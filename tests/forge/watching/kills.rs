@@ -17,7 +17,6 @@ pub(super) const TAKES: &str = "#!/bin/sh\nsleep 0.2\necho \"hello from the clou
 /// A server that takes its time over everything.
 pub(super) fn busy() -> Options {
     Options {
-        makes_what_it_began: true,
         start: Duration::from_millis(200),
         destroy: Duration::from_millis(200),
         latency: Duration::from_millis(20),
@@ -189,7 +188,6 @@ fn what_was_kept_on_purpose_stays() {
     let sleeps = "#!/bin/sh\nexec sleep 300\n";
     let workspace = Workspace::with(&[("fails.sh", fails), ("sleeps.sh", sleeps)]);
     let options = Options {
-        makes_what_it_began: true,
         warm: true,
         ..Options::default()
     };

@@ -102,8 +102,6 @@ pub(crate) struct Options {
     pub(crate) jwt: Option<String>,
     /// What key and token may do.
     pub(crate) permissions: Vec<String>,
-    /// Whether a create that has begun goes on to its end when its client has gone; else it ends there.
-    pub(crate) makes_what_it_began: bool,
     /// Added to every request.
     pub(crate) latency: Duration,
     /// How long a cold start takes.
@@ -159,7 +157,6 @@ impl Default for Options {
             permissions: ["write:sandboxes", "delete:sandboxes"]
                 .map(str::to_owned)
                 .to_vec(),
-            makes_what_it_began: false,
             latency: Duration::ZERO,
             start: Duration::ZERO,
             build: Duration::ZERO,

@@ -59,7 +59,7 @@ async fn handle(
     request: Request,
 ) -> Response {
     let call = Call::parse(request.method(), request.uri().path());
-    if call.route != Route::Create || !shared.options.makes_what_it_began {
+    if call.route != Route::Create {
         return act(shared, end, request).await;
     }
     // What was asked for comes to be, whoever has gone meanwhile.
