@@ -33,6 +33,7 @@ mod mode;
 mod plan;
 mod print;
 mod rerun;
+mod resume;
 mod run;
 mod schema;
 mod show;
@@ -259,6 +260,8 @@ struct RunArgs {
     #[arg(long, value_name = "REGION")]
     target: Option<String>,
     #[command(flatten)]
+    resuming: resume::ResumeArgs,
+    #[command(flatten)]
     viewing: view::Viewing,
     #[command(flatten)]
     comparing: comparing::ComparingArgs,
@@ -325,20 +328,17 @@ fn dispatch(matches: &ArgMatches) -> End {
         }
     };
     match cli.command {
-        None => run::run(&cli.run, matches),
+        None => resume::run(&cli.run, matches),
         Some(Command::Run(args)) => {
-            run::run(&args, matches.subcommand_matches("run").unwrap_or(matches))
+            resume::run(&args, matches.subcommand_matches("run").unwrap_or(matches))
         }
-        Some(Command::Check(args)) => check::check(
-            &args,
-            matches.subcommand_matches("check").unwrap_or(matches),
-        ),
+        Some(Command::Check(args)) => {
+            resume::only_for_runs(matches, |matches| check::check(&args, matches))
+        }
         Some(Command::Plan(args)) => {
-            plan::plan(&args, matches.subcommand_matches("plan").unwrap_or(matches))
+            resume::only_for_runs(matches, |matches| plan::plan(&args, matches))
         }
-        Some(Command::Aa(args)) => {
-            aa::aa(*args, matches.subcommand_matches("aa").unwrap_or(matches))
-        }
+        Some(Command::Aa(args)) => resume::only_for_runs(matches, |matches| aa::aa(*args, matches)),
         Some(Command::List(args)) => list::list(&args, Printer::new()),
         Some(Command::Score(args)) => rerun::score(&args, Printer::new()),
         Some(Command::Report(args)) => rerun::report(&args, Printer::new()),

@@ -18,10 +18,12 @@ use crate::score::TrialScore;
 mod cleanup;
 mod compared;
 mod plan;
+mod resumed;
 
 pub use cleanup::{Cleanup, Undeleted};
 pub use compared::{Confirmation, Look, Measured, Stopped, StoredObjective, StoredScores};
 pub use plan::{Demands, PlannedCandidate, PlannedObjective, RunPlan, Setting};
+pub use resumed::{Again, Resumption, Retry};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +58,8 @@ pub(crate) const WARNING: &str = "[Warn]";
 pub enum EventKind {
     /// The run began; this is its plan.
     RunStarted(Box<RunPlan>),
+    /// The run had ended, or had been cut off, and goes on.
+    RunResumed(Box<Resumption>),
     /// A trial's attempt began.
     TrialStarted {
         /// Which trial.
@@ -129,6 +133,20 @@ pub enum EventKind {
         /// How long it took.
         took_ms: u64,
     },
+}
+
+impl EventKind {
+    /// The plan of a run that begins with it, or goes on.
+    #[must_use]
+    pub const fn begins(&self) -> Option<&RunPlan> {
+        if let Self::RunStarted(plan) = self {
+            Some(plan)
+        } else if let Self::RunResumed(resumption) = self {
+            Some(&resumption.plan)
+        } else {
+            None
+        }
+    }
 }
 
 /// A phase of a trial.

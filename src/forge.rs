@@ -31,6 +31,7 @@ mod lints;
 mod loading;
 mod past;
 mod plan;
+mod resuming;
 mod twins;
 
 pub use builder::ForgeBuilder;
@@ -364,13 +365,17 @@ impl Forge {
         self,
         objectives: impl IntoIterator<Item = ObjectiveSource>,
     ) -> Result<ForgeResult, ForgeError> {
-        let run_id = RunId::generate();
-        let write_reports = self.0.write_reports;
-        let artifacts = self.0.artifacts.clone();
-        let run = self
-            .0
+        let mut builder = self.0;
+        let earlier = Box::pin(builder.earlier()).await?;
+        let run_id = earlier.as_ref().map_or_else(RunId::generate, |it| it.run());
+        let write_reports = builder.write_reports;
+        let artifacts = builder.artifacts.clone();
+        let mut run = builder
             .plan(run_id, objectives.into_iter().collect())
             .await?;
+        if let Some(earlier) = earlier {
+            earlier.go_on(&mut run)?;
+        }
         let doing = "write to the artifacts folder";
         let finished = crate::run::run(run)
             .await

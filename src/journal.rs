@@ -1,4 +1,7 @@
 //! The journal: every event on disk, before anybody else hears of it; and reading it back.
+//!
+//! One line an event, each with its own checksum: a line that a crash has cut, or left with something else in it, is
+//! told from one that was written. It is only ever appended to; what was cut off is taken away when a run goes on.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read as _, Write};
@@ -11,12 +14,21 @@ use crate::event::{Event, Subscriber};
 use crate::name::RelativePath;
 use crate::tree::{named, open_inside};
 
+mod line;
+mod safe;
 mod tail;
 
 pub use tail::Tail;
 
+use line::Line;
+use safe::Safe;
+
 /// The journal's file name in a run's folder.
 pub const FILE: &str = "events.jsonl";
+
+/// The format that is written, as it stands in the plan of every run. What is in a later one is not read; 1 had no
+/// checksums.
+pub const FORMAT: u32 = 2;
 
 /// The longest line that is read, in bytes: what is longer than forge writes any would not fit into memory.
 const MAX_LINE: u64 = 256 << 20;
@@ -27,6 +39,7 @@ pub struct Journal {
     file: File,
     lines: Vec<u8>,
     failed: Option<io::Error>,
+    safe: Option<Safe>,
 }
 
 impl Journal {
@@ -53,7 +66,37 @@ impl Journal {
             file,
             lines: Vec::new(),
             failed: None,
+            safe: None,
         })
+    }
+
+    /// Goes on with the journal of a run that may have been cut off: what is no whole line at its end is taken away.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or cut.
+    pub fn resume(folder: &Path) -> io::Result<Self> {
+        let mut whole = 0;
+        for read in lines(BufReader::new(opened(folder)?)) {
+            let (_, line) = read?;
+            match Line::parse(&line) {
+                // What comes after the last line that is one was cut off.
+                Line::Torn => break,
+                Line::Event(_) | Line::NoEvent(_) => whole += line.len() as u64,
+            }
+        }
+        let this = Self::open(folder)?;
+        this.file.set_len(whole)?;
+        Ok(this)
+    }
+
+    /// From now on results are safe from a power failure soon after they are written: those that cost money, or
+    /// `all` of them.
+    ///
+    /// # Errors
+    /// When the system has no descriptor or no thread left.
+    pub fn keep_safe(&mut self, all: bool) -> io::Result<()> {
+        self.safe = Some(Safe::start(self.file.try_clone()?, all)?);
+        Ok(())
     }
 
     /// Writes these events down.
@@ -69,11 +112,14 @@ impl Journal {
                 self.failed = Some(error.into());
                 break;
             }
-            self.lines.push(b'\n');
+            line::seal(&mut self.lines, end);
         }
         // One write for whole lines: a crash can cut the last one, never mix two.
         let written = self.file.write_all(&self.lines);
         self.failed = self.failed.take().or(written.err());
+        if let Some(safe) = &mut self.safe {
+            safe.after(events);
+        }
     }
 
     /// The first error, if any: from then on nothing was written.
@@ -90,21 +136,44 @@ impl Subscriber for Journal {
 
 /// Reads a journal back, event by event.
 ///
-/// A last line that a crash has cut is passed over.
+/// What a crash has cut off at the end is passed over.
 ///
 /// # Errors
-/// When the file cannot be opened; each item, when it cannot be read or is not an event.
+/// When the file cannot be opened; each item, when it cannot be read, is not an event, or is one of a later forge.
 pub fn read(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<Event>>> {
+    opened(folder).map(|file| events(BufReader::new(file)))
+}
+
+fn opened(folder: &Path) -> io::Result<File> {
     let file = RelativePath::parse(FILE).map_err(io::Error::other)?;
-    let file = open_inside(folder, &file).map_err(named(&folder.join(FILE)))?;
-    Ok(events(BufReader::new(file)))
+    open_inside(folder, &file).map_err(named(&folder.join(FILE)))
 }
 
 /// The events of a journal, wherever it is kept.
 ///
 /// # Errors
-/// Each item, when it cannot be read or is not an event.
-pub fn events(mut reader: impl BufRead) -> impl Iterator<Item = io::Result<Event>> {
+/// Each item, when it cannot be read, is not an event, or is one of a later forge.
+pub fn events(reader: impl BufRead) -> impl Iterator<Item = io::Result<Event>> {
+    let mut lines = lines(reader).peekable();
+    std::iter::from_fn(move || {
+        let (number, line) = match lines.next()? {
+            Ok(read) => read,
+            Err(error) => return Some(Err(error)),
+        };
+        let why = match Line::parse(&line) {
+            Line::Event(event) => return Some(Ok(*event)),
+            // The end of what was written; anywhere else, something was lost.
+            Line::Torn if lines.peek().is_none() => return None,
+            Line::Torn => "the line is not what was written: its checksum is another".to_owned(),
+            Line::NoEvent(why) => why,
+        };
+        let text = format!("{FILE}:{number}: {why}");
+        Some(Err(io::Error::new(io::ErrorKind::InvalidData, text)))
+    })
+}
+
+/// The lines, each with its number from 1 and with its end, if that is there.
+fn lines(mut reader: impl BufRead) -> impl Iterator<Item = io::Result<(u64, Vec<u8>)>> {
     let mut number = 0_u64;
     std::iter::from_fn(move || {
         let mut line = Vec::new();
@@ -116,11 +185,7 @@ pub fn events(mut reader: impl BufRead) -> impl Iterator<Item = io::Result<Event
                 io::ErrorKind::InvalidData,
                 format!("{FILE}:{number}: the line is longer than forge writes any"),
             ))),
-            Ok(_) if line.last() != Some(&b'\n') => None,
-            Ok(_) => Some(serde_json::from_slice(&line).map_err(|error| {
-                let text = format!("{FILE}:{number}: {error}");
-                io::Error::new(io::ErrorKind::InvalidData, text)
-            })),
+            Ok(_) => Some(Ok((number, line))),
         }
     })
 }

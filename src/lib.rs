@@ -26,7 +26,7 @@
 //! 2  candidate/*  objective/*  project  baseline         │ load
 //! 2  history  conformance  scaffold  control             │ and keep
 //! 1  candidate  objective  score  event  summary         │ think
-//! 1  installers  rule  verdict  lint  schema             │
+//! 1  installers  rule  verdict  lint  schema  resume     │
 //! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
 //! 1  sandbox/recipe  sandbox/environment                 │
 //! 0  name  quantity  plain  problem  network             │ words
@@ -95,6 +95,7 @@ pub mod quantity;
 pub mod redact;
 pub mod report;
 pub mod rescore;
+pub mod resume;
 pub mod rule;
 pub mod run;
 pub mod sandbox;

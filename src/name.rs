@@ -267,6 +267,12 @@ impl SandboxName {
         Self(name.trim_end_matches('-').to_owned())
     }
 
+    /// The number in it, if it is a name of this run's.
+    pub(crate) fn serial(&self, run: &RunId) -> Option<u64> {
+        let rest = self.0.strip_prefix("forge-")?.strip_prefix(&run.short())?;
+        rest.strip_prefix('-')?.split('-').next()?.parse().ok()
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -15,14 +15,14 @@ use indicatif::{
 };
 use jiff::Timestamp;
 
-use crate::event::{Event, EventKind, Phase, Subscriber};
+use crate::event::{Event, EventKind, Phase, RunPlan, Subscriber};
 use crate::name::TrialId;
 
 mod lines;
 mod pace;
 
 pub use lines::Lines;
-pub(crate) use lines::{Counts, Tally, line, outcome, tally};
+pub(crate) use lines::{Counts, Tally, line, outcome, tally, tally_of_row};
 use lines::{is_of_a_trial, tag};
 pub(crate) use pace::{Pace, in_words};
 
@@ -144,15 +144,19 @@ impl Live {
         }
     }
 
+    fn begin(&mut self, plan: &RunPlan, done: u64) {
+        self.objectives = plan.objectives.len() as u64;
+        self.overall = self.bars.add(ProgressBar::new(plan.len() as u64));
+        self.overall.set_position(done);
+        self.jobs = plan.jobs;
+        self.overall.set_style(overall_style(&self.until));
+        self.overall.enable_steady_tick(TICK);
+    }
+
     fn update(&mut self, event: &Event) {
         match &event.kind {
-            EventKind::RunStarted(plan) => {
-                self.objectives = plan.objectives.len() as u64;
-                self.overall = self.bars.add(ProgressBar::new(plan.len() as u64));
-                self.jobs = plan.jobs;
-                self.overall.set_style(overall_style(&self.until));
-                self.overall.enable_steady_tick(TICK);
-            }
+            EventKind::RunStarted(plan) => self.begin(plan, 0),
+            EventKind::RunResumed(it) => self.begin(&it.plan, it.kept),
             EventKind::TrialStarted { trial, .. } => {
                 self.remove(trial);
                 let running = Running {
@@ -453,6 +457,7 @@ mod tests {
 
     fn plan(repeats: u32) -> RunPlan {
         RunPlan {
+            format: 1,
             run: "0190a5d0-0000-7000-8000-00000000beef".parse().unwrap(),
             forge_version: "0.1.0".to_owned(),
             mode: "local".to_owned(),
@@ -484,6 +489,8 @@ mod tests {
             looks: 1,
             rejects: false,
             confirm: None,
+            command: BTreeMap::new(),
+            terms: BTreeMap::new(),
             settings: BTreeMap::new(),
             host: BTreeMap::new(),
         }

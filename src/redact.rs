@@ -49,7 +49,7 @@ pub fn not_redacted(name: &str, remedy: &str) -> String {
 }
 
 /// What stands where a secret was.
-const MASK: &str = "***";
+pub const MASK: &str = "***";
 
 /// Replaces secrets. Cheap to clone.
 #[derive(Clone, Default)]

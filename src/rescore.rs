@@ -16,18 +16,18 @@ use tokio::sync::{mpsc, watch};
 use crate::ForgeError;
 use crate::event::{ArtifactRecord, ErrorClass, Event, EventKind, Subscriber as _, TrialRecord};
 use crate::installers::Installers;
-use crate::journal::{self, Journal};
+use crate::journal::Journal;
 use crate::name::{ObjectiveName, RunId, TrialId};
 use crate::objective::Objective;
 use crate::plain::hex;
 use crate::problem::{Problem, Problems};
 use crate::redact::Redactor;
 use crate::run::stop::Stopping;
-use crate::sandbox::ledger::Ledger;
+use crate::sandbox::ledger::{self, Ledger};
 use crate::sandbox::local::{LocalOptions, LocalProvider};
 use crate::sandbox::reaper::{Patience, Reaper};
 pub use crate::store::replay;
-use crate::store::{Left, RunFolder};
+use crate::store::{Left, RunFolder, next_seq};
 use crate::summary::RunSummary;
 use crate::trial::judge::{Case, judge};
 use crate::trial::silence::take_back;
@@ -48,6 +48,7 @@ pub async fn rescore(
     redactor: Redactor,
 ) -> Result<RunSummary, ForgeError> {
     let io = |doing| move |source| ForgeError::Io { doing, source };
+    let _held = hold(folder)?;
     let summary = replay(folder).map_err(io("read the run's events"))?;
     let objectives = load(&summary, objectives)?;
     let run = RunId::generate();
@@ -75,7 +76,7 @@ pub async fn rescore(
         labels: BTreeMap::new(),
         events: mpsc::channel(1).0,
     };
-    let journal = Journal::open(folder.path()).map_err(io("open the run's journal"))?;
+    let journal = Journal::resume(folder.path()).map_err(io("open the run's journal"))?;
     let seq = next_seq(folder).map_err(io("read the run's events"))?;
     // Those that were not run have nothing that could be judged, and nothing that is gone.
     let rows = summary.trials.iter();
@@ -244,8 +245,18 @@ fn sha256(mut file: std::fs::File) -> io::Result<String> {
     Ok(hex(&hasher.finalize()))
 }
 
-fn next_seq(folder: &RunFolder) -> io::Result<u64> {
-    journal::read(folder.path())?.try_fold(0, |_, event| Ok(event?.seq + 1))
+/// Holds a run's folder: two that write into it would not know of each other.
+fn hold(folder: &RunFolder) -> Result<Option<Ledger>, Problems> {
+    match ledger::claim(folder.path()) {
+        Ok(Some(held)) => Ok(Some(held)),
+        Ok(None) => {
+            let message = format!("`{}` is in use by another forge", folder.path().display());
+            let problem = Problem::setting("score", message);
+            Err(problem.with_hint("wait until that has ended").into())
+        }
+        // A file system without locks, or a run that left no ledger.
+        Err(_) => Ok(None),
+    }
 }
 
 type Judged = BTreeMap<ObjectiveName, (Arc<Objective>, Duration)>;

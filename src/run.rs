@@ -14,10 +14,9 @@ use tokio::task::JoinSet;
 use crate::baseline::Scratch;
 use crate::candidate::Candidate;
 use crate::event::{
-    EventKind, Phase, RunPlan, StopCause, StoredScores, Subscriber, TrialEnd, TrialRecord,
+    Cleanup, EventKind, Phase, RunPlan, StopCause, StoredScores, Subscriber, TrialEnd, TrialRecord,
 };
 use crate::installers::Installers;
-use crate::journal::Journal;
 use crate::name::TrialId;
 use crate::objective::{LimitOverrides, Objective};
 use crate::policy::NetworkOverrides;
@@ -32,6 +31,7 @@ use crate::trial::{Judging, Keep, Outcome, World};
 use crate::verdict::{looking, spending};
 use crate::watch::{Surroundings, Watch};
 
+mod open;
 pub mod order;
 mod packs;
 mod plan;
@@ -39,6 +39,9 @@ pub mod state;
 pub mod stop;
 mod teller;
 
+pub use open::Resumes;
+
+use open::{Opened, end_earlier, opened};
 use plan::Plan;
 use state::{Effect, Input, KnownFailure, Loss, State};
 use stop::Stopping;
@@ -89,6 +92,8 @@ pub struct Run {
     pub surroundings: Surroundings,
     /// Where the files of former candidates are, as long as the run lasts.
     pub former_files: Vec<Arc<Scratch>>,
+    /// What it goes on with; `None` of a new run.
+    pub resumes: Option<Box<Resumes>>,
 }
 
 impl std::fmt::Debug for Run {
@@ -120,10 +125,19 @@ pub struct Finished {
 ///
 /// # Cancel safety
 /// Safe: the trials are cancelled, and the reaper deletes every sandbox on a thread of its own.
-pub async fn run(run: Run) -> std::io::Result<Finished> {
-    let folder = RunFolder::create(&run.artifacts, &run.plan.run)?;
-    let journal = Journal::open(folder.path())?;
-    let ledger = Ledger::open(folder.path(), run.provider.name() != "local")?;
+pub async fn run(mut run: Run) -> std::io::Result<Finished> {
+    let costs = run.provider.name() != "local";
+    let Opened {
+        folder,
+        mut journal,
+        ledger,
+        before,
+    } = opened(&mut run, costs)?;
+    journal.keep_safe(costs)?;
+    let ended = match &before {
+        Some(_) => Box::pin(end_earlier(&run, &ledger)).await?,
+        None => Cleanup::default(),
+    };
     // Before the first sandbox: what it does not hear of, nobody would delete.
     let (watch, unwatched) = watched(&run, &folder, &ledger).await;
     let (stopping, told) = watch::channel(Stopping::No);
@@ -157,20 +171,34 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
     });
     let began = Instant::now();
     let mut teller = Teller::new(journal, run.subscribers);
+    let (seed, jobs, confirms) = (run.plan.seed, run.plan.jobs, run.plan.confirm.is_some());
     let unpacked = packs::keep(&folder, &run.candidates, &run.redactor).await;
+    let stages = looking::stages(&run.plan);
+    let (slots, repeats) = (plan::slots(&run.plan), plan::repeats(&run.plan));
+    let begins = match before {
+        None => EventKind::RunStarted(Box::new(run.plan)),
+        Some(before) => {
+            teller = teller.after(before.summary, before.seq);
+            EventKind::RunResumed(Box::new(before.resumption))
+        }
+    };
+    teller.tell(begins);
+    let rows = teller.summary.trials.iter();
+    let known = rows.filter(|row| row.has_result());
     let plan = Plan {
-        seed: run.plan.seed,
+        known: known.map(|row| row.trial.clone()).collect(),
+        seed,
         candidates: run.candidates,
         environments: run.environments,
         objectives: run.objectives,
         limits: run.limits,
         network: run.network,
-        slots: plan::slots(&run.plan),
-        repeats: plan::repeats(&run.plan),
+        slots,
+        repeats,
     };
-    let trials = plan.planned(0, &looking::stages(&run.plan));
-    let state = State::new(trials, run.plan.jobs).confirming(run.plan.confirm.is_some());
-    teller.tell(EventKind::RunStarted(Box::new(run.plan)));
+    let trials = plan.planned(0, &stages);
+    let state = State::new(trials, jobs).confirming(confirms);
+    let (state, made_up) = state.after(&teller.summary.looks);
     let unlinked = unlinked.map(|error| format!("{error}; `latest` is this run all the same"));
     let unforeseen = unlinked.into_iter().chain(unwatched).chain(unpacked);
     for message in run.warnings.into_iter().chain(unforeseen) {
@@ -192,27 +220,9 @@ pub async fn run(run: Run) -> std::io::Result<Finished> {
         indices: HashMap::new(),
         wake: None,
     };
+    dispatcher.perform(made_up);
     dispatcher.dispatch().await;
-    let report = dispatcher.close(reaper).await;
-    let mut teller = dispatcher.teller;
-    let objectives = dispatcher.plan.objectives;
-    for news in take_back(&folder, &teller.summary, &objectives) {
-        teller.tell(news);
-    }
-    if let Err(error) = folder.settle(&teller.summary) {
-        let message =
-            format!("a trial.json does not say what a grader's failure comes to: {error}");
-        teller.tell(EventKind::Warned { message });
-    }
-    teller.tell(EventKind::CleanedUp(report.cleanup().clone()));
-    let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    teller.tell(EventKind::RunFinished { took_ms });
-    Ok(Finished {
-        unsaved: teller.journal.take_error(),
-        summary: teller.summary,
-        report,
-        folder,
-    })
+    Ok(dispatcher.finish(reaper, ended, began).await)
 }
 
 /// Starts the run's watch where it has one; or why there is none.
@@ -274,13 +284,26 @@ impl Dispatcher {
 
     /// What is run again; what cannot be, is said.
     fn confirm(&mut self) -> Input {
-        let confirming = spending::confirm(&self.teller.summary);
+        let summary = &self.teller.summary;
+        let recorded = summary.confirmations.clone();
+        let mut confirming = spending::confirm(summary);
+        // What was run again before the run was gone on with: it is finished, and not decided again.
+        let is_told = !recorded.is_empty();
+        if is_told {
+            confirming.confirmations = recorded;
+            confirming.warnings.clear();
+        }
         for message in &confirming.warnings {
             let message = message.clone();
             self.teller.tell(EventKind::Warned { message });
         }
         let (more, spared) = self.plan.confirm(&confirming);
-        Input::Confirming(confirming.confirmations, more, spared)
+        let news = if is_told {
+            Vec::new()
+        } else {
+            confirming.confirmations
+        };
+        Input::Confirming(news, more, spared)
     }
 
     /// Waits for the next thing that there is something to decide about.
@@ -424,6 +447,31 @@ impl Dispatcher {
         };
         let handle = self.trials.spawn(task);
         self.indices.insert(handle.id(), trial);
+    }
+
+    /// Waits until everything is deleted, and tells what is left to be told.
+    async fn finish(mut self, reaper: Reaper, ended: Cleanup, began: Instant) -> Finished {
+        let report = self.close(reaper).await;
+        let (mut teller, folder) = (self.teller, self.world.folder.clone());
+        for news in take_back(&folder, &teller.summary, &self.plan.objectives) {
+            teller.tell(news);
+        }
+        if let Err(error) = folder.settle(&teller.summary) {
+            let message =
+                format!("a trial.json does not say what a grader's failure comes to: {error}");
+            teller.tell(EventKind::Warned { message });
+        }
+        let mut cleanup = report.cleanup().clone();
+        cleanup.follow_tried(ended);
+        teller.tell(EventKind::CleanedUp(cleanup));
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        teller.tell(EventKind::RunFinished { took_ms });
+        Finished {
+            unsaved: teller.journal.take_error(),
+            summary: teller.summary,
+            report,
+            folder,
+        }
     }
 
     /// Closes the reaper; a second signal meanwhile makes it hurry.

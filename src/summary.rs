@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::event::{
     Cleanup, Confirmation, ErrorClass, Event, EventKind, Look, Measured, PlannedCandidate,
-    PlannedObjective, RunPlan, StopCause, StoredScores, TrialEnd, TrialRecord,
+    PlannedObjective, Resumption, Retry, RunPlan, StopCause, StoredScores, TrialEnd, TrialRecord,
 };
 use crate::name::TrialId;
 use crate::score::{Points, TrialScore, Went};
@@ -151,6 +151,30 @@ impl TrialRow {
         self.score.is_none() && !self.spared
     }
 
+    /// Whether it has an outcome of its own: it was its turn, and it was not cut off.
+    #[must_use]
+    pub fn has_result(&self) -> bool {
+        self.score.is_some() || self.spared || self.error_kind == Some(ErrorClass::Infrastructure)
+    }
+
+    /// Whether this was its outcome. What is inconclusive is said of candidates, never of a trial.
+    #[must_use]
+    pub fn was(&self, outcome: Retry) -> bool {
+        match outcome {
+            Retry::Infrastructure => self.error_kind == Some(ErrorClass::Infrastructure),
+            Retry::Failed => self.score.is_some() && !self.passed(),
+            Retry::Inconclusive => false,
+        }
+    }
+
+    /// Whether its result stands when its run goes on like this.
+    fn stands(&self, resumption: &Resumption) -> bool {
+        self.has_result()
+            && !resumption.again.iter().any(|it| it.takes(&self.trial))
+            && !resumption.retry.iter().any(|it| self.was(*it))
+            && !resumption.gone.contains(&self.trial)
+    }
+
     /// What it is worth on every measure; `None` without a verdict.
     #[must_use]
     pub fn measured(&self) -> Option<Measured> {
@@ -166,6 +190,17 @@ impl TrialRow {
                 .collect(),
         })
     }
+}
+
+/// What came before a run was gone on with.
+#[derive(Debug, Clone, Default)]
+struct Before {
+    /// How long that took.
+    took: Duration,
+    /// What became of its sandboxes, until that is told together with those of now.
+    cleanup: Option<Cleanup>,
+    /// When the run began, or was gone on with last.
+    session: Option<Timestamp>,
 }
 
 /// What a run's events add up to.
@@ -193,6 +228,9 @@ pub struct RunSummary {
     pub rescored: bool,
     /// What was run again because it looked like a regression.
     pub confirmations: Vec<Confirmation>,
+    /// When the last event was, and what came before the run was gone on with.
+    last: Option<Timestamp>,
+    before: Before,
     index: HashMap<TrialId, usize>,
 }
 
@@ -209,6 +247,7 @@ impl RunSummary {
 
     /// Takes the next event.
     pub fn apply(&mut self, event: &Event) {
+        let last = self.last.replace(event.at);
         match &event.kind {
             // Of a file that somebody has made; it would not fit into memory.
             EventKind::RunStarted(plan) if plan.len() > MAX_TRIALS => {}
@@ -217,7 +256,10 @@ impl RunSummary {
                 self.index = index(&self.trials);
                 self.plan = Some((**plan).clone());
                 self.started = Some(event.at);
+                self.before.session = Some(event.at);
             }
+            EventKind::RunResumed(resumption) if resumption.plan.len() > MAX_TRIALS => {}
+            EventKind::RunResumed(resumption) => self.resume(resumption, event.at, last),
             EventKind::TrialFinished(record) => {
                 if let Some(row) = self.row(&record.trial) {
                     row.finish(record);
@@ -236,14 +278,62 @@ impl RunSummary {
             EventKind::Looked(look) => self.looks.push(look.clone()),
             EventKind::ConfirmationPlanned(confirmation) => self.confirm(confirmation),
             EventKind::Warned { message } => self.warnings.push(message.clone()),
-            EventKind::CleanedUp(cleanup) => self.cleanup = Some(cleanup.clone()),
-            EventKind::RunFinished { took_ms } => self.took = Some(Duration::from_millis(*took_ms)),
+            EventKind::CleanedUp(cleanup) => {
+                let mut cleanup = cleanup.clone();
+                if let Some(earlier) = self.before.cleanup.take() {
+                    cleanup.follow(earlier);
+                }
+                self.cleanup = Some(cleanup);
+            }
+            EventKind::RunFinished { took_ms } => {
+                self.took = Some(self.before.took + Duration::from_millis(*took_ms));
+            }
             EventKind::TrialStarted { .. }
             | EventKind::PhaseStarted { .. }
             | EventKind::Logged { .. }
             | EventKind::AttemptFailed { .. }
             | EventKind::SlotRefused { .. } => {}
         }
+    }
+
+    /// Takes over what stands, and forgets how the run had ended.
+    fn resume(&mut self, resumption: &Resumption, at: Timestamp, last: Option<Timestamp>) {
+        let plan = &resumption.plan;
+        let mut old: HashMap<TrialId, TrialRow> = std::mem::take(&mut self.trials)
+            .into_iter()
+            .map(|row| (row.trial.clone(), row))
+            .collect();
+        let confirmations = std::mem::take(&mut self.confirmations);
+        self.trials = plan.trials().map(TrialRow::planned).collect();
+        self.index = index(&self.trials);
+        self.plan = Some(plan.clone());
+        for confirmation in &confirmations {
+            self.confirm(confirmation);
+        }
+        for row in &mut self.trials {
+            if let Some(kept) = old.remove(&row.trial).filter(|it| it.stands(resumption)) {
+                *row = kept;
+            }
+        }
+        // A run that was cut off has not said how long it took.
+        let cut_off = || {
+            let both = self.before.session.zip(last);
+            both.map_or(Duration::ZERO, |(from, to)| {
+                to.duration_since(from).unsigned_abs()
+            })
+        };
+        self.before = Before {
+            took: self
+                .took
+                .take()
+                .unwrap_or_else(|| self.before.took + cut_off()),
+            cleanup: self.cleanup.take().or_else(|| self.before.cleanup.take()),
+            session: Some(at),
+        };
+        self.stopped = None;
+        self.warnings = vec![resumption.told.clone()];
+        self.stored.clear();
+        self.rescored = false;
     }
 
     /// Adds the rows of a confirmation, each behind those of its candidate and objective.
@@ -267,6 +357,12 @@ impl RunSummary {
         self.trials.sort_by_cached_key(|row| place(&row.trial));
         self.index = index(&self.trials);
         self.confirmations.push(confirmation.clone());
+    }
+
+    /// When the last event was.
+    #[must_use]
+    pub const fn last(&self) -> Option<Timestamp> {
+        self.last
     }
 
     fn row(&mut self, trial: &TrialId) -> Option<&mut TrialRow> {
@@ -339,6 +435,7 @@ pub(crate) mod tests {
                 network: "open".to_owned(),
             };
             Self(vec![EventKind::RunStarted(Box::new(RunPlan {
+                format: 1,
                 run: RunId::generate(),
                 forge_version: String::new(),
                 mode: "local".to_owned(),
@@ -354,6 +451,8 @@ pub(crate) mod tests {
                 looks: 1,
                 rejects: false,
                 confirm: None,
+                command: BTreeMap::new(),
+                terms: BTreeMap::new(),
                 settings: BTreeMap::new(),
                 host: BTreeMap::new(),
             }))])

@@ -124,6 +124,7 @@ impl Night {
             }
         };
         Ok(RunPlan {
+            format: 1,
             run: RunId::generate(),
             forge_version: String::new(),
             mode: "local".to_owned(),
@@ -139,6 +140,8 @@ impl Night {
             looks: self.looks,
             rejects: false,
             confirm: None,
+            command: BTreeMap::new(),
+            terms: BTreeMap::new(),
             settings: BTreeMap::new(),
             host: BTreeMap::new(),
         })

@@ -20,6 +20,7 @@ use forge::{Forge, ForgeBuilder, ForgeError, ForgeResult, ObjectiveSource, Place
 
 use super::comparing::demands;
 use super::print::{Printer, can_be_steered, stderr_is_terminal};
+use super::resume::{self, Resumed};
 use super::show::{Extra, ROOM, report_in, show};
 use super::{KeepArg, Noise, RunArgs, descriptors, github, log, mode, signals, view, words};
 
@@ -31,11 +32,18 @@ pub(super) struct Prepared {
     pub(super) mode: mode::Mode,
 }
 
-pub(super) fn run(args: &RunArgs, matches: &ArgMatches) -> End {
+pub(super) fn run(args: &RunArgs, matches: &ArgMatches, resumed: Option<Resumed>) -> End {
     let (outputs, noise) = (args.outputs.clone(), args.noise.clone());
     carry_out(
         args,
-        || prepare(args, matches),
+        || {
+            let mut prepared = prepare(args, matches)?;
+            prepared.builder = prepared.builder.recorded_command(resume::recorded(matches));
+            if let Some(Resumed { folder, wishes }) = resumed {
+                prepared.builder = prepared.builder.resume(folder, wishes);
+            }
+            Ok(prepared)
+        },
         move |result, extra| {
             let (saved, folder) = (result.saved(), result.folder());
             let has_summary = extra.fills_step_summary();

@@ -3,11 +3,13 @@
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use forge::event::StopCause;
 use forge::exit::ExitCode as End;
 use forge::problem::{Problem, Problems};
 use forge::report::{Format, Report, Saved, Style};
 use forge::settings;
 use forge::store::RunFolder;
+use forge::summary::TrialRow;
 
 use super::destination::{Destination, Identity};
 use super::print::{self, Printer, stdout_is_terminal};
@@ -175,7 +177,8 @@ pub(super) fn show(
             .parent()
             .filter(|_| place.ends_with(Format::Markdown.file_name()));
         if let Some(folder) = here {
-            printer.out(&format!("Next: {}\n", next(end, folder)));
+            let is_cut_off = is_cut_off(report);
+            printer.out(&format!("Next: {}\n", next(end, is_cut_off, folder)));
         }
     }
     for reason in report.reasons {
@@ -189,8 +192,20 @@ pub(super) fn report_in(folder: &RunFolder) -> PathBuf {
     folder.path().join(Format::Markdown.file_name())
 }
 
-/// What to type next: where to look when something around the candidates failed, else what shows the run.
-fn next(end: End, folder: &Path) -> String {
+/// Whether the run was told to stop before its end, by somebody who may want the rest of it.
+fn is_cut_off(report: &Report<'_>) -> bool {
+    let is_told = match report.summary.stopped {
+        Some(StopCause::Infrastructure | StopCause::Caller) | None => false,
+        Some(
+            StopCause::Interrupt | StopCause::Terminate | StopCause::HangUp | StopCause::Deadline,
+        ) => true,
+    };
+    is_told && !report.summary.trials.iter().all(TrialRow::has_result)
+}
+
+/// What to type next: the rest of a run that was cut off, where to look when something around the candidates failed,
+/// else what shows the run.
+fn next(end: End, is_cut_off: bool, folder: &Path) -> String {
     let run = match (folder.parent(), folder.file_name()) {
         // There it is found by the short form of its id.
         (Some(all), Some(name)) if all == Path::new("artifacts") => {
@@ -199,10 +214,12 @@ fn next(end: End, folder: &Path) -> String {
         }
         (Some(_) | None, _) => folder.to_string_lossy().into_owned(),
     };
+    let run = forge::plain::line(&run);
     match end {
+        _ if is_cut_off => format!("forge --resume {run}"),
         End::Incomplete => "forge doctor".to_owned(),
         End::Ok | End::Below | End::Usage | End::Undeleted | End::Interrupted | End::Terminated => {
-            format!("forge view {}", forge::plain::line(&run))
+            format!("forge view {run}")
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use forge::event::{Event, EventKind, StopCause, Subscriber};
+use forge::event::{Event, StopCause, Subscriber};
 use forge::exit::ExitCode as End;
 use futures::StreamExt as _;
 use futures::stream::SelectAll;
@@ -20,7 +20,7 @@ pub(super) struct RemembersFolder(pub(super) PathBuf);
 
 impl Subscriber for RemembersFolder {
     fn on_event(&mut self, event: &Event) {
-        if let EventKind::RunStarted(plan) = &event.kind
+        if let Some(plan) = event.kind.begins()
             && let Ok(mut folder) = FOLDER.lock()
         {
             *folder = Some(self.0.join(plan.run.to_string()));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::Args;
-use forge::event::{Event, EventKind, Subscriber};
+use forge::event::{Event, Subscriber};
 use forge::exit::ExitCode as End;
 use forge::store::RunFolder;
 use forge::view::View;
@@ -115,7 +115,7 @@ struct Started {
 
 impl Subscriber for Started {
     fn on_event(&mut self, event: &Event) {
-        if let EventKind::RunStarted(plan) = &event.kind {
+        if let Some(plan) = event.kind.begins() {
             // Nobody looks any more.
             let _gone = self.tell.send(self.artifacts.join(plan.run.to_string()));
         }

@@ -44,6 +44,24 @@ const fn is_zero(count: &u64) -> bool {
 }
 
 impl Cleanup {
+    /// Adds what became of the sandboxes of an earlier time of the same run. What could not be confirmed gone then was
+    /// tried again now, and is told by now's.
+    pub fn follow(&mut self, earlier: Self) {
+        self.deleted += earlier.deleted;
+        self.swept += earlier.swept;
+        let kept = earlier.kept.into_iter();
+        self.kept.splice(0..0, kept);
+        self.kept_at.extend(earlier.kept_at);
+    }
+
+    /// Adds what a run that goes on ended before it did: what could not be confirmed gone then has not been tried since.
+    pub fn follow_tried(&mut self, before: Self) {
+        self.unconfirmed
+            .splice(0..0, before.unconfirmed.iter().cloned());
+        self.unlisted = self.unlisted.take().or(before.unlisted.clone());
+        self.follow(before);
+    }
+
     /// Takes out what was deleted later: no longer kept, no longer unconfirmed.
     pub fn take_swept(&mut self, is_deleted: impl Fn(Option<&str>, Option<&SandboxId>) -> bool) {
         let left = |it: &Self| it.kept.len() + it.unconfirmed.len();

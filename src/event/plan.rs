@@ -12,6 +12,9 @@ use crate::score::{Points, Weights};
 /// What a run set out to do. Enough to show it, and to compare it with another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunPlan {
+    /// The format of the journal that it is in: see [`crate::journal::FORMAT`].
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub format: u32,
     /// The run.
     pub run: RunId,
     /// The version of forge.
@@ -49,6 +52,14 @@ pub struct RunPlan {
     /// How often what looks like a regression is run again, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<u32>,
+    /// What the command line asked for, by the long names of its options; empty where there was none. Secrets are not
+    /// in it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub command: BTreeMap<String, Vec<String>>,
+    /// What the run says of all trials alike, above candidates and objectives: limits, networks, variables, the
+    /// sandbox. A trial that was run under other terms has another result.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub terms: BTreeMap<String, String>,
     /// Every setting in force, with its value and where it came from.
     pub settings: BTreeMap<String, Setting>,
     /// The machine: operating system, architecture, cores.
@@ -131,8 +142,8 @@ const fn one() -> u32 {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde asks for a reference"
 )]
-const fn is_one(looks: &u32) -> bool {
-    *looks == 1
+const fn is_one(number: &u32) -> bool {
+    *number == 1
 }
 
 /// What the caller asks of a run besides that it runs.

@@ -15,6 +15,7 @@ use crate::lint;
 use crate::name::CandidateName;
 use crate::objective::LimitOverrides;
 use crate::policy::NetworkOverrides;
+use crate::resume::Wishes;
 use crate::rule::Comparing;
 use crate::sandbox::{Network, Provider};
 use crate::score::Scorer;
@@ -52,6 +53,8 @@ pub struct ForgeBuilder {
     pub(super) allow: Vec<lint::Rule>,
     pub(super) stop: Option<mpsc::Receiver<StopCause>>,
     pub(super) write_reports: bool,
+    pub(super) command: BTreeMap<String, Vec<String>>,
+    pub(super) resume: Option<(PathBuf, Wishes)>,
 }
 
 impl Default for ForgeBuilder {
@@ -86,6 +89,8 @@ impl Default for ForgeBuilder {
             allow: Vec::new(),
             stop: None,
             write_reports: true,
+            command: BTreeMap::new(),
+            resume: None,
         }
     }
 }
@@ -334,6 +339,22 @@ impl ForgeBuilder {
     #[must_use]
     pub fn write_reports(mut self, write: bool) -> Self {
         self.write_reports = write;
+        self
+    }
+
+    /// What the command line asked for, by the long names of its options, for the record: by it a run that is gone on
+    /// with is asked for again.
+    #[must_use]
+    pub fn recorded_command(mut self, command: BTreeMap<String, Vec<String>>) -> Self {
+        self.command = command;
+        self
+    }
+
+    /// Goes on with the run of this folder, instead of beginning one: what has a result that stands is not run
+    /// again. See [`crate::resume`].
+    #[must_use]
+    pub fn resume(mut self, folder: impl Into<PathBuf>, wishes: Wishes) -> Self {
+        self.resume = Some((folder.into(), wishes));
         self
     }
 

@@ -15,6 +15,19 @@ use crate::sandbox::Trust;
 /// So many values of a setting that differs by objective are listed.
 const LISTED: usize = 4;
 
+/// The settings that say what a sandbox is.
+const SANDBOX: [&str; 9] = [
+    "isolation",
+    "memory",
+    "disk",
+    "processes",
+    "cpu",
+    "image",
+    "dockerfile",
+    "snapshot",
+    "target",
+];
+
 const DEFAULT: &str = "default";
 const CALLER: &str = "caller";
 
@@ -84,6 +97,50 @@ impl ForgeBuilder {
             }
         }
         settings.0
+    }
+
+    /// What all trials are run under alike, beside what candidates and objectives say: see [`RunPlan::terms`]. Only
+    /// the digests of values of variables, which may be anything.
+    ///
+    /// [`RunPlan::terms`]: crate::event::RunPlan::terms
+    pub(super) fn terms(&self, settings: &BTreeMap<String, Setting>) -> BTreeMap<String, String> {
+        let limits = self.limits;
+        let time = |it: Duration| humantime::format_duration(it).to_string();
+        let said = [
+            ("timeout", limits.run.map(time)),
+            ("setup-timeout", limits.setup.map(time)),
+            ("limits.output", limits.output.map(|it| it.to_string())),
+            (
+                "limits.artifacts",
+                limits.artifacts.map(|it| it.to_string()),
+            ),
+            (
+                "network",
+                self.network.run.as_ref().map(ToString::to_string),
+            ),
+            (
+                "setup-network",
+                self.network.setup.as_ref().map(ToString::to_string),
+            ),
+        ];
+        let said = said.into_iter();
+        let said = said.filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        let sandbox = SANDBOX.iter();
+        let sandbox = sandbox
+            .filter_map(|name| Some(((*name).to_owned(), settings.get(*name)?.value.clone())));
+        let variables = self.env.iter().map(|(name, value)| {
+            let digest = crate::candidate::digest([value.as_bytes()]);
+            (format!("env {name}"), digest)
+        });
+        let scorers = self.scorers.iter().enumerate();
+        let scorers = scorers.map(|(at, (weight, it))| {
+            (
+                format!("scorer {}", at + 1),
+                format!("{} ({weight})", it.name()),
+            )
+        });
+        let all = said.chain(sandbox).chain(variables).chain(scorers);
+        all.collect()
     }
 
     fn comparing_in_force(&self, settings: &mut InForce) {

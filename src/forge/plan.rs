@@ -63,7 +63,9 @@ impl ForgeBuilder {
             &objectives,
             [formers.comparisons, twins].concat(),
         );
+        let terms = self.terms(&settings);
         let mut plan = RunPlan {
+            format: crate::journal::FORMAT,
             run,
             forge_version: env!("CARGO_PKG_VERSION").to_owned(),
             mode: mode.to_owned(),
@@ -83,6 +85,8 @@ impl ForgeBuilder {
             },
             rejects: false,
             confirm: self.comparing.confirm,
+            command: std::mem::take(&mut self.command),
+            terms,
             settings,
             host: host(),
         };
@@ -94,6 +98,9 @@ impl ForgeBuilder {
             .filter_map(|it| it.title.as_mut())
         {
             *title = redactor.text(title).into_owned();
+        }
+        for value in plan.command.values_mut().flatten() {
+            *value = redactor.text(value).into_owned();
         }
         self.can_confirm(&plan)?;
         let mut warnings = std::mem::take(&mut self.warnings);
@@ -121,6 +128,7 @@ impl ForgeBuilder {
             stored: formers.stored,
             surroundings: crate::settings::surroundings(&crate::settings::variables()),
             former_files: formers.files,
+            resumes: None,
         })
     }
 

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
-use super::{FILE, MAX_LINE};
+use super::{FILE, Line, MAX_LINE};
 use crate::event::Event;
 use crate::name::RelativePath;
 use crate::tree::{named, open_inside};
@@ -53,11 +53,11 @@ impl Tail {
             if self.held.last() != Some(&b'\n') {
                 return Ok(None);
             }
-            let event = serde_json::from_slice(&self.held);
+            let line = Line::parse(&self.held);
             self.held.clear();
-            match event {
-                Ok(event) => return Ok(Some(event)),
-                Err(_no_event) => self.unknown += 1,
+            match line {
+                Line::Event(event) => return Ok(Some(*event)),
+                Line::Torn | Line::NoEvent(_) => self.unknown += 1,
             }
         }
     }

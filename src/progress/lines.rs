@@ -15,6 +15,7 @@ use crate::event::{
 };
 use crate::name::TrialId;
 use crate::quantity::{counted, show_duration};
+use crate::summary::TrialRow;
 
 /// So many trials that end within a second have a line each.
 const A_SECOND: u64 = 20;
@@ -181,7 +182,7 @@ impl fmt::Debug for Lines {
 
 impl Subscriber for Lines {
     fn on_event(&mut self, event: &Event) {
-        if let EventKind::RunStarted(plan) = &event.kind {
+        if let Some(plan) = event.kind.begins() {
             self.open(plan);
         }
         if let Some(line) = line(&event.kind, self.noise)
@@ -207,6 +208,7 @@ pub(crate) fn line(kind: &EventKind, noise: Noise) -> Option<String> {
     let verbose = noise >= Noise::Verbose;
     let (wanted, text) = match kind {
         EventKind::RunStarted(plan) => (normal, planned(plan)),
+        EventKind::RunResumed(it) => (normal, planned(&it.plan)),
         EventKind::TrialStarted { trial, attempt } => {
             (verbose, about(trial, &format!("attempt {attempt}")))
         }
@@ -277,10 +279,15 @@ pub(crate) fn line(kind: &EventKind, noise: Noise) -> Option<String> {
     };
     // Every line begins with words of forge's own, so nothing hostile can be at its start.
     let text = crate::plain::ends(&text, 1000);
-    let text = if let EventKind::RunStarted(plan) = kind
+    let text = if let Some(plan) = kind.begins()
         && !plan.isolation.is_empty()
     {
         format!("{}\n{text}", crate::plain::short(&plan.isolation, 1000))
+    } else {
+        text
+    };
+    let text = if let EventKind::RunResumed(it) = kind {
+        format!("{text}\n{}", crate::plain::short(&it.told, 1000))
     } else {
         text
     };
@@ -298,6 +305,7 @@ pub(super) const fn is_of_a_trial(kind: &EventKind) -> bool {
         | EventKind::TrialFinished(_)
         | EventKind::TrialRescored { .. } => true,
         EventKind::RunStarted(_)
+        | EventKind::RunResumed(_)
         | EventKind::StopRequested { .. }
         | EventKind::BaselineRead(_)
         | EventKind::Looked(_)
@@ -421,10 +429,20 @@ impl Counts {
 }
 
 pub(crate) fn tally(record: &TrialRecord) -> Tally {
-    match (&record.score, record.end.error()) {
-        (Some(score), _) if score.disqualified.is_none() => Tally::Passed,
-        (Some(_), _) => Tally::Failed,
-        (None, Some((ErrorClass::NotRun, _))) => Tally::NotRun,
+    let passed = record.score.as_ref().map(|it| it.disqualified.is_none());
+    counts_as(passed, record.end.error().map(|(class, _)| class))
+}
+
+/// The same of what is kept of it.
+pub(crate) fn tally_of_row(row: &TrialRow) -> Tally {
+    counts_as(row.score.map(|_| row.passed()), row.error_kind)
+}
+
+const fn counts_as(passed: Option<bool>, class: Option<ErrorClass>) -> Tally {
+    match (passed, class) {
+        (Some(true), _) => Tally::Passed,
+        (Some(false), _) => Tally::Failed,
+        (None, Some(ErrorClass::NotRun)) => Tally::NotRun,
         (None, _) => Tally::Lost,
     }
 }

@@ -42,6 +42,9 @@ impl Run {
         };
         Self {
             plan: RunPlan {
+                format: 1,
+                command: std::collections::BTreeMap::new(),
+                terms: std::collections::BTreeMap::new(),
                 run: "0190a5d0-0000-7000-8000-00000000beef".parse().unwrap(),
                 forge_version: "0.1.0".to_owned(),
                 mode: "local".to_owned(),

@@ -1,16 +1,14 @@
 //! The order of trials: interleaved and seeded, so that no candidate is favoured by the machine's mood.
 
+use crate::name::ObjectiveName;
 use crate::statistics::draw::Random;
 use crate::verdict::looking::turns_by;
 
 /// A seed made of a run's id, for runs that were given none.
 #[must_use]
 pub fn seed_of(run: &crate::name::RunId) -> u64 {
-    let seed = run.to_string().bytes().fold(0, |seed: u64, byte| {
-        Random::new(seed ^ u64::from(byte)).next()
-    });
     // 53 bits survive every language's numbers.
-    seed >> 11
+    stirred(&run.to_string()) >> 11
 }
 
 /// One planned trial, by its indices; `repeat` and `round` count from 1.
@@ -74,12 +72,19 @@ pub fn interleaved(objectives: &[Turns], seed: u64) -> Vec<Slot> {
     order
 }
 
-/// The seed that a trial's candidate is given: the same for all candidates, so that they can be paired.
+/// The seed that a trial's candidate is given: the same for all candidates, so that they can be paired, and whatever
+/// other objectives there are.
 #[must_use]
-pub fn trial_seed(seed: u64, objective: usize, repeat: u32) -> u64 {
-    let at = (objective as u64) << 32 | u64::from(repeat);
+pub fn trial_seed(seed: u64, objective: &ObjectiveName, repeat: u32) -> u64 {
+    let place = stirred(objective.as_str()) ^ u64::from(repeat);
     // 53 bits survive every language's numbers.
-    Random::new(seed ^ Random::new(at).next()).next() >> 11
+    Random::new(seed ^ Random::new(place).next()).next() >> 11
+}
+
+/// A number made of a text.
+fn stirred(text: &str) -> u64 {
+    let stir = |number: u64, byte: u8| Random::new(number ^ u64::from(byte)).next();
+    text.bytes().fold(0, stir)
 }
 
 #[cfg(test)]
@@ -152,8 +157,9 @@ mod tests {
 
     #[test]
     fn trial_seeds_differ_by_objective_and_repeat_and_fit_a_double() {
+        let objective = |number: u32| ObjectiveName::parse(&format!("o{number}")).unwrap();
         let seeds: BTreeSet<u64> = (0..10)
-            .flat_map(|o| (1..10).map(move |r| trial_seed(7, o, r)))
+            .flat_map(|o| (1..10).map(move |r| trial_seed(7, &objective(o), r)))
             .collect();
         assert_eq!(seeds.len(), 90);
         assert!(seeds.iter().all(|seed| *seed < 1 << 53));

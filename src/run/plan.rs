@@ -1,6 +1,6 @@
 //! What the trials of a run are made of, and when it is their turn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::order::{self, Slot, Turns};
@@ -51,6 +51,8 @@ pub(super) struct Plan {
     pub(super) slots: Vec<Slot>,
     /// How many of each candidate's repeats were planned before anything was confirmed, objective by objective.
     pub(super) repeats: Vec<Vec<u32>>,
+    /// The trials that have their result already.
+    pub(super) known: HashSet<TrialId>,
 }
 
 impl Plan {
@@ -85,8 +87,10 @@ impl Plan {
             let setup = (slot.candidate, networks.setup.clone(), limits.setup);
             let trust = self.candidates[slot.candidate].trust;
             let comes_before = |stage: &&Stage| stage.rounds[slot.objective] >= slot.round;
+            let id = self.id(slot);
             Planned {
-                id: self.id(slot),
+                is_known: self.known.contains(&id),
+                id,
                 class: numbered(&mut classes, (networks, trust)),
                 setup: numbered(&mut setups, setup),
                 stage: stages.iter().find(comes_before).map_or(1, |it| it.look),
@@ -118,6 +122,9 @@ impl Plan {
             };
             let objective = &self.objectives[slot.objective].name;
             if confirming.ungraded.contains(objective) {
+                if self.known.contains(&self.id(slot)) {
+                    continue;
+                }
                 let reason = "spared: the objective is ungraded";
                 spared.push(TrialRecord::spared(self.id(slot), reason));
             } else {
@@ -137,7 +144,7 @@ impl Plan {
             limits: self.limits(slot),
             env: Arc::clone(&self.environments[slot.candidate]),
             networks: self.networks(slot),
-            seed: order::trial_seed(self.seed, slot.objective, slot.repeat),
+            seed: order::trial_seed(self.seed, &objective.name, slot.repeat),
             candidate,
             objective,
         }

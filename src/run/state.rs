@@ -32,6 +32,8 @@ pub struct Planned {
     pub setup: usize,
     /// Before which look it is begun, from 1; those of the next ones wait for what the look decides.
     pub stage: u32,
+    /// Whether it has its result already, of a time before the run was gone on with.
+    pub is_known: bool,
 }
 
 /// The infrastructure lost a trial's attempt.
@@ -153,6 +155,23 @@ impl State {
         Self { confirms, ..self }
     }
 
+    /// The same after these looks, which were taken before the run was gone on with. What they spare and has no
+    /// result yet, gets it by the effects.
+    #[must_use]
+    pub fn after(mut self, looks: &[Look]) -> (Self, Vec<Effect>) {
+        let mut effects = Vec::new();
+        for look in looks {
+            let begun = std::mem::take(&mut self.ready);
+            self.take_look(look, &mut effects);
+            // What was lost before the look is made up for after it.
+            let missing = begun.into_iter().filter(|it| !self.trials[*it].is_known);
+            for trial in missing.collect::<Vec<_>>().into_iter().rev() {
+                self.ready.push_front(trial);
+            }
+        }
+        (self, effects)
+    }
+
     /// How urgently the run is to end.
     #[must_use]
     pub const fn stopping(&self) -> Stopping {
@@ -222,16 +241,22 @@ impl State {
     /// The further trials of those who are stopped have their result; the others' turn has come.
     fn looked(&mut self, look: &Look, effects: &mut Vec<Effect>) {
         self.asked = false;
-        self.look += 1;
         effects.push(Effect::Emit(EventKind::Looked(look.clone())));
+        self.take_look(look, effects);
+    }
+
+    fn take_look(&mut self, look: &Look, effects: &mut Vec<Effect>) {
+        self.look += 1;
         let later = std::mem::take(&mut self.later);
         for trial in later {
             let planned = &self.trials[trial];
             let mut stopped = look.stopped.iter();
             let stopped = stopped.find(|it| it.candidate == planned.id.candidate);
             if let Some(stopped) = stopped {
-                let record = TrialRecord::spared(planned.id.clone(), &stopped.reason);
-                finish(record, effects);
+                if !planned.is_known {
+                    let record = TrialRecord::spared(planned.id.clone(), &stopped.reason);
+                    finish(record, effects);
+                }
             } else if planned.stage <= self.look {
                 self.ready.push_back(trial);
             } else {
@@ -369,6 +394,9 @@ impl State {
             .collect();
         for trial in waiting {
             let planned = &self.trials[trial];
+            if planned.is_known {
+                continue;
+            }
             if which(planned) {
                 finish(self.not_run(trial, reason), effects);
             } else if planned.stage <= self.look {
@@ -408,6 +436,9 @@ impl State {
             let Some(trial) = self.ready.pop_front() else {
                 break;
             };
+            if self.trials[trial].is_known {
+                continue;
+            }
             if let Some(known) = self.setups.failure(self.trials[trial].setup).cloned() {
                 let attempts = self.attempts[trial];
                 self.running.insert(trial, attempts);
@@ -473,6 +504,7 @@ mod tests {
                     class: 0,
                     setup: 0,
                     stage: 1,
+                    is_known: false,
                 })
                 .collect(),
             jobs,
@@ -617,6 +649,7 @@ mod tests {
             class: 0,
             setup,
             stage: 1,
+            is_known: false,
         };
         let trials = vec![planned(1, 0), planned(2, 0), planned(3, 1), planned(4, 0)];
         let mut state = State::new(trials, 2);
@@ -639,6 +672,64 @@ mod tests {
             state.handle(finished(trial), now);
         }
         assert!(state.handle(finished(4), now).contains(&Effect::Finish));
+    }
+
+    /// Two candidates, two stages of one round each.
+    fn gone_on_with(known: &[usize]) -> State {
+        let candidate = |name: &str, repeat| TrialId {
+            candidate: CandidateName::parse(name).unwrap(),
+            ..id(repeat)
+        };
+        let ids = [
+            candidate("a", 1),
+            candidate("b", 1),
+            candidate("a", 2),
+            candidate("b", 2),
+        ];
+        let trials = ids.into_iter().enumerate().map(|(at, id)| Planned {
+            stage: id.repeat,
+            id,
+            class: 0,
+            setup: 0,
+            is_known: known.contains(&at),
+        });
+        State::new(trials.collect(), 8)
+    }
+
+    #[test]
+    fn what_is_known_is_not_begun_and_has_no_second_result() {
+        let now = Instant::now();
+        let mut state = gone_on_with(&[0]);
+        assert_eq!(started(&state.handle(Input::Tick, now)), [(1, 1)]);
+        assert!(state.handle(finished(1), now).contains(&Effect::Look(1)));
+        let mut state = gone_on_with(&[0, 1]);
+        assert_eq!(state.handle(Input::Tick, now), [Effect::Look(1)]);
+        let effects = state.handle(Input::Stop(StopCause::Interrupt), now);
+        assert_eq!(ends(&effects).len(), 2);
+    }
+
+    #[test]
+    fn a_look_of_before_holds_and_is_not_told_again() {
+        let now = Instant::now();
+        let stopped = crate::event::Stopped {
+            candidate: CandidateName::parse("a").unwrap(),
+            reason: "spared".to_owned(),
+        };
+        let look = Look {
+            look: 1,
+            level: 0.01,
+            stopped: vec![stopped],
+        };
+        // Cut off between the look and the result of what it spares.
+        let (mut state, effects) = gone_on_with(&[0, 1]).after(std::slice::from_ref(&look));
+        assert!(matches!(ends(&effects)[..], [TrialEnd::Spared { .. }]));
+        assert_eq!(effects.len(), 1);
+        assert_eq!(started(&state.handle(Input::Tick, now)), [(3, 1)]);
+        assert!(state.handle(finished(3), now).contains(&Effect::Look(2)));
+        // Cut off when all had ended, and before the last look.
+        let (mut state, effects) = gone_on_with(&[0, 1, 2, 3]).after(&[look]);
+        assert_eq!(effects, []);
+        assert_eq!(state.handle(Input::Tick, now), [Effect::Look(2)]);
     }
 
     #[test]
@@ -716,6 +807,7 @@ mod tests {
             class: (repeat % 2) as usize,
             setup: 0,
             stage: 1,
+            is_known: false,
         };
         let mut state = State::new((1..=6).map(planned).collect(), 1);
         state.handle(Input::Tick, now);
@@ -764,6 +856,7 @@ mod tests {
                         class: (repeat % 3) as usize,
                         setup: 0,
                         stage,
+                        is_known: false,
                     });
                 }
             }
@@ -853,6 +946,7 @@ mod tests {
             class: 0,
             setup: 0,
             stage: 1,
+            is_known: false,
         };
         let confirming = Input::Confirming(vec![confirmation.clone()], vec![more], Vec::new());
         let effects = state.handle(confirming, now);
@@ -935,6 +1029,7 @@ mod tests {
                         class: 0,
                         setup: 0,
                         stage: 1,
+                        is_known: false,
                     });
                     Input::Confirming(Vec::new(), more.collect(), Vec::new())
                 }

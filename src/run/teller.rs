@@ -28,6 +28,17 @@ impl Teller {
         }
     }
 
+    /// Goes on where another has ended, `seq` events before.
+    pub(super) fn after(self, summary: RunSummary, seq: u64) -> Self {
+        let last = summary.last().map_or(self.last, |it| it.max(self.last));
+        Self {
+            summary,
+            seq,
+            last,
+            ..self
+        }
+    }
+
     pub(super) fn tell(&mut self, kind: EventKind) {
         self.tell_all([kind]);
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::{SandboxId, SandboxName};
+use crate::name::{RunId, SandboxId, SandboxName};
 use crate::tree::named;
 
 /// The ledger's file name in a run's folder.
@@ -97,6 +97,26 @@ impl Ledger {
         })
     }
 
+    /// The same ledger, whose lines must survive a power failure, or need not.
+    #[must_use]
+    pub fn durable(self, durable: bool) -> Self {
+        Self { durable, ..self }
+    }
+
+    /// The highest number in a name of this run's, 0 where there is none: names are given once, also when the run
+    /// goes on.
+    pub(crate) fn last_serial(&self, run: &RunId) -> u64 {
+        let entries = match &self.file {
+            Some(file) => read_entries(FromStart { file, at: 0 }).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let names = entries.iter().filter_map(|entry| match entry {
+            Entry::Create { name, .. } => name.serial(run),
+            Entry::Created { .. } | Entry::Kept { .. } | Entry::Deleted { .. } => None,
+        });
+        names.max().unwrap_or(0)
+    }
+
     /// A ledger that is not kept, for runs that leave no folder.
     #[must_use]
     pub const fn nowhere() -> Self {
@@ -164,7 +184,8 @@ impl Ledger {
 /// # Errors
 /// When the file cannot be opened.
 pub fn claim(folder: &Path) -> io::Result<Option<Ledger>> {
-    let file = OpenOptions::new().append(true).open(folder.join(FILE))?;
+    let mut options = OpenOptions::new();
+    let file = options.read(true).append(true).open(folder.join(FILE))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(Ledger {
             file: Some(Arc::new(file)),

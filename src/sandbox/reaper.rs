@@ -286,7 +286,7 @@ impl Reaper {
         let (report_to, report) = oneshot::channel();
         let leaser = Leaser {
             requests: requests.clone(),
-            serial: Arc::new(AtomicU64::new(1)),
+            serial: Arc::new(AtomicU64::new(setting.ledger.last_serial(&setting.run) + 1)),
             run: setting.run,
         };
         let keeper = Keeper::new(setting, requests.downgrade());

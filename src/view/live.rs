@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::event::{Event, EventKind, Phase, StopCause, TrialRecord};
 use crate::name::TrialId;
 use crate::plain;
-use crate::progress::{Counts, Noise, Pace, Tally, in_words, line, outcome, tally};
+use crate::progress::{Counts, Noise, Pace, Tally, in_words, line, outcome, tally, tally_of_row};
 use crate::standings::{Standing, Standings};
 use crate::summary::{RunSummary, UNRECORDED};
 
@@ -118,6 +118,7 @@ impl Live {
             }
             EventKind::TrialFinished(record) => self.finish(record, event.at),
             EventKind::RunFinished { .. } => self.running.clear(),
+            EventKind::RunResumed(_) => self.go_on(),
             EventKind::RunStarted(_)
             | EventKind::Logged { .. }
             | EventKind::TrialRescored { .. }
@@ -127,6 +128,15 @@ impl Live {
             | EventKind::ConfirmationPlanned(_)
             | EventKind::Warned { .. }
             | EventKind::CleanedUp(_) => {}
+        }
+    }
+
+    /// What stands of the time before is counted; nothing is under way any more.
+    fn go_on(&mut self) {
+        self.running.clear();
+        self.counts = Counts::default();
+        for row in self.summary.trials.iter().filter(|it| it.has_result()) {
+            self.counts.add(tally_of_row(row));
         }
     }
 

@@ -35,6 +35,7 @@ mod page;
 mod planning;
 mod prompts;
 mod reports;
+mod resuming;
 mod schemas;
 mod scoring;
 mod secrets;

@@ -2,7 +2,7 @@
 //! ledger says so.
 
 mod boxes;
-mod kills;
+pub(crate) mod kills;
 mod process;
 mod table;
 
@@ -129,7 +129,7 @@ fn kill(signal: &str, pid: u32) {
 }
 
 /// How many sandboxes the ledger of the run does not know to be gone.
-fn open(workspace: &Workspace) -> usize {
+pub(crate) fn open(workspace: &Workspace) -> usize {
     open_sandboxes(&workspace.run_folder()).unwrap().len()
 }
 

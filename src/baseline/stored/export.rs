@@ -103,6 +103,7 @@ fn results(folder: &RunFolder) -> io::Result<File> {
 const fn is_result(event: &Event) -> bool {
     match &event.kind {
         EventKind::RunStarted(_)
+        | EventKind::RunResumed(_)
         | EventKind::TrialFinished(_)
         | EventKind::TrialRescored { .. }
         | EventKind::StopRequested { .. }

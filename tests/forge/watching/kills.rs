@@ -15,7 +15,7 @@ use crate::support::workspace::{Workspace, finish, wait};
 pub(super) const TAKES: &str = "#!/bin/sh\nsleep 0.2\necho \"hello from the cloud\" > \"$2\"\n";
 
 /// A server that takes its time over everything.
-pub(super) fn busy() -> Options {
+pub(crate) fn busy() -> Options {
     Options {
         start: Duration::from_millis(200),
         destroy: Duration::from_millis(200),

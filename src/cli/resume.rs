@@ -1,0 +1,250 @@
+//! `--resume`: which run goes on, and what it is asked for again.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, ValueEnum};
+use forge::event::{Retry, RunPlan};
+use forge::exit::ExitCode as End;
+use forge::problem::{Problem, Problems};
+use forge::redact::MASK;
+use forge::resume::Wishes;
+use forge::store::{RunFolder, begun, replay};
+use forge::summary::TrialRow;
+
+use super::print::Printer;
+use super::{Cli, RunArgs, rerun};
+
+/// What `--resume` is given where nobody knows the run: whoever starts the same command again.
+const AUTO: &str = "auto";
+/// A run that has said nothing for so long, in seconds, is not gone on with by itself: the world has moved.
+const STALE: i64 = 12 * 3600;
+/// So many runs are looked through, the newest first.
+const RUNS: usize = 50;
+
+/// Options that say nothing about what a run is, by their names.
+const ABOUT_OUTPUT: [&str; 16] = [
+    "resume",
+    "retry",
+    "only-new",
+    "artifacts",
+    "json",
+    "junit",
+    "markdown",
+    "html",
+    "csv",
+    "quiet",
+    "verbose",
+    "color",
+    "no-progress",
+    "log-file",
+    "view",
+    "open",
+];
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct ResumeArgs {
+    /// Go on with a run: `latest`, its id or the beginning of it, or its folder. What has a result is not run again, and
+    /// what is not said now is as it was said then. `auto`: the last run of this very command, if it was cut off
+    #[arg(long, value_name = "RUN", env = "FORGE_RESUME")]
+    pub(super) resume: Option<String>,
+    /// With --resume: run again what came to this; may be repeated
+    #[arg(
+        long,
+        value_enum,
+        value_name = "OUTCOME",
+        value_delimiter = ',',
+        requires = "resume"
+    )]
+    retry: Vec<RetryArg>,
+    /// With --resume: run only what has no result, whatever has changed
+    #[arg(long, requires = "resume")]
+    only_new: bool,
+}
+
+impl ResumeArgs {
+    fn wishes(&self) -> Wishes {
+        let retry = self.retry.iter().map(|it| match it {
+            RetryArg::Infrastructure => Retry::Infrastructure,
+            RetryArg::Failed => Retry::Failed,
+            RetryArg::Inconclusive => Retry::Inconclusive,
+        });
+        Wishes {
+            retry: retry.collect(),
+            only_new: self.only_new,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum RetryArg {
+    /// What the infrastructure lost
+    Infrastructure,
+    /// What did not pass its gates
+    Failed,
+    /// Candidates of which nothing certain could be said
+    Inconclusive,
+}
+
+/// A run that goes on.
+pub(super) struct Resumed {
+    /// Its folder.
+    pub(super) folder: PathBuf,
+    /// What is asked besides.
+    pub(super) wishes: Wishes,
+}
+
+/// Runs what was typed, or goes on with what that names.
+pub(super) fn run(args: &RunArgs, matches: &ArgMatches) -> End {
+    let printer = Printer::new();
+    let found = match found(args, matches, printer) {
+        Ok(found) => found,
+        Err(end) => return end,
+    };
+    let Some((folder, plan)) = found else {
+        return super::run::run(args, matches, None);
+    };
+    let resumed = Resumed {
+        folder: folder.path().to_owned(),
+        wishes: args.resuming.wishes(),
+    };
+    match again(matches, &plan) {
+        Ok((args, matches)) => super::run::run(&args, &matches, Some(resumed)),
+        Err(Wrong::Typed(error)) => {
+            drop(error.print());
+            End::Usage
+        }
+        Err(Wrong::Recorded(problem)) => {
+            printer.note(&Problems::from(problem).to_string());
+            End::Usage
+        }
+    }
+}
+
+/// Does what does not run, or not what can go on, unless it is to go on with something.
+pub(super) fn only_for_runs(matches: &ArgMatches, does: impl FnOnce(&ArgMatches) -> End) -> End {
+    let Some((name, own)) = matches.subcommand() else {
+        return does(matches);
+    };
+    // In CI the variable is there for all commands.
+    let is_known = own.ids().any(|id| id == "resume");
+    if is_known && own.value_source("resume") == Some(ValueSource::CommandLine) {
+        let message = format!("`forge {name}` cannot go on with a run");
+        let problem = Problem::setting("--resume", message).with_hint("`forge --resume RUN` does");
+        Printer::new().note(&Problems::from(problem).to_string());
+        return End::Usage;
+    }
+    does(own)
+}
+
+/// The run that goes on, and what it set out to do; `None` for a new one.
+fn found(
+    args: &RunArgs,
+    matches: &ArgMatches,
+    printer: Printer,
+) -> Result<Option<(RunFolder, RunPlan)>, End> {
+    let Some(which) = &args.resuming.resume else {
+        return Ok(None);
+    };
+    let project = super::project(printer)?;
+    let artifacts = super::artifacts(args.folders.artifacts.as_deref(), &project);
+    if which == AUTO {
+        return Ok(cut_off(artifacts, &recorded(matches)));
+    }
+    let folder = rerun::find(args.folders.artifacts.as_deref(), &project, which, printer)?;
+    match replay(&folder).map(|it| it.plan) {
+        Ok(Some(plan)) => Ok(Some((folder, plan))),
+        Ok(None) => {
+            let problem = Problem::setting("--resume", "the run has no event yet");
+            printer.note(&Problems::from(problem).to_string());
+            Err(End::Usage)
+        }
+        Err(error) => {
+            printer.error(&error, Some("without its events.jsonl a run cannot go on"));
+            Err(End::Usage)
+        }
+    }
+}
+
+/// The last run of this command, if it was cut off, not long ago.
+fn cut_off(
+    artifacts: &Path,
+    command: &BTreeMap<String, Vec<String>>,
+) -> Option<(RunFolder, RunPlan)> {
+    let runs = RunFolder::all(artifacts).into_iter().rev().take(RUNS);
+    let mut folders = runs.filter_map(|run| RunFolder::find(artifacts, &run.to_string()).ok());
+    let folder = folders.find(|it| begun(it).is_some_and(|plan| plan.command == *command))?;
+    let summary = replay(&folder).ok()?;
+    let is_whole = summary.trials.iter().all(TrialRow::has_result);
+    let last = summary.last()?.as_second();
+    let is_stale = jiff::Timestamp::now().as_second() - last > STALE;
+    (!is_whole && !is_stale).then_some((folder, summary.plan?))
+}
+
+/// Why a command line cannot be asked for again.
+enum Wrong {
+    Typed(clap::Error),
+    Recorded(Problem),
+}
+
+/// What is typed now, and besides what the run was asked for.
+fn again(matches: &ArgMatches, plan: &RunPlan) -> Result<(RunArgs, ArgMatches), Wrong> {
+    let typed = given(matches);
+    let recorded = plan.command.iter();
+    let besides = recorded.filter(|(name, _)| !typed.contains_key(*name));
+    let mut all = typed.clone();
+    for (name, values) in besides {
+        if values.iter().any(|it| it.contains(MASK)) {
+            let message = format!("the run was given a secret by --{name}, which was not kept");
+            let hint = format!("give --{name} again");
+            return Err(Wrong::Recorded(
+                Problem::setting("--resume", message).with_hint(hint),
+            ));
+        }
+        all.insert(name.clone(), values.clone());
+    }
+    let words = all.iter().flat_map(|(name, values)| {
+        let option = format!("--{name}");
+        if values.is_empty() {
+            return vec![option];
+        }
+        let values = values.iter();
+        values.map(|value| format!("{option}={value}")).collect()
+    });
+    let words = std::iter::once("forge".to_owned()).chain(words);
+    let matches = Cli::command().try_get_matches_from(words);
+    let matches = matches.map_err(Wrong::Typed)?;
+    let cli = Cli::from_arg_matches(&matches).map_err(Wrong::Typed)?;
+    Ok((cli.run, matches))
+}
+
+/// What a command line asks of a run, by the long names of the options. Flags have no values.
+pub(super) fn recorded(matches: &ArgMatches) -> BTreeMap<String, Vec<String>> {
+    let mut given = given(matches);
+    given.retain(|name, _| !ABOUT_OUTPUT.contains(&name.as_str()));
+    given
+}
+
+/// The same with all that it asks for.
+fn given(matches: &ArgMatches) -> BTreeMap<String, Vec<String>> {
+    let mut given: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for argument in Cli::command().get_arguments() {
+        let id = argument.get_id().as_str();
+        let source = matches.value_source(id);
+        if !matches!(
+            source,
+            Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+        ) {
+            continue;
+        }
+        // Where there is no option, it is an objective.
+        let name = argument.get_long().unwrap_or("objective");
+        let values = given.entry(name.to_owned()).or_default();
+        if !matches!(argument.get_action(), ArgAction::SetTrue) {
+            let raw = matches.get_raw(id).into_iter().flatten();
+            values.extend(raw.map(|value| value.to_string_lossy().into_owned()));
+        }
+    }
+    given
+}

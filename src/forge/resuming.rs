@@ -1,0 +1,118 @@
+//! Finds the run that is gone on with, holds it, and says what of it stands.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{ForgeBuilder, ForgeError};
+use crate::name::RunId;
+use crate::problem::{Problem, Problems};
+use crate::resume::{self, Wishes};
+use crate::run::{Resumes, Run};
+use crate::sandbox::ledger::{self, Ledger};
+use crate::store::{RunFolder, next_seq, replay};
+use crate::summary::RunSummary;
+
+const OPTION: &str = "--resume";
+/// For how long it is waited until the watch of a killed run has deleted what that had left.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often it is looked whether it has: a lock tells nobody that it is free.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A run that is gone on with.
+pub(super) struct Earlier {
+    folder: RunFolder,
+    ledger: Ledger,
+    summary: RunSummary,
+    run: RunId,
+    seq: u64,
+    wishes: Wishes,
+}
+
+impl ForgeBuilder {
+    /// Takes the run that is gone on with, if one is; its seed is the seed where none is said.
+    ///
+    /// # Errors
+    /// When it is not there, is alive, or cannot be read.
+    pub(super) async fn earlier(&mut self) -> Result<Option<Box<Earlier>>, ForgeError> {
+        let Some((path, wishes)) = self.resume.take() else {
+            return Ok(None);
+        };
+        let found = RunFolder::find(&self.artifacts, &path.to_string_lossy());
+        let folder = found.map_err(|why| Problems::from(Problem::setting(OPTION, why)))?;
+        let ledger = claimed(&folder).await?;
+        let io = |source| ForgeError::Io {
+            doing: "read the run that is to go on",
+            source,
+        };
+        let summary = replay(&folder).map_err(io)?;
+        let seq = next_seq(&folder).map_err(io)?;
+        let Some(plan) = &summary.plan else {
+            let message = "its events.jsonl is empty: there is nothing to go on with";
+            return Err(Problems::from(Problem::setting(OPTION, message)).into());
+        };
+        let run = plan.run;
+        self.seed = self.seed.or(Some(plan.seed));
+        Ok(Some(Box::new(Earlier {
+            folder,
+            ledger,
+            summary,
+            run,
+            seq,
+            wishes,
+        })))
+    }
+}
+
+impl Earlier {
+    /// Whose run it is.
+    pub(super) const fn run(&self) -> RunId {
+        self.run
+    }
+
+    /// Makes a run the one that goes on.
+    ///
+    /// # Errors
+    /// When the two are not one.
+    pub(super) fn go_on(self: Box<Self>, run: &mut Run) -> Result<(), Problems> {
+        let Self {
+            folder,
+            ledger,
+            summary,
+            seq,
+            wishes,
+            ..
+        } = *self;
+        let is_there = |trial: &_| folder.trial(trial).open("trial.json").is_ok();
+        let decision = resume::decide(&summary, run.plan.clone(), &wishes, is_there)?;
+        run.warnings.splice(0..0, decision.remarks);
+        run.resumes = Some(Box::new(Resumes {
+            folder,
+            ledger,
+            summary,
+            seq,
+            resumption: decision.resumption,
+        }));
+        Ok(())
+    }
+}
+
+/// The run's ledger, as soon as nobody else has it.
+async fn claimed(folder: &RunFolder) -> Result<Ledger, ForgeError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let claimed = ledger::claim(folder.path()).map_err(|source| ForgeError::Io {
+            doing: "lock the run that is to go on",
+            source,
+        })?;
+        if let Some(ledger) = claimed {
+            return Ok(ledger);
+        }
+        if Instant::now() > until {
+            let message = format!("`{}` is in use by another forge", folder.path().display());
+            let hint = "wait until it has ended, or end it";
+            return Err(Problems::from(Problem::setting(OPTION, message).with_hint(hint)).into());
+        }
+        sleep(LOOK).await;
+    }
+}

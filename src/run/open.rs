@@ -1,0 +1,77 @@
+//! What a run writes into: a folder of its own, or that of the run that it goes on with.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::Run;
+use crate::event::{Cleanup, Resumption};
+use crate::journal::Journal;
+use crate::sandbox::ledger::Ledger;
+use crate::sandbox::reaper::{Inherited, Patience, end_inherited};
+use crate::store::RunFolder;
+use crate::summary::RunSummary;
+
+/// A run that goes on, held so that nobody else does anything to it meanwhile.
+#[derive(Debug)]
+pub struct Resumes {
+    /// Its folder.
+    pub folder: RunFolder,
+    /// Its ledger.
+    pub ledger: Ledger,
+    /// What its events add up to so far.
+    pub summary: RunSummary,
+    /// How many those are.
+    pub seq: u64,
+    /// What stands of it. The plan in it is the run's.
+    pub resumption: Resumption,
+}
+
+/// What a run writes into, and what it goes on with.
+pub(super) struct Opened {
+    pub(super) folder: RunFolder,
+    pub(super) journal: Journal,
+    pub(super) ledger: Ledger,
+    pub(super) before: Option<Box<Resumes>>,
+}
+
+/// Begins a run's folder, or goes on with one.
+pub(super) fn opened(run: &mut Run, costs: bool) -> io::Result<Opened> {
+    let Some(mut before) = run.resumes.take() else {
+        let folder = RunFolder::create(&run.artifacts, &run.plan.run)?;
+        return Ok(Opened {
+            journal: Journal::open(folder.path())?,
+            ledger: Ledger::open(folder.path(), costs)?,
+            folder,
+            before: None,
+        });
+    };
+    let ledger = std::mem::replace(&mut before.ledger, Ledger::nowhere());
+    Ok(Opened {
+        folder: before.folder.clone(),
+        journal: Journal::resume(before.folder.path())?,
+        ledger: ledger.durable(costs),
+        before: Some(before),
+    })
+}
+
+/// Ends what the run had left when it was cut off, before anything new is made.
+pub(super) async fn end_earlier(run: &Run, ledger: &Ledger) -> io::Result<Cleanup> {
+    let open = ledger.open_sandboxes()?;
+    if open.iter().all(|it| it.kept) {
+        return Ok(Cleanup::default());
+    }
+    let Some(shared) = ledger.share()? else {
+        return Ok(Cleanup::default());
+    };
+    let inherited = Inherited {
+        provider: Arc::clone(&run.provider),
+        run: run.plan.run,
+        ledger: Ledger::adopt(shared),
+        open: Some(open),
+        settled: Instant::now(),
+    };
+    let report = end_inherited(inherited, Patience::default()).await;
+    Ok(report.cleanup().clone())
+}
