@@ -21,7 +21,6 @@ use crate::name::TrialId;
 use crate::objective::{LimitOverrides, Objective};
 use crate::policy::NetworkOverrides;
 use crate::redact::Redactor;
-use crate::sandbox::ledger::Ledger;
 use crate::sandbox::reaper::{CleanupReport, Patience, Reaper};
 use crate::sandbox::{ErrorKind, Provider, Remedy};
 use crate::store::RunFolder;
@@ -29,7 +28,7 @@ use crate::summary::RunSummary;
 use crate::trial::silence::take_back;
 use crate::trial::{Judging, Keep, Outcome, World};
 use crate::verdict::{looking, spending};
-use crate::watch::{Surroundings, Watch};
+use crate::watch::Surroundings;
 
 mod open;
 pub mod order;
@@ -41,7 +40,7 @@ mod teller;
 
 pub use open::Resumes;
 
-use open::{Opened, end_earlier, opened};
+use open::{Opened, end_earlier, opened, watched};
 use plan::Plan;
 use state::{Effect, Input, KnownFailure, Loss, State};
 use stop::Stopping;
@@ -223,20 +222,6 @@ pub async fn run(mut run: Run) -> std::io::Result<Finished> {
     dispatcher.perform(made_up);
     dispatcher.dispatch().await;
     Ok(dispatcher.finish(reaper, ended, began).await)
-}
-
-/// Starts the run's watch where it has one; or why there is none.
-async fn watched(
-    run: &Run,
-    folder: &RunFolder,
-    ledger: &Ledger,
-) -> (Option<Watch>, Option<String>) {
-    let (id, folder) = (run.plan.run, folder.path().to_owned());
-    let surroundings = run.surroundings.clone();
-    match crate::watch::start(&*run.provider, id, folder, ledger, surroundings).await {
-        Ok(watch) => (watch, None),
-        Err(error) => (None, Some(error.meaning())),
-    }
 }
 
 struct Dispatcher {

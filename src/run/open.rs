@@ -12,6 +12,7 @@ use crate::sandbox::ledger::Ledger;
 use crate::sandbox::reaper::{Inherited, Patience, end_inherited};
 use crate::store::RunFolder;
 use crate::summary::RunSummary;
+use crate::watch::Watch;
 
 /// A run that goes on, held so that nobody else does anything to it meanwhile.
 #[derive(Debug)]
@@ -74,4 +75,18 @@ pub(super) async fn end_earlier(run: &Run, ledger: &Ledger) -> io::Result<Cleanu
     };
     let report = end_inherited(inherited, Patience::default()).await;
     Ok(report.cleanup().clone())
+}
+
+/// Starts the run's watch where it has one; or why there is none.
+pub(super) async fn watched(
+    run: &Run,
+    folder: &RunFolder,
+    ledger: &Ledger,
+) -> (Option<Watch>, Option<String>) {
+    let (id, folder) = (run.plan.run, folder.path().to_owned());
+    let surroundings = run.surroundings.clone();
+    match crate::watch::start(&*run.provider, id, folder, ledger, surroundings).await {
+        Ok(watch) => (watch, None),
+        Err(error) => (None, Some(error.meaning())),
+    }
 }

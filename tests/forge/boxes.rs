@@ -64,7 +64,7 @@ impl Boxes {
     }
 
     /// The newest run's id.
-    fn run(&self) -> String {
+    pub(crate) fn run(&self) -> String {
         let folder = self.run_folder();
         folder.file_name().unwrap().to_str().unwrap().to_owned()
     }

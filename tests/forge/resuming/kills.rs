@@ -65,11 +65,7 @@ fn cut_off_in_containers(trials: usize, ended: usize) -> Option<()> {
     finish(rest.unwrap()).expect(0);
     assert_only_missing(&boxes.workspace, &before, trials);
     assert_eq!(open(&boxes.workspace), 0);
-    let run = boxes.workspace.run_json()["run"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    assert_eq!(boxes.alive(&run), Vec::<String>::new());
+    assert_eq!(boxes.alive(&boxes.run()), Vec::<String>::new());
     Some(())
 }
 
