@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use forge::event::Part;
 use forge::exit::ExitCode as End;
 use forge::project::{Project, Repeat};
 use forge::quantity::ByteCount;
@@ -29,6 +30,7 @@ mod limits;
 mod list;
 mod log;
 mod manual;
+mod merge;
 mod mode;
 mod plan;
 mod print;
@@ -83,6 +85,8 @@ enum Command {
     Score(rerun::ScoreArgs),
     /// Render a run's reports again
     Report(rerun::ReportArgs),
+    /// Put the parts of a run together that `--shard` has made: one report, one verdict. A part that is missing is exit code 3
+    Merge(merge::MergeArgs),
     /// Put a run into one file, with all that it left, to be shown elsewhere by `forge report FILE`
     Export(export::ExportArgs),
     /// Show a run in a browser while it goes on, this or another process's; then its report. Ctrl-C ends it
@@ -259,6 +263,18 @@ struct RunArgs {
     /// Daytona: the region
     #[arg(long, value_name = "REGION")]
     target: Option<String>,
+    /// Run only this part of the trials, by a hash of the objectives' names; `forge merge` puts the parts together
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Part>,
+    /// Whether parts have whole objectives or whole repeats
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        default_value = "objective",
+        requires = "shard"
+    )]
+    shard_by: ShardByArg,
     #[command(flatten)]
     resuming: resume::ResumeArgs,
     #[command(flatten)]
@@ -277,6 +293,14 @@ enum KeepArg {
     Failed,
     /// All
     All,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ShardByArg {
+    /// All trials of an objective in one
+    Objective,
+    /// All trials of a repeat in one
+    Repeat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -342,6 +366,7 @@ fn dispatch(matches: &ArgMatches) -> End {
         Some(Command::List(args)) => list::list(&args, Printer::new()),
         Some(Command::Score(args)) => rerun::score(&args, Printer::new()),
         Some(Command::Report(args)) => rerun::report(&args, Printer::new()),
+        Some(Command::Merge(args)) => merge::merge(&args, Printer::new()),
         Some(Command::Export(args)) => export::export(&args, Printer::new()),
         Some(Command::View(args)) => view::view(&args, Printer::new()),
         Some(Command::Baseline(args)) => baseline::baseline(&args, Printer::new()),

@@ -19,11 +19,13 @@ mod cleanup;
 mod compared;
 mod plan;
 mod resumed;
+mod shard;
 
 pub use cleanup::{Cleanup, Undeleted};
 pub use compared::{Confirmation, Look, Measured, Stopped, StoredObjective, StoredScores};
 pub use plan::{Demands, PlannedCandidate, PlannedObjective, RunPlan, Setting};
 pub use resumed::{Again, Resumption, Retry};
+pub use shard::{NoPart, Part, Shard, ShardBy};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

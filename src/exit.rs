@@ -77,12 +77,19 @@ pub fn decide(
         Some(StopCause::Deadline | StopCause::Infrastructure | StopCause::Caller) | None => {}
     }
     let unknown = unknown(summary, standings, verdicts);
-    if !unknown.is_empty() {
+    let is_part = summary.plan.as_ref().is_some_and(|it| it.shard.is_some());
+    // Of a part, only what has no result is known to be missing of the whole.
+    let is_known = unknown.is_empty() || (is_part && summary.lost() == 0);
+    if !is_known {
         return (ExitCode::Incomplete, unknown);
     }
     let Some(plan) = &summary.plan else {
         return (ExitCode::Ok, Vec::new());
     };
+    // What it comes to is for all parts together to say.
+    if plan.shard.is_some() {
+        return (ExitCode::Ok, Vec::new());
+    }
     let invalid = verdicts.iter();
     // Where something can be said, it does not matter that of the world nothing can.
     let nothing = verdicts.iter().all(|it| it.state == VerdictState::Invalid);

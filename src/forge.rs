@@ -29,6 +29,7 @@ mod formers;
 mod in_force;
 mod lints;
 mod loading;
+mod parts;
 mod past;
 mod plan;
 mod resuming;

@@ -183,6 +183,10 @@ pub fn append(
     standings: &Standings,
     verdicts: &[Verdict],
 ) -> io::Result<usize> {
+    // A part is no run that others could be compared with.
+    if summary.plan.as_ref().is_some_and(|it| it.shard.is_some()) {
+        return Ok(0);
+    }
     let lines = lines(summary, standings, verdicts);
     let Some(run) = lines.first().map(|line| line.run) else {
         return Ok(0);

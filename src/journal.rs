@@ -140,7 +140,7 @@ impl Subscriber for Journal {
 ///
 /// # Errors
 /// When the file cannot be opened; each item, when it cannot be read, is not an event, or is one of a later forge.
-pub fn read(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<Event>>> {
+pub fn read(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<Event>> + use<>> {
     opened(folder).map(|file| events(BufReader::new(file)))
 }
 

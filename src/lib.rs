@@ -20,7 +20,7 @@
 //!
 //! ```text
 //! 5  main  cli                                           │ compose, print, exit
-//! 4  lib  forge  rescore  compare  settings              │ put the parts together
+//! 4  lib  forge  rescore  merge  compare  settings       │ put the parts together
 //! 3  run  trial  sweep  watch  |  progress  report  view │ do  |  show
 //! 2  sandbox/*  store  journal  tree  ignored  archive   │ touch the outside
 //! 2  candidate/*  objective/*  project  baseline         │ load
@@ -82,6 +82,7 @@ pub mod ignored;
 pub mod installers;
 pub mod journal;
 pub mod lint;
+pub mod merge;
 pub mod name;
 pub mod network;
 pub mod objective;

@@ -489,6 +489,7 @@ mod tests {
             looks: 1,
             rejects: false,
             confirm: None,
+            shard: None,
             command: BTreeMap::new(),
             terms: BTreeMap::new(),
             settings: BTreeMap::new(),

@@ -239,6 +239,12 @@ fn one_run(
             format!("leave out --seed, or {NEW_RUN}"),
         );
     }
+    if before.shard.as_ref().map(|it| it.part) != now.shard.as_ref().map(|it| it.part) {
+        refuse(
+            "the run is another part of its whole".to_owned(),
+            format!("give the --shard that it had, or {NEW_RUN}"),
+        );
+    }
     if before.rule != now.rule {
         refuse(
             "what counts as a difference is not what the run began with".to_owned(),

@@ -17,7 +17,6 @@ use crate::event::{
     Cleanup, EventKind, Phase, RunPlan, StopCause, StoredScores, Subscriber, TrialEnd, TrialRecord,
 };
 use crate::installers::Installers;
-use crate::name::TrialId;
 use crate::objective::{LimitOverrides, Objective};
 use crate::policy::NetworkOverrides;
 use crate::redact::Redactor;
@@ -426,7 +425,7 @@ impl Dispatcher {
             };
             tokio::select! {
                 biased;
-                _ = stopping.wait_for(|it| *it > Stopping::No) => Outcome::Lost(cancelled(id, attempt)),
+                _ = stopping.wait_for(|it| *it > Stopping::No) => Outcome::Lost(Loss::stopped(id, attempt)),
                 outcome = trial => outcome,
             }
         };
@@ -474,17 +473,6 @@ impl Dispatcher {
                 }
             }
         }
-    }
-}
-
-fn cancelled(id: TrialId, attempt: u32) -> Loss {
-    Loss {
-        phase: Phase::Running,
-        kind: ErrorKind::Stopped,
-        remedy: Remedy::GiveUp,
-        message: "the run was stopped".to_owned(),
-        hint: None,
-        record: Box::new(TrialRecord::ended(id, TrialEnd::Cancelled, attempt)),
     }
 }
 

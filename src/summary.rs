@@ -451,6 +451,7 @@ pub(crate) mod tests {
                 looks: 1,
                 rejects: false,
                 confirm: None,
+                shard: None,
                 command: BTreeMap::new(),
                 terms: BTreeMap::new(),
                 settings: BTreeMap::new(),

@@ -140,6 +140,7 @@ impl Night {
             looks: self.looks,
             rejects: false,
             confirm: None,
+            shard: None,
             command: BTreeMap::new(),
             terms: BTreeMap::new(),
             settings: BTreeMap::new(),

@@ -186,7 +186,7 @@ fn history_of<'a>(folder: &RunFolder, artifacts: &'a Path) -> Option<&'a Path> {
 }
 
 /// Writes a run's reports, to be found at the place that is told; in `history`, what it comes to now supersedes what it came to.
-fn render(
+pub(super) fn render(
     (folder, place): (&RunFolder, &Path),
     summary: &RunSummary,
     history: Option<&Path>,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use forge::candidate::Candidate;
-use forge::event::{StopCause, Subscriber};
+use forge::event::{ShardBy, StopCause, Subscriber};
 use forge::exit::ExitCode as End;
 use forge::problem::{Problem, Problems};
 use forge::progress;
@@ -22,7 +22,9 @@ use super::comparing::demands;
 use super::print::{Printer, can_be_steered, stderr_is_terminal};
 use super::resume::{self, Resumed};
 use super::show::{Extra, ROOM, report_in, show};
-use super::{KeepArg, Noise, RunArgs, descriptors, github, log, mode, signals, view, words};
+use super::{
+    KeepArg, Noise, RunArgs, ShardByArg, descriptors, github, log, mode, signals, view, words,
+};
 
 /// Everything that is known before anything is started.
 pub(super) struct Prepared {
@@ -165,18 +167,7 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
     builder = secrets.cloned().fold(builder, ForgeBuilder::secret);
     let warnings = settings.warnings.iter().chain(&mode.warnings);
     builder = warnings.fold(builder, ForgeBuilder::warning);
-    if let Some(repeat) = settings.repeat {
-        builder = builder.repeat(repeat);
-    }
-    if let Some(jobs) = settings.jobs.or(mode.jobs) {
-        builder = with_jobs(builder, jobs);
-    }
-    if let Some(deadline) = settings.deadline {
-        builder = builder.deadline(deadline);
-    }
-    if let Some(seed) = settings.seed {
-        builder = builder.seed(seed);
-    }
+    builder = with_numbers(builder, args, &settings, settings.jobs.or(mode.jobs));
     let given = args.objectives_given.iter().chain(&args.more_objectives);
     let sources: Vec<ObjectiveSource> = given.map(|text| text.as_str().into()).collect();
     // Without it, the name of an objective would pass for a prompt.
@@ -214,6 +205,35 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
             Err(problems)
         }
     }
+}
+
+/// How many trials, how many at once, until when, and which of them.
+fn with_numbers(
+    mut builder: ForgeBuilder,
+    args: &RunArgs,
+    settings: &Settings,
+    jobs: Option<usize>,
+) -> ForgeBuilder {
+    if let Some(repeat) = settings.repeat {
+        builder = builder.repeat(repeat);
+    }
+    if let Some(jobs) = jobs {
+        builder = with_jobs(builder, jobs);
+    }
+    if let Some(deadline) = settings.deadline {
+        builder = builder.deadline(deadline);
+    }
+    if let Some(seed) = settings.seed {
+        builder = builder.seed(seed);
+    }
+    if let Some(part) = args.shard {
+        let by = match args.shard_by {
+            ShardByArg::Objective => ShardBy::Objective,
+            ShardByArg::Repeat => ShardBy::Repeat,
+        };
+        builder = builder.shard(part, by);
+    }
+    builder
 }
 
 /// So many sandboxes at once, or as many as there is room for.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Confirmation;
+use super::{Confirmation, Shard, ShardBy};
 use crate::name::{CandidateName, ObjectiveName, RunId, TrialId};
 use crate::rule::{Comparison, How, Rule};
 use crate::score::{Points, Weights};
@@ -52,6 +52,9 @@ pub struct RunPlan {
     /// How often what looks like a regression is run again, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<u32>,
+    /// What it is a part of, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
     /// What the command line asked for, by the long names of its options; empty where there was none. Secrets are not
     /// in it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -80,11 +83,21 @@ impl RunPlan {
         self.comparisons.iter().all(|it| it.how == How::Unchanged)
     }
 
+    /// Whether a repeat is one of this run's, rather than of another part's.
+    #[must_use]
+    pub fn has_repeat(&self, repeat: u32) -> bool {
+        let shard = self.shard.as_ref();
+        let shard = shard.filter(|it| it.by == ShardBy::Repeat);
+        shard.is_none_or(|it| it.part.has_repeat(repeat))
+    }
+
     /// Every planned trial, in the order of reports: objective, candidate, repeat.
     pub fn trials(&self) -> impl Iterator<Item = TrialId> + '_ {
         self.objectives.iter().flat_map(move |objective| {
             self.candidates.iter().flat_map(move |candidate| {
-                (1..=self.repeats(candidate, objective)).map(move |repeat| TrialId {
+                let repeats = 1..=self.repeats(candidate, objective);
+                let repeats = repeats.filter(|repeat| self.has_repeat(*repeat));
+                repeats.map(move |repeat| TrialId {
                     objective: objective.name.clone(),
                     candidate: candidate.name.clone(),
                     repeat,
@@ -122,7 +135,10 @@ impl RunPlan {
         objectives
             .flat_map(|objective| {
                 let candidates = self.candidates.iter();
-                candidates.map(|candidate| self.repeats(candidate, objective) as usize)
+                candidates.map(|candidate| {
+                    let repeats = 1..=self.repeats(candidate, objective);
+                    repeats.filter(|repeat| self.has_repeat(*repeat)).count()
+                })
             })
             .sum()
     }

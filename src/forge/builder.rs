@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::{Forge, Place};
 use crate::candidate::Candidate;
-use crate::event::{Demands, Event, EventKind, Setting, StopCause, Subscriber};
+use crate::event::{Demands, Event, EventKind, Part, Setting, ShardBy, StopCause, Subscriber};
 use crate::installers::Installers;
 use crate::lint;
 use crate::name::CandidateName;
@@ -55,6 +55,7 @@ pub struct ForgeBuilder {
     pub(super) write_reports: bool,
     pub(super) command: BTreeMap<String, Vec<String>>,
     pub(super) resume: Option<(PathBuf, Wishes)>,
+    pub(super) shard: Option<(Part, ShardBy)>,
 }
 
 impl Default for ForgeBuilder {
@@ -91,6 +92,7 @@ impl Default for ForgeBuilder {
             write_reports: true,
             command: BTreeMap::new(),
             resume: None,
+            shard: None,
         }
     }
 }
@@ -355,6 +357,14 @@ impl ForgeBuilder {
     #[must_use]
     pub fn resume(mut self, folder: impl Into<PathBuf>, wishes: Wishes) -> Self {
         self.resume = Some((folder.into(), wishes));
+        self
+    }
+
+    /// Runs one part of the trials; [`crate::merge`] makes one run of all parts. They share a seed, which is made of
+    /// what the whole is where none is said.
+    #[must_use]
+    pub const fn shard(mut self, part: Part, by: ShardBy) -> Self {
+        self.shard = Some((part, by));
         self
     }
 

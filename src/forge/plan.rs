@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::in_force::Machine;
+use super::parts::{only_own, seed_of_whole, told};
 use super::{ForgeBuilder, ForgeError, ObjectiveSource, Place};
 use crate::candidate::Candidate;
 use crate::event::{PlannedCandidate, PlannedObjective, RunPlan};
@@ -53,16 +54,17 @@ impl ForgeBuilder {
             .await?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let jobs = self.jobs.unwrap_or(cores);
-        let seed = self
-            .seed
-            .unwrap_or_else(|| crate::run::order::seed_of(&run));
         let mode = provider.name();
+        let besides = [formers.comparisons, twins].concat();
+        let mut cast = self.cast(&candidates, &objectives, besides);
+        let shard = self.part_of(mode, &cast)?;
+        let own = || crate::run::order::seed_of(&run);
+        let seed = shard.as_ref().map_or_else(own, seed_of_whole);
+        let seed = self.seed.unwrap_or(seed);
         let settings = self.settings_in_force(&candidates, &objectives, jobs, seed, mode, machine);
-        let cast = self.cast(
-            &candidates,
-            &objectives,
-            [formers.comparisons, twins].concat(),
-        );
+        let objectives = only_own(shard.as_ref(), &mut cast, objectives);
+        self.warnings
+            .extend(shard.as_ref().map(|it| told(it, &cast.objectives)));
         let terms = self.terms(&settings);
         let mut plan = RunPlan {
             format: crate::journal::FORMAT,
@@ -85,6 +87,7 @@ impl ForgeBuilder {
             },
             rejects: false,
             confirm: self.comparing.confirm,
+            shard,
             command: std::mem::take(&mut self.command),
             terms,
             settings,
@@ -92,16 +95,7 @@ impl ForgeBuilder {
         };
         plan.rejects = looking::rejects(&plan).is_some();
         let redactor = self.redactor(&candidates, &installers);
-        for title in plan
-            .objectives
-            .iter_mut()
-            .filter_map(|it| it.title.as_mut())
-        {
-            *title = redactor.text(title).into_owned();
-        }
-        for value in plan.command.values_mut().flatten() {
-            *value = redactor.text(value).into_owned();
-        }
+        redact(&mut plan, &redactor);
         self.can_confirm(&plan)?;
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.extend(candidates.iter().flat_map(Candidate::remarks));
@@ -276,6 +270,16 @@ impl ForgeBuilder {
             run_limit_s: limits.run.as_secs_f64(),
             network: shown_networks(&self.network.over(&objective.network), candidates),
         }
+    }
+}
+
+/// Takes secrets out of what people have written.
+fn redact(plan: &mut RunPlan, redactor: &Redactor) {
+    let whole = plan.shard.iter_mut().flat_map(|it| &mut it.objectives);
+    let titles = plan.objectives.iter_mut().chain(whole);
+    let titles = titles.filter_map(|it| it.title.as_mut());
+    for text in titles.chain(plan.command.values_mut().flatten()) {
+        *text = redactor.text(text).into_owned();
     }
 }
 

@@ -82,6 +82,7 @@ impl Run {
                 looks: 1,
                 rejects: false,
                 confirm: None,
+                shard: None,
                 settings: [("jobs".to_owned(), setting("4", "flag"))].into(),
                 host: [("os".to_owned(), "linux".to_owned())].into(),
             },

@@ -27,7 +27,9 @@ pub(super) fn slots(plan: &RunPlan) -> Vec<Slot> {
             }
         })
         .collect();
-    order::interleaved(&turns, plan.seed)
+    let mut slots = order::interleaved(&turns, plan.seed);
+    slots.retain(|it| plan.has_repeat(it.repeat));
+    slots
 }
 
 /// How often each candidate does each objective, by their places.

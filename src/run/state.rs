@@ -53,6 +53,21 @@ pub struct Loss {
     pub record: Box<TrialRecord>,
 }
 
+impl Loss {
+    /// The run was stopped while an attempt was under way.
+    #[must_use]
+    pub fn stopped(id: TrialId, attempt: u32) -> Self {
+        Self {
+            phase: Phase::Running,
+            kind: ErrorKind::Stopped,
+            remedy: Remedy::GiveUp,
+            message: "the run was stopped".to_owned(),
+            hint: None,
+            record: Box::new(TrialRecord::ended(id, TrialEnd::Cancelled, attempt)),
+        }
+    }
+}
+
 /// What happens to the dispatcher.
 #[derive(Debug)]
 pub enum Input {

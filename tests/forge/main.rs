@@ -40,6 +40,7 @@ mod schemas;
 mod scoring;
 mod secrets;
 mod setup;
+mod sharding;
 mod spending;
 mod starting;
 mod stopping;

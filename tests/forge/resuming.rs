@@ -11,18 +11,24 @@ use serde_json::Value;
 
 use crate::support::workspace::{Workspace, finish, pause, read_json};
 
-/// Depends on nothing but the seed of its trial; every third trial fails its gates.
-const STEADY: &str = "#!/bin/sh\nsleep 0.1\n[ $((FORGE_SEED % 3)) = 0 ] && exit 3\n\
-                      echo \"as the seed says: $((FORGE_SEED % 7)) $1\" > \"$2\"\n";
+/// A script that depends on nothing but the seed of its trial, takes so many seconds, and fails its gates every third
+/// time.
+pub(crate) fn steady(seconds: &str) -> String {
+    format!(
+        "#!/bin/sh\nsleep {seconds}\n[ $((FORGE_SEED % 3)) = 0 ] && exit 3\n\
+         echo \"as the seed says: $((FORGE_SEED % 7)) $1\" > \"$2\"\n"
+    )
+}
+
 /// All weight lies on what does not depend on the time.
-const TASK: &str = "prompt: do it\nscoring:\n  weights: {success: 0.5, quality: 0.5, speed: 0}\n  \
+pub(crate) const TASK: &str = "prompt: do it\nscoring:\n  weights: {success: 0.5, quality: 0.5, speed: 0}\n  \
                     quality:\n    - {regex: 'says: [0-3]'}\n";
 
 fn project() -> Workspace {
     Workspace::new()
         .file("objectives/task.yaml", TASK)
-        .candidate("a.sh", STEADY)
-        .candidate("b.sh", STEADY)
+        .candidate("a.sh", &steady("0.1"))
+        .candidate("b.sh", &steady("0.1"))
 }
 
 /// The events of the newest run, as far as they are whole.
@@ -53,7 +59,11 @@ fn trials(events: &[Value], event: &str) -> Vec<String> {
 
 /// Kills it when so many trials have ended, and gives those that then had.
 #[track_caller]
-fn kill_after(command: &mut Command, workspace: &Workspace, ended: usize) -> BTreeSet<String> {
+pub(crate) fn kill_after(
+    command: &mut Command,
+    workspace: &Workspace,
+    ended: usize,
+) -> BTreeSet<String> {
     let mut child = command.spawn().unwrap();
     let until = Instant::now() + Duration::from_secs(120);
     while trials(&events(workspace), "trial_finished").len() < ended {
@@ -89,7 +99,7 @@ fn assert_only_missing(workspace: &Workspace, before: &BTreeSet<String>, all: us
 }
 
 /// What a run came to, but for times and what only another run of the same has.
-fn without_times(run: &Value) -> Value {
+pub(crate) fn without_times(run: &Value) -> Value {
     let rows = run["trials"].as_array().unwrap().iter().map(|row| {
         let keys = [
             "objective",
@@ -183,7 +193,7 @@ fn a_run_that_was_interrupted_says_how_it_goes_on() {
 fn what_has_changed_is_run_again_and_told() {
     let workspace = project();
     workspace.forge(["task", "-k3", "-q"]).expect(0);
-    let workspace = workspace.candidate("b.sh", &STEADY.replace("0.1", "0.01"));
+    let workspace = workspace.candidate("b.sh", &steady("0.01"));
     let ended = workspace.forge(["--resume", "latest"]).expect(0);
     let told = "goes on: 3 results of 6 kept, 3 to be run; 3 again: candidate `b` has changed";
     assert!(ended.stderr.contains(told), "{ended:?}");

@@ -1,0 +1,385 @@
+//! Parts of a run, put together: one run with one report and one verdict, as if it had been run as a whole.
+//!
+//! Promises: parts are of one whole, and no trial is in two of them; nothing of theirs is changed; a trial whose part
+//! is missing, or has no result of it, is `not_run` and says which.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::ForgeError;
+use crate::event::{
+    Cleanup, Event, EventKind, Part, RunPlan, Shard, ShardBy, StoredScores, Subscriber as _,
+    TrialRecord,
+};
+use crate::journal::{self, FORMAT, Journal};
+use crate::name::{CandidateName, RunId, TrialId};
+use crate::plain;
+use crate::problem::{Problem, Problems};
+use crate::store::{PACKS, RunFolder, replay};
+use crate::summary::RunSummary;
+
+const OPTION: &str = "merge";
+
+/// A run that was put together.
+#[derive(Debug)]
+pub struct Merged {
+    /// What it comes to.
+    pub summary: RunSummary,
+    /// Where it is.
+    pub folder: RunFolder,
+    /// Parts of it that were not there.
+    pub missing: Vec<Part>,
+}
+
+/// One part, read.
+struct Piece {
+    folder: RunFolder,
+    summary: RunSummary,
+    plan: RunPlan,
+    shard: Shard,
+}
+
+/// Puts parts together, in the artifacts folder, as a new run. The same one given twice counts once.
+///
+/// # Errors
+/// [`ForgeError::Problems`] when they are not parts of one whole; [`ForgeError::Io`] when they cannot be read, or the
+/// new folder cannot be written: what was written of it by then stays.
+pub fn merge(artifacts: &Path, parts: &[RunFolder]) -> Result<Merged, ForgeError> {
+    let mut pieces: BTreeMap<Part, Piece> = BTreeMap::new();
+    for folder in parts {
+        let piece = read(folder)?;
+        if let Some(other) = pieces.get(&piece.shard.part) {
+            if other.plan.run == piece.plan.run {
+                continue;
+            }
+            return Err(refused(format!(
+                "shard {} is there twice: {} and {}",
+                piece.shard.part, other.plan.run, piece.plan.run
+            ))
+            .into());
+        }
+        pieces.insert(piece.shard.part, piece);
+    }
+    let pieces: Vec<Piece> = pieces.into_values().collect();
+    let Some(first) = pieces.first() else {
+        return Err(refused("there is nothing to merge".to_owned()).into());
+    };
+    one_whole(first, &pieces)?;
+    let missing: Vec<Part> = Part::all(first.shard.part.of)
+        .filter(|part| !pieces.iter().any(|it| it.shard.part == *part))
+        .filter(|part| is_used(&first.shard, *part))
+        .collect();
+    let plan = whole(first);
+    let write = |source| ForgeError::Io {
+        doing: "put the parts together",
+        source,
+    };
+    let folder = RunFolder::create(artifacts, &plan.run).map_err(write)?;
+    let summary = write_all(&folder, plan, &pieces, &missing).map_err(write)?;
+    for piece in &pieces {
+        bring(piece, &folder).map_err(write)?;
+    }
+    folder.settle(&summary).map_err(write)?;
+    Ok(Merged {
+        summary,
+        folder,
+        missing,
+    })
+}
+
+fn refused(message: String) -> Problems {
+    let hint = "give the runs of `--shard 1/N` to `--shard N/N`, each once";
+    Problem::setting(OPTION, message).with_hint(hint).into()
+}
+
+fn read(folder: &RunFolder) -> Result<Piece, ForgeError> {
+    let summary = replay(folder).map_err(|source| ForgeError::Io {
+        doing: "read a part",
+        source,
+    })?;
+    let shown = plain::line(&folder.path().to_string_lossy());
+    let Some(plan) = summary.plan.clone() else {
+        return Err(refused(format!("`{shown}` is a run without an event")).into());
+    };
+    let Some(shard) = plan.shard.clone() else {
+        return Err(refused(format!("`{shown}` is no part of a run, but a whole one")).into());
+    };
+    Ok(Piece {
+        folder: folder.clone(),
+        summary,
+        plan,
+        shard,
+    })
+}
+
+/// Whether anything was planned in a part.
+fn is_used(shard: &Shard, part: Part) -> bool {
+    match shard.by {
+        ShardBy::Objective => shard
+            .objectives
+            .iter()
+            .any(|it| part.has_objective(&it.name)),
+        ShardBy::Repeat => true,
+    }
+}
+
+fn one_whole(first: &Piece, pieces: &[Piece]) -> Result<(), Problems> {
+    let mut problems = Problems::default();
+    for piece in pieces {
+        if piece.shard.whole != first.shard.whole {
+            let message = format!(
+                "the runs {} and {} are no parts of one whole: {}",
+                first.plan.run,
+                piece.plan.run,
+                differs(&first.plan, &piece.plan)
+            );
+            problems.push(Problem::setting(OPTION, message).with_hint(
+                "run all parts with the same candidates, objectives and options, on the same files",
+            ));
+        } else if piece.plan.terms != first.plan.terms || piece.plan.seed != first.plan.seed {
+            let message = format!(
+                "the runs {} and {} were run under other terms: {}",
+                first.plan.run,
+                piece.plan.run,
+                differs(&first.plan, &piece.plan)
+            );
+            problems.push(
+                Problem::setting(OPTION, message)
+                    .with_hint("say what all machines have: --isolation, --timeout, limits"),
+            );
+        }
+    }
+    problems.or(())
+}
+
+/// What there is to see of why two plans are not of one whole.
+fn differs(one: &RunPlan, other: &RunPlan) -> String {
+    let digests = |plan: &RunPlan| -> Vec<(CandidateName, String)> {
+        let candidates = plan.candidates.iter();
+        candidates
+            .map(|it| (it.name.clone(), it.digest.clone()))
+            .collect()
+    };
+    let names = one.terms.keys().chain(other.terms.keys());
+    let term = names
+        .filter(|name| one.terms.get(*name) != other.terms.get(*name))
+        .min();
+    if one.mode != other.mode {
+        format!(
+            "one ran with `{}`, the other with `{}`",
+            one.mode, other.mode
+        )
+    } else if digests(one) != digests(other) {
+        "their candidates are not the same".to_owned()
+    } else if one.rule != other.rule {
+        "what counts as a difference is not the same".to_owned()
+    } else if let Some(name) = term {
+        format!("`{name}` is not the same")
+    } else if one.seed != other.seed {
+        "their seeds are not the same".to_owned()
+    } else {
+        "their objectives, repeats or numbers of parts are not the same".to_owned()
+    }
+}
+
+fn whole(first: &Piece) -> RunPlan {
+    RunPlan {
+        format: FORMAT,
+        run: RunId::generate(),
+        forge_version: env!("CARGO_PKG_VERSION").to_owned(),
+        objectives: first.shard.objectives.clone(),
+        shard: None,
+        command: BTreeMap::new(),
+        ..first.plan.clone()
+    }
+}
+
+/// Writes the events of the whole, and folds them.
+fn write_all(
+    folder: &RunFolder,
+    plan: RunPlan,
+    pieces: &[Piece],
+    missing: &[Part],
+) -> io::Result<RunSummary> {
+    let mut told = Told {
+        journal: Journal::open(folder.path())?,
+        summary: RunSummary::default(),
+        seq: 0,
+    };
+    let by = pieces
+        .first()
+        .map_or_else(ShardBy::default, |it| it.shard.by);
+    let of = pieces.first().map_or(1, |it| it.shard.part.of);
+    let part_of = |trial: &TrialId| {
+        Part::all(of).find(|part| match by {
+            ShardBy::Objective => part.has_objective(&trial.objective),
+            ShardBy::Repeat => part.has_repeat(trial.repeat),
+        })
+    };
+    told.tell(EventKind::RunStarted(Box::new(plan)));
+    let runs: Vec<String> = pieces.iter().map(|it| it.plan.run.to_string()).collect();
+    told.tell(EventKind::Warned {
+        message: format!(
+            "put together from {} of {of} shards: {}",
+            pieces.len(),
+            runs.join(", ")
+        ),
+    });
+    for part in missing {
+        let message = format!("shard {part} is missing: nothing is known of its trials");
+        told.tell(EventKind::Warned { message });
+    }
+    for piece in pieces {
+        for message in piece.summary.warnings.iter().cloned() {
+            told.tell(EventKind::Warned { message });
+        }
+    }
+    for stored in stored(pieces) {
+        told.tell(EventKind::BaselineRead(stored));
+    }
+    for piece in pieces {
+        for event in results(piece)? {
+            told.tell(event?);
+        }
+    }
+    let unknown = told.summary.trials.iter().filter(|row| !row.has_result());
+    let unknown: Vec<TrialId> = unknown.map(|row| row.trial.clone()).collect();
+    for trial in unknown {
+        let Some(part) = part_of(&trial) else {
+            continue;
+        };
+        let reason = if missing.contains(&part) {
+            format!("its shard {part} is missing")
+        } else {
+            format!("its shard {part} ended without a result of it")
+        };
+        let record = TrialRecord::not_run(trial, &reason);
+        told.tell(EventKind::TrialFinished(Box::new(record)));
+    }
+    told.tell(EventKind::CleanedUp(cleanup(pieces)));
+    let took = pieces.iter().filter_map(|it| it.summary.took).max();
+    let took = took.unwrap_or(Duration::ZERO);
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    told.tell(EventKind::RunFinished { took_ms });
+    match told.journal.take_error() {
+        Some(error) => Err(error),
+        None => Ok(told.summary),
+    }
+}
+
+/// What is told goes into the journal first.
+struct Told {
+    journal: Journal,
+    summary: RunSummary,
+    seq: u64,
+}
+
+impl Told {
+    fn tell(&mut self, kind: EventKind) {
+        let event = Event {
+            seq: self.seq,
+            at: Timestamp::now(),
+            kind,
+        };
+        self.seq += 1;
+        self.journal.on_event(&event);
+        self.summary.apply(&event);
+    }
+}
+
+/// The last result of each trial that stands in a part, and what came after it.
+fn results(piece: &Piece) -> io::Result<impl Iterator<Item = io::Result<EventKind>> + use<>> {
+    let rows = piece.summary.trials.iter().filter(|row| row.has_result());
+    let mut last: HashMap<TrialId, u64> = rows.map(|row| (row.trial.clone(), 0)).collect();
+    for event in journal::read(piece.folder.path())? {
+        let event = event?;
+        if let EventKind::TrialFinished(record) = &event.kind
+            && let Some(seq) = last.get_mut(&record.trial)
+        {
+            *seq = event.seq;
+        }
+    }
+    let events = journal::read(piece.folder.path())?;
+    Ok(events.filter_map(move |event| {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => return Some(Err(error)),
+        };
+        let stands = if let EventKind::TrialFinished(record) = &event.kind {
+            last.get(&record.trial) == Some(&event.seq)
+        } else if let EventKind::TrialRescored { trial, .. } = &event.kind {
+            last.get(trial).is_some_and(|last| event.seq > *last)
+        } else {
+            false
+        };
+        stands.then_some(Ok(event.kind))
+    }))
+}
+
+/// What stored runs kept, of all parts: each part has read its own objectives.
+fn stored(pieces: &[Piece]) -> Vec<StoredScores> {
+    let mut all: Vec<StoredScores> = Vec::new();
+    for scores in pieces.iter().flat_map(|it| &it.summary.stored) {
+        let known = all
+            .iter_mut()
+            .find(|it| it.candidate == scores.candidate && it.run == scores.run);
+        let Some(known) = known else {
+            all.push(scores.clone());
+            continue;
+        };
+        for objective in &scores.objectives {
+            if !known
+                .objectives
+                .iter()
+                .any(|it| it.objective == objective.objective)
+            {
+                known.objectives.push(objective.clone());
+            }
+        }
+    }
+    all
+}
+
+fn cleanup(pieces: &[Piece]) -> Cleanup {
+    let mut sum = Cleanup::default();
+    for cleanup in pieces.iter().filter_map(|it| it.summary.cleanup.clone()) {
+        sum.unconfirmed.extend(cleanup.unconfirmed.iter().cloned());
+        sum.unlisted = sum.unlisted.take().or(cleanup.unlisted.clone());
+        sum.follow(cleanup);
+    }
+    sum
+}
+
+/// Brings a part's files: those of its trials, and its candidates' packs.
+fn bring(piece: &Piece, to: &RunFolder) -> io::Result<()> {
+    let objectives = piece.plan.objectives.iter().map(|it| it.name.as_str());
+    for below in objectives.chain([PACKS]) {
+        let from = piece.folder.path().join(below);
+        if fs::symlink_metadata(&from).is_ok_and(|it| it.is_dir()) {
+            copy(&from, &to.path().join(below))?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies folders and regular files; links are neither followed nor taken.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
+        if kind.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else if kind.is_file() && !target.exists() {
+            // Neither is ever written into: what changes is written aside and renamed.
+            fs::hard_link(entry.path(), &target)
+                .or_else(|_| fs::copy(entry.path(), &target).map(drop))?;
+        }
+    }
+    Ok(())
+}
