@@ -269,6 +269,12 @@ impl RunSummary {
         self.confirmations.push(confirmation.clone());
     }
 
+    /// The row of a planned trial.
+    #[must_use]
+    pub fn trial(&self, trial: &TrialId) -> Option<&TrialRow> {
+        self.index.get(trial).and_then(|at| self.trials.get(*at))
+    }
+
     fn row(&mut self, trial: &TrialId) -> Option<&mut TrialRow> {
         self.index
             .get(trial)

@@ -46,6 +46,7 @@ mod support;
 mod surroundings;
 mod terminal;
 mod texts;
+mod trace;
 mod verdicts;
 mod view;
 mod watching;
