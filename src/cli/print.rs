@@ -18,8 +18,9 @@ impl Printer {
     }
 
     /// The same where a program is to read what is on stdout, as it is with `--json`.
-    pub(super) const fn for_programs(self, is_for_programs: bool) -> Self {
-        Self { is_for_programs }
+    pub(super) const fn for_programs(mut self, is_for_programs: bool) -> Self {
+        self.is_for_programs = is_for_programs;
+        self
     }
 
     pub(super) const fn is_for_programs(self) -> bool {

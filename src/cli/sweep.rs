@@ -34,12 +34,8 @@ pub(super) struct SweepArgs {
     /// Only sandboxes that have existed for this long
     #[arg(long, value_name = "DURATION", value_parser = super::values::duration)]
     older_than: Option<Duration>,
-    /// Show what would be deleted, and delete nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Print that as JSON on stdout
-    #[arg(long, requires = "dry_run")]
-    json: bool,
+    #[command(flatten)]
+    rehearsal: Rehearsal,
     /// Delete the images that runs have made in the container engine instead: candidates' Python packages, and what
     /// their Dockerfiles built; a run that needs one makes it again
     #[arg(long, conflicts_with_all = ["run", "yes"])]
@@ -52,8 +48,19 @@ pub(super) struct SweepArgs {
     artifacts: Option<PathBuf>,
 }
 
+/// What is shown and not done.
+#[derive(Debug, Args)]
+struct Rehearsal {
+    /// Show what would be deleted, and delete nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print that as JSON on stdout
+    #[arg(long, requires = "dry_run")]
+    json: bool,
+}
+
 pub(super) fn sweep(args: &SweepArgs, printer: Printer) -> End {
-    let printer = printer.for_programs(args.json);
+    let printer = printer.for_programs(args.rehearsal.json);
     let runtime = match super::runtime(printer) {
         Ok(runtime) => runtime,
         Err(end) => return end,
@@ -284,7 +291,7 @@ fn choose(ledgers: &Ledgers, args: &SweepArgs, printer: Printer) -> Vec<Target> 
         let about = forge::plain::line(&about);
         let sure = is_sure(target, args);
         let refusal = sure.err().unwrap_or_default();
-        if args.dry_run {
+        if args.rehearsal.dry_run {
             let verb = if sure.is_ok() {
                 "would delete"
             } else {

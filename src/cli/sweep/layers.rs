@@ -46,7 +46,7 @@ pub(super) async fn delete(args: &SweepArgs, printer: Printer) -> End {
     let mut end = End::Ok;
     for layer in chosen {
         let what = shown(layer, now);
-        if args.dry_run {
+        if args.rehearsal.dry_run {
             printer.out(&format!("would delete {what}\n"));
         } else if let Err(left) = one(&containers, layer).await {
             printer.note(&format!("forge: {what} is left: {left}"));
