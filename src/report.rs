@@ -506,6 +506,8 @@ mod tests {
             (Format::Html, 4054, 3056),
             (Format::Comment, 52, 52),
             (Format::Junit, 152, 152),
+            // Only what happened, as it is read.
+            (Format::Trace, 0, 0),
         ] {
             let details = Counted {
                 run: &run,

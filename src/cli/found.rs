@@ -47,7 +47,12 @@ pub(super) fn find(
 ) -> Result<RunFolder, End> {
     let found = RunFolder::find(super::artifacts(artifacts, project), run);
     found.map_err(|message| {
-        let problem = Problem::setting("", message).with_hint("`forge list` shows the runs");
+        let hint = if Path::new(run).is_file() {
+            "`forge report FILE` and `forge view FILE` show what was exported"
+        } else {
+            "`forge list` shows the runs"
+        };
+        let problem = Problem::setting("", message).with_hint(hint);
         json::refuse(printer, End::Usage, &Problems::from(problem))
     })
 }

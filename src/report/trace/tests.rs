@@ -191,7 +191,7 @@ fn a_lost_attempt_is_marked_and_what_happened_has_its_moment() {
     ];
     assert_eq!(history.of("X", &["name", "ts", "dur", "args"]), slices);
     let moments = [
-        json!(["slot refused", "t", 2, {"why": "the pool[2J is full"}]),
+        json!(["slot refused", "t", 2, {"why": "the pool is full"}]),
         json!(["look 1", "p", 1, {"why": "spared: `alpha`"}]),
         json!(["stop", "p", 1, {"why": "interrupted (SIGINT)"}]),
     ];
