@@ -47,10 +47,9 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
     to.write_all(b",\"traceEvents\":[")?;
     let mut trace = Trace::of(report, to)?;
     for event in report.details.events()? {
-        let event = event?;
-        trace.take(&event)?;
+        trace.take(&event?)?;
         // What comes later is not of the run: it was scored again, say.
-        if matches!(event.kind, EventKind::RunFinished { .. }) {
+        if trace.is_over {
             break;
         }
     }
@@ -68,7 +67,7 @@ struct About {
     jobs: Option<usize>,
 }
 
-/// One entry of the format.
+/// One entry of the format, with the names that it has there.
 #[derive(Serialize)]
 #[serde(tag = "ph")]
 enum Entry<'a> {
@@ -170,7 +169,9 @@ impl Slots {
 struct Trace<'a> {
     report: &'a Report<'a>,
     to: &'a mut dyn Write,
+    /// Whether there is an entry already.
     is_begun: bool,
+    /// When the last event was.
     now: u64,
     slots: Slots,
     attempts: BTreeMap<TrialId, Attempt>,
@@ -179,6 +180,7 @@ struct Trace<'a> {
     /// When the last trial had ended.
     quiet: u64,
     jobs: usize,
+    /// Whether the run has said so.
     is_over: bool,
 }
 
@@ -263,7 +265,7 @@ impl<'a> Trace<'a> {
                 ..
             } => {
                 let why = format!("while {}: {message}", phase.as_str());
-                self.lose(trial, "attempt failed", &why)?;
+                self.lose(trial, "lost", &why)?;
             }
             EventKind::TrialFinished(record) => self.finish(record)?,
             EventKind::StopRequested { cause, hurry } => {

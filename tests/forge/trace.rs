@@ -169,7 +169,7 @@ fn every_trial_has_its_slice_in_a_slot_and_its_phases_take_what_run_json_says() 
         };
         let outcome = row["error_kind"].as_str().unwrap_or(outcome);
         assert_eq!(last.kind, outcome, "{name}");
-        assert!(before.iter().all(|it| it.kind == "attempt failed"));
+        assert!(before.iter().all(|it| it.kind == "lost"));
         trace.assert_timings(name, row);
     }
     assert_eq!(again, 1, "one create was lost");

@@ -181,8 +181,8 @@ fn a_lost_attempt_is_marked_and_what_happened_has_its_moment() {
             },
         );
     let slices = [
-        json!(["task/alpha/1 (attempt 1: attempt failed)", 1_000, 3_000,
-               {"attempt": 1, "outcome": "attempt failed", "why": "while creating: the server answered 500"}]),
+        json!(["task/alpha/1 (attempt 1: lost)", 1_000, 3_000,
+               {"attempt": 1, "outcome": "lost", "why": "while creating: the server answered 500"}]),
         json!(["creating", 2_000, 2_000, null]),
         json!(["task/alpha/1", 9_000, 3_000, {"attempt": 2, "outcome": "passed", "score": 86.0}]),
         // Nobody wrote down how it went on.
