@@ -23,6 +23,7 @@ mod descriptors;
 mod destination;
 mod doctor;
 mod export;
+mod found;
 mod github;
 mod history;
 mod json;
@@ -87,7 +88,7 @@ enum Command {
     Report(rerun::ReportArgs),
     /// Put the parts of a run together that `--shard` has made: one report, one verdict. A part that is missing is exit code 3
     Merge(merge::MergeArgs),
-    /// Put a run into one file, with all that it left, to be shown elsewhere by `forge report FILE`
+    /// Put a run into one file, with all that it left, to be shown elsewhere by `forge report FILE` and `forge view FILE`
     Export(export::ExportArgs),
     /// Show a run in a browser while it goes on, this or another process's; then its report. Ctrl-C ends it
     View(view::ViewArgs),
@@ -384,10 +385,8 @@ fn dispatch(matches: &ArgMatches) -> End {
 
 /// What `forge.yaml` says here; says what is wrong with it.
 fn project(printer: Printer) -> Result<Project, End> {
-    forge::settings::project(Path::new(".")).map_err(|problems| {
-        printer.note(&problems.to_string());
-        End::Usage
-    })
+    forge::settings::project(Path::new("."))
+        .map_err(|problems| json::refuse(printer, End::Usage, &problems))
 }
 
 /// The folder for results: what was typed, else what is written, else the usual one.
@@ -399,21 +398,7 @@ fn artifacts<'a>(typed: Option<&'a Path>, project: &'a Project) -> &'a Path {
 
 /// A runtime on all cores; says why when there is none.
 fn runtime(printer: Printer) -> Result<tokio::runtime::Runtime, End> {
-    make_runtime().map_err(|(end, why)| {
-        printer.error(&why, why.hint());
-        end
-    })
-}
-
-/// The same for programs: `json` has why there is none in its document.
-fn runtime_told(printer: Printer, json: bool) -> Result<tokio::runtime::Runtime, End> {
-    if !json {
-        return runtime(printer);
-    }
-    make_runtime().map_err(|(end, why)| {
-        let problem = serde_json::json!({"message": why.to_string(), "hint": why.hint()});
-        json::print(printer, end, serde_json::json!({"problems": [problem]}))
-    })
+    make_runtime().map_err(|(end, why)| json::fail(printer, end, &why, why.hint()))
 }
 
 /// Why there is no runtime.

@@ -45,7 +45,7 @@
 //!  deadline ├─► run.rs: one select! ─► Input ─► State::handle(input, now) ─► Vec<Effect> ─► performed
 //!  trials  ─┘                                   (synchronous, no clock)
 //!                     Event ─► journal ─► subscribers (progress, yours) ─► summary
-//!                                             report = f(summary, trial.json files)
+//!                                             report = f(summary, trial.json files, journal)
 //! ```
 //!
 //! # Invariants

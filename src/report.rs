@@ -6,9 +6,10 @@
 
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 
-use crate::event::{ErrorClass, TrialRecord};
+use crate::event::{ErrorClass, Event, TrialRecord};
 use crate::exit::ExitCode;
 use crate::history::{self, Trends};
+use crate::journal;
 use crate::name::TrialId;
 use crate::standings::Standings;
 use crate::store::RunFolder;
@@ -24,6 +25,7 @@ mod junit;
 mod markdown;
 mod page;
 mod terminal;
+mod trace;
 mod view;
 
 #[cfg(test)]
@@ -37,6 +39,9 @@ pub(crate) use terminal::wrap;
 /// So many runs before this one are shown.
 const PAST: usize = 30;
 
+/// A run's events, in order, as they are read.
+pub type Events<'a> = Box<dyn Iterator<Item = io::Result<Event>> + 'a>;
+
 /// Where the full records of trials are, and what lies beside them.
 pub trait Details {
     /// Fetches the record of one planned trial; `None` when there is none, or it cannot be read.
@@ -46,6 +51,14 @@ pub trait Details {
     #[expect(unused_variables, reason = "there are no files here")]
     fn file(&self, trial: &TrialId, file: &str, part: Part) -> Option<Piece> {
         None
+    }
+
+    /// What happened, from the first event on; nothing where no journal is kept.
+    ///
+    /// # Errors
+    /// When the journal cannot be opened; each item, when it cannot be read or is not an event.
+    fn events(&self) -> io::Result<Events<'_>> {
+        Ok(Box::new(std::iter::empty()))
     }
 
     /// How candidates did in the last runs before this one; nothing where no history is kept.
@@ -89,6 +102,10 @@ impl Details for RunFolder {
         let mut bytes = Vec::new();
         file.take(most).read_to_end(&mut bytes).ok()?;
         Some(Piece { bytes, total })
+    }
+
+    fn events(&self) -> io::Result<Events<'_>> {
+        Ok(Box::new(journal::read(self.path())?))
     }
 
     fn before(&self, summary: &RunSummary) -> Trends {
@@ -146,11 +163,13 @@ pub enum Format {
     Comment,
     /// For shields.io.
     Badge,
+    /// Where the time went, for Perfetto and Chrome.
+    Trace,
 }
 
 impl Format {
     /// Every one.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Json,
         Self::Markdown,
         Self::Html,
@@ -159,6 +178,7 @@ impl Format {
         Self::Verdicts,
         Self::Comment,
         Self::Badge,
+        Self::Trace,
     ];
 
     /// What its file is called in the folder of a run.
@@ -173,6 +193,7 @@ impl Format {
             Self::Verdicts => "verdicts.csv",
             Self::Comment => "comment.md",
             Self::Badge => "badge.json",
+            Self::Trace => "trace.json",
         }
     }
 }
@@ -226,6 +247,7 @@ impl Report<'_> {
             Format::Verdicts => csv::write_verdicts(self, to),
             Format::Comment => comment::write(self, to),
             Format::Badge => badge::write(self, to),
+            Format::Trace => trace::write(self, to),
         }
     }
 
@@ -368,6 +390,7 @@ mod tests {
             "report.html",
             "report.md",
             "run.json",
+            "trace.json",
             "trials.csv",
             "verdicts.csv",
         ];
@@ -430,7 +453,7 @@ mod tests {
             .report(|report| report.write_all(&mut folder))
             .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        assert_eq!(folder.0.0.len(), 7);
+        assert_eq!(folder.0.0.len(), 8);
     }
 
     /// Hands out records that remember how many of them are alive.
@@ -483,6 +506,8 @@ mod tests {
             (Format::Html, 4054, 3056),
             (Format::Comment, 52, 52),
             (Format::Junit, 152, 152),
+            // Only what happened, as it is read.
+            (Format::Trace, 0, 0),
         ] {
             let details = Counted {
                 run: &run,

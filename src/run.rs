@@ -360,24 +360,27 @@ impl Dispatcher {
     /// Does what was decided; says how it goes on.
     fn perform(&mut self, effects: Vec<Effect>) -> After {
         let mut asked = None;
-        let mut news = Vec::new();
+        let (mut news, mut starts) = (Vec::new(), Vec::new());
         for effect in effects {
             match effect {
                 Effect::Emit(EventKind::TrialFinished(record)) => {
                     news.push(EventKind::TrialFinished(self.keep(record)));
                 }
                 Effect::Emit(kind) => news.push(kind),
-                Effect::StartTrial(trial, attempt) => self.start(trial, attempt, None),
+                Effect::StartTrial(trial, attempt) => starts.push((trial, attempt, None)),
                 Effect::FailTrial(trial, attempts, known) => {
-                    self.start(trial, attempts, Some(known));
+                    starts.push((trial, attempts, Some(known)));
                 }
                 Effect::Press(stopping) => drop(self.stopping.send_replace(stopping)),
                 Effect::WakeAt(at) => self.wake = Some(at.into()),
                 Effect::Look(_) | Effect::Confirm | Effect::Finish => asked = Some(effect),
             }
         }
-        // What the started trials say comes through the inbox, after this.
+        // A trial is told before it begins, and what it says comes through the inbox, after this.
         self.teller.tell_all(news);
+        for (trial, attempt, known) in starts {
+            self.start(trial, attempt, known);
+        }
         match asked {
             Some(Effect::Look(look)) => After::Answer(self.look(look)),
             Some(Effect::Confirm) => After::Answer(self.confirm()),

@@ -39,7 +39,7 @@ pub const WINNER: &str = "winner";
 pub const PACKS: &str = "candidates";
 
 /// What stands in a run's folder among those of the objectives.
-pub const RUN_FILES: [&str; 12] = [
+pub const RUN_FILES: [&str; 13] = [
     PACKS,
     "events.jsonl",
     "sandboxes.jsonl",
@@ -52,6 +52,7 @@ pub const RUN_FILES: [&str; 12] = [
     "verdicts.csv",
     "comment.md",
     "badge.json",
+    "trace.json",
 ];
 
 /// The link in the artifacts folder to the newest run.

@@ -365,6 +365,12 @@ impl RunSummary {
         self.last
     }
 
+    /// The row of a planned trial.
+    #[must_use]
+    pub fn trial(&self, trial: &TrialId) -> Option<&TrialRow> {
+        self.index.get(trial).and_then(|at| self.trials.get(*at))
+    }
+
     fn row(&mut self, trial: &TrialId) -> Option<&mut TrialRow> {
         self.index
             .get(trial)

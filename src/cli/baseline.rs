@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use forge::baseline::stored::{StoredRun, export};
 use forge::exit::ExitCode as End;
 use forge::name::CandidateName;
-use forge::problem::Problem;
+use forge::problem::{Problem, Problems};
 use forge::project::Project;
 use forge::store::{BLESSED, RunFolder};
 use forge::suggest;
@@ -51,6 +51,7 @@ enum What {
 }
 
 pub(super) fn baseline(args: &BaselineArgs, printer: Printer) -> End {
+    let printer = printer.for_programs(matches!(args.what, What::Show { json: true }));
     let project = match super::project(printer) {
         Ok(project) => project,
         Err(end) => return end,
@@ -58,7 +59,9 @@ pub(super) fn baseline(args: &BaselineArgs, printer: Printer) -> End {
     let artifacts = artifacts(args, &project);
     let done = match &args.what {
         What::Set { run } => set(artifacts, run, printer),
-        What::Show { json } => return show(artifacts, *json, printer),
+        What::Show { .. } => {
+            return show(artifacts, printer).unwrap_or_else(|told| told.tell(printer));
+        }
         What::Export { file, run } => {
             put_into(artifacts, run.as_deref().unwrap_or(BLESSED), file, printer)
         }
@@ -91,11 +94,9 @@ impl Told {
     }
 
     fn tell(&self, printer: Printer) -> End {
-        printer.note(&format!("error: {}", forge::plain::line(&self.message)));
-        if let Some(hint) = self.hint {
-            printer.note(&format!("  hint: {hint}"));
-        }
-        self.end
+        let mut problem = Problem::setting("", self.message.as_str());
+        problem.hint = self.hint.map(str::to_owned);
+        json::refuse(printer, self.end, &Problems::from(problem))
     }
 }
 
@@ -173,20 +174,11 @@ fn without_packs(stored: &StoredRun) -> Option<String> {
     })
 }
 
-fn show(artifacts: &Path, as_json: bool, printer: Printer) -> End {
-    let found = find(artifacts, BLESSED).and_then(|folder| Ok((stored(&folder)?, folder)));
-    let (stored, folder) = match found {
-        Ok(found) => found,
-        Err(told) if as_json => {
-            let mut problem = Problem::setting("", told.message);
-            problem.hint = told.hint.map(str::to_owned);
-            let problems = json::problems(&[problem]);
-            return json::print(printer, told.end, json!({"problems": problems}));
-        }
-        Err(told) => return told.tell(printer),
-    };
+fn show(artifacts: &Path, printer: Printer) -> Result<End, Told> {
+    let folder = find(artifacts, BLESSED)?;
+    let stored = stored(&folder)?;
     let lost = stored.rows.iter().filter(|row| row.is_lost()).count();
-    if as_json {
+    if printer.is_for_programs() {
         let candidates = stored.plan.candidates.iter().map(|it| {
             let pack = stored.packs.contains_key(&it.name);
             json!({"name": it.name, "digest": it.digest, "pack": pack})
@@ -206,7 +198,7 @@ fn show(artifacts: &Path, as_json: bool, printer: Printer) -> End {
             "candidates": candidates.collect::<Vec<_>>(),
             "objectives": objectives.collect::<Vec<_>>(),
         });
-        return json::print(printer, End::Ok, document);
+        return Ok(json::print(printer, End::Ok, document));
     }
     printer.out(&format!(
         "{}\n  folder     {}\n  lost       {lost} trials\n",
@@ -222,7 +214,7 @@ fn show(artifacts: &Path, as_json: bool, printer: Printer) -> End {
         let digest = it.digest.get(..12).unwrap_or(&it.digest);
         printer.out(&format!("  {:<16}  {digest}  {pack}\n", it.name));
     }
-    End::Ok
+    Ok(End::Ok)
 }
 
 fn put_into(artifacts: &Path, run: &str, file: &Path, printer: Printer) -> Result<(), Told> {

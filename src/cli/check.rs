@@ -27,8 +27,8 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn check(check: &CheckArgs, matches: &ArgMatches) -> End {
-    let printer = Printer::new();
     let args = &check.run;
+    let printer = Printer::new().for_programs(args.outputs.json);
     let mut controlled = None;
     let (mut checked, place) = match prepare(args, matches) {
         Err(problems) => {
@@ -43,7 +43,7 @@ pub(super) fn check(check: &CheckArgs, matches: &ArgMatches) -> End {
             builder,
             sources,
             mode,
-        }) => match super::runtime_told(printer, args.outputs.json) {
+        }) => match super::runtime(printer) {
             Ok(runtime) => {
                 let objectives = loaded(&sources);
                 let mut checked = runtime.block_on(builder.build().check(sources));

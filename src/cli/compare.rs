@@ -39,6 +39,7 @@ pub(super) struct CompareArgs {
 }
 
 pub(super) fn compare(args: &CompareArgs, printer: Printer) -> End {
+    let printer = printer.for_programs(args.json);
     let project = match super::project(printer) {
         Ok(project) => project,
         Err(end) => return end,
@@ -59,14 +60,7 @@ pub(super) fn compare(args: &CompareArgs, printer: Printer) -> End {
             }
             end
         }
-        Err(problems) if args.json => {
-            let problems = json::problems(&problems.0);
-            json::print(printer, End::Usage, json!({"problems": problems}))
-        }
-        Err(problems) => {
-            printer.note(&problems.to_string());
-            End::Usage
-        }
+        Err(problems) => json::refuse(printer, End::Usage, &problems),
     }
 }
 

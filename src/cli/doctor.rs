@@ -68,7 +68,8 @@ fn wrong(sheet: &Sheet, message: &str, hint: Option<&str>) -> Value {
 }
 
 pub(super) fn doctor(args: &DoctorArgs, printer: Printer) -> End {
-    let runtime = match super::runtime_told(printer, args.json) {
+    let printer = printer.for_programs(args.json);
+    let runtime = match super::runtime(printer) {
         Ok(runtime) => runtime,
         Err(end) => return end,
     };

@@ -1,4 +1,4 @@
-//! `forge export`: a run as one file, for `forge report FILE` elsewhere. Nothing is run.
+//! `forge export`: a run as one file, for `forge report FILE` and `forge view FILE` elsewhere. Nothing is run.
 
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ pub(super) fn export(args: &ExportArgs, printer: Printer) -> End {
         Ok(project) => project,
         Err(end) => return end,
     };
-    let found = super::rerun::find(args.artifacts.as_deref(), &project, &args.run, printer);
+    let found = super::found::find(args.artifacts.as_deref(), &project, &args.run, printer);
     let folder = match found {
         Ok(folder) => folder,
         Err(end) => return end,

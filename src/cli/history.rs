@@ -48,6 +48,7 @@ enum Failed {
 }
 
 pub(super) fn history(args: &HistoryArgs, printer: Printer) -> End {
+    let printer = printer.for_programs(args.json);
     let project = match super::project(printer) {
         Ok(project) => project,
         Err(end) => return end,
@@ -62,18 +63,8 @@ pub(super) fn history(args: &HistoryArgs, printer: Printer) -> End {
             printer.out(&shown(&trends));
             End::Ok
         }
-        Err(Failed::Usage(problem)) if args.json => {
-            let problems = json::problems(&[problem]);
-            json::print(printer, End::Usage, json!({"problems": problems}))
-        }
-        Err(Failed::Usage(problem)) => {
-            printer.note(&Problems::from(problem).to_string());
-            End::Usage
-        }
-        Err(Failed::Io(error)) => {
-            printer.error(&error, None);
-            End::Incomplete
-        }
+        Err(Failed::Usage(problem)) => json::refuse(printer, End::Usage, &Problems::from(problem)),
+        Err(Failed::Io(error)) => json::fail(printer, End::Incomplete, &error, None),
     }
 }
 

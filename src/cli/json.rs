@@ -1,10 +1,10 @@
 //! What is printed for programs: one document on stdout, with a version and the exit code in it.
 
 use forge::exit::ExitCode as End;
-use forge::problem::Problem;
+use forge::problem::{Problem, Problems};
 use serde_json::{Value, json};
 
-use super::print::Printer;
+use super::print::{Printer, with_causes};
 
 /// Changes when a field's meaning does; fields may be added without.
 const SCHEMA_VERSION: u32 = 1;
@@ -26,6 +26,33 @@ pub(super) fn print(printer: Printer, end: End, document: Value) -> End {
             printer.note(&format!("error: cannot write to standard output: {error}"));
             end.max(End::Incomplete)
         }
+    }
+}
+
+/// Says why nothing is done: on stderr, and to programs by a document as well.
+pub(super) fn refuse(printer: Printer, end: End, refused: &Problems) -> End {
+    printer.note(&refused.to_string());
+    tell(printer, end, &refused.0)
+}
+
+/// The same of an error, with its causes and advice.
+pub(super) fn fail(
+    printer: Printer,
+    end: End,
+    error: &(dyn std::error::Error + 'static),
+    hint: Option<&str>,
+) -> End {
+    printer.error(error, hint);
+    let mut problem = Problem::setting("", with_causes(error));
+    problem.hint = hint.map(str::to_owned);
+    tell(printer, end, &[problem])
+}
+
+fn tell(printer: Printer, end: End, all: &[Problem]) -> End {
+    if printer.is_for_programs() {
+        print(printer, end, json!({"problems": problems(all)}))
+    } else {
+        end
     }
 }
 

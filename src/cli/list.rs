@@ -28,6 +28,7 @@ pub(super) struct ListArgs {
 }
 
 pub(super) fn list(args: &ListArgs, printer: Printer) -> End {
+    let printer = printer.for_programs(args.json);
     let folders = &args.folders;
     let project = match super::project(printer) {
         Ok(project) => project,

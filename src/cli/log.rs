@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::Noise;
 use super::destination::Destination;
+use super::json;
 use super::print::Printer;
 use super::show::shared;
 
@@ -26,8 +27,8 @@ pub(super) fn redact(redactor: Redactor) {
 /// Starts logging when it was asked for, or says why that cannot be.
 pub(super) fn start_or_tell(noise: &Noise, printer: Printer) -> Result<(), End> {
     start(noise.log_file.as_deref()).map_err(|error| {
-        printer.error(&error, Some("give --log-file a path that can be written"));
-        End::Usage
+        let hint = "give --log-file a path that can be written";
+        json::fail(printer, End::Usage, &error, Some(hint))
     })
 }
 

@@ -7,10 +7,11 @@ use forge::ForgeError;
 use forge::exit::ExitCode as End;
 use forge::store::RunFolder;
 
+use super::found::find;
 use super::print::Printer;
-use super::rerun::{find, render};
+use super::rerun::render;
 use super::show::{Extra, ROOM, report_in};
-use super::{Noise, Outputs, log};
+use super::{Noise, Outputs, json, log};
 
 #[derive(Debug, Args)]
 pub(super) struct MergeArgs {
@@ -27,6 +28,7 @@ pub(super) struct MergeArgs {
 }
 
 pub(super) fn merge(args: &MergeArgs, printer: Printer) -> End {
+    let printer = printer.for_programs(args.outputs.json);
     if let Err(end) = log::start_or_tell(&args.noise, printer) {
         return end;
     }
@@ -66,13 +68,7 @@ pub(super) fn merge(args: &MergeArgs, printer: Printer) -> End {
                 end.max(End::Incomplete)
             }
         }
-        Err(ForgeError::Problems(problems)) => {
-            printer.note(&problems.to_string());
-            End::Usage
-        }
-        Err(error) => {
-            printer.error(&error, Some(ROOM));
-            End::Incomplete
-        }
+        Err(ForgeError::Problems(problems)) => json::refuse(printer, End::Usage, &problems),
+        Err(error) => json::fail(printer, End::Incomplete, &error, Some(ROOM)),
     }
 }

@@ -12,17 +12,17 @@ use forge::{Expected, Foresight};
 use serde_json::{Value, json};
 
 use super::RunArgs;
-use super::json::{self, problems};
+use super::json;
 use super::print::Printer;
 use super::run::{Prepared, prepare};
 
 pub(super) fn plan(args: &RunArgs, matches: &ArgMatches) -> End {
-    let printer = Printer::new();
+    let printer = Printer::new().for_programs(args.outputs.json);
     let foreseen = match prepare(args, matches) {
         Err(problems) => Err(problems),
         Ok(Prepared {
             builder, sources, ..
-        }) => match super::runtime_told(printer, args.outputs.json) {
+        }) => match super::runtime(printer) {
             Ok(runtime) => runtime.block_on(builder.build().foresee(sources)),
             Err(end) => return end,
         },
@@ -36,13 +36,7 @@ pub(super) fn plan(args: &RunArgs, matches: &ArgMatches) -> End {
             }
             End::Ok
         }
-        Err(found) if args.outputs.json => {
-            json::print(printer, End::Usage, json!({"problems": problems(&found.0)}))
-        }
-        Err(found) => {
-            printer.note(&found.to_string());
-            End::Usage
-        }
+        Err(problems) => json::refuse(printer, End::Usage, &problems),
     }
 }
 

@@ -6,11 +6,25 @@ use std::io::{IsTerminal, Write};
 
 /// Writes to stdout and stderr.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Printer;
+pub(super) struct Printer {
+    is_for_programs: bool,
+}
 
 impl Printer {
     pub(super) const fn new() -> Self {
-        Self
+        Self {
+            is_for_programs: false,
+        }
+    }
+
+    /// The same where a program is to read what is on stdout, as it is with `--json`.
+    pub(super) const fn for_programs(mut self, is_for_programs: bool) -> Self {
+        self.is_for_programs = is_for_programs;
+        self
+    }
+
+    pub(super) const fn is_for_programs(self) -> bool {
+        self.is_for_programs
     }
 
     /// A text for stdout, as it is.
@@ -62,6 +76,17 @@ impl Printer {
             self.note(&format!("hint: {}", forge::plain::line(hint)));
         }
     }
+}
+
+/// An error and its causes, as one line.
+pub(super) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// Whether stdout is a terminal.

@@ -4,16 +4,17 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use forge::exit::ExitCode as End;
-use forge::project::Project;
+use forge::problem::{Problem, Problems};
 use forge::redact::Redactor;
 use forge::report::Report;
 use forge::rescore;
-use forge::store::{Opened, RunFolder};
+use forge::store::RunFolder;
 use forge::summary::RunSummary;
 
+use super::found::{find, find_or_open};
 use super::print::Printer;
 use super::show::{Extra, report_in, show};
-use super::{Folders, Noise, Outputs, log, mode};
+use super::{Folders, Noise, Outputs, json, log, mode};
 
 #[derive(Debug, Args)]
 pub(super) struct ScoreArgs {
@@ -41,6 +42,7 @@ pub(super) struct ReportArgs {
 }
 
 pub(super) fn score(args: &ScoreArgs, printer: Printer) -> End {
+    let printer = printer.for_programs(args.outputs.json);
     if let Err(end) = log::start_or_tell(&args.noise, printer) {
         return end;
     }
@@ -84,18 +86,13 @@ pub(super) fn score(args: &ScoreArgs, printer: Printer) -> End {
                 printer,
             )
         }
-        Err(forge::ForgeError::Problems(problems)) => {
-            printer.note(&problems.to_string());
-            End::Usage
-        }
-        Err(error) => {
-            printer.error(&error, None);
-            End::Incomplete
-        }
+        Err(forge::ForgeError::Problems(problems)) => json::refuse(printer, End::Usage, &problems),
+        Err(error) => json::fail(printer, End::Incomplete, &error, None),
     }
 }
 
 pub(super) fn report(args: &ReportArgs, printer: Printer) -> End {
+    let printer = printer.for_programs(args.outputs.json);
     if let Err(end) = log::start_or_tell(&args.noise, printer) {
         return end;
     }
@@ -103,30 +100,18 @@ pub(super) fn report(args: &ReportArgs, printer: Printer) -> End {
         Ok(project) => project,
         Err(end) => return end,
     };
-    let opened = match opened(args.artifacts.as_deref(), &project, &args.run, printer) {
-        Ok(opened) => opened,
+    let found = match find_or_open(args.artifacts.as_deref(), &project, &args.run, printer) {
+        Ok(found) => found,
         Err(end) => return end,
-    };
-    let folder = match &opened {
-        Some(opened) => opened.folder().clone(),
-        None => match find(args.artifacts.as_deref(), &project, &args.run, printer) {
-            Ok(folder) => folder,
-            Err(end) => return end,
-        },
     };
     let extra = match Extra::open_or_tell(&args.outputs, &args.noise, printer) {
         Ok(extra) => extra,
         Err(end) => return end,
     };
-    match rescore::replay(&folder) {
+    match rescore::replay(found.folder()) {
         Ok(summary) => render(
             // What came out of a file is gone in a moment.
-            (
-                &folder,
-                &opened
-                    .as_ref()
-                    .map_or_else(|| report_in(&folder), |_| PathBuf::from(&args.run)),
-            ),
+            (found.folder(), &found.place()),
             &summary,
             None,
             &args.outputs,
@@ -135,47 +120,10 @@ pub(super) fn report(args: &ReportArgs, printer: Printer) -> End {
             printer,
         ),
         Err(error) => {
-            printer.error(
-                &error,
-                Some("the run's events.jsonl is what its reports are made of"),
-            );
-            End::Usage
+            let hint = "the run's events.jsonl is what its reports are made of";
+            json::fail(printer, End::Usage, &error, Some(hint))
         }
     }
-}
-
-/// The run in a file that `forge export` wrote, where no run of this name is in the folder for results.
-fn opened(
-    artifacts: Option<&Path>,
-    project: &Project,
-    run: &str,
-    printer: Printer,
-) -> Result<Option<Opened>, End> {
-    let file = Path::new(run);
-    let is_known = RunFolder::find(super::artifacts(artifacts, project), run).is_ok();
-    if is_known || !file.is_file() {
-        return Ok(None);
-    }
-    RunFolder::open_export(file).map(Some).map_err(|why| {
-        let file = forge::plain::line(&file.to_string_lossy());
-        printer.note(&format!("error: {file}: {}", forge::plain::line(&why)));
-        printer.note("  hint: `forge export RUN` writes such files");
-        End::Usage
-    })
-}
-
-pub(super) fn find(
-    artifacts: Option<&Path>,
-    project: &Project,
-    run: &str,
-    printer: Printer,
-) -> Result<RunFolder, End> {
-    let artifacts = super::artifacts(artifacts, project);
-    RunFolder::find(artifacts, run).map_err(|message| {
-        printer.note(&format!("error: {}", forge::plain::line(&message)));
-        printer.note("  hint: `forge list` shows the runs");
-        End::Usage
-    })
 }
 
 /// The folder whose history has a run: that of results, if the run is in it.
@@ -196,8 +144,9 @@ pub(super) fn render(
     printer: Printer,
 ) -> End {
     let Some(plan) = &summary.plan else {
-        printer.note("error: the run's events.jsonl is empty: there is nothing to show");
-        return End::Usage;
+        let empty = "the run's events.jsonl is empty: there is nothing to show";
+        let problem = Problem::setting("", empty);
+        return json::refuse(printer, End::Usage, &Problems::from(problem));
     };
     for warning in &summary.warnings {
         printer.note(&format!("forge: {}", forge::plain::line(warning)));

@@ -13,8 +13,9 @@ use forge::resume::Wishes;
 use forge::store::{RunFolder, begun, replay};
 use forge::summary::TrialRow;
 
+use super::found::find;
 use super::print::Printer;
-use super::{Cli, RunArgs, rerun};
+use super::{Cli, RunArgs, json};
 
 /// What `--resume` is given where nobody knows the run: whoever starts the same command again.
 const AUTO: &str = "auto";
@@ -97,7 +98,7 @@ pub(super) struct Resumed {
 
 /// Runs what was typed, or goes on with what that names.
 pub(super) fn run(args: &RunArgs, matches: &ArgMatches) -> End {
-    let printer = Printer::new();
+    let printer = Printer::new().for_programs(args.outputs.json);
     let found = match found(args, matches, printer) {
         Ok(found) => found,
         Err(end) => return end,
@@ -116,8 +117,7 @@ pub(super) fn run(args: &RunArgs, matches: &ArgMatches) -> End {
             End::Usage
         }
         Err(Wrong::Recorded(problem)) => {
-            printer.note(&Problems::from(problem).to_string());
-            End::Usage
+            json::refuse(printer, End::Usage, &Problems::from(problem))
         }
     }
 }
@@ -152,17 +152,16 @@ fn found(
     if which == AUTO {
         return Ok(cut_off(artifacts, &recorded(matches)));
     }
-    let folder = rerun::find(args.folders.artifacts.as_deref(), &project, which, printer)?;
+    let folder = find(args.folders.artifacts.as_deref(), &project, which, printer)?;
     match replay(&folder).map(|it| it.plan) {
         Ok(Some(plan)) => Ok(Some((folder, plan))),
         Ok(None) => {
             let problem = Problem::setting("--resume", "the run has no event yet");
-            printer.note(&Problems::from(problem).to_string());
-            Err(End::Usage)
+            Err(json::refuse(printer, End::Usage, &Problems::from(problem)))
         }
         Err(error) => {
-            printer.error(&error, Some("without its events.jsonl a run cannot go on"));
-            Err(End::Usage)
+            let hint = "without its events.jsonl a run cannot go on";
+            Err(json::fail(printer, End::Usage, &error, Some(hint)))
         }
     }
 }

@@ -23,7 +23,7 @@ use super::print::{Printer, can_be_steered, stderr_is_terminal};
 use super::resume::{self, Resumed};
 use super::show::{Extra, ROOM, report_in, show};
 use super::{
-    KeepArg, Noise, RunArgs, ShardByArg, descriptors, github, log, mode, signals, view, words,
+    KeepArg, Noise, RunArgs, ShardByArg, descriptors, github, json, log, mode, signals, view, words,
 };
 
 /// Everything that is known before anything is started.
@@ -64,16 +64,13 @@ pub(super) fn carry_out(
     prepared: impl FnOnce() -> Result<Prepared, Problems>,
     tell: impl FnOnce(&ForgeResult, Extra) -> End + Send + 'static,
 ) -> End {
-    let printer = Printer::new();
+    let printer = Printer::new().for_programs(args.outputs.json);
     if let Err(end) = log::start_or_tell(&args.noise, printer) {
         return end;
     }
     let prepared = match prepared() {
         Ok(prepared) => prepared,
-        Err(problems) => {
-            printer.note(&problems.to_string());
-            return End::Usage;
-        }
+        Err(problems) => return json::refuse(printer, End::Usage, &problems),
     };
     let extra = match Extra::open_or_tell(&args.outputs, &args.noise, printer) {
         Ok(extra) => extra,
@@ -87,12 +84,11 @@ pub(super) fn carry_out(
         let (causes, listen) = match signals::listen() {
             Ok(both) => both,
             Err(error) => {
-                printer.error(&error, None);
-                return How::Ended(End::Incomplete);
+                return How::Ended(json::fail(printer, End::Incomplete, &error, None));
             }
         };
         tokio::select! {
-            end = go(args, prepared, extra, causes, tell) => How::Ended(end),
+            end = go(args, prepared, extra, causes, tell, printer) => How::Ended(end),
             end = listen => How::GaveUp(end),
         }
     });
@@ -312,8 +308,8 @@ async fn go(
     extra: Extra,
     mut causes: tokio::sync::mpsc::Receiver<StopCause>,
     tell: impl FnOnce(&ForgeResult, Extra) -> End + Send + 'static,
+    printer: Printer,
 ) -> End {
-    let printer = Printer::new();
     let Prepared {
         settings,
         builder,
@@ -334,7 +330,7 @@ async fn go(
             for warning in &mode.warnings {
                 printer.note(&format!("warning: {}", forge::plain::line(warning)));
             }
-            printer.error(&error, error.hint.as_deref());
+            let end = json::fail(printer, end, &error, error.hint.as_deref());
             if end != End::Usage {
                 printer.note("forge: no verdict: nothing was run (exit code 3)");
             }
@@ -363,7 +359,7 @@ async fn go(
                 let shown = tokio::task::spawn_blocking(move || tell(&result, extra));
                 shown.await.unwrap_or(End::Incomplete)
             }
-            Err(error) => failed(&error),
+            Err(error) => failed(&error, printer),
         }
     };
     match beside {
@@ -379,21 +375,14 @@ async fn go(
     }
 }
 
-fn failed(error: &ForgeError) -> End {
-    let printer = Printer::new();
+fn failed(error: &ForgeError, printer: Printer) -> End {
     match error {
-        ForgeError::Problems(problems) => {
-            printer.note(&problems.to_string());
-            End::Usage
-        }
+        ForgeError::Problems(problems) => json::refuse(printer, End::Usage, problems),
         ForgeError::Sandbox(inner) => {
-            printer.error(inner, inner.hint.as_deref());
-            before_the_start(inner)
+            let end = before_the_start(inner);
+            json::fail(printer, end, inner, inner.hint.as_deref())
         }
-        ForgeError::Io { .. } => {
-            printer.error(error, Some(ROOM));
-            End::Incomplete
-        }
+        ForgeError::Io { .. } => json::fail(printer, End::Incomplete, error, Some(ROOM)),
     }
 }
 

@@ -13,7 +13,7 @@ use forge::summary::TrialRow;
 
 use super::destination::{Destination, Identity};
 use super::print::{self, Printer, stdout_is_terminal};
-use super::{Color, Noise, Outputs};
+use super::{Color, Noise, Outputs, json};
 
 /// What helps against a write that failed.
 pub(super) const ROOM: &str = "is there room on the disk, and may you write there?";
@@ -37,10 +37,8 @@ impl Extra {
         noise: &Noise,
         printer: Printer,
     ) -> Result<Self, End> {
-        Self::open(outputs, noise).map_err(|problem| {
-            printer.note(&Problems::from(problem).to_string());
-            End::Usage
-        })
+        Self::open(outputs, noise)
+            .map_err(|problem| json::refuse(printer, End::Usage, &Problems::from(problem)))
     }
 
     fn open(outputs: &Outputs, noise: &Noise) -> Result<Self, Problem> {

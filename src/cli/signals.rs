@@ -70,17 +70,28 @@ pub(super) fn listen() -> std::io::Result<(mpsc::Receiver<StopCause>, impl Futur
     Ok((causes, listen))
 }
 
-/// Waits for the first signal that asks this process to end; handled from the call on.
+/// Waits for the first signal that asks this process to end; kept for it from the call on.
 ///
 /// # Errors
 /// When the system refuses a handler.
 pub(super) fn first() -> std::io::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = match SignalKind::hangup() {
+        kind if is_ignored(kind) => None,
+        kind => Some(signal(kind)?),
+    };
     Ok(async move {
+        let hangup = async {
+            match &mut hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            _ = hangup => {}
         }
     })
 }

@@ -11,19 +11,20 @@ use forge::exit::ExitCode as End;
 use forge::name::RunId;
 use forge::problem::{Problem, Problems};
 use forge::project::{LocalDefaults, ProviderChoice};
-use forge::sandbox::Provider;
 use forge::sandbox::container::{ContainerOptions, Containers};
 use forge::sandbox::daytona::{Daytona, DaytonaOptions};
 use forge::sandbox::left::Left;
 use forge::sandbox::local::LocalProvider;
 use forge::sandbox::reaper::Patience;
+use forge::sandbox::{Provider, SandboxError};
 use forge::store::RunFolder;
 use forge::sweep::{self, Doubt, Filter, Ledgers, Swept, Target};
+use serde_json::{Value, json};
 
 mod layers;
 
-use super::mode;
 use super::print::Printer;
+use super::{json, mode};
 
 #[derive(Debug, Args)]
 pub(super) struct SweepArgs {
@@ -33,9 +34,8 @@ pub(super) struct SweepArgs {
     /// Only sandboxes that have existed for this long
     #[arg(long, value_name = "DURATION", value_parser = super::values::duration)]
     older_than: Option<Duration>,
-    /// Show what would be deleted, and delete nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    rehearsal: Rehearsal,
     /// Delete the images that runs have made in the container engine instead: candidates' Python packages, and what
     /// their Dockerfiles built; a run that needs one makes it again
     #[arg(long, conflicts_with_all = ["run", "yes"])]
@@ -48,7 +48,19 @@ pub(super) struct SweepArgs {
     artifacts: Option<PathBuf>,
 }
 
+/// What is shown and not done.
+#[derive(Debug, Args)]
+struct Rehearsal {
+    /// Show what would be deleted, and delete nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print that as JSON on stdout
+    #[arg(long, requires = "dry_run")]
+    json: bool,
+}
+
 pub(super) fn sweep(args: &SweepArgs, printer: Printer) -> End {
+    let printer = printer.for_programs(args.rehearsal.json);
     let runtime = match super::runtime(printer) {
         Ok(runtime) => runtime,
         Err(end) => return end,
@@ -82,14 +94,14 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
     {
         Some(Ok(daytona)) => Some(Arc::new(daytona)),
         Some(Err(error)) => {
-            printer.error(&error, error.hint.as_deref());
-            return End::Incomplete;
+            return json::fail(printer, End::Incomplete, &error, error.hint.as_deref());
         }
         None => None,
     };
     let mut end = End::Ok;
     let mut unknown = Vec::new();
-    if !resolved.problems.0.is_empty() {
+    let mut problems = resolved.problems.0.clone();
+    if !problems.is_empty() {
         printer.note(&resolved.problems.to_string());
         end = End::Usage;
     }
@@ -101,6 +113,7 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
                 printer.error(&error, error.hint.as_deref());
                 end = End::Incomplete;
                 unknown.push("Daytona");
+                problems.push(told("Daytona", error));
             }
         }
     }
@@ -114,9 +127,10 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
     let run = match meant(args.run.as_deref(), &artifacts, &listed) {
         Ok(run) => run,
         Err(message) => {
-            printer.note(&format!("error: --run: {}", forge::plain::line(&message)));
-            printer.note("  hint: `forge list` shows the runs of this folder");
-            return End::Usage;
+            let problem = Problem::setting("--run", message);
+            let hint = "`forge list` shows the runs of this folder";
+            let problems = Problems::from(problem.with_hint(hint));
+            return json::refuse(printer, End::Usage, &problems);
         }
     };
     let filter = Filter {
@@ -127,8 +141,8 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
     let mut ledgers = match sweep::read_ledgers(&artifacts, &filter) {
         Ok(ledgers) => ledgers,
         Err(error) => {
-            printer.error(&error, Some("the ledgers are artifacts/*/sandboxes.jsonl"));
-            return End::Usage;
+            let hint = "the ledgers are artifacts/*/sandboxes.jsonl";
+            return json::fail(printer, End::Usage, &error, Some(hint));
         }
     };
     // Nobody has to have an engine who runs nothing in containers.
@@ -139,8 +153,12 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
         printer.note(&Problems::from(problem.clone()).to_string());
         end = End::Incomplete;
         unknown.push("containers");
+        problems.push(problem.clone());
     }
     sweep::add_listed(&mut ledgers, listed, &mode::host(), &filter);
+    if printer.is_for_programs() {
+        return json::print(printer, end, document(&ledgers, args, &unknown, &problems));
+    }
     let local: Arc<dyn Provider> = Arc::new(LocalProvider::new(
         mode::local(&variables, &LocalDefaults::default()),
         RunId::generate(),
@@ -201,11 +219,14 @@ async fn in_containers(
     let containers = forge::settings::connect(&engine, options)?;
     match containers.left().await {
         Ok(left) => Ok((Arc::new(containers), left)),
-        Err(error) => {
-            let problem = Problem::setting("containers", error.to_string());
-            Err(error.hint.into_iter().fold(problem, Problem::with_hint))
-        }
+        Err(error) => Err(told("containers", error)),
     }
+}
+
+/// Why a provider does not say what it has.
+fn told(provider: &str, error: SandboxError) -> Problem {
+    let problem = Problem::setting(provider, error.to_string());
+    error.hint.into_iter().fold(problem, Problem::with_hint)
 }
 
 /// The run that was typed, if one was.
@@ -224,6 +245,36 @@ fn meant(typed: Option<&str>, artifacts: &Path, listed: &[Left]) -> Result<Optio
     sweep::which_run(typed, &here.chain(there).collect()).map(Some)
 }
 
+/// Whether one is deleted without asking; else what would have it deleted.
+const fn is_sure(target: &Target, args: &SweepArgs) -> Result<(), &'static str> {
+    match &target.doubt {
+        None => Ok(()),
+        Some(Doubt::Foreign(_)) if args.yes => Ok(()),
+        Some(Doubt::Foreign(_)) => Err(": say --yes to delete it"),
+        Some(Doubt::MayLive(_)) => Err(""),
+    }
+}
+
+/// What was found, for programs.
+fn document(ledgers: &Ledgers, args: &SweepArgs, unknown: &[&str], all: &[Problem]) -> Value {
+    let found = ledgers.targets.iter().map(|target| {
+        json!({
+            "provider": target.provider,
+            "name": target.name,
+            "id": target.id,
+            "run": target.run,
+            "would": if is_sure(target, args).is_ok() { "delete" } else { "leave" },
+            "doubt": target.doubt.as_ref().map(Doubt::as_str),
+        })
+    });
+    json::tamed(json!({
+        "sandboxes": found.collect::<Value>(),
+        "live_runs": ledgers.live,
+        "not_asked": unknown,
+        "problems": json::problems(all),
+    }))
+}
+
 /// Shows what was found, and leaves what is not to be deleted out.
 fn choose(ledgers: &Ledgers, args: &SweepArgs, printer: Printer) -> Vec<Target> {
     let mut chosen = Vec::new();
@@ -238,20 +289,16 @@ fn choose(ledgers: &Ledgers, args: &SweepArgs, printer: Printer) -> Vec<Target> 
             None => format!("{} sandbox {}", target.provider, target.name),
         };
         let about = forge::plain::line(&about);
-        let (is_sure, refusal) = match &target.doubt {
-            None => (true, ""),
-            Some(Doubt::Foreign(_)) if args.yes => (true, ""),
-            Some(Doubt::Foreign(_)) => (false, ": say --yes to delete it"),
-            Some(Doubt::MayLive(_)) => (false, ""),
-        };
-        if args.dry_run {
-            let verb = if is_sure {
+        let sure = is_sure(target, args);
+        let refusal = sure.err().unwrap_or_default();
+        if args.rehearsal.dry_run {
+            let verb = if sure.is_ok() {
                 "would delete"
             } else {
                 "would leave"
             };
             printer.out(&format!("{verb} {about}{refusal}\n"));
-        } else if is_sure || asked(&about, printer) {
+        } else if sure.is_ok() || asked(&about, printer) {
             chosen.push(target.clone());
         } else {
             printer.out(&format!("left {about}{refusal}\n"));

@@ -13,12 +13,13 @@ use forge::store::RunFolder;
 use forge::view::View;
 use tokio::sync::{mpsc, oneshot};
 
+use super::found::find_or_open;
 use super::print::Printer;
-use super::signals;
+use super::{json, signals};
 
 #[derive(Debug, Args)]
 pub(super) struct ViewArgs {
-    /// The run: `latest`, its id or the beginning of it, or its folder
+    /// The run: `latest`, its id or the beginning of it, its folder, or what `forge export` wrote
     #[arg(default_value = "latest")]
     run: String,
     /// Open it in a browser: `BROWSER`, else the system's
@@ -58,23 +59,22 @@ pub(super) fn view(args: &ViewArgs, printer: Printer) -> End {
         Ok(project) => project,
         Err(end) => return end,
     };
-    let artifacts = super::artifacts(args.artifacts.as_deref(), &project);
-    let folder = match RunFolder::find(artifacts, &args.run) {
-        Ok(folder) => folder,
-        Err(message) => {
-            printer.note(&format!("error: {}", forge::plain::line(&message)));
-            printer.note("  hint: `forge list` shows the runs");
-            return End::Usage;
-        }
-    };
     let runtime = match super::runtime(printer) {
         Ok(runtime) => runtime,
         Err(end) => return end,
     };
+    // Before a file is opened: what comes out of it has to go again.
+    let signal = match runtime.block_on(async { signals::first() }) {
+        Ok(signal) => signal,
+        Err(error) => return json::fail(printer, End::Incomplete, &error, None),
+    };
+    let found = match find_or_open(args.artifacts.as_deref(), &project, &args.run, printer) {
+        Ok(found) => found,
+        Err(end) => return end,
+    };
+    let folder = found.folder().clone();
     let shown = runtime.block_on(async {
         let view = View::bind()?;
-        // Whoever reads the address may end this at once.
-        let signal = signals::first()?;
         printer.out(&format!("{}\n", view.address()));
         printer.note(
             "forge: whoever has this address sees the run; Ctrl-C ends the view, and nothing else",
@@ -89,10 +89,7 @@ pub(super) fn view(args: &ViewArgs, printer: Printer) -> End {
     runtime.shutdown_background();
     match shown {
         Ok(()) => End::Ok,
-        Err(error) => {
-            printer.error(&error, None);
-            End::Incomplete
-        }
+        Err(error) => json::fail(printer, End::Incomplete, &error, None),
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use jiff::Timestamp;
 
-use super::{Details, Folder, Format, Report};
+use super::{Details, Events, Folder, Format, Report};
 use crate::event::{
     ArtifactRecord, Cleanup, Event, EventKind, PlannedCandidate, PlannedObjective, RunPlan,
     Setting, StreamRecord, Timings, TrialEnd, TrialRecord,
@@ -30,6 +30,10 @@ pub(crate) struct Run {
 impl Details for Run {
     fn record(&self, trial: &TrialId) -> Option<TrialRecord> {
         self.records.get(trial).cloned()
+    }
+
+    fn events(&self) -> io::Result<Events<'_>> {
+        Ok(Box::new(self.history().map(Ok)))
     }
 }
 
@@ -133,14 +137,30 @@ impl Run {
     }
 
     pub(crate) fn summary(&self) -> RunSummary {
-        let mut kinds = vec![EventKind::RunStarted(Box::new(self.plan.clone()))];
-        kinds.extend(self.more.iter().cloned());
-        let finished = |record: &TrialRecord| EventKind::TrialFinished(Box::new(record.clone()));
-        kinds.extend(self.records.values().map(finished));
-        kinds.push(EventKind::CleanedUp(self.cleanup.clone()));
-        kinds.push(EventKind::RunFinished { took_ms: 1500 });
-        let events: Vec<Event> = kinds.into_iter().zip(0..).map(event).collect();
-        RunSummary::of(&events)
+        let mut summary = RunSummary::default();
+        for event in self.history() {
+            summary.apply(&event);
+        }
+        summary
+    }
+
+    /// What happened, one trial after another.
+    fn history(&self) -> impl Iterator<Item = Event> {
+        let trials = self.records.values().flat_map(|record| {
+            let began = (record.attempts > 0).then(|| EventKind::TrialStarted {
+                trial: record.trial.clone(),
+                attempt: record.attempts,
+            });
+            let finished = EventKind::TrialFinished(Box::new(record.clone()));
+            began.into_iter().chain([finished])
+        });
+        let first = EventKind::RunStarted(Box::new(self.plan.clone()));
+        let last = [
+            EventKind::CleanedUp(self.cleanup.clone()),
+            EventKind::RunFinished { took_ms: 1500 },
+        ];
+        let begun = std::iter::once(first).chain(self.more.iter().cloned());
+        begun.chain(trials).chain(last).zip(0..).map(event)
     }
 
     /// Gives the report to `look`.

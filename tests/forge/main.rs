@@ -48,6 +48,7 @@ mod support;
 mod surroundings;
 mod terminal;
 mod texts;
+mod trace;
 mod verdicts;
 mod view;
 mod watching;

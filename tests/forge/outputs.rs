@@ -41,6 +41,7 @@ fn the_folder_is_laid_out_as_promised() {
         "verdicts.csv",
         "comment.md",
         "badge.json",
+        "trace.json",
         "task/good/1/trial.json",
         "task/good/2/stdout.log",
         "task/good/2/stderr.log",
@@ -69,6 +70,7 @@ fn replaying_the_journal_gives_the_same_reports() {
         "verdicts.csv",
         "comment.md",
         "badge.json",
+        "trace.json",
     ];
     let before: Vec<Vec<u8>> = names.iter().map(|name| read(name)).collect();
     let replayed = workspace.forge(["report", "latest"]).expect(0);
@@ -224,6 +226,72 @@ fn programs_are_told_in_json_why_nothing_can_be_started() {
         let message = problem["message"].as_str().unwrap();
         assert!(message.contains("open files"), "{document}");
         assert!(problem["hint"].is_string(), "{document}");
+    }
+}
+
+#[test]
+fn programs_are_told_in_json_what_is_refused_and_people_as_ever() {
+    let workspace = workspace().file("notes.txt", "no run");
+    workspace.forge(["task"]).expect(0);
+    for words in [
+        &["task", "-c", "nobody"][..],
+        &["run", "task", "--csv", "/proc/no/such.csv"],
+        &["task", "--log-file", "/proc/no/such.log"],
+        &["task", "--require", "nobody"],
+        &["task", "--require-daytona"],
+        &["aa", "nobody"],
+        &["plan", "nothing.yaml"],
+        &["check", "nothing.yaml"],
+        &["report", "0000"],
+        &["report", "notes.txt"],
+        &["score", "0000"],
+        &["compare", "0000", "latest"],
+        &["history", "nobody"],
+        &["baseline", "show"],
+        &["sweep", "--dry-run", "--run", "0000"],
+    ] {
+        let before = workspace.run_folder();
+        let people = workspace.forge(words).expect(2);
+        let asked = words.iter().chain(&["--json"]);
+        let programs = workspace.forge(asked).expect(2);
+        let document: Value = serde_json::from_str(&programs.stdout).unwrap();
+        assert_eq!(document["exit"]["code"], 2, "{words:?}");
+        assert_eq!(document["exit"]["name"], "usage", "{words:?}");
+        let problems = document["problems"].as_array().unwrap();
+        assert!(!problems.is_empty(), "{words:?}");
+        for problem in problems {
+            let message = problem["message"].as_str().unwrap();
+            assert!(people.stderr.contains(message), "{words:?}: {message}");
+            let keys: Vec<&String> = problem.as_object().unwrap().keys().collect();
+            let all = ["column", "file", "hint", "line", "message", "path"];
+            assert_eq!(keys, all, "{words:?}");
+        }
+        // What a check finds is its result.
+        if words[0] != "check" {
+            assert_eq!(programs.stderr, people.stderr, "{words:?}");
+        }
+        assert_eq!(workspace.run_folder(), before, "{words:?}");
+    }
+    let broken = workspace.file("forge.yaml", "jobs: many\n");
+    for words in [
+        &["task"][..],
+        &["list"],
+        &["check", "task"],
+        &["plan", "task"],
+        &["report", "latest"],
+        &["score", "latest"],
+        &["compare", "latest", "latest"],
+        &["history"],
+        &["baseline", "show"],
+        &["doctor"],
+        &["sweep", "--dry-run"],
+    ] {
+        let ended = broken.forge(words.iter().chain(&["--json"])).expect(2);
+        let document: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let problem = &document["problems"][0];
+        let file = problem["file"].as_str().unwrap();
+        assert!(file.ends_with("forge.yaml"), "{words:?}: {document}");
+        assert_eq!(problem["line"], 1, "{words:?}: {document}");
     }
 }
 

@@ -297,6 +297,9 @@ fn a_run_is_exported_and_shown_elsewhere() {
     );
     let text = elsewhere.forge(["report", "run.tar"]).expect(0);
     assert!(text.stdout.contains("Report: run.tar"), "{}", text.stdout);
+    // What would be changed in it is gone in a moment.
+    let told = elsewhere.forge(["score", "run.tar"]).expect(2);
+    assert!(told.stderr.contains("`forge view FILE`"), "{}", told.stderr);
     elsewhere.assert_nothing_left();
     // What is no such file is told, and what is half of one.
     let whole = std::fs::read(workspace.path("out/run.tar")).unwrap();

@@ -377,6 +377,44 @@ fn the_page_of_a_run_that_is_over_is_its_report() {
 }
 
 #[test]
+fn an_exported_run_is_seen_where_there_is_only_its_file_and_nothing_of_it_stays() {
+    let workspace = over();
+    workspace.forge(["export", "latest", "run.tar"]).expect(0);
+    let elsewhere = Workspace::new();
+    let file = elsewhere.path("run.tar");
+    std::fs::copy(workspace.path("run.tar"), &file).unwrap();
+    let opened = || std::fs::read_dir(elsewhere.path("tmp")).unwrap().count();
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        let viewer = Viewer::start(&elsewhere, &["run.tar"]);
+        let mut events = viewer.door.events("-/events", None);
+        events.until(|state| state["status"] == "over");
+        let page = viewer.door.get("").body;
+        assert!(page == report(&workspace), "not its report");
+        let artifact = viewer.door.get("task/good/1/discord_post.md");
+        assert_eq!(artifact.text(), "a good answer\n");
+        let mut log = viewer.door.events("-/log/task/good/1", None);
+        assert_eq!(log.next().unwrap().data["text"], "hello from good\n");
+        assert_eq!(opened(), 1, "it is in a folder of its own");
+        assert_eq!(viewer.end(signal).code, Some(0), "{signal}");
+        elsewhere.assert_nothing_left();
+    }
+    // A signal that comes while it is opened is not forgotten, and what is opened goes.
+    let mut child = elsewhere.command(["view", "run.tar"]).spawn().unwrap();
+    while opened() == 0 && child.try_wait().unwrap().is_none() {}
+    send(&child, "-TERM");
+    finish(child).expect(0);
+    elsewhere.assert_nothing_left();
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(elsewhere.path("half.tar"), &whole[..whole.len() / 2]).unwrap();
+    let told = elsewhere.forge(["view", "half.tar"]).expect(2);
+    let begins = "error: half.tar: it is no run that was exported";
+    assert!(told.stderr.starts_with(begins), "{}", told.stderr);
+    let told = elsewhere.forge(["view", "none.tar"]).expect(2);
+    assert!(told.stderr.contains("`forge list`"), "{}", told.stderr);
+    elsewhere.assert_nothing_left();
+}
+
+#[test]
 fn a_view_that_is_killed_in_the_middle_and_opened_again_catches_up() {
     let workspace = Workspace::with(&[("good.sh", GOOD)]);
     let (script, gate) = gated(&workspace);

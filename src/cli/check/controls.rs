@@ -12,6 +12,7 @@ use forge::{Controlled, Forge, ForgeBuilder, ForgeError, Place};
 use serde_json::{Value, json};
 
 use super::super::mode::{self, Mode};
+use super::super::print::with_causes;
 use super::super::{RunArgs, signals};
 
 /// What came of it.
@@ -53,7 +54,7 @@ pub(super) async fn run(
         tried = forge::controls(builder, objectives) => match tried {
             Ok(all) => Tried::All(all),
             Err(ForgeError::Problems(problems)) => Tried::Refused(problems),
-            Err(error) => refused(&causes_of(&error)),
+            Err(error) => refused(&with_causes(&error)),
         },
         cause = causes.recv() => Tried::Stopped(match cause {
             Some(StopCause::Interrupt) => End::Interrupted,
@@ -79,16 +80,6 @@ fn here(args: &RunArgs, mode: &Mode) -> Result<forge::sandbox::local::LocalOptio
     let mut options = mode::local(&variables, &project.local);
     options.isolation = args.isolation.map_or(options.isolation, mode::isolation);
     Ok(options)
-}
-
-fn causes_of(error: &ForgeError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn refused(why: &str) -> Tried {

@@ -6,8 +6,10 @@ use forge::exit::ExitCode as End;
 use forge::problem::Problems;
 use forge::quantity::ByteCount;
 use forge::sandbox::container::{ContainerOptions, Containers, Layer};
+use serde_json::{Value, json};
 
 use super::SweepArgs;
+use crate::cli::json;
 use crate::cli::print::Printer;
 
 /// Lists them, and deletes those that are old enough.
@@ -18,15 +20,13 @@ pub(super) async fn delete(args: &SweepArgs, printer: Printer) -> End {
     let containers = match engine {
         Ok(containers) => containers,
         Err(problem) => {
-            printer.note(&Problems::from(problem).to_string());
-            return End::Usage;
+            return json::refuse(printer, End::Usage, &Problems::from(problem));
         }
     };
     let layers = match containers.layers().await {
         Ok(layers) => layers,
         Err(error) => {
-            printer.error(&error, error.hint.as_deref());
-            return End::Incomplete;
+            return json::fail(printer, End::Incomplete, &error, error.hint.as_deref());
         }
     };
     let now = jiff::Timestamp::now().as_second();
@@ -34,6 +34,11 @@ pub(super) async fn delete(args: &SweepArgs, printer: Printer) -> End {
         .iter()
         .filter(|layer| args.older_than.is_none_or(|least| age(layer, now) >= least))
         .collect();
+    if printer.is_for_programs() {
+        let layers: Value = chosen.iter().map(|layer| described(layer, now)).collect();
+        let document = json!({"layers": layers, "problems": []});
+        return json::print(printer, End::Ok, json::tamed(document));
+    }
     if chosen.is_empty() {
         printer.out("no layers to sweep\n");
         return End::Ok;
@@ -41,7 +46,7 @@ pub(super) async fn delete(args: &SweepArgs, printer: Printer) -> End {
     let mut end = End::Ok;
     for layer in chosen {
         let what = shown(layer, now);
-        if args.dry_run {
+        if args.rehearsal.dry_run {
             printer.out(&format!("would delete {what}\n"));
         } else if let Err(left) = one(&containers, layer).await {
             printer.note(&format!("forge: {what} is left: {left}"));
@@ -56,6 +61,17 @@ pub(super) async fn delete(args: &SweepArgs, printer: Printer) -> End {
 async fn one(containers: &Containers, layer: &Layer) -> Result<(), String> {
     let deleted = containers.delete_layer(&layer.id).await;
     deleted.map_err(|error| forge::plain::line(&error.message))
+}
+
+fn described(layer: &Layer, now: i64) -> Value {
+    json!({
+        "name": layer.name,
+        "id": layer.id,
+        "what": layer.what,
+        "bytes": layer.bytes,
+        "age_seconds": age(layer, now).as_secs(),
+        "would": "delete",
+    })
 }
 
 fn age(layer: &Layer, now: i64) -> Duration {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::{Boxes, signal};
 use crate::support::counting::Counting;
 use crate::support::engine::{PYTHON, engine_with_python};
@@ -73,6 +75,17 @@ fn a_layer_is_made_with_the_python_that_the_trial_would_take() {
     boxes.forge(["--container", "task"]).expect(0);
     let (place, version) = made(&boxes, "a");
     assert_eq!(place, "/home/forge-python");
+
+    // What would be deleted is told to programs, and stays.
+    for _ in 0..2 {
+        let found = ["sweep", "--layers", "--dry-run", "--json"];
+        let found = boxes.forge(found).expect(0).stdout;
+        let found: Value = serde_json::from_str(&found).unwrap();
+        let layers = found["layers"].as_array().unwrap();
+        let python = layers.iter().find(|it| it["what"] == "python").unwrap();
+        assert_eq!(python["would"], "delete", "{found}");
+        assert!(python["bytes"].as_u64().unwrap() > 0, "{found}");
+    }
 
     // The one of the usual name does not work, and is not what is asked for.
     let pinned = image(&format!(

@@ -137,6 +137,11 @@ fn a_key_that_may_not_delete_is_refused_before_anything_exists() {
         "{}",
         ended.stderr
     );
+    let told = cloud.forge(["--daytona", "task", "--json"]).expect(3);
+    let told: Value = serde_json::from_str(&told.stdout).unwrap();
+    assert_eq!(told["exit"]["name"], "incomplete");
+    let message = told["problems"][0]["message"].as_str().unwrap();
+    assert!(message.contains("delete:sandboxes"), "{message}");
     assert_eq!(cloud.fake.rows(), []);
     assert!(!cloud.workspace.path("artifacts/latest").exists());
 }

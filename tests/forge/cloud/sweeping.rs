@@ -27,6 +27,45 @@ fn labels(host: &str, created: &str) -> Value {
 }
 
 #[test]
+fn what_would_be_deleted_is_told_to_programs_and_stays() {
+    let (cloud, run, id) = killed();
+    let found = |arguments: &[&str], code| -> Value {
+        let words = ["sweep", "--dry-run", "--json"].iter().chain(arguments);
+        let ended = cloud.forge(words.copied()).expect(code);
+        serde_json::from_str(&ended.stdout).unwrap()
+    };
+    let document = found(&[], 0);
+    let own = &document["sandboxes"][0];
+    assert_eq!(document["sandboxes"].as_array().unwrap().len(), 1);
+    for (field, value) in [
+        ("provider", "daytona"),
+        ("id", &id),
+        ("run", &run),
+        ("would", "delete"),
+    ] {
+        assert_eq!(own[field], value, "{document}");
+    }
+    assert!(own["name"].as_str().unwrap().starts_with("forge-"));
+    assert_eq!(own["doubt"], Value::Null);
+    assert_eq!(document["problems"], json!([]));
+    assert_eq!(found(&["--older-than", "1h"], 0)["sandboxes"], json!([]));
+    // Nobody knows whose it is, without the ledger.
+    std::fs::remove_dir_all(cloud.workspace.path("artifacts")).unwrap();
+    let document = found(&[], 0);
+    assert_eq!(document["sandboxes"][0]["would"], "leave");
+    let doubt = document["sandboxes"][0]["doubt"].as_str().unwrap();
+    assert!(doubt.contains("may need it"), "{doubt}");
+    assert!(cloud.is_alive(&id), "nothing was deleted");
+    let named = found(&["--run", &run, "--yes"], 0);
+    assert_eq!(named["sandboxes"][0]["would"], "delete");
+    // Only what would be done is told so.
+    cloud.forge(["sweep", "--json"]).expect(2);
+    assert!(cloud.is_alive(&id));
+    cloud.forge(["sweep", "--run", &run, "--yes"]).expect(0);
+    cloud.assert_none_alive();
+}
+
+#[test]
 fn what_a_killed_run_left_is_shown_and_deleted() {
     let (cloud, run, id) = killed();
     let ended = cloud.forge(["sweep", "--dry-run"]).expect(0);
@@ -56,6 +95,11 @@ fn nothing_to_sweep_is_only_said_after_a_list() {
     let ended = finish(command.spawn().unwrap()).expect(3);
     assert!(ended.stderr.contains("cannot list"), "{}", ended.stderr);
     assert!(ended.stdout.ends_with("is not known\n"), "{}", ended.stdout);
+    command.args(["--dry-run", "--json"]);
+    let ended = finish(command.spawn().unwrap()).expect(3);
+    let document: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(document["not_asked"], json!(["Daytona"]));
+    assert_eq!(document["problems"][0]["path"], "Daytona");
 }
 
 /// The ledger is gone, or was another folder's: then the run may be alive for as long as the labels say, and

@@ -119,7 +119,7 @@ fn builder(workspace: &Workspace) -> ForgeBuilder {
         .place(Place::Local(options))
 }
 
-const REPORTS: [&str; 8] = [
+const REPORTS: [&str; 9] = [
     "run.json",
     "report.md",
     "report.html",
@@ -128,6 +128,7 @@ const REPORTS: [&str; 8] = [
     "verdicts.csv",
     "comment.md",
     "badge.json",
+    "trace.json",
 ];
 
 #[tokio::test]
