@@ -16,13 +16,12 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::door::Entry;
-use super::live::Snapshot;
+use super::live::{Snapshot, file};
 use super::logs::Places;
 use super::{House, Page, files, logs};
 use crate::event::ErrorClass;
 use crate::name::{CandidateName, ObjectiveName, TrialId};
 use crate::plain;
-use crate::store::RunFolder;
 use crate::summary::TrialRow;
 
 /// So many trials are listed at once.
@@ -153,8 +152,8 @@ async fn inside(house: &Arc<House>, path: &str, request: &Parts) -> Response {
         }
         Place::Trial(trial) => match trial_id(trial) {
             Some(trial) => {
-                let folder = house.folder.clone();
-                blocking(move || about(&folder, &trial)).await
+                let house = Arc::clone(house);
+                blocking(move || about(&house, &trial)).await
             }
             None => files::missing(),
         },
@@ -327,10 +326,16 @@ fn end_of(row: &TrialRow) -> &'static str {
     }
 }
 
-/// All about one trial, from its `trial.json`.
-fn about(folder: &RunFolder, trial: &TrialId) -> Response {
-    let Some(record) = folder.record(trial) else {
-        return files::missing();
+/// All about one trial, from its `trial.json`; no content while it has none yet.
+fn about(house: &House, trial: &TrialId) -> Response {
+    let Some(record) = house.folder.record(trial) else {
+        let live = house.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_planned = live.summary.trials.iter().any(|row| row.trial == *trial);
+        return if is_planned {
+            StatusCode::NO_CONTENT.into_response()
+        } else {
+            files::missing()
+        };
     };
     let line = |text: &str| plain::ends(text, 500);
     let score = record.score.as_ref();
@@ -341,9 +346,6 @@ fn about(folder: &RunFolder, trial: &TrialId) -> Response {
         |it| json!({"scorer": line(&it.scorer), "points": it.points, "why": line(&it.explanation)}),
     );
     let all = record.artifact.iter().chain(&record.files);
-    let files = all.take(LISTED).map(|file| {
-        json!({"path": plain::short(&file.path, 1_024), "bytes": file.bytes, "partial": file.partial})
-    });
     as_json(&json!({
         "trial": record.trial,
         "text": line(&crate::progress::outcome(&record)),
@@ -353,7 +355,7 @@ fn about(folder: &RunFolder, trial: &TrialId) -> Response {
         "score": score.map(|it| json!({"total": it.total, "success": it.success, "quality": it.quality, "speed": it.speed})),
         "gates": gates.take(LISTED).collect::<Vec<_>>(),
         "scorers": scorers.take(LISTED).collect::<Vec<_>>(),
-        "files": files.collect::<Vec<_>>(),
+        "files": all.take(LISTED).map(file).collect::<Vec<_>>(),
         "more_files": (record.files.len() + usize::from(record.artifact.is_some())).saturating_sub(LISTED),
         "no_artifact": record.no_artifact.as_deref().map(line),
         "warnings": record.warnings.iter().take(10).map(|it| line(it)).collect::<Vec<_>>(),

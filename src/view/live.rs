@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::event::{Event, EventKind, Phase, StopCause, TrialRecord};
+use crate::event::{ArtifactRecord, Event, EventKind, Phase, StopCause, TrialRecord};
 use crate::name::TrialId;
 use crate::plain;
 use crate::progress::{Counts, Noise, Pace, Tally, in_words, line, outcome, tally};
@@ -24,6 +24,8 @@ const RUNNING: usize = 50;
 const RECENT: usize = 30;
 /// So many failures, and warnings.
 const FAILURES: usize = 10;
+/// So long a path leads somewhere, in bytes.
+const MAX_PATH: usize = 1024;
 /// So many candidates.
 const STANDINGS: usize = 100;
 
@@ -269,17 +271,20 @@ fn keep<T>(list: &mut VecDeque<T>, item: T, most: usize) {
 
 fn ended(record: &TrialRecord, tally: Tally) -> Value {
     let files = record.artifact.iter().chain(&record.files);
-    let files = files
-        .take(5)
-        .map(|file| json!({"path": plain::short(&file.path, 300), "bytes": file.bytes}));
     json!({
         "trial": record.trial,
         "path": record.trial.to_string(),
         "end": tally.as_str(),
         "text": plain::ends(&outcome(record), 240),
-        "files": files.collect::<Vec<_>>(),
+        "files": files.take(5).map(file).collect::<Vec<_>>(),
         "more_files": (record.files.len() + usize::from(record.artifact.is_some())).saturating_sub(5),
     })
+}
+
+/// An artifact: what it is called, and where it is, which is not the same where a name plays tricks.
+pub(super) fn file(it: &ArtifactRecord) -> Value {
+    let path = Some(&it.path).filter(|path| path.len() <= MAX_PATH);
+    json!({"name": plain::short(&it.path, 300), "path": path, "bytes": it.bytes})
 }
 
 fn failed(record: &TrialRecord) -> Value {

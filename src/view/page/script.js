@@ -55,7 +55,7 @@ function files(trial, list, more) {
   const it = make('span');
   list.forEach((file, at) => {
     if (at) it.append(', ');
-    it.append(link(trial + '/' + file.path, file.path), ` (${size(file.bytes)})`);
+    it.append(file.path === null ? file.name : link(trial + '/' + file.path, file.name), ` (${size(file.bytes)})`);
   });
   if (more) it.append(` and ${more} more`);
   return it;
@@ -205,7 +205,7 @@ byId('close').addEventListener('click', close);
 async function about(trial) {
   const answer = await fetch(base + '-/trial/' + trial.split('/').map(encodeURIComponent).join('/')).catch(() => null);
   if (shown !== trial) return;
-  if (!answer || !answer.ok) {
+  if (!answer || answer.status !== 200) {
     byId('about').replaceChildren(make('p', 'It has not ended yet.', 'soft'));
     return;
   }

@@ -140,6 +140,7 @@ open(sys.argv[2], 'wb').write(honest)
     // The live page leads to them as files to save, and unpacks none.
     let viewer = Viewer::start(&workspace, &[]);
     let room = format!("http://127.0.0.1:{}{}", viewer.door.port, viewer.door.room);
+    page.visit(&viewer.door.address);
     page.visit(&format!("{room}-/live"));
     page.until("document.querySelectorAll('#recent a').length === 4");
     assert_eq!(page.evaluate("document.images.length"), 0);
