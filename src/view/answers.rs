@@ -19,7 +19,6 @@ use super::door::Entry;
 use super::live::{Snapshot, file};
 use super::logs::Places;
 use super::{House, Page, files, logs};
-use crate::event::ErrorClass;
 use crate::name::{CandidateName, ObjectiveName, TrialId};
 use crate::plain;
 use crate::summary::TrialRow;
@@ -295,10 +294,14 @@ fn trials(house: &House, query: &str) -> Value {
     let rows = live.summary.trials.iter().filter(|row| {
         is(&candidate, row.trial.candidate.as_str())
             && is(&objective, row.trial.objective.as_str())
-            && is(&end, end_of(row))
+            && is(&end, live.end(row))
     });
     let total = rows.clone().count();
-    let rows: Vec<Value> = rows.skip(from).take(LISTED).map(row).collect();
+    let rows: Vec<Value> = rows
+        .skip(from)
+        .take(LISTED)
+        .map(|it| row(it, live.end(it)))
+        .collect();
     let plan = live.summary.plan.as_ref();
     let candidates = plan.map(|it| it.candidates.iter().map(|it| it.name.as_str()));
     let objectives = plan.map(|it| it.objectives.iter().map(|it| it.name.as_str()));
@@ -309,21 +312,12 @@ fn trials(house: &House, query: &str) -> Value {
     })
 }
 
-fn row(row: &TrialRow) -> Value {
+fn row(row: &TrialRow, end: &str) -> Value {
     json!({
-        "trial": row.trial, "path": row.trial.to_string(), "end": end_of(row), "score": row.score,
+        "trial": row.trial, "path": row.trial.to_string(), "end": end, "score": row.score,
         "seconds": row.runtime_seconds,
         "why": row.disqualified.as_deref().or(row.error_message.as_deref().filter(|_| row.attempts > 0)),
     })
-}
-
-fn end_of(row: &TrialRow) -> &'static str {
-    match (row.score, row.error_kind) {
-        (Some(_), _) if row.passed() => "passed",
-        (Some(_), _) => "failed",
-        (None, Some(ErrorClass::NotRun)) => "not run",
-        (None, _) => "lost",
-    }
 }
 
 /// All about one trial, from its `trial.json`; no content while it has none yet.

@@ -10,12 +10,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::event::{ArtifactRecord, Event, EventKind, Phase, StopCause, TrialRecord};
+use crate::event::{ArtifactRecord, ErrorClass, Event, EventKind, Phase, StopCause, TrialRecord};
 use crate::name::TrialId;
 use crate::plain;
 use crate::progress::{Counts, Noise, Pace, Tally, in_words, line, outcome, tally};
 use crate::standings::{Standing, Standings};
-use crate::summary::{RunSummary, UNRECORDED};
+use crate::summary::{RunSummary, TrialRow, UNRECORDED};
 
 /// So many lines of what happened can be had again.
 const LINES: usize = 500;
@@ -159,6 +159,22 @@ impl Live {
         let (seq, at) = (event.seq, event.at);
         let json = json!({"seq": seq, "at": at.as_millisecond(), "text": text}).to_string();
         keep(&mut self.lines, Arc::new(Line { seq, json }), LINES);
+    }
+
+    /// How a trial ended, or what it does until then.
+    pub(super) fn end(&self, row: &TrialRow) -> &'static str {
+        match (row.score, row.error_kind) {
+            (Some(_), _) if row.passed() => "passed",
+            (Some(_), _) => "failed",
+            (None, Some(ErrorClass::NotRun)) if self.running.contains_key(&row.trial) => "running",
+            (None, Some(ErrorClass::NotRun))
+                if !self.is_over() && row.error_message.as_deref() == Some(UNRECORDED) =>
+            {
+                "waiting"
+            }
+            (None, Some(ErrorClass::NotRun)) => "not run",
+            (None, _) => "lost",
+        }
     }
 
     /// Whether it has said that it is over.

@@ -75,7 +75,7 @@
   };
 
   const side = (lines, place, differs, mark, name) => {
-    if (place === undefined) return [make('td'), make('td')];
+    if (place === undefined) return [make('td', undefined, 'none'), make('td', undefined, 'none')];
     return [make('td', `${place + 1}${differs ? ` ${mark}` : ''}`, 'n'), make('td', lines[place], differs ? `code ${name}` : 'code')];
   };
   const apart = (text) => {
@@ -106,7 +106,7 @@
         continue;
       }
       unfold();
-      const line = make('tr');
+      const line = make('tr', undefined, row.differs ? '' : 'same');
       line.append(...side(left.lines, row.left, row.differs, '−', 'gone'), ...side(right.lines, row.right, row.differs, '+', 'come'));
       body.append(line);
       count++;

@@ -60,7 +60,7 @@ function files(trial, list, more) {
   if (more) it.append(` and ${more} more`);
   return it;
 }
-const tone = end => end === 'passed' ? 'good' : end === 'not run' ? 'soft' : 'bad';
+const tone = end => end === 'passed' ? 'good' : ['running', 'waiting', 'not run'].includes(end) ? 'soft' : 'bad';
 
 function state(it) {
   last = it;

@@ -135,6 +135,10 @@ fn what_candidates_say_and_leave_is_inert_while_they_run() {
         let asked = format!("document.querySelectorAll(\"{what}\").length");
         assert_eq!(page.evaluate(&asked), count, "{what}");
     }
+    let ends = page.evaluate(
+        "[...document.querySelectorAll('#trials tr')].map(it => it.cells[1].textContent)",
+    );
+    assert_eq!(ends, json!(["failed", "running", "passed"]));
     let text = page.evaluate("document.body.textContent");
     let text = text.as_str().unwrap();
     assert!(text.contains("<script>top.hit=1</script>"), "{text}");
