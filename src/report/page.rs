@@ -62,7 +62,7 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
         to.write_all(part.as_bytes())?;
     }
     let chosen = trials::chosen(&report.summary.trials);
-    let pairs = pairs::of(report, &chosen);
+    let pairs = pairs::of(report, &chosen.rows);
     // The records are read twice: these few numbers of each, and then all of those that are shown.
     let mut phases = figures::phases::Phases::default();
     for row in &report.summary.trials {

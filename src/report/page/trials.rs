@@ -47,48 +47,65 @@ fn wider(room: Room, compared: usize) -> Room {
     }
 }
 
-/// Those that have a row: all, or of each candidate and objective so many of the first repeats that they fit.
-pub(super) fn chosen(trials: &[TrialRow]) -> Vec<&TrialRow> {
+/// Those that have a row, and which of all they are, in words.
+pub(super) struct Chosen<'a> {
+    pub(super) rows: Vec<&'a TrialRow>,
+    which: String,
+}
+
+/// All; or of each candidate and objective so many of the first repeats that they fit; or, where not even one of each
+/// does, of every objective some candidates, of the next one those after them.
+pub(super) fn chosen(trials: &[TrialRow]) -> Chosen<'_> {
     if trials.len() <= MAX_TRIALS {
-        return trials.iter().collect();
+        return Chosen {
+            rows: trials.iter().collect(),
+            which: "Open one for its gates, what it wrote and what it printed".to_owned(),
+        };
     }
-    let cells: Vec<&[TrialRow]> = trials
-        .chunk_by(|a, b| {
-            a.trial.objective == b.trial.objective && a.trial.candidate == b.trial.candidate
-        })
-        .collect();
-    let each = (MAX_TRIALS / cells.len()).max(1);
-    let chosen = cells.iter().flat_map(|cell| cell.iter().take(each));
-    chosen.take(MAX_TRIALS).collect()
+    let same = |a: &TrialRow, b: &TrialRow| a.trial.objective == b.trial.objective;
+    let cells = trials.chunk_by(same).enumerate().flat_map(|(at, of)| {
+        let cells = of.chunk_by(|a, b| a.trial.candidate == b.trial.candidate);
+        cells
+            .enumerate()
+            .map(move |(place, cell)| (at + place, cell))
+    });
+    let cells: Vec<(usize, &[TrialRow])> = cells.collect();
+    let step = cells.len().div_ceil(MAX_TRIALS);
+    let kept = cells.iter().filter(|(turn, _)| turn % step == 0);
+    let each = MAX_TRIALS / kept.clone().count().max(1);
+    let rows = kept.flat_map(|(_, cell)| cell.iter().take(each.max(1)));
+    Chosen {
+        rows: rows.take(MAX_TRIALS).collect(),
+        which: match step {
+            1 => "the first repeats of every candidate and objective".to_owned(),
+            _ => {
+                format!("the first repeats of one candidate in {step} on every objective, by turns")
+            }
+        } + ". The others are in trials.csv and run.json",
+    }
 }
 
 /// Writes the part of the page. `written` says how many bytes the page has until now.
 pub(super) fn write(
     report: &Report<'_>,
     view: &View,
-    chosen: &[&TrialRow],
+    chosen: &Chosen<'_>,
     pairs: &[Pair<'_>],
     to: &mut dyn Write,
     written: &dyn Fn() -> u64,
 ) -> io::Result<()> {
-    let all = &report.summary.trials;
-    let lead = if chosen.len() < all.len() {
-        format!(
-            "{} of {}: the first repeats of every candidate and objective. The others are in trials.csv and run.json.",
-            chosen.len(),
-            counted(all.len(), "trial", "trials")
-        )
+    let all = counted(report.summary.trials.len(), "trial", "trials");
+    let rows = &chosen.rows;
+    let lead = if rows.len() < report.summary.trials.len() {
+        format!("{} of {all}: {}.", rows.len(), chosen.which)
     } else {
-        format!(
-            "{}. Open one for its gates, what it wrote and what it printed.",
-            counted(all.len(), "trial", "trials")
-        )
+        format!("{all}. {}.", chosen.which)
     };
     write!(
         to,
         "<section id=\"trials\">\n<h2><a href=\"#trials\">Every trial</a></h2>\n<p class=\"soft\">{}</p>\n{}",
         escaped(&lead),
-        filters(chosen, report)
+        filters(rows, report)
     )?;
     to.write_all(
         b"<div class=\"wide\" role=\"group\" tabindex=\"0\" aria-label=\"Every trial\">\n<table class=\"trials\">\n<thead><tr><th>candidate</th><th>objective</th><th class=\"n\">trial</th><th>end</th><th class=\"n\">score</th><th class=\"n opt\">quality</th><th class=\"n opt\">speed</th><th class=\"n\">time</th></tr></thead>\n",
@@ -99,11 +116,11 @@ pub(super) fn write(
         .flat_map(|it| &it.explained)
         .map(|it| (it.folder.as_str(), it.trial.as_str()))
         .collect();
-    let room = room(chosen.len());
+    let room = room(rows.len());
     let compared: BTreeSet<&TrialId> = pairs.iter().flat_map(|it| [it.left, it.right]).collect();
     let wider = wider(room, compared.len());
     let mut bare = 0;
-    for row in chosen {
+    for row in rows.iter().copied() {
         write!(to, "{}", head(row, report))?;
         if written() > FULL {
             bare += 1;

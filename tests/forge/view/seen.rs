@@ -3,6 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -169,13 +170,17 @@ fn what_candidates_say_and_leave_is_inert_while_they_run() {
     assert_eq!(page.complaints(), Vec::<String>::new());
 }
 
-/// Whatever is asked for, a page of this machine that is not forge's. Until it is asked for `/end`.
+/// A page of this machine that is not forge's, until `/end` is asked for.
 fn another_site() -> (u16, std::thread::JoinHandle<()>) {
     let site = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = site.local_addr().unwrap().port();
     let answers = std::thread::spawn(move || {
         for stream in site.incoming() {
             let mut stream = stream.unwrap();
+            // Browsers open connections on which they ask for nothing.
+            stream
+                .set_read_timeout(Some(Duration::from_millis(200)))
+                .unwrap();
             let mut asked = [0; 4096];
             let length = stream.read(&mut asked).unwrap_or(0);
             if asked[..length].starts_with(b"GET /end") {
@@ -222,6 +227,18 @@ fn a_page_of_another_origin_gets_nothing_in_a_browser_that_has_the_cookie() {
             assert!(is_nothing, "{host}: {what}: {it}");
         }
         assert_eq!(got.as_object().unwrap().len(), 9, "{got}");
+        // Not only that the browser keeps it from the page: it gets none.
+        let answers = page
+            .heard
+            .iter()
+            .filter(|it| it.0 == "Network.responseReceived");
+        let answers = answers.map(|it| &it.1["response"]);
+        let answers = answers.filter(|it| it["url"].as_str().unwrap().starts_with(&room));
+        let codes: Vec<u64> = answers.map(|it| it["status"].as_u64().unwrap()).collect();
+        assert!(
+            codes.len() > 6 && codes.iter().all(|it| *it == 403),
+            "{codes:?}"
+        );
     }
     let mut end = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     end.write_all(b"GET /end HTTP/1.0\r\n\r\n").unwrap();
