@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Viewer, gated, over, report, wait_for};
 use crate::support::browser::{self, keep, seen};
@@ -228,13 +228,18 @@ fn a_page_of_another_origin_gets_nothing_in_a_browser_that_has_the_cookie() {
         }
         assert_eq!(got.as_object().unwrap().len(), 9, "{got}");
         // Not only that the browser keeps it from the page: it gets none.
-        let answers = page
-            .heard
-            .iter()
-            .filter(|it| it.0 == "Network.responseReceived");
-        let answers = answers.map(|it| &it.1["response"]);
-        let answers = answers.filter(|it| it["url"].as_str().unwrap().starts_with(&room));
-        let codes: Vec<u64> = answers.map(|it| it["status"].as_u64().unwrap()).collect();
+        let of = |method: &'static str| {
+            let heard = page.heard.iter().filter(move |it| it.0 == method);
+            heard.map(|it| &it.1)
+        };
+        let asked = of("Network.requestWillBeSent");
+        let asked = asked.filter(|it| it["request"]["url"].as_str().unwrap().starts_with(&room));
+        let asked: Vec<&Value> = asked.map(|it| &it["requestId"]).collect();
+        let answers = of("Network.responseReceivedExtraInfo");
+        let answers = answers.filter(|it| asked.contains(&&it["requestId"]));
+        let codes: Vec<u64> = answers
+            .map(|it| it["statusCode"].as_u64().unwrap())
+            .collect();
         assert!(
             codes.len() > 6 && codes.iter().all(|it| *it == 403),
             "{codes:?}"
