@@ -42,14 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let forge = fs::canonicalize(programs::forge())?;
     let repeat = MANY.to_string();
-    let run = [
-        "--quiet",
-        "--no-progress",
-        "--isolation",
-        "process",
-        "--repeat",
-        &repeat,
-    ];
+    let run = ["--quiet", "--no-progress", "--repeat", &repeat];
     took(programs::command(&forge, root).args(run))?;
     let report = root.join("artifacts/latest/report.html");
     let mut written = Vec::new();

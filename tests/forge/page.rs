@@ -279,12 +279,12 @@ fn any_two_artifacts_are_put_side_by_side() {
         return;
     };
     // As if by chance, of few words: much is common, in many ways.
-    let text = |seed: u64, lines: u64| {
-        let word = |at: u64| (at * at * (seed + 3) + at * seed + seed / 2) % 7 % (3 + seed % 4);
+    let text = |seed: usize, lines: usize| {
+        let word = |at: usize| (at * at * (seed + 3) + at * seed + seed / 2) % 7 % (3 + seed % 4);
         let lines = (0..lines).map(|at| {
             format!(
                 "{}\n",
-                ["<b>", "two", "", "four  ", "&amp;", "six", "seven"][word(at) as usize]
+                ["<b>", "two", "", "four  ", "&amp;", "six", "seven"][word(at)]
             )
         });
         lines.collect::<String>()

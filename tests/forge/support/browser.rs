@@ -61,7 +61,7 @@ pub(crate) struct Page {
     session: Option<String>,
     calls: u64,
     /// Where what is open came from: what it asks for there is its own.
-    home_of_page: String,
+    origin: String,
     /// What was told without being asked for: the method and its parameters.
     pub(crate) heard: Vec<(String, Value)>,
 }
@@ -136,7 +136,7 @@ impl Page {
             socket,
             session: None,
             calls: 0,
-            home_of_page: String::new(),
+            origin: String::new(),
             heard: Vec::new(),
         };
         let target = page.call("Target.createTarget", &json!({"url": "about:blank"}));
@@ -210,7 +210,7 @@ impl Page {
         };
         let page = url.split('#').next().unwrap_or_default();
         let home: Vec<&str> = page.split('/').take(parts).collect();
-        self.home_of_page = home.join("/");
+        self.origin = home.join("/");
         // From elsewhere: a fragment alone would load nothing.
         self.call("Page.navigate", &json!({"url": "about:blank"}));
         self.wait_for("Page.loadEventFired");
@@ -331,7 +331,7 @@ impl Page {
                 | "Page.javascriptDialogOpening" => true,
                 "Network.requestWillBeSent" => {
                     let url = it["request"]["url"].as_str().unwrap_or_default();
-                    let is_own = url.starts_with(&self.home_of_page);
+                    let is_own = url.starts_with(&self.origin);
                     !is_own && !url.starts_with("data:") && !url.starts_with("about:")
                 }
                 _ => false,
