@@ -503,7 +503,7 @@ mod tests {
             // Of what failed, the first fifty are quoted.
             (Format::Markdown, 52, 52),
             // What failed, the phases of all, and then those trials that are shown.
-            (Format::Html, 4054, 3056),
+            (Format::Html, 4053, 3056),
             (Format::Comment, 52, 52),
             (Format::Junit, 152, 152),
             // Only what happened, as it is read.

@@ -22,12 +22,12 @@ macro_rules! add {
     }};
 }
 
-mod diff;
 mod draw;
 mod failures;
 mod figures;
 pub(super) mod markup;
 mod objectives;
+mod pairs;
 mod preview;
 mod table;
 mod top;
@@ -39,7 +39,7 @@ mod verdicts;
 mod tests;
 
 const STYLE: &str = include_str!("page/page.css");
-const SCRIPT: &str = include_str!("page/page.js");
+const SCRIPT: &str = concat!(include_str!("page/page.js"), include_str!("page/pairs.js"));
 
 pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
     let mut to = Counting {
@@ -61,6 +61,8 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
     ] {
         to.write_all(part.as_bytes())?;
     }
+    let chosen = trials::chosen(&report.summary.trials);
+    let pairs = pairs::of(report, &chosen.rows);
     // The records are read twice: these few numbers of each, and then all of those that are shown.
     let mut phases = figures::phases::Phases::default();
     for row in &report.summary.trials {
@@ -72,12 +74,12 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
         phases.section(report),
         figures::trend::of(report),
         failures::of(report),
-        diff::of(report),
+        pairs::section_of(&pairs),
         objectives::each(report, &view),
     ] {
         to.write_all(part.as_bytes())?;
     }
-    trials::write(report, &view, &mut to, &|| written.get())?;
+    trials::write(report, &view, &chosen, &pairs, &mut to, &|| written.get())?;
     to.write_all(top::run(&view).as_bytes())?;
     write!(
         to,

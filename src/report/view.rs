@@ -25,8 +25,8 @@ mod standings;
 mod trials;
 mod verdicts;
 
-pub(super) use explained::score_in_words;
 use explained::{Explained, MAX_EXPLAINED};
+pub(super) use explained::{score_in_words, typical};
 pub(super) use metrics::figure;
 use quotes::quotes;
 pub(super) use quotes::{Quote, folder};

@@ -16,13 +16,11 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::door::Entry;
-use super::live::Snapshot;
+use super::live::{Snapshot, file};
 use super::logs::Places;
 use super::{House, Page, files, logs};
-use crate::event::ErrorClass;
 use crate::name::{CandidateName, ObjectiveName, TrialId};
 use crate::plain;
-use crate::store::RunFolder;
 use crate::summary::TrialRow;
 
 /// So many trials are listed at once.
@@ -153,8 +151,8 @@ async fn inside(house: &Arc<House>, path: &str, request: &Parts) -> Response {
         }
         Place::Trial(trial) => match trial_id(trial) {
             Some(trial) => {
-                let folder = house.folder.clone();
-                blocking(move || about(&folder, &trial)).await
+                let house = Arc::clone(house);
+                blocking(move || about(&house, &trial)).await
             }
             None => files::missing(),
         },
@@ -296,10 +294,14 @@ fn trials(house: &House, query: &str) -> Value {
     let rows = live.summary.trials.iter().filter(|row| {
         is(&candidate, row.trial.candidate.as_str())
             && is(&objective, row.trial.objective.as_str())
-            && is(&end, end_of(row))
+            && is(&end, live.end(row))
     });
     let total = rows.clone().count();
-    let rows: Vec<Value> = rows.skip(from).take(LISTED).map(row).collect();
+    let rows: Vec<Value> = rows
+        .skip(from)
+        .take(LISTED)
+        .map(|it| row(it, live.end(it)))
+        .collect();
     let plan = live.summary.plan.as_ref();
     let candidates = plan.map(|it| it.candidates.iter().map(|it| it.name.as_str()));
     let objectives = plan.map(|it| it.objectives.iter().map(|it| it.name.as_str()));
@@ -310,27 +312,24 @@ fn trials(house: &House, query: &str) -> Value {
     })
 }
 
-fn row(row: &TrialRow) -> Value {
+fn row(row: &TrialRow, end: &str) -> Value {
     json!({
-        "trial": row.trial, "path": row.trial.to_string(), "end": end_of(row), "score": row.score,
+        "trial": row.trial, "path": row.trial.to_string(), "end": end, "score": row.score,
         "seconds": row.runtime_seconds,
         "why": row.disqualified.as_deref().or(row.error_message.as_deref().filter(|_| row.attempts > 0)),
     })
 }
 
-fn end_of(row: &TrialRow) -> &'static str {
-    match (row.score, row.error_kind) {
-        (Some(_), _) if row.passed() => "passed",
-        (Some(_), _) => "failed",
-        (None, Some(ErrorClass::NotRun)) => "not run",
-        (None, _) => "lost",
-    }
-}
-
-/// All about one trial, from its `trial.json`.
-fn about(folder: &RunFolder, trial: &TrialId) -> Response {
-    let Some(record) = folder.record(trial) else {
-        return files::missing();
+/// All about one trial, from its `trial.json`; no content while it has none yet.
+fn about(house: &House, trial: &TrialId) -> Response {
+    let Some(record) = house.folder.record(trial) else {
+        let live = house.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_planned = live.summary.trials.iter().any(|row| row.trial == *trial);
+        return if is_planned {
+            StatusCode::NO_CONTENT.into_response()
+        } else {
+            files::missing()
+        };
     };
     let line = |text: &str| plain::ends(text, 500);
     let score = record.score.as_ref();
@@ -341,9 +340,6 @@ fn about(folder: &RunFolder, trial: &TrialId) -> Response {
         |it| json!({"scorer": line(&it.scorer), "points": it.points, "why": line(&it.explanation)}),
     );
     let all = record.artifact.iter().chain(&record.files);
-    let files = all.take(LISTED).map(|file| {
-        json!({"path": plain::short(&file.path, 1_024), "bytes": file.bytes, "partial": file.partial})
-    });
     as_json(&json!({
         "trial": record.trial,
         "text": line(&crate::progress::outcome(&record)),
@@ -353,7 +349,7 @@ fn about(folder: &RunFolder, trial: &TrialId) -> Response {
         "score": score.map(|it| json!({"total": it.total, "success": it.success, "quality": it.quality, "speed": it.speed})),
         "gates": gates.take(LISTED).collect::<Vec<_>>(),
         "scorers": scorers.take(LISTED).collect::<Vec<_>>(),
-        "files": files.collect::<Vec<_>>(),
+        "files": all.take(LISTED).map(file).collect::<Vec<_>>(),
         "more_files": (record.files.len() + usize::from(record.artifact.is_some())).saturating_sub(LISTED),
         "no_artifact": record.no_artifact.as_deref().map(line),
         "warnings": record.warnings.iter().take(10).map(|it| line(it)).collect::<Vec<_>>(),

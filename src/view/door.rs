@@ -83,10 +83,12 @@ impl Door {
         {
             return Entry::Refused("a page of another origin asks");
         }
-        let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-        let mode = headers.get("sec-fetch-mode").map(HeaderValue::as_bytes);
-        let is_foreign = matches!(site, Some(b"cross-site" | b"same-site"));
-        if is_foreign && mode != Some(b"navigate") {
+        let fetch = |name| headers.get(name).map(HeaderValue::as_bytes);
+        let is_foreign = matches!(fetch("sec-fetch-site"), Some(b"cross-site" | b"same-site"));
+        // A link that is followed, and no frame in somebody's page.
+        let is_followed = fetch("sec-fetch-mode") == Some(b"navigate")
+            && matches!(fetch("sec-fetch-dest"), None | Some(b"document"));
+        if is_foreign && !is_followed {
             return Entry::Refused("a page of another origin asks");
         }
         if path == "/" {
@@ -197,7 +199,11 @@ mod tests {
             refused(&room, None, &[host, cookie, ("origin", origin)]);
         }
         for site in ["cross-site", "same-site"] {
-            refused(&room, None, &[host, cookie, ("sec-fetch-site", site)]);
+            let site = ("sec-fetch-site", site);
+            refused(&room, None, &[host, cookie, site]);
+            let mode = ("sec-fetch-mode", "navigate");
+            let frame = [host, cookie, site, mode, ("sec-fetch-dest", "iframe")];
+            refused(&room, None, &frame);
         }
         refused(&room, None, &[("host", "127.0.0.1.evil.example"), cookie]);
         refused(&room, None, &[("host", "127.0.0.1:x:80"), cookie]);

@@ -10,12 +10,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::event::{Event, EventKind, Phase, StopCause, TrialRecord};
+use crate::event::{ArtifactRecord, ErrorClass, Event, EventKind, Phase, StopCause, TrialRecord};
 use crate::name::TrialId;
 use crate::plain;
 use crate::progress::{Counts, Noise, Pace, Tally, in_words, line, outcome, tally, tally_of_row};
 use crate::standings::{Standing, Standings};
-use crate::summary::{RunSummary, UNRECORDED};
+use crate::summary::{RunSummary, TrialRow, UNRECORDED};
 
 /// So many lines of what happened can be had again.
 const LINES: usize = 500;
@@ -24,6 +24,8 @@ const RUNNING: usize = 50;
 const RECENT: usize = 30;
 /// So many failures, and warnings.
 const FAILURES: usize = 10;
+/// So long a path leads somewhere, in bytes.
+const MAX_PATH: usize = 1024;
 /// So many candidates.
 const STANDINGS: usize = 100;
 
@@ -169,6 +171,22 @@ impl Live {
         keep(&mut self.lines, Arc::new(Line { seq, json }), LINES);
     }
 
+    /// How a trial ended, or what it does until then.
+    pub(super) fn end(&self, row: &TrialRow) -> &'static str {
+        match (row.score, row.error_kind) {
+            (Some(_), _) if row.passed() => "passed",
+            (Some(_), _) => "failed",
+            (None, Some(ErrorClass::NotRun)) if self.running.contains_key(&row.trial) => "running",
+            (None, Some(ErrorClass::NotRun))
+                if !self.is_over() && row.error_message.as_deref() == Some(UNRECORDED) =>
+            {
+                "waiting"
+            }
+            (None, Some(ErrorClass::NotRun)) => "not run",
+            (None, _) => "lost",
+        }
+    }
+
     /// Whether it has said that it is over.
     pub(super) fn is_over(&self) -> bool {
         self.summary.took.is_some()
@@ -279,17 +297,20 @@ fn keep<T>(list: &mut VecDeque<T>, item: T, most: usize) {
 
 fn ended(record: &TrialRecord, tally: Tally) -> Value {
     let files = record.artifact.iter().chain(&record.files);
-    let files = files
-        .take(5)
-        .map(|file| json!({"path": plain::short(&file.path, 300), "bytes": file.bytes}));
     json!({
         "trial": record.trial,
         "path": record.trial.to_string(),
         "end": tally.as_str(),
         "text": plain::ends(&outcome(record), 240),
-        "files": files.collect::<Vec<_>>(),
+        "files": files.take(5).map(file).collect::<Vec<_>>(),
         "more_files": (record.files.len() + usize::from(record.artifact.is_some())).saturating_sub(5),
     })
+}
+
+/// An artifact: what it is called, and where it is, which is not the same where a name plays tricks.
+pub(super) fn file(it: &ArtifactRecord) -> Value {
+    let path = Some(&it.path).filter(|path| path.len() <= MAX_PATH);
+    json!({"name": plain::short(&it.path, 300), "path": path, "bytes": it.bytes})
 }
 
 fn failed(record: &TrialRecord) -> Value {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::support::browser::{self, Page};
+use crate::support::browser::{self, Page, address, keep, seen};
 use crate::support::workspace::{Workspace, read_json};
 
 const NAMES: [&str; 10] = [
@@ -139,54 +139,18 @@ fn grown(folder: &Path, candidates: usize, objectives: usize, repeats: u64) {
     std::fs::write(&journal, lines.join("\n") + "\n").unwrap();
 }
 
-/// Keeps a picture of a page, to be looked at. The folder may be that of whoever has built this.
-fn keep(name: &str, bytes: &[u8]) {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
-    let kept =
-        std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(folder.join(name), bytes));
-    if let Err(error) = kept {
-        crate::support::skipped(&format!("keeping {name}"), &error.to_string());
-    }
-}
-
-/// Looks at a page in both widths and both schemes: nothing is wrong with it, and it is not wider than the window.
-fn seen(page: &mut Page, file: &Path, name: &str) {
-    let axe = browser::axe();
-    for (width, dark) in [(400, false), (400, true), (1280, false), (1280, true)] {
-        page.look(width, dark);
-        page.open(file, "");
-        let scheme = if dark { "dark" } else { "light" };
-        let picture = page.screenshot(width);
-        keep(&format!("{name}-{width}-{scheme}.png"), &picture);
-        let wide = page.evaluate("document.documentElement.scrollWidth");
-        assert!(
-            wide.as_u64().unwrap() <= u64::from(width),
-            "{name}: {wide} at {width}"
-        );
-        assert_eq!(page.complaints(), Vec::<String>::new(), "{name}");
-        if let Some(axe) = &axe {
-            // All that is folded, of so many trials that this ends.
-            page.evaluate(
-                "document.querySelectorAll('.trials > tbody').forEach((it, at) => at < 12 || it.remove()); \
-                 document.querySelectorAll('details').forEach(it => it.open = true)",
-            );
-            page.evaluate(&format!("{axe};0"));
-            let found = page.evaluate(
-                "axe.run(document, {resultTypes: ['violations']}).then(it => it.violations.map(it => \
-                 `${it.id}: ${it.help}: ${it.nodes.slice(0, 3).map(it => it.html.slice(0, 160)).join(' | ')}`))",
-            );
-            assert_eq!(found, json!([]), "{name} at {width}, {scheme}");
-        }
-    }
-}
-
 #[test]
 fn a_small_run_is_seen_whole_and_nothing_leaves_the_page() {
     let Some(mut page) = browser::page() else {
         return;
     };
     let (_workspace, folder) = small();
-    seen(&mut page, &folder.join("report.html"), "3x2x1");
+    seen(
+        &mut page,
+        &address(&folder.join("report.html")),
+        "true",
+        "3x2x1",
+    );
     for width in [320, 3840] {
         page.look(width, false);
         let wide = page.evaluate("document.documentElement.scrollWidth");
@@ -205,7 +169,12 @@ fn a_run_of_four_hundred_trials_is_seen_whole() {
     let (workspace, folder) = small();
     grown(&folder, 8, 10, 5);
     workspace.forge(["report", "latest"]).expect(0);
-    seen(&mut page, &folder.join("report.html"), "8x10x5");
+    seen(
+        &mut page,
+        &address(&folder.join("report.html")),
+        "true",
+        "8x10x5",
+    );
 }
 
 #[test]
@@ -219,14 +188,8 @@ fn a_thousand_trials_are_opened_filtered_sorted_and_found() {
     let file = folder.join("report.html");
     let size = std::fs::metadata(&file).unwrap().len();
     assert!(size < 5_000_000, "{size}");
-    for (width, dark) in [(400, true), (1280, false)] {
-        page.look(width, dark);
-        page.open(&file, "");
-        keep(&format!("1000-{width}.png"), &page.screenshot(width));
-    }
-    let took = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd");
-    // Beside the pictures, for who wants to know; how fast this machine is proves nothing.
-    keep("1000.txt", format!("{size} bytes, {took} ms\n").as_bytes());
+    seen(&mut page, &address(&file), "true", "1000");
+    page.open(&file, "");
     let shown = "[...document.querySelectorAll('.trials > tbody')].filter(it => !it.hidden).length";
     assert_eq!(page.evaluate(shown), 1000);
     page.evaluate(
@@ -300,6 +263,195 @@ fn without_its_script_everything_is_there() {
     page.evaluate("document.querySelectorAll('details').forEach(it => it.open = true)");
     let seen = page.evaluate("document.body.innerText");
     assert!(seen.as_str().unwrap().contains("looking for a needle"));
+}
+
+/// What stands side by side: of each row the number, the mark and the text of the left, and of the right.
+fn beside(page: &mut Page) -> Vec<Vec<String>> {
+    let rows = page.evaluate(
+        "[...document.querySelectorAll('#pair tbody tr:not(.gap)')].map(it => [...it.cells].map(it => it.textContent))",
+    );
+    serde_json::from_value(rows).unwrap()
+}
+
+#[test]
+fn any_two_artifacts_are_put_side_by_side() {
+    let Some(mut page) = browser::page() else {
+        return;
+    };
+    // As if by chance, of few words: much is common, in many ways.
+    let text = |seed: usize, lines: usize| {
+        let word = |at: usize| (at * at * (seed + 3) + at * seed + seed / 2) % 7 % (3 + seed % 4);
+        let lines = (0..lines).map(|at| {
+            format!(
+                "{}\n",
+                ["<b>", "two", "", "four  ", "&amp;", "six", "seven"][word(at)]
+            )
+        });
+        lines.collect::<String>()
+    };
+    let texts: Vec<String> = (0..6).map(|seed| text(seed, 20 + 13 * seed)).collect();
+    let mut workspace = Workspace::new().file("objectives/task.yaml", "prompt: x\n");
+    for (name, text) in NAMES.iter().zip(&texts) {
+        let script = format!("#!/bin/sh\n{} > \"$2\"\n", printf(text.as_bytes()));
+        workspace = workspace.candidate(&format!("{name}.sh"), &script);
+    }
+    workspace.forge(["run"]).expect(0);
+    let file = workspace.run_folder().join("report.html");
+    page.look(1280, false);
+    page.open(&file, "");
+    assert_eq!(
+        page.evaluate("document.querySelectorAll('#pair .keys a').length"),
+        4
+    );
+    for (left, right) in [(0, 0), (0, 1), (1, 0), (2, 5), (5, 3), (4, 5)] {
+        let pair = format!(
+            "#side-by-side?left=task/{}/1&right=task/{}/1",
+            NAMES[left], NAMES[right]
+        );
+        page.evaluate(&format!(
+            "location.hash = '{pair}'; new Promise(it => setTimeout(it, 200))"
+        ));
+        let lines = [left, right].map(|it| texts[it].lines().collect::<Vec<&str>>());
+        let steps = similar::capture_diff_slices(similar::Algorithm::Myers, &lines[0], &lines[1]);
+        let common: usize = steps
+            .iter()
+            .filter(|it| it.tag() == similar::DiffTag::Equal)
+            .map(|it| it.old_range().len())
+            .sum();
+        let rows = beside(&mut page);
+        for (side, mark) in [(0, " −"), (1, " +")] {
+            let cells = rows.iter().map(|row| (&row[side * 2], &row[side * 2 + 1]));
+            let marked = cells.clone().filter(|it| it.0.ends_with(mark)).count();
+            assert_eq!(marked, lines[side].len() - common, "{pair} {mark}");
+            let numbers = cells.filter(|it| !it.0.is_empty()).map(|(number, text)| {
+                let number: usize = number.trim_end_matches(mark).parse().unwrap();
+                assert_eq!(lines[side][number - 1], text, "{pair}");
+                number
+            });
+            assert!(numbers.is_sorted(), "{pair}");
+        }
+        for row in rows {
+            let differs = row[0].ends_with('−') || row[2].ends_with('+');
+            assert!(differs || row[1] == row[3], "{pair}: {row:?}");
+        }
+        let said = page.evaluate("document.querySelector('#pair output').textContent");
+        assert_eq!(said == "Not a line differs.", left == right, "{said}");
+    }
+    // By keyboard, and what was chosen is in the address.
+    page.evaluate("document.querySelector('#pair [name=left]').focus()");
+    page.press("ArrowUp", 38);
+    page.until("location.hash === '#side-by-side?left=task/delta/1&right=task/zeta/1'");
+    page.press("Tab", 9);
+    assert_eq!(page.evaluate("document.activeElement.name"), "right");
+    let chosen = beside(&mut page);
+    page.open(&file, "#side-by-side?left=task/delta/1&right=task/zeta/1");
+    assert_eq!(beside(&mut page), chosen);
+    assert_eq!(
+        page.evaluate(
+            "[...document.querySelectorAll('#pair select')].filter(it => !it.labels.length).length"
+        ),
+        0
+    );
+    // What is not there changes nothing.
+    page.open(&file, "#side-by-side?left=task/delta/1&right=task/nobody/1");
+    assert_eq!(page.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_cut_or_no_text_is_compared_as_far_as_it_is_there() {
+    let Some(mut page) = browser::page() else {
+        return;
+    };
+    let png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==";
+    let script = |made: &str| format!("#!/bin/sh\n{made} > \"$2\"\n");
+    let workspace = Workspace::with(&[
+        ("long.sh", &script("seq 1 100000")),
+        (
+            "longer.sh",
+            &script("{ seq 1 50; echo odd; seq 51 200000; }"),
+        ),
+        ("picture.sh", &script(&format!("echo {png} | base64 -d"))),
+        ("short.sh", &script("{ echo; seq 2 20; }")),
+    ]);
+    workspace.forge(["task"]).expect(0);
+    let file = workspace.run_folder().join("report.html");
+    let mut look = |left: &str, right: &str| {
+        page.open(
+            &file,
+            &format!("#side-by-side?left=task/{left}/1&right=task/{right}/1"),
+        );
+        let said = page.evaluate("document.querySelector('#pair output').textContent");
+        let said = said.as_str().unwrap().to_owned();
+        (said, beside(&mut page))
+    };
+    let (said, rows) = look("long", "longer");
+    assert!(
+        said.starts_with("1 line differs. Of long/1 the first "),
+        "{said}"
+    );
+    assert!(
+        said.contains(" Of longer/1 the first 2000 lines are compared."),
+        "{said}"
+    );
+    assert_eq!(rows.len(), 5);
+    // The first line is an empty one, and nothing is known of what comes after a cut.
+    let (said, rows) = look("short", "long");
+    assert_eq!(rows[0], ["1 −", "", "1 +", "1"]);
+    assert!(
+        said.starts_with("1981 lines differ. Of long/1 the first 2000 "),
+        "{said}"
+    );
+    let (said, rows) = look("picture", "short");
+    assert!(said.starts_with("Not both are text"), "{said}");
+    assert!(rows[0][3].contains("20"), "{rows:?}");
+    assert_eq!(
+        page.evaluate("document.querySelectorAll('#pair img').length"),
+        1
+    );
+    assert_eq!(page.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn on_paper_are_the_verdict_and_every_number_of_the_figures() {
+    let Some(mut page) = browser::page() else {
+        return;
+    };
+    let (workspace, folder) = small();
+    grown(&folder, 5, 4, 5);
+    workspace.forge(["report", "latest"]).expect(0);
+    // As dark as a screen may be: paper is white.
+    page.look(1280, true);
+    page.open(&folder.join("report.html"), "#trial-changelog/beta/1");
+    let verdict = page.evaluate("document.querySelector('h1').textContent");
+    let pdf = page.on_paper();
+    assert!(pdf.starts_with(b"%PDF"));
+    keep("printed.pdf", &pdf);
+    keep("printed.png", &page.screenshot(718));
+    let wide = "[...document.querySelectorAll('main *')].filter(it => !it.closest('svg, .unseen') && it.getBoundingClientRect().right > 719).map(it => it.outerHTML.slice(0, 100))";
+    assert_eq!(page.evaluate(wide), json!([]));
+    // Nothing is behind an edge, and nobody scrolls paper.
+    let cut = "[...document.querySelectorAll('main *')].filter(it => it.checkVisibility({contentVisibilityAuto: true}) \
+               && !it.closest('svg, .unseen') && getComputedStyle(it).overflow !== 'visible' \
+               && (it.scrollHeight > it.clientHeight + 1 || it.scrollWidth > it.clientWidth + 1)).map(it => it.outerHTML.slice(0, 200))";
+    assert_eq!(page.evaluate(cut), json!([]));
+    let unseen = "[...document.querySelectorAll('figure data, #map data')].filter(it => !it.checkVisibility({contentVisibilityAuto: true})).length";
+    assert_eq!(page.evaluate(unseen), 0);
+    assert_eq!(
+        page.evaluate("document.querySelectorAll('figure data').length > 300"),
+        true
+    );
+    let text = page.evaluate("document.body.innerText");
+    let text = text.as_str().unwrap();
+    let run = read_json(&folder.join("run.json"));
+    assert!(text.contains(verdict.as_str().unwrap()), "{text}");
+    for standing in run["standings"]["overall"].as_array().unwrap() {
+        let score = format!("{:.1}", standing["score"].as_f64().unwrap());
+        assert!(text.contains(&score), "{score}");
+    }
+    // What was open is printed, and what was not is not.
+    assert!(text.contains("KeyError: events"));
+    let shown = "[...document.querySelectorAll('.trial')].filter(it => it.checkVisibility({contentVisibilityAuto: true})).length";
+    assert_eq!(page.evaluate(shown), 1);
 }
 
 #[test]

@@ -13,6 +13,9 @@ use serde_json::Value;
 
 use crate::support::workspace::{Ended, Workspace, finish, pause};
 
+mod large;
+mod seen;
+
 /// The longest that an answer may take before it counts as none.
 const PATIENCE: Duration = Duration::from_secs(60);
 

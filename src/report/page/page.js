@@ -31,7 +31,7 @@
   for (const table of document.querySelectorAll('.wide > table')) {
     const head = table.tHead && table.tHead.rows[0];
     // Of the small ones of each trial there are thousands.
-    if (!head || table.closest('.diff, .trial')) continue;
+    if (!head || table.closest('.trial')) continue;
     [...head.cells].forEach((cell, column) => {
       const button = document.createElement('button');
       button.type = 'button';

@@ -21,8 +21,10 @@ const HEX: usize = 256;
 /// How many bytes of the page a trial may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Room {
-    /// For each of its texts.
+    /// For each of its logs.
     pub(super) text: usize,
+    /// For its artifact where that is text.
+    pub(super) artifact: usize,
     /// For its pictures.
     pub(super) picture: usize,
 }
@@ -66,11 +68,11 @@ pub(super) fn of(details: &dyn Details, trial: &TrialId, name: &str, room: Room)
     let shaped = match ending.as_deref() {
         Some("json") if is_all => serde_json::from_str(text)
             .ok()
-            .map(|value| tree::json(&value, room.text)),
-        Some("csv") => tree::csv(text, room.text),
+            .map(|value| tree::json(&value, room.artifact)),
+        Some("csv") => tree::csv(text, room.artifact),
         Some("md" | "markdown") => {
             let folder = format!("{}/{}/{}", trial.objective, trial.candidate, trial.repeat);
-            let (markup, whole) = markdown::rendered(text, &folder, room.text);
+            let (markup, whole) = markdown::rendered(text, &folder, room.artifact);
             let cut = if whole {
                 ""
             } else {
@@ -83,9 +85,9 @@ pub(super) fn of(details: &dyn Details, trial: &TrialId, name: &str, room: Room)
     match shaped {
         Some(shaped) => format!(
             "{shaped}<details>\n<summary>As it is</summary>\n{}</details>\n",
-            plain(text, is_all, room.text)
+            plain(text, is_all, room.artifact)
         ),
-        None => plain(text, is_all, room.text),
+        None => plain(text, is_all, room.artifact),
     }
 }
 
@@ -103,12 +105,18 @@ fn text(bytes: &[u8], is_all: bool) -> Option<&str> {
 
 fn plain(text: &str, is_all: bool, most: usize) -> String {
     let (markup, whole) = block(text, most);
-    let cut = if is_all && whole {
-        ""
+    let (cut, more) = if is_all && whole {
+        ("", "")
     } else {
-        "<p class=\"soft\">… and more</p>\n"
+        (" data-cut", "<p class=\"soft\">… and more</p>\n")
     };
-    format!("<pre tabindex=\"0\">{markup}</pre>\n{cut}")
+    // A line break that comes first is none to a browser.
+    let first = if markup.starts_with("&#10;") {
+        "&#10;"
+    } else {
+        ""
+    };
+    format!("<pre class=\"text\"{cut} tabindex=\"0\">{first}{markup}</pre>\n{more}")
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -335,6 +335,49 @@ fn ten_thousand_trials_say_what_was_left_out() {
 }
 
 #[test]
+fn of_more_candidates_and_objectives_than_fit_each_is_there() {
+    let names =
+        |kind: &str| -> Vec<String> { (100..200).map(|it| format!("{kind}{it}")).collect() };
+    let (candidates, objectives) = (names("c"), names("o"));
+    let [all, on] =
+        [&candidates, &objectives].map(|it| it.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut run = Run::new(&all, &on, 1);
+    for objective in &objectives {
+        for candidate in &candidates {
+            let mut record = passed(trial(candidate, objective, 1), 50.0);
+            record.timings.run_ms = Some(5);
+            run.add(record);
+        }
+    }
+    let text = run.written(Format::Html);
+    assert!(text.len() < 5_000_000, "{}", text.len());
+    let trials = section(&text, "trials");
+    assert!(trials.contains(
+        "1000 of 10000 trials: the first repeats of one candidate in 10 on every objective, by turns."
+    ));
+    for (mark, names) in [("c", &candidates), ("o", &objectives)] {
+        for name in names {
+            let rows = trials.matches(&format!("data-{mark}=\"{name}\"")).count();
+            assert_eq!(rows, 10, "{name}");
+        }
+    }
+    // What figures have no room for is said, and where it is.
+    for (part, said) in [
+        ("standings", "… 40 more in the table"),
+        ("differences", "… 39 more in run.json"),
+        ("map", "more"),
+        ("repeats", "more"),
+        ("time", "more trials in run.json"),
+    ] {
+        assert!(
+            section(&text, part).contains(said),
+            "{part}: {}",
+            section(&text, part)
+        );
+    }
+}
+
+#[test]
 fn a_page_that_is_full_has_rows_without_what_is_folded() {
     let mut run = Run::new(&["alpha"], &["weekly"], 1000);
     for repeat in 1..=1000 {

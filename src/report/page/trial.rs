@@ -165,7 +165,7 @@ fn wrote(report: &Report<'_>, row: &TrialRow, record: &TrialRecord, room: Room) 
         let preview = preview::of(report.details, &row.trial, &file.path, room);
         add!(
             text,
-            "<h3>Artifact</h3>\n<p class=\"soft\">{}</p>\n{preview}",
+            "<h3>Artifact</h3>\n<p class=\"soft\">{}</p>\n<div class=\"artifact\">{preview}</div>\n",
             said(file)
         );
     } else if let Some(why) = &record.no_artifact {

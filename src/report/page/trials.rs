@@ -3,12 +3,14 @@
 //! Promises: written as they are read, one at a time; no more trials than a browser opens at once, evenly of every
 //! candidate and objective, and what is left out is said; the texts of a trial get less room the more trials there are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
 
 use super::markup::{anchor, escaped, line, number};
+use super::pairs::Pair;
 use super::preview::Room;
 use super::{NOTHING, trial};
+use crate::name::TrialId;
 use crate::quantity::{counted, show_duration};
 use crate::report::view::{View, figure};
 use crate::report::{Outcome, Report};
@@ -21,57 +23,89 @@ const FULL: u64 = 4_200_000;
 /// What texts and pictures of all trials may take together.
 const TEXTS: usize = 2_400_000;
 const PICTURES: usize = 2_000_000;
+/// What the artifacts that are proposed to be compared may take besides, and each of them at the most.
+const COMPARED: usize = 600_000;
+const MAX_TEXT: usize = 32 << 10;
 
 /// How much room a trial has among so many.
 pub(super) fn room(trials: usize) -> Room {
     let trials = trials.max(1);
+    let text = (TEXTS / 3 / trials).clamp(500, MAX_TEXT);
     Room {
-        text: (TEXTS / 3 / trials).clamp(500, 32 << 10),
+        text,
+        artifact: text,
         picture: (PICTURES / trials).min(400_000),
     }
 }
 
-/// Those that have a row: all, or of each candidate and objective so many of the first repeats that they fit.
-fn chosen(trials: &[TrialRow]) -> Vec<&TrialRow> {
-    if trials.len() <= MAX_TRIALS {
-        return trials.iter().collect();
+/// The room of a trial whose artifact is one of so many that are proposed to be compared. Some are there twice: as they
+/// look, and as they are.
+fn wider(room: Room, compared: usize) -> Room {
+    Room {
+        artifact: (COMPARED / 2 / compared.max(1)).clamp(room.artifact, MAX_TEXT),
+        ..room
     }
-    let cells: Vec<&[TrialRow]> = trials
-        .chunk_by(|a, b| {
-            a.trial.objective == b.trial.objective && a.trial.candidate == b.trial.candidate
-        })
-        .collect();
-    let each = (MAX_TRIALS / cells.len()).max(1);
-    let chosen = cells.iter().flat_map(|cell| cell.iter().take(each));
-    chosen.take(MAX_TRIALS).collect()
+}
+
+/// Those that have a row, and which of all they are, in words.
+pub(super) struct Chosen<'a> {
+    pub(super) rows: Vec<&'a TrialRow>,
+    which: String,
+}
+
+/// All; or of each candidate and objective so many of the first repeats that they fit; or, where not even one of each
+/// does, of every objective some candidates, of the next one those after them.
+pub(super) fn chosen(trials: &[TrialRow]) -> Chosen<'_> {
+    if trials.len() <= MAX_TRIALS {
+        return Chosen {
+            rows: trials.iter().collect(),
+            which: "Open one for its gates, what it wrote and what it printed".to_owned(),
+        };
+    }
+    let same = |a: &TrialRow, b: &TrialRow| a.trial.objective == b.trial.objective;
+    let cells = trials.chunk_by(same).enumerate().flat_map(|(at, of)| {
+        let cells = of.chunk_by(|a, b| a.trial.candidate == b.trial.candidate);
+        cells
+            .enumerate()
+            .map(move |(place, cell)| (at + place, cell))
+    });
+    let cells: Vec<(usize, &[TrialRow])> = cells.collect();
+    let step = cells.len().div_ceil(MAX_TRIALS);
+    let kept = cells.iter().filter(|(turn, _)| turn % step == 0);
+    let each = MAX_TRIALS / kept.clone().count().max(1);
+    let rows = kept.flat_map(|(_, cell)| cell.iter().take(each.max(1)));
+    Chosen {
+        rows: rows.take(MAX_TRIALS).collect(),
+        which: match step {
+            1 => "the first repeats of every candidate and objective".to_owned(),
+            _ => {
+                format!("the first repeats of one candidate in {step} on every objective, by turns")
+            }
+        } + ". The others are in trials.csv and run.json",
+    }
 }
 
 /// Writes the part of the page. `written` says how many bytes the page has until now.
 pub(super) fn write(
     report: &Report<'_>,
     view: &View,
+    chosen: &Chosen<'_>,
+    pairs: &[Pair<'_>],
     to: &mut dyn Write,
     written: &dyn Fn() -> u64,
 ) -> io::Result<()> {
-    let all = &report.summary.trials;
-    let chosen = chosen(all);
-    let lead = if chosen.len() < all.len() {
-        format!(
-            "{} of {}: the first repeats of every candidate and objective. The others are in trials.csv and run.json.",
-            chosen.len(),
-            counted(all.len(), "trial", "trials")
-        )
+    let all = counted(report.summary.trials.len(), "trial", "trials");
+    let rows = &chosen.rows;
+    let lead = if rows.len() < report.summary.trials.len() {
+        format!("{} of {all}: {}.", rows.len(), chosen.which)
     } else {
-        format!(
-            "{}. Open one for its gates, what it wrote and what it printed.",
-            counted(all.len(), "trial", "trials")
-        )
+        format!("{all}. {}.", chosen.which)
     };
     write!(
         to,
         "<section id=\"trials\">\n<h2><a href=\"#trials\">Every trial</a></h2>\n<p class=\"soft\">{}</p>\n{}",
         escaped(&lead),
-        filters(&chosen, report)
+        filters(rows, report)
     )?;
     to.write_all(
         b"<div class=\"wide\" role=\"group\" tabindex=\"0\" aria-label=\"Every trial\">\n<table class=\"trials\">\n<thead><tr><th>candidate</th><th>objective</th><th class=\"n\">trial</th><th>end</th><th class=\"n\">score</th><th class=\"n opt\">quality</th><th class=\"n opt\">speed</th><th class=\"n\">time</th></tr></thead>\n",
@@ -82,9 +116,11 @@ pub(super) fn write(
         .flat_map(|it| &it.explained)
         .map(|it| (it.folder.as_str(), it.trial.as_str()))
         .collect();
-    let room = room(chosen.len());
+    let room = room(rows.len());
+    let compared: BTreeSet<&TrialId> = pairs.iter().flat_map(|it| [it.left, it.right]).collect();
+    let wider = wider(room, compared.len());
     let mut bare = 0;
-    for row in chosen {
+    for row in rows.iter().copied() {
         write!(to, "{}", head(row, report))?;
         if written() > FULL {
             bare += 1;
@@ -92,6 +128,11 @@ pub(super) fn write(
             let record = report.details.record(&row.trial);
             let name = crate::report::view::folder(row);
             let typical = typical.get(name.as_str()).copied();
+            let room = if compared.contains(&row.trial) {
+                wider
+            } else {
+                room
+            };
             let body = trial::of(report, row, record.as_ref(), typical, room);
             write!(
                 to,
@@ -169,7 +210,7 @@ fn head(row: &TrialRow, report: &Report<'_>) -> String {
 /// What the script works with; without it, there is nothing to choose.
 fn filters(chosen: &[&TrialRow], report: &Report<'_>) -> String {
     let all = |of: &dyn Fn(&TrialRow) -> String| {
-        let names: std::collections::BTreeSet<String> = chosen.iter().map(|it| of(it)).collect();
+        let names: BTreeSet<String> = chosen.iter().map(|it| of(it)).collect();
         names.into_iter().collect::<Vec<_>>()
     };
     let mut text = String::from("<form id=\"filters\" hidden>\n");
@@ -215,5 +256,7 @@ mod tests {
         assert_eq!(room(1).text, 32 << 10);
         assert_eq!(room(1000).text, 800);
         assert!(room(1000).picture < 4096);
+        assert_eq!(wider(room(1000), 48).artifact, 6250);
+        assert_eq!(wider(room(1), 0), room(1));
     }
 }

@@ -36,7 +36,9 @@ struct Part {
 }
 
 /// The trial with the median score, and of several the first.
-fn typical<'a>(judged: impl Iterator<Item = &'a TrialRow>) -> Option<&'a TrialRow> {
+pub(in crate::report) fn typical<'a>(
+    judged: impl Iterator<Item = &'a TrialRow>,
+) -> Option<&'a TrialRow> {
     let mut judged: Vec<&TrialRow> = judged.collect();
     judged.sort_by_key(|row| (row.score, row.trial.repeat));
     let median = judged.get(judged.len().saturating_sub(1) / 2)?.score;

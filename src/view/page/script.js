@@ -55,12 +55,12 @@ function files(trial, list, more) {
   const it = make('span');
   list.forEach((file, at) => {
     if (at) it.append(', ');
-    it.append(link(trial + '/' + file.path, file.path), ` (${size(file.bytes)})`);
+    it.append(file.path === null ? file.name : link(trial + '/' + file.path, file.name), ` (${size(file.bytes)})`);
   });
   if (more) it.append(` and ${more} more`);
   return it;
 }
-const tone = end => end === 'passed' ? 'good' : end === 'not run' ? 'soft' : 'bad';
+const tone = end => end === 'passed' ? 'good' : ['running', 'waiting', 'not run'].includes(end) ? 'soft' : 'bad';
 
 function state(it) {
   last = it;
@@ -205,7 +205,7 @@ byId('close').addEventListener('click', close);
 async function about(trial) {
   const answer = await fetch(base + '-/trial/' + trial.split('/').map(encodeURIComponent).join('/')).catch(() => null);
   if (shown !== trial) return;
-  if (!answer || !answer.ok) {
+  if (!answer || answer.status !== 200) {
     byId('about').replaceChildren(make('p', 'It has not ended yet.', 'soft'));
     return;
   }

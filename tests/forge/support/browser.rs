@@ -60,6 +60,8 @@ pub(crate) struct Page {
     socket: WebSocket<TcpStream>,
     session: Option<String>,
     calls: u64,
+    /// Where what is open came from: what it asks for there is its own.
+    origin: String,
     /// What was told without being asked for: the method and its parameters.
     pub(crate) heard: Vec<(String, Value)>,
 }
@@ -134,6 +136,7 @@ impl Page {
             socket,
             session: None,
             calls: 0,
+            origin: String::new(),
             heard: Vec::new(),
         };
         let target = page.call("Target.createTarget", &json!({"url": "about:blank"}));
@@ -149,6 +152,13 @@ impl Page {
     /// Asks for something, and waits for the answer.
     #[track_caller]
     pub(crate) fn call(&mut self, method: &str, parameters: &Value) -> Value {
+        match self.try_call(method, parameters) {
+            Ok(result) => result,
+            Err(error) => panic!("{method}: {error}"),
+        }
+    }
+
+    fn try_call(&mut self, method: &str, parameters: &Value) -> Result<Value, Value> {
         self.calls += 1;
         let id = self.calls;
         let mut message = json!({"id": id, "method": method, "params": parameters});
@@ -161,8 +171,10 @@ impl Page {
         loop {
             let mut answer = self.next();
             if answer["id"] == id {
-                assert!(answer.get("error").is_none(), "{method}: {answer}");
-                return answer["result"].take();
+                return match answer.get_mut("error") {
+                    Some(error) => Err(error.take()),
+                    None => Ok(answer["result"].take()),
+                };
             }
         }
     }
@@ -184,8 +196,21 @@ impl Page {
 
     /// Opens a file, and waits until all of it is there.
     pub(crate) fn open(&mut self, file: &Path, fragment: &str) {
+        self.visit(&format!("{}{fragment}", address(file)));
+    }
+
+    /// Opens an address, and waits until all of it is there.
+    pub(crate) fn visit(&mut self, url: &str) {
         self.heard.clear();
-        let url = format!("file://{}{fragment}", file.display());
+        // An origin, or one file.
+        let parts = if url.starts_with("http") {
+            3
+        } else {
+            usize::MAX
+        };
+        let page = url.split('#').next().unwrap_or_default();
+        let home: Vec<&str> = page.split('/').take(parts).collect();
+        self.origin = home.join("/");
         // From elsewhere: a fragment alone would load nothing.
         self.call("Page.navigate", &json!({"url": "about:blank"}));
         self.wait_for("Page.loadEventFired");
@@ -212,6 +237,31 @@ impl Page {
         result["result"]["value"].take()
     }
 
+    /// Waits until an expression is true, whatever page is there until then.
+    #[track_caller]
+    pub(crate) fn until(&mut self, expression: &str) {
+        let asked = json!({"expression": expression, "returnByValue": true});
+        let until = std::time::Instant::now() + PATIENCE;
+        loop {
+            let found = self.try_call("Runtime.evaluate", &asked);
+            if found.as_ref().is_ok_and(|it| it["result"]["value"] == true) {
+                return;
+            }
+            let is_late = std::time::Instant::now() > until;
+            assert!(!is_late, "{expression}: {found:?}");
+            super::workspace::pause();
+        }
+    }
+
+    /// Presses a key of that name and number.
+    pub(crate) fn press(&mut self, key: &str, number: u32) {
+        for kind in ["rawKeyDown", "keyUp"] {
+            let event =
+                json!({"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": number});
+            self.call("Input.dispatchKeyEvent", &event);
+        }
+    }
+
     /// How wide the window is, and whether it is dark.
     pub(crate) fn look(&mut self, width: u32, dark: bool) {
         let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
@@ -219,6 +269,16 @@ impl Page {
         let scheme = if dark { "dark" } else { "light" };
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         self.call("Emulation.setEmulatedMedia", &json!({"features": features}));
+    }
+
+    /// The same on paper, A4 without its margins. What a printer gets, as a PDF.
+    pub(crate) fn on_paper(&mut self) -> Vec<u8> {
+        let printed = json!({"paperWidth": 8.27, "paperHeight": 11.69, "printBackground": false});
+        let printed = self.call("Page.printToPDF", &printed);
+        let printed = BASE64.decode(printed["data"].as_str().unwrap().as_bytes());
+        self.look(718, false);
+        self.call("Emulation.setEmulatedMedia", &json!({"media": "print"}));
+        printed.unwrap()
     }
 
     /// A picture of the page from its top, at the most 6,000 pixels high.
@@ -230,6 +290,33 @@ impl Page {
         let picture = self.call("Page.captureScreenshot", &asked);
         let bytes = picture["data"].as_str().unwrap().as_bytes();
         BASE64.decode(bytes).unwrap()
+    }
+
+    /// Keeps a picture of the page as it is, and fails where something is wrong with it.
+    #[track_caller]
+    pub(crate) fn is_fine(&mut self, name: &str, width: u32) {
+        let picture = self.screenshot(width);
+        keep(&format!("{name}.png"), &picture);
+        let wide = self.evaluate("document.documentElement.scrollWidth");
+        assert!(
+            wide.as_u64().unwrap() <= u64::from(width),
+            "{name} is {wide} wide"
+        );
+        assert_eq!(self.complaints(), Vec::<String>::new(), "{name}");
+        let Some(axe) = &*AXE else {
+            return;
+        };
+        // All that is folded, of so many trials that this ends.
+        self.evaluate(
+            "document.querySelectorAll('.trials > tbody').forEach((it, at) => at < 12 || it.remove()); \
+             document.querySelectorAll('details').forEach(it => it.open = true)",
+        );
+        self.evaluate(&format!("{axe};0"));
+        let found = self.evaluate(
+            "axe.run(document, {resultTypes: ['violations']}).then(it => it.violations.map(it => \
+             `${it.id}: ${it.help}: ${it.nodes.slice(0, 3).map(it => it.html.slice(0, 160)).join(' | ')}`))",
+        );
+        assert_eq!(found, json!([]), "{name}");
     }
 
     /// What went wrong in the page, and what it asked for besides itself.
@@ -244,8 +331,7 @@ impl Page {
                 | "Page.javascriptDialogOpening" => true,
                 "Network.requestWillBeSent" => {
                     let url = it["request"]["url"].as_str().unwrap_or_default();
-                    let is_own = url == it["documentURL"].as_str().unwrap_or_default()
-                        || it["type"] == "Document";
+                    let is_own = url.starts_with(&self.origin);
                     !is_own && !url.starts_with("data:") && !url.starts_with("about:")
                 }
                 _ => false,
@@ -255,8 +341,39 @@ impl Page {
     }
 }
 
+/// The address of a file.
+pub(crate) fn address(file: &Path) -> String {
+    format!("file://{}", file.display())
+}
+
+/// Keeps a picture of a page, to be looked at. The folder may be that of whoever has built this.
+pub(crate) fn keep(name: &str, bytes: &[u8]) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
+    let kept =
+        std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(folder.join(name), bytes));
+    if let Err(error) = kept {
+        super::skipped(&format!("keeping {name}"), &error.to_string());
+    }
+}
+
+/// Looks at a page in both widths and both schemes, as soon as an expression is true of it: nothing is wrong with it, and
+/// it is not wider than the window.
+#[track_caller]
+pub(crate) fn seen(page: &mut Page, url: &str, ready: &str, name: &str) {
+    for (width, dark) in [(400, false), (400, true), (1280, false), (1280, true)] {
+        page.look(width, dark);
+        page.visit(url);
+        page.until(ready);
+        let scheme = if dark { "dark" } else { "light" };
+        let name = format!("{name}-{width}-{scheme}");
+        page.is_fine(&name, width);
+    }
+}
+
 /// The text of axe-core, from npm, kept outside of the package; `None`, loudly, where it cannot be had.
-pub(crate) fn axe() -> Option<String> {
+static AXE: LazyLock<Option<String>> = LazyLock::new(axe);
+
+fn axe() -> Option<String> {
     let folder = std::env::temp_dir().join("forge-test-axe-core-4");
     let file = folder.join("package/axe.min.js");
     if !file.is_file() && std::env::var_os("FORGE_TEST_INSTALL").is_some() {

@@ -70,9 +70,28 @@ fn png(bytes: &[u8]) -> Option<(u32, u32)> {
     Some((big(bytes, 16)?, big(bytes, 20)?))
 }
 
+/// The larger of the screen and of the first picture on it: a browser makes room for both.
 fn gif(bytes: &[u8]) -> Option<(u32, u32)> {
     let side = |at| Some(u32::from(u16::from_le_bytes(two(bytes, at)?)));
-    Some((side(6)?, side(8)?))
+    let flags = *bytes.get(10)?;
+    let colours = match flags & 0x80 {
+        0 => 0,
+        _ => 3 << ((flags & 7) + 1),
+    };
+    let mut at = 13 + colours;
+    while *bytes.get(at)? == 0x21 {
+        at += 2;
+        // Pieces, each with its length before it, until one of none.
+        while let length @ 1.. = *bytes.get(at)? {
+            at += 1 + usize::from(length);
+        }
+        at += 1;
+    }
+    (*bytes.get(at)? == 0x2c).then_some(())?;
+    Some((
+        side(6)?.max(side(at + 1)? + side(at + 5)?),
+        side(8)?.max(side(at + 3)? + side(at + 7)?),
+    ))
 }
 
 /// The first frame header that there is.
@@ -137,7 +156,9 @@ mod tests {
         assert_eq!(find(&header(3, 4)), shown("image/png", 3, 4));
         let jpeg = b"\xff\xd8\xff\xe0\0\x04ab\xff\xc0\0\x11\x08\0\x02\0\x03";
         assert_eq!(find(jpeg), shown("image/jpeg", 3, 2));
-        assert_eq!(find(b"GIF89a\x03\0\x02\0"), shown("image/gif", 3, 2));
+        // Two colours, an extension, and a picture that is larger than its screen.
+        let gif = b"GIF89a\x03\0\x02\0\x80\0\0rgbrgb!\xf9\x02xx\x01x\0,\x01\0\0\0\x08\0\x02\0";
+        assert_eq!(find(gif), shown("image/gif", 9, 2));
         let webp = b"RIFF\0\0\0\0WEBPVP8X\0\0\0\0\0\0\0\0\x02\0\0\x01\0\0";
         assert_eq!(find(webp), shown("image/webp", 3, 2));
     }
@@ -152,6 +173,9 @@ mod tests {
         assert_eq!(find(&header(0, 1)), Found::TooLarge("image/png"));
         assert_eq!(find(b"\x89PNG\r\n\x1a\n"), Found::TooLarge("image/png"));
         assert_eq!(find(b"\xff\xd8\xff\xe0\0\0"), Found::TooLarge("image/jpeg"));
+        let gif = b"GIF89a\x01\0\x01\0\0\0\0,\0\0\0\0\xff\xff\xff\xff";
+        assert_eq!(find(gif), Found::TooLarge("image/gif"));
+        assert_eq!(find(b"GIF89a\x03\0\x02\0"), Found::TooLarge("image/gif"));
         assert_eq!(find(b"<svg onload='alert(1)'>"), Found::None);
     }
 }
