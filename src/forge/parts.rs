@@ -25,11 +25,16 @@ struct Whole<'a> {
 }
 
 impl ForgeBuilder {
-    /// What the run is a part of, if it is one.
+    /// What the run is a part of, if it is one, and the seed that all parts have: the one that is said, or one that
+    /// is made of the whole.
     ///
     /// # Errors
     /// When a part could not decide what the whole would.
-    pub(super) fn part_of(&self, mode: &str, cast: &Cast) -> Result<Option<Shard>, Problems> {
+    pub(super) fn part_of(
+        &self,
+        mode: &str,
+        cast: &Cast,
+    ) -> Result<Option<(Shard, u64)>, Problems> {
         let Some((part, by)) = self.shard else {
             return Ok(None);
         };
@@ -47,9 +52,9 @@ impl ForgeBuilder {
             }
         }
         problems.or(())?;
-        let whole = Whole {
+        let whole = |seed| Whole {
             mode,
-            seed: self.seed,
+            seed,
             candidates: &cast.candidates,
             objectives: &cast.objectives,
             comparisons: &cast.comparisons,
@@ -57,13 +62,19 @@ impl ForgeBuilder {
             by,
             of: part.of,
         };
-        let text = serde_json::to_vec(&whole).unwrap_or_default();
-        Ok(Some(Shard {
+        let digest = |seed| {
+            let text = serde_json::to_vec(&whole(seed)).unwrap_or_default();
+            digest([&*text])
+        };
+        // Said or made: a part that goes on says the one that was made.
+        let seed = self.seed.unwrap_or_else(|| seed_of(&digest(None)));
+        let shard = Shard {
             part,
             by,
-            whole: digest([&*text]),
+            whole: digest(Some(seed)),
             objectives: cast.objectives.clone(),
-        }))
+        };
+        Ok(Some((shard, seed)))
     }
 }
 
@@ -101,9 +112,9 @@ pub(super) fn told(shard: &Shard, own: &[PlannedObjective]) -> String {
     format!("shard {part}: {what}; `forge merge` says what all shards come to")
 }
 
-/// The seed of all parts, where none is said.
-pub(super) fn seed_of_whole(shard: &Shard) -> u64 {
-    let first = shard.whole.get(..16).unwrap_or_default();
+/// A seed made of a digest in hex.
+fn seed_of(whole: &str) -> u64 {
+    let first = whole.get(..16).unwrap_or_default();
     // 53 bits survive every language's numbers.
     u64::from_str_radix(first, 16).unwrap_or_default() >> 11
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::in_force::Machine;
-use super::parts::{only_own, seed_of_whole, told};
+use super::parts::{only_own, told};
 use super::{ForgeBuilder, ForgeError, ObjectiveSource, Place};
 use crate::candidate::Candidate;
 use crate::event::{PlannedCandidate, PlannedObjective, RunPlan};
@@ -59,8 +59,10 @@ impl ForgeBuilder {
         let mut cast = self.cast(&candidates, &objectives, besides);
         let shard = self.part_of(mode, &cast)?;
         let own = || crate::run::order::seed_of(&run);
-        let seed = shard.as_ref().map_or_else(own, seed_of_whole);
-        let seed = self.seed.unwrap_or(seed);
+        let (shard, seed) = match shard {
+            Some((shard, seed)) => (Some(shard), seed),
+            None => (None, self.seed.unwrap_or_else(own)),
+        };
         let settings = self.settings_in_force(&candidates, &objectives, jobs, seed, mode, machine);
         let objectives = only_own(shard.as_ref(), &mut cast, objectives);
         self.warnings

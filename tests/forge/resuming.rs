@@ -20,6 +20,9 @@ pub(crate) fn steady(seconds: &str) -> String {
     )
 }
 
+/// By which some trials of each run pass and some do not.
+const SEED: &str = "--seed=11";
+
 /// All weight lies on what does not depend on the time.
 pub(crate) const TASK: &str = "prompt: do it\nscoring:\n  weights: {success: 0.5, quality: 0.5, speed: 0}\n  \
                     quality:\n    - {regex: 'says: [0-3]'}\n";
@@ -68,7 +71,9 @@ pub(crate) fn kill_after(
     let until = Instant::now() + Duration::from_secs(120);
     while trials(&events(workspace), "trial_finished").len() < ended {
         assert!(Instant::now() < until, "{ended} trials do not end");
-        assert!(child.try_wait().unwrap().is_none(), "it has ended before");
+        if child.try_wait().unwrap().is_some() {
+            panic!("it has ended before: {:?}", finish(child));
+        }
         pause();
     }
     child.kill().unwrap();
@@ -132,7 +137,7 @@ fn made(workspace: &Workspace) -> usize {
 
 #[test]
 fn a_run_that_was_killed_ends_like_one_that_was_not() {
-    let arguments = ["task", "-k12", "-j3", "--seed=7", "--no-progress", "-q"];
+    let arguments = ["task", "-k12", "-j3", SEED, "--no-progress", "-q"];
     let undisturbed = project();
     undisturbed.forge(arguments).expect(0);
     let workspace = project();
@@ -192,7 +197,7 @@ fn a_run_that_was_interrupted_says_how_it_goes_on() {
 #[test]
 fn what_has_changed_is_run_again_and_told() {
     let workspace = project();
-    workspace.forge(["task", "-k3", "-q"]).expect(0);
+    workspace.forge(["task", "-k3", "-q", SEED]).expect(0);
     let workspace = workspace.candidate("b.sh", &steady("0.01"));
     let ended = workspace.forge(["--resume", "latest"]).expect(0);
     let told = "goes on: 3 results of 6 kept, 3 to be run; 3 again: candidate `b` has changed";
@@ -231,7 +236,7 @@ fn the_same_command_goes_on_by_itself_where_it_was_cut_off() {
     let before = kill_after(&mut auto(&arguments), &workspace, 3);
     let cut_off = workspace.run_folder();
     // Another command is another run.
-    finish(auto(&["task", "-k1", "-q"]).spawn().unwrap()).expect(0);
+    finish(auto(&["task", "-k1", "-q", SEED]).spawn().unwrap()).expect(0);
     assert_ne!(workspace.run_folder(), cut_off);
     let ended = finish(auto(&arguments).spawn().unwrap()).expect(0);
     assert_eq!(workspace.run_folder(), cut_off);
@@ -268,7 +273,7 @@ fn two_never_share_a_folder() {
 #[test]
 fn what_was_cut_off_within_a_line_goes_on_behind_the_last_whole_one() {
     let workspace = project();
-    let arguments = ["task", "-k4", "-j2", "-q", "--no-progress"];
+    let arguments = ["task", "-k4", "-j2", "-q", "--no-progress", SEED];
     kill_after(&mut workspace.command(arguments), &workspace, 2);
     let journal = workspace.run_folder().join("events.jsonl");
     let text = std::fs::read(&journal).unwrap();
@@ -299,7 +304,7 @@ fn what_was_cut_off_within_a_line_goes_on_behind_the_last_whole_one() {
 #[test]
 fn a_run_of_a_later_forge_is_not_touched() {
     let workspace = project();
-    workspace.forge(["task", "-q"]).expect(0);
+    workspace.forge(["task", "-q", SEED]).expect(0);
     let journal = workspace.run_folder().join("events.jsonl");
     let text = std::fs::read_to_string(&journal).unwrap();
     let (first, rest) = text.split_once('\n').unwrap();
@@ -326,7 +331,9 @@ fn a_run_of_a_later_forge_is_not_touched() {
 #[test]
 fn what_cannot_be_one_run_is_refused_before_anything_is_started() {
     let workspace = project();
-    workspace.forge(["task", "-q", "--alpha=0.1"]).expect(0);
+    workspace
+        .forge(["task", "-q", SEED, "--alpha=0.1"])
+        .expect(0);
     let folder = workspace.run_folder();
     let before = std::fs::read(folder.join("events.jsonl")).unwrap();
     let cases: [(&[&str], &str); 6] = [
@@ -358,7 +365,7 @@ fn a_secret_of_the_command_is_not_kept() {
         command.env("API_TOKEN", "s3cr3t-t0k3n-value");
         finish(command.spawn().unwrap())
     };
-    with_secret(&["task", "-q", "--env=COPY=s3cr3t-t0k3n-value"]).expect(0);
+    with_secret(&["task", "-q", SEED, "--env=COPY=s3cr3t-t0k3n-value"]).expect(0);
     let journal = workspace.run_folder().join("events.jsonl");
     let text = std::fs::read_to_string(journal).unwrap();
     assert!(!text.contains("s3cr3t"), "{text}");
