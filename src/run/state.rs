@@ -9,8 +9,10 @@ use crate::event::{Confirmation, EventKind, Look, Phase, StopCause, TrialEnd, Tr
 use crate::name::TrialId;
 use crate::sandbox::{ErrorKind, Remedy};
 
+mod loss;
 mod setups;
 
+pub use loss::Loss;
 use setups::Setups;
 pub use setups::{KnownFailure, SetupEnd};
 
@@ -34,38 +36,6 @@ pub struct Planned {
     pub stage: u32,
     /// Whether it has its result already, of a time before the run was gone on with.
     pub is_known: bool,
-}
-
-/// The infrastructure lost a trial's attempt.
-#[derive(Debug)]
-pub struct Loss {
-    /// Where.
-    pub phase: Phase,
-    /// What kind of failure.
-    pub kind: ErrorKind,
-    /// What to do about it.
-    pub remedy: Remedy,
-    /// Why, in one line.
-    pub message: String,
-    /// What a user can do about it.
-    pub hint: Option<String>,
-    /// What is known of the attempt.
-    pub record: Box<TrialRecord>,
-}
-
-impl Loss {
-    /// The run was stopped while an attempt was under way.
-    #[must_use]
-    pub fn stopped(id: TrialId, attempt: u32) -> Self {
-        Self {
-            phase: Phase::Running,
-            kind: ErrorKind::Stopped,
-            remedy: Remedy::GiveUp,
-            message: "the run was stopped".to_owned(),
-            hint: None,
-            record: Box::new(TrialRecord::ended(id, TrialEnd::Cancelled, attempt)),
-        }
-    }
 }
 
 /// What happens to the dispatcher.
@@ -319,14 +289,14 @@ impl State {
                 let pause = after.unwrap_or(backoff(self.attempts[trial] - 1));
                 self.delayed.push((now + pause, trial));
             }
-            Remedy::Retry { .. } => finish(lost_record(loss), effects),
+            Remedy::Retry { .. } => finish(loss.record(), effects),
             Remedy::GiveUp => {
                 let (kind, phase) = (loss.kind, loss.phase);
                 let reason = format!("not begun: {}", loss.message);
                 let record = if phase == Phase::Creating && self.is_known(trial, kind) {
                     self.not_run(trial, &reason)
                 } else {
-                    lost_record(loss)
+                    loss.record()
                 };
                 finish(record, effects);
                 self.give_up(trial, kind, phase, &reason, effects);
@@ -484,18 +454,6 @@ fn backoff(times: u32) -> Duration {
     FIRST_PAUSE
         .saturating_mul(1 << times.min(10))
         .min(LONGEST_PAUSE)
-}
-
-fn lost_record(loss: Loss) -> TrialRecord {
-    let end = TrialEnd::SandboxFailed {
-        phase: loss.phase,
-        message: loss.message,
-        hint: loss.hint,
-    };
-    TrialRecord {
-        end,
-        ..*loss.record
-    }
 }
 
 #[cfg(test)]
