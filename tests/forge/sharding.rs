@@ -1,5 +1,7 @@
 //! Runs in parts, one machine each, and put together again.
 
+mod slurm;
+
 use forge::event::Part;
 use forge::name::ObjectiveName;
 use serde_json::Value;
