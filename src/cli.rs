@@ -219,6 +219,12 @@ struct RunArgs {
     /// Stop the whole run after this time; what is finished is kept
     #[arg(long, value_name = "DURATION", env = "FORGE_DEADLINE", value_parser = values::duration, allow_negative_numbers = true)]
     deadline: Option<Duration>,
+    /// Make at most so many sandboxes; what is not run then has a row that says so
+    #[arg(long, value_name = "N", env = "FORGE_MAX_SANDBOXES", value_parser = values::sandboxes, allow_negative_numbers = true)]
+    max_sandboxes: Option<u64>,
+    /// Begin nothing more when the candidates say that they have cost so many US dollars (`cost_usd` in metrics.json)
+    #[arg(long, value_name = "USD", env = "FORGE_MAX_COST", value_parser = values::cost, allow_negative_numbers = true)]
+    max_cost: Option<f64>,
     /// Seed of the trials' order and of `FORGE_SEED` [default: from the run's id; recorded]
     #[arg(long, value_name = "N", value_parser = values::seed, allow_negative_numbers = true)]
     seed: Option<u64>,

@@ -235,7 +235,10 @@ fn write_all(
         told.tell(EventKind::Warned { message });
     }
     for piece in pieces {
-        for message in piece.summary.warnings.iter().cloned() {
+        // That it is a part is told already.
+        let of_part = format!("shard {}: ", piece.shard.part);
+        let warnings = piece.summary.warnings.iter();
+        for message in warnings.filter(|it| !it.starts_with(&of_part)).cloned() {
             told.tell(EventKind::Warned { message });
         }
     }

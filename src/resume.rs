@@ -82,6 +82,7 @@ pub fn decide(
         .flat_map(|it| resumption.plan.confirmed(it).collect::<Vec<_>>())
         .collect();
     let planned: BTreeSet<TrialId> = planned.into_iter().chain(confirmed).collect();
+    nothing_lost(old, &planned)?;
     let mut gone = Vec::new();
     for trial in &planned {
         let Some(row) = rows.get(trial).filter(|it| it.has_result()) else {
@@ -102,18 +103,33 @@ pub fn decide(
             tally.kept += 1;
         }
     }
-    let kept_before = old.trials.iter().filter(|it| it.has_result());
-    let dropped = kept_before
-        .filter(|it| !planned.contains(&it.trial))
-        .count();
     resumption.gone = gone;
     resumption.kept = tally.kept;
-    resumption.told = tally.told(dropped);
+    resumption.told = tally.told();
     remarks.extend(caution(old, before, &resumption, wishes));
     Ok(Decision {
         resumption,
         remarks,
     })
+}
+
+/// Refuses a plan in which a result that there is has no place: it would be lost.
+fn nothing_lost(old: &RunSummary, planned: &BTreeSet<TrialId>) -> Result<(), Problems> {
+    let rows = old.trials.iter().filter(|it| it.has_result());
+    let mut left_out = rows.filter(|it| !planned.contains(&it.trial));
+    let Some(first) = left_out.next() else {
+        return Ok(());
+    };
+    let more = match left_out.count() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let message = format!(
+        "the run has results that would have no place in it any more: {}{more}; a run can be finished and extended, not narrowed",
+        first.trial
+    );
+    let hint = format!("give the candidates, objectives and repeats that it had, or {NEW_RUN}");
+    Err(Problem::setting(OPTION, message).with_hint(hint).into())
 }
 
 /// Refuses results of two kinds for one candidate on one objective.
@@ -190,7 +206,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn told(&self, dropped: usize) -> String {
+    fn told(&self) -> String {
         let again: u64 = self.again.values().sum();
         let all = self.kept + self.missing + again;
         let mut parts = vec![format!(
@@ -204,10 +220,6 @@ impl Tally {
         }
         for (why, count) in &self.again {
             parts.push(format!("{count} again: {}", plain::line(why)));
-        }
-        if dropped > 0 {
-            let results = counted(dropped, "result is", "results are");
-            parts.push(format!("{results} of trials that are not planned any more"));
         }
         parts.join("; ")
     }
@@ -570,12 +582,10 @@ mod tests {
         assert!(decision.remarks[0].contains("were added when the results were known"));
         assert_eq!((kept(&summary).len(), summary.trials.len()), (2, 4));
         let fewer = |plan: &mut RunPlan| drop(plan.candidates.remove(0));
-        let (decision, summary) = go_on(&whole, fewer, &Wishes::default()).unwrap();
-        let told = decision.resumption.told;
+        let problems = go_on(&whole, fewer, &Wishes::default()).unwrap_err();
         assert!(
-            told.ends_with("1 result is of trials that are not planned any more"),
-            "{told}"
+            problems.to_string().contains("post/alpha/1; a run can be"),
+            "{problems}"
         );
-        assert_eq!(summary.trials.len(), 1);
     }
 }

@@ -41,7 +41,7 @@ pub use open::Resumes;
 
 use open::{Opened, end_earlier, opened, watched};
 use plan::Plan;
-use state::{Effect, Input, KnownFailure, Loss, State};
+use state::{Budget, COST, Effect, Input, KnownFailure, Loss, State};
 use stop::Stopping;
 use teller::Teller;
 
@@ -70,6 +70,8 @@ pub struct Run {
     pub deadline: Option<Duration>,
     /// Where gates and built-in scorers judge.
     pub judging: Judging,
+    /// What it may spend.
+    pub budget: Budget,
     /// Which sandboxes are left.
     pub keep: Keep,
     /// Takes secrets out of everything that leaves.
@@ -132,11 +134,9 @@ pub async fn run(mut run: Run) -> std::io::Result<Finished> {
         before,
     } = opened(&mut run, costs)?;
     journal.keep_safe(costs)?;
-    let ended = match &before {
-        Some(_) => Box::pin(end_earlier(&run, &ledger)).await?,
-        None => Cleanup::default(),
-    };
+    let ended = Box::pin(end_earlier(&run, &folder, &ledger, before.as_deref())).await?;
     // Before the first sandbox: what it does not hear of, nobody would delete.
+    let made = ledger.last_serial(&run.plan.run);
     let (watch, unwatched) = watched(&run, &folder, &ledger).await;
     let (stopping, told) = watch::channel(Stopping::No);
     let reaper = Reaper::start_then(
@@ -155,6 +155,7 @@ pub async fn run(mut run: Run) -> std::io::Result<Finished> {
     )?;
     // Nobody depends on the link, and not every file system has links.
     let unlinked = folder.point_latest().err();
+    let unlinked = unlinked.map(|error| format!("{error}; `latest` is this run all the same"));
     let (events, inbox) = mpsc::channel(EVENTS_UNDER_WAY);
     let world = Arc::new(World {
         run: run.plan.run,
@@ -181,8 +182,7 @@ pub async fn run(mut run: Run) -> std::io::Result<Finished> {
         }
     };
     teller.tell(begins);
-    let rows = teller.summary.trials.iter();
-    let known = rows.filter(|row| row.has_result());
+    let known = teller.summary.trials.iter().filter(|row| row.has_result());
     let plan = Plan {
         known: known.map(|row| row.trial.clone()).collect(),
         seed,
@@ -195,9 +195,12 @@ pub async fn run(mut run: Run) -> std::io::Result<Finished> {
         repeats,
     };
     let trials = plan.planned(0, &stages);
-    let state = State::new(trials, jobs).confirming(confirms);
+    let state = State::new(trials, jobs).confirming(confirms).within(
+        run.budget,
+        made,
+        cost_of(&teller.summary),
+    );
     let (state, made_up) = state.after(&teller.summary.looks);
-    let unlinked = unlinked.map(|error| format!("{error}; `latest` is this run all the same"));
     let unforeseen = unlinked.into_iter().chain(unwatched).chain(unpacked);
     for message in run.warnings.into_iter().chain(unforeseen) {
         teller.tell(EventKind::Warned { message });
@@ -477,6 +480,13 @@ impl Dispatcher {
             }
         }
     }
+}
+
+/// What the trials that have a result have cost, in US dollars, by what they say.
+fn cost_of(summary: &RunSummary) -> f64 {
+    let metrics = summary.trials.iter().flat_map(|row| &row.metrics);
+    let costs = metrics.filter(|(name, _)| **name == *COST);
+    costs.map(|(_, value)| value).sum()
 }
 
 /// Ends at this time; never, without one.

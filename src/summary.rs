@@ -331,7 +331,10 @@ impl RunSummary {
             session: Some(at),
         };
         self.stopped = None;
-        self.warnings = vec![resumption.told.clone()];
+        self.warnings.clear();
+        if resumption.kept < resumption.plan.len() as u64 {
+            self.warnings.push(resumption.told.clone());
+        }
         self.stored.clear();
         self.rescored = false;
     }
@@ -357,6 +360,13 @@ impl RunSummary {
         self.trials.sort_by_cached_key(|row| place(&row.trial));
         self.index = index(&self.trials);
         self.confirmations.push(confirmation.clone());
+    }
+
+    /// How many sandboxes are told to be deleted so far, also by a time that was cut off after another had ended.
+    #[must_use]
+    pub fn told_deleted(&self) -> u64 {
+        let cleanup = self.cleanup.as_ref().or(self.before.cleanup.as_ref());
+        cleanup.map_or(0, |it| it.deleted)
     }
 
     /// When the last event was.

@@ -13,6 +13,7 @@ use forge::exit::ExitCode as End;
 use forge::problem::{Problem, Problems};
 use forge::progress;
 use forge::redact::Redactor;
+use forge::run::state::Budget;
 use forge::sandbox::{ErrorKind, SandboxError};
 use forge::settings::{self, Flags, Settings};
 use forge::trial::Keep;
@@ -222,6 +223,10 @@ fn with_numbers(
     if let Some(seed) = settings.seed {
         builder = builder.seed(seed);
     }
+    builder = builder.budget(Budget {
+        sandboxes: args.max_sandboxes,
+        cost: args.max_cost,
+    });
     if let Some(part) = args.shard {
         let by = match args.shard_by {
             ShardByArg::Objective => ShardBy::Objective,

@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use forge::event::StopCause;
+use forge::event::{ErrorClass, StopCause};
 use forge::exit::ExitCode as End;
 use forge::problem::{Problem, Problems};
 use forge::report::{Format, Report, Saved, Style};
@@ -175,8 +175,8 @@ pub(super) fn show(
             .parent()
             .filter(|_| place.ends_with(Format::Markdown.file_name()));
         if let Some(folder) = here {
-            let is_cut_off = is_cut_off(report);
-            printer.out(&format!("Next: {}\n", next(end, is_cut_off, folder)));
+            let why = (is_cut_off(report), is_of_world(report));
+            printer.out(&format!("Next: {}\n", next(end, why, folder)));
         }
     }
     for reason in report.reasons {
@@ -201,9 +201,16 @@ fn is_cut_off(report: &Report<'_>) -> bool {
     is_told && !report.summary.trials.iter().all(TrialRow::has_result)
 }
 
+/// Whether something around the candidates failed.
+fn is_of_world(report: &Report<'_>) -> bool {
+    let mut rows = report.summary.trials.iter();
+    report.summary.stopped == Some(StopCause::Infrastructure)
+        || rows.any(|row| row.error_kind == Some(ErrorClass::Infrastructure))
+}
+
 /// What to type next: the rest of a run that was cut off, where to look when something around the candidates failed,
 /// else what shows the run.
-fn next(end: End, is_cut_off: bool, folder: &Path) -> String {
+fn next(end: End, (is_cut_off, is_of_world): (bool, bool), folder: &Path) -> String {
     let run = match (folder.parent(), folder.file_name()) {
         // There it is found by the short form of its id.
         (Some(all), Some(name)) if all == Path::new("artifacts") => {
@@ -215,8 +222,14 @@ fn next(end: End, is_cut_off: bool, folder: &Path) -> String {
     let run = forge::plain::line(&run);
     match end {
         _ if is_cut_off => format!("forge --resume {run}"),
-        End::Incomplete => "forge doctor".to_owned(),
-        End::Ok | End::Below | End::Usage | End::Undeleted | End::Interrupted | End::Terminated => {
+        End::Incomplete if is_of_world => "forge doctor".to_owned(),
+        End::Ok
+        | End::Below
+        | End::Usage
+        | End::Incomplete
+        | End::Undeleted
+        | End::Interrupted
+        | End::Terminated => {
             format!("forge view {run}")
         }
     }

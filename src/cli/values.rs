@@ -100,6 +100,17 @@ pub(super) fn seed(text: &str) -> Result<u64, String> {
     whole(text, 0..=u64::MAX)
 }
 
+pub(super) fn sandboxes(text: &str) -> Result<u64, String> {
+    whole(text, 1..=u64::MAX)
+}
+
+/// US dollars.
+pub(super) fn cost(text: &str) -> Result<f64, String> {
+    let cost = text.trim().parse().ok();
+    let cost = cost.filter(|cost: &f64| cost.is_finite() && *cost > 0.0);
+    cost.ok_or_else(|| format!("expected an amount of US dollars above 0, got `{text}`"))
+}
+
 fn whole<T>(text: &str, range: RangeInclusive<T>) -> Result<T, String>
 where
     T: std::str::FromStr + PartialOrd + std::fmt::Display,

@@ -17,6 +17,7 @@ use crate::objective::LimitOverrides;
 use crate::policy::NetworkOverrides;
 use crate::resume::Wishes;
 use crate::rule::Comparing;
+use crate::run::state::Budget;
 use crate::sandbox::{Network, Provider};
 use crate::score::Scorer;
 use crate::secret::Secret;
@@ -36,6 +37,7 @@ pub struct ForgeBuilder {
     pub(super) repeat: Option<u32>,
     pub(super) limits: LimitOverrides,
     pub(super) deadline: Option<Duration>,
+    pub(super) budget: Budget,
     pub(super) demands: Demands,
     pub(super) comparing: Comparing,
     pub(super) pairs: Option<u32>,
@@ -73,6 +75,7 @@ impl Default for ForgeBuilder {
             repeat: None,
             limits: LimitOverrides::default(),
             deadline: None,
+            budget: Budget::default(),
             demands: Demands::default(),
             comparing: Comparing::default(),
             pairs: None,
@@ -188,6 +191,13 @@ impl ForgeBuilder {
     #[must_use]
     pub fn deadline(mut self, after: Duration) -> Self {
         self.deadline = Some(after);
+        self
+    }
+
+    /// What the run may spend at the most, with what it had spent before it was gone on with. Default: no bound.
+    #[must_use]
+    pub const fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
         self
     }
 

@@ -69,6 +69,11 @@ impl ForgeBuilder {
         settings.is("keep", self.keep.as_str(), DEFAULT);
         let deadline = or_none(self.deadline.map(time));
         settings.is("deadline", deadline, self.whose(self.deadline.is_some()));
+        let sandboxes = or_none(self.budget.sandboxes.map(|it| it.to_string()));
+        let whose = self.whose(self.budget.sandboxes.is_some());
+        settings.is("max-sandboxes", sandboxes, whose);
+        let cost = or_none(self.budget.cost.map(|it| format!("{it} USD")));
+        settings.is("max-cost", cost, self.whose(self.budget.cost.is_some()));
         let repeats = objectives
             .iter()
             .map(|it| self.repeat.or(it.repeat).unwrap_or(1));

@@ -7,11 +7,9 @@ use std::path::Path;
 use crate::event::{EventKind, PlannedObjective, RunPlan, TrialRecord};
 use crate::name::{CandidateName, RunId};
 use crate::rule::Measure;
+use crate::run::state::COST;
 use crate::statistics::mean;
 use crate::store::RunFolder;
-
-/// What trials say that they cost, in dollars.
-const COST: &str = "cost_usd";
 
 /// Stored runs, the newest first.
 #[derive(Debug, Default)]

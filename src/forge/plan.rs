@@ -113,6 +113,7 @@ impl ForgeBuilder {
             provider,
             artifacts: self.artifacts,
             deadline: self.deadline,
+            budget: self.budget,
             judging,
             keep: self.keep,
             redactor: Arc::new(redactor),

@@ -1,5 +1,6 @@
 //! Finds the run that is gone on with, holds it, and says what of it stands.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -40,18 +41,26 @@ impl ForgeBuilder {
         };
         let found = RunFolder::find(&self.artifacts, &path.to_string_lossy());
         let folder = found.map_err(|why| Problems::from(Problem::setting(OPTION, why)))?;
-        let ledger = claimed(&folder).await?;
         let io = |source| ForgeError::Io {
             doing: "read the run that is to go on",
             source,
         };
         let summary = replay(&folder).map_err(io)?;
-        let seq = next_seq(&folder).map_err(io)?;
         let Some(plan) = &summary.plan else {
             let message = "its events.jsonl is empty: there is nothing to go on with";
             return Err(Problems::from(Problem::setting(OPTION, message)).into());
         };
         let run = plan.run;
+        // Of a run on this machine there is no watch that would be at it yet.
+        let patience = if plan.mode == "local" {
+            Duration::ZERO
+        } else {
+            PATIENCE
+        };
+        let ledger = claimed(&folder, patience).await?;
+        // Whoever held it may have written to it until then.
+        let summary = replay(&folder).map_err(io)?;
+        let seq = next_seq(&folder).map_err(io)?;
         self.seed = self.seed.or(Some(plan.seed));
         Ok(Some(Box::new(Earlier {
             folder,
@@ -97,14 +106,25 @@ impl Earlier {
     }
 }
 
+/// Why a run cannot be held.
+fn unlocked(source: io::Error) -> ForgeError {
+    if source.kind() == io::ErrorKind::NotFound {
+        let message =
+            "it has no sandboxes.jsonl: it was put together by `forge merge`, or is no whole run";
+        let hint = "let the parts go on that it was made from, and merge them again";
+        return Problems::from(Problem::setting(OPTION, message).with_hint(hint)).into();
+    }
+    ForgeError::Io {
+        doing: "lock the run that is to go on",
+        source,
+    }
+}
+
 /// The run's ledger, as soon as nobody else has it.
-async fn claimed(folder: &RunFolder) -> Result<Ledger, ForgeError> {
-    let until = Instant::now() + PATIENCE;
+async fn claimed(folder: &RunFolder, patience: Duration) -> Result<Ledger, ForgeError> {
+    let until = Instant::now() + patience;
     loop {
-        let claimed = ledger::claim(folder.path()).map_err(|source| ForgeError::Io {
-            doing: "lock the run that is to go on",
-            source,
-        })?;
+        let claimed = ledger::claim(folder.path()).map_err(unlocked)?;
         if let Some(ledger) = claimed {
             return Ok(ledger);
         }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Run;
 use crate::event::{Cleanup, Resumption};
 use crate::journal::Journal;
-use crate::sandbox::ledger::Ledger;
+use crate::sandbox::ledger::{self, Ledger};
 use crate::sandbox::reaper::{Inherited, Patience, end_inherited};
 use crate::store::RunFolder;
 use crate::summary::RunSummary;
@@ -57,24 +57,34 @@ pub(super) fn opened(run: &mut Run, costs: bool) -> io::Result<Opened> {
     })
 }
 
-/// Ends what the run had left when it was cut off, before anything new is made.
-pub(super) async fn end_earlier(run: &Run, ledger: &Ledger) -> io::Result<Cleanup> {
+/// Ends what the run had left when it was cut off, before anything new is made. Says what was deleted of it, by whom
+/// ever, beyond the sandboxes that are told already.
+pub(super) async fn end_earlier(
+    run: &Run,
+    folder: &RunFolder,
+    ledger: &Ledger,
+    before: Option<&Resumes>,
+) -> io::Result<Cleanup> {
+    let Some(before) = before else {
+        return Ok(Cleanup::default());
+    };
     let open = ledger.open_sandboxes()?;
-    if open.iter().all(|it| it.kept) {
-        return Ok(Cleanup::default());
+    let shared = ledger.share()?;
+    let mut cleanup = Cleanup::default();
+    if let (false, Some(shared)) = (open.iter().all(|it| it.kept), shared) {
+        let inherited = Inherited {
+            provider: Arc::clone(&run.provider),
+            run: run.plan.run,
+            ledger: Ledger::adopt(shared),
+            open: Some(open),
+            settled: Instant::now(),
+        };
+        let report = end_inherited(inherited, Patience::default()).await;
+        cleanup = report.cleanup().clone();
     }
-    let Some(shared) = ledger.share()? else {
-        return Ok(Cleanup::default());
-    };
-    let inherited = Inherited {
-        provider: Arc::clone(&run.provider),
-        run: run.plan.run,
-        ledger: Ledger::adopt(shared),
-        open: Some(open),
-        settled: Instant::now(),
-    };
-    let report = end_inherited(inherited, Patience::default()).await;
-    Ok(report.cleanup().clone())
+    let (_, deleted) = ledger::deleted(folder.path())?;
+    cleanup.deleted = (deleted.len() as u64).saturating_sub(before.summary.told_deleted());
+    Ok(cleanup)
 }
 
 /// Starts the run's watch where it has one; or why there is none.

@@ -9,10 +9,14 @@ use crate::event::{Confirmation, EventKind, Look, Phase, StopCause, TrialEnd, Tr
 use crate::name::TrialId;
 use crate::sandbox::{ErrorKind, Remedy};
 
+mod budget;
 mod loss;
 mod setups;
 
+pub use budget::{Budget, COST};
 pub use loss::Loss;
+
+use budget::Spent;
 use setups::Setups;
 pub use setups::{KnownFailure, SetupEnd};
 
@@ -106,6 +110,7 @@ pub struct State {
     /// The classes of sandbox that the provider does not make.
     refused: BTreeSet<usize>,
     setups: Setups,
+    spent: Spent,
 }
 
 impl State {
@@ -130,6 +135,7 @@ impl State {
             halted: false,
             refused: BTreeSet::new(),
             setups: Setups::default(),
+            spent: Spent::new(jobs),
             trials,
         }
     }
@@ -138,6 +144,13 @@ impl State {
     #[must_use]
     pub fn confirming(self, confirms: bool) -> Self {
         Self { confirms, ..self }
+    }
+
+    /// The same within a budget, of which so many sandboxes and US dollars were spent before.
+    #[must_use]
+    pub fn within(self, budget: Budget, sandboxes: u64, cost: f64) -> Self {
+        let spent = self.spent.within(budget, sandboxes, cost);
+        Self { spent, ..self }
     }
 
     /// The same after these looks, which were taken before the run was gone on with. What they spare and has no
@@ -170,6 +183,7 @@ impl State {
             Input::Tick => {}
             Input::Finished(trial, record, setup) => {
                 self.end_attempt(trial);
+                self.spent.end(&record);
                 self.setups.learn(self.trials[trial].setup, &record, setup);
                 finish(*record, &mut effects);
             }
@@ -289,7 +303,14 @@ impl State {
                 let pause = after.unwrap_or(backoff(self.attempts[trial] - 1));
                 self.delayed.push((now + pause, trial));
             }
-            Remedy::Retry { .. } => finish(loss.record(), effects),
+            Remedy::Retry { .. } => {
+                self.spent.lose(loss.phase);
+                let reason = format!("not begun: most sandboxes cannot be made: {}", loss.message);
+                finish(loss.record(), effects);
+                if self.spent.is_hopeless() {
+                    self.halt(&reason, effects);
+                }
+            }
             Remedy::GiveUp => {
                 let (kind, phase) = (loss.kind, loss.phase);
                 let reason = format!("not begun: {}", loss.message);
@@ -333,14 +354,7 @@ impl State {
                 | ErrorKind::Quota,
                 _,
             ) => {
-                if !std::mem::replace(&mut self.halted, true) {
-                    let cause = StopCause::Infrastructure;
-                    effects.push(Effect::Emit(EventKind::StopRequested {
-                        cause,
-                        hurry: false,
-                    }));
-                }
-                self.drop_waiting(|_| true, reason, effects);
+                self.halt(reason, effects);
             }
             (ErrorKind::Invalid, Phase::Creating) => {
                 let class = self.trials[trial].class;
@@ -361,6 +375,30 @@ impl State {
                 _,
             ) => {}
         }
+    }
+
+    /// What every further trial would meet too is told once, and none is begun.
+    fn halt(&mut self, reason: &str, effects: &mut Vec<Effect>) {
+        if !std::mem::replace(&mut self.halted, true) {
+            effects.push(Effect::Emit(EventKind::StopRequested {
+                cause: StopCause::Infrastructure,
+                hurry: false,
+            }));
+        }
+        self.drop_waiting(|_| true, reason, effects);
+    }
+
+    /// Begins nothing more once the budget is used up.
+    fn end_with_budget(&mut self, effects: &mut Vec<Effect>) {
+        let is_waiting = !(self.ready.is_empty() && self.delayed.is_empty());
+        let Some(why) = self.spent.is_used_up().filter(|_| is_waiting) else {
+            return;
+        };
+        if !std::mem::replace(&mut self.halted, true) {
+            let message = why.clone();
+            effects.push(Effect::Emit(EventKind::Warned { message }));
+        }
+        self.drop_waiting(|_| true, &format!("not begun: {why}"), effects);
     }
 
     /// Gives every waiting trial that `which` names its result: not run.
@@ -418,6 +456,7 @@ impl State {
             self.ready.push_front(trial);
         }
         while self.running.len() < self.jobs {
+            self.end_with_budget(effects);
             let Some(trial) = self.ready.pop_front() else {
                 break;
             };
@@ -430,6 +469,7 @@ impl State {
                 effects.push(Effect::FailTrial(trial, attempts, known));
                 continue;
             }
+            self.spent.begin();
             self.attempts[trial] += 1;
             let attempt = self.attempts[trial];
             self.running.insert(trial, attempt);
@@ -703,6 +743,77 @@ mod tests {
         let (mut state, effects) = gone_on_with(&[0, 1, 2, 3]).after(&[look]);
         assert_eq!(effects, []);
         assert_eq!(state.handle(Input::Tick, now), [Effect::Look(2)]);
+    }
+
+    #[test]
+    fn a_budget_of_sandboxes_counts_every_attempt_and_the_rest_is_not_begun() {
+        let mut now = Instant::now();
+        let budget = Budget {
+            sandboxes: Some(4),
+            cost: None,
+        };
+        let mut state = state(5, 2).within(budget, 1, 0.0);
+        assert_eq!(started(&state.handle(Input::Tick, now)), [(0, 1), (1, 1)]);
+        state.handle(lost(0, ErrorKind::Server), now);
+        now += LONGEST_PAUSE;
+        // One was made before; the fourth is the second for the first trial, which waited longest.
+        let effects = state.handle(finished(1), now);
+        assert_eq!(started(&effects), [(0, 2)]);
+        let reasons: Vec<String> = ends(&effects)
+            .iter()
+            .filter_map(|end| Some(end.error()?.1))
+            .collect();
+        let reason = "not begun: the budget of 4 sandboxes is used up";
+        assert!(
+            !reasons.is_empty() && reasons.iter().all(|it| it == reason),
+            "{reasons:?}"
+        );
+    }
+
+    #[test]
+    fn a_budget_of_money_ends_what_has_not_begun() {
+        let now = Instant::now();
+        let budget = Budget {
+            sandboxes: None,
+            cost: Some(1.0),
+        };
+        let mut state = state(5, 2).within(budget, 0, 0.25);
+        state.handle(Input::Tick, now);
+        let paid = |trial: usize, cost: f64| {
+            let Input::Finished(trial, mut record, setup) = finished(trial) else {
+                panic!("it is finished");
+            };
+            record.metrics = [(COST.to_owned(), cost)].into();
+            Input::Finished(trial, record, setup)
+        };
+        assert_eq!(started(&state.handle(paid(0, 0.5), now)), [(2, 1)]);
+        let effects = state.handle(paid(1, 0.5), now);
+        assert_eq!(started(&effects), []);
+        assert_eq!(ends(&effects).len(), 3, "{effects:?}");
+        // What is under way comes to its end.
+        let effects = state.handle(paid(2, 0.5), now);
+        assert!(effects.contains(&Effect::Finish));
+    }
+
+    #[test]
+    fn where_most_sandboxes_cannot_be_made_the_rest_is_not_begun() {
+        let mut now = Instant::now();
+        let mut state = state(100, 1);
+        let mut effects = state.handle(Input::Tick, now);
+        let mut begun = BTreeSet::new();
+        while let Some((trial, _)) = started(&effects).first().copied() {
+            begun.insert(trial);
+            now += LONGEST_PAUSE;
+            effects = if trial % 8 == 7 {
+                state.handle(finished(trial), now)
+            } else {
+                state.handle(lost(trial, ErrorKind::Server), now)
+            };
+            now += LONGEST_PAUSE;
+            effects.extend(state.handle(Input::Tick, now));
+        }
+        assert_eq!(begun.len(), 9);
+        assert_eq!(ends(&effects).len(), 92);
     }
 
     #[test]

@@ -154,6 +154,11 @@ fn a_run_that_was_killed_ends_like_one_that_was_not() {
         without_times(&undisturbed.run_json())
     );
     workspace.assert_nothing_left();
+    // Also those of before that nobody had told of.
+    let cleanup = &workspace.run_json()["cleanup"];
+    let ledger = std::fs::read_to_string(workspace.run_folder().join("sandboxes.jsonl")).unwrap();
+    let deleted = ledger.matches("\"op\":\"deleted\"").count();
+    assert_eq!(cleanup["deleted"], deleted, "{cleanup}");
     // There is nothing left to do, and the report is the same.
     let again = workspace.forge(["--resume", "latest", "-q"]).expect(0);
     assert!(again.stderr.is_empty(), "{again:?}");
@@ -202,10 +207,10 @@ fn what_has_changed_is_run_again_and_told() {
     assert!(ended.stderr.contains(told), "{ended:?}");
     // What was asked for then holds, and what is asked for now above it.
     let ended = workspace
-        .forge(["--resume", "latest", "--timeout=20s", "-k2"])
+        .forge(["--resume", "latest", "--timeout=20s"])
         .expect(0);
-    let told = "goes on: 0 results of 4 kept, 4 to be run; 4 again: timeout was not set, and is 20s; \
-                2 results are of trials that are not planned any more";
+    let told =
+        "goes on: 0 results of 6 kept, 6 to be run; 6 again: timeout was not set, and is 20s";
     assert!(ended.stderr.contains(told), "{ended:?}");
     let ended = workspace
         .forge(["--resume", "latest", "--retry=failed"])
@@ -334,13 +339,17 @@ fn what_cannot_be_one_run_is_refused_before_anything_is_started() {
         .expect(0);
     let folder = workspace.run_folder();
     let before = std::fs::read(folder.join("events.jsonl")).unwrap();
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["--resume", "latest", "--seed=1"], "the run's seed is"),
         (
             &["--resume", "latest", "--alpha=0.2"],
             "what counts as a difference",
         ),
         (&["--resume", "latest", "-c", "none*"], "none*"),
+        (
+            &["--resume", "latest", "-c", "a"],
+            "task/b/1; a run can be finished",
+        ),
         (&["--resume", "nothing"], "there is no run `nothing`"),
         (
             &["plan", "--resume", "latest"],

@@ -160,8 +160,8 @@ fn installed() -> bool {
 
 #[test]
 fn an_array_of_jobs_comes_to_what_one_run_would() {
-    let test = "sharding::slurm::an_array_of_jobs_comes_to_what_one_run_would";
-    let Some(slurm) = Slurm::start(test) else {
+    let name = "sharding::slurm::an_array_of_jobs_comes_to_what_one_run_would";
+    let Some(slurm) = Slurm::start(name) else {
         return;
     };
     let workspace = project(10, "0.02");
