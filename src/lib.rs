@@ -22,11 +22,12 @@
 //! 5  main  cli                                           │ compose, print, exit
 //! 4  lib  forge  rescore  compare  settings              │ put the parts together
 //! 3  run  trial  sweep  watch  |  progress  report  view │ do  |  show
+//! 3  gc                                                 │ and clear away
 //! 2  sandbox/*  store  journal  tree  ignored  archive   │ touch the outside
 //! 2  candidate/*  objective/*  project  baseline         │ load
 //! 2  history  conformance  scaffold  control             │ and keep
 //! 1  candidate  objective  score  event  summary         │ think
-//! 1  installers  rule  verdict  lint  schema             │
+//! 1  installers  rule  verdict  lint  schema  retention  │
 //! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
 //! 1  sandbox/recipe  sandbox/environment                 │
 //! 0  name  quantity  plain  problem  network             │ words
@@ -77,6 +78,7 @@ pub mod conformance;
 pub mod control;
 pub mod event;
 pub mod exit;
+pub mod gc;
 pub mod history;
 pub mod ignored;
 pub mod installers;
@@ -95,6 +97,7 @@ pub mod quantity;
 pub mod redact;
 pub mod report;
 pub mod rescore;
+pub mod retention;
 pub mod rule;
 pub mod run;
 pub mod sandbox;
