@@ -121,6 +121,8 @@ pub mod watch;
 pub mod yaml;
 
 mod forge;
+#[cfg(test)]
+pub(crate) mod fuzz;
 
 pub use forge::{
     Best, Checked, Controlled, Expected, Foresight, Forge, ForgeBuilder, ForgeError, ForgeResult,

@@ -205,4 +205,28 @@ mod tests {
             ["metrics.json: 6 are left out: the limit is 64 metrics"]
         );
     }
+
+    #[test]
+    fn fuzz_metrics() {
+        let samples: [&[u8]; 3] = [
+            br#"{"tokens": 1234, "cost_usd": 0.02, "loss": NaN, "a": -Infinity, "b": "x", "c": null}"#,
+            br#"{"NaN": "Infinity \" NaN", "a\u001b[2J": 1e308, "a": 1e999}"#,
+            b"\xef\xbb\xbf{\"a\": 1, \"a\": 2}",
+        ];
+        crate::fuzz::fuzz(file!(), &samples, |bytes| {
+            let (metrics, said) = parse(&String::from_utf8_lossy(bytes));
+            assert!(metrics.len() <= MAX_METRICS);
+            for (name, value) in &metrics {
+                assert!(
+                    value.is_finite() && !name.chars().any(char::is_control),
+                    "{name}: {value}"
+                );
+            }
+            assert!(
+                said.len() <= LISTED + 2 && said.iter().all(|it| it.len() < 1024),
+                "{said:?}"
+            );
+            crate::fuzz::assert_plain(&said.join("\n"));
+        });
+    }
 }
