@@ -72,6 +72,32 @@ const WORDS: [&str; 60] = [
     "9999-12-30T22:00:00Z",
 ];
 
+/// What numbers are at their ends.
+const NUMBERS: [&str; 22] = [
+    "0",
+    "1",
+    "-1",
+    "2",
+    "100.1",
+    "255",
+    "65536",
+    "999999",
+    "4294967295",
+    "4294967296",
+    "9007199254740993",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "18446744073709551615",
+    "0.5",
+    "-0.0",
+    "1e-320",
+    "1e18",
+    "1e19",
+    "1e300",
+    "-1e300",
+    "1.7976931348623157e308",
+];
+
 /// One change.
 #[derive(Debug, Clone)]
 enum Change {
@@ -89,6 +115,8 @@ enum Change {
 #[derive(Debug, Clone)]
 enum Json {
     Become(&'static str),
+    /// A number stays one, and a text too: what is typed takes it.
+    Alike(&'static str, &'static str),
     Long(u16),
     Deep(u8),
     Remove,
@@ -99,7 +127,8 @@ enum Json {
 fn change() -> impl Strategy<Value = Change> {
     let index = any::<Index>;
     let json = prop_oneof![
-        6 => select(WORDS.to_vec()).prop_map(Json::Become),
+        3 => select(WORDS.to_vec()).prop_map(Json::Become),
+        8 => (select(NUMBERS.to_vec()), select(WORDS.to_vec())).prop_map(|(number, word)| Json::Alike(number, word)),
         1 => any::<u16>().prop_map(Json::Long),
         1 => any::<u8>().prop_map(Json::Deep),
         2 => Just(Json::Remove),
@@ -254,6 +283,12 @@ impl Json {
     fn change_this(&self, value: &mut Value) {
         *value = match self {
             Self::Become(word) => serde_json::from_str(word).unwrap_or_else(|_| Value::from(*word)),
+            Self::Alike(number, word) => match value {
+                Value::Number(_) => serde_json::from_str(number).unwrap_or_default(),
+                Value::String(_) => Value::from(*word),
+                Value::Bool(is) => Value::from(!*is),
+                Value::Null | Value::Array(_) | Value::Object(_) => Value::Null,
+            },
             Self::Long(length) => Value::from("x".repeat(usize::from(*length))),
             Self::Deep(depth) => {
                 (0..*depth).fold(value.take(), |inner, _| Value::from(vec![inner]))

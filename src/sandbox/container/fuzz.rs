@@ -2,15 +2,21 @@
 
 use serde::de::DeserializeOwned;
 
-use super::answers::said;
+use super::answers::{decode, said};
 use super::frames::Frames;
 use super::lines::{Lines, Part};
 use super::wire::{Container, ContainerRow, CreatedContainer, Image, ImageRow, Info, Version};
 use crate::fuzz::{assert_plain, ends, fuzz};
 use crate::sandbox::Stream;
 
+/// What cannot be read is told in a line.
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    serde_json::from_slice(bytes).ok()
+    decode(bytes)
+        .inspect_err(|told: &String| {
+            assert_plain(told);
+            assert!(told.chars().count() < 500, "{} bytes", told.len());
+        })
+        .ok()
 }
 
 #[test]
