@@ -191,6 +191,18 @@ fn fuzz_journal() {
     });
 }
 
+/// Read in the code, and too rare to be met by chance.
+#[test]
+fn a_confirmation_of_more_trials_than_a_run_can_have_is_none() {
+    let mut events = events();
+    for event in &mut events {
+        if let EventKind::ConfirmationPlanned(confirmation) = &mut event.kind {
+            confirmation.trials = 400_000;
+        }
+    }
+    assert_eq!(RunSummary::of(&events).trials.len(), 12);
+}
+
 /// A run that is looked at while it goes on is read in pieces: it is the same, but for lines that are no events.
 #[test]
 fn fuzz_journal_tail() {
