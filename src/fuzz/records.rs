@@ -351,7 +351,22 @@ fn fuzz_unpack() {
         (&long, b"long"),
         ("empty", b""),
     ]);
-    fuzz_slowly(file!(), &[&sample], 2, |bytes| {
+    // The same with names that lead elsewhere, and with a link on the way.
+    let named = |from: &str, to: &str| {
+        let at = sample
+            .windows(from.len())
+            .position(|it| it == from.as_bytes());
+        let mut bytes = sample.clone();
+        bytes[at.unwrap()..][..to.len()].copy_from_slice(to.as_bytes());
+        bytes
+    };
+    let above = named("b/c.md", "b/../../mine");
+    let absolute = named("b/c.md", "/tmp/forge-fuzz");
+    let mut through = named("b/c.md", "a/mine");
+    through[156] = b'2';
+    through[157..159].copy_from_slice(b"..");
+    let samples = [&sample, &above, &absolute, &through].map(Vec::as_slice);
+    fuzz_slowly(file!(), &samples, 2, |bytes| {
         for (bytes, foreign) in [
             (bytes.to_vec(), true),
             (with_right_sums(bytes), true),

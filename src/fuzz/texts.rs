@@ -328,7 +328,6 @@ const SECRETS: [&str; 5] = [
 fn written(secret: &str, how: u8, before: &[u8]) -> Vec<u8> {
     // Of the encoding of a longer text, the letters that follow from the secret alone.
     let within = |encode: &dyn Fn(&[u8]) -> String, bits: usize| {
-        let before = &before[..before.len().min(5)];
         let whole = [before, secret.as_bytes()].concat();
         let (first, last) = ((before.len() * 8).div_ceil(bits), whole.len() * 8 / bits);
         encode(&whole).as_bytes()[first..last].to_vec()
@@ -369,11 +368,11 @@ static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(SECRETS.map
 
 fn redact(bytes: &[u8]) {
     let redactor = &*REDACTOR;
-    let [which, how, piece, rest @ ..] = bytes else {
+    let [which, how, piece, offset, rest @ ..] = bytes else {
         return;
     };
     let secret = SECRETS[usize::from(*which) % SECRETS.len()];
-    let (before, after) = rest.split_at(rest.len() / 2);
+    let (before, after) = rest.split_at(rest.len().min(usize::from(*offset) % 7));
     let shown = written(secret, *how, before);
     let whole = [before, &shown, after].concat();
     let clean = redactor.bytes(&whole);
@@ -398,11 +397,14 @@ fn redact(bytes: &[u8]) {
 
 #[test]
 fn fuzz_redact() {
-    let samples: Vec<Vec<u8>> = (0..45_u8)
-        .map(|at| {
+    // Every secret in every form, behind so many bytes.
+    let all = (0..5_u8).flat_map(|which| (0..9).map(move |how| (which, how)));
+    let all = all.flat_map(|(which, how)| (0..6).map(move |offset| [which, how, 7, offset]));
+    let samples: Vec<Vec<u8>> = all
+        .map(|head| {
             [
-                &[at % 5, at / 5, at, b'x'][..],
-                &b"user:hunter2-hunter0123456789abc tail aHVudGVyMi1o"[usize::from(at)..],
+                &head,
+                &b"user:hunter2-hunter0123456789abc tail aHVudGVyMi1o"[..],
             ]
             .concat()
         })
