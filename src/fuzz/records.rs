@@ -360,9 +360,10 @@ fn fuzz_unpack() {
         bytes[at.unwrap()..][..to.len()].copy_from_slice(to.as_bytes());
         bytes
     };
-    let above = named("b/c.md", "b/../../mine");
+    let above = named("b/c.md", "b/../../new");
     let absolute = named("b/c.md", "/tmp/forge-fuzz");
-    let mut through = named("b/c.md", "a/mine");
+    let mut through = named("b/c.md", "l/new\0");
+    through[0] = b'l';
     through[156] = b'2';
     through[157..159].copy_from_slice(b"..");
     let samples = [&sample, &above, &absolute, &through].map(Vec::as_slice);
