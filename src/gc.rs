@@ -91,6 +91,8 @@ pub struct Survey {
 pub enum Removed {
     /// It is gone.
     Gone,
+    /// It was gone already: somebody else has removed it.
+    NotThere,
     /// It stays after all, for a reason that was not there before.
     Kept(Why),
 }
@@ -154,7 +156,7 @@ impl Collector {
             Err(error) => return Err(named(&folder.join(ledger::FILE))(error)),
         };
         let Some(stored) = self.look(run, &self.marks()?, Hold::Ours) else {
-            return Ok(Removed::Gone);
+            return Ok(Removed::NotThere);
         };
         let nothing_stays = Limits {
             keep: 0,

@@ -237,6 +237,7 @@ impl Plan {
                     row.gone = true;
                     self.freed.0 += run.bytes.0;
                 }
+                Ok(Removed::NotThere) => {}
                 Ok(Removed::Kept(why)) => {
                     self.spared
                         .push(format!("left {}: {}\n", run.run, told(run, &why)));

@@ -57,7 +57,7 @@ gates:
   - exit_code: 0
   - min_bytes: 11
   - contains: "https://"
-  - not_contains: {text: TODO}
+  - not_contains: {text: DRAFT}
   - regex: '^#'
   - json_schema: schemas/events.json
 scoring:

@@ -417,3 +417,25 @@ fn killed_in_between_it_leaves_whole_runs_and_the_next_one_goes_on() {
         "{cut_short} were cut short by being killed"
     );
 }
+
+#[test]
+fn several_at_once_do_no_more_than_one() {
+    let runs = Runs::new(&(40..60).collect::<Vec<_>>());
+    let words = ["gc", "--yes", "--json", "--keep", "2"];
+    let at_once: Vec<_> = (0..4)
+        .map(|_| runs.workspace.command(words).spawn().unwrap())
+        .collect();
+    let mut removed = Vec::new();
+    for child in at_once {
+        let ended = finish(child).expect(0);
+        let document: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let all = document["runs"].as_array().unwrap().iter();
+        let gone = all.filter(|it| it["removed"] == true);
+        removed.extend(gone.map(|it| it["run"].as_str().unwrap().to_owned()));
+    }
+    removed.sort();
+    let mut expected = runs.copies[1..].to_vec();
+    expected.sort();
+    assert_eq!(removed, expected, "each by one of them");
+    assert_eq!(runs.left(), runs.these(&runs.copies[..1]));
+}
