@@ -168,19 +168,20 @@ impl fmt::Display for Why {
 }
 
 impl fmt::Display for Limits {
+    /// What stays by them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the newest {} stay", self.keep)?;
-        if !self.older_than.is_zero() {
-            write!(
-                f,
-                ", and what is younger than {}",
-                show_age(self.older_than)
-            )?;
-        }
-        match self.max_size {
-            Some(most) => write!(f, ", and of the others what fits into {most} with them"),
-            None => Ok(()),
-        }
+        let newest = match self.keep {
+            0 => None,
+            1 => Some("the newest".to_owned()),
+            keep => Some(format!("the newest {keep}")),
+        };
+        let young = (!self.older_than.is_zero())
+            .then(|| format!("what is younger than {}", show_age(self.older_than)));
+        let fits = self
+            .max_size
+            .map(|most| format!("as much as fits into {most}"));
+        let all: Vec<String> = [newest, young, fits].into_iter().flatten().collect();
+        f.write_str(&all.join(", "))
     }
 }
 
@@ -306,6 +307,23 @@ mod tests {
         assert_eq!(asked(None, Some(7), None), limits(1, 7, None));
         assert_eq!(asked(None, None, Some(9)), limits(1, 0, Some(9)));
         assert_eq!(asked(Some(0), Some(7), None), limits(0, 7, None));
+    }
+
+    #[test]
+    fn what_stays_is_said() {
+        for (limits, expected) in [
+            (
+                limits(20, 30, None),
+                "the newest 20, what is younger than 30 days",
+            ),
+            (limits(1, 0, None), "the newest"),
+            (
+                limits(0, 1, Some(2)),
+                "what is younger than 1 day, as much as fits into 2 MiB",
+            ),
+        ] {
+            assert_eq!(limits.to_string(), expected);
+        }
     }
 
     #[test]

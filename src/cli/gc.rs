@@ -213,8 +213,8 @@ impl Plan {
             |row: &&Row| matches!(&row.decision, Decision::Keep(why) if why.is_by_limits());
         let stay = self.rows.iter().filter(by_limits).count() as u64;
         if stay > 0 {
-            let runs = counted(stay, "run stays", "runs stay");
-            text = format!("{text}{runs}: {}\n", self.limits);
+            let verb = if stay == 1 { "stays" } else { "stay" };
+            text = format!("{text}{stay} {verb}: {}\n", self.limits);
         }
         printer.out(&text);
     }
@@ -260,12 +260,12 @@ impl Plan {
         for problem in &self.problems {
             printer.note(&forge::problem::Problems::from(problem.clone()).to_string());
         }
-        if args.dry_run {
-            printer.out(&format!("would remove {}\n", self.total()));
-        } else if self.is_empty() && self.rows.iter().all(|row| !row.gone) {
+        let gone = self.rows.iter().filter(|row| row.gone).count() as u64;
+        if self.is_empty() && gone == 0 {
             printer.out("nothing to remove\n");
+        } else if args.dry_run {
+            printer.out(&format!("would remove {}\n", self.total()));
         } else {
-            let gone = self.rows.iter().filter(|row| row.gone).count() as u64;
             let left = self.rows.len() as u64 - gone;
             printer.out(&format!(
                 "removed {}, {} freed; {left} left\n",

@@ -187,7 +187,7 @@ fn assert_told(told: &str) {
 #[test]
 fn fuzz_journal() {
     fuzz_slowly(file!(), &[&journal()], 2, |bytes| {
-        assert_reported(&replayed(bytes))
+        assert_reported(&replayed(bytes));
     });
 }
 
@@ -248,12 +248,19 @@ fn fuzz_run_json() {
         StoredRun::find(file.to_str().unwrap(), folder.path(), None)
     };
     find(&sample).unwrap();
-    fuzz(file!(), &[&sample], |bytes| match find(bytes) {
-        Ok(run) => {
-            assert!(run.rows.len() <= MAX_TRIALS);
-            ends(run.can_be_blessed());
+    // What is wrong is quoted, however long it is.
+    let long = format!(
+        r#"{{"schema_version": 1, "took_seconds": "{}"}}"#,
+        "x".repeat(5000)
+    );
+    fuzz(file!(), &[&sample, long.as_bytes()], |bytes| {
+        match find(bytes) {
+            Ok(run) => {
+                assert!(run.rows.len() <= MAX_TRIALS);
+                ends(run.can_be_blessed());
+            }
+            Err(problem) => assert_told(&problem.to_string()),
         }
-        Err(problem) => assert_told(&problem.to_string()),
     });
 }
 
@@ -352,7 +359,7 @@ fn fuzz_unpack() {
         ("empty", b""),
     ]);
     // The same with names that lead elsewhere, and with a link on the way.
-    let named = |from: &str, to: &str| {
+    let renamed = |from: &str, to: &str| {
         let at = sample
             .windows(from.len())
             .position(|it| it == from.as_bytes());
@@ -360,9 +367,9 @@ fn fuzz_unpack() {
         bytes[at.unwrap()..][..to.len()].copy_from_slice(to.as_bytes());
         bytes
     };
-    let above = named("b/c.md", "b/../../new");
-    let absolute = named("b/c.md", "/tmp/forge-fuzz");
-    let mut through = named("b/c.md", "l/new\0");
+    let above = renamed("b/c.md", "b/../../new");
+    let absolute = renamed("b/c.md", "/tmp/forge-fuzz");
+    let mut through = renamed("b/c.md", "l/new\0");
     through[0] = b'l';
     through[156] = b'2';
     through[157..159].copy_from_slice(b"..");

@@ -111,7 +111,7 @@ fn the_plan_is_shown_and_done_when_somebody_agrees() {
         assert!(shown.contains(&format!("would remove  {run}")), "{shown}");
     }
     for told in [
-        "20 runs stay: the newest 20 stay, and what is younger than 30 days\n",
+        "20 stay: the newest 20, what is younger than 30 days\n",
         "would remove 3 runs, ",
     ] {
         assert!(shown.contains(told), "{told}: {shown}");

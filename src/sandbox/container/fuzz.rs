@@ -21,7 +21,12 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 
 #[test]
 fn fuzz_answers() {
-    let samples: [&[u8]; 6] = [
+    // What makes no sense is quoted, however long it is.
+    let long = format!(r#"{{"Id": ["{}"]}}"#, "x".repeat(5000));
+    let long_text = format!(r#"{{"Id": "a", "State": "{}"}}"#, "x".repeat(5000));
+    let samples: [&[u8]; 8] = [
+        long.as_bytes(),
+        long_text.as_bytes(),
         br#"{"Id":"a","State":{"Status":"running"},"Config":{"Labels":{"forge.run":"x"}},"NetworkSettings":{"Networks":{"none":{}}}}"#,
         br#"[{"Id":"a","State":"running","Labels":null}]"#,
         br#"{"message":"no such \u001b[1mimage","cause":"x"}"#,

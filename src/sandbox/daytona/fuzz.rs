@@ -44,7 +44,10 @@ fn row(row: &SandboxRow) {
 
 #[test]
 fn fuzz_answers() {
-    let samples: [&[u8]; 8] = [
+    // What makes no sense is quoted, however long it is.
+    let long = format!(r#"{{"id": "a", "labels": "{}"}}"#, "x".repeat(5000));
+    let samples: [&[u8]; 9] = [
+        long.as_bytes(),
         br#"{"id":"a","name":"forge-1","state":"started","desiredState":"destroyed","errorReason":"no \u001b[1mrunner","labels":{"forge.run":"x"},"sandboxClass":"small","toolboxProxyUrl":"https://proxy.example/toolbox","autoDestroyAt":"2026-01-01T00:00:00Z","createdAt":"2026-01-01T00:00:00Z","updatedAt":"2026-01-01T00:00:00Z"}"#,
         br#"[{"id":"a","state":"build_failed"},{"id":"b","state":null,"autoDestroyAt":null}]"#,
         br#"{"items":[{"id":"a"}],"nextCursor":"x","total":1,"page":1}"#,
@@ -58,7 +61,7 @@ fn fuzz_answers() {
         read::<SandboxRow>(bytes).iter().for_each(row);
         match read::<SandboxList>(bytes) {
             Some(SandboxList::Bare(items) | SandboxList::Page { items, .. }) => {
-                items.iter().for_each(row)
+                items.iter().for_each(row);
             }
             None => {}
         }
