@@ -280,6 +280,26 @@ fn fuzz_trial_json() {
     });
 }
 
+/// What a killed run left: never more sandboxes than it wrote lines, none of them twice.
+#[test]
+fn fuzz_ledger() {
+    let sample = br#"{"op":"create","provider":"daytona","account":"here","name":"forge-1"}
+{"op":"created","name":"forge-1","id":"a"}
+{"op":"create","provider":"local","name":"forge-2"}
+{"op":"kept","name":"forge-1"}
+{"op":"deleted","name":"forge-2"}
+"#;
+    let folder = tempfile::tempdir().unwrap();
+    fuzz(file!(), &[sample], |bytes| {
+        fs::write(folder.path().join(crate::sandbox::ledger::FILE), bytes).unwrap();
+        let open = crate::sandbox::ledger::open_sandboxes(folder.path()).unwrap();
+        assert!(open.len() <= bytes.split(|byte| *byte == b'\n').count());
+        let (names, _) = crate::sandbox::ledger::deleted(folder.path()).unwrap();
+        // Made again under its old name, it would be open again.
+        ends(names);
+    });
+}
+
 #[test]
 fn fuzz_history() {
     let summary = replayed(&journal());

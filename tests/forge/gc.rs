@@ -248,7 +248,14 @@ fn what_is_no_run_is_not_touched() {
     copy_folder(&elsewhere, &runs.at(".gc-notes"));
     let going = format!(".gc-{}", id(60, 4));
     symlink(&elsewhere, runs.at(&going)).unwrap();
+    // One that may be about to take hold of its folder, and one that never did.
+    let (beginning, never) = (id(0, 5), id(60, 6));
+    for run in [&beginning, &never] {
+        fs::create_dir(runs.at(run)).unwrap();
+        fs::write(runs.at(run).join("events.jsonl"), "").unwrap();
+    }
     let odd = [
+        beginning,
         link,
         bare,
         journal_is_a_folder,
@@ -261,9 +268,16 @@ fn what_is_no_run_is_not_touched() {
         "latest".to_owned(),
     ];
     let document = runs.json(&["--keep", "0", "--yes"], 0);
-    assert_eq!(document["runs"].as_array().unwrap().len(), 2, "{document}");
+    assert_eq!(document["runs"].as_array().unwrap().len(), 4, "{document}");
     assert_eq!(runs.left(), odd.into());
     assert!(elsewhere.join("events.jsonl").exists());
+    // One that leads in circles is put right.
+    fs::remove_file(runs.at("latest")).unwrap();
+    symlink("latest", runs.at("latest")).unwrap();
+    runs.workspace
+        .forge(["gc", "--keep", "0", "--yes"])
+        .expect(0);
+    runs.workspace.forge(["list"]).expect(0);
 }
 
 /// What is below a run's folder may lead anywhere.
