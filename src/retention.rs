@@ -6,8 +6,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use crate::name::RunId;
 use crate::quantity::{ByteCount, counted, show_age};
 
@@ -17,8 +15,7 @@ pub const KEPT: usize = 20;
 pub const OLD: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How far a run has come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Life {
     /// Its folder is there, and it may be about to take hold of that.
     Beginning,
@@ -30,6 +27,20 @@ pub enum Life {
     Unfinished,
     /// It came to its end.
     Over,
+}
+
+impl Life {
+    /// What programs call it.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Beginning => "beginning",
+            Self::Alive => "alive",
+            Self::Unknown(_) => "unknown",
+            Self::Unfinished => "unfinished",
+            Self::Over => "over",
+        }
+    }
 }
 
 /// What is known of a run that has left a folder.

@@ -62,10 +62,10 @@ pub(super) fn gc(args: &GcArgs, printer: Printer) -> End {
     if !args.json {
         plan.show(args.dry_run, printer);
     }
-    if args.dry_run || plan.is_empty() {
+    if args.dry_run {
         return plan.end(args, End::Ok, printer);
     }
-    if !args.yes {
+    if !args.yes && !plan.is_empty() {
         let asked = (!args.json).then(|| printer.ask(&format!("remove {}?", plan.total())));
         match asked.flatten() {
             Some(true) => {}
@@ -117,7 +117,8 @@ fn baselines(project: &Project) -> Vec<String> {
 struct Plan {
     limits: Limits,
     rows: Vec<Row>,
-    survey: Survey,
+    /// What was being removed when somebody was killed.
+    cut_short: Vec<(PathBuf, ByteCount)>,
     /// What was freed.
     freed: ByteCount,
     /// What stays after all, a line each.
@@ -127,7 +128,7 @@ struct Plan {
 
 /// A run, and what becomes of it.
 struct Row {
-    at: usize,
+    run: Stored,
     decision: Decision,
     /// Whether it was to be removed, and is gone.
     gone: bool,
@@ -135,28 +136,25 @@ struct Row {
 
 impl Plan {
     fn new(survey: Survey, limits: Limits) -> Self {
-        let decisions = decide(&survey.runs, &limits).into_iter().enumerate();
-        let rows = decisions.map(|(at, decision)| Row {
-            at,
+        let decisions = decide(&survey.runs, &limits);
+        let rows = survey.runs.into_iter().zip(decisions);
+        let rows = rows.map(|(run, decision)| Row {
+            run,
             decision,
             gone: false,
         });
         Self {
             limits,
             rows: rows.collect(),
-            survey,
+            cut_short: survey.cut_short,
             freed: ByteCount(0),
             spared: Vec::new(),
             problems: Vec::new(),
         }
     }
 
-    fn run(&self, row: &Row) -> &Stored {
-        &self.survey.runs[row.at]
-    }
-
     fn is_empty(&self) -> bool {
-        self.removed().next().is_none() && self.survey.cut_short.is_empty()
+        self.removed().next().is_none() && self.cut_short.is_empty()
     }
 
     /// What is to be removed.
@@ -168,8 +166,8 @@ impl Plan {
 
     /// `3 runs, 1.2 GiB`
     fn total(&self) -> String {
-        let cut_short = self.survey.cut_short.iter().map(|it| it.1.0);
-        let bytes = self.removed().map(|row| self.run(row).bytes.0);
+        let cut_short = self.cut_short.iter().map(|it| it.1.0);
+        let bytes = self.removed().map(|row| row.run.bytes.0);
         let bytes = ByteCount(bytes.chain(cut_short).sum());
         let runs = counted(self.removed().count() as u64, "run", "runs");
         format!("{runs}, {bytes}")
@@ -179,7 +177,7 @@ impl Plan {
     fn show(&self, is_dry: bool, printer: Printer) {
         let would = if is_dry { "would " } else { "" };
         let mut rows = Vec::new();
-        for (path, bytes) in &self.survey.cut_short {
+        for (path, bytes) in &self.cut_short {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let why = "what a killed `forge gc` left".to_owned();
             rows.push(line(
@@ -191,7 +189,7 @@ impl Plan {
             ));
         }
         for row in &self.rows {
-            let run = self.run(row);
+            let run = &row.run;
             let (verb, why) = match &row.decision {
                 Decision::Remove if run.life == Life::Unfinished => {
                     ("remove", "not finished".to_owned())
@@ -221,7 +219,7 @@ impl Plan {
 
     /// Removes what is to be removed, the oldest first; what will not go stops nothing.
     fn act(&mut self, collector: &Collector) {
-        for (path, bytes) in &self.survey.cut_short {
+        for (path, bytes) in &self.cut_short {
             match collector.finish(path) {
                 Ok(()) => self.freed.0 += bytes.0,
                 Err(error) => self.problems.push(left(&error)),
@@ -231,7 +229,7 @@ impl Plan {
             if row.decision != Decision::Remove {
                 continue;
             }
-            let run = &self.survey.runs[row.at];
+            let run = &row.run;
             match collector.remove(run.run) {
                 Ok(Removed::Gone) => {
                     row.gone = true;
@@ -278,30 +276,23 @@ impl Plan {
 
     fn document(&self) -> Value {
         let runs = self.rows.iter().map(|row| {
-            let run = self.run(row);
+            let run = &row.run;
             let (decision, reason) = match &row.decision {
                 Decision::Remove => ("remove", None),
                 Decision::Keep(why) => ("keep", Some(why)),
-            };
-            let life = match &run.life {
-                Life::Beginning => "beginning",
-                Life::Alive => "alive",
-                Life::Unknown(_) => "unknown",
-                Life::Unfinished => "unfinished",
-                Life::Over => "over",
             };
             json!({
                 "run": run.run,
                 "age_seconds": run.age.as_secs(),
                 "bytes": run.bytes,
-                "life": life,
+                "life": run.life.as_str(),
                 "sandboxes": run.sandboxes,
                 "decision": decision,
                 "reason": reason.map(Why::as_str),
                 "removed": row.gone,
             })
         });
-        let cut_short = self.survey.cut_short.iter();
+        let cut_short = self.cut_short.iter();
         let cut_short = cut_short
             .map(|(path, bytes)| json!({"folder": path.to_string_lossy(), "bytes": bytes}));
         json!({
