@@ -41,7 +41,7 @@ fn assert_harmless(markup: &str, bytes: &[u8]) {
 fn fuzz_markdown() {
     let samples: [&[u8]; 3] = [
         b"# Title\n\n**bold** [link](https://x/?a&b \"t\") <https://y> ![i](a.png) [j](javascript:alert(1))\n\n- a\n  - b\n\n1. c\n\n> quote\n\n```html\n<script>x</script>\n```\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n",
-        b"<img src=x onerror=alert(1)> <!-- c --> <svg/onload=a> [a]: javascript:b\n\n[a][a] [x](data:text/html,<b>) [y](//evil) [z](../../x)\n",
+        b"<img src=x onerror=alert(1)> <!-- c --> <svg/onload=a> [a]: javascript:b\n\n[a][a] [x](data:text/html,<b>) [y](//evil) [z](../../x) [v](.)\n",
         b"[[[[[[[[a](b)](c)](d)\n***_**_***_~~x~~\n\n- [ ] todo\n- [x] done\n\n[^1]: note\n\nx[^1]\n\n$a$ $$b$$\n",
     ];
     fuzz(file!(), &samples, |bytes| {
@@ -56,7 +56,7 @@ fn fuzz_markdown() {
         let links = regex::Regex::new(r#"href="([^"]*)""#).unwrap();
         for link in links.captures_iter(&markup) {
             let to = link[1].to_ascii_lowercase();
-            let is_fine = ["http:", "https:", "mailto:", "./task/alpha/1/"]
+            let is_fine = ["http:", "https:", "mailto:", "./task/alpha/1"]
                 .iter()
                 .any(|it| to.starts_with(it));
             assert!(is_fine, "{to}");
