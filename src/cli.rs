@@ -24,6 +24,7 @@ mod destination;
 mod doctor;
 mod export;
 mod found;
+mod gc;
 mod github;
 mod history;
 mod json;
@@ -111,6 +112,8 @@ enum Command {
     Man,
     /// Delete the sandboxes that dead runs left; never a live run's, never one without forge's labels
     Sweep(sweep::SweepArgs),
+    /// Remove the folders of old runs; never the blessed one's, never a live one's. The history keeps their lines
+    Gc(gc::GcArgs),
     /// Say what works here and what to do about the rest: Daytona, containers, programs, the project's needs, isolation
     Doctor(doctor::DoctorArgs),
 }
@@ -385,6 +388,7 @@ fn dispatch(matches: &ArgMatches) -> End {
         Some(Command::Completions(args)) => manual::completions(&args, Printer::new()),
         Some(Command::Man) => manual::man(Printer::new()),
         Some(Command::Sweep(args)) => sweep::sweep(&args, Printer::new()),
+        Some(Command::Gc(args)) => gc::gc(&args, Printer::new()),
         Some(Command::Doctor(args)) => doctor::doctor(&args, Printer::new()),
     }
 }

@@ -22,11 +22,13 @@
 //! 5  main  cli                                           │ compose, print, exit
 //! 4  lib  forge  rescore  merge  compare  settings       │ put the parts together
 //! 3  run  trial  sweep  watch  |  progress  report  view │ do  |  show
+//! 3  gc                                                 │ clear away
 //! 2  sandbox/*  store  journal  tree  ignored  archive   │ touch the outside
 //! 2  candidate/*  objective/*  project  baseline         │ load
 //! 2  history  conformance  scaffold  control             │ and keep
 //! 1  candidate  objective  score  event  summary         │ think
-//! 1  installers  rule  verdict  lint  schema  resume     │
+//! 1  installers  rule  verdict  lint  schema             │
+//! 1  resume  retention                                  │ and plan
 //! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
 //! 1  sandbox/recipe  sandbox/environment                 │
 //! 0  name  quantity  plain  problem  network             │ words
@@ -77,6 +79,7 @@ pub mod conformance;
 pub mod control;
 pub mod event;
 pub mod exit;
+pub mod gc;
 pub mod history;
 pub mod ignored;
 pub mod installers;
@@ -97,6 +100,7 @@ pub mod redact;
 pub mod report;
 pub mod rescore;
 pub mod resume;
+pub mod retention;
 pub mod rule;
 pub mod run;
 pub mod sandbox;
@@ -120,6 +124,8 @@ pub mod watch;
 pub mod yaml;
 
 mod forge;
+#[cfg(test)]
+pub(crate) mod fuzz;
 
 pub use forge::{
     Best, Checked, Controlled, Expected, Foresight, Forge, ForgeBuilder, ForgeError, ForgeResult,

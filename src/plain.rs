@@ -127,6 +127,12 @@ pub fn ends(hostile: &str, max: usize) -> String {
     format!("{begin} {}", last(&clean, max.saturating_sub(max / 3 + 1)))
 }
 
+/// What a reader says of a text in which something is wrong: it quotes that, however long it is. In one line, short.
+#[must_use]
+pub fn quoted(error: &dyn std::fmt::Display) -> String {
+    ends(&error.to_string(), 300)
+}
+
 /// The end of a text, of at most so many characters.
 fn tail(text: &str, max: usize) -> &str {
     let over = text.char_indices().rev().nth(max.saturating_sub(1));

@@ -128,6 +128,15 @@ pub fn show_duration(duration: Duration) -> String {
     }
 }
 
+/// How long ago something was, or is to be, for people: `30 days`, else as [`show_duration`].
+#[must_use]
+pub fn show_age(age: Duration) -> String {
+    match age.as_secs() / (24 * 3600) {
+        0 => show_duration(age),
+        days => counted(days, "day", "days"),
+    }
+}
+
 /// A number and the thing that it counts: `1 byte`, `5 bytes`.
 pub fn counted<N: fmt::Display + Copy + PartialEq + From<u8>>(
     count: N,

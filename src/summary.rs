@@ -344,6 +344,11 @@ impl RunSummary {
         let Some(plan) = &self.plan else {
             return;
         };
+        // Of a file that somebody has made; they would not fit into memory.
+        let each = (confirmation.trials as usize).saturating_mul(2);
+        if self.trials.len() + each.saturating_mul(plan.objectives.len()) > MAX_TRIALS {
+            return;
+        }
         // Of two who are compared with the same one, both have the same trials of that.
         let more = plan.confirmed(confirmation);
         let more = more.filter(|trial| !self.index.contains_key(trial));

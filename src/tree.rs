@@ -1,7 +1,8 @@
 //! The user's files on disk: read whole but bounded, found inside a folder, walked in one order.
 //!
 //! Promises: only regular files are opened, so a FIFO or a device cannot hold forge up; no link that
-//! leaves the folder is followed, and none at all where a run has left files; a walk ends, at the latest at its bounds. Nothing is written.
+//! leaves the folder is followed, and none at all where a run has left files; a walk ends, at the latest at its bounds. Nothing is written, and
+//! only `remove` removes.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -16,6 +17,7 @@ use crate::quantity::ByteCount;
 use crate::yaml::{MAX_YAML_BYTES, place_of_byte};
 
 mod heavy;
+pub(crate) mod remove;
 
 use heavy::By;
 

@@ -2,7 +2,7 @@
 //!
 //! A reader that has gone (`forge | head`) is no error: what it does not want is not written.
 
-use std::io::{IsTerminal, Write};
+use std::io::{BufRead as _, IsTerminal, Write};
 
 /// Writes to stdout and stderr.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +56,17 @@ impl Printer {
     pub(super) fn note(self, line: &str) {
         let mut stderr = std::io::stderr().lock();
         drop(writeln!(stderr, "{line}"));
+    }
+
+    /// Asks a person something, if there is one at a terminal.
+    pub(super) fn ask(self, question: &str) -> Option<bool> {
+        if !std::io::stdin().is_terminal() {
+            return None;
+        }
+        self.note(&format!("{question} [y/N]"));
+        let mut line = String::new();
+        let read = std::io::stdin().lock().read_line(&mut line);
+        Some(read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes"))
     }
 
     /// An error with its causes and advice, on stderr.

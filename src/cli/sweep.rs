@@ -1,7 +1,6 @@
 //! `forge sweep`: deletes what dead runs left.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -298,24 +297,13 @@ fn choose(ledgers: &Ledgers, args: &SweepArgs, printer: Printer) -> Vec<Target> 
                 "would leave"
             };
             printer.out(&format!("{verb} {about}{refusal}\n"));
-        } else if sure.is_ok() || asked(&about, printer) {
+        } else if sure.is_ok() || printer.ask(&format!("delete {about}?")) == Some(true) {
             chosen.push(target.clone());
         } else {
             printer.out(&format!("left {about}{refusal}\n"));
         }
     }
     chosen
-}
-
-/// Asks a person, if there is one.
-fn asked(about: &str, printer: Printer) -> bool {
-    if !std::io::stdin().is_terminal() {
-        return false;
-    }
-    printer.note(&format!("delete {about}? [y/N]"));
-    let mut line = String::new();
-    let read = std::io::stdin().lock().read_line(&mut line);
-    read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes")
 }
 
 /// Deletes, and says so; whether all of them are gone.

@@ -33,6 +33,8 @@ mod create;
 mod engine;
 mod follow;
 mod frames;
+#[cfg(test)]
+mod fuzz;
 pub mod images;
 mod layers;
 mod line;

@@ -27,6 +27,8 @@ mod control;
 mod create;
 mod ending;
 mod expiry;
+#[cfg(test)]
+mod fuzz;
 mod live;
 mod pace;
 mod place;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -187,6 +187,8 @@ pub fn claim(folder: &Path) -> io::Result<Option<Ledger>> {
     let mut options = OpenOptions::new();
     let file = options.read(true).append(true).open(folder.join(FILE))?;
     match file.try_lock() {
+        // Whoever held it until now may have taken the folder away.
+        Ok(()) if !is_at(&file, &folder.join(FILE)) => Err(io::ErrorKind::NotFound.into()),
         Ok(()) => Ok(Some(Ledger {
             file: Some(Arc::new(file)),
             durable: false,
@@ -194,6 +196,12 @@ pub fn claim(folder: &Path) -> io::Result<Option<Ledger>> {
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
     }
+}
+
+/// Whether this is the file that is there.
+fn is_at(file: &File, path: &Path) -> bool {
+    let both = file.metadata().and_then(|it| Ok((it, path.metadata()?)));
+    both.is_ok_and(|(open, there)| open.dev() == there.dev() && open.ino() == there.ino())
 }
 
 /// Whether a process of a run, or its watch, holds its ledger; `None` where that cannot be told, on a file system

@@ -29,6 +29,7 @@ use crate::sandbox::{
     CreateFailed, Created, ErrorKind, Layout, Listed, Networks, Presence, Provider, SandboxError,
     SandboxSpec, Trust,
 };
+use crate::tree::remove;
 
 mod cgroup;
 mod collect;
@@ -58,7 +59,6 @@ pub(crate) mod program;
 mod protocol;
 mod python;
 mod remarks;
-mod remove;
 mod room;
 mod run;
 mod rungs;

@@ -9,6 +9,8 @@ pub(crate) mod bundle;
 pub(crate) mod collect;
 pub(crate) mod command;
 pub(crate) mod delivery;
+#[cfg(test)]
+mod fuzz;
 
 /// Functions for the shells in sandboxes.
 pub(crate) const PARTS: &str = include_str!("remote/parts.sh");

@@ -18,6 +18,7 @@ use crate::archive::unpack::{Allowed, unpack};
 use crate::archive::{MAX_ENTRIES, Writer, later};
 use crate::journal;
 use crate::name::RelativePath;
+use crate::plain::quoted;
 use crate::quantity::ByteCount;
 use crate::tree::{named, open_inside, open_regular, reason};
 
@@ -107,7 +108,7 @@ impl RunFolder {
             foreign: false,
         };
         let unpacked = unpack(&mut archive, kept.path(), &allowed);
-        unpacked.map_err(|error| format!("it is no run that was exported: {error}"))?;
+        unpacked.map_err(|error| format!("it is no run that was exported: {}", quoted(&error)))?;
         let about = about(kept.path())?;
         if about.export_version > VERSION {
             return Err(later(about.export_version, &about.forge_version, VERSION));
@@ -129,7 +130,7 @@ fn about(folder: &Path) -> Result<About, String> {
     let (file, _) = open_regular(&folder.join(ABOUT)).map_err(none)?;
     let mut text = Vec::new();
     file.take(MAX_ABOUT).read_to_end(&mut text).map_err(none)?;
-    serde_json::from_slice(&text).map_err(|error| format!("{ABOUT}: {error}"))
+    serde_json::from_slice(&text).map_err(|error| format!("{ABOUT}: {}", quoted(&error)))
 }
 
 /// The regular files below a folder, by their paths from the run's; what else there is, is counted.

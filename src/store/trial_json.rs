@@ -162,7 +162,7 @@ pub fn render(
 /// # Errors
 /// A sentence when a field is missing or makes no sense, or the file is of a later form.
 pub fn record(value: &serde_json::Value) -> Result<TrialRecord, String> {
-    let file = TrialFile::deserialize(value).map_err(|error| error.to_string())?;
+    let file = TrialFile::deserialize(value).map_err(|error| crate::plain::quoted(&error))?;
     if file.schema_version > SCHEMA_VERSION {
         return Err(format!(
             "it has schema version {}, and this forge knows up to {SCHEMA_VERSION}",

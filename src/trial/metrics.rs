@@ -57,7 +57,12 @@ fn parse(text: &str) -> (BTreeMap<String, f64>, Vec<String>) {
     let text = crate::score::without_mark(text);
     let object: Map<String, Value> = match serde_json::from_str(&quoted(text)) {
         Ok(object) => object,
-        Err(error) => return nothing(&format!("it is no JSON object of numbers: {error}")),
+        Err(error) => {
+            return nothing(&format!(
+                "it is no JSON object of numbers: {}",
+                plain::quoted(&error)
+            ));
+        }
     };
     let (mut metrics, mut wrong) = (BTreeMap::new(), Vec::new());
     let mut over = 0;
@@ -204,5 +209,30 @@ mod tests {
             said,
             ["metrics.json: 6 are left out: the limit is 64 metrics"]
         );
+    }
+
+    #[test]
+    fn fuzz_metrics() {
+        // What is wrong is quoted, however long it is.
+        let long = format!("\"{}\"", "x".repeat(5000));
+        let samples: [&[u8]; 4] = [
+            long.as_bytes(),
+            br#"{"tokens": 1234, "cost_usd": 0.02, "loss": NaN, "a": -Infinity, "b": "x", "c": null}"#,
+            br#"{"NaN": "Infinity \" NaN", "a\u001b[2J": 1e308, "a": 1e999}"#,
+            b"\xef\xbb\xbf{\"a\": 1, \"a\": 2}",
+        ];
+        crate::fuzz::fuzz(file!(), &samples, |bytes| {
+            let (metrics, said) = parse(&String::from_utf8_lossy(bytes));
+            assert!(metrics.len() <= MAX_METRICS);
+            for (name, value) in &metrics {
+                assert!(
+                    value.is_finite() && !name.chars().any(char::is_control),
+                    "{name}: {value}"
+                );
+            }
+            let is_short = |it: &String| it.chars().count() < 1024;
+            assert!(said.len() <= LISTED + 2 && said.iter().all(is_short));
+            crate::fuzz::assert_plain(&said.join("\n"));
+        });
     }
 }

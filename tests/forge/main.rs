@@ -18,6 +18,7 @@ mod doctor;
 mod explained;
 mod fake;
 mod fake_sdk;
+mod gc;
 mod graders;
 mod history;
 mod hostile;

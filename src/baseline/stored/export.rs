@@ -18,6 +18,7 @@ use crate::baseline::pack_file;
 use crate::event::{Event, EventKind};
 use crate::journal;
 use crate::name::{CandidateName, RelativePath, RunId};
+use crate::plain::quoted;
 use crate::store::RunFolder;
 use crate::summary::RunSummary;
 
@@ -148,7 +149,7 @@ pub(super) fn read(file: &mut File) -> Result<(RunSummary, BTreeMap<CandidateNam
     let mut text = Vec::new();
     file.seek(SeekFrom::Start(about.offset)).map_err(io)?;
     file.take(about.bytes).read_to_end(&mut text).map_err(io)?;
-    let wrong = |error: serde_json::Error| format!("{ABOUT}: {error}");
+    let wrong = |error: serde_json::Error| format!("{ABOUT}: {}", quoted(&error));
     let version: Version = serde_json::from_slice(&text).map_err(wrong)?;
     if version.baseline_version > VERSION {
         let form = version.baseline_version;
@@ -169,7 +170,7 @@ pub(super) fn read(file: &mut File) -> Result<(RunSummary, BTreeMap<CandidateNam
     file.seek(SeekFrom::Start(events.offset)).map_err(io)?;
     let mut summary = RunSummary::default();
     for event in journal::events(BufReader::new(file.take(events.bytes))) {
-        summary.apply(&event.map_err(|error| error.to_string())?);
+        summary.apply(&event.map_err(|error| quoted(&error))?);
     }
     if summary
         .plan

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::event::{ErrorClass, Event, EventKind, Phase, RunPlan, TrialEnd, TrialRecord};
 use crate::name::{CandidateName, ObjectiveName, TrialId};
+use crate::plain::quoted;
 use crate::sandbox::Usage;
 use crate::score::{Points, ScorerResult, TrialScore};
 use crate::store::trial_json::SCHEMA_VERSION;
@@ -68,7 +69,7 @@ pub(super) fn read(file: File) -> Result<RunSummary, String> {
     if length as u64 > MAX_BYTES {
         return Err("it is larger than any `run.json`".to_owned());
     }
-    let version: Version = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    let version: Version = serde_json::from_slice(&text).map_err(|error| quoted(&error))?;
     match version.schema_version {
         None => return Err("it has no `schema_version`".to_owned()),
         Some(later) if later > SCHEMA_VERSION => {
@@ -78,7 +79,7 @@ pub(super) fn read(file: File) -> Result<RunSummary, String> {
         }
         Some(_) => {}
     }
-    let document: Document = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    let document: Document = serde_json::from_slice(&text).map_err(|error| quoted(&error))?;
     Ok(summary(document))
 }
 

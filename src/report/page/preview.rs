@@ -7,6 +7,8 @@ use crate::name::TrialId;
 use crate::quantity::ByteCount;
 use crate::report::{Details, Part};
 
+#[cfg(test)]
+mod fuzz;
 mod markdown;
 mod picture;
 mod tree;

@@ -2,6 +2,7 @@
 
 use futures::TryStreamExt as _;
 use reqwest::Response;
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::engine::{Failed, SILENCE};
@@ -107,6 +108,14 @@ pub(super) fn not_pulled(error: &SandboxError) -> ErrorKind {
     } else {
         ErrorKind::Invalid
     }
+}
+
+/// Reads an answer; a sentence when it makes no sense.
+pub(super) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|error| {
+        let why = plain::quoted(&error);
+        format!("the container engine's answer makes no sense: {why}")
+    })
 }
 
 /// What an engine says of an error, in one line.

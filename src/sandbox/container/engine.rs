@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 
 use super::address::Address;
-use super::answers::{bytes, innermost, progress, said};
+use super::answers::{bytes, decode, innermost, progress, said};
 use super::wire::{
     Container, ContainerRow, CreateContainer, CreatedContainer, Image, ImageRow, Info, Version,
 };
@@ -189,10 +189,7 @@ impl Engine {
                 return Err(broken(ErrorKind::TimedOut, what));
             }
         };
-        serde_json::from_slice(&bytes).map_err(|error| {
-            let what = format!("the container engine's answer makes no sense: {error}");
-            broken(ErrorKind::Protocol, what)
-        })
+        decode(&bytes).map_err(|why| broken(ErrorKind::Protocol, why))
     }
 
     pub(crate) async fn create(

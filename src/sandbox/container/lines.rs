@@ -53,8 +53,8 @@ impl Lines {
                     self.held.drain(..at);
                     return;
                 }
-                None => from = at + 1,
-                Some(end) => {
+                // As long as that it is none, also where all of it has come at once.
+                Some(end) if known + end <= MAX_LINE => {
                     if at > given {
                         take(Part::Bytes(&self.held[given..at]));
                     }
@@ -63,6 +63,7 @@ impl Lines {
                     given = at + known + end + 1;
                     from = given;
                 }
+                None | Some(_) => from = at + 1,
             }
         }
         if self.held.len() > given {

@@ -342,7 +342,8 @@ pub(crate) fn decode<T: DeserializeOwned>(
     }
     serde_json::from_slice(body).map(Some).map_err(|error| {
         let mut trouble = refuse(StatusCode::OK, headers, b"<");
-        trouble.refusal.message = format!("the answer makes no sense: {error}");
+        let why = crate::plain::quoted(&error);
+        trouble.refusal.message = format!("the answer makes no sense: {why}");
         trouble.refusal.hint = None;
         trouble
     })

@@ -304,13 +304,13 @@ fn refuse_page(response: Response) -> Result<Response, Trouble> {
     Ok(response)
 }
 
-enum Broken {
+pub(super) enum Broken {
     Sink(io::Error),
     Line(String),
 }
 
 /// Reads an answer from place `from` of the file on, whether or not the server minded the range.
-async fn drain(
+pub(super) async fn drain(
     mut response: Response,
     from: u64,
     most: u64,

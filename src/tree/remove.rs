@@ -15,7 +15,7 @@ use rustix::path::Arg;
 ///
 /// # Errors
 /// What the system said about the first thing that would not go.
-pub(super) fn tree(path: &Path) -> io::Result<()> {
+pub(crate) fn tree(path: &Path) -> io::Result<()> {
     let top = match open_forced(CWD, path) {
         Ok(top) => top,
         Err(Errno::NOENT) => return Ok(()),
