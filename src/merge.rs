@@ -3,7 +3,7 @@
 //! Promises: parts are of one whole, and no trial is in two of them; nothing of theirs is changed; a trial whose part
 //! is missing, or has no result of it, is `not_run` and says which.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -20,8 +20,16 @@ use crate::journal::{self, FORMAT, Journal};
 use crate::name::{CandidateName, RunId, TrialId};
 use crate::plain;
 use crate::problem::{Problem, Problems};
-use crate::store::{PACKS, RunFolder, replay};
+use crate::rescore::hold;
+use crate::sandbox::ledger::Ledger;
+use crate::standings::silenced;
+use crate::store::{RunFolder, replay};
 use crate::summary::RunSummary;
+use crate::trial::silence::take_back;
+
+mod files;
+
+use files::bring;
 
 const OPTION: &str = "merge";
 
@@ -42,19 +50,35 @@ struct Piece {
     summary: RunSummary,
     plan: RunPlan,
     shard: Shard,
+    /// So that nobody adds to it meanwhile.
+    _held: Option<Ledger>,
 }
 
-/// Puts parts together, in the artifacts folder, as a new run. The same one given twice counts once.
+/// Puts parts together, in the artifacts folder, as a new run. The same one given twice counts once: the longer one, of
+/// two copies. `objectives` is the folder in which their files are, by which it is known what graders that fell silent
+/// are worth; what is not the same any more is told.
 ///
 /// # Errors
 /// [`ForgeError::Problems`] when they are not parts of one whole; [`ForgeError::Io`] when they cannot be read, or the
 /// new folder cannot be written: what was written of it by then stays.
-pub fn merge(artifacts: &Path, parts: &[RunFolder]) -> Result<Merged, ForgeError> {
+pub fn merge(
+    artifacts: &Path,
+    parts: &[RunFolder],
+    objectives: &Path,
+) -> Result<Merged, ForgeError> {
     let mut pieces: BTreeMap<Part, Piece> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     for folder in parts {
+        let place = fs::canonicalize(folder.path()).unwrap_or_else(|_| folder.path().to_owned());
+        if !seen.insert(place) {
+            continue;
+        }
         let piece = read(folder)?;
         if let Some(other) = pieces.get(&piece.shard.part) {
             if other.plan.run == piece.plan.run {
+                if other.summary.last() < piece.summary.last() {
+                    pieces.insert(piece.shard.part, piece);
+                }
                 continue;
             }
             return Err(refused(format!(
@@ -72,7 +96,7 @@ pub fn merge(artifacts: &Path, parts: &[RunFolder]) -> Result<Merged, ForgeError
     one_whole(first, &pieces)?;
     let missing: Vec<Part> = Part::all(first.shard.part.of)
         .filter(|part| !pieces.iter().any(|it| it.shard.part == *part))
-        .filter(|part| is_used(&first.shard, *part))
+        .filter(|part| is_used(first, *part))
         .collect();
     let plan = whole(first);
     let write = |source| ForgeError::Io {
@@ -80,11 +104,15 @@ pub fn merge(artifacts: &Path, parts: &[RunFolder]) -> Result<Merged, ForgeError
         source,
     };
     let folder = RunFolder::create(artifacts, &plan.run).map_err(write)?;
-    let summary = write_all(&folder, plan, &pieces, &missing).map_err(write)?;
-    for piece in &pieces {
-        bring(piece, &folder).map_err(write)?;
-    }
-    folder.settle(&summary).map_err(write)?;
+    let written = pieces
+        .iter()
+        .try_for_each(|piece| bring(&piece.plan, &piece.folder, &folder))
+        .and_then(|()| write_all(&folder, plan, &pieces, &missing, objectives));
+    let summary = written.map_err(|error| {
+        // Half of it would pass for a run.
+        fs::remove_dir_all(folder.path()).ok();
+        write(error)
+    })?;
     Ok(Merged {
         summary,
         folder,
@@ -98,6 +126,7 @@ fn refused(message: String) -> Problems {
 }
 
 fn read(folder: &RunFolder) -> Result<Piece, ForgeError> {
+    let held = hold(OPTION, folder)?;
     let summary = replay(folder).map_err(|source| ForgeError::Io {
         doing: "read a part",
         source,
@@ -114,17 +143,20 @@ fn read(folder: &RunFolder) -> Result<Piece, ForgeError> {
         summary,
         plan,
         shard,
+        _held: held,
     })
 }
 
 /// Whether anything was planned in a part.
-fn is_used(shard: &Shard, part: Part) -> bool {
-    match shard.by {
-        ShardBy::Objective => shard
-            .objectives
-            .iter()
-            .any(|it| part.has_objective(&it.name)),
-        ShardBy::Repeat => true,
+fn is_used(first: &Piece, part: Part) -> bool {
+    let objectives = &first.shard.objectives;
+    match first.shard.by {
+        ShardBy::Objective => objectives.iter().any(|it| part.has_objective(&it.name)),
+        ShardBy::Repeat => {
+            let repeats = |it| objectives.iter().map(move |of| first.plan.repeats(it, of));
+            let most = first.plan.candidates.iter().flat_map(repeats).max();
+            (1..=most.unwrap_or(0)).any(|repeat| part.has_repeat(repeat))
+        }
     }
 }
 
@@ -141,6 +173,13 @@ fn one_whole(first: &Piece, pieces: &[Piece]) -> Result<(), Problems> {
             problems.push(Problem::setting(OPTION, message).with_hint(
                 "run all parts with the same candidates, objectives and options, on the same files",
             ));
+        } else if piece.plan.demands != first.plan.demands {
+            let message = format!(
+                "the runs {} and {} were asked for other things: --fail-under or --require",
+                first.plan.run, piece.plan.run
+            );
+            let hint = "what can fail the run is to be said of all parts";
+            problems.push(Problem::setting(OPTION, message).with_hint(hint));
         } else if piece.plan.terms != first.plan.terms || piece.plan.seed != first.plan.seed {
             let message = format!(
                 "the runs {} and {} were run under other terms: {}",
@@ -205,6 +244,7 @@ fn write_all(
     plan: RunPlan,
     pieces: &[Piece],
     missing: &[Part],
+    objectives: &Path,
 ) -> io::Result<RunSummary> {
     let mut told = Told {
         journal: Journal::open(folder.path())?,
@@ -264,11 +304,18 @@ fn write_all(
         let record = TrialRecord::not_run(trial, &reason);
         told.tell(EventKind::TrialFinished(Box::new(record)));
     }
+    told.take_back(folder, objectives);
+    folder.settle(&told.summary)?;
     told.tell(EventKind::CleanedUp(cleanup(pieces)));
     let took = pieces.iter().filter_map(|it| it.summary.took).max();
     let took = took.unwrap_or(Duration::ZERO);
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     told.tell(EventKind::RunFinished { took_ms });
+    for event in pieces.iter().filter(|it| it.summary.rescored).map(rescored) {
+        for event in event? {
+            told.tell(event?);
+        }
+    }
     match told.journal.take_error() {
         Some(error) => Err(error),
         None => Ok(told.summary),
@@ -283,6 +330,29 @@ struct Told {
 }
 
 impl Told {
+    /// What graders gave that fell silent on an artifact is taken back, as at the end of a run: of repeats in several
+    /// parts, no part could know.
+    fn take_back(&mut self, folder: &RunFolder, objectives: &Path) {
+        if silenced(&self.summary.trials).is_empty() {
+            return;
+        }
+        match crate::rescore::load(&self.summary, objectives) {
+            Ok(loaded) => {
+                let known = loaded.values().map(|(objective, _)| objective);
+                for news in take_back(folder, &self.summary, known) {
+                    self.tell(news);
+                }
+            }
+            Err(problems) => {
+                let message = format!(
+                    "graders fell silent, and what they are worth is not known without the objectives: {}",
+                    plain::line(&problems.to_string())
+                );
+                self.tell(EventKind::Warned { message });
+            }
+        }
+    }
+
     fn tell(&mut self, kind: EventKind) {
         let event = Event {
             seq: self.seq,
@@ -324,6 +394,13 @@ fn results(piece: &Piece) -> io::Result<impl Iterator<Item = io::Result<EventKin
     }))
 }
 
+/// The new scores of a part that was scored again when it was over: told when the whole is over, so that it counts as
+/// scored again.
+fn rescored(piece: &Piece) -> io::Result<impl Iterator<Item = io::Result<EventKind>> + use<>> {
+    let is_score = |event: &EventKind| matches!(event, EventKind::TrialRescored { .. });
+    Ok(results(piece)?.filter(move |it| it.as_ref().map_or(true, is_score)))
+}
+
 /// What stored runs kept, of all parts: each part has read its own objectives.
 fn stored(pieces: &[Piece]) -> Vec<StoredScores> {
     let mut all: Vec<StoredScores> = Vec::new();
@@ -356,33 +433,4 @@ fn cleanup(pieces: &[Piece]) -> Cleanup {
         sum.follow(cleanup);
     }
     sum
-}
-
-/// Brings a part's files: those of its trials, and its candidates' packs.
-fn bring(piece: &Piece, to: &RunFolder) -> io::Result<()> {
-    let objectives = piece.plan.objectives.iter().map(|it| it.name.as_str());
-    for below in objectives.chain([PACKS]) {
-        let from = piece.folder.path().join(below);
-        if fs::symlink_metadata(&from).is_ok_and(|it| it.is_dir()) {
-            copy(&from, &to.path().join(below))?;
-        }
-    }
-    Ok(())
-}
-
-/// Copies folders and regular files; links are neither followed nor taken.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
-        if kind.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else if kind.is_file() && !target.exists() {
-            // Neither is ever written into: what changes is written aside and renamed.
-            fs::hard_link(entry.path(), &target)
-                .or_else(|_| fs::copy(entry.path(), &target).map(drop))?;
-        }
-    }
-    Ok(())
 }

@@ -490,6 +490,7 @@ mod tests {
             rejects: false,
             confirm: None,
             shard: None,
+            is_of_command: false,
             command: BTreeMap::new(),
             terms: BTreeMap::new(),
             settings: BTreeMap::new(),

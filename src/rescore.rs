@@ -48,7 +48,7 @@ pub async fn rescore(
     redactor: Redactor,
 ) -> Result<RunSummary, ForgeError> {
     let io = |doing| move |source| ForgeError::Io { doing, source };
-    let _held = hold(folder)?;
+    let _held = hold("score", folder)?;
     let summary = replay(folder).map_err(io("read the run's events"))?;
     let objectives = load(&summary, objectives)?;
     let run = RunId::generate();
@@ -246,12 +246,12 @@ fn sha256(mut file: std::fs::File) -> io::Result<String> {
 }
 
 /// Holds a run's folder: two that write into it would not know of each other.
-fn hold(folder: &RunFolder) -> Result<Option<Ledger>, Problems> {
+pub(crate) fn hold(doing: &str, folder: &RunFolder) -> Result<Option<Ledger>, Problems> {
     match ledger::claim(folder.path()) {
         Ok(Some(held)) => Ok(Some(held)),
         Ok(None) => {
             let message = format!("`{}` is in use by another forge", folder.path().display());
-            let problem = Problem::setting("score", message);
+            let problem = Problem::setting(doing, message);
             Err(problem.with_hint("wait until that has ended").into())
         }
         // A file system without locks, or a run that left no ledger.
@@ -259,10 +259,10 @@ fn hold(folder: &RunFolder) -> Result<Option<Ledger>, Problems> {
     }
 }
 
-type Judged = BTreeMap<ObjectiveName, (Arc<Objective>, Duration)>;
+pub(crate) type Judged = BTreeMap<ObjectiveName, (Arc<Objective>, Duration)>;
 
 /// The run's objectives as they are now, with the run limit that was in force.
-fn load(summary: &RunSummary, folder: &Path) -> Result<Judged, Problems> {
+pub(crate) fn load(summary: &RunSummary, folder: &Path) -> Result<Judged, Problems> {
     let mut problems = Problems::default();
     let mut judged = Judged::new();
     for planned in summary.plan.iter().flat_map(|plan| &plan.objectives) {

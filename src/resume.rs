@@ -54,6 +54,7 @@ pub fn decide(
     one_run(old, before, &plan, wishes)?;
     let mut plan = plan;
     let mut again = changed(before, &plan);
+    undecided(old, before, &again)?;
     let mut remarks = Vec::new();
     if wishes.only_new {
         again.retain(|it| has_results(old, it));
@@ -113,6 +114,23 @@ pub fn decide(
     })
 }
 
+/// Refuses to apply what was decided by results to others: of a candidate, say, that has changed since.
+fn undecided(old: &RunSummary, before: &RunPlan, changed: &[Again]) -> Result<(), Problems> {
+    let has_decided = before.confirm.is_some() || before.looks > 1;
+    let Some(first) = changed.iter().find(|it| has_results(old, it)) else {
+        return Ok(());
+    };
+    if !has_decided {
+        return Ok(());
+    }
+    let message = format!(
+        "its further trials are decided by its first results, and these do not stand: {}",
+        first.why
+    );
+    let hint = format!("put it back as it was, or {NEW_RUN}");
+    Err(Problem::setting(OPTION, message).with_hint(hint).into())
+}
+
 /// Refuses a plan in which a result that there is has no place: it would be lost.
 fn nothing_lost(old: &RunSummary, planned: &BTreeSet<TrialId>) -> Result<(), Problems> {
     let rows = old.trials.iter().filter(|it| it.has_result());
@@ -132,26 +150,18 @@ fn nothing_lost(old: &RunSummary, planned: &BTreeSet<TrialId>) -> Result<(), Pro
     Err(Problem::setting(OPTION, message).with_hint(hint).into())
 }
 
-/// Refuses results of two kinds for one candidate on one objective.
+/// Refuses to judge results of two kinds together: what changed may have some of before, or new ones, not both.
 fn unmixed(old: &RunSummary, plan: &RunPlan, changed: &[Again]) -> Result<(), Problems> {
-    let done: BTreeSet<&TrialId> = old
-        .trials
-        .iter()
-        .filter(|it| it.has_result())
-        .map(|it| &it.trial)
-        .collect();
-    let has_some = |trial: &TrialId| {
-        done.iter()
-            .any(|it| it.objective == trial.objective && it.candidate == trial.candidate)
-    };
-    let mixed = |it: &&Again| {
-        plan.trials()
-            .any(|trial| it.takes(&trial) && !done.contains(&trial) && has_some(&trial))
+    let done = old.trials.iter().filter(|it| it.has_result());
+    let done: BTreeSet<&TrialId> = done.map(|it| &it.trial).collect();
+    let is_mixed = |it: &&Again| {
+        let mut planned = plan.trials();
+        planned.any(|trial| it.takes(&trial) && !done.contains(&trial))
     };
     let mut problems = Problems::default();
-    for it in changed.iter().filter(mixed) {
+    for it in changed.iter().filter(is_mixed) {
         let message = format!(
-            "{}, and only some of its trials have a result: these and new ones would be of two kinds",
+            "{}, and not all of its trials have a result: those of before and new ones would be of two kinds",
             it.why
         );
         let hint = "leave out --only-new, and all of them are run";

@@ -41,7 +41,7 @@ pub use open::Resumes;
 
 use open::{Opened, end_earlier, opened, watched};
 use plan::Plan;
-use state::{Budget, COST, Effect, Input, KnownFailure, Loss, State};
+use state::{Budget, Effect, Input, KnownFailure, Loss, State, cost_of};
 use stop::Stopping;
 use teller::Teller;
 
@@ -171,7 +171,6 @@ pub async fn run(mut run: Run) -> std::io::Result<Finished> {
     let began = Instant::now();
     let mut teller = Teller::new(journal, run.subscribers);
     let (seed, jobs, confirms) = (run.plan.seed, run.plan.jobs, run.plan.confirm.is_some());
-    let unpacked = packs::keep(&folder, &run.candidates, &run.redactor).await;
     let stages = looking::stages(&run.plan);
     let (slots, repeats) = (plan::slots(&run.plan), plan::repeats(&run.plan));
     let begins = match before {
@@ -182,6 +181,8 @@ pub async fn run(mut run: Run) -> std::io::Result<Finished> {
         }
     };
     teller.tell(begins);
+    let of_plan = teller.summary.plan.as_ref();
+    let unpacked = packs::keep(&folder, of_plan, &run.candidates, &run.redactor).await;
     let known = teller.summary.trials.iter().filter(|row| row.has_result());
     let plan = Plan {
         known: known.map(|row| row.trial.clone()).collect(),
@@ -480,13 +481,6 @@ impl Dispatcher {
             }
         }
     }
-}
-
-/// What the trials that have a result have cost, in US dollars, by what they say.
-fn cost_of(summary: &RunSummary) -> f64 {
-    let metrics = summary.trials.iter().flat_map(|row| &row.metrics);
-    let costs = metrics.filter(|(name, _)| **name == *COST);
-    costs.map(|(_, value)| value).sum()
 }
 
 /// Ends at this time; never, without one.

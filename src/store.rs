@@ -89,8 +89,11 @@ impl RunFolder {
         let is_run = |path: &Path| path.join(crate::journal::FILE).is_file();
         let direct = Path::new(which);
         if which.contains('/') && is_run(direct) {
+            // A link to a run, `artifacts/latest` say, is that run.
+            let is_link = direct.is_symlink();
+            let path = is_link.then(|| fs::canonicalize(direct).ok()).flatten();
             return Ok(Self {
-                path: direct.to_owned(),
+                path: path.unwrap_or_else(|| direct.to_owned()),
             });
         }
         let named = artifacts.join(which);
@@ -234,6 +237,13 @@ impl RunFolder {
         let (Some(artifacts), Some(name)) = (self.path.parent(), self.path.file_name()) else {
             return Ok(());
         };
+        // A copy that somebody has put elsewhere is not among the runs.
+        if name
+            .to_str()
+            .is_none_or(|name| name.parse::<RunId>().is_err())
+        {
+            return Ok(());
+        }
         point(&artifacts.join(LATEST), Path::new(name))
     }
 

@@ -336,7 +336,7 @@ impl RunSummary {
             self.warnings.push(resumption.told.clone());
         }
         self.stored.clear();
-        self.rescored = false;
+        self.rescored &= resumption.kept > 0;
     }
 
     /// Adds the rows of a confirmation, each behind those of its candidate and objective.
@@ -473,6 +473,7 @@ pub(crate) mod tests {
                 rejects: false,
                 confirm: None,
                 shard: None,
+                is_of_command: false,
                 command: BTreeMap::new(),
                 terms: BTreeMap::new(),
                 settings: BTreeMap::new(),

@@ -141,6 +141,7 @@ impl Night {
             rejects: false,
             confirm: None,
             shard: None,
+            is_of_command: false,
             command: BTreeMap::new(),
             terms: BTreeMap::new(),
             settings: BTreeMap::new(),

@@ -111,7 +111,8 @@ impl StoredRun {
     fn latest(artifacts: &Path, running: Option<RunId>) -> Result<Self, Problem> {
         let mut passed = Vec::new();
         let runs = RunFolder::all(artifacts).into_iter().rev();
-        for run in runs.filter(|run| Some(*run) != running) {
+        // For a run that goes on, it is what it was when that began.
+        for run in runs.filter(|run| running.is_none_or(|running| *run < running)) {
             let id = run.to_string();
             let folder = RunFolder::find(artifacts, &id);
             let found = folder.and_then(|folder| Self::in_folder(&folder, Some(LATEST.to_owned())));

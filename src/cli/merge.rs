@@ -1,6 +1,6 @@
 //! `forge merge`: the parts of a run, put together.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use forge::ForgeError;
@@ -21,6 +21,9 @@ pub(super) struct MergeArgs {
     /// Folder for results [default: artifacts]
     #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS")]
     artifacts: Option<PathBuf>,
+    /// Folder with the objectives [default: objectives]
+    #[arg(long, value_name = "DIR", env = "FORGE_OBJECTIVES")]
+    objectives: Option<PathBuf>,
     #[command(flatten)]
     outputs: Outputs,
     #[command(flatten)]
@@ -47,7 +50,9 @@ pub(super) fn merge(args: &MergeArgs, printer: Printer) -> End {
         Err(end) => return end,
     };
     let artifacts = super::artifacts(args.artifacts.as_deref(), &project);
-    match forge::merge::merge(artifacts, &parts) {
+    let objectives = args.objectives.as_deref().or(project.objectives.as_deref());
+    let objectives = objectives.unwrap_or_else(|| Path::new("objectives"));
+    match forge::merge::merge(artifacts, &parts, objectives) {
         Ok(merged) => {
             // Nobody depends on it: `latest` is found without.
             if let Err(error) = merged.folder.point_latest() {

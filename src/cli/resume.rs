@@ -144,7 +144,9 @@ fn found(
     matches: &ArgMatches,
     printer: Printer,
 ) -> Result<Option<(RunFolder, RunPlan)>, End> {
-    let Some(which) = &args.resuming.resume else {
+    // CI gives an empty variable for an input that is not set.
+    let which = args.resuming.resume.as_ref();
+    let Some(which) = which.filter(|it| !it.is_empty()) else {
         return Ok(None);
     };
     let project = super::project(printer)?;
@@ -173,12 +175,24 @@ fn cut_off(
 ) -> Option<(RunFolder, RunPlan)> {
     let runs = RunFolder::all(artifacts).into_iter().rev().take(RUNS);
     let mut folders = runs.filter_map(|run| RunFolder::find(artifacts, &run.to_string()).ok());
-    let folder = folders.find(|it| begun(it).is_some_and(|plan| plan.command == *command))?;
+    let is_same = |it: &RunFolder| begun(it).is_some_and(|plan| is_of(command, &plan));
+    let folder = folders.find(is_same)?;
     let summary = replay(&folder).ok()?;
     let is_whole = summary.trials.iter().all(TrialRow::has_result);
     let last = summary.last()?.as_second();
     let is_stale = jiff::Timestamp::now().as_second() - last > STALE;
     (!is_whole && !is_stale).then_some((folder, summary.plan?))
+}
+
+/// Whether a run was begun by this command. Of what was secret in it, nothing is known; a run of the library, or one that
+/// was put together, was begun by none.
+fn is_of(command: &BTreeMap<String, Vec<String>>, plan: &RunPlan) -> bool {
+    let is_masked = |values: &Vec<String>| values.iter().any(|it| it == MASK);
+    let recorded = plan.command.iter();
+    let alike = recorded
+        .zip(command)
+        .all(|(then, now)| then.0 == now.0 && (then.1 == now.1 || is_masked(then.1)));
+    plan.format > 1 && plan.is_of_command && plan.command.len() == command.len() && alike
 }
 
 /// Why a command line cannot be asked for again.
@@ -194,7 +208,7 @@ fn again(matches: &ArgMatches, plan: &RunPlan) -> Result<(RunArgs, ArgMatches), 
     let besides = recorded.filter(|(name, _)| !typed.contains_key(*name));
     let mut all = typed.clone();
     for (name, values) in besides {
-        if values.iter().any(|it| it.contains(MASK)) {
+        if values.iter().any(|it| it == MASK) {
             let message = format!("the run was given a secret by --{name}, which was not kept");
             let hint = format!("give --{name} again");
             return Err(Wrong::Recorded(

@@ -25,11 +25,31 @@ pub enum ShardBy {
 
 /// Which part, of how many. As a text: `3/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "Written")]
 pub struct Part {
     /// Which, from 1.
     pub index: u32,
     /// Of how many.
     pub of: u32,
+}
+
+/// A part as it is written, by whomever.
+#[derive(Deserialize)]
+struct Written {
+    index: u32,
+    of: u32,
+}
+
+impl TryFrom<Written> for Part {
+    type Error = NoPart;
+
+    fn try_from(Written { index, of }: Written) -> Result<Self, NoPart> {
+        if (1..=of).contains(&index) && of <= MOST {
+            Ok(Self { index, of })
+        } else {
+            Err(NoPart)
+        }
+    }
 }
 
 /// What a run is a part of.
@@ -86,11 +106,7 @@ impl FromStr for Part {
         let (index, of) = text.split_once('/').ok_or(NoPart)?;
         let number = |text: &str| text.trim().parse::<u32>().map_err(|_| NoPart);
         let (index, of) = (number(index)?, number(of)?);
-        if (1..=of).contains(&index) && of <= MOST {
-            Ok(Self { index, of })
-        } else {
-            Err(NoPart)
-        }
+        Self::try_from(Written { index, of })
     }
 }
 

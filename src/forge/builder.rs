@@ -55,7 +55,7 @@ pub struct ForgeBuilder {
     pub(super) allow: Vec<lint::Rule>,
     pub(super) stop: Option<mpsc::Receiver<StopCause>>,
     pub(super) write_reports: bool,
-    pub(super) command: BTreeMap<String, Vec<String>>,
+    pub(super) command: Option<BTreeMap<String, Vec<String>>>,
     pub(super) resume: Option<(PathBuf, Wishes)>,
     pub(super) shard: Option<(Part, ShardBy)>,
 }
@@ -93,7 +93,7 @@ impl Default for ForgeBuilder {
             allow: Vec::new(),
             stop: None,
             write_reports: true,
-            command: BTreeMap::new(),
+            command: None,
             resume: None,
             shard: None,
         }
@@ -358,7 +358,7 @@ impl ForgeBuilder {
     /// with is asked for again.
     #[must_use]
     pub fn recorded_command(mut self, command: BTreeMap<String, Vec<String>>) -> Self {
-        self.command = command;
+        self.command = Some(command);
         self
     }
 

@@ -17,7 +17,7 @@ use crate::name::RunId;
 use crate::objective::{Limits, Objective};
 use crate::policy::NetworkOverrides;
 use crate::problem::Problems;
-use crate::redact::{Redactor, is_too_short, not_redacted};
+use crate::redact::{MASK, Redactor, is_too_short, not_redacted};
 use crate::run::Run;
 use crate::sandbox::local::LocalProvider;
 use crate::sandbox::{Networks, Provider, Trust};
@@ -90,7 +90,8 @@ impl ForgeBuilder {
             rejects: false,
             confirm: self.comparing.confirm,
             shard,
-            command: std::mem::take(&mut self.command),
+            is_of_command: self.command.is_some(),
+            command: self.command.take().unwrap_or_default(),
             terms,
             settings,
             host: host(),
@@ -281,8 +282,14 @@ fn redact(plan: &mut RunPlan, redactor: &Redactor) {
     let whole = plan.shard.iter_mut().flat_map(|it| &mut it.objectives);
     let titles = plan.objectives.iter_mut().chain(whole);
     let titles = titles.filter_map(|it| it.title.as_mut());
-    for text in titles.chain(plan.command.values_mut().flatten()) {
+    for text in titles {
         *text = redactor.text(text).into_owned();
+    }
+    for text in plan.command.values_mut().flatten() {
+        // With a part of it nobody could ask for the same again.
+        if redactor.text(text) != text.as_str() {
+            MASK.clone_into(text);
+        }
     }
 }
 

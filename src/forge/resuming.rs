@@ -92,7 +92,7 @@ impl Earlier {
             wishes,
             ..
         } = *self;
-        let is_there = |trial: &_| folder.trial(trial).open("trial.json").is_ok();
+        let is_there = |trial: &_| folder.record(trial).is_some();
         let decision = resume::decide(&summary, run.plan.clone(), &wishes, is_there)?;
         run.warnings.splice(0..0, decision.remarks);
         run.resumes = Some(Box::new(Resumes {

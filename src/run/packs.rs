@@ -4,16 +4,29 @@ use std::sync::Arc;
 
 use crate::baseline;
 use crate::candidate::Candidate;
+use crate::event::RunPlan;
+use crate::name::CandidateName;
 use crate::redact::Redactor;
 use crate::store::RunFolder;
 
-/// Keeps the candidates' files with the run, so that they can be run again; says which cannot be.
+/// Keeps the candidates' files with the run, so that they can be run again; says which cannot be. Where results of
+/// before are kept of another form of a candidate, its files of then stay.
 pub(super) async fn keep(
     folder: &RunFolder,
+    plan: Option<&RunPlan>,
     candidates: &[Arc<Candidate>],
     redactor: &Arc<Redactor>,
 ) -> Vec<String> {
-    let (folder, candidates) = (folder.clone(), candidates.to_vec());
+    let digest = |name: &CandidateName| {
+        let planned = plan.into_iter().flat_map(|it| &it.candidates);
+        planned
+            .filter(|it| it.name == *name)
+            .map(|it| &it.digest)
+            .next()
+    };
+    let planned = candidates.iter();
+    let planned = planned.filter(|it| digest(&it.name) == Some(&it.digest));
+    let (folder, candidates): (_, Vec<_>) = (folder.clone(), planned.cloned().collect());
     let redactor = Arc::clone(redactor);
     let pack = move || baseline::pack_all(&folder, candidates.iter().map(|it| &**it), &redactor);
     match tokio::task::spawn_blocking(pack).await {

@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 
 use super::stop::Stopping;
 use crate::event::{Confirmation, EventKind, Look, Phase, StopCause, TrialEnd, TrialRecord};
-use crate::name::TrialId;
 use crate::sandbox::{ErrorKind, Remedy};
 
 mod budget;
 mod loss;
+mod planned;
 mod setups;
 
-pub use budget::{Budget, COST};
+pub use budget::{Budget, COST, cost_of};
 pub use loss::Loss;
+pub use planned::Planned;
 
 use budget::Spent;
 use setups::Setups;
@@ -24,23 +25,6 @@ pub use setups::{KnownFailure, SetupEnd};
 pub const MAX_ATTEMPTS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
-/// A planned trial.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Planned {
-    /// Which one.
-    pub id: TrialId,
-    /// Trials of one class ask for the same kind of sandbox: what the provider refuses to one as invalid,
-    /// it would refuse to all.
-    pub class: usize,
-    /// Trials of one group set up the same candidate in the same way: what fails by itself in one, fails in
-    /// all.
-    pub setup: usize,
-    /// Before which look it is begun, from 1; those of the next ones wait for what the look decides.
-    pub stage: u32,
-    /// Whether it has its result already, of a time before the run was gone on with.
-    pub is_known: bool,
-}
 
 /// What happens to the dispatcher.
 #[derive(Debug)]
@@ -499,7 +483,7 @@ fn backoff(times: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::{CandidateName, ObjectiveName};
+    use crate::name::{CandidateName, ObjectiveName, TrialId};
 
     fn id(repeat: u32) -> TrialId {
         TrialId {
@@ -754,20 +738,18 @@ mod tests {
         };
         let mut state = state(5, 2).within(budget, 1, 0.0);
         assert_eq!(started(&state.handle(Input::Tick, now)), [(0, 1), (1, 1)]);
-        state.handle(lost(0, ErrorKind::Server), now);
+        // One was made before: the third of these is the fourth.
+        let effects = state.handle(lost(0, ErrorKind::Server), now);
+        assert_eq!(started(&effects), [(2, 1)]);
         now += LONGEST_PAUSE;
-        // One was made before; the fourth is the second for the first trial, which waited longest.
         let effects = state.handle(finished(1), now);
-        assert_eq!(started(&effects), [(0, 2)]);
+        assert_eq!(started(&effects), []);
         let reasons: Vec<String> = ends(&effects)
             .iter()
             .filter_map(|end| Some(end.error()?.1))
             .collect();
         let reason = "not begun: the budget of 4 sandboxes is used up";
-        assert!(
-            !reasons.is_empty() && reasons.iter().all(|it| it == reason),
-            "{reasons:?}"
-        );
+        assert_eq!(reasons, [reason; 3]);
     }
 
     #[test]
@@ -800,7 +782,7 @@ mod tests {
         let mut now = Instant::now();
         let mut state = state(100, 1);
         let mut effects = state.handle(Input::Tick, now);
-        let mut begun = BTreeSet::new();
+        let (mut begun, mut results) = (BTreeSet::new(), 0);
         while let Some((trial, _)) = started(&effects).first().copied() {
             begun.insert(trial);
             now += LONGEST_PAUSE;
@@ -811,9 +793,11 @@ mod tests {
             };
             now += LONGEST_PAUSE;
             effects.extend(state.handle(Input::Tick, now));
+            results += ends(&effects).len();
         }
-        assert_eq!(begun.len(), 9);
-        assert_eq!(ends(&effects).len(), 92);
+        assert!((8..16).contains(&begun.len()), "{begun:?}");
+        assert_eq!(results, 100);
+        assert!(effects.contains(&Effect::Finish));
     }
 
     #[test]

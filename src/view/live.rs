@@ -215,7 +215,14 @@ impl Live {
     fn state(&self, told: &Told, standings: &Value) -> Value {
         let plan = self.summary.plan.as_ref();
         let planned = self.summary.trials.len() as u64;
-        let running = self.running.len() as u64;
+        // Of a run that was broken off, nothing is under way any more.
+        let none = BTreeMap::new();
+        let under_way = if told.status == Status::BrokenOff {
+            &none
+        } else {
+            &self.running
+        };
+        let running = under_way.len() as u64;
         let jobs = plan.map_or(1, |plan| plan.jobs);
         let since = |it: &Running| told.now.duration_since(it.since).unsigned_abs();
         let ended = self.counts.all();
@@ -227,7 +234,7 @@ impl Live {
             })
             .flatten()
             .filter(|left| waiting + running > 0 && *left < Duration::from_secs(1 << 24));
-        let mut oldest: Vec<(&TrialId, &Running)> = self.running.iter().collect();
+        let mut oldest: Vec<(&TrialId, &Running)> = under_way.iter().collect();
         oldest.sort_by_key(|(_, it)| it.since);
         let rows = oldest.iter().take(RUNNING).map(|(trial, it)| {
             let (phase, at) = it

@@ -204,3 +204,47 @@ fn what_is_of_no_one_whole_is_not_put_together() {
         assert!(ended.stderr.contains(why), "{ended:?}");
     }
 }
+
+/// Of repeats in several parts, no part can know that an artifact has ended a grader before it could speak.
+#[test]
+fn a_grader_that_fell_silent_in_another_part_is_taken_back() {
+    let grader =
+        "#!/bin/sh\nif grep -q EVEN \"$FORGE_OUTPUT\"; then exit 0; fi\necho '{\"score\": 50}'\n";
+    let script =
+        "#!/bin/sh\n[ $((FORGE_SEED % 2)) = 0 ] && echo EVEN > \"$2\" || echo odd > \"$2\"\n";
+    let objective = "prompt: do it\nscoring:\n  weights: {success: 0, quality: 1, speed: 0}\n  \
+                     quality:\n    - command: [sh, grade.sh]\n";
+    let workspace = Workspace::new()
+        .candidate("a.sh", script)
+        .file("objectives/grade.sh", grader)
+        .file("objectives/o0.yaml", objective);
+    for index in 1..=SHARDS {
+        part(&workspace, index, &["--shard-by=repeat", "-q", "-k16"]);
+    }
+    merged(&workspace, 1..=SHARDS);
+    let in_parts = workspace.run_json();
+    let seed = format!("--seed={}", in_parts["plan"]["seed"]);
+    workspace.forge(["-k16", "-q", &seed]);
+    assert_eq!(
+        without_times(&in_parts),
+        without_times(&workspace.run_json())
+    );
+}
+
+#[test]
+fn what_can_fail_a_run_is_said_of_all_parts() {
+    let workspace = project(2, "0.02");
+    for index in 1..=SHARDS {
+        let floor = if index == 2 {
+            "--fail-under=1"
+        } else {
+            "--fail-under=2"
+        };
+        part(&workspace, index, &["-k4", "-q", floor]).expect(0);
+    }
+    let ended = merged(&workspace, 1..=SHARDS).expect(2);
+    assert!(
+        ended.stderr.contains("were asked for other things"),
+        "{ended:?}"
+    );
+}

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::event::{Phase, TrialRecord};
+use crate::summary::RunSummary;
 
 /// The metric by which candidates say what they have cost, in US dollars.
 pub const COST: &str = "cost_usd";
@@ -15,6 +16,14 @@ pub struct Budget {
     /// US dollars, by what the candidates themselves say in `cost_usd`. Trials that are under way when it is used up
     /// come to their end.
     pub cost: Option<f64>,
+}
+
+/// What the trials that have a result have cost, in US dollars, by what they say.
+#[must_use]
+pub fn cost_of(summary: &RunSummary) -> f64 {
+    let metrics = summary.trials.iter().flat_map(|row| &row.metrics);
+    let costs = metrics.filter(|(name, _)| **name == *COST);
+    costs.map(|(_, value)| value).sum()
 }
 
 /// So many trials that ended last are looked at, or twice as many as run at once.

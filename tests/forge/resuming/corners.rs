@@ -1,0 +1,133 @@
+//! What somebody who tried to break it has found.
+
+use super::{SEED, TASK, events, kill_after, project, steady, trials};
+use crate::support::workspace::{Workspace, finish, pause};
+
+#[test]
+fn a_run_is_meant_by_a_link_to_it_as_well() {
+    let workspace = project();
+    workspace.forge(["task", "-k2", "-q", SEED]).expect(0);
+    let folder = workspace.run_folder();
+    let trials = ["artifacts/latest", "./artifacts/latest"];
+    for named in trials {
+        workspace.forge(["--resume", named, "-q"]).expect(0);
+        assert_eq!(workspace.run_folder(), folder);
+    }
+}
+
+#[test]
+fn what_was_decided_by_results_is_not_applied_to_others() {
+    let workspace = (0..4).fold(project(), |workspace, number| {
+        workspace.file(&format!("objectives/o{number}.yaml"), TASK)
+    });
+    let arguments = ["--repeat=auto", "--max-repeat=6", "--control=a", "-q", SEED];
+    workspace.forge(arguments).expect(0);
+    let workspace = workspace.candidate("b.sh", &steady("0.01"));
+    let ended = workspace.forge(["--resume", "latest"]).expect(2);
+    let told = "these do not stand: candidate `b` has changed";
+    assert!(ended.stderr.contains(told), "{ended:?}");
+    let workspace = workspace.candidate("b.sh", &steady("0.1"));
+    workspace.forge(["--resume", "latest", "-q"]).expect(0);
+}
+
+#[test]
+fn results_of_two_kinds_are_not_judged_together() {
+    let workspace = project();
+    workspace
+        .forge(["task", "-c", "a", "-k2", "-q", SEED])
+        .expect(0);
+    let workspace = workspace.file("objectives/task.yaml", TASK.replace("[0-3]", "[0-6]"));
+    let only_new = ["--resume", "latest", "--only-new"];
+    let ended = workspace
+        .forge(only_new.iter().chain(&["-c", "*"]))
+        .expect(2);
+    assert!(ended.stderr.contains("would be of two kinds"), "{ended:?}");
+    let ended = workspace.forge(only_new).expect(0);
+    assert!(
+        ended.stderr.contains("the results of before are kept"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn the_files_of_what_made_the_results_are_kept_with_them() {
+    let workspace = project();
+    workspace.forge(["task", "-k2", "-q", SEED]).expect(0);
+    let pack = workspace.run_folder().join("candidates/a.tar");
+    let before = std::fs::read(&pack).unwrap();
+    let workspace = workspace.candidate("a.sh", &steady("0.01"));
+    workspace
+        .forge(["--resume", "latest", "--only-new", "-q"])
+        .expect(0);
+    assert_eq!(std::fs::read(&pack).unwrap(), before);
+    workspace.forge(["--resume", "latest", "-q"]).expect(0);
+    assert_ne!(std::fs::read(&pack).unwrap(), before);
+}
+
+#[test]
+fn a_result_whose_record_is_empty_is_none() {
+    let workspace = project();
+    workspace.forge(["task", "-k2", "-q", SEED]).expect(0);
+    let record = workspace.run_folder().join("task/a/1/trial.json");
+    std::fs::write(record, "").unwrap();
+    let ended = workspace.forge(["--resume", "latest"]).expect(0);
+    let told = "3 results of 4 kept, 1 to be run; 1 again: its files are gone";
+    assert!(ended.stderr.contains(told), "{ended:?}");
+}
+
+#[test]
+fn stars_in_a_prompt_are_no_secret() {
+    let workspace = Workspace::with(&[("a.sh", "#!/bin/sh\necho \"$1\" > \"$2\"\n")]);
+    workspace
+        .forge(["write ***bold*** text, please", "-q"])
+        .expect(0);
+    workspace.forge(["--resume", "latest", "-q"]).expect(0);
+}
+
+/// The newest of then, though there is a newer one by now.
+#[test]
+fn what_a_run_is_compared_with_is_what_it_was() {
+    let workspace = project();
+    workspace.forge(["task", "-k4", "-q", SEED]).expect(0);
+    let workspace = workspace.candidate("b.sh", &steady("0.11"));
+    // Where the next one is to be seen.
+    std::fs::remove_file(workspace.path("artifacts/latest")).unwrap();
+    let arguments = [
+        "task",
+        "-k4",
+        "-j1",
+        "-q",
+        "--no-progress",
+        "--baseline=latest",
+        SEED,
+    ];
+    kill_after(&mut workspace.command(arguments), &workspace, 2);
+    let cut_off = workspace.run_folder();
+    workspace.forge(["task", "-k4", "-q", SEED]).expect(0);
+    let cut_off = cut_off.to_str().unwrap();
+    let ended = workspace.forge(["--resume", cut_off]).expect(0);
+    assert!(!ended.stderr.contains("again"), "{ended:?}");
+}
+
+#[test]
+fn an_empty_variable_is_none() {
+    let workspace = project();
+    let mut command = workspace.command(["task", "-k4", "-q", SEED]);
+    finish(command.env("FORGE_RESUME", "").spawn().unwrap()).expect(0);
+}
+
+#[test]
+fn a_part_that_still_runs_is_not_put_together() {
+    let workspace = Workspace::with(&[("a.sh", "#!/bin/sh\nexec sleep 300\n")]);
+    let child = workspace.command(["task", "--shard=1/1"]).spawn().unwrap();
+    while trials(&events(&workspace), "trial_started").is_empty() {
+        pause();
+    }
+    let ended = workspace.forge(["merge", "latest"]).expect(2);
+    assert!(
+        ended.stderr.contains("is in use by another forge"),
+        "{ended:?}"
+    );
+    crate::cloud::signal(&child, "INT");
+    finish(child).expect(130);
+}
