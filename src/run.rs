@@ -29,6 +29,7 @@ use crate::trial::{Judging, Keep, Outcome, World};
 use crate::verdict::{looking, spending};
 use crate::watch::Surroundings;
 
+mod clock;
 mod open;
 pub mod order;
 mod packs;
@@ -39,6 +40,7 @@ mod teller;
 
 pub use open::Resumes;
 
+use clock::at;
 use open::{Opened, end_earlier, opened, watched};
 use plan::Plan;
 use state::{Budget, Effect, Input, KnownFailure, Loss, State, cost_of};
@@ -480,13 +482,5 @@ impl Dispatcher {
                 }
             }
         }
-    }
-}
-
-/// Ends at this time; never, without one.
-async fn at(time: Option<tokio::time::Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }

@@ -2,7 +2,7 @@
 //! done comes back as a list.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::stop::Stopping;
 use crate::event::{Confirmation, EventKind, Look, Phase, StopCause, TrialEnd, TrialRecord};
@@ -15,6 +15,7 @@ mod setups;
 
 pub use budget::{Budget, COST, cost_of};
 pub use loss::Loss;
+use loss::backoff;
 pub use planned::Planned;
 
 use budget::Spent;
@@ -23,8 +24,6 @@ pub use setups::{KnownFailure, SetupEnd};
 
 /// How often a trial is begun at the most. Only failures of the infrastructure count.
 pub const MAX_ATTEMPTS: u32 = 3;
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// What happens to the dispatcher.
 #[derive(Debug)]
@@ -473,15 +472,9 @@ fn finish(record: TrialRecord, effects: &mut Vec<Effect>) {
     effects.push(Effect::Emit(EventKind::TrialFinished(Box::new(record))));
 }
 
-/// Half a second, doubled `times` times, at most a minute.
-fn backoff(times: u32) -> Duration {
-    FIRST_PAUSE
-        .saturating_mul(1 << times.min(10))
-        .min(LONGEST_PAUSE)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::loss::LONGEST_PAUSE;
     use super::*;
     use crate::name::{CandidateName, ObjectiveName, TrialId};
 

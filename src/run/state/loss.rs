@@ -1,8 +1,13 @@
 //! An attempt that the infrastructure lost.
 
+use std::time::Duration;
+
 use crate::event::{Phase, TrialEnd, TrialRecord};
 use crate::name::TrialId;
 use crate::sandbox::{ErrorKind, Remedy};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The infrastructure lost a trial's attempt.
 #[derive(Debug)]
@@ -47,4 +52,11 @@ impl Loss {
             ..*self.record
         }
     }
+}
+
+/// Half a second, doubled `times` times, at most a minute.
+pub(super) fn backoff(times: u32) -> Duration {
+    FIRST_PAUSE
+        .saturating_mul(1 << times.min(10))
+        .min(LONGEST_PAUSE)
 }
