@@ -290,11 +290,12 @@ struct RunArgs {
     #[command(flatten)]
     viewing: view::Viewing,
     #[command(flatten)]
-    comparing: comparing::ComparingArgs,
-    #[command(flatten)]
     outputs: Outputs,
     #[command(flatten)]
     noise: Noise,
+    // Last, because its heading is that of all that follows.
+    #[command(flatten)]
+    comparing: comparing::ComparingArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -31,6 +31,7 @@ pub(super) fn export(args: &ExportArgs, printer: Printer) -> End {
         Ok(folder) => folder,
         Err(end) => return end,
     };
+    super::found::tell_if_alive(&folder, printer);
     let file = args.file.clone().unwrap_or_else(|| {
         let real = folder.path().canonicalize();
         let real = real.unwrap_or_else(|_| folder.path().to_owned());

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use forge::exit::ExitCode as End;
 use forge::problem::{Problem, Problems};
 use forge::project::Project;
+use forge::sandbox::ledger::is_held;
 use forge::store::{Opened, RunFolder};
 
 use super::json;
@@ -35,6 +36,13 @@ impl Found {
             Self::Folder(folder) => report_in(folder),
             Self::File(file, _) => file.clone(),
         }
+    }
+}
+
+/// Says that a run is not over yet, if so.
+pub(super) fn tell_if_alive(folder: &RunFolder, printer: Printer) {
+    if is_held(folder.path()) == Some(true) {
+        printer.note("forge: this run is still going on: what follows is what it comes to so far");
     }
 }
 

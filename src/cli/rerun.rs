@@ -11,7 +11,7 @@ use forge::rescore;
 use forge::store::RunFolder;
 use forge::summary::RunSummary;
 
-use super::found::{find, find_or_open};
+use super::found::{self, find, find_or_open};
 use super::print::Printer;
 use super::show::{Extra, report_in, show};
 use super::{Folders, Noise, Outputs, json, log, mode};
@@ -108,6 +108,7 @@ pub(super) fn report(args: &ReportArgs, printer: Printer) -> End {
         Ok(extra) => extra,
         Err(end) => return end,
     };
+    found::tell_if_alive(found.folder(), printer);
     match rescore::replay(found.folder()) {
         Ok(summary) => render(
             // What came out of a file is gone in a moment.

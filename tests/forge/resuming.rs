@@ -269,6 +269,9 @@ fn two_never_share_a_folder() {
         refused.stderr.contains("is in use by another forge"),
         "{refused:?}"
     );
+    // Who only looks is told.
+    let report = workspace.forge(["report", "latest", "-q"]);
+    assert!(report.stderr.contains("still going on"), "{report:?}");
     crate::cloud::signal(&child, "INT");
     finish(child).expect(130);
     workspace.assert_nothing_left();
