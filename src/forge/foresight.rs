@@ -213,7 +213,8 @@ impl ToForesee {
             .iter()
             .map(|(_, takes)| takes.unwrap_or(usual).seconds)
             .fold(0.0, f64::max);
-        let cost = usual.cost.map(|usual| sum(&|it| it.cost.unwrap_or(usual)));
+        // Who was run and told of none has none; of the others it is what is usual.
+        let cost = usual.cost.map(|_| sum(&|it| it.cost.unwrap_or(0.0)));
         Some(Expected {
             seconds: (sum(&|it| it.seconds) / self.jobs as f64).max(longest),
             in_sandboxes: sum(&|it| it.in_sandbox),

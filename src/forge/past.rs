@@ -2,10 +2,11 @@
 //!
 //! Promises: runs are only read; one that cannot be read is passed over.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::event::{EventKind, PlannedObjective, RunPlan, TrialRecord};
-use crate::name::{CandidateName, RunId};
+use crate::name::{CandidateName, RunId, TrialId};
 use crate::rule::Measure;
 use crate::run::state::COST;
 use crate::statistics::mean;
@@ -92,31 +93,33 @@ impl Past {
 impl PastRun {
     fn read(artifacts: &Path, run: RunId) -> Option<Self> {
         let folder = RunFolder::find(artifacts, &run.to_string()).ok()?;
-        let mut found: Option<Self> = None;
+        let (mut plan, mut trials) = (None, BTreeMap::new());
         for event in crate::journal::read(folder.path()).ok()? {
             let kind = event.ok()?.kind;
-            let Some(found) = &mut found else {
-                if let EventKind::RunStarted(plan) = kind {
-                    found = Some(Self {
-                        run,
-                        plan: *plan,
-                        trials: Vec::new(),
-                    });
+            if let EventKind::RunResumed(resumption) = &kind {
+                let gone = |it: &TrialId| resumption.gone.contains(it);
+                let again = |it: &TrialId| resumption.again.iter().any(|of| of.takes(it));
+                trials.retain(|it, _: &mut TrialRecord| !gone(it) && !again(it));
+            }
+            if let Some(begun) = kind.begins() {
+                plan = Some(begun.clone());
+            } else if let EventKind::TrialFinished(record) = kind {
+                if record.score.is_some() {
+                    trials.insert(record.trial.clone(), *record);
+                } else {
+                    trials.remove(&record.trial);
                 }
-                continue;
-            };
-            if let EventKind::TrialFinished(record) = kind {
-                found
-                    .trials
-                    .extend(Some(*record).filter(|it| it.score.is_some()));
-            } else if let EventKind::TrialRescored { trial, score } = kind {
-                let mut trials = found.trials.iter_mut();
-                if let Some(record) = trials.find(|it| it.trial == trial) {
-                    record.score = Some(score);
-                }
+            } else if let EventKind::TrialRescored { trial, score } = kind
+                && let Some(record) = trials.get_mut(&trial)
+            {
+                record.score = Some(score);
             }
         }
-        found
+        Some(Self {
+            run,
+            plan: plan?,
+            trials: trials.into_values().collect(),
+        })
     }
 
     /// The trials of an objective, where it is still the same.

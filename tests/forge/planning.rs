@@ -288,3 +288,16 @@ fn comparisons_with_others_have_no_place_there_and_lost_trials_are_told() {
     );
     workspace.assert_nothing_left();
 }
+
+#[test]
+fn who_tells_of_no_cost_is_not_taken_to_have_some() {
+    let tells = "#!/bin/sh\necho a good answer >\"$2\"\necho '{\"cost_usd\": 0.25}' >\"$FORGE_ARTIFACTS/metrics.json\"\n";
+    let workspace = Workspace::with(&[
+        ("a.sh", tells),
+        ("b.sh", "#!/bin/sh\necho a good answer >\"$2\"\n"),
+    ]);
+    workspace.forge(["task", "-k2", "-q"]).expect(0);
+    let planned = workspace.forge(["plan", "task", "-k4", "--json"]).expect(0);
+    let planned: Value = serde_json::from_str(&planned.stdout).unwrap();
+    assert_eq!(planned["expected"]["cost_usd"], 1.0, "{planned}");
+}
