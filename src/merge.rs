@@ -9,23 +9,17 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use crate::ForgeError;
-use crate::event::{
-    Cleanup, Event, EventKind, Part, RunPlan, Shard, ShardBy, StoredScores, Subscriber as _,
-    TrialRecord,
-};
-use crate::journal::{self, FORMAT, Journal};
+use crate::event::{Cleanup, EventKind, Part, RunPlan, Shard, ShardBy, StoredScores, TrialRecord};
+use crate::journal::{self, FORMAT};
 use crate::name::{CandidateName, RunId, TrialId};
 use crate::plain;
 use crate::problem::{Problem, Problems};
-use crate::rescore::hold;
+use crate::rescore::{History, hold, load};
 use crate::sandbox::ledger::Ledger;
 use crate::standings::silenced;
 use crate::store::{RunFolder, replay};
 use crate::summary::RunSummary;
-use crate::trial::silence::take_back;
 
 mod files;
 
@@ -246,11 +240,7 @@ fn write_all(
     missing: &[Part],
     objectives: &Path,
 ) -> io::Result<RunSummary> {
-    let mut told = Told {
-        journal: Journal::open(folder.path())?,
-        summary: RunSummary::default(),
-        seq: 0,
-    };
+    let mut told = History::begin(folder)?;
     let by = pieces
         .first()
         .map_or_else(ShardBy::default, |it| it.shard.by);
@@ -304,8 +294,7 @@ fn write_all(
         let record = TrialRecord::not_run(trial, &reason);
         told.tell(EventKind::TrialFinished(Box::new(record)));
     }
-    told.take_back(folder, objectives);
-    folder.settle(&told.summary)?;
+    settle(&mut told, folder, objectives)?;
     told.tell(EventKind::CleanedUp(cleanup(pieces)));
     let took = pieces.iter().filter_map(|it| it.summary.took).max();
     let took = took.unwrap_or(Duration::ZERO);
@@ -316,52 +305,25 @@ fn write_all(
             told.tell(event?);
         }
     }
-    match told.journal.take_error() {
-        Some(error) => Err(error),
-        None => Ok(told.summary),
-    }
+    told.end()
 }
 
-/// What is told goes into the journal first.
-struct Told {
-    journal: Journal,
-    summary: RunSummary,
-    seq: u64,
-}
-
-impl Told {
-    /// What graders gave that fell silent on an artifact is taken back, as at the end of a run: of repeats in several
-    /// parts, no part could know.
-    fn take_back(&mut self, folder: &RunFolder, objectives: &Path) {
-        if silenced(&self.summary.trials).is_empty() {
-            return;
-        }
-        match crate::rescore::load(&self.summary, objectives) {
-            Ok(loaded) => {
-                let known = loaded.values().map(|(objective, _)| objective);
-                for news in take_back(folder, &self.summary, known) {
-                    self.tell(news);
-                }
-            }
-            Err(problems) => {
-                let message = format!(
-                    "graders fell silent, and what they are worth is not known without the objectives: {}",
-                    plain::line(&problems.to_string())
-                );
-                self.tell(EventKind::Warned { message });
-            }
-        }
+/// Says what only all trials together decide. What graders gave that fell silent on an artifact is taken back: of
+/// repeats in several parts, no part could know.
+fn settle(told: &mut History, folder: &RunFolder, objectives: &Path) -> io::Result<()> {
+    if silenced(&told.summary.trials).is_empty() {
+        return folder.settle(&told.summary);
     }
-
-    fn tell(&mut self, kind: EventKind) {
-        let event = Event {
-            seq: self.seq,
-            at: Timestamp::now(),
-            kind,
-        };
-        self.seq += 1;
-        self.journal.on_event(&event);
-        self.summary.apply(&event);
+    match load(&told.summary, objectives) {
+        Ok(loaded) => told.settle(folder, &loaded),
+        Err(problems) => {
+            let message = format!(
+                "graders fell silent, and what they are worth is not known without the objectives: {}",
+                plain::line(&problems.to_string())
+            );
+            told.tell(EventKind::Warned { message });
+            folder.settle(&told.summary)
+        }
     }
 }
 

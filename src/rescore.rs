@@ -133,13 +133,7 @@ pub async fn rescore(
         let message = format!("the grader's sandbox {} is left: {}", left.name, left.error);
         history.tell(EventKind::Warned { message });
     }
-    match history.journal.take_error() {
-        Some(source) => Err(ForgeError::Io {
-            doing: "write the run's journal",
-            source,
-        }),
-        None => Ok(history.summary),
-    }
+    history.end().map_err(io("write the run's journal"))
 }
 
 /// Says that what was judged again is not what was judged in the run, where that had secrets in it.
@@ -155,15 +149,32 @@ fn without_secrets(record: &TrialRecord) -> Option<EventKind> {
     })
 }
 
-/// A run's history, going on.
-struct History {
+/// A run's history, going on without anything that runs.
+pub(crate) struct History {
     journal: Journal,
-    summary: RunSummary,
+    pub(crate) summary: RunSummary,
     seq: u64,
 }
 
 impl History {
-    fn tell(&mut self, kind: EventKind) {
+    /// The history of a run that has none yet.
+    pub(crate) fn begin(folder: &RunFolder) -> io::Result<Self> {
+        Ok(Self {
+            journal: Journal::open(folder.path())?,
+            summary: RunSummary::default(),
+            seq: 0,
+        })
+    }
+
+    /// What it comes to, if all of it is written down.
+    pub(crate) fn end(mut self) -> io::Result<RunSummary> {
+        match self.journal.take_error() {
+            Some(error) => Err(error),
+            None => Ok(self.summary),
+        }
+    }
+
+    pub(crate) fn tell(&mut self, kind: EventKind) {
         let event = Event {
             seq: self.seq,
             at: Timestamp::now(),
@@ -175,7 +186,7 @@ impl History {
     }
 
     /// Says what only all trials together decide.
-    fn settle(&mut self, folder: &RunFolder, objectives: &Judged) -> io::Result<()> {
+    pub(crate) fn settle(&mut self, folder: &RunFolder, objectives: &Judged) -> io::Result<()> {
         let now = objectives.values().map(|(objective, _)| objective);
         for news in take_back(folder, &self.summary, now) {
             self.tell(news);
