@@ -88,13 +88,13 @@ fn stars_in_a_prompt_are_no_secret() {
 #[test]
 fn what_a_run_is_compared_with_is_what_it_was() {
     let workspace = project();
-    workspace.forge(["task", "-k4", "-q", SEED]).expect(0);
+    workspace.forge(["task", "-k8", "-q", SEED]).expect(0);
     let workspace = workspace.candidate("b.sh", &steady("0.11"));
     // Where the next one is to be seen.
     std::fs::remove_file(workspace.path("artifacts/latest")).unwrap();
     let arguments = [
         "task",
-        "-k4",
+        "-k8",
         "-j1",
         "-q",
         "--no-progress",
@@ -103,7 +103,7 @@ fn what_a_run_is_compared_with_is_what_it_was() {
     ];
     kill_after(&mut workspace.command(arguments), &workspace, 2);
     let cut_off = workspace.run_folder();
-    workspace.forge(["task", "-k4", "-q", SEED]).expect(0);
+    workspace.forge(["task", "-k8", "-q", SEED]).expect(0);
     let cut_off = cut_off.to_str().unwrap();
     let ended = workspace.forge(["--resume", cut_off]).expect(0);
     assert!(!ended.stderr.contains("again"), "{ended:?}");
@@ -112,7 +112,7 @@ fn what_a_run_is_compared_with_is_what_it_was() {
 #[test]
 fn an_empty_variable_is_none() {
     let workspace = project();
-    let mut command = workspace.command(["task", "-k4", "-q", SEED]);
+    let mut command = workspace.command(["task", "-k8", "-q", SEED]);
     finish(command.env("FORGE_RESUME", "").spawn().unwrap()).expect(0);
 }
 

@@ -16,7 +16,7 @@ const SCRIPT: &str = "#!/bin/sh\nsleep 0.2\necho \"hello from there: $FORGE_SEED
 fn cut_off_locally(trials: usize, ended: usize) {
     let workspace = Workspace::with(&[("a.sh", SCRIPT)]).file("objectives/task.yaml", TASK);
     let count = format!("-k{trials}");
-    let arguments = ["task", &count, "-j8", "-q", "--no-progress"];
+    let arguments = ["task", &count, "-j4", "-q", "--no-progress"];
     let before = kill_after(&mut workspace.command(arguments), &workspace, ended);
     let begun = made(&workspace);
     workspace
@@ -79,7 +79,7 @@ fn under_way(workspace: &Workspace) -> usize {
 
 #[test]
 fn a_local_run_is_cut_off_and_ends_whole() {
-    cut_off_locally(24, 5);
+    cut_off_locally(32, 5);
 }
 
 #[test]
