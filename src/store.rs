@@ -142,10 +142,15 @@ impl RunFolder {
                 "`{which}` is the beginning of {} runs; give more of it",
                 more + 1
             )),
-            _ => Err(format!(
-                "there is no run `{which}` in `{}`",
-                artifacts.display()
-            )),
+            _ => Err(match Self::all(direct).last() {
+                Some(run) if which.contains('/') => format!(
+                    "`{which}` is no run, but a folder of runs: the newest is `{}`",
+                    direct.join(run.to_string()).display()
+                ),
+                Some(_) | None => {
+                    format!("there is no run `{which}` in `{}`", artifacts.display())
+                }
+            }),
         }
     }
 

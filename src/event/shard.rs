@@ -96,7 +96,7 @@ impl fmt::Display for Part {
 
 /// Why a text is no [`Part`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a part of a run is written as 3/8: from 1/1 to {MOST}/{MOST}")]
+#[error("a part of a run is written as 3/8: which one, of at most {MOST}")]
 pub struct NoPart;
 
 impl FromStr for Part {

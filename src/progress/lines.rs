@@ -287,7 +287,8 @@ pub(crate) fn line(kind: &EventKind, noise: Noise) -> Option<String> {
         text
     };
     let text = if let EventKind::RunResumed(it) = kind {
-        format!("{text}\n{}", crate::plain::short(&it.told, 1000))
+        let run = it.plan.run.short();
+        format!("{text}\nrun {run} {}", crate::plain::short(&it.told, 1000))
     } else {
         text
     };

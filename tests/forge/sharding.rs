@@ -173,6 +173,11 @@ fn what_is_of_no_one_whole_is_not_put_together() {
             .contains("is no part of a run, but a whole one"),
         "{ended:?}"
     );
+    let ended = workspace.forge(["merge", "machines/1/"]).expect(2);
+    assert!(
+        ended.stderr.contains("but a folder of runs: the newest is"),
+        "{ended:?}"
+    );
     // The same part again is another run.
     std::fs::rename(
         workspace.path("machines/1"),
