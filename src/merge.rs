@@ -54,7 +54,7 @@ struct Piece {
 ///
 /// # Errors
 /// [`ForgeError::Problems`] when they are not parts of one whole; [`ForgeError::Io`] when they cannot be read, or the
-/// new folder cannot be written: what was written of it by then stays.
+/// new folder cannot be written: then nothing of it stays.
 pub fn merge(
     artifacts: &Path,
     parts: &[RunFolder],
