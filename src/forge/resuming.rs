@@ -1,11 +1,13 @@
 //! Finds the run that is gone on with, holds it, and says what of it stands.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use super::{ForgeBuilder, ForgeError};
+use crate::event::StoredScores;
 use crate::name::RunId;
 use crate::problem::{Problem, Problems};
 use crate::resume::{self, Wishes};
@@ -92,6 +94,7 @@ impl Earlier {
             wishes,
             ..
         } = *self;
+        same_past(&summary.stored, &run.stored)?;
         let is_there = |trial: &_| folder.record(trial).is_some();
         let decision = resume::decide(&summary, run.plan.clone(), &wishes, is_there)?;
         run.warnings.splice(0..0, decision.remarks);
@@ -104,6 +107,26 @@ impl Earlier {
         }));
         Ok(())
     }
+}
+
+/// Refuses another past than the one that the run has been compared with: whoever was blessed since, say.
+fn same_past(then: &[StoredScores], now: &[StoredScores]) -> Result<(), Problems> {
+    let runs = |all: &[StoredScores]| -> BTreeSet<RunId> { all.iter().map(|it| it.run).collect() };
+    let (then, now) = (runs(then), runs(now));
+    if then.is_empty() || then == now {
+        return Ok(());
+    }
+    let shown = |runs: &BTreeSet<RunId>| {
+        let runs: Vec<String> = runs.iter().map(RunId::short).collect();
+        runs.join(", ")
+    };
+    let message = format!(
+        "the run was compared with {}, and would be compared with {}",
+        shown(&then),
+        shown(&now)
+    );
+    let hint = format!("--baseline {} is what it was", shown(&then));
+    Err(Problem::setting(OPTION, message).with_hint(hint).into())
 }
 
 /// Why a run cannot be held.

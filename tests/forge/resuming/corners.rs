@@ -131,3 +131,23 @@ fn a_part_that_still_runs_is_not_put_together() {
     crate::cloud::signal(&child, "INT");
     finish(child).expect(130);
 }
+
+#[test]
+fn another_past_is_not_put_in_the_place_of_the_one_that_it_was_compared_with() {
+    let workspace = project();
+    workspace.forge(["task", "-k4", "-q", SEED]).expect(0);
+    workspace.forge(["baseline", "set", "latest"]).expect(0);
+    workspace
+        .forge(["task", "-k4", "-q", "--baseline=blessed", SEED])
+        .expect(0);
+    let compared = workspace.run_folder();
+    let compared = compared.to_str().unwrap();
+    workspace.forge(["--resume", compared, "-q"]).expect(0);
+    workspace.forge(["task", "-k4", "-q", SEED]).expect(0);
+    workspace.forge(["baseline", "set", "latest"]).expect(0);
+    let ended = workspace.forge(["--resume", compared]).expect(2);
+    assert!(
+        ended.stderr.contains("the run was compared with"),
+        "{ended:?}"
+    );
+}
