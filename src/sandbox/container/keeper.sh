@@ -116,6 +116,9 @@ finish() {
     looks=$((looks - 1))
   done
   left=$(($# - 1))
+  # What has ended is counted for a moment longer, and a shell that cannot fork ends.
+  looks=2000
+  until has_room || [ "$looks" = 0 ]; do looks=$((looks - 1)); done
   count_up
   if [ "$left" = 0 ]; then
     # Forge is there, and may need as long again for what comes next.
