@@ -26,6 +26,8 @@ mod counting;
 mod engine;
 #[path = "common/programs.rs"]
 mod programs;
+#[path = "common/times.rs"]
+mod times;
 #[expect(
     dead_code,
     clippy::unwrap_used,
@@ -39,10 +41,11 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use counting::Counting;
 use engine::{BUSYBOX, Engine};
+use times::{median, took};
 
 /// All run this many at once.
 const JOBS: &str = "8";
@@ -154,7 +157,7 @@ impl Bench {
             .args(["--container", "task", "--quiet", "--no-progress"])
             .args(["--jobs", JOBS, "--repeat", &trials])
             .env("DOCKER_HOST", format!("unix://{}", socket.display()));
-        let wall = measure(&mut command)?;
+        let wall = took(&mut command)?;
         fs::remove_dir_all(self.root.path().join("artifacts"))?;
         Ok(wall)
     }
@@ -175,7 +178,7 @@ impl Bench {
                 command.env(name, value);
             }
         }
-        let wall = measure(&mut command)?;
+        let wall = took(&mut command)?;
         for number in numbers {
             let artifact = fs::read_to_string(path(&format!("home/{number}.md")))?;
             if artifact != "nothing was done about: do it\n" {
@@ -189,21 +192,6 @@ impl Bench {
     fn command(&self, program: &Path) -> Command {
         programs::command(program, self.root.path())
     }
-}
-
-/// Runs a program to its end.
-fn measure(command: &mut Command) -> Result<Duration, Box<dyn Error>> {
-    let began = Instant::now();
-    let ended = command.status()?;
-    if !ended.success() {
-        return Err(format!("{command:?}: {ended}").into());
-    }
-    Ok(began.elapsed())
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 fn report(

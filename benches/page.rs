@@ -6,13 +6,17 @@
 
 #[path = "common/programs.rs"]
 mod programs;
+#[path = "common/times.rs"]
+mod times;
 
 use std::error::Error;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
+use std::time::Duration;
+
+use times::{median, took};
 
 const MANY: usize = 10;
 const TURNS: usize = 5;
@@ -43,12 +47,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let forge = fs::canonicalize(programs::forge())?;
     let repeat = MANY.to_string();
     let run = ["--quiet", "--no-progress", "--repeat", &repeat];
-    took(programs::command(&forge, root).args(run))?;
+    took(
+        programs::command(&forge, root)
+            .args(run)
+            .stderr(Stdio::null()),
+    )?;
     let report = root.join("artifacts/latest/report.html");
     let mut written = Vec::new();
     for _ in 0..TURNS {
         written.push(took(
-            programs::command(&forge, root).args(["report", "latest"]),
+            programs::command(&forge, root)
+                .args(["report", "latest"])
+                .stderr(Stdio::null()),
         )?);
     }
     let size = fs::metadata(&report)?.len();
@@ -98,20 +108,7 @@ fn open(root: &Path, page: &Path) -> Result<Duration, Box<dyn Error>> {
         .arg(format!("--user-data-dir={}", profile.path().display()))
         .arg(format!("--screenshot={}", root.join("page.png").display()))
         .arg(page)
-        .env("HOME", profile.path());
+        .env("HOME", profile.path())
+        .stderr(Stdio::null());
     took(&mut browser)
-}
-
-fn took(command: &mut Command) -> Result<Duration, Box<dyn Error>> {
-    let began = Instant::now();
-    let ended = command.stderr(Stdio::null()).status()?;
-    if !ended.success() {
-        return Err(format!("{command:?}: {ended}").into());
-    }
-    Ok(began.elapsed())
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times.get(times.len() / 2).copied().unwrap_or_default()
 }

@@ -227,7 +227,7 @@ fn whole(first: &Piece) -> RunPlan {
         forge_version: env!("CARGO_PKG_VERSION").to_owned(),
         objectives: first.shard.objectives.clone(),
         shard: None,
-        command: BTreeMap::new(),
+        command: None,
         ..first.plan.clone()
     }
 }
@@ -389,10 +389,9 @@ fn stored(pieces: &[Piece]) -> Vec<StoredScores> {
 
 fn cleanup(pieces: &[Piece]) -> Cleanup {
     let mut sum = Cleanup::default();
-    for cleanup in pieces.iter().filter_map(|it| it.summary.cleanup.clone()) {
-        sum.unconfirmed.extend(cleanup.unconfirmed.iter().cloned());
-        sum.unlisted = sum.unlisted.take().or(cleanup.unlisted.clone());
-        sum.follow(cleanup);
+    // Each goes before those that are there.
+    for piece in pieces.iter().rev() {
+        sum.follow_untried(piece.summary.cleanup.clone().unwrap_or_default());
     }
     sum
 }

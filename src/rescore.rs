@@ -27,7 +27,7 @@ use crate::sandbox::ledger::{self, Ledger};
 use crate::sandbox::local::{LocalOptions, LocalProvider};
 use crate::sandbox::reaper::{Patience, Reaper};
 pub use crate::store::replay;
-use crate::store::{Left, RunFolder, next_seq};
+use crate::store::{Left, RunFolder};
 use crate::summary::RunSummary;
 use crate::trial::judge::{Case, judge};
 use crate::trial::silence::take_back;
@@ -77,16 +77,11 @@ pub async fn rescore(
         events: mpsc::channel(1).0,
     };
     let journal = Journal::resume(folder.path()).map_err(io("open the run's journal"))?;
-    let seq = next_seq(folder).map_err(io("read the run's events"))?;
     // Those that were not run have nothing that could be judged, and nothing that is gone.
     let rows = summary.trials.iter();
     let ran = rows.filter(|row| row.error_kind != Some(ErrorClass::NotRun));
     let trials: Vec<_> = ran.map(|row| row.trial.clone()).collect();
-    let mut history = History {
-        journal,
-        summary,
-        seq,
-    };
+    let mut history = History { journal, summary };
     for trial in trials {
         let place = folder.trial(&trial);
         let saved = match saved(folder, &trial) {
@@ -153,7 +148,6 @@ fn without_secrets(record: &TrialRecord) -> Option<EventKind> {
 pub(crate) struct History {
     journal: Journal,
     pub(crate) summary: RunSummary,
-    seq: u64,
 }
 
 impl History {
@@ -162,7 +156,6 @@ impl History {
         Ok(Self {
             journal: Journal::open(folder.path())?,
             summary: RunSummary::default(),
-            seq: 0,
         })
     }
 
@@ -176,11 +169,10 @@ impl History {
 
     pub(crate) fn tell(&mut self, kind: EventKind) {
         let event = Event {
-            seq: self.seq,
+            seq: self.summary.next_seq(),
             at: Timestamp::now(),
             kind,
         };
-        self.seq += 1;
         self.journal.on_event(&event);
         self.summary.apply(&event);
     }

@@ -178,7 +178,7 @@ pub async fn run(mut run: Run) -> std::io::Result<Finished> {
     let begins = match before {
         None => EventKind::RunStarted(Box::new(run.plan)),
         Some(before) => {
-            teller = teller.after(before.summary, before.seq);
+            teller = teller.after(before.summary);
             EventKind::RunResumed(Box::new(before.resumption))
         }
     };
@@ -455,7 +455,7 @@ impl Dispatcher {
             teller.tell(EventKind::Warned { message });
         }
         let mut cleanup = report.cleanup().clone();
-        cleanup.follow_tried(ended);
+        cleanup.follow_untried(ended);
         teller.tell(EventKind::CleanedUp(cleanup));
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         teller.tell(EventKind::RunFinished { took_ms });

@@ -23,7 +23,7 @@ pub mod trial_json;
 
 pub use export::{Exported, Opened};
 pub use left::Left;
-pub use replay::{begun, next_seq, replay};
+pub use replay::{begun, replay};
 pub use sinks::{ArtifactFiles, OutputFiles, SetupLog};
 
 /// Text in `trial.json` holds at most this many bytes; longer or binary files are named instead.

@@ -228,8 +228,9 @@ pub struct RunSummary {
     pub rescored: bool,
     /// What was run again because it looked like a regression.
     pub confirmations: Vec<Confirmation>,
-    /// When the last event was, and what came before the run was gone on with.
+    /// When the last event was, the place of the next, and what came before the run was gone on with.
     last: Option<Timestamp>,
+    next: u64,
     before: Before,
     index: HashMap<TrialId, usize>,
 }
@@ -248,6 +249,7 @@ impl RunSummary {
     /// Takes the next event.
     pub fn apply(&mut self, event: &Event) {
         let last = self.last.replace(event.at);
+        self.next = event.seq + 1;
         match &event.kind {
             // Of a file that somebody has made; it would not fit into memory.
             EventKind::RunStarted(plan) if plan.len() > MAX_TRIALS => {}
@@ -374,6 +376,12 @@ impl RunSummary {
         cleanup.map_or(0, |it| it.deleted)
     }
 
+    /// The place of the next event in the run's order: how many there are.
+    #[must_use]
+    pub const fn next_seq(&self) -> u64 {
+        self.next
+    }
+
     /// When the last event was.
     #[must_use]
     pub const fn last(&self) -> Option<Timestamp> {
@@ -473,8 +481,7 @@ pub(crate) mod tests {
                 rejects: false,
                 confirm: None,
                 shard: None,
-                is_of_command: false,
-                command: BTreeMap::new(),
+                command: None,
                 terms: BTreeMap::new(),
                 settings: BTreeMap::new(),
                 host: BTreeMap::new(),

@@ -188,11 +188,12 @@ fn cut_off(
 /// was put together, was begun by none.
 fn is_of(command: &BTreeMap<String, Vec<String>>, plan: &RunPlan) -> bool {
     let is_masked = |values: &Vec<String>| values.iter().any(|it| it == MASK);
-    let recorded = plan.command.iter();
-    let alike = recorded
-        .zip(command)
-        .all(|(then, now)| then.0 == now.0 && (then.1 == now.1 || is_masked(then.1)));
-    plan.format > 1 && plan.is_of_command && plan.command.len() == command.len() && alike
+    let is_it = |recorded: &BTreeMap<String, Vec<String>>| {
+        let mut both = recorded.iter().zip(command);
+        recorded.len() == command.len()
+            && both.all(|(then, now)| then.0 == now.0 && (then.1 == now.1 || is_masked(then.1)))
+    };
+    plan.command.as_ref().is_some_and(is_it)
 }
 
 /// Why a command line cannot be asked for again.
@@ -204,7 +205,7 @@ enum Wrong {
 /// What is typed now, and besides what the run was asked for.
 fn again(matches: &ArgMatches, plan: &RunPlan) -> Result<(RunArgs, ArgMatches), Wrong> {
     let typed = given(matches);
-    let recorded = plan.command.iter();
+    let recorded = plan.command.iter().flatten();
     let besides = recorded.filter(|(name, _)| !typed.contains_key(*name));
     let mut all = typed.clone();
     for (name, values) in besides {

@@ -54,12 +54,11 @@ impl Cleanup {
         self.kept_at.extend(earlier.kept_at);
     }
 
-    /// Adds what a run that goes on ended before it did: what could not be confirmed gone then has not been tried since.
-    pub fn follow_tried(&mut self, before: Self) {
-        self.unconfirmed
-            .splice(0..0, before.unconfirmed.iter().cloned());
-        self.unlisted = self.unlisted.take().or(before.unlisted.clone());
-        self.follow(before);
+    /// The same of what nobody has tried again since: what could not be confirmed gone then, is not now.
+    pub fn follow_untried(&mut self, mut earlier: Self) {
+        self.unconfirmed.splice(0..0, earlier.unconfirmed.drain(..));
+        self.unlisted = self.unlisted.take().or(earlier.unlisted.take());
+        self.follow(earlier);
     }
 
     /// Takes out what was deleted later: no longer kept, no longer unconfirmed.

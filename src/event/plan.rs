@@ -55,13 +55,10 @@ pub struct RunPlan {
     /// What it is a part of, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Shard>,
-    /// Whether a command line asked for it that can be asked for again.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_of_command: bool,
-    /// What the command line asked for, by the long names of its options; empty where there was none. Secrets are not
-    /// in it.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub command: BTreeMap<String, Vec<String>>,
+    /// What the command line asked for, by the long names of its options; absent where none did that can be asked for
+    /// again. Secrets are not in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<BTreeMap<String, Vec<String>>>,
     /// What the run says of all trials alike, above candidates and objectives: limits, networks, variables, the
     /// sandbox. A trial that was run under other terms has another result.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -90,8 +90,7 @@ impl ForgeBuilder {
             rejects: false,
             confirm: self.comparing.confirm,
             shard,
-            is_of_command: self.command.is_some(),
-            command: self.command.take().unwrap_or_default(),
+            command: self.command.take(),
             terms,
             settings,
             host: host(),
@@ -285,7 +284,8 @@ fn redact(plan: &mut RunPlan, redactor: &Redactor) {
     for text in titles {
         *text = redactor.text(text).into_owned();
     }
-    for text in plan.command.values_mut().flatten() {
+    let words = plan.command.iter_mut().flat_map(BTreeMap::values_mut);
+    for text in words.flatten() {
         // With a part of it nobody could ask for the same again.
         if redactor.text(text) != text.as_str() {
             MASK.clone_into(text);

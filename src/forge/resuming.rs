@@ -13,7 +13,7 @@ use crate::problem::{Problem, Problems};
 use crate::resume::{self, Wishes};
 use crate::run::{Resumes, Run};
 use crate::sandbox::ledger::{self, Ledger};
-use crate::store::{RunFolder, next_seq, replay};
+use crate::store::{RunFolder, begun, replay};
 use crate::summary::RunSummary;
 
 const OPTION: &str = "--resume";
@@ -28,7 +28,6 @@ pub(super) struct Earlier {
     ledger: Ledger,
     summary: RunSummary,
     run: RunId,
-    seq: u64,
     wishes: Wishes,
 }
 
@@ -43,33 +42,25 @@ impl ForgeBuilder {
         };
         let found = RunFolder::find(&self.artifacts, &path.to_string_lossy());
         let folder = found.map_err(|why| Problems::from(Problem::setting(OPTION, why)))?;
-        let io = |source| ForgeError::Io {
+        // Of a run on this machine there is no watch that would be at it yet.
+        let is_local = begun(&folder).is_some_and(|plan| plan.mode == "local");
+        let patience = if is_local { Duration::ZERO } else { PATIENCE };
+        let ledger = claimed(&folder, patience).await?;
+        let summary = replay(&folder).map_err(|source| ForgeError::Io {
             doing: "read the run that is to go on",
             source,
-        };
-        let summary = replay(&folder).map_err(io)?;
+        })?;
         let Some(plan) = &summary.plan else {
             let message = "its events.jsonl is empty: there is nothing to go on with";
             return Err(Problems::from(Problem::setting(OPTION, message)).into());
         };
         let run = plan.run;
-        // Of a run on this machine there is no watch that would be at it yet.
-        let patience = if plan.mode == "local" {
-            Duration::ZERO
-        } else {
-            PATIENCE
-        };
-        let ledger = claimed(&folder, patience).await?;
-        // Whoever held it may have written to it until then.
-        let summary = replay(&folder).map_err(io)?;
-        let seq = next_seq(&folder).map_err(io)?;
         self.seed = self.seed.or(Some(plan.seed));
         Ok(Some(Box::new(Earlier {
             folder,
             ledger,
             summary,
             run,
-            seq,
             wishes,
         })))
     }
@@ -90,7 +81,6 @@ impl Earlier {
             folder,
             ledger,
             summary,
-            seq,
             wishes,
             ..
         } = *self;
@@ -102,7 +92,6 @@ impl Earlier {
             folder,
             ledger,
             summary,
-            seq,
             resumption: decision.resumption,
         }));
         Ok(())

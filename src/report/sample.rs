@@ -47,7 +47,7 @@ impl Run {
         Self {
             plan: RunPlan {
                 format: 1,
-                command: std::collections::BTreeMap::new(),
+                command: None,
                 terms: std::collections::BTreeMap::new(),
                 run: "0190a5d0-0000-7000-8000-00000000beef".parse().unwrap(),
                 forge_version: "0.1.0".to_owned(),
@@ -87,7 +87,6 @@ impl Run {
                 rejects: false,
                 confirm: None,
                 shard: None,
-                is_of_command: false,
                 settings: [("jobs".to_owned(), setting("4", "flag"))].into(),
                 host: [("os".to_owned(), "linux".to_owned())].into(),
             },

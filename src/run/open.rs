@@ -23,8 +23,6 @@ pub struct Resumes {
     pub ledger: Ledger,
     /// What its events add up to so far.
     pub summary: RunSummary,
-    /// How many those are.
-    pub seq: u64,
     /// What stands of it. The plan in it is the run's.
     pub resumption: Resumption,
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use crate::baseline;
 use crate::candidate::Candidate;
 use crate::event::RunPlan;
-use crate::name::CandidateName;
 use crate::redact::Redactor;
 use crate::store::RunFolder;
 
@@ -17,16 +16,12 @@ pub(super) async fn keep(
     candidates: &[Arc<Candidate>],
     redactor: &Arc<Redactor>,
 ) -> Vec<String> {
-    let digest = |name: &CandidateName| {
-        let planned = plan.into_iter().flat_map(|it| &it.candidates);
-        planned
-            .filter(|it| it.name == *name)
-            .map(|it| &it.digest)
-            .next()
+    let is_planned = |it: &&Arc<Candidate>| {
+        let mut planned = plan.iter().flat_map(|plan| &plan.candidates);
+        planned.any(|of| of.name == it.name && of.digest == it.digest)
     };
-    let planned = candidates.iter();
-    let planned = planned.filter(|it| digest(&it.name) == Some(&it.digest));
-    let (folder, candidates): (_, Vec<_>) = (folder.clone(), planned.cloned().collect());
+    let candidates: Vec<_> = candidates.iter().filter(is_planned).cloned().collect();
+    let folder = folder.clone();
     let redactor = Arc::clone(redactor);
     let pack = move || baseline::pack_all(&folder, candidates.iter().map(|it| &**it), &redactor);
     match tokio::task::spawn_blocking(pack).await {

@@ -371,16 +371,12 @@ impl State {
         self.drop_waiting(|_| true, reason, effects);
     }
 
-    /// Begins nothing more once the budget is used up.
-    fn end_with_budget(&mut self, effects: &mut Vec<Effect>) {
-        let is_waiting = !(self.ready.is_empty() && self.delayed.is_empty());
-        let Some(why) = self.spent.is_used_up().filter(|_| is_waiting) else {
-            return;
-        };
-        if !std::mem::replace(&mut self.halted, true) {
-            let message = why.clone();
-            effects.push(Effect::Emit(EventKind::Warned { message }));
-        }
+    /// Begins nothing more: the budget is used up.
+    fn end_with_budget(&mut self, why: &str, effects: &mut Vec<Effect>) {
+        self.halted = true;
+        effects.push(Effect::Emit(EventKind::Warned {
+            message: why.to_owned(),
+        }));
         self.drop_waiting(|_| true, &format!("not begun: {why}"), effects);
     }
 
@@ -439,12 +435,16 @@ impl State {
             self.ready.push_front(trial);
         }
         while self.running.len() < self.jobs {
-            self.end_with_budget(effects);
             let Some(trial) = self.ready.pop_front() else {
                 break;
             };
             if self.trials[trial].is_known {
                 continue;
+            }
+            if let Some(why) = self.spent.is_used_up() {
+                self.ready.push_front(trial);
+                self.end_with_budget(&why, effects);
+                break;
             }
             if let Some(known) = self.setups.failure(self.trials[trial].setup).cloned() {
                 let attempts = self.attempts[trial];
@@ -768,6 +768,20 @@ mod tests {
         // What is under way comes to its end.
         let effects = state.handle(paid(2, 0.5), now);
         assert!(effects.contains(&Effect::Finish));
+    }
+
+    #[test]
+    fn a_budget_that_is_used_up_is_told_where_something_would_begin() {
+        let now = Instant::now();
+        let budget = Budget {
+            sandboxes: Some(2),
+            cost: None,
+        };
+        let mut whole = gone_on_with(&[0, 1, 2, 3]).within(budget, 4, 0.0);
+        assert_eq!(whole.handle(Input::Tick, now), [Effect::Look(1)]);
+        let mut cut_off = gone_on_with(&[0]).within(budget, 4, 0.0);
+        let effects = cut_off.handle(Input::Tick, now);
+        assert_eq!((started(&effects), ends(&effects).len()), (vec![], 3));
     }
 
     #[test]

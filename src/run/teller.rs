@@ -12,7 +12,6 @@ pub(super) struct Teller {
     pub(super) journal: Journal,
     subscribers: Vec<Box<dyn Subscriber>>,
     pub(super) summary: RunSummary,
-    seq: u64,
     last: Timestamp,
 }
 
@@ -23,17 +22,15 @@ impl Teller {
             journal,
             subscribers,
             summary: RunSummary::default(),
-            seq: 0,
             last,
         }
     }
 
-    /// Goes on where another has ended, `seq` events before.
-    pub(super) fn after(self, summary: RunSummary, seq: u64) -> Self {
+    /// Goes on where another has ended.
+    pub(super) fn after(self, summary: RunSummary) -> Self {
         let last = summary.last().map_or(self.last, |it| it.max(self.last));
         Self {
             summary,
-            seq,
             last,
             ..self
         }
@@ -47,13 +44,15 @@ impl Teller {
     pub(super) fn tell_all(&mut self, kinds: impl IntoIterator<Item = EventKind>) {
         // The system's clock may be set back; the order of events is not.
         self.last = self.last.max(Timestamp::now());
-        let stamped = kinds.into_iter().zip(self.seq..).map(|(kind, seq)| Event {
-            seq,
-            at: self.last,
-            kind,
-        });
+        let stamped = kinds
+            .into_iter()
+            .zip(self.summary.next_seq()..)
+            .map(|(kind, seq)| Event {
+                seq,
+                at: self.last,
+                kind,
+            });
         let events: Vec<Event> = stamped.collect();
-        self.seq += events.len() as u64;
         self.journal.write(&events);
         for event in &events {
             for subscriber in &mut self.subscribers {

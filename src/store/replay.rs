@@ -9,14 +9,6 @@ use crate::name::SandboxName;
 use crate::sandbox::ledger;
 use crate::summary::RunSummary;
 
-/// How many events a run's journal has, and so the place of the next.
-///
-/// # Errors
-/// When it cannot be read, or a line is not an event.
-pub fn next_seq(folder: &RunFolder) -> io::Result<u64> {
-    journal::read(folder.path())?.try_fold(0, |_, event| Ok(event?.seq + 1))
-}
-
 /// What a run set out to do when it began.
 #[must_use]
 pub fn begun(folder: &RunFolder) -> Option<RunPlan> {

@@ -84,8 +84,6 @@ struct Running {
 #[derive(Debug, Default)]
 pub(super) struct Live {
     pub(super) summary: RunSummary,
-    seq: u64,
-    last: Option<Timestamp>,
     running: BTreeMap<TrialId, Running>,
     counts: Counts,
     pace: Pace,
@@ -98,8 +96,6 @@ impl Live {
     /// Takes the next event.
     pub(super) fn apply(&mut self, event: &Event) {
         self.summary.apply(event);
-        self.seq = event.seq + 1;
-        self.last = Some(event.at);
         self.note(event);
         match &event.kind {
             EventKind::TrialStarted { trial, attempt } => {
@@ -194,18 +190,18 @@ impl Live {
 
     /// The place of the next event.
     pub(super) const fn seq(&self) -> u64 {
-        self.seq
+        self.summary.next_seq()
     }
 
     /// When the last event was.
     pub(super) const fn last(&self) -> Option<Timestamp> {
-        self.last
+        self.summary.last()
     }
 
     /// What pages are told. The standings are asked for apart, because they take time in a large run.
     pub(super) fn snapshot(&self, told: &Told, standings: &Value) -> Snapshot {
         Snapshot {
-            seq: self.seq,
+            seq: self.seq(),
             is_over: told.status != Status::Running,
             state: self.state(told, standings).to_string(),
             lines: self.lines.clone(),
@@ -250,7 +246,7 @@ impl Live {
         let warnings: Vec<String> = warnings.map(|it| plain::ends(it, 500)).collect();
         let count = |tally| self.counts.of(tally);
         json!({
-            "seq": self.seq,
+            "seq": self.seq(),
             "run": plan.map(|plan| plan.run.to_string()),
             "mode": plan.map(|plan| plain::short(&plan.mode, 40)),
             "candidates": plan.map_or(0, |plan| plan.candidates.len()),
@@ -261,7 +257,7 @@ impl Live {
             "unknown": told.unknown,
             "now": told.now.as_millisecond(),
             "started": self.summary.started.map(Timestamp::as_millisecond),
-            "last": self.last.map(Timestamp::as_millisecond),
+            "last": self.last().map(Timestamp::as_millisecond),
             "took_ms": self.summary.took.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX)),
             "left": left.map(in_words),
             "stopped": self.summary.stopped.map(StopCause::as_str),

@@ -265,6 +265,16 @@ fn over() -> Workspace {
     workspace
 }
 
+/// Starts a run, so many at once, and waits until its slow candidate is at work.
+fn under_way(workspace: &Workspace, jobs: &str) -> Child {
+    let run = workspace
+        .command(["task", jobs, "--isolation", "process"])
+        .spawn()
+        .unwrap();
+    wait_for(&workspace.path("artifacts/latest/task/slow/1/stdout.log"));
+    run
+}
+
 /// One whose candidate goes on when a file is there.
 fn gated(workspace: &Workspace) -> (String, PathBuf) {
     let gate = workspace.path("tmp/gate");
@@ -422,11 +432,7 @@ fn a_view_that_is_killed_in_the_middle_and_opened_again_catches_up() {
     let workspace = Workspace::with(&[("good.sh", GOOD)]);
     let (script, gate) = gated(&workspace);
     let workspace = workspace.candidate("slow.sh", &script);
-    let run = workspace
-        .command(["task", "-j2", "--isolation", "process"])
-        .spawn()
-        .unwrap();
-    wait_for(&workspace.path("artifacts/latest/task/slow/1/stdout.log"));
+    let run = under_way(&workspace, "-j2");
     let viewer = Viewer::start(&workspace, &[]);
     let door = viewer.door.clone();
     let page = door.get("");

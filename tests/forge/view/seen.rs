@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Viewer, gated, over, report, wait_for};
+use super::{Viewer, gated, over, report, under_way};
 use crate::support::browser::{self, keep, seen};
 use crate::support::workspace::{Workspace, finish};
 
@@ -30,11 +30,7 @@ fn a_run_is_seen_while_it_goes_on_and_after_it() {
     let workspace = Workspace::with(&[("bad.sh", fails), ("good.sh", super::GOOD)]);
     let (script, gate) = gated(&workspace);
     let workspace = workspace.candidate("slow.sh", &script);
-    let run = workspace
-        .command(["task", "-j3", "--isolation", "process"])
-        .spawn()
-        .unwrap();
-    wait_for(&workspace.path("artifacts/latest/task/slow/1/stdout.log"));
+    let run = under_way(&workspace, "-j3");
     let viewer = Viewer::start(&workspace, &[]);
     seen(&mut page, &viewer.door.address, TWO_ENDED, "live");
     // A trial, with what it prints as it comes.
@@ -107,11 +103,7 @@ fn what_candidates_say_and_leave_is_inert_while_they_run() {
     let (script, gate) = gated(&workspace);
     let goes_on = script.trim_start_matches("#!/bin/sh\n");
     let workspace = workspace.candidate("slow.sh", &says(goes_on));
-    let run = workspace
-        .command(["task", "-j3", "--isolation", "process"])
-        .spawn()
-        .unwrap();
-    wait_for(&workspace.path("artifacts/latest/task/slow/1/stdout.log"));
+    let run = under_way(&workspace, "-j3");
     let viewer = Viewer::start(&workspace, &[]);
     page.look(1280, false);
     page.visit(&viewer.door.address);
