@@ -400,6 +400,12 @@ fn project(printer: Printer) -> Result<Project, End> {
         .map_err(|problems| json::refuse(printer, End::Usage, &problems))
 }
 
+/// Starts the log that was asked for, and reads `forge.yaml`: before anything is done to a run that there is.
+fn begin(noise: &Noise, printer: Printer) -> Result<Project, End> {
+    log::start_or_tell(noise, printer)?;
+    project(printer)
+}
+
 /// The folder for results: what was typed, else what is written, else the usual one.
 fn artifacts<'a>(typed: Option<&'a Path>, project: &'a Project) -> &'a Path {
     typed

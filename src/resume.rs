@@ -77,12 +77,9 @@ pub fn decide(
     };
     let rows: HashMap<&TrialId, &TrialRow> = old.trials.iter().map(|it| (&it.trial, it)).collect();
     let mut tally = Tally::default();
-    let planned: Vec<TrialId> = resumption.plan.trials().collect();
     let confirmed = old.confirmations.iter();
-    let confirmed: Vec<TrialId> = confirmed
-        .flat_map(|it| resumption.plan.confirmed(it).collect::<Vec<_>>())
-        .collect();
-    let planned: BTreeSet<TrialId> = planned.into_iter().chain(confirmed).collect();
+    let confirmed = confirmed.flat_map(|it| resumption.plan.confirmed(it));
+    let planned: BTreeSet<TrialId> = resumption.plan.trials().chain(confirmed).collect();
     nothing_lost(old, &planned)?;
     let mut gone = Vec::new();
     for trial in &planned {

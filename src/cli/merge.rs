@@ -11,7 +11,7 @@ use super::found::find;
 use super::print::Printer;
 use super::rerun::render;
 use super::show::{Extra, ROOM, report_in};
-use super::{Noise, Outputs, json, log};
+use super::{Noise, Outputs, json};
 
 #[derive(Debug, Args)]
 pub(super) struct MergeArgs {
@@ -32,10 +32,7 @@ pub(super) struct MergeArgs {
 
 pub(super) fn merge(args: &MergeArgs, printer: Printer) -> End {
     let printer = printer.for_programs(args.outputs.json);
-    if let Err(end) = log::start_or_tell(&args.noise, printer) {
-        return end;
-    }
-    let project = match super::project(printer) {
+    let project = match super::begin(&args.noise, printer) {
         Ok(project) => project,
         Err(end) => return end,
     };

@@ -43,10 +43,7 @@ pub(super) struct ReportArgs {
 
 pub(super) fn score(args: &ScoreArgs, printer: Printer) -> End {
     let printer = printer.for_programs(args.outputs.json);
-    if let Err(end) = log::start_or_tell(&args.noise, printer) {
-        return end;
-    }
-    let project = match super::project(printer) {
+    let project = match super::begin(&args.noise, printer) {
         Ok(project) => project,
         Err(end) => return end,
     };
@@ -93,10 +90,7 @@ pub(super) fn score(args: &ScoreArgs, printer: Printer) -> End {
 
 pub(super) fn report(args: &ReportArgs, printer: Printer) -> End {
     let printer = printer.for_programs(args.outputs.json);
-    if let Err(end) = log::start_or_tell(&args.noise, printer) {
-        return end;
-    }
-    let project = match super::project(printer) {
+    let project = match super::begin(&args.noise, printer) {
         Ok(project) => project,
         Err(end) => return end,
     };
