@@ -92,21 +92,32 @@ fn a_run_in_containers_is_cut_off_and_ends_whole() {
     cut_off_in_containers(16, 3);
 }
 
+/// Thirty moments of a run of 200 trials, for people.
+fn table(place: &str, cut_off: impl Fn(usize, usize)) {
+    for number in 0..30 {
+        let ended = usize::try_from(scramble(number) % 190).unwrap() + 1;
+        cut_off(200, ended);
+        writeln!(std::io::stderr(), "{place} after {ended}: whole").unwrap();
+    }
+}
+
 /// For people: `cargo test --release --test forge resuming::kills::table -- --ignored --nocapture`
 #[test]
+#[ignore = "takes ten minutes; prints a table for people"]
+fn table_of_this_machine() {
+    table("local", cut_off_locally);
+}
+
+#[test]
+#[ignore = "takes ten minutes; prints a table for people"]
+fn table_of_the_cloud() {
+    table("cloud", cut_off_in_the_cloud);
+}
+
+#[test]
 #[ignore = "takes half an hour; prints a table for people"]
-fn table() {
-    const TRIALS: usize = 200;
-    let at = |number: u64| usize::try_from(scramble(number) % 190).unwrap() + 1;
-    for number in 0..30 {
-        cut_off_locally(TRIALS, at(number));
-        cut_off_in_the_cloud(TRIALS, at(number + 100));
-        let boxed = cut_off_in_containers(TRIALS, at(number + 200)).is_some();
-        let said = if boxed {
-            "local, cloud, containers"
-        } else {
-            "local, cloud"
-        };
-        writeln!(std::io::stderr(), "{}: {said}: whole", number + 1).unwrap();
-    }
+fn table_of_containers() {
+    table("containers", |trials, ended| {
+        cut_off_in_containers(trials, ended);
+    });
 }
