@@ -225,7 +225,8 @@ struct RunArgs {
     /// Make at most so many sandboxes; what is not run then has a row that says so
     #[arg(long, value_name = "N", env = "FORGE_MAX_SANDBOXES", value_parser = values::sandboxes, allow_negative_numbers = true)]
     max_sandboxes: Option<u64>,
-    /// Begin nothing more when the candidates say that they have cost so many US dollars (`cost_usd` in metrics.json)
+    /// Begin nothing more when so many US dollars are spent: by the candidates, as they say (`cost_usd` in metrics.json),
+    /// and for sandboxes, where `price_per_hour` in `forge.yaml` says what one costs
     #[arg(long, value_name = "USD", env = "FORGE_MAX_COST", value_parser = values::cost, allow_negative_numbers = true)]
     max_cost: Option<f64>,
     /// Seed of the trials' order and of `FORGE_SEED` [default: from the run's id; recorded]

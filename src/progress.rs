@@ -492,6 +492,7 @@ mod tests {
             shard: None,
             command: None,
             terms: BTreeMap::new(),
+            price_per_hour: None,
             settings: BTreeMap::new(),
             host: BTreeMap::new(),
         }

@@ -50,7 +50,7 @@ pub(crate) const KEYS: [&str; 20] = [
     "baseline",
     "allow",
 ];
-pub(crate) const DAYTONA_KEYS: [&str; 8] = [
+pub(crate) const DAYTONA_KEYS: [&str; 9] = [
     "snapshot",
     "image",
     "target",
@@ -59,14 +59,16 @@ pub(crate) const DAYTONA_KEYS: [&str; 8] = [
     "cpu",
     "memory",
     "disk",
+    "price_per_hour",
 ];
-pub(crate) const LOCAL_KEYS: [&str; 6] = [
+pub(crate) const LOCAL_KEYS: [&str; 7] = [
     "isolation",
     "root",
     "memory",
     "disk",
     "processes",
     "network",
+    "price_per_hour",
 ];
 
 /// Where trials run.
@@ -81,7 +83,7 @@ pub enum ProviderChoice {
 }
 
 /// `daytona:` of a project.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct DaytonaDefaults {
     /// The snapshot that sandboxes start from; excludes `image`.
     pub snapshot: Option<String>,
@@ -99,10 +101,12 @@ pub struct DaytonaDefaults {
     pub memory: Option<ByteCount>,
     /// Disk of a sandbox.
     pub disk: Option<ByteCount>,
+    /// What an hour of one sandbox costs, in US dollars, at least 0.
+    pub price_per_hour: Option<f64>,
 }
 
 /// `local:` of a project.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct LocalDefaults {
     /// What keeps candidates apart.
     pub isolation: Option<Isolation>,
@@ -116,6 +120,8 @@ pub struct LocalDefaults {
     pub processes: Option<u32>,
     /// What candidates may reach.
     pub network: NetworkOverrides,
+    /// What an hour of one candidate on this machine costs, in US dollars, at least 0.
+    pub price_per_hour: Option<f64>,
 }
 
 /// What a `forge.yaml` says.
@@ -298,6 +304,7 @@ fn daytona(value: &Value<'_>) -> Option<DaytonaDefaults> {
     });
     let memory = fields.optional("memory", policy::byte_count);
     let disk = fields.optional("disk", policy::byte_count);
+    let price_per_hour = fields.optional("price_per_hour", price);
     if fields.get("snapshot").is_some() && fields.get("image").is_some() {
         return fields.key_problem(
             "image",
@@ -314,6 +321,7 @@ fn daytona(value: &Value<'_>) -> Option<DaytonaDefaults> {
         cpu: cpu?,
         memory: memory?,
         disk: disk?,
+        price_per_hour: price_per_hour?,
     })
 }
 
@@ -341,6 +349,7 @@ fn local(value: &Value<'_>) -> Option<LocalDefaults> {
         )
     });
     let network = fields.optional("network", policy::networks);
+    let price_per_hour = fields.optional("price_per_hour", price);
     Some(LocalDefaults {
         isolation: isolation?,
         root: root?,
@@ -348,7 +357,19 @@ fn local(value: &Value<'_>) -> Option<LocalDefaults> {
         disk: disk?,
         processes: processes?,
         network: network?.unwrap_or_default(),
+        price_per_hour: price_per_hour?,
     })
+}
+
+/// US dollars.
+fn price(value: &Value<'_>) -> Option<f64> {
+    let hint =
+        "what an hour of one sandbox costs, in US dollars, for example `price_per_hour: 0.08`";
+    let price = value.number(hint)?;
+    if price < 0.0 {
+        return value.wrong("a number of at least 0", hint);
+    }
+    Some(price)
 }
 
 /// A size that leaves a program room to start.

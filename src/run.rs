@@ -43,7 +43,7 @@ pub use open::Resumes;
 use clock::at;
 use open::{Opened, end_earlier, opened, watched};
 use plan::Plan;
-use state::{Budget, Effect, Input, KnownFailure, Loss, State, cost_of};
+use state::{Budget, Effect, Input, KnownFailure, Loss, Spending, State, cost_of};
 use stop::Stopping;
 use teller::Teller;
 
@@ -174,6 +174,7 @@ pub async fn run(mut run: Run) -> std::io::Result<Finished> {
     let mut teller = Teller::new(journal, run.subscribers);
     let (seed, jobs, confirms) = (run.plan.seed, run.plan.jobs, run.plan.confirm.is_some());
     let stages = looking::stages(&run.plan);
+    let price = run.plan.price_per_hour.unwrap_or(0.0);
     let (slots, repeats) = (plan::slots(&run.plan), plan::repeats(&run.plan));
     let begins = match before {
         None => EventKind::RunStarted(Box::new(run.plan)),
@@ -198,11 +199,13 @@ pub async fn run(mut run: Run) -> std::io::Result<Finished> {
         repeats,
     };
     let trials = plan.planned(0, &stages);
-    let state = State::new(trials, jobs).confirming(confirms).within(
-        run.budget,
-        made,
-        cost_of(&teller.summary),
-    );
+    let spent = Spending {
+        sandboxes: made,
+        cost: cost_of(&teller.summary),
+    };
+    let state = State::new(trials, jobs)
+        .confirming(confirms)
+        .within(run.budget, price, spent);
     let (state, made_up) = state.after(&teller.summary.looks);
     let unforeseen = unlinked.into_iter().chain(unwatched).chain(unpacked);
     for message in run.warnings.into_iter().chain(unforeseen) {

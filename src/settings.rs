@@ -157,6 +157,8 @@ pub struct Settings {
     pub deadline: Option<Duration>,
     /// The seed.
     pub seed: Option<u64>,
+    /// What an hour of one sandbox costs, in US dollars, by the name of the provider.
+    pub prices: BTreeMap<String, f64>,
     /// Which sandboxes are left.
     pub keep: Keep,
     /// Variables for every candidate.
@@ -262,6 +264,7 @@ pub fn resolve(
         limits,
         deadline,
         seed,
+        prices: prices(project),
         keep: flags.keep.unwrap_or_default(),
         env,
         network,
@@ -269,6 +272,17 @@ pub fn resolve(
         secrets,
         shown: layers.shown,
     })
+}
+
+fn prices(project: &Project) -> BTreeMap<String, f64> {
+    let said = [
+        ("container", project.container.price_per_hour),
+        ("daytona", project.daytona.price_per_hour),
+        ("local", project.local.price_per_hour),
+    ];
+    let said = said.into_iter();
+    said.filter_map(|(name, price)| Some((name.to_owned(), price?)))
+        .collect()
 }
 
 /// Variables by which version managers find their interpreters, and uv and pip what the user set up.

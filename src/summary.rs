@@ -233,6 +233,40 @@ pub struct RunSummary {
     next: u64,
     before: Before,
     index: HashMap<TrialId, usize>,
+    sandboxes: SandboxTime,
+}
+
+/// How long there were sandboxes: from the begin of every attempt to its end.
+#[derive(Debug, Clone, Default)]
+struct SandboxTime {
+    ended: Duration,
+    /// When those that are under way began: as many as run at once.
+    open: HashMap<TrialId, Timestamp>,
+}
+
+impl SandboxTime {
+    fn begin(&mut self, trial: &TrialId, at: Timestamp) {
+        self.open.insert(trial.clone(), at);
+    }
+
+    fn end(&mut self, trial: &TrialId, at: Timestamp) {
+        if let Some(began) = self.open.remove(trial) {
+            self.add(began, at);
+        }
+    }
+
+    /// The run was cut off, when this was the last that was heard of it.
+    fn cut_off(&mut self, last: Timestamp) {
+        for (_, began) in std::mem::take(&mut self.open) {
+            self.add(began, last);
+        }
+    }
+
+    /// A clock that was set back takes nothing away.
+    fn add(&mut self, from: Timestamp, to: Timestamp) {
+        let took = Duration::try_from(to.duration_since(from));
+        self.ended += took.unwrap_or(Duration::ZERO);
+    }
 }
 
 impl RunSummary {
@@ -263,6 +297,7 @@ impl RunSummary {
             EventKind::RunResumed(resumption) if resumption.plan.len() > MAX_TRIALS => {}
             EventKind::RunResumed(resumption) => self.resume(resumption, event.at, last),
             EventKind::TrialFinished(record) => {
+                self.sandboxes.end(&record.trial, event.at);
                 if let Some(row) = self.row(&record.trial) {
                     row.finish(record);
                 }
@@ -290,10 +325,10 @@ impl RunSummary {
             EventKind::RunFinished { took_ms } => {
                 self.took = Some(self.before.took + Duration::from_millis(*took_ms));
             }
-            EventKind::TrialStarted { .. }
-            | EventKind::PhaseStarted { .. }
+            EventKind::TrialStarted { trial, .. } => self.sandboxes.begin(trial, event.at),
+            EventKind::AttemptFailed { trial, .. } => self.sandboxes.end(trial, event.at),
+            EventKind::PhaseStarted { .. }
             | EventKind::Logged { .. }
-            | EventKind::AttemptFailed { .. }
             | EventKind::SlotRefused { .. } => {}
         }
     }
@@ -301,6 +336,7 @@ impl RunSummary {
     /// Takes over what stands, and forgets how the run had ended.
     fn resume(&mut self, resumption: &Resumption, at: Timestamp, last: Option<Timestamp>) {
         let plan = &resumption.plan;
+        self.sandboxes.cut_off(last.unwrap_or(at));
         let mut old: HashMap<TrialId, TrialRow> = std::mem::take(&mut self.trials)
             .into_iter()
             .map(|row| (row.trial.clone(), row))
@@ -367,6 +403,23 @@ impl RunSummary {
         self.trials.sort_by_cached_key(|row| place(&row.trial));
         self.index = index(&self.trials);
         self.confirmations.push(confirmation.clone());
+    }
+
+    /// The time of all sandboxes together, of those that are under way until the last event.
+    #[must_use]
+    pub fn in_sandboxes(&self) -> Duration {
+        let mut so_far = self.sandboxes.clone();
+        if let Some(last) = self.last {
+            so_far.cut_off(last);
+        }
+        so_far.ended
+    }
+
+    /// What that costs, in US dollars, where an hour has a price.
+    #[must_use]
+    pub fn sandboxes_cost(&self) -> Option<f64> {
+        let price = self.plan.as_ref()?.price_per_hour?;
+        Some(self.in_sandboxes().as_secs_f64() / 3600.0 * price)
     }
 
     /// How many sandboxes are told to be deleted so far, also by a time that was cut off after another had ended.
@@ -483,6 +536,7 @@ pub(crate) mod tests {
                 shard: None,
                 command: None,
                 terms: BTreeMap::new(),
+                price_per_hour: None,
                 settings: BTreeMap::new(),
                 host: BTreeMap::new(),
             }))])
@@ -653,6 +707,53 @@ pub(crate) mod tests {
         let history = History::of(&["alpha"], &["post"], 1).scored("post/beta/1", 80.0);
         assert_eq!(history.summary().trials.len(), 1);
         assert_eq!(history.standings().overall[0].score, None);
+    }
+
+    #[test]
+    fn the_time_in_sandboxes_is_that_of_all_attempts_also_where_the_run_was_cut_off() {
+        let plan = History::of(&["alpha", "beta"], &["post"], 1).summary().plan;
+        let plan = RunPlan {
+            price_per_hour: Some(0.5),
+            ..plan.unwrap()
+        };
+        let begin = |of: &str| EventKind::TrialStarted {
+            trial: trial(of),
+            attempt: 1,
+        };
+        let fail = EventKind::AttemptFailed {
+            trial: trial("post/alpha/1"),
+            attempt: 1,
+            phase: Phase::Creating,
+            message: "it vanished".to_owned(),
+        };
+        let resumed = EventKind::RunResumed(Box::new(Resumption {
+            plan: plan.clone(),
+            told: String::new(),
+            kept: 0,
+            again: Vec::new(),
+            retry: Vec::new(),
+            gone: Vec::new(),
+        }));
+        let history = [
+            (0, EventKind::RunStarted(Box::new(plan))),
+            (10, begin("post/alpha/1")),
+            (20, begin("post/beta/1")),
+            (40, fail),
+            (50, begin("post/alpha/1")),
+            // Cut off; nobody knows what was between.
+            (9_000, resumed),
+            (9_100, begin("post/alpha/1")),
+            (9_060, begin("post/beta/1")),
+        ];
+        let events = history.into_iter().zip(0..).map(|((at, kind), seq)| Event {
+            seq,
+            at: Timestamp::from_second(at).unwrap(),
+            kind,
+        });
+        let summary = RunSummary::of(&events.collect::<Vec<_>>());
+        // 30 and 30 until the last event before the cut, and nothing where the clock was set back.
+        assert_eq!(summary.in_sandboxes(), Duration::from_secs(30 + 30));
+        assert_eq!(summary.sandboxes_cost(), Some(60.0 / 7200.0));
     }
 
     #[test]

@@ -143,6 +143,7 @@ impl Night {
             shard: None,
             command: None,
             terms: BTreeMap::new(),
+            price_per_hour: None,
             settings: BTreeMap::new(),
             host: BTreeMap::new(),
         })

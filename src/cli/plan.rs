@@ -138,9 +138,15 @@ fn spending(foresight: &Foresight) -> Vec<String> {
 }
 
 fn taking(expected: &Expected, trials: usize) -> String {
-    let cost = expected
-        .cost
-        .map_or_else(String::new, |cost| format!(", ${cost:.2}"));
+    let cost = match (expected.cost, expected.sandboxes_cost) {
+        (None, None) => String::new(),
+        (Some(cost), None) => format!(", ${cost:.2}"),
+        (None, Some(sandboxes)) => format!(", ${sandboxes:.2} for sandboxes"),
+        (Some(cost), Some(sandboxes)) => format!(
+            ", ${:.2} with ${sandboxes:.2} for sandboxes",
+            cost + sandboxes
+        ),
+    };
     let runs: Vec<String> = expected.runs.iter().map(ToString::to_string).collect();
     let from = match runs.len() {
         1 => format!("the run {}", runs[0]),
@@ -265,6 +271,7 @@ fn document(foresight: &Foresight) -> Value {
             "seconds": it.seconds,
             "sandbox_minutes": it.in_sandboxes / 60.0,
             "cost_usd": it.cost,
+            "sandboxes_cost_usd": it.sandboxes_cost,
             "known_trials": it.known,
             "runs": it.runs,
         })),

@@ -223,6 +223,9 @@ fn with_numbers(
     if let Some(seed) = settings.seed {
         builder = builder.seed(seed);
     }
+    for (provider, price) in &settings.prices {
+        builder = builder.price_per_hour(provider, *price);
+    }
     builder = builder.budget(Budget {
         sandboxes: args.max_sandboxes,
         cost: args.max_cost,

@@ -63,6 +63,9 @@ pub struct RunPlan {
     /// sandbox. A trial that was run under other terms has another result.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub terms: BTreeMap<String, String>,
+    /// What an hour of one sandbox costs, in US dollars; absent where that was not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_per_hour: Option<f64>,
     /// Every setting in force, with its value and where it came from.
     pub settings: BTreeMap<String, Setting>,
     /// The machine: operating system, architecture, cores.

@@ -38,6 +38,7 @@ pub struct ForgeBuilder {
     pub(super) limits: LimitOverrides,
     pub(super) deadline: Option<Duration>,
     pub(super) budget: Budget,
+    pub(super) prices: BTreeMap<String, f64>,
     pub(super) demands: Demands,
     pub(super) comparing: Comparing,
     pub(super) pairs: Option<u32>,
@@ -76,6 +77,7 @@ impl Default for ForgeBuilder {
             limits: LimitOverrides::default(),
             deadline: None,
             budget: Budget::default(),
+            prices: BTreeMap::new(),
             demands: Demands::default(),
             comparing: Comparing::default(),
             pairs: None,
@@ -198,6 +200,14 @@ impl ForgeBuilder {
     #[must_use]
     pub const fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
+        self
+    }
+
+    /// What an hour of one sandbox costs, in US dollars, at a provider of this name: `local`, `daytona`, `container`, or
+    /// one of your own. It counts towards the budget. Default: nothing.
+    #[must_use]
+    pub fn price_per_hour(mut self, provider: impl Into<String>, dollars: f64) -> Self {
+        self.prices.insert(provider.into(), dollars);
         self
     }
 

@@ -57,6 +57,8 @@ pub struct Expected {
     pub in_sandboxes: f64,
     /// In dollars, by the candidates' own `cost_usd`; `None` where none says.
     pub cost: Option<f64>,
+    /// In dollars, what the sandboxes cost by their time; `None` where an hour has no price.
+    pub sandboxes_cost: Option<f64>,
     /// Of how many trials that is known; the others are taken for the usual ones.
     pub known: usize,
     /// From which runs.
@@ -215,10 +217,13 @@ impl ToForesee {
             .fold(0.0, f64::max);
         // Who was run and told of none has none; of the others it is what is usual.
         let cost = usual.cost.map(|_| sum(&|it| it.cost.unwrap_or(0.0)));
+        let in_sandboxes = sum(&|it| it.in_sandbox);
+        let price = self.builder.prices.get(&self.mode);
         Some(Expected {
             seconds: (sum(&|it| it.seconds) / self.jobs as f64).max(longest),
-            in_sandboxes: sum(&|it| it.in_sandbox),
+            in_sandboxes,
             cost,
+            sandboxes_cost: price.map(|it| in_sandboxes / 3600.0 * it),
             known,
             runs,
         })

@@ -74,6 +74,8 @@ impl ForgeBuilder {
         settings.is("max-sandboxes", sandboxes, whose);
         let cost = or_none(self.budget.cost.map(|it| format!("{it} USD")));
         settings.is("max-cost", cost, self.whose(self.budget.cost.is_some()));
+        let price = self.prices.get(mode).map(|it| format!("{it} USD"));
+        settings.is("price-per-hour", or_none(price), "forge.yaml");
         let repeats = objectives
             .iter()
             .map(|it| self.repeat.or(it.repeat).unwrap_or(1));

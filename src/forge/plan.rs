@@ -92,6 +92,7 @@ impl ForgeBuilder {
             shard,
             command: self.command.take(),
             terms,
+            price_per_hour: self.prices.get(mode).copied(),
             settings,
             host: host(),
         };

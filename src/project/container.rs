@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::at_least;
+use super::{at_least, price};
 use crate::policy::{self, NetworkOverrides};
 use crate::quantity::ByteCount;
 use crate::sandbox::container::{DEFAULT_IMAGE, Pull, User, check_networks};
@@ -11,7 +11,7 @@ use crate::yaml::decode::Value;
 
 /// Below this there is no room for what a sandbox runs of its own.
 const MIN_PROCESSES: u32 = 16;
-pub(crate) const KEYS: [&str; 9] = [
+pub(crate) const KEYS: [&str; 10] = [
     "image",
     "dockerfile",
     "network",
@@ -21,6 +21,7 @@ pub(crate) const KEYS: [&str; 9] = [
     "disk",
     "user",
     "pull",
+    "price_per_hour",
 ];
 
 /// The least memory that a container can be given: below it, a shell does not start.
@@ -40,7 +41,7 @@ pub enum ImageSource {
 }
 
 /// `container:` of a project.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ContainerDefaults {
     /// What containers are made from.
     pub image: Option<ImageSource>,
@@ -58,6 +59,8 @@ pub struct ContainerDefaults {
     pub user: Option<User>,
     /// When images are pulled.
     pub pull: Option<Pull>,
+    /// What an hour of one container costs, in US dollars, at least 0.
+    pub price_per_hour: Option<f64>,
 }
 
 impl ContainerDefaults {
@@ -73,6 +76,7 @@ impl ContainerDefaults {
             disk: self.disk.or(below.disk),
             user: self.user.or(below.user),
             pull: self.pull.or(below.pull),
+            price_per_hour: self.price_per_hour.or(below.price_per_hour),
         }
     }
 
@@ -113,6 +117,7 @@ pub(super) fn container(value: &Value<'_>, folder: &Path) -> Option<ContainerDef
     let disk = fields.optional("disk", |value| at_least(value, LEAST_DISK));
     let user = fields.optional("user", |value| value.word(&User::WORDS));
     let pull = fields.optional("pull", |value| value.word(&Pull::WORDS));
+    let price_per_hour = fields.optional("price_per_hour", price);
     if fields.get("image").is_some() && fields.get("dockerfile").is_some() {
         return fields.key_problem(
             "dockerfile",
@@ -129,6 +134,7 @@ pub(super) fn container(value: &Value<'_>, folder: &Path) -> Option<ContainerDef
         disk: disk?,
         user: user?,
         pull: pull?,
+        price_per_hour: price_per_hour?,
     })
 }
 

@@ -43,6 +43,8 @@ struct Document<'a> {
     plan: Option<&'a RunPlan>,
     started: Option<String>,
     took_seconds: Option<f64>,
+    sandbox_seconds: f64,
+    sandbox_cost_usd: Option<f64>,
     exit: Exit<'a>,
     stopped: Option<StopCause>,
     warnings: Vec<&'a str>,
@@ -69,6 +71,8 @@ impl<'a> Document<'a> {
             plan: summary.plan.as_ref(),
             started: summary.started.map(|at| at.to_string()),
             took_seconds: summary.took.map(|took| took.as_secs_f64()),
+            sandbox_seconds: summary.in_sandboxes().as_secs_f64(),
+            sandbox_cost_usd: summary.sandboxes_cost(),
             exit: Exit {
                 code: report.exit.code(),
                 name: exit_name(report.exit),

@@ -87,6 +87,7 @@ impl Run {
                 rejects: false,
                 confirm: None,
                 shard: None,
+                price_per_hour: Some(2.0),
                 settings: [("jobs".to_owned(), setting("4", "flag"))].into(),
                 host: [("os".to_owned(), "linux".to_owned())].into(),
             },

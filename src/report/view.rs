@@ -266,6 +266,15 @@ fn facts(report: &Report<'_>) -> Vec<Fact> {
         None => add("took", "it never said that it was over".to_owned()),
     }
     add("trials", summary.trials.len().to_string());
+    let in_sandboxes = show_duration(summary.in_sandboxes());
+    add(
+        "in sandboxes",
+        summary
+            .sandboxes_cost()
+            .map_or(in_sandboxes.clone(), |cost| {
+                format!("{in_sandboxes}, {cost:.2} USD")
+            }),
+    );
     if let Some(plan) = &summary.plan {
         add("at once, at the most", plan.jobs.to_string());
         add("seed", plan.seed.to_string());

@@ -13,7 +13,7 @@ mod loss;
 mod planned;
 mod setups;
 
-pub use budget::{Budget, COST, cost_of};
+pub use budget::{Budget, COST, Spending, cost_of};
 pub use loss::Loss;
 use loss::backoff;
 pub use planned::Planned;
@@ -65,6 +65,15 @@ pub enum Effect {
     Finish,
 }
 
+/// How a trial is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Under {
+    /// In a sandbox, or in what leads to one.
+    Sandbox,
+    /// It is told how it ends.
+    Paper,
+}
+
 /// The dispatcher's knowledge.
 #[derive(Debug)]
 pub struct State {
@@ -83,8 +92,8 @@ pub struct State {
     confirms: bool,
     /// Whether an answer is due: to a look, or to what is run again.
     asked: bool,
-    /// Those under way, with the attempt.
-    running: BTreeMap<usize, u32>,
+    /// Those under way.
+    running: BTreeMap<usize, Under>,
     attempts: Vec<u32>,
     jobs: usize,
     stopping: Stopping,
@@ -129,10 +138,10 @@ impl State {
         Self { confirms, ..self }
     }
 
-    /// The same within a budget, of which so many sandboxes and US dollars were spent before.
+    /// The same within a budget, where an hour of a sandbox costs so many US dollars, and so much was spent before.
     #[must_use]
-    pub fn within(self, budget: Budget, sandboxes: u64, cost: f64) -> Self {
-        let spent = self.spent.within(budget, sandboxes, cost);
+    pub fn within(self, budget: Budget, price_per_hour: f64, before: Spending) -> Self {
+        let spent = self.spent.within(budget, price_per_hour, before);
         Self { spent, ..self }
     }
 
@@ -165,7 +174,7 @@ impl State {
         match input {
             Input::Tick => {}
             Input::Finished(trial, record, setup) => {
-                self.end_attempt(trial);
+                self.end_attempt(trial, now);
                 self.spent.end(&record);
                 self.setups.learn(self.trials[trial].setup, &record, setup);
                 finish(*record, &mut effects);
@@ -259,12 +268,14 @@ impl State {
         self.ready.extend(from..self.trials.len());
     }
 
-    fn end_attempt(&mut self, trial: usize) {
-        self.running.remove(&trial);
+    fn end_attempt(&mut self, trial: usize, now: Instant) {
+        if self.running.remove(&trial) == Some(Under::Sandbox) {
+            self.spent.leave(now);
+        }
     }
 
     fn lose(&mut self, trial: usize, loss: Loss, now: Instant, effects: &mut Vec<Effect>) {
-        self.end_attempt(trial);
+        self.end_attempt(trial, now);
         if self.stopping > Stopping::No {
             let end = TrialEnd::Cancelled;
             return finish(
@@ -441,21 +452,21 @@ impl State {
             if self.trials[trial].is_known {
                 continue;
             }
-            if let Some(why) = self.spent.is_used_up() {
+            if let Some(why) = self.spent.is_used_up(now) {
                 self.ready.push_front(trial);
                 self.end_with_budget(&why, effects);
                 break;
             }
             if let Some(known) = self.setups.failure(self.trials[trial].setup).cloned() {
                 let attempts = self.attempts[trial];
-                self.running.insert(trial, attempts);
+                self.running.insert(trial, Under::Paper);
                 effects.push(Effect::FailTrial(trial, attempts, known));
                 continue;
             }
-            self.spent.begin();
+            self.spent.begin(now);
             self.attempts[trial] += 1;
             let attempt = self.attempts[trial];
-            self.running.insert(trial, attempt);
+            self.running.insert(trial, Under::Sandbox);
             effects.push(Effect::Emit(EventKind::TrialStarted {
                 trial: self.trials[trial].id.clone(),
                 attempt,
@@ -477,6 +488,10 @@ mod tests {
     use super::loss::LONGEST_PAUSE;
     use super::*;
     use crate::name::{CandidateName, ObjectiveName, TrialId};
+
+    fn before(sandboxes: u64, cost: f64) -> Spending {
+        Spending { sandboxes, cost }
+    }
 
     fn id(repeat: u32) -> TrialId {
         TrialId {
@@ -729,7 +744,7 @@ mod tests {
             sandboxes: Some(4),
             cost: None,
         };
-        let mut state = state(5, 2).within(budget, 1, 0.0);
+        let mut state = state(5, 2).within(budget, 0.0, before(1, 0.0));
         assert_eq!(started(&state.handle(Input::Tick, now)), [(0, 1), (1, 1)]);
         // One was made before: the third of these is the fourth.
         let effects = state.handle(lost(0, ErrorKind::Server), now);
@@ -752,7 +767,7 @@ mod tests {
             sandboxes: None,
             cost: Some(1.0),
         };
-        let mut state = state(5, 2).within(budget, 0, 0.25);
+        let mut state = state(5, 2).within(budget, 0.0, before(0, 0.25));
         state.handle(Input::Tick, now);
         let paid = |trial: usize, cost: f64| {
             let Input::Finished(trial, mut record, setup) = finished(trial) else {
@@ -771,15 +786,40 @@ mod tests {
     }
 
     #[test]
+    fn the_time_of_sandboxes_costs_what_an_hour_costs() {
+        let mut now = Instant::now();
+        let hour = std::time::Duration::from_secs(3600);
+        let budget = Budget {
+            sandboxes: None,
+            cost: Some(10.0),
+        };
+        let mut state = state(9, 2).within(budget, 2.0, before(0, 1.0));
+        state.handle(Input::Tick, now);
+        now += hour;
+        // Two for an hour: 4 dollars, and the one of before.
+        assert_eq!(started(&state.handle(finished(0), now)), [(2, 1)]);
+        now += hour;
+        // What is under way counts too: 9 dollars.
+        assert_eq!(started(&state.handle(finished(1), now)), [(3, 1)]);
+        now += hour / 2;
+        let effects = state.handle(finished(2), now);
+        let reasons = ends(&effects).into_iter();
+        let reasons: Vec<String> = reasons.filter_map(|end| Some(end.error()?.1)).collect();
+        let reason = "not begun: the budget of 10 USD is used up: 11.00";
+        assert_eq!(reasons.len(), 5);
+        assert!(reasons[0].starts_with(reason), "{}", reasons[0]);
+    }
+
+    #[test]
     fn a_budget_that_is_used_up_is_told_where_something_would_begin() {
         let now = Instant::now();
         let budget = Budget {
             sandboxes: Some(2),
             cost: None,
         };
-        let mut whole = gone_on_with(&[0, 1, 2, 3]).within(budget, 4, 0.0);
+        let mut whole = gone_on_with(&[0, 1, 2, 3]).within(budget, 0.0, before(4, 0.0));
         assert_eq!(whole.handle(Input::Tick, now), [Effect::Look(1)]);
-        let mut cut_off = gone_on_with(&[0]).within(budget, 4, 0.0);
+        let mut cut_off = gone_on_with(&[0]).within(budget, 0.0, before(4, 0.0));
         let effects = cut_off.handle(Input::Tick, now);
         assert_eq!((started(&effects), ends(&effects).len()), (vec![], 3));
     }

@@ -6,6 +6,7 @@ mod architecture;
 mod baselines;
 mod bounded;
 mod boxes;
+mod budgets;
 mod check;
 mod ci;
 mod cli;

@@ -1,6 +1,7 @@
 //! What a run may spend, and when going on would only lose more.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use crate::event::{Phase, TrialRecord};
 use crate::summary::RunSummary;
@@ -13,17 +14,26 @@ pub const COST: &str = "cost_usd";
 pub struct Budget {
     /// Sandboxes made, attempts of trials that is.
     pub sandboxes: Option<u64>,
-    /// US dollars, by what the candidates themselves say in `cost_usd`. Trials that are under way when it is used up
-    /// come to their end.
+    /// US dollars: what the candidates themselves say in `cost_usd`, and the time of the sandboxes where an hour has a
+    /// price. Trials that are under way when it is used up come to their end.
     pub cost: Option<f64>,
 }
 
-/// What the trials that have a result have cost, in US dollars, by what they say.
+/// What was spent.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Spending {
+    /// Sandboxes made.
+    pub sandboxes: u64,
+    /// US dollars.
+    pub cost: f64,
+}
+
+/// What the trials that have a result have cost by what they say, and the time of all sandboxes, in US dollars.
 #[must_use]
 pub fn cost_of(summary: &RunSummary) -> f64 {
     let metrics = summary.trials.iter().flat_map(|row| &row.metrics);
     let costs = metrics.filter(|(name, _)| **name == *COST);
-    costs.map(|(_, value)| value).sum()
+    costs.map(|(_, value)| value).sum::<f64>() + summary.sandboxes_cost().unwrap_or(0.0)
 }
 
 /// So many trials that ended last are looked at, or twice as many as run at once.
@@ -33,8 +43,11 @@ const LEAST: usize = 8;
 #[derive(Debug)]
 pub(super) struct Spent {
     budget: Budget,
-    sandboxes: u64,
-    cost: f64,
+    so_far: Spending,
+    price_per_hour: f64,
+    /// How many sandboxes there are, and until when their time is in what was spent.
+    open: u32,
+    counted: Option<Instant>,
     /// Of the trials that ended last, whether no sandbox could be made for them.
     unmade: VecDeque<bool>,
     looked_at: usize,
@@ -44,31 +57,48 @@ impl Spent {
     pub(super) fn new(jobs: usize) -> Self {
         Self {
             budget: Budget::default(),
-            sandboxes: 0,
-            cost: 0.0,
+            so_far: Spending::default(),
+            price_per_hour: 0.0,
+            open: 0,
+            counted: None,
             unmade: VecDeque::new(),
             looked_at: LEAST.max(2 * jobs),
         }
     }
 
-    /// The same with a budget, of which so much was spent before the run was gone on with.
-    pub(super) fn within(self, budget: Budget, sandboxes: u64, cost: f64) -> Self {
+    /// The same with a budget and a price, of which so much was spent before the run was gone on with.
+    pub(super) fn within(self, budget: Budget, price_per_hour: f64, before: Spending) -> Self {
         Self {
             budget,
-            sandboxes,
-            cost,
+            price_per_hour,
+            so_far: before,
             ..self
         }
     }
 
     /// An attempt begins.
-    pub(super) const fn begin(&mut self) {
-        self.sandboxes += 1;
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.count(now);
+        self.open += 1;
+        self.so_far.sandboxes += 1;
+    }
+
+    /// An attempt that was begun is over.
+    pub(super) fn leave(&mut self, now: Instant) {
+        self.count(now);
+        self.open -= 1;
+    }
+
+    /// Adds the time that has gone by, of every sandbox that there was.
+    fn count(&mut self, now: Instant) {
+        let since = self.counted.replace(now).unwrap_or(now);
+        let hours = now.saturating_duration_since(since).as_secs_f64() / 3600.0;
+        self.so_far.cost += f64::from(self.open) * hours * self.price_per_hour;
     }
 
     /// A trial has its result.
     pub(super) fn end(&mut self, record: &TrialRecord) {
-        self.cost += record.metrics.get(COST).copied().unwrap_or(0.0);
+        self.so_far.cost += record.metrics.get(COST).copied().unwrap_or(0.0);
         self.note(false);
     }
 
@@ -85,17 +115,21 @@ impl Spent {
     }
 
     /// Why no further trial may begin, if so.
-    pub(super) fn is_used_up(&self) -> Option<String> {
-        let sandboxes = self.budget.sandboxes.filter(|most| self.sandboxes >= *most);
-        let cost = self.budget.cost.filter(|most| self.cost >= *most);
-        match (sandboxes, cost) {
-            (Some(most), _) => Some(format!("the budget of {most} sandboxes is used up")),
-            (None, Some(most)) => Some(format!(
-                "the budget of {most} USD is used up: {:.2} by what the candidates say",
-                self.cost
-            )),
-            (None, None) => None,
+    pub(super) fn is_used_up(&mut self, now: Instant) -> Option<String> {
+        self.count(now);
+        let Spending { sandboxes, cost } = self.so_far;
+        if let Some(most) = self.budget.sandboxes.filter(|most| sandboxes >= *most) {
+            return Some(format!("the budget of {most} sandboxes is used up"));
         }
+        let most = self.budget.cost.filter(|most| cost >= *most)?;
+        let by = if self.price_per_hour > 0.0 {
+            "what the candidates say and what their sandboxes cost"
+        } else {
+            "what the candidates say"
+        };
+        Some(format!(
+            "the budget of {most} USD is used up: {cost:.2} by {by}"
+        ))
     }
 
     /// Whether sandboxes could not be made for three of four trials that ended last.
