@@ -493,6 +493,8 @@ pub enum StopCause {
     Deadline,
     /// A failure that every further trial would meet too.
     Infrastructure,
+    /// The run's folder cannot be written to.
+    Unsaved,
     /// The caller of the library.
     Caller,
 }
@@ -507,6 +509,7 @@ impl StopCause {
             Self::HangUp => "the terminal hung up (SIGHUP)",
             Self::Deadline => "the deadline was reached",
             Self::Infrastructure => "the infrastructure failed for good",
+            Self::Unsaved => "the run's folder cannot be written to",
             Self::Caller => "the caller asked for it",
         }
     }

@@ -74,7 +74,13 @@ pub fn decide(
         Some(cause @ (StopCause::Terminate | StopCause::HangUp)) => {
             return (ExitCode::Terminated, vec![cause.as_str().to_owned()]);
         }
-        Some(StopCause::Deadline | StopCause::Infrastructure | StopCause::Caller) | None => {}
+        Some(
+            StopCause::Deadline
+            | StopCause::Infrastructure
+            | StopCause::Unsaved
+            | StopCause::Caller,
+        )
+        | None => {}
     }
     let unknown = unknown(summary, standings, verdicts);
     let is_part = summary.plan.as_ref().is_some_and(|it| it.shard.is_some());
@@ -366,6 +372,7 @@ mod tests {
         for cause in [
             StopCause::Deadline,
             StopCause::Infrastructure,
+            StopCause::Unsaved,
             StopCause::Caller,
         ] {
             check(

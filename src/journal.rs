@@ -123,6 +123,12 @@ impl Journal {
     }
 
     /// The first error, if any: from then on nothing was written.
+    #[must_use]
+    pub const fn error(&self) -> Option<&io::Error> {
+        self.failed.as_ref()
+    }
+
+    /// The same, to keep.
     pub fn take_error(&mut self) -> Option<io::Error> {
         self.failed.take()
     }

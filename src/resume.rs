@@ -99,6 +99,7 @@ pub fn decide(
                 .or_default() += 1;
         } else {
             tally.kept += 1;
+            tally.lost += u64::from(row.was(Retry::Infrastructure));
         }
     }
     resumption.gone = gone;
@@ -208,6 +209,8 @@ const fn why(outcome: Retry) -> &'static str {
 #[derive(Default)]
 struct Tally {
     kept: u64,
+    /// Of those that are kept, how many the infrastructure has lost.
+    lost: u64,
     missing: u64,
     again: BTreeMap<String, u64>,
 }
@@ -227,6 +230,12 @@ impl Tally {
         }
         for (why, count) in &self.again {
             parts.push(format!("{count} again: {}", plain::line(why)));
+        }
+        if self.lost > 0 {
+            parts.push(format!(
+                "{} of those kept lost to infrastructure: `--retry infrastructure` runs them again",
+                self.lost
+            ));
         }
         parts.join("; ")
     }
@@ -465,7 +474,7 @@ mod tests {
         let (decision, summary) = go_on(&history(), |_| {}, &Wishes::default()).unwrap();
         assert_eq!(
             decision.resumption.told,
-            "goes on: 4 results of 12 kept, 8 to be run"
+            "goes on: 4 results of 12 kept, 8 to be run; 1 of those kept lost to infrastructure: `--retry infrastructure` runs them again"
         );
         assert_eq!(decision.remarks, Vec::<String>::new());
         assert_eq!(

@@ -21,7 +21,7 @@ use crate::objective::{LimitOverrides, Objective};
 use crate::policy::NetworkOverrides;
 use crate::redact::Redactor;
 use crate::sandbox::reaper::{CleanupReport, Patience, Reaper};
-use crate::sandbox::{ErrorKind, Provider, Remedy};
+use crate::sandbox::{ErrorKind, Provider, Remedy, SandboxError};
 use crate::store::RunFolder;
 use crate::summary::RunSummary;
 use crate::trial::silence::take_back;
@@ -226,6 +226,8 @@ pub async fn run(mut run: Run) -> std::io::Result<Finished> {
         trials: JoinSet::new(),
         indices: HashMap::new(),
         wake: None,
+        unsaved: None,
+        is_unwritten: false,
     };
     dispatcher.perform(made_up);
     dispatcher.dispatch().await;
@@ -244,6 +246,10 @@ struct Dispatcher {
     trials: JoinSet<Outcome>,
     indices: HashMap<tokio::task::Id, usize>,
     wake: Option<tokio::time::Instant>,
+    /// Why a result could not be written, until that is decided about.
+    unsaved: Option<String>,
+    /// Whether it was decided about a journal that cannot be written.
+    is_unwritten: bool,
 }
 
 /// How it goes on when everything that was decided is done.
@@ -303,6 +309,9 @@ impl Dispatcher {
     async fn next(&mut self) -> Input {
         let mut news = Vec::new();
         loop {
+            if let Some(input) = self.unsaved() {
+                return input;
+            }
             tokio::select! {
                 // Signals before everything; news before results, so that a trial's last words come first.
                 biased;
@@ -321,6 +330,20 @@ impl Dispatcher {
                 }
             }
         }
+    }
+
+    /// What could not be written and was not decided about.
+    fn unsaved(&mut self) -> Option<Input> {
+        if let Some(error) = self.teller.journal.error()
+            && !self.is_unwritten
+        {
+            self.is_unwritten = true;
+            return Some(Input::Unwritten(format!(
+                "{}: {error}",
+                crate::journal::FILE
+            )));
+        }
+        self.unsaved.take().map(Input::Unsaved)
     }
 
     fn told(&self, cause: StopCause) -> Input {
@@ -400,7 +423,7 @@ impl Dispatcher {
 
     /// Writes a result down, before it is told. What cannot be written has no verdict: nobody could look at
     /// it.
-    fn keep(&self, mut record: Box<TrialRecord>) -> Box<TrialRecord> {
+    fn keep(&mut self, mut record: Box<TrialRecord>) -> Box<TrialRecord> {
         let folder = self.world.folder.trial(&record.trial);
         if record.end == TrialEnd::Cancelled {
             (record.stdout, record.stderr) = folder.streams_so_far();
@@ -411,11 +434,16 @@ impl Dispatcher {
             record.said = (!said.lines.is_empty()).then_some(said);
         }
         if let Err(error) = folder.write_record(&record) {
-            let message = format!("cannot write trial.json: {error}");
-            record.end = TrialEnd::SandboxFailed {
-                phase: Phase::Collecting,
-                message,
-                hint: None,
+            let error = SandboxError::home("write trial.json", error);
+            record.end = if error.kind == ErrorKind::Unsaved {
+                self.unsaved = Some(error.to_string());
+                TrialEnd::Cancelled
+            } else {
+                TrialEnd::SandboxFailed {
+                    phase: Phase::Collecting,
+                    message: error.to_string(),
+                    hint: None,
+                }
             };
             record.score = None;
         }

@@ -617,6 +617,9 @@ pub enum ErrorKind {
     Lost,
     /// This machine's disk or process table failed.
     Machine,
+    /// What comes home cannot be kept here, from this trial as from every other: the disk is full or cannot be
+    /// written to, or the run's folder is gone.
+    Unsaved,
     /// An answer that makes no sense.
     Protocol,
     /// Forge is stopping.
@@ -633,6 +636,20 @@ pub enum Remedy {
     },
     /// Nothing of this kind will succeed in this run.
     GiveUp,
+}
+
+/// Whether whatever is written next will fail like this, too.
+fn is_lasting(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::NotFound
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::StaleNetworkFileHandle
+    ) || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 /// The world failed. Never the candidate's doing, and never ranked as a loss.
@@ -682,6 +699,17 @@ impl SandboxError {
         this
     }
 
+    /// A failure of the disk that takes what comes home. One that lasts is [`ErrorKind::Unsaved`].
+    #[must_use]
+    pub fn home(operation: &'static str, error: io::Error) -> Self {
+        let lasts = is_lasting(&error);
+        let mut this = Self::machine(operation, error);
+        if lasts {
+            this.kind = ErrorKind::Unsaved;
+        }
+        this
+    }
+
     /// The same error with advice.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -699,6 +727,7 @@ impl SandboxError {
             | ErrorKind::Invalid
             | ErrorKind::OutOfReach
             | ErrorKind::Quota
+            | ErrorKind::Unsaved
             | ErrorKind::Stopped => Remedy::GiveUp,
             ErrorKind::Throttled
             | ErrorKind::Busy

@@ -145,7 +145,7 @@ fn describe(error: &SandboxError) -> String {
 
 /// What a machine error of the store means for the trial.
 fn home(error: std::io::Error) -> SandboxError {
-    SandboxError::machine("write to the artifacts folder", error)
+    SandboxError::home("write to the artifacts folder", error)
 }
 
 struct Attempt<'a> {

@@ -162,6 +162,7 @@ pub(super) const fn worth(error: &SandboxError) -> End {
         | ErrorKind::Server
         | ErrorKind::Lost
         | ErrorKind::Machine
+        | ErrorKind::Unsaved
         | ErrorKind::Protocol
         | ErrorKind::Stopped => End::Incomplete,
     }

@@ -195,7 +195,11 @@ fn is_cut_off(report: &Report<'_>) -> bool {
     let is_told = match report.summary.stopped {
         Some(StopCause::Infrastructure | StopCause::Caller) | None => false,
         Some(
-            StopCause::Interrupt | StopCause::Terminate | StopCause::HangUp | StopCause::Deadline,
+            StopCause::Interrupt
+            | StopCause::Terminate
+            | StopCause::HangUp
+            | StopCause::Deadline
+            | StopCause::Unsaved,
         ) => true,
     };
     is_told && !report.summary.trials.iter().all(TrialRow::has_result)

@@ -138,6 +138,7 @@ pub(super) const fn end_of(cause: StopCause) -> End {
         | StopCause::HangUp
         | StopCause::Deadline
         | StopCause::Infrastructure
+        | StopCause::Unsaved
         | StopCause::Caller => End::Terminated,
     }
 }

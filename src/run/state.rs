@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use super::stop::Stopping;
-use crate::event::{Confirmation, EventKind, Look, Phase, StopCause, TrialEnd, TrialRecord};
+use crate::event::{Confirmation, EventKind, Look, Phase, StopCause, TrialRecord};
 use crate::sandbox::{ErrorKind, Remedy};
 
 mod budget;
@@ -34,6 +34,10 @@ pub enum Input {
     Finished(usize, Box<TrialRecord>, SetupEnd),
     /// The infrastructure lost an attempt.
     Lost(usize, Loss),
+    /// A result could not be written to the run's folder, for this reason.
+    Unsaved(String),
+    /// Nor could the journal, and nothing will be from now on.
+    Unwritten(String),
     /// It was looked at what has ended, and this was decided.
     Looked(Look),
     /// This is run again, in these trials; those of the second list need not be.
@@ -103,6 +107,10 @@ pub struct State {
     refused: BTreeSet<usize>,
     setups: Setups,
     spent: Spent,
+}
+
+fn unsaved(why: &str) -> String {
+    format!("the run's folder cannot be written to: {why}")
 }
 
 impl State {
@@ -180,6 +188,13 @@ impl State {
                 finish(*record, &mut effects);
             }
             Input::Lost(trial, loss) => self.lose(trial, loss, now, &mut effects),
+            Input::Unsaved(why) => self.begin_no_more(&why, &mut effects),
+            Input::Unwritten(why) => {
+                effects.push(Effect::Emit(EventKind::Warned {
+                    message: unsaved(&why),
+                }));
+                self.stop(StopCause::Unsaved, &mut effects);
+            }
             Input::Looked(look) => self.looked(&look, &mut effects),
             Input::Confirming(confirmations, more, spared) => {
                 self.asked = false;
@@ -277,14 +292,11 @@ impl State {
     fn lose(&mut self, trial: usize, loss: Loss, now: Instant, effects: &mut Vec<Effect>) {
         self.end_attempt(trial, now);
         if self.stopping > Stopping::No {
-            let end = TrialEnd::Cancelled;
-            return finish(
-                TrialRecord {
-                    end,
-                    ..*loss.record
-                },
-                effects,
-            );
+            return finish(loss.cut_off(), effects);
+        }
+        if loss.kind == ErrorKind::Unsaved {
+            self.begin_no_more(&loss.message, effects);
+            return finish(loss.cut_off(), effects);
         }
         match loss.remedy {
             Remedy::Retry { after } if self.attempts[trial] < MAX_ATTEMPTS => {
@@ -364,6 +376,7 @@ impl State {
                 | ErrorKind::Server
                 | ErrorKind::Lost
                 | ErrorKind::Machine
+                | ErrorKind::Unsaved
                 | ErrorKind::Protocol
                 | ErrorKind::Stopped,
                 _,
@@ -373,13 +386,27 @@ impl State {
 
     /// What every further trial would meet too is told once, and none is begun.
     fn halt(&mut self, reason: &str, effects: &mut Vec<Effect>) {
+        self.halt_by(StopCause::Infrastructure, reason, effects);
+    }
+
+    fn halt_by(&mut self, cause: StopCause, reason: &str, effects: &mut Vec<Effect>) {
         if !std::mem::replace(&mut self.halted, true) {
             effects.push(Effect::Emit(EventKind::StopRequested {
-                cause: StopCause::Infrastructure,
+                cause,
                 hurry: false,
             }));
         }
         self.drop_waiting(|_| true, reason, effects);
+    }
+
+    /// What further trials would find out could not be saved. Those under way may leave less.
+    fn begin_no_more(&mut self, why: &str, effects: &mut Vec<Effect>) {
+        let message = unsaved(why);
+        let reason = format!("not begun: {message}");
+        if !self.halted {
+            effects.push(Effect::Emit(EventKind::Warned { message }));
+        }
+        self.halt_by(StopCause::Unsaved, &reason, effects);
     }
 
     /// Begins nothing more: the budget is used up.
@@ -487,6 +514,7 @@ fn finish(record: TrialRecord, effects: &mut Vec<Effect>) {
 mod tests {
     use super::loss::LONGEST_PAUSE;
     use super::*;
+    use crate::event::TrialEnd;
     use crate::name::{CandidateName, ObjectiveName, TrialId};
 
     fn before(sandboxes: u64, cost: f64) -> Spending {
@@ -912,6 +940,47 @@ mod tests {
             matches!(self::ends(&effects)[..], [TrialEnd::NotRun { .. }]),
             "it was under way when the first one failed"
         );
+    }
+
+    #[test]
+    fn where_nothing_can_be_saved_no_more_is_begun_and_what_is_under_way_may_end() {
+        let now = Instant::now();
+        for unsaved in [
+            lost(0, ErrorKind::Unsaved),
+            Input::Unsaved("the disk is full".to_owned()),
+        ] {
+            let is_lost = matches!(unsaved, Input::Lost(..));
+            let mut state = state(5, 2);
+            state.handle(Input::Tick, now);
+            let effects = state.handle(unsaved, now);
+            let all = ends(&effects);
+            // Of what was under way nothing could be kept: it has no result, and is run when the run goes on.
+            let cut_off = all.iter().filter(|it| **it == TrialEnd::Cancelled).count();
+            assert_eq!((all.len() - cut_off, cut_off), (3, usize::from(is_lost)));
+            assert_eq!(started(&effects), []);
+            assert_eq!(state.stopping(), Stopping::No);
+            let told = effects.contains(&Effect::Emit(EventKind::StopRequested {
+                cause: StopCause::Unsaved,
+                hurry: false,
+            }));
+            assert!(told, "{effects:?}");
+            let rest: &[usize] = if is_lost { &[1] } else { &[0, 1] };
+            for trial in rest {
+                let effects = state.handle(finished(*trial), now);
+                assert_eq!(started(&effects), []);
+                assert_eq!(ends(&effects), [TrialEnd::Exited { code: 0 }]);
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_journal_what_is_under_way_ends_too() {
+        let now = Instant::now();
+        let mut state = state(5, 2);
+        state.handle(Input::Tick, now);
+        let effects = state.handle(Input::Unwritten("it is full".to_owned()), now);
+        assert_eq!(ends(&effects).len(), 3);
+        assert!(effects.contains(&Effect::Press(Stopping::Stop)));
     }
 
     #[test]

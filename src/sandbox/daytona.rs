@@ -274,6 +274,7 @@ impl Daytona {
             | ErrorKind::Server
             | ErrorKind::Lost
             | ErrorKind::Machine
+            | ErrorKind::Unsaved
             | ErrorKind::Protocol
             | ErrorKind::Stopped => false,
         };

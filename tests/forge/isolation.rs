@@ -310,7 +310,7 @@ fn launched(options: &[&str], command: &Command) -> Command {
 }
 
 /// The same command, started by another, which ends with `--` or the like.
-fn passed_on(mut through: Command, command: &Command) -> Command {
+pub(crate) fn passed_on(mut through: Command, command: &Command) -> Command {
     through
         .arg(command.get_program())
         .args(command.get_args())

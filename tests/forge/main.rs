@@ -15,6 +15,7 @@ mod compare;
 mod container;
 mod controls;
 mod daytona;
+mod disks;
 mod doctor;
 mod explained;
 mod fake;

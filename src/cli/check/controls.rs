@@ -63,6 +63,7 @@ pub(super) async fn run(
                 | StopCause::HangUp
                 | StopCause::Deadline
                 | StopCause::Infrastructure
+                | StopCause::Unsaved
                 | StopCause::Caller,
             )
             | None => End::Terminated,

@@ -40,6 +40,15 @@ impl Loss {
         }
     }
 
+    /// What is told of the trial when the run could not wait for it, or could keep nothing of it.
+    pub(super) fn cut_off(self) -> TrialRecord {
+        let end = TrialEnd::Cancelled;
+        TrialRecord {
+            end,
+            ..*self.record
+        }
+    }
+
     /// What is told of the trial when it is not tried again.
     pub(super) fn record(self) -> TrialRecord {
         let end = TrialEnd::SandboxFailed {

@@ -290,7 +290,7 @@ impl ContainerSandbox {
         }
         let line = &mut inside.line;
         line.tell("now", token, &text).await?;
-        let kept = |error| SandboxError::machine("keep a bundle", error);
+        let kept = |error| SandboxError::home("keep a bundle", error);
         let mut archive = tempfile::spooled_tempfile(IN_MEMORY);
         let mut room = most;
         let take = async {

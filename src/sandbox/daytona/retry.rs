@@ -92,6 +92,7 @@ pub(crate) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
         | ErrorKind::Server
         | ErrorKind::Lost
         | ErrorKind::Machine
+        | ErrorKind::Unsaved
         | ErrorKind::Stopped => None,
     };
     let is_of_api = matches!(serde_json::from_slice(body), Ok(Value::Object(_)));

@@ -275,7 +275,7 @@ impl Toolbox {
             match drain(response, from + got, most - got, &mut got, take).await {
                 Ok(()) => break,
                 Err(Broken::Sink(error)) => {
-                    return Err(SandboxError::machine("keep a downloaded file", error));
+                    return Err(SandboxError::home("keep a downloaded file", error));
                 }
                 Err(Broken::Line(message)) => {
                     breaks += 1;

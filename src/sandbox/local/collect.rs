@@ -394,7 +394,7 @@ impl Bringing<'_> {
             return Ok(());
         }
         self.files -= 1;
-        let home = |error| SandboxError::machine("store an artifact", error);
+        let home = |error| SandboxError::home("store an artifact", error);
         self.home.begin(which, path, size).map_err(home)?;
         let mut left = size;
         while left > 0 {

@@ -275,6 +275,7 @@ impl Keeper {
             | ErrorKind::Server
             | ErrorKind::Lost
             | ErrorKind::Machine
+            | ErrorKind::Unsaved
             | ErrorKind::Protocol
             | ErrorKind::Stopped => {
                 self.may_exist = true;

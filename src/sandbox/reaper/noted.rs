@@ -25,7 +25,7 @@ impl Asked {
     /// Refuses it: its name could not be put where a sweep finds it.
     pub(super) fn refuse(self, error: &io::Error) {
         let error = io::Error::new(error.kind(), error.to_string());
-        let error = SandboxError::machine("write the ledger of sandboxes", error);
+        let error = SandboxError::home("write the ledger of sandboxes", error);
         drop(self.reply.send(Err(error)));
     }
 }

@@ -27,7 +27,7 @@ const CHUNK: u64 = 64 << 10;
 
 /// What a failure of this machine means.
 fn kept(error: io::Error) -> SandboxError {
-    SandboxError::machine("keep a bundle", error)
+    SandboxError::home("keep a bundle", error)
 }
 
 /// A bundle that has come home, in memory or in an unnamed temporary file, and what is in it.
@@ -128,7 +128,7 @@ impl Kept {
         home: &mut dyn ArtifactSink,
     ) -> Result<Collected, SandboxError> {
         let mut bundled = Bundled::new(what, layout)?;
-        let machine = |error| SandboxError::machine(OPERATION, error);
+        let machine = |error| SandboxError::home(OPERATION, error);
         for note in &self.notes {
             bundled.note(note);
         }
