@@ -6,6 +6,8 @@
 //!
 //! `FORGE_BENCH_BIN` measures another build of forge.
 
+#[path = "common/cost.rs"]
+mod cost;
 #[path = "common/programs.rs"]
 mod programs;
 
@@ -14,8 +16,9 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use cost::{Cost, measure};
 
 /// Both run this many at once.
 const JOBS: &str = "8";
@@ -45,14 +48,6 @@ cat \"work/$1/output.md\" > \"home/$1.txt\"
 cp \"work/$1/output.md\" \"home/$1.md\"
 rm -r \"work/$1\"
 ";
-
-/// What running a program to its end took.
-#[derive(Debug, Clone, Copy)]
-struct Cost {
-    wall: Duration,
-    /// The most memory of the program itself, in bytes; `None` where there is no `/proc`.
-    memory: Option<u64>,
-}
 
 /// What trials on one level of isolation took.
 struct Level {
@@ -130,7 +125,7 @@ impl Bench {
             "--isolation",
             level,
         ]);
-        let cost = Self::measure(&mut command)?;
+        let cost = measure(&mut command)?;
         fs::remove_dir_all(self.path("artifacts"))?;
         Ok(cost)
     }
@@ -143,7 +138,7 @@ impl Bench {
         let mut command = self.command(Path::new("xargs"));
         command.args(["-P", JOBS, "-n", "1", "sh", "item.sh"]);
         command.stdin(File::open(self.path("numbers"))?);
-        let cost = Self::measure(&mut command)?;
+        let cost = measure(&mut command)?;
         let came_home = fs::read_dir(self.path("home"))?.count();
         if came_home != 2 * items {
             return Err(format!("{came_home} files of {items} items came home").into());
@@ -155,7 +150,7 @@ impl Bench {
 
     fn start(&self) -> Result<Duration, Box<dyn Error>> {
         let mut command = self.command(&self.program);
-        Ok(Self::measure(command.arg("--version"))?.wall)
+        Ok(measure(command.arg("--version"))?.wall)
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -165,45 +160,6 @@ impl Bench {
     fn command(&self, program: &Path) -> Command {
         programs::command(program, self.root.path())
     }
-
-    /// Runs a program to its end.
-    fn measure(command: &mut Command) -> Result<Cost, Box<dyn Error>> {
-        let began = Instant::now();
-        let mut child = command.spawn()?;
-        let pid = child.id();
-        let (over, watched) = mpsc::channel::<()>();
-        let (ended, wall, memory) = std::thread::scope(|scope| {
-            let watch = scope.spawn(move || watch_memory(pid, &watched));
-            let (ended, wall) = (child.wait(), began.elapsed());
-            drop(over);
-            (ended, wall, watch.join().ok().flatten())
-        });
-        let ended = ended?;
-        if !ended.success() {
-            return Err(format!("{command:?}: {ended}").into());
-        }
-        Ok(Cost { wall, memory })
-    }
-}
-
-/// The most memory that a process had so far, looked up until it is over. Its last few milliseconds may be
-/// missed, in which it only cleans up.
-fn watch_memory(pid: u32, over: &mpsc::Receiver<()>) -> Option<u64> {
-    let mut most = None;
-    loop {
-        most = peak_memory(pid).max(most);
-        match over.recv_timeout(Duration::from_millis(5)) {
-            Err(RecvTimeoutError::Timeout) => {}
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => return most,
-        }
-    }
-}
-
-fn peak_memory(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|it| it.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kibibytes * 1024)
 }
 
 fn median<T: Ord + Copy>(values: impl IntoIterator<Item = T>) -> Option<T> {

@@ -2,9 +2,12 @@
 //!
 //! A target takes bytes and fails by panicking. It is given a few hundred inputs whenever the tests run: bytes by
 //! chance, and real samples with something changed (see [`change`]). `FORGE_FUZZ_CASES=100000 cargo test fuzz` takes as
-//! long as it takes. What fails is made small, told, and kept in `proptest-regressions/`, to be tried first from then on.
+//! long as it takes, `FORGE_FUZZ_SECONDS=600` ten minutes for each target, as many of them side by side as there are
+//! threads for tests. What fails is made small, told, and kept in `proptest-regressions/`, to be tried first from then on.
 //!
 //! Targets of what is private to a module are in a file `fuzz` below that; the others are here.
+
+use std::time::{Duration, Instant};
 
 use proptest::test_runner::{Config, TestError, TestRunner};
 
@@ -32,15 +35,22 @@ pub(crate) fn fuzz_slowly(
     }
     let samples = samples.iter().map(|sample| sample.to_vec()).collect();
     let config = Config {
-        cases: (cases() / fewer).max(8),
+        cases: (said("FORGE_FUZZ_CASES").unwrap_or(CASES) / fewer).max(8),
         source_file: Some(source),
         max_shrink_iters: 4096,
         ..Config::default()
     };
-    let tried = TestRunner::new(config).run(&change::hostile(samples), |bytes| {
-        target(&bytes);
-        Ok(())
-    });
+    let inputs = change::hostile(samples);
+    let until = Instant::now() + Duration::from_secs(said("FORGE_FUZZ_SECONDS").unwrap_or(0));
+    let tried = loop {
+        let tried = TestRunner::new(config.clone()).run(&inputs, |bytes| {
+            target(&bytes);
+            Ok(())
+        });
+        if tried.is_err() || Instant::now() >= until {
+            break tried;
+        }
+    };
     match tried {
         Ok(()) => {}
         Err(TestError::Fail(why, bytes)) => panic!(
@@ -58,10 +68,11 @@ fn short(text: &str) -> String {
     text.chars().take(4000).collect()
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test's own variable")]
-fn cases() -> u32 {
-    let said = std::env::var("FORGE_FUZZ_CASES").ok();
-    said.map_or(CASES, |said| said.parse().expect("a number of cases"))
+#[expect(clippy::disallowed_methods, reason = "a test's own variables")]
+fn said<N: std::str::FromStr>(name: &str) -> Option<N> {
+    let said = std::env::var(name).ok()?;
+    let number = said.parse();
+    Some(number.unwrap_or_else(|_| panic!("{name}: expected a number, got `{said}`")))
 }
 
 /// What only has to come to its end.
