@@ -17,6 +17,7 @@ use crate::event::{
     Cleanup, EventKind, Phase, RunPlan, StopCause, StoredScores, Subscriber, TrialEnd, TrialRecord,
 };
 use crate::installers::Installers;
+use crate::journal::requests::RequestLog;
 use crate::objective::{LimitOverrides, Objective};
 use crate::policy::NetworkOverrides;
 use crate::redact::Redactor;
@@ -133,6 +134,7 @@ pub async fn run(mut run: Run) -> std::io::Result<Finished> {
         folder,
         mut journal,
         ledger,
+        requests,
         before,
     } = opened(&mut run, costs)?;
     journal.keep_safe(costs)?;
@@ -220,6 +222,7 @@ pub async fn run(mut run: Run) -> std::io::Result<Finished> {
         stop: run.stop,
         deadline: run.deadline.map(|after| (began + after).into()),
         inbox,
+        requests,
         trials: JoinSet::new(),
         indices: HashMap::new(),
         wake: None,
@@ -238,6 +241,7 @@ struct Dispatcher {
     stop: mpsc::Receiver<StopCause>,
     deadline: Option<tokio::time::Instant>,
     inbox: mpsc::Receiver<EventKind>,
+    requests: RequestLog,
     trials: JoinSet<Outcome>,
     indices: HashMap<tokio::task::Id, usize>,
     wake: Option<tokio::time::Instant>,
@@ -311,6 +315,7 @@ impl Dispatcher {
                 1.. = self.inbox.recv_many(&mut news, EVENTS_UNDER_WAY) => {
                     self.teller.tell_all(news.drain(..));
                 }
+                () = self.requests.some() => self.requests.write(),
                 Some(joined) = self.trials.join_next_with_id() => return self.ended(joined),
                 () = at(self.wake) => {
                     self.wake = None;
@@ -445,6 +450,7 @@ impl Dispatcher {
     /// Waits until everything is deleted, and tells what is left to be told.
     async fn finish(mut self, reaper: Reaper, ended: Cleanup, began: Instant) -> Finished {
         let report = self.close(reaper).await;
+        let unlogged = self.requests.close();
         let (mut teller, folder) = (self.teller, self.world.folder.clone());
         for news in take_back(&folder, &teller.summary, &self.plan.objectives) {
             teller.tell(news);
@@ -452,6 +458,9 @@ impl Dispatcher {
         if let Err(error) = folder.settle(&teller.summary) {
             let message =
                 format!("a trial.json does not say what a grader's failure comes to: {error}");
+            teller.tell(EventKind::Warned { message });
+        }
+        if let Some(message) = unlogged {
             teller.tell(EventKind::Warned { message });
         }
         let mut cleanup = report.cleanup().clone();
@@ -474,6 +483,7 @@ impl Dispatcher {
         loop {
             tokio::select! {
                 report = &mut close => return report,
+                () = self.requests.some() => self.requests.write(),
                 Some(cause) = self.stop.recv() => {
                     let input = self.told(cause);
                     let effects = self.state.handle(input, Instant::now());

@@ -68,6 +68,7 @@ mod asking;
 mod gate;
 mod inherited;
 mod keeper;
+mod leaving;
 mod noted;
 mod slots;
 mod strays;
@@ -213,8 +214,14 @@ impl Leaser {
         let (reply, answer) = oneshot::channel();
         let stopped =
             || SandboxError::new(ErrorKind::Stopped, "create a sandbox", "forge is stopping");
+        let asked = Asked {
+            spec,
+            waits,
+            reply,
+            span: tracing::Span::current(),
+        };
         self.requests
-            .send(Request::Create(Box::new(Asked { spec, waits, reply })))
+            .send(Request::Create(Box::new(asked)))
             .map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
