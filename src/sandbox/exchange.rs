@@ -203,6 +203,15 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// One that nobody was asked for.
+    #[cfg(test)]
+    pub(crate) fn bare(response: impl Into<Response>) -> Self {
+        Self {
+            response: response.into(),
+            exchange: None,
+        }
+    }
+
     /// The next part of its body; `None` at the end.
     pub(crate) async fn chunk(
         &mut self,
