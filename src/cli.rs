@@ -354,6 +354,7 @@ pub(crate) fn main(begins: &[OsString]) -> ExitCode {
             }
         }
     };
+    log::end();
     ExitCode::from(end.code())
 }
 

@@ -142,13 +142,15 @@ impl Told {
         of.sent.fetch_add(leaving, Ordering::Relaxed);
         if let Some(span) = self.span.take() {
             let (sent, received) = (&of.sent, &of.received);
-            tracing::debug!(
-                parent: &span,
-                sent = sent.load(Ordering::Relaxed),
-                received = received.load(Ordering::Relaxed),
-                took_ms = milliseconds(of.began.elapsed()),
-                "request"
-            );
+            // Entered: a list of spans is that of the current one, whatever the parent.
+            span.in_scope(|| {
+                tracing::debug!(
+                    sent = sent.load(Ordering::Relaxed),
+                    received = received.load(Ordering::Relaxed),
+                    took_ms = milliseconds(of.began.elapsed()),
+                    "request"
+                );
+            });
         }
     }
 }

@@ -29,6 +29,7 @@ mod isolation;
 mod leftovers;
 mod library;
 mod local;
+mod logging;
 mod needs;
 mod networks;
 mod outputs;
