@@ -169,7 +169,8 @@ struct Tally {
     candidates: Lists,
     objectives: Lists,
     graders: Lists,
-    commands: BTreeMap<(Vec<String>, usize, Vec<String>, &'static str), BTreeSet<String>>,
+    /// Of which candidates each is.
+    commands: BTreeMap<Sent, BTreeSet<String>>,
     packages: BTreeSet<String>,
 }
 
@@ -277,8 +278,14 @@ impl Tally {
                     (false, true) => "setup",
                     (false, false) => "run",
                 };
-                let who = (program, arguments, variables, stage);
-                self.commands.entry(who).or_default().insert(candidate);
+                let sent = Sent {
+                    program,
+                    arguments,
+                    variables,
+                    stage,
+                    candidates: BTreeSet::new(),
+                };
+                self.commands.entry(sent).or_default().insert(candidate);
             }
             Thing::Packages { packages } => self.packages.extend(packages),
         }
@@ -316,15 +323,7 @@ impl Tally {
                 objectives: lists(self.objectives),
                 graders: lists(self.graders),
                 commands: commands
-                    .map(
-                        |((program, arguments, variables, stage), candidates)| Sent {
-                            program,
-                            arguments,
-                            variables,
-                            stage,
-                            candidates,
-                        },
-                    )
+                    .map(|(sent, candidates)| Sent { candidates, ..sent })
                     .collect(),
                 packages: self.packages,
             },

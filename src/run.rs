@@ -52,7 +52,7 @@ const EVENTS_UNDER_WAY: usize = 256;
 /// Safe: the trials are cancelled, and the reaper deletes every sandbox on a thread of its own.
 pub async fn run(run: Run) -> std::io::Result<Finished> {
     let span = tracing::debug_span!("run", id = %run.plan.run);
-    go(run).instrument(span).await
+    Box::pin(go(run)).instrument(span).await
 }
 
 async fn go(mut run: Run) -> std::io::Result<Finished> {

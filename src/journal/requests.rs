@@ -70,6 +70,8 @@ pub struct RequestLog {
     redactor: Arc<Redactor>,
     file: File,
     buffer: Vec<u8>,
+    /// Lines in it.
+    waiting: u64,
     written: Instant,
     /// What is not in the file.
     dropped: u64,
@@ -93,6 +95,7 @@ impl RequestLog {
             redactor: Arc::clone(redactor),
             file: appended(folder, FILE)?,
             buffer: Vec::new(),
+            waiting: 0,
             written: Instant::now(),
             dropped: 0,
             failed: None,
@@ -169,15 +172,17 @@ impl RequestLog {
             return;
         }
         seal(&mut self.buffer, from);
+        self.waiting += 1;
     }
 
     fn flush(&mut self) {
         self.written = Instant::now();
         if let Err(error) = self.file.write_all(&self.buffer) {
-            self.dropped += self.buffer.iter().filter(|byte| **byte == b'\n').count() as u64;
+            self.dropped += self.waiting;
             self.failed = Some(error);
         }
         self.buffer.clear();
+        self.waiting = 0;
     }
 
     fn text(&self, text: &str) -> String {

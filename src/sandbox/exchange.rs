@@ -85,7 +85,8 @@ impl Exchange {
             told.span = Some(span.clone());
         }
         UNDER_WAY
-            .scope(self.clone(), attempt)
+            // Moved into two others, a large one would be there three times.
+            .scope(self.clone(), Box::pin(attempt))
             .instrument(span)
             .await
     }

@@ -28,16 +28,15 @@ impl Whose {
     fn by(spec: &SandboxSpec) -> Self {
         let label = |name: &str| spec.labels.get(name).map(String::as_str);
         // The trial that is graded: its objective, candidate and repeat, none of which has a slash in it.
-        let grader = label("forge.grader");
-        let mut graded = grader.unwrap_or_default().split('/');
-        let (objective, candidate) = (graded.next(), graded.next());
-        let either = |label: Option<&str>, graded: Option<&str>| {
-            label.or(graded).unwrap_or_default().to_owned()
-        };
+        let trial = label("forge.grader");
+        let mut names = trial.unwrap_or_default().split('/');
+        let (objective, candidate) = (names.next(), names.next());
+        let either =
+            |label: Option<&str>, name: Option<&str>| label.or(name).unwrap_or_default().to_owned();
         Self {
             candidate: either(label("forge.candidate"), candidate),
             objective: either(label("forge.objective"), objective),
-            grader: grader.is_some(),
+            grader: trial.is_some(),
         }
     }
 }
