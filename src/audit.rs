@@ -365,7 +365,6 @@ mod tests {
             ("a.localhost", true),
             ("127.0.0.1:80", true),
             ("[::1]:80", true),
-            ("::1", true),
             ("10.0.0.1:2375", false),
             ("unix:///var/run/docker.sock", true),
             ("localhost.example.org", false),
