@@ -85,7 +85,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         let folder = folder.to_string_lossy().into_owned();
         reported.push(bench.forge(&["report", &folder])?);
         let repeats = repeats.to_string();
+        let before = sandboxes(&folder)?;
         resumed.push(bench.forge(&["--resume", &folder, "-k", &repeats])?);
+        if sandboxes(&folder)? != before {
+            return Err("what has a result was run again".into());
+        }
         fs::remove_dir_all(bench.root.path().join("artifacts"))?;
     }
     table("replay", &STORED, &replayed)?;
@@ -96,6 +100,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn megabytes(cost: &Cost) -> String {
     cost.memory
         .map_or_else(|| "-".to_owned(), |it| format!("{:.1}", it as f64 / 1e6))
+}
+
+/// How many sandboxes a run has had.
+fn sandboxes(folder: &str) -> io::Result<usize> {
+    let ledger = fs::read_to_string(Path::new(folder).join("sandboxes.jsonl"))?;
+    Ok(ledger.matches("\"op\":\"create\"").count())
 }
 
 /// What every command about a stored run begins with.
@@ -203,7 +213,7 @@ impl Bench {
                 let record = fs::read_to_string(all.join("1/trial.json"))?;
                 let mut record: Value = serde_json::from_str(&record)?;
                 for repeat in 2..=repeats {
-                    record["trial"]["repeat"] = repeat.into();
+                    record["repeat"] = repeat.into();
                     let own = all.join(repeat.to_string());
                     fs::create_dir(&own)?;
                     fs::write(own.join("trial.json"), serde_json::to_vec(&record)?)?;

@@ -14,6 +14,7 @@ use forge::project::{Project, Repeat};
 use forge::quantity::ByteCount;
 
 mod aa;
+mod audit;
 mod baseline;
 mod check;
 mod compare;
@@ -87,6 +88,8 @@ enum Command {
     Score(rerun::ScoreArgs),
     /// Render a run's reports again
     Report(rerun::ReportArgs),
+    /// Say what forge did over networks in a run: every kind of request, and what left this machine. Runs nothing
+    Audit(audit::AuditArgs),
     /// Put the parts of a run together that `--shard` has made: one report, one verdict. A part that is missing is exit code 3
     Merge(merge::MergeArgs),
     /// Put a run into one file, with all that it left, to be shown elsewhere by `forge report FILE` and `forge view FILE`
@@ -352,6 +355,7 @@ pub(crate) fn main(begins: &[OsString]) -> ExitCode {
             }
         }
     };
+    log::end();
     ExitCode::from(end.code())
 }
 
@@ -378,6 +382,7 @@ fn dispatch(matches: &ArgMatches) -> End {
         Some(Command::List(args)) => list::list(&args, Printer::new()),
         Some(Command::Score(args)) => rerun::score(&args, Printer::new()),
         Some(Command::Report(args)) => rerun::report(&args, Printer::new()),
+        Some(Command::Audit(args)) => audit::audit(&args, Printer::new()),
         Some(Command::Merge(args)) => merge::merge(&args, Printer::new()),
         Some(Command::Export(args)) => export::export(&args, Printer::new()),
         Some(Command::View(args)) => view::view(&args, Printer::new()),

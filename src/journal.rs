@@ -15,6 +15,7 @@ use crate::name::RelativePath;
 use crate::tree::{named, open_inside};
 
 mod line;
+pub mod requests;
 mod safe;
 mod tail;
 
@@ -48,22 +49,8 @@ impl Journal {
     /// # Errors
     /// When the file cannot be opened for appending.
     pub fn open(folder: &Path) -> io::Result<Self> {
-        // What somebody has put in its place is not written into.
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let path = folder.join(FILE);
-        let named =
-            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .custom_flags(flags.bits().cast_signed())
-            .open(&path)
-            .map_err(&named)?;
-        if !file.metadata()?.is_file() {
-            return Err(named(io::Error::other("it is not a regular file")));
-        }
         Ok(Self {
-            file,
+            file: appended(folder, FILE)?,
             lines: Vec::new(),
             failed: None,
             safe: None,
@@ -76,7 +63,7 @@ impl Journal {
     /// When the file cannot be opened or cut.
     pub fn resume(folder: &Path) -> io::Result<Self> {
         let mut whole = 0;
-        for read in lines(BufReader::new(opened(folder)?)) {
+        for read in lines(BufReader::new(opened(folder, FILE)?), FILE) {
             let (_, line) = read?;
             match Line::parse(&line) {
                 // What comes after the last line that is one was cut off.
@@ -147,12 +134,31 @@ impl Subscriber for Journal {
 /// # Errors
 /// When the file cannot be opened; each item, when it cannot be read, is not an event, or is one of a later forge.
 pub fn read(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<Event>> + use<>> {
-    opened(folder).map(|file| events(BufReader::new(file)))
+    opened(folder, FILE).map(|file| events(BufReader::new(file)))
 }
 
-fn opened(folder: &Path) -> io::Result<File> {
-    let file = RelativePath::parse(FILE).map_err(io::Error::other)?;
-    open_inside(folder, &file).map_err(named(&folder.join(FILE)))
+fn opened(folder: &Path, file: &str) -> io::Result<File> {
+    let path = RelativePath::parse(file).map_err(io::Error::other)?;
+    open_inside(folder, &path).map_err(named(&folder.join(file)))
+}
+
+/// Opens a file of a run's folder to add lines to it.
+fn appended(folder: &Path, file: &str) -> io::Result<File> {
+    // What somebody has put in its place is not written into.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let path = folder.join(file);
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(&path)
+        .map_err(&named)?;
+    if !file.metadata()?.is_file() {
+        return Err(named(io::Error::other("it is not a regular file")));
+    }
+    Ok(file)
 }
 
 /// The events of a journal, wherever it is kept.
@@ -160,7 +166,7 @@ fn opened(folder: &Path) -> io::Result<File> {
 /// # Errors
 /// Each item, when it cannot be read, is not an event, or is one of a later forge.
 pub fn events(reader: impl BufRead) -> impl Iterator<Item = io::Result<Event>> {
-    let mut lines = lines(reader).peekable();
+    let mut lines = lines(reader, FILE).peekable();
     std::iter::from_fn(move || {
         let (number, line) = match lines.next()? {
             Ok(read) => read,
@@ -179,7 +185,10 @@ pub fn events(reader: impl BufRead) -> impl Iterator<Item = io::Result<Event>> {
 }
 
 /// The lines, each with its number from 1 and with its end, if that is there.
-fn lines(mut reader: impl BufRead) -> impl Iterator<Item = io::Result<(u64, Vec<u8>)>> {
+fn lines<R: BufRead>(
+    mut reader: R,
+    file: &'static str,
+) -> impl Iterator<Item = io::Result<(u64, Vec<u8>)>> + use<R> {
     let mut number = 0_u64;
     std::iter::from_fn(move || {
         let mut line = Vec::new();
@@ -189,7 +198,7 @@ fn lines(mut reader: impl BufRead) -> impl Iterator<Item = io::Result<(u64, Vec<
             Ok(0) => None,
             Ok(length) if length as u64 == MAX_LINE => Some(Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("{FILE}:{number}: the line is longer than forge writes any"),
+                format!("{file}:{number}: the line is longer than forge writes any"),
             ))),
             Ok(_) => Some(Ok((number, line))),
         }

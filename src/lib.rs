@@ -25,12 +25,13 @@
 //! 3  gc                                                 │ clear away
 //! 2  sandbox/*  store  journal  tree  ignored  archive   │ touch the outside
 //! 2  candidate/*  objective/*  project  baseline         │ load
-//! 2  history  conformance  scaffold  control             │ and keep
+//! 2  history  conformance  scaffold  control  audit      │ and keep
 //! 1  candidate  objective  score  event  summary         │ think
 //! 1  installers  rule  verdict  lint  schema             │
 //! 1  resume  retention                                  │ and plan
 //! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
 //! 1  sandbox/recipe  sandbox/environment                 │
+//! 1  sandbox/requests                                    │
 //! 0  name  quantity  plain  problem  network             │ words
 //! 0  secret  redact  suggest  python  signal             │
 //! 0  statistics                                          │
@@ -71,6 +72,7 @@
 //! What a provider owes, and how to write one: [`sandbox::writing_a_provider`].
 
 mod archive;
+pub mod audit;
 pub mod baseline;
 pub mod candidate;
 pub mod compare;

@@ -428,6 +428,7 @@ mod tests {
             width: 80,
             color: false,
             place: "artifacts/x",
+            verbose: true,
         };
         let text = run.report(|report| report.terminal(&style));
         assert!(!text.contains('\u{1b}') && !text.contains("\n::"), "{text}");

@@ -3,31 +3,21 @@
 //! What to do is decided in [`state`]; this file waits for what happens and does what was decided. One task
 //! stamps every event, so that all subscribers see one order, the journal first.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
-use crate::baseline::Scratch;
-use crate::candidate::Candidate;
-use crate::event::{
-    Cleanup, EventKind, Phase, RunPlan, StopCause, StoredScores, Subscriber, TrialEnd, TrialRecord,
-};
-use crate::installers::Installers;
-use crate::objective::{LimitOverrides, Objective};
-use crate::policy::NetworkOverrides;
-use crate::redact::Redactor;
+use crate::event::{Cleanup, EventKind, Phase, StopCause, TrialEnd, TrialRecord};
+use crate::journal::requests::RequestLog;
 use crate::sandbox::reaper::{CleanupReport, Patience, Reaper};
-use crate::sandbox::{ErrorKind, Provider, Remedy, SandboxError};
-use crate::store::RunFolder;
-use crate::summary::RunSummary;
+use crate::sandbox::{ErrorKind, Remedy, SandboxError};
 use crate::trial::silence::take_back;
-use crate::trial::{Judging, Keep, Outcome, World};
+use crate::trial::{Outcome, World};
 use crate::verdict::{looking, spending};
-use crate::watch::Surroundings;
 
 mod clock;
 mod open;
@@ -37,87 +27,20 @@ mod plan;
 pub mod state;
 pub mod stop;
 mod teller;
+mod terms;
 
 pub use open::Resumes;
+pub use terms::{Finished, Run};
 
 use clock::at;
 use open::{Opened, end_earlier, opened, watched};
 use plan::Plan;
-use state::{Budget, Effect, Input, KnownFailure, Loss, Spending, State, cost_of};
+use state::{Effect, Input, KnownFailure, Loss, Spending, State, cost_of};
 use stop::Stopping;
 use teller::Teller;
 
 /// Events under way from the trials to the dispatcher; a trial waits when it is that far ahead.
 const EVENTS_UNDER_WAY: usize = 256;
-
-/// Everything that a run needs. Nothing in it is checked again.
-pub struct Run {
-    /// What is planned, as everybody will see it.
-    pub plan: RunPlan,
-    /// The candidates, in the plan's order.
-    pub candidates: Vec<Arc<Candidate>>,
-    /// Their declared variables, in the same order.
-    pub environments: Vec<Arc<BTreeMap<String, String>>>,
-    /// The objectives, in the plan's order.
-    pub objectives: Vec<Arc<Objective>>,
-    /// What flags and settings say about limits: above the candidates' own and the objectives'.
-    pub limits: LimitOverrides,
-    /// What flags and settings say about networks: above the objectives'.
-    pub network: NetworkOverrides,
-    /// What creates sandboxes.
-    pub provider: Arc<dyn Provider>,
-    /// Where the run's folder is made.
-    pub artifacts: PathBuf,
-    /// When the run is to stop by itself.
-    pub deadline: Option<Duration>,
-    /// Where gates and built-in scorers judge.
-    pub judging: Judging,
-    /// What it may spend.
-    pub budget: Budget,
-    /// Which sandboxes are left.
-    pub keep: Keep,
-    /// Takes secrets out of everything that leaves.
-    pub redactor: Arc<Redactor>,
-    /// What installers are told of where packages come from.
-    pub installers: Installers,
-    /// Labels for the provider's console.
-    pub labels: BTreeMap<String, String>,
-    /// Who hears of every event, after the journal.
-    pub subscribers: Vec<Box<dyn Subscriber>>,
-    /// Told to stop by this: the first cause stops, the second hurries.
-    pub stop: mpsc::Receiver<StopCause>,
-    /// Shown before the first trial, and kept in the journal.
-    pub warnings: Vec<String>,
-    /// What stored runs kept of candidates, to compare with.
-    pub stored: Vec<StoredScores>,
-    /// What its watch is told of this process's environment.
-    pub surroundings: Surroundings,
-    /// Where the files of former candidates are, as long as the run lasts.
-    pub former_files: Vec<Arc<Scratch>>,
-    /// What it goes on with; `None` of a new run.
-    pub resumes: Option<Box<Resumes>>,
-}
-
-impl std::fmt::Debug for Run {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Run")
-            .field("run", &self.plan.run)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What a run came to.
-#[derive(Debug)]
-pub struct Finished {
-    /// What its events add up to.
-    pub summary: RunSummary,
-    /// What became of the sandboxes: the proof that the reaper was closed.
-    pub report: CleanupReport,
-    /// Where its files are.
-    pub folder: RunFolder,
-    /// Why the journal is not whole, if it is not: then the run cannot be rendered or scored again.
-    pub unsaved: Option<std::io::Error>,
-}
 
 /// Runs everything that is planned.
 ///
@@ -127,12 +50,18 @@ pub struct Finished {
 ///
 /// # Cancel safety
 /// Safe: the trials are cancelled, and the reaper deletes every sandbox on a thread of its own.
-pub async fn run(mut run: Run) -> std::io::Result<Finished> {
+pub async fn run(run: Run) -> std::io::Result<Finished> {
+    let span = tracing::debug_span!("run", id = %run.plan.run);
+    Box::pin(go(run)).instrument(span).await
+}
+
+async fn go(mut run: Run) -> std::io::Result<Finished> {
     let costs = run.provider.name() != "local";
     let Opened {
         folder,
         mut journal,
         ledger,
+        requests,
         before,
     } = opened(&mut run, costs)?;
     journal.keep_safe(costs)?;
@@ -223,6 +152,7 @@ pub async fn run(mut run: Run) -> std::io::Result<Finished> {
         stop: run.stop,
         deadline: run.deadline.map(|after| (began + after).into()),
         inbox,
+        requests,
         trials: JoinSet::new(),
         indices: HashMap::new(),
         wake: None,
@@ -243,6 +173,7 @@ struct Dispatcher {
     stop: mpsc::Receiver<StopCause>,
     deadline: Option<tokio::time::Instant>,
     inbox: mpsc::Receiver<EventKind>,
+    requests: RequestLog,
     trials: JoinSet<Outcome>,
     indices: HashMap<tokio::task::Id, usize>,
     wake: Option<tokio::time::Instant>,
@@ -323,6 +254,7 @@ impl Dispatcher {
                 1.. = self.inbox.recv_many(&mut news, EVENTS_UNDER_WAY) => {
                     self.teller.tell_all(news.drain(..));
                 }
+                () = self.requests.some() => self.requests.write(),
                 Some(joined) = self.trials.join_next_with_id() => return self.ended(joined),
                 () = at(self.wake) => {
                     self.wake = None;
@@ -455,8 +387,9 @@ impl Dispatcher {
         let job = Arc::new(self.plan.job(trial));
         let world = Arc::clone(&self.world);
         let mut stopping = self.stopping.subscribe();
+        let id = job.id.clone();
+        let of = id.clone();
         let task = async move {
-            let id = job.id.clone();
             let trial = async {
                 match known {
                     None => crate::trial::run(job, world, attempt).await,
@@ -465,17 +398,19 @@ impl Dispatcher {
             };
             tokio::select! {
                 biased;
-                _ = stopping.wait_for(|it| *it > Stopping::No) => Outcome::Lost(Loss::stopped(id, attempt)),
+                _ = stopping.wait_for(|it| *it > Stopping::No) => Outcome::Lost(Loss::stopped(of, attempt)),
                 outcome = trial => outcome,
             }
         };
-        let handle = self.trials.spawn(task);
+        let span = tracing::debug_span!("trial", id = %id, attempt);
+        let handle = self.trials.spawn(task.instrument(span));
         self.indices.insert(handle.id(), trial);
     }
 
     /// Waits until everything is deleted, and tells what is left to be told.
     async fn finish(mut self, reaper: Reaper, ended: Cleanup, began: Instant) -> Finished {
         let report = self.close(reaper).await;
+        let unlogged = self.requests.close();
         let (mut teller, folder) = (self.teller, self.world.folder.clone());
         for news in take_back(&folder, &teller.summary, &self.plan.objectives) {
             teller.tell(news);
@@ -483,6 +418,9 @@ impl Dispatcher {
         if let Err(error) = folder.settle(&teller.summary) {
             let message =
                 format!("a trial.json does not say what a grader's failure comes to: {error}");
+            teller.tell(EventKind::Warned { message });
+        }
+        if let Some(message) = unlogged {
             teller.tell(EventKind::Warned { message });
         }
         let mut cleanup = report.cleanup().clone();
@@ -505,6 +443,7 @@ impl Dispatcher {
         loop {
             tokio::select! {
                 report = &mut close => return report,
+                () = self.requests.some() => self.requests.write(),
                 Some(cause) = self.stop.recv() => {
                     let input = self.told(cause);
                     let effects = self.state.handle(input, Instant::now());

@@ -29,6 +29,7 @@ use crate::quantity::ByteCount;
 pub mod container;
 pub mod daytona;
 mod environment;
+pub(crate) mod exchange;
 pub mod ledger;
 pub mod left;
 pub mod local;
@@ -37,6 +38,7 @@ pub(crate) mod patterns;
 pub mod reaper;
 pub mod recipe;
 pub(crate) mod remote;
+pub mod requests;
 pub(crate) mod requirements;
 pub mod writing_a_provider;
 
@@ -579,6 +581,11 @@ pub trait Provider: Send + Sync + fmt::Debug + 'static {
     /// What the [watch](crate::watch) makes this provider anew from, in a process of its own, to delete the run's
     /// sandboxes when forge is killed. `None` has no watch: what it makes ends with forge anyway, or expires.
     fn watched(&self) -> Option<recipe::Recipe> {
+        None
+    }
+
+    /// Where it notes its requests, for the run's `requests.jsonl`. `None` notes none, which `forge audit` says.
+    fn requests(&self) -> Option<&requests::Requests> {
         None
     }
 

@@ -22,6 +22,7 @@ pub mod rejects;
 pub mod repeats;
 pub mod settle;
 pub mod sight;
+pub mod spread;
 pub mod stratified;
 
 /// What p-values are compared with: rounding is no reason for another verdict.

@@ -39,10 +39,11 @@ pub const WINNER: &str = "winner";
 pub const PACKS: &str = "candidates";
 
 /// What stands in a run's folder among those of the objectives.
-pub const RUN_FILES: [&str; 13] = [
+pub const RUN_FILES: [&str; 14] = [
     PACKS,
     "events.jsonl",
     "sandboxes.jsonl",
+    "requests.jsonl",
     "watch.log",
     "run.json",
     "report.md",

@@ -18,6 +18,10 @@ use crate::name::TrialId;
 use crate::score::{Points, TrialScore, Went};
 use crate::standings::{self, Standings};
 
+pub mod took;
+
+use took::Took;
+
 /// The most trials that a run can have; a plan with more is none.
 pub const MAX_TRIALS: usize = 1_000_000;
 
@@ -54,6 +58,9 @@ pub struct TrialRow {
     /// The largest resident memory of any one of its processes, in bytes.
     #[serde(skip)]
     pub peak_memory: Option<u64>,
+    /// How long its phases took.
+    #[serde(skip)]
+    pub took: Took,
     /// Whether it was not needed.
     #[serde(skip)]
     pub spared: bool,
@@ -92,6 +99,7 @@ impl TrialRow {
             disqualified: None,
             metrics: Box::default(),
             peak_memory: None,
+            took: Took::default(),
             spared: false,
             graders: Box::default(),
         }
@@ -105,6 +113,7 @@ impl TrialRow {
         self.attempts = record.attempts;
         self.runtime_seconds = record.runtime_s;
         self.peak_memory = record.usage.peak_memory_bytes;
+        self.took = Took::from(&record.timings);
         self.spared = matches!(record.end, TrialEnd::Spared { .. });
         let metrics = record.metrics.iter();
         self.metrics = metrics

@@ -168,6 +168,7 @@ pub(super) fn show(
             width: width(),
             color: colored(noise.color),
             place: &place.to_string_lossy(),
+            verbose: noise.verbose,
         };
         printer.out(&report.terminal(&style));
         // What was exported elsewhere is no run of here.

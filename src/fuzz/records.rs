@@ -170,6 +170,7 @@ fn assert_reported(summary: &RunSummary) {
         width: 100,
         color: false,
         place: "artifacts/x",
+        verbose: true,
     }));
     report.write_all(&mut Memory::default()).unwrap();
     ends(report.outputs());

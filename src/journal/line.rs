@@ -58,7 +58,7 @@ fn sum(of: &[u8]) -> String {
 }
 
 /// Whether its checksum is right. One without is of a forge that wrote none.
-fn is_as_written(line: &[u8]) -> bool {
+pub(super) fn is_as_written(line: &[u8]) -> bool {
     let parts = line
         .strip_suffix(END)
         .and_then(|rest| rest.split_at_checked(rest.len().checked_sub(CHARACTERS)?));

@@ -5,9 +5,10 @@ use std::io;
 use std::path::Path;
 
 use crate::event::RunPlan;
+use crate::journal::requests;
 use crate::store::{PACKS, RunFolder};
 
-/// Brings a part's files: those of its trials, and its candidates' packs.
+/// Brings a part's files: those of its trials, its candidates' packs, and what it asked for.
 pub(super) fn bring(plan: &RunPlan, from: &RunFolder, to: &RunFolder) -> io::Result<()> {
     let objectives = plan.objectives.iter().map(|it| it.name.as_str());
     for below in objectives.chain([PACKS]) {
@@ -16,7 +17,7 @@ pub(super) fn bring(plan: &RunPlan, from: &RunFolder, to: &RunFolder) -> io::Res
             copy(&source, &to.path().join(below))?;
         }
     }
-    Ok(())
+    requests::append(from.path(), to.path())
 }
 
 /// Copies folders and regular files; links are neither followed nor taken.

@@ -20,8 +20,10 @@ use crate::rule::Rule;
 use crate::sandbox::{Skipped, Usage};
 use crate::score::{GateResult, ScorerResult};
 use crate::standings::{Lead, Standings};
+use crate::statistics::spread::Spread;
 use crate::store::trial_json::SCHEMA_VERSION;
 use crate::summary::TrialRow;
+use crate::summary::took::phases;
 use crate::verdict::Verdict;
 
 mod tame;
@@ -56,6 +58,8 @@ struct Document<'a> {
     rule: Option<Declared<'a>>,
     standings: &'a Standings,
     cleanup: Option<&'a Cleanup>,
+    /// How long the phases took in most trials, in milliseconds.
+    phases: BTreeMap<&'static str, Spread>,
     trials: Trials<'a>,
 }
 
@@ -92,6 +96,7 @@ impl<'a> Document<'a> {
             rule: summary.plan.as_ref().map(|plan| Declared::of(&plan.rule)),
             standings: report.standings,
             cleanup: summary.cleanup.as_ref(),
+            phases: phases(&summary.trials),
             trials: Trials(report),
         }
     }

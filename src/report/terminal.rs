@@ -22,6 +22,8 @@ pub struct Style<'a> {
     pub color: bool,
     /// Where the full report is, as the user would type it.
     pub place: &'a str,
+    /// Whether to say how long the phases of trials took.
+    pub verbose: bool,
 }
 
 const MIN_WIDTH: usize = 40;
@@ -65,10 +67,34 @@ pub(super) fn render(report: &Report<'_>, style: &Style<'_>) -> String {
         page.table(&section.table);
     }
     quotes(&mut page, &view, style.place);
+    if style.verbose {
+        page.blank();
+        phases(&mut page, &view);
+    }
     page.blank();
     remarks(&mut page, &view);
     endings(&mut page, &view, report, style.place);
     page.text
+}
+
+/// Where the time went.
+fn phases(page: &mut Page, view: &View) {
+    if view.phases.is_empty() {
+        return;
+    }
+    page.line(Paint::Bold, "Where the time went");
+    let line = |cells: [&str; 6]| {
+        let [phase, cells @ ..] = cells;
+        let cells = cells.map(|cell| format!("{cell:>9}"));
+        format!("{GAP}{phase:8}{}", cells.concat())
+    };
+    let titles = ["phase", "trials", "p50", "p90", "p95", "longest"];
+    page.line(Paint::Dim, &line(titles));
+    for it in &view.phases {
+        let trials = it.trials.to_string();
+        let cells = [it.phase, &trials, &it.p50, &it.p90, &it.p95, &it.max];
+        page.line(Paint::None, &line(cells));
+    }
 }
 
 /// What makes the tables less than the whole truth.
@@ -427,6 +453,7 @@ mod tests {
                 width,
                 color: false,
                 place: "artifacts/latest/report.md",
+                verbose: false,
             })
         })
     }
@@ -617,6 +644,7 @@ Report: artifacts/latest/report.md
             width: 80,
             color: true,
             place: "artifacts/latest/report.md",
+            verbose: false,
         };
         let colored = run.report(|report| report.terminal(&style));
         assert!(colored.contains("\u{1b}[1;32m"));

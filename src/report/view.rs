@@ -20,6 +20,7 @@ use crate::summary::TrialRow;
 
 mod explained;
 mod metrics;
+mod phases;
 mod quotes;
 mod standings;
 mod trials;
@@ -28,6 +29,7 @@ mod verdicts;
 use explained::{Explained, MAX_EXPLAINED};
 pub(super) use explained::{score_in_words, typical};
 pub(super) use metrics::figure;
+pub(super) use phases::{PhaseRow, phase_rows};
 use quotes::quotes;
 pub(super) use quotes::{Quote, folder};
 pub(super) use standings::{Headline, Row, Table, Tone};
@@ -72,6 +74,8 @@ pub(super) struct View {
     /// How many objectives that table is about.
     pub(super) graded: String,
     pub(super) sections: Vec<Section>,
+    /// Where the time went.
+    pub(super) phases: Vec<PhaseRow>,
     pub(super) settings: Vec<Setting>,
 }
 
@@ -188,6 +192,7 @@ impl View {
                     )
                 })
                 .collect(),
+            phases: phase_rows(&summary.trials),
             settings: plan.map_or_else(Vec::new, settings),
             unlike,
         }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::Run;
 use crate::event::{Cleanup, Resumption};
 use crate::journal::Journal;
+use crate::journal::requests::RequestLog;
 use crate::sandbox::ledger::{self, Ledger};
 use crate::sandbox::reaper::{Inherited, Patience, end_inherited};
 use crate::store::RunFolder;
@@ -32,6 +33,7 @@ pub(super) struct Opened {
     pub(super) folder: RunFolder,
     pub(super) journal: Journal,
     pub(super) ledger: Ledger,
+    pub(super) requests: RequestLog,
     pub(super) before: Option<Box<Resumes>>,
 }
 
@@ -42,6 +44,7 @@ pub(super) fn opened(run: &mut Run, costs: bool) -> io::Result<Opened> {
         return Ok(Opened {
             journal: Journal::open(folder.path())?,
             ledger: Ledger::open(folder.path(), costs)?,
+            requests: requests(run, &folder)?,
             folder,
             before: None,
         });
@@ -50,9 +53,16 @@ pub(super) fn opened(run: &mut Run, costs: bool) -> io::Result<Opened> {
     Ok(Opened {
         folder: before.folder.clone(),
         journal: Journal::resume(before.folder.path())?,
+        requests: requests(run, &before.folder)?,
         ledger: ledger.durable(costs),
         before: Some(before),
     })
+}
+
+fn requests(run: &Run, folder: &RunFolder) -> io::Result<RequestLog> {
+    let (provider, id) = (&run.provider, run.plan.run);
+    let noted = provider.requests();
+    RequestLog::open(folder.path(), id, provider.name(), noted, &run.redactor)
 }
 
 /// Ends what the run had left when it was cut off, before anything new is made. Says what was deleted of it, by whom

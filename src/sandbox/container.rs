@@ -25,6 +25,7 @@ use super::{
 };
 use crate::name::{RunId, SandboxId, SandboxName};
 use crate::sandbox::recipe::Recipe;
+use crate::sandbox::requests::Requests;
 
 pub mod address;
 mod answers;
@@ -463,6 +464,10 @@ impl Provider for Containers {
 
     fn settles(&self) -> Duration {
         self.options.settles
+    }
+
+    fn requests(&self) -> Option<&Requests> {
+        Some(&self.engine.requests)
     }
 
     fn watched(&self) -> Option<Recipe> {

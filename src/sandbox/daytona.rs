@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 
 use super::left::Left;
 use super::recipe::Recipe;
+use super::requests::Requests;
 use super::{
     CreateFailed, Created, ErrorKind, Listed, Presence, Provider, SandboxError, SandboxSpec,
 };
@@ -370,6 +371,10 @@ impl Provider for Daytona {
 
     fn kept(&self, id: &SandboxId) {
         self.tenures.keep(id.as_str(), jiff::Timestamp::now());
+    }
+
+    fn requests(&self) -> Option<&Requests> {
+        Some(&self.client.requests)
     }
 
     fn watched(&self) -> Option<Recipe> {

@@ -25,6 +25,7 @@ use rustix::io::Errno;
 
 use crate::name::{RunId, SandboxId, SandboxName};
 use crate::quantity::ByteCount;
+use crate::sandbox::requests::Requests;
 use crate::sandbox::{
     CreateFailed, Created, ErrorKind, Layout, Listed, Networks, Presence, Provider, SandboxError,
     SandboxSpec, Trust,
@@ -186,6 +187,8 @@ pub struct LocalProvider {
     hold: Mutex<Option<Hold>>,
     /// What programs may move away.
     movable: Movable,
+    /// What goes into sandboxes: nothing of it leaves this machine, but for what commands and installers ask for.
+    requests: Requests,
 }
 
 #[derive(Debug)]
@@ -237,6 +240,7 @@ impl LocalProvider {
             run,
             hold: Mutex::default(),
             movable: Movable::default(),
+            requests: Requests::default(),
         }
     }
 
@@ -452,6 +456,10 @@ impl Provider for LocalProvider {
     /// What is being deleted costs nothing but its files, of at most as many sandboxes again.
     fn room(&self, jobs: usize) -> usize {
         jobs.saturating_mul(2)
+    }
+
+    fn requests(&self) -> Option<&Requests> {
+        Some(&self.requests)
     }
 
     fn create<'a>(&'a self, spec: &'a SandboxSpec) -> BoxFuture<'a, Result<Created, CreateFailed>> {

@@ -57,6 +57,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::Instrument as _;
 
 use super::ledger::Ledger;
 use super::{ErrorKind, Provider, Sandbox, SandboxError, SandboxSpec};
@@ -68,6 +69,7 @@ mod asking;
 mod gate;
 mod inherited;
 mod keeper;
+mod leaving;
 mod noted;
 mod slots;
 mod strays;
@@ -213,8 +215,14 @@ impl Leaser {
         let (reply, answer) = oneshot::channel();
         let stopped =
             || SandboxError::new(ErrorKind::Stopped, "create a sandbox", "forge is stopping");
+        let asked = Asked {
+            spec,
+            waits,
+            reply,
+            span: tracing::Span::current(),
+        };
         self.requests
-            .send(Request::Create(Box::new(Asked { spec, waits, reply })))
+            .send(Request::Create(Box::new(asked)))
             .map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
@@ -273,6 +281,8 @@ impl Reaper {
             layers: Layers::ALL,
         };
         let (this, task) = Self::parts(setting, then);
+        // What it asks for belongs to the run, in the log.
+        let task = task.instrument(tracing::Span::current());
         // Detached on purpose: the task's end is told by the report, and no caller can abort it.
         let _detached = tokio::task::spawn_blocking(move || runtime.block_on(task));
         Ok(this)

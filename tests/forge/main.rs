@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod architecture;
+mod audit;
 mod baselines;
 mod bounded;
 mod boxes;
@@ -30,6 +31,7 @@ mod isolation;
 mod leftovers;
 mod library;
 mod local;
+mod logging;
 mod needs;
 mod networks;
 mod outputs;

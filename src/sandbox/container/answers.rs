@@ -1,23 +1,21 @@
 //! What an engine answers, read within bounds.
 
-use futures::TryStreamExt as _;
-use reqwest::Response;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::engine::{Failed, SILENCE};
 use super::wire::{Progress, Refusal};
 use crate::plain;
+use crate::sandbox::exchange::Answer;
 use crate::sandbox::{ErrorKind, SandboxError};
 
 /// The most of an answer that is read.
 const MAX_JSON: usize = 16 << 20;
 
 /// The whole of an answer.
-pub(super) async fn bytes(response: Response) -> Result<Vec<u8>, reqwest::Error> {
+pub(super) async fn bytes(mut response: Answer) -> Result<Vec<u8>, reqwest::Error> {
     let mut all = Vec::new();
-    let mut stream = response.bytes_stream();
-    while let Some(bytes) = stream.try_next().await? {
+    while let Some(bytes) = response.chunk().await? {
         all.extend_from_slice(&bytes);
         if all.len() > MAX_JSON {
             break;
@@ -27,17 +25,16 @@ pub(super) async fn bytes(response: Response) -> Result<Vec<u8>, reqwest::Error>
 }
 
 /// Reads the lines of what takes long, to their end; the engine says within them that it failed.
-pub(super) async fn progress(operation: &'static str, response: Response) -> Result<(), Failed> {
+pub(super) async fn progress(operation: &'static str, mut response: Answer) -> Result<(), Failed> {
     let broken = |kind, what: String| Failed {
         error: SandboxError::new(kind, operation, what),
         status: None,
         never_left: false,
     };
-    let mut stream = response.bytes_stream();
     let mut line = Vec::new();
     let mut said = String::new();
     loop {
-        let more = match timeout(SILENCE, stream.try_next()).await {
+        let more = match timeout(SILENCE, response.chunk()).await {
             Ok(Ok(more)) => more,
             Ok(Err(error)) => return Err(broken(ErrorKind::Unreachable, innermost(&error))),
             Err(_) => {
@@ -49,7 +46,9 @@ pub(super) async fn progress(operation: &'static str, response: Response) -> Res
             }
         };
         let is_last = more.is_none();
-        line.extend_from_slice(&more.unwrap_or_default());
+        if let Some(more) = more {
+            line.extend_from_slice(&more);
+        }
         while let Some(at) = line
             .iter()
             .position(|byte| *byte == b'\n')

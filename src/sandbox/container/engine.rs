@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reqwest::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Upgraded, Url};
+use reqwest::{Method, RequestBuilder, StatusCode, Upgraded, Url};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 
@@ -16,6 +16,8 @@ use super::answers::{bytes, decode, innermost, progress, said};
 use super::wire::{
     Container, ContainerRow, CreateContainer, CreatedContainer, Image, ImageRow, Info, Version,
 };
+use crate::sandbox::exchange::{self, Answer, Exchange};
+use crate::sandbox::requests::{Requests, Unanswered};
 use crate::sandbox::{ErrorKind, SandboxError};
 
 /// The longest that a plain call takes: an engine with much to do takes its time, and is not asked twice.
@@ -54,6 +56,8 @@ pub(crate) struct Engine {
     http: reqwest::Client,
     base: Url,
     address: Address,
+    /// Where requests are noted.
+    pub(crate) requests: Requests,
 }
 
 impl Engine {
@@ -88,6 +92,7 @@ impl Engine {
                 .map_err(|error| invalid(error.to_string()))?,
             base: Url::parse(&base).map_err(|error| invalid(error.to_string()))?,
             address: address.clone(),
+            requests: Requests::default(),
         })
     }
 
@@ -106,8 +111,13 @@ impl Engine {
         operation: &'static str,
         request: RequestBuilder,
         patience: Duration,
-    ) -> Result<Response, Failed> {
+    ) -> Result<Answer, Failed> {
         let began = Instant::now();
+        let host = match &self.address {
+            Address::Socket(_) => self.address.to_string(),
+            Address::Tcp(host) => host.clone(),
+        };
+        let exchange = Exchange::begin(&self.requests, operation, Some(host));
         let failed = |kind, message: String, status, never_left| Failed {
             error: SandboxError {
                 took: began.elapsed(),
@@ -116,8 +126,10 @@ impl Engine {
             status,
             never_left,
         };
-        let response = match timeout(patience, request.send()).await {
+        let sending = timeout(patience, exchange::send(&self.http, request));
+        let response = match exchange.attempt(1, sending).await {
             Err(_) => {
+                exchange.unanswered(Unanswered::NoReply);
                 let what = format!(
                     "the container engine has not answered for {}s",
                     patience.as_secs()
@@ -125,6 +137,7 @@ impl Engine {
                 return Err(failed(ErrorKind::TimedOut, what, None, false));
             }
             Ok(Err(error)) if error.is_connect() => {
+                exchange.unanswered(Unanswered::NotSent);
                 let why = innermost(&error);
                 let what = format!(
                     "the container engine at {} cannot be reached: {why}",
@@ -135,6 +148,7 @@ impl Engine {
                 return Err(failed);
             }
             Ok(Err(error)) => {
+                exchange.unanswered(Unanswered::NoReply);
                 let what = format!("the container engine gave no answer: {}", innermost(&error));
                 return Err(failed(ErrorKind::Unreachable, what, None, false));
             }
@@ -203,7 +217,7 @@ impl Engine {
     }
 
     /// Takes over the streams of a container, which need not run yet.
-    pub(crate) async fn attach(&self, id: &str) -> Result<Upgraded, Failed> {
+    pub(crate) async fn attach(&self, id: &str) -> Result<(Upgraded, Option<Exchange>), Failed> {
         const OPERATION: &str = "attach to a container";
         // Podman looks for keys to detach even in what is no terminal's.
         let query = [

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::course::{Tally, tally};
 use super::frames::Frames;
 use super::lines::{Lines, Part};
+use crate::sandbox::exchange::Exchange;
 use crate::sandbox::remote::random;
 use crate::sandbox::{ErrorKind, SandboxError, Stream};
 
@@ -44,10 +45,12 @@ pub(crate) struct Line {
     open: Option<String>,
     /// Whether a message has been begun, and not said to its end.
     is_cut: bool,
+    /// The request that began it: what goes over the line is counted there.
+    exchange: Option<Exchange>,
 }
 
 impl Line {
-    pub(crate) fn new(io: Upgraded, token: &str) -> Self {
+    pub(crate) fn new((io, exchange): (Upgraded, Option<Exchange>), token: &str) -> Self {
         Self {
             io,
             frames: Frames::default(),
@@ -57,6 +60,7 @@ impl Line {
             queue: VecDeque::new(),
             open: None,
             is_cut: false,
+            exchange,
         }
     }
 
@@ -85,6 +89,9 @@ impl Line {
                 Ok(read) => read,
                 Err(error) => return Err(lost(&error.to_string())),
             };
+            if let Some(exchange) = &self.exchange {
+                exchange.received(read);
+            }
             let Self {
                 frames,
                 stdout,
@@ -147,7 +154,11 @@ impl Line {
 
     /// Says the next part of one, which is to be short: it is lost when it does not take that.
     pub(crate) async fn put(&mut self, bytes: &[u8]) -> Result<(), SandboxError> {
-        taken(self.io.write_all(bytes)).await
+        taken(self.io.write_all(bytes)).await?;
+        if let Some(exchange) = &self.exchange {
+            exchange.sent(bytes.len());
+        }
+        Ok(())
     }
 
     /// Ends it.

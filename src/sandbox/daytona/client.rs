@@ -14,14 +14,16 @@ use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::config::{Credential, DaytonaConfig, is_localhost};
 use super::pace::Pace;
 use super::retry::{self, Backoff, Failure, Refusal, Verb};
+use crate::sandbox::exchange::{self, Answer, Exchange};
 use crate::sandbox::recipe::Proxies;
+use crate::sandbox::requests::{Requests, Unanswered};
 use crate::sandbox::{ErrorKind, SandboxError};
 use crate::secret::Secret;
 
@@ -89,6 +91,8 @@ pub(crate) struct Client {
     headers: HeaderMap,
     secret: Secret,
     pub(crate) pace: Pace,
+    /// Where requests are noted.
+    pub(crate) requests: Requests,
     /// Whether the daemon of any sandbox has been reached.
     pub(crate) has_reached: AtomicBool,
 }
@@ -177,6 +181,7 @@ impl Client {
             headers,
             secret,
             pace: Pace::default(),
+            requests: Requests::default(),
             has_reached: AtomicBool::new(false),
         })
     }
@@ -205,11 +210,12 @@ impl Client {
         F: Future<Output = Result<T, Trouble>> + Send,
     {
         let began = Instant::now();
+        let exchange = Exchange::begin(&self.requests, operation, None);
         let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(4));
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let trouble = match attempt().await {
+            let trouble = match exchange.attempt(attempts, attempt()).await {
                 Ok(value) => return Ok(value),
                 Err(trouble) => trouble,
             };
@@ -219,6 +225,11 @@ impl Client {
                 is_mute,
                 source,
             } = trouble;
+            match failure {
+                Failure::NotSent => exchange.unanswered(Unanswered::NotSent),
+                Failure::NoReply => exchange.unanswered(Unanswered::NoReply),
+                Failure::NotAdmitted | Failure::Answered(_) => {}
+            }
             // A server or a proxy may repeat what it was sent. The log is no better a place for the key.
             let mut message = refusal.message;
             if message.contains(self.secret.expose()) {
@@ -252,14 +263,19 @@ impl Client {
         }
     }
 
+    /// Sends, and takes the answer's head.
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Answer, reqwest::Error> {
+        exchange::send(&self.http, request).await
+    }
+
     /// Sends, and takes the answer's head, which may take `patience` to come; its body can be streamed. Any
     /// success will do.
     pub(crate) async fn open(
         &self,
         request: RequestBuilder,
         patience: Duration,
-    ) -> Result<Response, Trouble> {
-        let Ok(answer) = timeout(patience, request.send()).await else {
+    ) -> Result<Answer, Trouble> {
+        let Ok(answer) = timeout(patience, self.send(request)).await else {
             let patience = crate::quantity::show_duration(patience);
             return Err(silence(format!("no answer in {patience}")));
         };
@@ -306,7 +322,7 @@ pub(crate) fn below(base: &Url, segments: &[&str]) -> Url {
 
 /// The next part of a body; `None` at its end.
 pub(crate) async fn next_chunk(
-    response: &mut Response,
+    response: &mut Answer,
 ) -> Result<Option<impl Deref<Target = [u8]> + use<>>, Trouble> {
     match timeout(SILENCE, response.chunk()).await {
         Ok(chunk) => chunk.map_err(transport),
@@ -315,7 +331,7 @@ pub(crate) async fn next_chunk(
 }
 
 /// Reads a body, up to so many bytes.
-pub(crate) async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, Trouble> {
+pub(crate) async fn read(mut response: Answer, most: usize) -> Result<Vec<u8>, Trouble> {
     let mut body = Vec::new();
     while let Some(chunk) = next_chunk(&mut response).await? {
         if body.len() + chunk.len() > most {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde::de::IgnoredAny;
 
 use super::client::{Client, Failed, MAX_JSON, decode, read, refuse, transport};
@@ -34,8 +34,8 @@ impl Client {
                 .api(Method::POST, &["sandbox"])
                 .json(body)
                 .timeout(CREATE_TIMEOUT);
-            let answer = request.send().await;
-            self.pace.learn(answer.as_ref().ok().map(Response::headers));
+            let answer = self.send(request).await;
+            self.pace.learn(answer.as_ref().ok().map(|it| it.headers()));
             let response = answer.map_err(transport)?;
             let (status, headers) = (response.status(), response.headers().clone());
             let body = read(response, MAX_JSON).await?;

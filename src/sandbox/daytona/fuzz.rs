@@ -14,6 +14,7 @@ use super::wire::{
 };
 use crate::fuzz::{assert_plain, ends, fuzz};
 use crate::sandbox::Presence;
+use crate::sandbox::exchange::Answer;
 
 fn json() -> HeaderMap {
     [("content-type", "application/json; charset=utf-8")]
@@ -142,7 +143,13 @@ fn fuzz_ranges() {
                 taken.extend_from_slice(bytes);
                 Ok(())
             };
-            let done = runtime.block_on(drain(response.into(), from, most, &mut got, &mut take));
+            let done = runtime.block_on(drain(
+                Answer::bare(response),
+                from,
+                most,
+                &mut got,
+                &mut take,
+            ));
             assert!(done.is_ok());
             let skipped = if minds {
                 0

@@ -15,7 +15,7 @@ use futures::StreamExt;
 use futures::future::Either;
 use reqwest::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue, RANGE};
 use reqwest::multipart::{Form, Part};
-use reqwest::{Body, Method, Response, StatusCode, Url};
+use reqwest::{Body, Method, StatusCode, Url};
 use serde::de::IgnoredAny;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, sleep};
@@ -24,6 +24,7 @@ use super::client::{Client, Failed, SILENCE, Trouble, below, next_chunk, refuse,
 use super::config::ApiUrl;
 use super::retry::{Failure, Verb};
 use super::wire::{Execute, Executed};
+use crate::sandbox::exchange::Answer;
 use crate::sandbox::{Content, ErrorKind, SandboxError};
 
 /// No byte sent for so long, and no answer either, means that an upload stands still.
@@ -293,7 +294,7 @@ impl Toolbox {
 }
 
 /// A page in the place of a file: some gateway's, not the daemon's, which sends files as attachments.
-fn refuse_page(response: Response) -> Result<Response, Trouble> {
+fn refuse_page(response: Answer) -> Result<Answer, Trouble> {
     let headers = response.headers();
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     if kind.is_some_and(|kind| kind.starts_with(b"text/html"))
@@ -311,7 +312,7 @@ pub(super) enum Broken {
 
 /// Reads an answer from place `from` of the file on, whether or not the server minded the range.
 pub(super) async fn drain(
-    mut response: Response,
+    mut response: Answer,
     from: u64,
     most: u64,
     got: &mut u64,

@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::gate::Gate;
+use super::leaving;
 use super::noted::Asked;
 use super::{LONGEST_REST, Lease, Patience};
 use crate::name::{RunId, SandboxId, SandboxName};
@@ -161,7 +162,7 @@ impl Asking {
         };
         let birth = match answer {
             Ok(Ok(created)) => Birth::Created {
-                created,
+                created: leaving::noting(created, &asked, self.provider.requests()),
                 reply: asked.reply,
             },
             Ok(Err(CreateFailed { error, remains })) => match remains {

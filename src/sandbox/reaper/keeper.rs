@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
+use tracing::Instrument as _;
 
 use super::asking::{Asking, Birth, Ended, Proof, Started, Unended};
 use super::noted::{Asked, Noted};
@@ -203,8 +204,9 @@ impl Keeper {
                 Ok(()) => {
                     self.registry
                         .insert(asked.spec.name.clone(), Fate::Creating);
+                    let span = asked.span.clone();
                     let create = Arc::clone(&self.asking).create(asked, self.layers.look_again);
-                    self.creates.push(create.boxed());
+                    self.creates.push(create.instrument(span).boxed());
                 }
                 Err(error) => {
                     self.free_slot(&asked.spec.name);

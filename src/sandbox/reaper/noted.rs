@@ -19,6 +19,8 @@ pub(super) struct Asked {
     /// Hears why it has to wait.
     pub(super) waits: Option<mpsc::UnboundedSender<String>>,
     pub(super) reply: Reply,
+    /// For whom, in the log.
+    pub(super) span: tracing::Span,
 }
 
 impl Asked {

@@ -12,7 +12,7 @@ struct Rule {
     why: &'static str,
 }
 
-const RULES: [Rule; 16] = [
+const RULES: [Rule; 17] = [
     Rule {
         pattern: r"\bindicatif\b",
         only: &["progress"],
@@ -45,8 +45,13 @@ const RULES: [Rule; 16] = [
     },
     Rule {
         pattern: r"\breqwest\b",
-        only: &["sandbox/daytona", "sandbox/container"],
-        why: "only the providers with a far end speak HTTP",
+        only: &["sandbox/daytona", "sandbox/container", "sandbox/exchange"],
+        why: "only the providers with a far end speak HTTP, and what counts that",
+    },
+    Rule {
+        pattern: r"\b(tracing_)?opentelemetry\w*\b",
+        only: &["cli/log/otlp"],
+        why: "only one file knows OpenTelemetry",
     },
     Rule {
         pattern: r"\benv::(set_var|remove_var|vars?(_os)?)\b",

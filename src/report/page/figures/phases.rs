@@ -11,6 +11,7 @@ use crate::name::{CandidateName, TrialId};
 use crate::quantity::{counted, show_duration};
 use crate::report::Report;
 use crate::report::view::figure as shown;
+use crate::summary::took::phases;
 
 /// The phases in their order, and the classes of their bars.
 const PHASES: [&str; 6] = ["create", "upload", "setup", "run", "collect", "score"];
@@ -123,8 +124,34 @@ impl Phases {
             "From asking for a sandbox to the score, of {}. Waiting for a free place is not in it.",
             counted(self.trials, "trial", "trials")
         );
+        body.push_str("<h3>All trials</h3>\n");
+        body.push_str(&spreads(report));
         section("time", "Where the time went", &lead, &body)
     }
+}
+
+/// How long each phase took in most trials.
+fn spreads(report: &Report<'_>) -> String {
+    let spreads = phases(&report.summary.trials);
+    let titles = [
+        "phase",
+        "#trials",
+        "#p50, ms",
+        "#p90, ms",
+        "#p95, ms",
+        "#longest, ms",
+    ];
+    let mut table = Table::new(&titles);
+    for name in PHASES {
+        let Some(it) = spreads.get(format!("{name}_ms").as_str()) else {
+            continue;
+        };
+        let number = |value: u64| Cell::Number(Some(value as f64), value.to_string());
+        let values = [it.count as u64, it.p50, it.p90, it.p95, it.max];
+        let cells = std::iter::once(Cell::text(name)).chain(values.map(number));
+        table.row(cells.collect());
+    }
+    table.markup("How long the phases took in most trials")
 }
 
 fn link(trial: &TrialId) -> String {
