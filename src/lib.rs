@@ -30,7 +30,7 @@
 //! 1  installers  rule  verdict  lint  schema             │
 //! 1  resume  retention                                  │ and plan
 //! 1  standings  exit  sandbox  run/stop  policy  yaml    │ and agree
-//! 1  sandbox/recipe  sandbox/environment                 │
+//! 1  sandbox/recipe  sandbox/environment  sandbox/error  │
 //! 1  sandbox/requests                                    │
 //! 0  name  quantity  plain  problem  network             │ words
 //! 0  secret  redact  suggest  python  signal             │

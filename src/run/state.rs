@@ -9,6 +9,7 @@ use crate::event::{Confirmation, EventKind, Look, Phase, StopCause, TrialRecord}
 use crate::sandbox::{ErrorKind, Remedy};
 
 mod budget;
+mod ending;
 mod loss;
 mod planned;
 mod setups;
@@ -19,6 +20,7 @@ use loss::backoff;
 pub use planned::Planned;
 
 use budget::Spent;
+use ending::unsaved;
 use setups::Setups;
 pub use setups::{KnownFailure, SetupEnd};
 
@@ -107,10 +109,6 @@ pub struct State {
     refused: BTreeSet<usize>,
     setups: Setups,
     spent: Spent,
-}
-
-fn unsaved(why: &str) -> String {
-    format!("the run's folder cannot be written to: {why}")
 }
 
 impl State {
@@ -382,83 +380,6 @@ impl State {
                 _,
             ) => {}
         }
-    }
-
-    /// What every further trial would meet too is told once, and none is begun.
-    fn halt(&mut self, reason: &str, effects: &mut Vec<Effect>) {
-        self.halt_by(StopCause::Infrastructure, reason, effects);
-    }
-
-    fn halt_by(&mut self, cause: StopCause, reason: &str, effects: &mut Vec<Effect>) {
-        if !std::mem::replace(&mut self.halted, true) {
-            effects.push(Effect::Emit(EventKind::StopRequested {
-                cause,
-                hurry: false,
-            }));
-        }
-        self.drop_waiting(|_| true, reason, effects);
-    }
-
-    /// What further trials would find out could not be saved. Those under way may leave less.
-    fn begin_no_more(&mut self, why: &str, effects: &mut Vec<Effect>) {
-        let message = unsaved(why);
-        let reason = format!("not begun: {message}");
-        if !self.halted {
-            effects.push(Effect::Emit(EventKind::Warned { message }));
-        }
-        self.halt_by(StopCause::Unsaved, &reason, effects);
-    }
-
-    /// Begins nothing more: the budget is used up.
-    fn end_with_budget(&mut self, why: &str, effects: &mut Vec<Effect>) {
-        self.halted = true;
-        effects.push(Effect::Emit(EventKind::Warned {
-            message: why.to_owned(),
-        }));
-        self.drop_waiting(|_| true, &format!("not begun: {why}"), effects);
-    }
-
-    /// Gives every waiting trial that `which` names its result: not run.
-    fn drop_waiting(
-        &mut self,
-        which: impl Fn(&Planned) -> bool,
-        reason: &str,
-        effects: &mut Vec<Effect>,
-    ) {
-        let begun = self.delayed.drain(..).map(|(_, trial)| trial);
-        let waiting: Vec<usize> = self
-            .ready
-            .drain(..)
-            .chain(begun)
-            .chain(self.later.drain(..))
-            .collect();
-        for trial in waiting {
-            let planned = &self.trials[trial];
-            if planned.is_known {
-                continue;
-            }
-            if which(planned) {
-                finish(self.not_run(trial, reason), effects);
-            } else if planned.stage <= self.look {
-                self.ready.push_back(trial);
-            } else {
-                self.later.push(trial);
-            }
-        }
-    }
-
-    fn stop(&mut self, cause: StopCause, effects: &mut Vec<Effect>) {
-        if self.stopping > Stopping::No {
-            return;
-        }
-        self.stopping = Stopping::Stop;
-        effects.push(Effect::Emit(EventKind::StopRequested {
-            cause,
-            hurry: false,
-        }));
-        let reason = format!("not begun: {}", cause.as_str());
-        self.drop_waiting(|_| true, &reason, effects);
-        effects.push(Effect::Press(Stopping::Stop));
     }
 
     fn start_what_may(&mut self, now: Instant, effects: &mut Vec<Effect>) {
