@@ -128,6 +128,15 @@ pub fn show_duration(duration: Duration) -> String {
     }
 }
 
+/// A time in milliseconds as people write it: `12 ms`, `1.50 s`.
+#[must_use]
+pub fn show_milliseconds(milliseconds: u64) -> String {
+    match milliseconds {
+        0..1000 => format!("{milliseconds} ms"),
+        1000.. => show_duration(Duration::from_millis(milliseconds)),
+    }
+}
+
 /// How long ago something was, or is to be, for people: `30 days`, else as [`show_duration`].
 #[must_use]
 pub fn show_age(age: Duration) -> String {

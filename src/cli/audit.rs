@@ -1,14 +1,13 @@
 //! `forge audit`: what forge did over networks in a run, and what left this machine. Nothing is run, nobody is asked.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
 use forge::audit::{Audit, Files, Sent};
 use forge::exit::ExitCode as End;
 use forge::journal::requests::FILE;
 use forge::problem::{Problem, Problems};
-use forge::quantity::{ByteCount, counted, show_duration};
+use forge::quantity::{ByteCount, counted, show_milliseconds};
 use forge::statistics::spread::Spread;
 use forge::store::RunFolder;
 use serde_json::json;
@@ -124,17 +123,16 @@ fn shown(audit: &Audit) -> String {
     text
 }
 
-fn milliseconds(value: Option<u64>) -> String {
-    value.map_or_else(String::new, |it| show_duration(Duration::from_millis(it)))
-}
-
 fn operations(audit: &Audit) -> String {
     let rows = audit.operations.iter().map(|it| {
         let replies = it.replies.iter();
         let replies: Vec<String> = replies
             .map(|(reply, count)| format!("{reply}×{count}"))
             .collect();
-        let took = |of: fn(&Spread) -> u64| milliseconds(it.took_ms.as_ref().map(of));
+        let took = |of: fn(&Spread) -> u64| {
+            let value = it.took_ms.as_ref().map(of);
+            value.map_or_else(String::new, show_milliseconds)
+        };
         vec![
             Cell::left(format!("  {}", it.operation)),
             Cell::left(&it.method),
@@ -199,8 +197,12 @@ fn left(audit: &Audit) -> String {
             lines.push("nothing: forge itself asked no other machine".to_owned());
             "into sandboxes of this machine"
         }
-        (true, _) => {
+        (true, "container") => {
             lines.push("nothing but what the engine of this machine asked for itself".to_owned());
+            "into its containers"
+        }
+        (true, _) => {
+            lines.push("nothing: only this machine was asked".to_owned());
             "into its sandboxes"
         }
     };
@@ -273,7 +275,7 @@ fn commands(into: &str, commands: &[Sent]) -> Vec<String> {
     if !commands.is_empty() {
         let count = counted(commands.len(), "command", "commands");
         lines.push(format!(
-            "{into}, {count}, with their arguments and the values of variables:"
+            "{into}, {count}, with arguments and the values of variables:"
         ));
     }
     for it in commands.iter().take(LISTED) {

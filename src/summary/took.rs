@@ -55,3 +55,35 @@ pub fn phases(rows: &[TrialRow]) -> BTreeMap<&'static str, Spread> {
     });
     each.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::TrialId;
+
+    #[test]
+    fn phases_that_there_were_not_are_absent_and_do_not_count() {
+        let rows: Vec<TrialRow> = (1..=100)
+            .map(|repeat| {
+                let trial = TrialId {
+                    objective: "task".parse().unwrap(),
+                    candidate: "a".parse().unwrap(),
+                    repeat,
+                };
+                let mut row = TrialRow::planned(trial);
+                row.took = Took::from(&Timings {
+                    run_ms: Some(u64::from(repeat)),
+                    setup_ms: (repeat > 98).then_some(u64::MAX),
+                    ..Timings::default()
+                });
+                row
+            })
+            .collect();
+        let phases = phases(&rows);
+        assert_eq!(phases.len(), 2, "{phases:?}");
+        let run = phases["run_ms"];
+        assert_eq!((run.count, run.p50, run.p95, run.max), (100, 50, 95, 100));
+        let setup = phases["setup_ms"];
+        assert_eq!((setup.count, setup.max), (2, u64::from(NONE) - 1));
+    }
+}

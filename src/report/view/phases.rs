@@ -1,10 +1,8 @@
 //! How long the phases of trials took, as texts.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
-use crate::quantity::show_duration;
+use crate::quantity::show_milliseconds;
 use crate::summary::TrialRow;
 use crate::summary::took::{PHASES, phases};
 
@@ -22,16 +20,15 @@ pub(in crate::report) struct PhaseRow {
 /// The phases that there were, in their order.
 pub(in crate::report) fn phase_rows(rows: &[TrialRow]) -> Vec<PhaseRow> {
     let phases = phases(rows);
-    let shown = |value: u64| show_duration(Duration::from_millis(value));
     let rows = PHASES.iter().filter_map(|key| {
         let it = phases.get(key)?;
         Some(PhaseRow {
             phase: key.trim_end_matches("_ms"),
             trials: it.count,
-            p50: shown(it.p50),
-            p90: shown(it.p90),
-            p95: shown(it.p95),
-            max: shown(it.max),
+            p50: show_milliseconds(it.p50),
+            p90: show_milliseconds(it.p90),
+            p95: show_milliseconds(it.p95),
+            max: show_milliseconds(it.max),
         })
     });
     rows.collect()
