@@ -6,6 +6,7 @@ mod architecture;
 mod baselines;
 mod bounded;
 mod boxes;
+mod chaos;
 mod check;
 mod ci;
 mod cli;
