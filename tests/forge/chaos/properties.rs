@@ -253,7 +253,7 @@ impl Kind {
                 at: Moment::draw(dice, trials),
                 watch: dice.hits(30),
             },
-            Self::SlowDisk => Property::SlowDisk(10 + milliseconds(dice, 90)),
+            Self::SlowDisk => Property::SlowDisk(5 + milliseconds(dice, 30)),
             Self::Deadline => Property::Deadline(200 + milliseconds(dice, 1500)),
             Self::MaxSandboxes => Property::MaxSandboxes(dice.up_to(trials)),
             Self::Keep => Property::Keep { all: dice.hits(30) },

@@ -1,7 +1,7 @@
 //! Where a plan is played: a project, and what is beside it.
 
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -149,7 +149,10 @@ impl World {
             .arg(format!("--inject={calls}:delay_enter={milliseconds}000"))
             .arg(command.get_program())
             .args(command.get_args())
-            .current_dir(self.workspace().path(""));
+            .current_dir(self.workspace().path(""))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => traced.env(name, value),
