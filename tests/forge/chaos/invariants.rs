@@ -425,6 +425,16 @@ pub(super) fn of_the_end(plan: &Plan, world: &World) -> Vec<String> {
     };
     let cleanup = record.cleanup();
     let some = |key: &str| cleanup[key].as_array().is_some_and(|it| !it.is_empty());
+    // By the server's and the engine's own count.
+    let kept = record.run["cleanup"]["kept"].as_array().map_or(0, Vec::len);
+    let stays = match world {
+        World::Local(_) => None,
+        World::Cloud(cloud) => Some(cloud.fake.alive().len()),
+        World::Boxes(boxes) => Some(boxes.alive(record.id()).len()),
+    };
+    if !some("unconfirmed") && stays.is_some_and(|stays| stays != kept) {
+        wrong.push(format!("kept: {kept} by the run, {stays:?} are there"));
+    }
     let mut said = String::new();
     if some("unconfirmed") || some("kept") || has(plan, Kind::Keep) {
         world.calm();
