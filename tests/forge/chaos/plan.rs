@@ -155,8 +155,9 @@ pub(super) const SETTINGS: &str = "compare: {show: [passed, quality]}\n";
 impl Plan {
     pub(super) fn draw(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
-        let kind = Kind::ALL[usize::try_from(seed).unwrap() % Kind::ALL.len()];
-        let place = kind.place(&mut dice);
+        let at = 2 * usize::try_from(seed).unwrap() % Kind::ALL.len();
+        let (kind, other) = (Kind::ALL[at], Kind::ALL[at + 1]);
+        let place = kind.place(other, &mut dice);
         let count = dice.up_to(3);
         let mut candidates: Vec<_> = (0..count).map(|_| Behaviour::draw(&mut dice)).collect();
         // One that hangs makes a run long enough.
@@ -190,12 +191,11 @@ impl Plan {
             asked,
             properties: Vec::new(),
         };
-        let first = kind.draw(&mut dice, &this);
-        this.properties.push(first);
-        for _ in 0..dice.below(3) {
-            let kind = dice.one_of(&Kind::ALL);
+        let third = dice.one_of(&Kind::ALL);
+        let third = (dice.hits(50) && third.may_be_at(place)).then_some(third);
+        for kind in [kind, other].into_iter().chain(third) {
             let is_there = this.properties.iter().any(|it| it.kind() == kind);
-            if kind.may_be_at(place) && (!is_there || kind.may_repeat()) {
+            if !is_there || kind.may_repeat() {
                 let property = kind.draw(&mut dice, &this);
                 this.properties.push(property);
             }

@@ -92,26 +92,30 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Those that differ most stand apart: few seeds in a row are of all sorts.
-    pub(super) const ALL: [Self; 20] = [
-        Self::Kill,
+    /// Two that follow each other befall one run, where both can: few seeds in a row have all of them, and these meet.
+    pub(super) const ALL: [Self; 24] = [
         Self::LostReply,
-        Self::Signal,
         Self::SlowDelete,
+        Self::Kill,
+        Self::Keep,
         Self::Accident,
+        Self::Quota,
+        Self::Signal,
         Self::SlowDisk,
+        Self::Deadline,
         Self::MaxSandboxes,
         Self::Busy,
-        Self::Keep,
-        Self::FailedDelete,
-        Self::Quota,
-        Self::Deadline,
-        Self::Teardown,
-        Self::SlowStart,
-        Self::Breaks,
         Self::Forgets,
+        Self::Kill,
+        Self::Signal,
+        Self::FailedDelete,
         Self::RateLimits,
+        Self::Breaks,
+        Self::SlowStart,
+        Self::Kill,
+        Self::Kill,
         Self::LateLists,
+        Self::Teardown,
         Self::SlowCalls,
         Self::UrlOnRequest,
     ];
@@ -160,19 +164,18 @@ impl Kind {
         }
     }
 
-    /// Somewhere where it can happen.
-    pub(super) fn place(self, dice: &mut Dice) -> Place {
+    /// Somewhere where both can happen.
+    pub(super) fn place(self, other: Self, dice: &mut Dice) -> Place {
         let places = [
             Place::Local,
             Place::Local,
             Place::Local,
             Place::Cloud,
-            Place::Cloud,
             Place::Container,
         ];
         loop {
             let place = dice.one_of(&places);
-            if self.may_be_at(place) {
+            if self.may_be_at(place) && other.may_be_at(place) {
                 return place;
             }
         }
