@@ -122,7 +122,8 @@ impl Property {
                 }
             }
             Self::Keep { .. } => {
-                let kept = record.cleanup()["kept"].as_array().map_or(0, Vec::len);
+                let kept = record.run["cleanup"]["kept"].as_array();
+                let kept = kept.map_or(0, Vec::len);
                 let noted = record.ledger.iter().filter(|it| it["op"] == "kept").count();
                 if kept != noted {
                     wrong.push(format!("kept: {kept} by the run, {noted} by the ledger"));

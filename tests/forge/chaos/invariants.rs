@@ -59,8 +59,10 @@ pub(super) fn of_a_life(
     no_secret(world, &record, ended, &mut wrong);
     if !wrong.is_empty() {
         let (code, said) = (ended.code, format!("{}{}", ended.stdout, ended.stderr));
+        let ledger = record.ledger.iter().map(|it| format!("\n  {it}"));
+        let ledger: String = ledger.collect();
         wrong.push(format!(
-            "seen: {code:?} after {signals} signals; it said\n{said}"
+            "seen: {code:?} after {signals} signals; it said\n{said}\nthe ledger:{ledger}"
         ));
     }
     wrong

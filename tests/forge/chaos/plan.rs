@@ -265,8 +265,11 @@ impl Plan {
         serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in the plan {line}"))
     }
 
-    /// Whether forge waits for as long as it waits for anything.
-    pub(super) fn takes_minutes(&self) -> bool {
-        self.properties.iter().any(Property::takes_minutes)
+    /// Whether it is over in seconds.
+    pub(super) fn is_quick(&self) -> bool {
+        let hangs = self.candidates.contains(&Behaviour::Hangs);
+        let hanging = self.repeats * u32::try_from(self.objectives.len()).unwrap();
+        let waits = hangs && (hanging > 2 || self.has(Asked::Auto) || self.has(Asked::Confirm));
+        !waits && !self.properties.iter().any(Property::takes_minutes)
     }
 }
