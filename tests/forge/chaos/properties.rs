@@ -110,19 +110,24 @@ impl Kind {
         Self::Signal,
         Self::FailedDelete,
         Self::RateLimits,
-        Self::Breaks,
+        Self::SlowCalls,
         Self::SlowStart,
         Self::Kill,
-        Self::Kill,
+        Self::Breaks,
         Self::LateLists,
         Self::Teardown,
-        Self::SlowCalls,
+        Self::Breaks,
         Self::UrlOnRequest,
     ];
 
     pub(super) fn may_be_at(self, place: Place) -> bool {
         match self {
-            Self::Signal | Self::Kill | Self::Deadline | Self::MaxSandboxes | Self::Keep => true,
+            Self::Breaks
+            | Self::Signal
+            | Self::Kill
+            | Self::Deadline
+            | Self::MaxSandboxes
+            | Self::Keep => true,
             // What local sandboxes are started by is not for a tracer to look at.
             Self::SlowDisk => place != Place::Local,
             Self::LostReply
@@ -130,7 +135,6 @@ impl Kind {
             | Self::Busy
             | Self::Accident
             | Self::Teardown
-            | Self::Breaks
             | Self::SlowCalls
             | Self::SlowStart
             | Self::SlowDelete

@@ -5,6 +5,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::interactions::Act;
 use super::plan::{Behaviour, CHECK, Place, Plan, SETTINGS, Task};
 use super::properties::{Kind, Property};
@@ -168,27 +170,47 @@ impl World {
         Some(trace.matches("(DELAYED)").count())
     }
 
-    /// How many deletes came to the server, and for how many boxes.
-    pub(super) fn deletes(&self) -> (usize, usize) {
-        self.cloud().map_or((0, 0), |cloud| {
-            let fake = &cloud.fake;
-            (fake.requests_to(Route::Delete), fake.rows().len())
-        })
+    /// How many deletes came to the server.
+    pub(super) fn deletes(&self) -> usize {
+        let cloud = self.cloud();
+        cloud.map_or(0, |cloud| cloud.fake.requests_to(Route::Delete))
     }
 
     /// Does something that is not about forge's process.
     pub(super) fn suffer(&self, act: &Act) {
-        let Some(cloud) = self.cloud() else {
-            return;
-        };
-        match act {
-            Act::Fault(rule) => cloud.fake.add_fault(rule.clone()),
-            Act::Break => {
+        match (act, self) {
+            (Act::Fault(rule), Self::Cloud(cloud)) => cloud.fake.add_fault(rule.clone()),
+            (Act::Break, _) => self.break_one(),
+            (Act::Fault(_), Self::Local(_) | Self::Boxes(_))
+            | (Act::Signal(_) | Act::Kill { .. }, _) => {}
+        }
+    }
+
+    /// Has a sandbox break, as it may here: the server loses it, its container is killed, its keeper is.
+    fn break_one(&self) {
+        match self {
+            Self::Cloud(cloud) => {
                 if let Some(row) = cloud.fake.alive().first() {
                     cloud.fake.break_sandbox(&row.id, "the runner is gone");
                 }
             }
-            Act::Signal(_) | Act::Kill { .. } => {}
+            Self::Boxes(boxes) => {
+                if let Some(name) = boxes.alive(&boxes.run()).first() {
+                    let kill = ["kill", "--signal", "KILL", name];
+                    // It may have gone meanwhile.
+                    drop(boxes.engine.podman().args(kill).output());
+                }
+            }
+            Self::Local(workspace) => {
+                let is_keeper = |line: &str| line.split('\0').nth(1) == Some("__sandbox");
+                let all = workspace.processes().into_iter();
+                let keepers = all.filter(|line| is_keeper(line));
+                let pids = keepers.filter_map(|line| line.split_once(':')?.0.parse().ok());
+                // The first of them starts the others.
+                if let Some(newest) = pids.skip(1).max().and_then(Pid::from_raw) {
+                    kill_process(newest, Signal::KILL).ok();
+                }
+            }
         }
     }
 
@@ -204,12 +226,12 @@ impl World {
         let own = if watch { watch_of(child) } else { None };
         if let Some(watch) = own {
             // So that it can do nothing about the other's end.
-            rustix::process::kill_process(watch, rustix::process::Signal::STOP).ok();
+            kill_process(watch, Signal::STOP).ok();
         }
         child.kill().unwrap();
         child.wait().unwrap();
         if let Some(watch) = own {
-            rustix::process::kill_process(watch, rustix::process::Signal::KILL).ok();
+            kill_process(watch, Signal::KILL).ok();
         }
     }
 
@@ -241,9 +263,9 @@ impl World {
     }
 }
 
-fn watch_of(child: &Child) -> Option<rustix::process::Pid> {
+fn watch_of(child: &Child) -> Option<Pid> {
     let found = crate::watching::watch_of(child.id())?;
-    rustix::process::Pid::from_raw(i32::try_from(found).ok()?)
+    Pid::from_raw(i32::try_from(found).ok()?)
 }
 
 /// Whether a plan has something of a kind.
