@@ -444,7 +444,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::event::Phase;
-    use crate::name::{CandidateName, ObjectiveName, RunId, SandboxId};
+    use crate::name::{CandidateName, ObjectiveName, RunId};
     use crate::score::{GateResult, ScorerResult, Weights, combine};
 
     /// The events of a run, written down in a test.

@@ -331,7 +331,9 @@ impl Wrong {
             | Self::TeardownFails
             | Self::TeardownHangs
             | Self::Ghosts
-            | Self::Missing => true,
+            | Self::Missing
+            // Who is told that its key is wrong need not go on asking.
+            | Self::Refused(Answer::Unauthorized) => true,
             Self::NameTaken
             | Self::ColdStart(_)
             | Self::TeardownTakes(_)
@@ -342,8 +344,6 @@ impl Wrong {
             Self::Hangs | Self::ReplyHangs => {
                 often.goes_on() || matches!(call, Call::List | Call::Create)
             }
-            // Who is told that its key is wrong need not go on asking.
-            Self::Refused(Answer::Unauthorized) => true,
             Self::Refused(_)
             | Self::Dropped
             | Self::Misreported(_)

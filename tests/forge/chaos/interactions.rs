@@ -91,7 +91,7 @@ impl Name {
 #[derive(Debug, Clone)]
 pub(super) enum Act {
     /// From now on something goes wrong at the server.
-    Fault(Rule),
+    Fault(Box<Rule>),
     /// The server has a sandbox break, if there is one.
     Break,
     Signal(Name),

@@ -331,7 +331,7 @@ fn ledger_and_server(world: &World, record: &Record, ended: &Ended, wrong: &mut 
         match ids.get(name) {
             None if asked > 0 => wrong.push(format!("its id is not in the ledger: {row:?}")),
             Some(id) if **id != row.id => {
-                wrong.push(format!("another id, {id}, in the ledger: {row:?}"))
+                wrong.push(format!("another id, {id}, in the ledger: {row:?}"));
             }
             Some(_) | None => {}
         }

@@ -4,6 +4,7 @@
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use forge::sandbox::ledger::is_held;
 use serde_json::Value;
 
 use super::interactions::{Act, Interaction, Listening};
@@ -89,7 +90,7 @@ fn live(
         match &act {
             Act::Fault(_) | Act::Break => world.suffer(&act),
             Act::Kill { watch } => {
-                world.kill(&mut child.child, *watch);
+                World::kill(&mut child.child, *watch);
                 child.ended();
                 return Life::Killed;
             }
@@ -112,17 +113,17 @@ struct Play<'a> {
 }
 
 /// Plays a plan. Gives what is wrong, each a line that begins with its kind; `None` where there is no such place.
-pub(super) fn play(plan: &Plan) -> Option<Vec<String>> {
+pub(super) fn played(plan: &Plan) -> Option<Vec<String>> {
     let undisturbed = if plan.properties.is_empty() {
         None
     } else {
         Some(play_undisturbed(plan)?)
     };
-    let mut play = Play::of(plan)?;
-    play.run();
-    play.mend();
-    let mut wrong = play.end();
-    match (Record::of(play.world.workspace()), undisturbed) {
+    let mut it = Play::of(plan)?;
+    it.run();
+    it.mend();
+    let mut wrong = it.end();
+    match (Record::of(it.world.workspace()), undisturbed) {
         (Some(record), Some((essence, order, failed))) => {
             wrong.extend(failed);
             if may_be_compared(plan, &record) {
@@ -144,10 +145,10 @@ pub(super) fn play(plan: &Plan) -> Option<Vec<String>> {
 /// The same run with nothing done to it: what it came to, in which order, and what is wrong with it.
 fn play_undisturbed(plan: &Plan) -> Option<(Value, Vec<String>, Vec<String>)> {
     let calm = plan.undisturbed();
-    let mut play = Play::of(&calm)?;
-    play.run();
-    let mut wrong = play.end();
-    let record = Record::of(play.world.workspace());
+    let mut it = Play::of(&calm)?;
+    it.run();
+    let mut wrong = it.end();
+    let record = Record::of(it.world.workspace());
     let Some(record) = record else {
         wrong.push("no run: there is no folder of one".to_owned());
         return Some((Value::Null, Vec::new(), wrong));
@@ -201,6 +202,13 @@ impl<'a> Play<'a> {
     }
 
     fn go_on(&self, more: &[&str]) -> Command {
+        // A watch for which the server does nothing for minutes is at the run for as long, and nobody else may be.
+        let slow = self.plan.properties.iter().any(Property::takes_minutes);
+        let folder = self.world.workspace().path("artifacts/latest");
+        let until = Instant::now() + PATIENCE;
+        while slow && is_held(&folder) == Some(true) && Instant::now() < until {
+            wait(50);
+        }
         let mut arguments = ["--resume", "latest", "--no-progress"]
             .map(str::to_owned)
             .to_vec();

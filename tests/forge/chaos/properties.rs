@@ -297,7 +297,7 @@ impl Property {
     /// What it makes happen.
     pub(super) fn interactions(&self) -> Vec<Interaction> {
         let from_the_start = |wrong: Wrong, call, often| {
-            let act = Act::Fault(wrong.rule(call, often));
+            let act = Act::Fault(Box::new(wrong.rule(call, often)));
             vec![Interaction { at: None, act }]
         };
         match self {
@@ -314,7 +314,7 @@ impl Property {
                 let rule = Wrong::Refused(*answer).rule(Call::Any, Often::First(*calls));
                 vec![Interaction {
                     at: Some(*at),
-                    act: Act::Fault(rule),
+                    act: Act::Fault(Box::new(rule)),
                 }]
             }
             Self::Breaks { at } => vec![Interaction {

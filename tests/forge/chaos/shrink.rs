@@ -13,7 +13,9 @@ fn smaller(plan: &Plan) -> Vec<Plan> {
         }
     };
     for at in 0..plan.properties.len() {
-        with(&|it| drop(it.properties.remove(at)));
+        with(&|it| {
+            it.properties.remove(at);
+        });
     }
     with(&|it| it.asked.clear());
     for at in 0..plan.asked.len() {

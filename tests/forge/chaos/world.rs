@@ -13,6 +13,7 @@ use super::properties::{Kind, Property};
 use crate::boxes::Boxes;
 use crate::cloud::Cloud;
 use crate::support::engine::{BUSYBOX, engine};
+use crate::support::fake_daytona::fault::Rule;
 use crate::support::fake_daytona::{Options, Route};
 use crate::support::skipped;
 use crate::support::workspace::{Workspace, pause};
@@ -130,9 +131,12 @@ impl World {
     /// The same, with what its plan's disk is like.
     pub(super) fn command_of(&self, plan: &Plan, arguments: &[String]) -> Command {
         let command = self.command(arguments);
-        let slow = plan.properties.iter().find_map(|it| match it {
-            Property::SlowDisk(milliseconds) => Some(milliseconds),
-            _ => None,
+        let slow = plan.properties.iter().find_map(|it| {
+            if let Property::SlowDisk(milliseconds) = it {
+                Some(milliseconds)
+            } else {
+                None
+            }
         });
         let Some(milliseconds) = slow else {
             return command;
@@ -179,7 +183,7 @@ impl World {
     /// Does something that is not about forge's process.
     pub(super) fn suffer(&self, act: &Act) {
         match (act, self) {
-            (Act::Fault(rule), Self::Cloud(cloud)) => cloud.fake.add_fault(rule.clone()),
+            (Act::Fault(rule), Self::Cloud(cloud)) => cloud.fake.add_fault(Rule::clone(rule)),
             (Act::Break, _) => self.break_one(),
             (Act::Fault(_), Self::Local(_) | Self::Boxes(_))
             | (Act::Signal(_) | Act::Kill { .. }, _) => {}
@@ -222,7 +226,7 @@ impl World {
     }
 
     /// Kills it, with its watch where it has one.
-    pub(super) fn kill(&self, child: &mut Child, watch: bool) {
+    pub(super) fn kill(child: &mut Child, watch: bool) {
         let own = if watch { watch_of(child) } else { None };
         if let Some(watch) = own {
             // So that it can do nothing about the other's end.
