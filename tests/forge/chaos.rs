@@ -135,7 +135,10 @@ fn runs_keep_what_is_promised_whatever_happens_to_them() {
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE.min(plans.len()) {
-            scope.spawn(|| {
+            // What cannot be played is told by this name.
+            let name = "chaos::a_plan".to_owned();
+            let thread = std::thread::Builder::new().name(name);
+            let begun = thread.spawn_scoped(scope, || {
                 while let Some(plan) = plans.get(next.fetch_add(1, Ordering::SeqCst)) {
                     let began = Instant::now();
                     let wrong = wrong(plan);
@@ -148,6 +151,7 @@ fn runs_keep_what_is_promised_whatever_happens_to_them() {
                     }
                 }
             });
+            begun.unwrap();
         }
     });
     let mut failures = failures.into_inner().unwrap();
