@@ -14,7 +14,7 @@ use crate::event::{
     Cleanup, Confirmation, ErrorClass, Event, EventKind, Look, Measured, PlannedCandidate,
     PlannedObjective, Resumption, Retry, RunPlan, StopCause, StoredScores, TrialEnd, TrialRecord,
 };
-use crate::name::TrialId;
+use crate::name::{SandboxId, TrialId};
 use crate::score::{Points, TrialScore, Went};
 use crate::standings::{self, Standings};
 
@@ -434,8 +434,17 @@ impl RunSummary {
     /// How many sandboxes are told to be deleted so far, also by a time that was cut off after another had ended.
     #[must_use]
     pub fn told_deleted(&self) -> u64 {
-        let cleanup = self.cleanup.as_ref().or(self.before.cleanup.as_ref());
-        cleanup.map_or(0, |it| it.deleted)
+        self.told().map_or(0, |it| it.deleted)
+    }
+
+    /// Which sandboxes are told to be kept so far, in the same way.
+    #[must_use]
+    pub fn told_kept(&self) -> &[SandboxId] {
+        self.told().map_or(&[], |it| &it.kept)
+    }
+
+    fn told(&self) -> Option<&Cleanup> {
+        self.cleanup.as_ref().or(self.before.cleanup.as_ref())
     }
 
     /// The place of the next event in the run's order: how many there are.

@@ -49,6 +49,8 @@ impl ForgeBuilder {
         let installers = self.installers.take();
         let installers = installers.unwrap_or_else(|| told_here(&place));
         judging.can_judge(&objectives)?;
+        // Wherever its sandboxes are, a run that was killed may have left folders here in which it judged.
+        sweep_dead(judging.scratch().to_owned()).await;
         let (provider, isolation, machine) = self
             .settled(place, run, &mut candidates, &objectives)
             .await?;
@@ -142,7 +144,6 @@ impl ForgeBuilder {
             Place::Local(options) => options,
             Place::Own(provider) => return Ok((provider, String::new(), None)),
         };
-        sweep_dead(options.base.clone()).await;
         let limits = (options.memory, options.disk, options.processes);
         let local = LocalProvider::new(options, run);
         let trust = candidates.iter().map(|it| it.trust);

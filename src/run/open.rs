@@ -9,6 +9,7 @@ use super::Run;
 use crate::event::{Cleanup, Resumption};
 use crate::journal::Journal;
 use crate::journal::requests::RequestLog;
+use crate::name::SandboxId;
 use crate::sandbox::ledger::{self, Ledger};
 use crate::sandbox::reaper::{Inherited, Patience, end_inherited};
 use crate::store::RunFolder;
@@ -66,7 +67,7 @@ fn requests(run: &Run, folder: &RunFolder) -> io::Result<RequestLog> {
 }
 
 /// Ends what the run had left when it was cut off, before anything new is made. Says what was deleted of it, by whom
-/// ever, beyond the sandboxes that are told already.
+/// ever, and what is kept on purpose, beyond the sandboxes that are told already.
 pub(super) async fn end_earlier(
     run: &Run,
     folder: &RunFolder,
@@ -78,6 +79,8 @@ pub(super) async fn end_earlier(
     };
     let open = ledger.open_sandboxes()?;
     let shared = ledger.share()?;
+    let kept = open.iter().filter(|it| it.kept);
+    let mut kept: Vec<SandboxId> = kept.filter_map(|it| it.id.clone()).collect();
     let mut cleanup = Cleanup::default();
     if let (false, Some(shared)) = (open.iter().all(|it| it.kept), shared) {
         let inherited = Inherited {
@@ -91,6 +94,13 @@ pub(super) async fn end_earlier(
         cleanup = report.cleanup().clone();
     }
     let (_, deleted) = ledger::deleted(folder.path())?;
+    kept.retain(|id| !deleted.contains(id) && !before.summary.told_kept().contains(id));
+    let places = kept.iter().filter_map(|id| {
+        let place = run.provider.whereabouts(id)?;
+        Some((id.clone(), place))
+    });
+    cleanup.kept_at = places.collect();
+    cleanup.kept = kept;
     cleanup.deleted = (deleted.len() as u64).saturating_sub(before.summary.told_deleted());
     Ok(cleanup)
 }

@@ -268,7 +268,9 @@ pub fn deleted(folder: &Path) -> io::Result<(BTreeSet<SandboxName>, BTreeSet<San
                 ids.extend(made.remove(&name));
                 names.insert(name);
             }
-            Entry::Create { .. } | Entry::Kept { .. } => {}
+            // What was refused once is asked for again under its name.
+            Entry::Create { name, .. } => drop(names.remove(&name)),
+            Entry::Kept { .. } => {}
         }
     }
     Ok((names, ids))
@@ -365,5 +367,26 @@ mod tests {
             ]
         );
         assert_eq!(open_sandboxes(&folder.path().join("none")).unwrap(), []);
+    }
+
+    /// A create that the provider had no room for is asked for again: its name was closed then, and is open now.
+    #[test]
+    fn a_name_that_was_asked_for_again_is_not_known_to_be_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = SandboxName::new(&RunId::generate(), 1, "alpha");
+        let mut ledger = Ledger::open(folder.path(), false).unwrap();
+        let create = Entry::Create {
+            provider: "local".to_owned(),
+            account: None,
+            name: name.clone(),
+        };
+        let gone = Entry::Deleted { name: name.clone() };
+        for entry in [&create, &gone, &create] {
+            ledger.append(entry).unwrap();
+        }
+        assert_eq!(deleted(folder.path()).unwrap().0, BTreeSet::new());
+        assert_eq!(open_sandboxes(folder.path()).unwrap().len(), 1);
+        ledger.append(&gone).unwrap();
+        assert_eq!(deleted(folder.path()).unwrap().0, [name].into());
     }
 }

@@ -84,7 +84,7 @@ impl Judging {
     }
 
     /// The folder in which private ones are made.
-    pub(super) fn scratch(&self) -> &Path {
+    pub(crate) fn scratch(&self) -> &Path {
         &self.scratch
     }
 

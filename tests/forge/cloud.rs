@@ -9,7 +9,6 @@ mod guarantee;
 mod library;
 mod networks;
 mod results;
-mod schedules;
 mod secrecy;
 mod setup;
 mod signals;

@@ -8,6 +8,7 @@ mod baselines;
 mod bounded;
 mod boxes;
 mod budgets;
+mod chaos;
 mod check;
 mod ci;
 mod cli;

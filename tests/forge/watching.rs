@@ -104,7 +104,7 @@ fn is_watch(pid: u32) -> bool {
     line.starts_with(b"sandbox-watch\0__watch-apart\0")
 }
 
-fn watch_of(forge: u32) -> Option<u32> {
+pub(crate) fn watch_of(forge: u32) -> Option<u32> {
     children(forge).into_iter().find(|pid| is_watch(*pid))
 }
 

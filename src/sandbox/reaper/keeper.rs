@@ -91,6 +91,8 @@ pub(super) struct Keeper {
     may_exist: bool,
     /// What only the provider's list knew, and deletes may find gone already.
     strangers: BTreeSet<SandboxName>,
+    /// What the run left on purpose before it went on: it is told already, and stays.
+    kept_before: BTreeSet<SandboxName>,
     cleanup: Cleanup,
     creates: FuturesUnordered<BoxFuture<'static, (SandboxName, Birth)>>,
     starts: FuturesUnordered<BoxFuture<'static, Started>>,
@@ -102,6 +104,11 @@ impl Keeper {
         let (closing, is_closing) = watch::channel(false);
         let (awaited, is_awaited) = watch::channel(false);
         let room = setting.provider.room(setting.jobs);
+        let open = setting.ledger.open_sandboxes().unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot read the ledger");
+            Vec::new()
+        });
+        let kept = open.into_iter().filter(|it| it.kept);
         let asking = Asking::new(
             setting.provider,
             setting.patience,
@@ -125,6 +132,7 @@ impl Keeper {
             registry: BTreeMap::new(),
             may_exist: false,
             strangers: BTreeSet::new(),
+            kept_before: kept.map(|it| it.name).collect(),
             cleanup: Cleanup::default(),
             creates: FuturesUnordered::new(),
             starts: FuturesUnordered::new(),

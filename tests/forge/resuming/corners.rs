@@ -1,6 +1,7 @@
 //! What somebody who tried to break it has found.
 
 use super::{SEED, TASK, events, kill_after, project, steady, trials};
+use crate::cloud::{Cloud, WRITES};
 use crate::support::workspace::{Workspace, finish, pause};
 
 #[test]
@@ -150,4 +151,52 @@ fn another_past_is_not_put_in_the_place_of_the_one_that_it_was_compared_with() {
         ended.stderr.contains("the run was compared with"),
         "{ended:?}"
     );
+}
+
+/// A list of what the run has shows it, too.
+#[test]
+fn what_was_kept_before_stays_when_the_run_goes_on() {
+    let cloud = Cloud::of(WRITES, vec![]);
+    let first = ["--daytona", "task", "-k2", "--keep", "all", "-q"];
+    cloud.forge(first).expect(0);
+    let next = ["--resume", "latest", "-k3", "-q"];
+    cloud.forge(next).expect(0);
+    assert_eq!(cloud.fake.alive().len(), 3);
+    let run = cloud.workspace.run_json();
+    assert_eq!(run["cleanup"]["kept"].as_array().unwrap().len(), 3);
+    cloud.forge(["report", "latest", "-q"]).expect(0);
+    assert_eq!(cloud.workspace.run_json()["cleanup"], run["cleanup"]);
+    let swept = cloud.forge(["sweep"]).expect(0);
+    assert_eq!(swept.stdout.matches("deleted forge-").count(), 3);
+}
+
+/// Also where the run that kept it was cut off before it could tell of it.
+#[test]
+fn what_a_run_had_kept_when_it_was_killed_is_told_by_the_one_that_goes_on() {
+    let cloud = Cloud::of(&steady("0.2"), vec![]);
+    let first = [
+        "--daytona",
+        "task",
+        "-k4",
+        "-j1",
+        "--keep",
+        "all",
+        "-q",
+        "--no-progress",
+    ];
+    kill_after(&mut cloud.command(first), &cloud.workspace, 2);
+    cloud
+        .forge(["--resume", "latest", "-q", "--no-progress"])
+        .expect(0);
+    let alive: Vec<String> = cloud.fake.alive().into_iter().map(|it| it.id).collect();
+    let run = cloud.workspace.run_json();
+    let kept = run["cleanup"]["kept"].as_array().unwrap();
+    let mut kept: Vec<&str> = kept.iter().map(|it| it.as_str().unwrap()).collect();
+    kept.sort_unstable();
+    let mut alive: Vec<&str> = alive.iter().map(String::as_str).collect();
+    alive.sort_unstable();
+    assert_eq!(kept, alive);
+    assert!(kept.len() >= 4, "{kept:?}");
+    cloud.forge(["sweep"]).expect(0);
+    cloud.assert_none_alive();
 }

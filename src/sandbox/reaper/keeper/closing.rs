@@ -159,7 +159,10 @@ impl Keeper {
 
     /// What of a list is neither gone nor kept.
     pub(super) fn left(&self, listed: Vec<Listed>) -> Vec<Listed> {
-        let is_kept = |name: &SandboxName| matches!(self.registry.get(name), Some(Fate::Kept(_)));
+        let is_kept = |name: &SandboxName| {
+            self.kept_before.contains(name)
+                || matches!(self.registry.get(name), Some(Fate::Kept(_)))
+        };
         listed
             .into_iter()
             .filter(|it| match it.presence {
