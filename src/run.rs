@@ -117,6 +117,8 @@ pub struct Finished {
     pub folder: RunFolder,
     /// Why the journal is not whole, if it is not: then the run cannot be rendered or scored again.
     pub unsaved: Option<std::io::Error>,
+    /// By what whatever is still done for the run is told to stop.
+    pub stop: mpsc::Receiver<StopCause>,
 }
 
 /// Runs everything that is planned.
@@ -464,6 +466,7 @@ impl Dispatcher {
             summary: teller.summary,
             report,
             folder,
+            stop: self.stop,
         }
     }
 
