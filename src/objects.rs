@@ -5,7 +5,7 @@
 //!   stored.json                          the form of what is here; the first that is written
 //!   …                                    the files of the run's folder, by their paths in it; no links
 //!   events.jsonl+00000000000000004711    what the journal has from that byte on, as long as the run goes on; so for
-//!                                        sandboxes.jsonl. When it is over, there is the whole file instead
+//!                                        sandboxes.jsonl. When it is over, there is the whole file as well
 //! ```
 //!
 //! Promises: only whole lines are written of what grows, each byte once while it grows and once when the run is over, and

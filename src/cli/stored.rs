@@ -10,6 +10,7 @@ use forge::objects::{self, Address, Store, StoreError, StoreErrorKind};
 use forge::problem::Problems;
 use forge::project::Project;
 use forge::quantity::{ByteCount, counted};
+use forge::report::Format;
 use forge::settings;
 use forge::store::{Opened, RunFolder};
 
@@ -49,7 +50,7 @@ pub(super) fn named<'t>(
     Ok(Some((store, name)))
 }
 
-/// Fetches a run into a folder for temporary files.
+/// Fetches a run into a folder for temporary files; where its report is in the store.
 pub(super) fn opened(
     store: &Store,
     which: &str,
@@ -61,7 +62,8 @@ pub(super) fn opened(
         objects::fetch(store, run, kept.path()).await?;
         Ok(run)
     })?;
-    Ok((format!("{}/{run}", store.address), Opened::below(kept)))
+    let place = format!("{}/{run}/{}", store.address, Format::Markdown.file_name());
+    Ok((place, Opened::below(kept)))
 }
 
 /// Fetches a run to where it would be if it had been run here, if it is the one that is looked for.

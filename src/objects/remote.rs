@@ -290,7 +290,10 @@ impl Remote {
 
     /// Deletes objects, as far as that is allowed.
     pub(super) async fn delete(&self, paths: &[String]) -> Result<(), StoreError> {
-        let keys: Vec<_> = paths.iter().map(|it| self.key(it)).collect::<Result<_, _>>()?;
+        let keys: Vec<_> = paths
+            .iter()
+            .map(|it| self.key(it))
+            .collect::<Result<_, _>>()?;
         let keys = futures::stream::iter(keys.into_iter().map(Ok)).boxed();
         let mut deleted = self.store.delete_stream(keys);
         while let Some(one) = deleted.next().await {

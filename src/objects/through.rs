@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::growing::{FILES, Growing, piece_name, piece_of, whole_lines};
+use super::growing::{FILES, Growing, piece_name, whole_lines};
 use super::remote::{Created, Object, Patience, Remote};
 use super::{ABOUT, Store, StoreError, StoreErrorKind, VERSION};
 use crate::archive::MAX_ENTRIES;
@@ -450,8 +450,9 @@ impl Shared {
         Ok(look.0)
     }
 
-    /// Puts all that is not there as it is now; what grew last, as a whole. Then pieces of that go, and what trials had
-    /// left that were run again. Says how many files there are, and of how many bytes those are that were put.
+    /// Puts all that is not there as it is now; what grew last, as a whole. Then what trials had left goes that were run
+    /// again. The pieces stay: by them another forge that is still at the run learns that this one was. Says how many files
+    /// there are, and of how many bytes those are that were put.
     async fn settle(&self) -> Result<(usize, u64), StoreError> {
         let run = self.run.to_string();
         // Whoever may only write is not told what is there.
@@ -476,12 +477,11 @@ impl Shared {
             let folder = path.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
             lock(&self.trials).contains(&folder)
         };
-        let paths = there.keys();
-        let gone = paths.filter(|it| piece_of(it).is_some() || is_of_trial(it));
-        let gone = gone.filter(|it| !is_here.contains(**it));
+        let gone = there
+            .keys()
+            .filter(|it| is_of_trial(it) && !is_here.contains(**it));
         let gone: Vec<String> = gone.map(|it| format!("{run}/{it}")).collect();
         if let Err(error) = self.remote.delete(&gone).await {
-            // It is read without them.
             tracing::debug!(%error, "what is not needed any more stays");
         }
         Ok((files.len(), bytes))

@@ -106,7 +106,9 @@ impl Server {
     pub(crate) fn objects(&self) -> BTreeMap<String, Bytes> {
         let inside = self.inside.lock().unwrap();
         let objects = inside.objects.iter();
-        objects.map(|(key, (bytes, _))| (key.clone(), bytes.clone())).collect()
+        objects
+            .map(|(key, (bytes, _))| (key.clone(), bytes.clone()))
+            .collect()
     }
 
     /// Puts something there, whatever it is called.
@@ -114,6 +116,11 @@ impl Server {
         let mut inside = self.inside.lock().unwrap();
         let object = (Bytes::from_static(bytes), SystemTime::now());
         inside.objects.insert(key.to_owned(), object);
+    }
+
+    /// Has nothing any more.
+    pub(crate) fn forget(&self) {
+        self.inside.lock().unwrap().objects.clear();
     }
 
     /// How many pieces of uploads nobody has put together or given up.
@@ -143,7 +150,10 @@ async fn answer(State(inside): State<Arc<Mutex<Inside>>>, request: Request) -> R
     let fault = {
         let mut inside = inside.lock().unwrap();
         inside.asked += 1;
-        inside.faults.as_mut().and_then(|it| it(&parts.method, &key))
+        inside
+            .faults
+            .as_mut()
+            .and_then(|it| it(&parts.method, &key))
     };
     match fault {
         Some(Fault::Refuse(status)) => return refused(status, "AccessDenied"),
@@ -155,7 +165,14 @@ async fn answer(State(inside): State<Arc<Mutex<Inside>>>, request: Request) -> R
         .map(|it| it.split_once('=').unwrap_or((it, "")))
         .map(|(name, value)| (name.to_owned(), decoded(value)))
         .collect();
-    let done = done(&mut inside.lock().unwrap(), &parts.method, &key, &query, &parts.headers, bytes);
+    let done = done(
+        &mut inside.lock().unwrap(),
+        &parts.method,
+        &key,
+        &query,
+        &parts.headers,
+        bytes,
+    );
     if fault == Some(Fault::Lose) {
         let broken = futures::stream::iter([Err::<Bytes, _>(std::io::Error::other("cut"))]);
         let mut response = Response::new(Body::from_stream(broken));
@@ -188,7 +205,9 @@ fn done(
                 if headers.contains_key("if-none-match") && inside.objects.contains_key(key) {
                     return refused(412, "PreconditionFailed");
                 }
-                inside.objects.insert(key.to_owned(), (bytes, SystemTime::now()));
+                inside
+                    .objects
+                    .insert(key.to_owned(), (bytes, SystemTime::now()));
             }
             ([("etag", tag)], "").into_response()
         }
@@ -212,7 +231,9 @@ fn done(
             };
             let all: Vec<u8> = parts.into_values().flatten().collect();
             let told = format!("<ETag>{}</ETag>", tag(&all));
-            inside.objects.insert(key.to_owned(), (all.into(), SystemTime::now()));
+            inside
+                .objects
+                .insert(key.to_owned(), (all.into(), SystemTime::now()));
             xml("CompleteMultipartUploadResult", &told)
         }
         "DELETE" => {
@@ -230,10 +251,7 @@ fn done(
             let whole = bytes.len();
             let range = headers.get("range").map(|it| it.to_str().unwrap());
             let range = range.and_then(|it| it.strip_prefix("bytes=")?.split_once('-'));
-            let headers = [
-                ("etag", tag(bytes)),
-                ("last-modified", httpdate(*modified)),
-            ];
+            let headers = [("etag", tag(bytes)), ("last-modified", httpdate(*modified))];
             let Some((from, to)) = range else {
                 return (headers, bytes.clone()).into_response();
             };
@@ -241,7 +259,13 @@ fn done(
             let end = to.parse().map_or(whole, |it: usize| whole.min(it + 1));
             let told = format!("bytes {from}-{}/{whole}", end - 1);
             let part = bytes.slice(from..end);
-            (StatusCode::PARTIAL_CONTENT, headers, [("content-range", told)], part).into_response()
+            (
+                StatusCode::PARTIAL_CONTENT,
+                headers,
+                [("content-range", told)],
+                part,
+            )
+                .into_response()
         }
         other => panic!("nobody asks with {other}"),
     }
@@ -271,7 +295,9 @@ fn listed(inside: &Inside, query: &BTreeMap<String, String>) -> Response {
             entries.insert(key.clone(), told);
         }
     }
-    let rest = entries.iter().filter(|(key, _)| after.is_none_or(|after| *key > after));
+    let rest = entries
+        .iter()
+        .filter(|(key, _)| after.is_none_or(|after| *key > after));
     let page: Vec<_> = rest.clone().take(PAGE).collect();
     let more = rest.count() > page.len();
     let mut told: String = page.iter().map(|it| it.1.as_str()).collect();
@@ -344,7 +370,13 @@ fn checked(
     let mut pairs: Vec<String> = query
         .split('&')
         .filter(|it| !it.is_empty())
-        .map(|it| if it.contains('=') { it.to_owned() } else { format!("{it}=") })
+        .map(|it| {
+            if it.contains('=') {
+                it.to_owned()
+            } else {
+                format!("{it}=")
+            }
+        })
         .collect();
     pairs.sort();
     let listed: String = names
@@ -359,7 +391,9 @@ fn checked(
     let time = header("x-amz-date");
     let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{canonical}");
     let first = format!("AWS4{SECRET}").into_bytes();
-    let key = scope.split('/').fold(first, |key, part| hmac(&key, part.as_bytes()));
+    let key = scope
+        .split('/')
+        .fold(first, |key, part| hmac(&key, part.as_bytes()));
     if field("Signature") == Some(&hex(&hmac(&key, text.as_bytes()))) {
         Ok(())
     } else {
