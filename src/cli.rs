@@ -128,7 +128,7 @@ struct Folders {
     /// Folder with the objectives [default: objectives]
     #[arg(long, value_name = "DIR", env = "FORGE_OBJECTIVES")]
     objectives: Option<PathBuf>,
-    /// Folder for results, or s3://BUCKET/PREFIX: then they go there too [default: artifacts]
+    /// Folder for results, or `s3://BUCKET/PREFIX`: then they go there too [default: artifacts]
     #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS", value_parser = values::artifacts())]
     artifacts: Option<PathBuf>,
 }

@@ -19,7 +19,7 @@ use super::{json, stored};
 pub(super) struct ExportArgs {
     /// The run: `latest`, its id or the beginning of it, or its folder
     run: String,
-    /// The file; one that is there is replaced. Or s3://BUCKET/PREFIX, where it then is as if it had been written
+    /// The file; one that is there is replaced. Or `s3://BUCKET/PREFIX`, where it then is as if it had been written
     /// there while it went on [default: forge-ID.tar]
     file: Option<PathBuf>,
     /// Folder for results [default: artifacts]

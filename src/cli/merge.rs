@@ -17,10 +17,10 @@ use super::{Noise, Outputs, json, stored};
 
 #[derive(Debug, Args)]
 pub(super) struct MergeArgs {
-    /// The parts: ids of runs or the beginnings of them, folders, or s3://BUCKET/PREFIX/RUN
+    /// The parts: ids of runs or the beginnings of them, folders, or `s3://BUCKET/PREFIX/RUN`
     #[arg(value_name = "RUN", required = true)]
     runs: Vec<String>,
-    /// Folder for results, or s3://BUCKET/PREFIX: then they go there too [default: artifacts]
+    /// Folder for results, or `s3://BUCKET/PREFIX`: then they go there too [default: artifacts]
     #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS", value_parser = super::values::artifacts())]
     artifacts: Option<PathBuf>,
     /// Folder with the objectives [default: objectives]

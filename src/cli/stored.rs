@@ -28,8 +28,8 @@ pub(super) fn store(
 }
 
 /// Which run of which store a text names: its address, or what runs are called in the store that results go to.
-pub(super) fn named<'t>(
-    run: &'t str,
+pub(super) fn named(
+    run: &str,
     typed: Option<&Path>,
     project: &Project,
     printer: Printer,

@@ -303,16 +303,22 @@ impl Remote {
     }
 
     fn told(&self, doing: &'static str, path: &str, error: &Error) -> StoreError {
-        let kind = match error {
-            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-                StoreErrorKind::Refused
-            }
-            Error::NotFound { .. } => StoreErrorKind::Missing,
-            Error::InvalidPath { .. } => StoreErrorKind::Hostile,
-            _ if self.is_keyless => StoreErrorKind::Keyless,
-            _ => StoreErrorKind::Unreachable,
+        let is_refused = matches!(
+            error,
+            Error::PermissionDenied { .. } | Error::Unauthenticated { .. }
+        );
+        let (kind, why) = if let Error::InvalidPath { source } = error {
+            // With the whole of the name.
+            (StoreErrorKind::Hostile, source.to_string())
+        } else if is_refused {
+            (StoreErrorKind::Refused, innermost(error))
+        } else if matches!(error, Error::NotFound { .. }) {
+            (StoreErrorKind::Missing, innermost(error))
+        } else if self.is_keyless {
+            (StoreErrorKind::Keyless, innermost(error))
+        } else {
+            (StoreErrorKind::Unreachable, innermost(error))
         };
-        let why = innermost(error);
         let place = if path.is_empty() {
             self.place.clone()
         } else {

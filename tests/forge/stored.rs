@@ -53,7 +53,7 @@ fn runs(server: &Server) -> BTreeSet<String> {
 
 /// What the store has of the journal of a run, in the pieces of one that goes on.
 fn journal(server: &Server, run: &str) -> String {
-    let prefix = format!("of/a night/{run}/events.jsonl");
+    let prefix = format!("of/a night/{run}/events.jsonl+");
     let objects = server.objects().into_iter();
     let pieces = objects.filter(|(key, _)| key.starts_with(&prefix));
     let text: Vec<u8> = pieces.flat_map(|(_, bytes)| bytes.to_vec()).collect();
@@ -158,6 +158,8 @@ fn shards_of_which_a_machine_is_lost_come_from_the_store_to_what_one_run_would()
         run
     );
     assert_eq!(journal(&server, &run), after);
+    let whole = format!("of/a night/{run}/events.jsonl");
+    assert_eq!(server.objects()[&whole], after);
     assert_eq!(server.loose(), 0);
     // The parts are nowhere here.
     let last = machine(6, "0.05");
@@ -171,7 +173,10 @@ fn shards_of_which_a_machine_is_lost_come_from_the_store_to_what_one_run_would()
     forge(&last, &server, &[&["merge", "-q"], &few[..]].concat()).expect(0);
     let in_parts = last.run_json();
     // It went to the store as well.
-    let merged = format!("of/a night/{}/report.md", in_parts["run"].as_str().unwrap());
+    let merged = format!(
+        "of/a night/{}/report.md",
+        in_parts["plan"]["run"].as_str().unwrap()
+    );
     assert!(server.objects().contains_key(&merged), "{merged}");
     let seed = format!("--seed={}", in_parts["plan"]["seed"]);
     last.forge(["-k3", "-q", &seed, "--artifacts", "here"])
@@ -242,7 +247,7 @@ fn a_store_that_cannot_be_written_is_told_before_anything_is_started() {
     // A folder that is typed is above what is written.
     machine
         .file("forge.yaml", format!("artifacts: \"{STORE}\"\n"))
-        .forge(["-q", "--artifacts", "here"])
+        .forge(["-q", "--seed=1", "-k3", "--artifacts", "here"])
         .expect(0);
     assert!(server.objects().is_empty());
 }
@@ -414,7 +419,7 @@ fn a_large_artifact_goes_and_comes_in_pieces() {
         assert!(most < large as u64, "{} MiB", most >> 20);
     }
     assert_eq!(
-        read_json(&machine.run_folder().join("run.json"))["run"],
+        read_json(&machine.run_folder().join("run.json"))["plan"]["run"],
         run
     );
 }

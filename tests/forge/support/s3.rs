@@ -131,8 +131,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.end.take().map(|it| it.send(())));
-        drop(self.thread.take().map(JoinHandle::join));
+        let _gone = self.end.take().map(|it| it.send(()));
+        let _ended = self.thread.take().map(JoinHandle::join);
     }
 }
 
