@@ -24,7 +24,7 @@ mod remote;
 mod through;
 
 pub use fetch::{begun, fetch, find, runs};
-pub use through::{Through, Unstored, upload};
+pub use through::{Through, upload};
 
 /// The object that says in which form a run is stored.
 const ABOUT: &str = "stored.json";
@@ -233,6 +233,23 @@ impl StoreError {
             }
             StoreErrorKind::Local => "is there room on the disk, and may you write there?",
         }
+    }
+}
+
+/// What is not in the store when it should be.
+#[derive(Debug, thiserror::Error)]
+#[error("the run is not all in `{place}`: {why}")]
+pub struct Unstored {
+    place: String,
+    why: String,
+    hint: String,
+}
+
+impl Unstored {
+    /// Where all of it is, and what helps.
+    #[must_use]
+    pub fn hint(&self) -> &str {
+        &self.hint
     }
 }
 

@@ -80,11 +80,6 @@ impl RunFolder {
         Ok(Self { path })
     }
 
-    /// The folder of a run that is there, or will be.
-    pub(crate) const fn at(path: PathBuf) -> Self {
-        Self { path }
-    }
-
     /// Finds the folder of an old run: by `latest` or `blessed`, by its id or a beginning of it that is unique, or
     /// as a path.
     ///

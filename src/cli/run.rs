@@ -28,9 +28,6 @@ use super::{
     view, words,
 };
 
-/// What is said where the world kept everything from being run.
-const NOTHING_RUN: &str = "forge: no verdict: nothing was run (exit code 3)";
-
 /// Everything that is known before anything is started.
 pub(super) struct Prepared {
     pub(super) settings: Settings,
@@ -347,7 +344,7 @@ async fn go(
             }
             let end = json::fail(printer, end, &error, error.hint.as_deref());
             if end != End::Usage {
-                printer.note(NOTHING_RUN);
+                printer.note(stored::NOTHING_RUN);
             }
             return end;
         },
@@ -370,7 +367,7 @@ async fn go(
     let waits = settings
         .store
         .iter()
-        .map(|it| stored::Waits(it.address.to_string(), printer));
+        .map(|it| stored::Waits::on(it, printer));
     let builder = waits.fold(builder, ForgeBuilder::subscriber);
     let run = async {
         match builder.build().run(sources).await {
@@ -402,13 +399,7 @@ fn failed(error: &ForgeError, printer: Printer) -> End {
             let end = before_the_start(inner);
             json::fail(printer, end, inner, inner.hint.as_deref())
         }
-        ForgeError::Store(inner) => {
-            let end = stored::failed(inner, printer);
-            if end != End::Usage {
-                printer.note(NOTHING_RUN);
-            }
-            end
-        }
+        ForgeError::Store(inner) => stored::before_the_start(inner, printer),
         ForgeError::Io { .. } => json::fail(printer, End::Incomplete, error, Some(ROOM)),
     }
 }

@@ -17,6 +17,9 @@ use forge::store::{Opened, RunFolder};
 use super::print::Printer;
 use super::{json, signals};
 
+/// What is said where the world kept everything from being run.
+pub(super) const NOTHING_RUN: &str = "forge: no verdict: nothing was run (exit code 3)";
+
 /// The store that results go to as well.
 pub(super) fn store(
     typed: Option<&Path>,
@@ -149,7 +152,13 @@ pub(super) fn failed(error: &StoreError, printer: Printer) -> End {
 }
 
 /// Says what is waited for when a run is over.
-pub(super) struct Waits(pub(super) String, pub(super) Printer);
+pub(super) struct Waits(String, Printer);
+
+impl Waits {
+    pub(super) fn on(store: &Store, printer: Printer) -> Self {
+        Self(store.address.to_string(), printer)
+    }
+}
 
 impl Subscriber for Waits {
     fn on_event(&mut self, event: &Event) {
@@ -160,6 +169,15 @@ impl Subscriber for Waits {
             ));
         }
     }
+}
+
+/// Says why a run was not begun.
+pub(super) fn before_the_start(error: &StoreError, printer: Printer) -> End {
+    let end = failed(error, printer);
+    if end != End::Usage {
+        printer.note(NOTHING_RUN);
+    }
+    end
 }
 
 fn unwritten(error: &std::io::Error, printer: Printer) -> End {

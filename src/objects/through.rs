@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 
 use super::growing::{FILES, Growing, piece_name, whole_lines};
 use super::remote::{Created, Object, Patience, Remote};
-use super::{ABOUT, Store, StoreError, StoreErrorKind, VERSION};
+use super::{ABOUT, Store, StoreError, StoreErrorKind, Unstored, VERSION};
 use crate::archive::MAX_ENTRIES;
 use crate::event::{Event, EventKind, StopCause, Subscriber};
 use crate::name::{RelativePath, RunId, TrialId};
@@ -49,23 +49,6 @@ pub struct Through {
     follows: Option<Follows>,
     /// Whether the store tells two writers apart.
     tells: bool,
-}
-
-/// What is not in the store when it should be.
-#[derive(Debug, thiserror::Error)]
-#[error("the run is not all in `{place}`: {why}")]
-pub struct Unstored {
-    place: String,
-    why: String,
-    hint: String,
-}
-
-impl Unstored {
-    /// Where all of it is, and what helps.
-    #[must_use]
-    pub fn hint(&self) -> &str {
-        &self.hint
-    }
 }
 
 /// A file as it was when it was put: its bytes, and when it was changed.

@@ -9,7 +9,7 @@
 
 use std::fs;
 use std::io::{self, Read as _, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -128,6 +128,11 @@ impl RunFolder {
             return Err(format!("there is no `{}` in it", journal::FILE));
         }
         Ok(Opened::below(kept))
+    }
+
+    /// The folder of a run that is there, or will be.
+    pub(crate) const fn at(path: PathBuf) -> Self {
+        Self { path }
     }
 
     /// The regular files of the folder, or of one below it, by their paths from the run's, sorted; and how much else
