@@ -80,7 +80,7 @@ impl Address {
         if !begins || bucket.len() > 63 || !bucket.chars().all(may_have) {
             return Err(AddressError::Bucket(crate::plain::short(bucket, 70)));
         }
-        let prefix = prefix.trim_end_matches('/');
+        let prefix = prefix.trim_matches('/');
         let prefix = (!prefix.is_empty()).then(|| RelativePath::parse(prefix));
         Ok(Self {
             bucket: bucket.to_owned(),
