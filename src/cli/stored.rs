@@ -60,13 +60,15 @@ pub(super) fn opened(
     printer: Printer,
 ) -> Result<(String, Opened), End> {
     let kept = tempfile::tempdir().map_err(|error| unwritten(&error, printer))?;
-    let run = asked(printer, async {
+    let (run, folder) = asked(printer, async {
         let run = objects::find(store, which).await?;
-        objects::fetch(store, run, kept.path()).await?;
-        Ok(run)
+        // Whoever is told of the folder knows which run that is.
+        let folder = kept.path().join(run.to_string());
+        objects::fetch(store, run, &folder).await?;
+        Ok((run, folder))
     })?;
     let place = format!("{}/{run}/{}", store.address, Format::Markdown.file_name());
-    Ok((place, Opened::below(kept)))
+    Ok((place, Opened::below(kept, folder)))
 }
 
 /// Fetches a run to where it would be if it had been run here, if it is the one that is looked for.

@@ -55,10 +55,9 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// A run that was put below a folder for temporary files.
+    /// A run that was put into a folder for temporary files, or below it.
     #[must_use]
-    pub fn below(kept: tempfile::TempDir) -> Self {
-        let path = kept.path().to_owned();
+    pub const fn below(kept: tempfile::TempDir, path: PathBuf) -> Self {
         Self {
             folder: RunFolder { path },
             _kept: kept,
@@ -127,7 +126,8 @@ impl RunFolder {
         if !kept.path().join(journal::FILE).is_file() {
             return Err(format!("there is no `{}` in it", journal::FILE));
         }
-        Ok(Opened::below(kept))
+        let path = kept.path().to_owned();
+        Ok(Opened::below(kept, path))
     }
 
     /// The folder of a run that is there, or will be.
