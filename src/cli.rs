@@ -44,6 +44,7 @@ mod schema;
 mod show;
 mod signals;
 mod start;
+mod stored;
 mod sweep;
 mod table;
 mod values;
@@ -130,8 +131,8 @@ struct Folders {
     /// Folder with the objectives [default: objectives]
     #[arg(long, value_name = "DIR", env = "FORGE_OBJECTIVES")]
     objectives: Option<PathBuf>,
-    /// Folder for results [default: artifacts]
-    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS")]
+    /// Folder for results, or `s3://BUCKET/PREFIX`: then they go there too [default: artifacts]
+    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS", value_parser = values::artifacts())]
     artifacts: Option<PathBuf>,
 }
 
@@ -410,13 +411,6 @@ fn project(printer: Printer) -> Result<Project, End> {
 fn begin(noise: &Noise, printer: Printer) -> Result<Project, End> {
     log::start_or_tell(noise, printer)?;
     project(printer)
-}
-
-/// The folder for results: what was typed, else what is written, else the usual one.
-fn artifacts<'a>(typed: Option<&'a Path>, project: &'a Project) -> &'a Path {
-    typed
-        .or(project.artifacts.as_deref())
-        .unwrap_or_else(|| Path::new("artifacts"))
 }
 
 /// A runtime on all cores; says why when there is none.

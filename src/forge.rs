@@ -3,14 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::mpsc::Receiver;
+
+use crate::event::StopCause;
 use crate::exit::{self, ExitCode};
 use crate::history;
 use crate::name::RunId;
 use crate::objective::Objective;
+use crate::objects::{Store, StoreError, Through};
 use crate::problem::Problems;
 use crate::quantity::counted;
 use crate::report::{Report, Saved};
-use crate::run::Finished;
+use crate::run::{Finished, Run};
 use crate::sandbox::local::LocalOptions;
 use crate::sandbox::reaper::CleanupReport;
 use crate::sandbox::{Provider, SandboxError};
@@ -133,6 +137,9 @@ pub enum ForgeError {
     /// There is no place to run candidates in; nothing was started.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// The object store that results go to cannot be used; nothing was started.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The artifacts folder failed.
     #[error("cannot {doing}")]
     Io {
@@ -206,15 +213,17 @@ pub struct ForgeResult {
 }
 
 impl ForgeResult {
-    fn new(run: RunId, finished: Finished) -> Self {
+    /// What a run came to, and by what that which is still done for it is told to stop.
+    fn new(run: RunId, finished: Finished) -> (Self, Receiver<StopCause>) {
         let Finished {
             summary,
             report,
             folder,
             unsaved,
+            stop,
         } = finished;
         let standings = summary.standings();
-        Self {
+        let this = Self {
             run,
             verdicts: verdict::of(&summary, &standings),
             summary,
@@ -223,7 +232,8 @@ impl ForgeResult {
             folder,
             unsaved: unsaved.map(|error| error.to_string()),
             saved: Saved::default(),
-        }
+        };
+        (this, stop)
     }
 
     /// The run's id.
@@ -303,6 +313,10 @@ impl ForgeResult {
             end = end.max(ExitCode::Incomplete);
             reasons.push(format!("the reports could not all be written: {error}"));
         }
+        if let Some(Err(error)) = &self.saved.stored {
+            end = end.max(ExitCode::Incomplete);
+            reasons.push(error.to_string());
+        }
         (end, reasons)
     }
 
@@ -320,8 +334,8 @@ impl ForgeResult {
         })
     }
 
-    /// What could not be saved of the reports in the run's folder; nothing when they are not written, see
-    /// [`ForgeBuilder::write_reports`].
+    /// What could not be saved of the reports in the run's folder, nothing when they are not written, see
+    /// [`ForgeBuilder::write_reports`]; and what became of the run in the store that it was to go to.
     pub const fn saved(&self) -> &Saved {
         &self.saved
     }
@@ -371,21 +385,42 @@ impl Forge {
         let run_id = earlier.as_ref().map_or_else(RunId::generate, |it| it.run());
         let write_reports = builder.write_reports;
         let artifacts = builder.artifacts.clone();
+        let store = builder.store.take();
         let mut run = builder
             .plan(run_id, objectives.into_iter().collect())
             .await?;
         if let Some(earlier) = earlier {
             earlier.go_on(&mut run)?;
         }
+        let through = match &store {
+            Some(store) => Some(Box::pin(written_through(store, &mut run)).await?),
+            None => None,
+        };
         let doing = "write to the artifacts folder";
         let finished = crate::run::run(run)
             .await
             .map_err(|source| ForgeError::Io { doing, source })?;
-        let mut result = ForgeResult::new(run_id, finished);
+        let (mut result, mut stop) = ForgeResult::new(run_id, finished);
         if write_reports {
             result.saved = result.report(|report| report.save(&result.folder));
             result.saved.unremembered = result.remember(&artifacts).err();
         }
+        // The sandboxes are gone; this is all that is waited for.
+        if let Some(through) = through {
+            result.saved.stored = Some(through.finish(&mut stop).await);
+        }
         Ok(result)
     }
+}
+
+/// Begins to write a run through, before anything of it exists.
+async fn written_through(store: &Store, run: &mut Run) -> Result<Through, StoreError> {
+    let id = run.plan.run;
+    let before = run.resumes.as_ref().map(|it| it.folder.path().to_owned());
+    let is_new = before.is_none();
+    let folder = before.unwrap_or_else(|| run.artifacts.join(id.to_string()));
+    let mut through = Through::begin(store, id, &folder, is_new).await?;
+    run.warnings.extend(through.warning());
+    run.subscribers.extend(through.subscriber());
+    Ok(through)
 }

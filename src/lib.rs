@@ -24,6 +24,7 @@
 //! 3  run  trial  sweep  watch  |  progress  report  view │ do  |  show
 //! 3  gc                                                 │ clear away
 //! 2  sandbox/*  store  journal  tree  ignored  archive   │ touch the outside
+//! 2  objects                                             │
 //! 2  candidate/*  objective/*  project  baseline         │ load
 //! 2  history  conformance  scaffold  control  audit      │ and keep
 //! 1  candidate  objective  score  event  summary         │ think
@@ -91,6 +92,7 @@ pub mod merge;
 pub mod name;
 pub mod network;
 pub mod objective;
+pub mod objects;
 pub mod plain;
 pub mod policy;
 pub mod problem;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::lint::{self, Rule};
 use crate::name::RelativePath;
+use crate::objects::Address;
 use crate::policy::{self, NetworkOverrides};
 use crate::problem::{Problem, Problems};
 use crate::quantity::ByteCount;
@@ -155,8 +156,10 @@ pub struct Project {
     pub candidates: Option<PathBuf>,
     /// The folder of objectives.
     pub objectives: Option<PathBuf>,
-    /// The folder of artifacts.
+    /// The folder of artifacts; excludes `store`, which is written in its place.
     pub artifacts: Option<PathBuf>,
+    /// The object store that artifacts go to as well.
+    pub store: Option<Address>,
     /// Variables of every candidate.
     pub env: Option<BTreeMap<String, String>>,
     /// What candidates may reach, wherever they run.
@@ -200,6 +203,12 @@ impl Project {
     }
 }
 
+/// Where artifacts go.
+enum Place {
+    Folder(PathBuf),
+    Store(Address),
+}
+
 fn project(root: &Value<'_>, folder: &Path) -> Option<Project> {
     let fields = root.map("")?;
     let known: Vec<&str> = fields
@@ -233,11 +242,28 @@ fn project(root: &Value<'_>, folder: &Path) -> Option<Project> {
     let secrets = fields.optional("secrets", secrets);
     let candidates = fields.optional("candidates", folder_at);
     let objectives = fields.optional("objectives", folder_at);
-    let artifacts = fields.optional("artifacts", folder_at);
+    let artifacts = fields.optional("artifacts", |value| {
+        let text = value.filled_text("a folder, or s3://BUCKET/PREFIX")?;
+        if !Address::is_meant(text) {
+            return Some(Place::Folder(folder.join(text)));
+        }
+        match Address::parse(text) {
+            Ok(address) => Some(Place::Store(address)),
+            Err(error) => value.problem(
+                error.to_string(),
+                "for example `artifacts: s3://results/forge`; how it is reached is said by `AWS_` variables",
+            ),
+        }
+    });
     let env = fields.optional("env", policy::env);
     let network = fields.optional("network", policy::networks);
     let compare = compare::compare(&fields);
     let allow = fields.optional("allow", lint::allowed);
+    let (artifacts, store) = match artifacts? {
+        Some(Place::Folder(folder)) => (Some(folder), None),
+        Some(Place::Store(address)) => (None, Some(address)),
+        None => (None, None),
+    };
     Some(Project {
         jobs: jobs?,
         repeat: repeat?,
@@ -253,7 +279,8 @@ fn project(root: &Value<'_>, folder: &Path) -> Option<Project> {
         secrets: secrets?,
         candidates: candidates?,
         objectives: objectives?,
-        artifacts: artifacts?,
+        artifacts,
+        store,
         env: env?,
         network: network?.unwrap_or_default(),
         compare: compare?,

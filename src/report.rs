@@ -11,6 +11,7 @@ use crate::exit::ExitCode;
 use crate::history::{self, Trends};
 use crate::journal;
 use crate::name::TrialId;
+use crate::objects::Unstored;
 use crate::standings::Standings;
 use crate::store::RunFolder;
 use crate::summary::{RunSummary, TrialRow};
@@ -271,6 +272,7 @@ impl Report<'_> {
             failed: self.write_all(&mut folder.clone()).err(),
             unlinked: links.err(),
             unremembered: None,
+            stored: None,
         }
     }
 }
@@ -285,6 +287,8 @@ pub struct Saved {
     pub unlinked: Option<io::Error>,
     /// Why the run is not in the history.
     pub unremembered: Option<io::Error>,
+    /// Where in a store the run is, or why it is not all there; `None` where it goes to none.
+    pub stored: Option<Result<String, Unstored>>,
 }
 
 /// What reports say of one trial.

@@ -433,6 +433,7 @@ impl Dispatcher {
             summary: teller.summary,
             report,
             folder,
+            stop: self.stop,
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::event::Setting;
 use crate::objective::LimitOverrides;
+use crate::objects::Store;
 use crate::policy::NetworkOverrides;
 use crate::problem::Problems;
 use crate::project::{Project, ProviderChoice, Repeat};
@@ -19,6 +20,7 @@ use crate::sandbox::local::{Isolation, LocalOptions, RootSandboxes};
 use crate::secret::Secret;
 use crate::trial::Keep;
 
+mod artifacts;
 mod comparing;
 mod containers;
 mod environment;
@@ -28,6 +30,7 @@ mod networks;
 mod place;
 mod surroundings;
 
+pub use artifacts::{artifacts, store, store_at};
 pub use comparing::{ComparingFlags, rule_asked};
 pub use containers::{connect, container_options, containers, engine};
 pub use environment::declared;
@@ -141,6 +144,8 @@ pub struct Settings {
     pub objectives: PathBuf,
     /// Folder for results.
     pub artifacts: PathBuf,
+    /// The object store that they go to as well.
+    pub store: Option<Store>,
     /// Where candidates are to run.
     pub provider: ProviderChoice,
     /// Whether nothing but Daytona will do; then that is where.
@@ -210,12 +215,18 @@ pub fn resolve(
         project.objectives.as_ref(),
         folder,
     );
-    let artifacts = layers.pick(
+    let typed = flags.artifacts.as_deref();
+    let written = project.store.as_ref().map(|it| it.to_string().into());
+    layers.pick(
         "artifacts",
         flags.artifacts.as_ref(),
-        project.artifacts.as_ref(),
+        project.artifacts.as_ref().or(written.as_ref()),
         folder,
     );
+    let store = store(typed, project, variables).unwrap_or_else(|problem| {
+        problems.push(problem);
+        None
+    });
     let (provider, require_daytona) = place::resolve(&mut layers, project, &mut problems);
     let (comparing, repeat) = comparing::resolve(&mut layers, project, &mut problems);
     let jobs = layers.pick(
@@ -255,7 +266,8 @@ pub fn resolve(
     problems.or(Settings {
         candidates: candidates.unwrap_or_else(|| "candidates".into()),
         objectives: objectives.unwrap_or_else(|| "objectives".into()),
-        artifacts: artifacts.unwrap_or_else(|| "artifacts".into()),
+        artifacts: artifacts(typed, project),
+        store,
         provider,
         require_daytona,
         repeat,

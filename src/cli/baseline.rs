@@ -8,7 +8,6 @@ use forge::baseline::stored::{StoredRun, export};
 use forge::exit::ExitCode as End;
 use forge::name::CandidateName;
 use forge::problem::{Problem, Problems};
-use forge::project::Project;
 use forge::store::{BLESSED, RunFolder};
 use forge::suggest;
 use serde_json::json;
@@ -20,7 +19,7 @@ use super::print::Printer;
 #[derive(Debug, Args)]
 pub(super) struct BaselineArgs {
     /// Folder for results [default: artifacts]
-    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS", global = true)]
+    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS", value_parser = super::values::artifacts(), global = true)]
     artifacts: Option<PathBuf>,
     #[command(subcommand)]
     what: What,
@@ -56,7 +55,7 @@ pub(super) fn baseline(args: &BaselineArgs, printer: Printer) -> End {
         Ok(project) => project,
         Err(end) => return end,
     };
-    let artifacts = artifacts(args, &project);
+    let artifacts = &forge::settings::artifacts(args.artifacts.as_deref(), &project);
     let done = match &args.what {
         What::Set { run } => set(artifacts, run, printer),
         What::Show { .. } => {
@@ -68,13 +67,6 @@ pub(super) fn baseline(args: &BaselineArgs, printer: Printer) -> End {
         What::Clear => clear(artifacts, printer),
     };
     done.map_or_else(|told| told.tell(printer), |()| End::Ok)
-}
-
-fn artifacts<'a>(args: &'a BaselineArgs, project: &'a Project) -> &'a Path {
-    let typed = args.artifacts.as_deref();
-    typed
-        .or(project.artifacts.as_deref())
-        .unwrap_or_else(|| Path::new("artifacts"))
 }
 
 /// Why something was not done, and how the program ends with that.

@@ -29,7 +29,7 @@ pub(super) struct CompareArgs {
     /// The later run
     new: String,
     /// Folder for results [default: artifacts]
-    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS")]
+    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS", value_parser = super::values::artifacts())]
     artifacts: Option<PathBuf>,
     /// Print it as JSON on stdout
     #[arg(long)]
@@ -65,7 +65,7 @@ pub(super) fn compare(args: &CompareArgs, printer: Printer) -> End {
 }
 
 fn compared(args: &CompareArgs, project: &Project) -> Result<Compared, Problems> {
-    let artifacts = super::artifacts(args.artifacts.as_deref(), project);
+    let artifacts = &settings::artifacts(args.artifacts.as_deref(), project);
     let found = [("BASE", &args.base), ("NEW", &args.new)]
         .map(|(which, text)| find(which, text, artifacts));
     match found {

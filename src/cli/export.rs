@@ -1,23 +1,29 @@
 //! `forge export`: a run as one file, for `forge report FILE` and `forge view FILE` elsewhere. Nothing is run.
 
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use forge::exit::ExitCode as End;
+use forge::objects::Address;
+use forge::problem::{Problem, Problems};
 use forge::quantity::{ByteCount, counted};
+use forge::settings;
+use forge::store::RunFolder;
 
 use super::destination::Destination;
 use super::print::Printer;
+use super::{json, stored};
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
     /// The run: `latest`, its id or the beginning of it, or its folder
     run: String,
-    /// The file; one that is there is replaced [default: forge-ID.tar]
+    /// The file; one that is there is replaced. Or `s3://BUCKET/PREFIX`, where it then is as if it had been written
+    /// there while it went on [default: forge-ID.tar]
     file: Option<PathBuf>,
     /// Folder for results [default: artifacts]
-    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS")]
+    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS", value_parser = super::values::artifacts())]
     artifacts: Option<PathBuf>,
 }
 
@@ -32,9 +38,13 @@ pub(super) fn export(args: &ExportArgs, printer: Printer) -> End {
         Err(end) => return end,
     };
     super::found::tell_if_alive(&folder, printer);
+    let real = folder.path().canonicalize();
+    let real = real.unwrap_or_else(|_| folder.path().to_owned());
+    let address = args.file.as_deref().and_then(Path::to_str);
+    if let Some(address) = address.filter(|it| Address::is_meant(it)) {
+        return put(address, &folder, &real, printer).map_or_else(|end| end, |()| End::Ok);
+    }
     let file = args.file.clone().unwrap_or_else(|| {
-        let real = folder.path().canonicalize();
-        let real = real.unwrap_or_else(|_| folder.path().to_owned());
         let id = real.file_name().unwrap_or_default().to_string_lossy();
         format!("forge-{id}.tar").into()
     });
@@ -58,4 +68,16 @@ pub(super) fn export(args: &ExportArgs, printer: Printer) -> End {
         ));
     }
     End::Ok
+}
+
+/// Writes the run to a store, below its id.
+fn put(address: &str, folder: &RunFolder, real: &Path, printer: Printer) -> Result<(), End> {
+    let refuse = |problem| json::refuse(printer, End::Usage, &Problems::from(problem));
+    let store = settings::store_at(address, &settings::variables()).map_err(refuse)?;
+    let name = real.file_name().unwrap_or_default().to_string_lossy();
+    let run = name.parse().map_err(|_no_id| {
+        let message = format!("`{name}` is not called by the id of its run");
+        refuse(Problem::setting("", message).with_hint("in a store, runs are found by their ids"))
+    })?;
+    stored::put(&store, run, folder, printer)
 }

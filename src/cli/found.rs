@@ -3,21 +3,23 @@
 use std::path::{Path, PathBuf};
 
 use forge::exit::ExitCode as End;
+use forge::objects::Address;
 use forge::problem::{Problem, Problems};
 use forge::project::Project;
 use forge::sandbox::ledger::is_held;
+use forge::settings;
 use forge::store::{Opened, RunFolder};
 
-use super::json;
 use super::print::Printer;
 use super::show::report_in;
+use super::{json, stored};
 
 /// A run that can be looked at.
 #[derive(Debug)]
 pub(super) enum Found {
     /// Where it was made, or was put since.
     Folder(RunFolder),
-    /// Out of a file: what is opened is gone when this is dropped.
+    /// Out of a file, or a store: what is opened is gone when this is dropped.
     File(PathBuf, Opened),
 }
 
@@ -53,7 +55,7 @@ pub(super) fn find(
     run: &str,
     printer: Printer,
 ) -> Result<RunFolder, End> {
-    let found = RunFolder::find(super::artifacts(artifacts, project), run);
+    let found = RunFolder::find(&settings::artifacts(artifacts, project), run);
     found.map_err(|message| {
         let hint = if Path::new(run).is_file() {
             "`forge report FILE` and `forge view FILE` show what was exported"
@@ -65,6 +67,28 @@ pub(super) fn find(
     })
 }
 
+/// The same; where no run is called so, and there is one in the store, that is fetched.
+pub(super) fn find_or_fetch(
+    artifacts: Option<&Path>,
+    project: &Project,
+    run: &str,
+    printer: Printer,
+) -> Result<Found, End> {
+    let folder = settings::artifacts(artifacts, project);
+    if !Address::is_meant(run)
+        && let Ok(found) = RunFolder::find(&folder, run)
+    {
+        return Ok(Found::Folder(found));
+    }
+    match stored::named(run, artifacts, project, printer)? {
+        None => find(artifacts, project, run, printer).map(Found::Folder),
+        Some((store, which)) => {
+            let (place, opened) = stored::opened(&store, &which, printer)?;
+            Ok(Found::File(place.into(), opened))
+        }
+    }
+}
+
 /// The same; where no run is called so, and a file is, that file is opened.
 pub(super) fn find_or_open(
     artifacts: Option<&Path>,
@@ -73,9 +97,9 @@ pub(super) fn find_or_open(
     printer: Printer,
 ) -> Result<Found, End> {
     let file = Path::new(run);
-    let is_known = RunFolder::find(super::artifacts(artifacts, project), run).is_ok();
+    let is_known = RunFolder::find(&settings::artifacts(artifacts, project), run).is_ok();
     if is_known || !file.is_file() {
-        return find(artifacts, project, run, printer).map(Found::Folder);
+        return find_or_fetch(artifacts, project, run, printer);
     }
     let opened = RunFolder::open_export(file);
     let opened = opened.map(|opened| Found::File(file.to_owned(), opened));

@@ -38,7 +38,7 @@ pub(super) struct GcArgs {
     #[arg(long)]
     json: bool,
     /// Folder for results [default: artifacts]
-    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS")]
+    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS", value_parser = super::values::artifacts())]
     artifacts: Option<PathBuf>,
 }
 
@@ -47,7 +47,7 @@ pub(super) fn gc(args: &GcArgs, printer: Printer) -> End {
         Ok(project) => project,
         Err(end) => return end,
     };
-    let artifacts = super::artifacts(args.artifacts.as_deref(), &project);
+    let artifacts = &forge::settings::artifacts(args.artifacts.as_deref(), &project);
     let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
     let collector = Collector::new(artifacts, baselines(&project), now);
     let survey = match collector.survey() {

@@ -32,7 +32,7 @@ pub(super) struct HistoryArgs {
     #[arg(long, value_name = "FILE")]
     merge: Option<PathBuf>,
     /// Folder for results [default: artifacts]
-    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS")]
+    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS", value_parser = super::values::artifacts())]
     artifacts: Option<PathBuf>,
     /// Print it as JSON on stdout
     #[arg(long)]
@@ -53,7 +53,7 @@ pub(super) fn history(args: &HistoryArgs, printer: Printer) -> End {
         Ok(project) => project,
         Err(end) => return end,
     };
-    let artifacts = super::artifacts(args.artifacts.as_deref(), &project);
+    let artifacts = &forge::settings::artifacts(args.artifacts.as_deref(), &project);
     match found(args, artifacts, printer) {
         Ok(trends) if args.json => json::print(printer, End::Ok, document(&trends)),
         Ok(trends) => {

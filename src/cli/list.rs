@@ -42,7 +42,7 @@ pub(super) fn list(args: &ListArgs, printer: Printer) -> End {
     };
     let candidates = folder(&folders.candidates, &project.candidates, "candidates");
     let objectives = folder(&folders.objectives, &project.objectives, "objectives");
-    let artifacts = folder(&folders.artifacts, &project.artifacts, "artifacts");
+    let artifacts = forge::settings::artifacts(folders.artifacts.as_deref(), &project);
     if args.json {
         return as_json(&candidates, &objectives, &artifacts, printer);
     }

@@ -33,7 +33,7 @@ pub(super) struct ReportArgs {
     /// The run: `latest`, its id or the beginning of it, its folder, or what `forge export` wrote
     run: String,
     /// Folder for results [default: artifacts]
-    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS")]
+    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS", value_parser = super::values::artifacts())]
     artifacts: Option<PathBuf>,
     #[command(flatten)]
     outputs: Outputs,
@@ -72,7 +72,8 @@ pub(super) fn score(args: &ScoreArgs, printer: Printer) -> End {
     log::redact(redactor());
     match runtime.block_on(rescore::rescore(&folder, &objectives, place, redactor())) {
         Ok(summary) => {
-            let artifacts = super::artifacts(args.folders.artifacts.as_deref(), &project);
+            let artifacts =
+                &forge::settings::artifacts(args.folders.artifacts.as_deref(), &project);
             render(
                 (&folder, &report_in(&folder)),
                 &summary,

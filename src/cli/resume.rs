@@ -7,15 +7,18 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, ValueEnum};
 use forge::event::{Retry, RunPlan};
 use forge::exit::ExitCode as End;
+use forge::objects::{self, Address, Store};
 use forge::problem::{Problem, Problems};
+use forge::project::Project;
 use forge::redact::MASK;
 use forge::resume::Wishes;
+use forge::settings;
 use forge::store::{RunFolder, begun, replay};
 use forge::summary::TrialRow;
 
 use super::found::find;
 use super::print::Printer;
-use super::{Cli, RunArgs, json};
+use super::{Cli, RunArgs, json, stored};
 
 /// What `--resume` is given where nobody knows the run: whoever starts the same command again.
 const AUTO: &str = "auto";
@@ -150,11 +153,19 @@ fn found(
         return Ok(None);
     };
     let project = super::project(printer)?;
-    let artifacts = super::artifacts(args.folders.artifacts.as_deref(), &project);
+    let typed = args.folders.artifacts.as_deref();
+    let artifacts = &settings::artifacts(typed, &project);
     if which == AUTO {
-        return Ok(cut_off(artifacts, &recorded(matches)));
+        let command = recorded(matches);
+        return match cut_off(artifacts, &command) {
+            Some(found) => Ok(Some(found)),
+            None => match stored::store(typed, &project, printer)? {
+                Some(store) => cut_off_elsewhere(&store, artifacts, &command, printer),
+                None => Ok(None),
+            },
+        };
     }
-    let folder = find(args.folders.artifacts.as_deref(), &project, which, printer)?;
+    let folder = found_here(artifacts, typed, &project, which, printer)?;
     match replay(&folder).map(|it| it.plan) {
         Ok(Some(plan)) => Ok(Some((folder, plan))),
         Ok(None) => {
@@ -177,11 +188,73 @@ fn cut_off(
     let mut folders = runs.filter_map(|run| RunFolder::find(artifacts, &run.to_string()).ok());
     let is_same = |it: &RunFolder| begun(it).is_some_and(|plan| is_of(command, &plan));
     let folder = folders.find(is_same)?;
-    let summary = replay(&folder).ok()?;
+    let plan = begun(&folder).filter(|_| is_cut_off(&folder))?;
+    Some((folder, plan))
+}
+
+/// Whether a run has trials without a result, and has said something not long ago.
+fn is_cut_off(folder: &RunFolder) -> bool {
+    let Ok(summary) = replay(folder) else {
+        return false;
+    };
     let is_whole = summary.trials.iter().all(TrialRow::has_result);
-    let last = summary.last()?.as_second();
-    let is_stale = jiff::Timestamp::now().as_second() - last > STALE;
-    (!is_whole && !is_stale).then_some((folder, summary.plan?))
+    let now = jiff::Timestamp::now().as_second();
+    let is_stale = summary
+        .last()
+        .is_none_or(|last| now - last.as_second() > STALE);
+    !is_whole && !is_stale
+}
+
+/// The folder of a run: the one that is here, else what the store has of it, brought here.
+fn found_here(
+    artifacts: &Path,
+    typed: Option<&Path>,
+    project: &Project,
+    which: &str,
+    printer: Printer,
+) -> Result<RunFolder, End> {
+    let is_here = |which: &str| RunFolder::find(artifacts, which);
+    if !Address::is_meant(which)
+        && let Ok(folder) = is_here(which)
+    {
+        return Ok(folder);
+    }
+    if let Some((store, which)) = stored::named(which, typed, project, printer)? {
+        let run = stored::asked(printer, objects::find(&store, &which))?;
+        if let Ok(folder) = is_here(&run.to_string()) {
+            return Ok(folder);
+        }
+        if let Some(folder) = stored::taken_over(&store, run, artifacts, printer, |_| true)? {
+            return Ok(folder);
+        }
+    }
+    find(typed, project, which, printer)
+}
+
+/// The same of what was run on other machines, which are gone: brought here.
+fn cut_off_elsewhere(
+    store: &Store,
+    artifacts: &Path,
+    command: &BTreeMap<String, Vec<String>>,
+    printer: Printer,
+) -> Result<Option<(RunFolder, RunPlan)>, End> {
+    let found = stored::asked(printer, async {
+        for run in objects::runs(store).await?.into_iter().rev().take(RUNS) {
+            let is_here = artifacts.join(run.to_string()).exists();
+            if let Some(plan) = objects::begun(store, run).await?
+                && !is_here
+                && is_of(command, &plan)
+            {
+                return Ok(Some((run, plan)));
+            }
+        }
+        Ok(None)
+    })?;
+    let Some((run, plan)) = found else {
+        return Ok(None);
+    };
+    let folder = stored::taken_over(store, run, artifacts, printer, is_cut_off)?;
+    Ok(folder.map(|folder| (folder, plan)))
 }
 
 /// Whether a run was begun by this command. Of what was secret in it, nothing is known; a run of the library, or one that

@@ -24,7 +24,8 @@ use super::print::{Printer, can_be_steered, stderr_is_terminal};
 use super::resume::{self, Resumed};
 use super::show::{Extra, ROOM, report_in, show};
 use super::{
-    KeepArg, Noise, RunArgs, ShardByArg, descriptors, github, json, log, mode, signals, view, words,
+    KeepArg, Noise, RunArgs, ShardByArg, descriptors, github, json, log, mode, signals, stored,
+    view, words,
 };
 
 /// Everything that is known before anything is started.
@@ -153,6 +154,11 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
         .demands(demands(args, &mut problems))
         .comparing(settings.comparing.clone())
         .place(mode.place.clone());
+    builder = settings
+        .store
+        .iter()
+        .cloned()
+        .fold(builder, ForgeBuilder::store);
     builder = args.candidate.iter().fold(builder, ForgeBuilder::only);
     let judge = forge::sandbox::local::this_program();
     builder = judge.into_iter().fold(builder, ForgeBuilder::judge);
@@ -261,8 +267,9 @@ fn all_secrets(
 ) -> Redactor {
     let passed = candidates.iter();
     let passed = passed.flat_map(|it| it.passed_secrets(variables));
+    let stores = settings.store.iter().flat_map(|it| it.access.secrets());
     let known = settings.secrets.iter().chain(&mode.secrets).cloned();
-    Redactor::new(known.chain(passed))
+    Redactor::new(known.chain(stores).chain(passed))
 }
 
 fn flags(args: &RunArgs, matches: &ArgMatches) -> Flags {
@@ -340,7 +347,7 @@ async fn go(
             }
             let end = json::fail(printer, end, &error, error.hint.as_deref());
             if end != End::Usage {
-                printer.note("forge: no verdict: nothing was run (exit code 3)");
+                printer.note(stored::NOTHING_RUN);
             }
             return end;
         },
@@ -360,6 +367,11 @@ async fn go(
     }
     // Last, so that a page which is opened is not drawn over.
     let builder = builder.subscriber(progress(&args.noise));
+    let waits = settings
+        .store
+        .iter()
+        .map(|it| stored::Waits::on(it, printer));
+    let builder = waits.fold(builder, ForgeBuilder::subscriber);
     let run = async {
         match builder.build().run(sources).await {
             Ok(result) => {
@@ -390,6 +402,7 @@ fn failed(error: &ForgeError, printer: Printer) -> End {
             let end = before_the_start(inner);
             json::fail(printer, end, inner, inner.hint.as_deref())
         }
+        ForgeError::Store(inner) => stored::before_the_start(inner, printer),
         ForgeError::Io { .. } => json::fail(printer, End::Incomplete, error, Some(ROOM)),
     }
 }

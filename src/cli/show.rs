@@ -94,6 +94,14 @@ impl Extra {
             printer.note(&format!("forge: this run is not in the history: {why}"));
         }
         let mut end = End::Ok;
+        match &saved.stored {
+            Some(Ok(place)) => printer.note(&format!("forge: the run is in `{place}`")),
+            Some(Err(error)) => {
+                printer.error(error, Some(error.hint()));
+                end = End::Incomplete;
+            }
+            None => {}
+        }
         for error in saved.failed.iter().chain(&self.write(report)) {
             printer.error(error, Some(ROOM));
             end = End::Incomplete;

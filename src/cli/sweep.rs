@@ -43,7 +43,7 @@ pub(super) struct SweepArgs {
     #[arg(long)]
     yes: bool,
     /// Folder for results, whose ledgers are read [default: artifacts]
-    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS")]
+    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS", value_parser = super::values::artifacts())]
     artifacts: Option<PathBuf>,
 }
 
@@ -76,11 +76,7 @@ async fn go(args: &SweepArgs, printer: Printer) -> End {
         Err(end) => return end,
     };
     let is_container = project.provider == Some(ProviderChoice::Container);
-    let artifacts = args
-        .artifacts
-        .clone()
-        .or(project.artifacts)
-        .unwrap_or_else(|| "artifacts".into());
+    let artifacts = forge::settings::artifacts(args.artifacts.as_deref(), &project);
     let variables = forge::settings::variables();
     let resolved = forge::settings::daytona(&variables, Path::new("."));
     resolved

@@ -1,16 +1,30 @@
 //! Values of options: what was expected, in words, and whether somebody typed them at all.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue};
 use forge::objective::yaml::MAX_REPEAT;
+use forge::objects::Address;
 use forge::project::container::{MAX_CPUS, thousandths};
 use forge::project::{MAX_JOBS, Repeat};
 use forge::rule::{CAN_FAIL, Measure, Suite, VerdictState};
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     forge::quantity::parse_duration(text)
+}
+
+/// A folder, or the address of an object store, which is looked at and stays a text.
+pub(super) fn artifacts() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| {
+        let text = path.to_str().filter(|it| Address::is_meant(it));
+        match text.map(Address::parse) {
+            Some(Err(error)) => Err(error),
+            Some(Ok(_)) | None => Ok(path),
+        }
+    })
 }
 
 pub(super) fn points(text: &str) -> Result<f64, String> {

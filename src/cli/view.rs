@@ -26,7 +26,7 @@ pub(super) struct ViewArgs {
     #[arg(long)]
     open: bool,
     /// Folder for results [default: artifacts]
-    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS")]
+    #[arg(long, value_name = "DIR", env = "FORGE_ARTIFACTS", value_parser = super::values::artifacts())]
     artifacts: Option<PathBuf>,
 }
 

@@ -14,6 +14,7 @@ use crate::installers::Installers;
 use crate::lint;
 use crate::name::CandidateName;
 use crate::objective::LimitOverrides;
+use crate::objects::Store;
 use crate::policy::NetworkOverrides;
 use crate::resume::Wishes;
 use crate::rule::Comparing;
@@ -30,6 +31,7 @@ pub struct ForgeBuilder {
     pub(super) own_candidates: Vec<Candidate>,
     pub(super) objectives: PathBuf,
     pub(super) artifacts: PathBuf,
+    pub(super) store: Option<Store>,
     pub(super) place: Option<Place>,
     pub(super) judge: Option<PathBuf>,
     pub(super) mode_reason: String,
@@ -69,6 +71,7 @@ impl Default for ForgeBuilder {
             own_candidates: Vec::new(),
             objectives: "objectives".into(),
             artifacts: "artifacts".into(),
+            store: None,
             place: None,
             judge: None,
             mode_reason: "daytona was not asked for".to_owned(),
@@ -353,6 +356,15 @@ impl ForgeBuilder {
     #[must_use]
     pub fn recorded_settings(mut self, settings: BTreeMap<String, Setting>) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// An object store that everything in the run's folder is written to as well. Whoever reaches it is in no log. Default:
+    /// none.
+    #[must_use]
+    pub fn store(mut self, store: Store) -> Self {
+        self.secrets.extend(store.access.secrets());
+        self.store = Some(store);
         self
     }
 

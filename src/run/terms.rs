@@ -90,4 +90,6 @@ pub struct Finished {
     pub folder: RunFolder,
     /// Why the journal is not whole, if it is not: then the run cannot be rendered or scored again.
     pub unsaved: Option<std::io::Error>,
+    /// By what whatever is still done for the run is told to stop.
+    pub stop: mpsc::Receiver<StopCause>,
 }

@@ -9,7 +9,7 @@
 
 use std::fs;
 use std::io::{self, Read as _, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +55,15 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// A run that was put into a folder for temporary files, or below it.
+    #[must_use]
+    pub const fn below(kept: tempfile::TempDir, path: PathBuf) -> Self {
+        Self {
+            folder: RunFolder { path },
+            _kept: kept,
+        }
+    }
+
     /// The run's folder.
     #[must_use]
     pub const fn folder(&self) -> &RunFolder {
@@ -76,10 +85,11 @@ impl RunFolder {
         let text = serde_json::to_vec(&about)?;
         let path = RelativePath::parse(ABOUT).map_err(io::Error::other)?;
         writer.file(&path, false, text.len() as u64, &mut text.as_slice())?;
-        let mut exported = Exported::default();
-        let mut files = Vec::new();
-        list(&self.path, "", &mut files, &mut exported.left_out)?;
-        files.sort();
+        let (files, left_out) = self.files("")?;
+        let mut exported = Exported {
+            left_out,
+            ..Exported::default()
+        };
         for path in files {
             let file =
                 open_inside(&self.path, &path).map_err(named(&self.path.join(path.as_str())))?;
@@ -117,10 +127,26 @@ impl RunFolder {
             return Err(format!("there is no `{}` in it", journal::FILE));
         }
         let path = kept.path().to_owned();
-        Ok(Opened {
-            folder: Self { path },
-            _kept: kept,
-        })
+        Ok(Opened::below(kept, path))
+    }
+
+    /// The folder of a run that is there, or will be.
+    pub(crate) const fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// The regular files of the folder, or of one below it, by their paths from the run's, sorted; and how much else
+    /// there is: links, mostly.
+    ///
+    /// # Errors
+    /// When a folder cannot be read. One that is not there has no files.
+    pub(crate) fn files(&self, below: &str) -> io::Result<(Vec<RelativePath>, usize)> {
+        let (mut files, mut left_out) = (Vec::new(), 0);
+        if self.path.join(below).is_dir() {
+            list(&self.path, below, &mut files, &mut left_out)?;
+        }
+        files.sort();
+        Ok((files, left_out))
     }
 }
 

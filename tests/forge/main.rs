@@ -50,6 +50,7 @@ mod sharding;
 mod spending;
 mod starting;
 mod stopping;
+mod stored;
 mod support;
 mod surroundings;
 mod terminal;

@@ -4,6 +4,7 @@ pub(crate) mod browser;
 pub(crate) mod counting;
 pub(crate) mod engine;
 pub(crate) mod fake_daytona;
+pub(crate) mod s3;
 pub(crate) mod schemas;
 pub(crate) mod workspace;
 

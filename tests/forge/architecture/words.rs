@@ -12,7 +12,7 @@ struct Rule {
     why: &'static str,
 }
 
-const RULES: [Rule; 17] = [
+const RULES: [Rule; 18] = [
     Rule {
         pattern: r"\bindicatif\b",
         only: &["progress"],
@@ -45,13 +45,23 @@ const RULES: [Rule; 17] = [
     },
     Rule {
         pattern: r"\breqwest\b",
-        only: &["sandbox/daytona", "sandbox/container", "sandbox/exchange"],
-        why: "only the providers with a far end speak HTTP, and what counts that",
+        only: &[
+            "sandbox/daytona",
+            "sandbox/container",
+            "sandbox/exchange",
+            "objects/remote",
+        ],
+        why: "only the providers with a far end, what counts that, and the store speak HTTP",
     },
     Rule {
         pattern: r"\b(tracing_)?opentelemetry\w*\b",
         only: &["cli/log/otlp"],
         why: "only one file knows OpenTelemetry",
+    },
+    Rule {
+        pattern: r"\bobject_store\b",
+        only: &["objects/remote"],
+        why: "only one file knows the crate, and the next one how it speaks",
     },
     Rule {
         pattern: r"\benv::(set_var|remove_var|vars?(_os)?)\b",
@@ -162,6 +172,8 @@ fn each_rule_can_fail() {
     check("src/report.rs", "use axum::Router;", 1);
     check("src/view/files.rs", "use axum::body::Body;", 0);
     check("src/sandbox/local.rs", "use reqwest::Url;", 1);
+    check("src/objects/fetch.rs", "use object_store::path::Path;", 1);
+    check("src/objects/remote.rs", "use object_store::path::Path;", 0);
     check("src/sandbox/local.rs", "let a = std::env::var(\"B\");", 1);
     check("src/cli/run.rs", "let a = std::env::vars_os();", 1);
     check("src/settings.rs", "let a = std::env::args();", 1);

@@ -82,7 +82,7 @@ impl Workspace {
             .stderr(Stdio::piped());
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
-            let ours = ["FORGE_", "DAYTONA_", "GITHUB_"];
+            let ours = ["FORGE_", "DAYTONA_", "GITHUB_", "AWS_"];
             if ours.iter().any(|prefix| name.starts_with(prefix)) {
                 command.env_remove(name);
             }

@@ -1,0 +1,95 @@
+//! HTTP for `object_store`, by the client that the rest of forge speaks with: without HTTP/2 and a second TLS.
+//!
+//! Promises: no redirect is followed, and nothing goes without encryption unless that is allowed.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
+    HttpResponseBody, HttpService,
+};
+use object_store::{ClientConfigKey, ClientOptions, Error};
+
+/// A server that says nothing for so long is gone.
+const SILENCE: Duration = Duration::from_secs(120);
+
+/// Makes clients of the HTTP that the rest of forge speaks too.
+#[derive(Debug)]
+pub(super) struct Connector;
+
+impl HttpConnector for Connector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        // Every client of reqwest wants one; another user of rustls may already have set it.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let said = |key| options.get_config_value(&key);
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("forge/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(10))
+            .read_timeout(SILENCE)
+            .tcp_keepalive(Duration::from_secs(30))
+            .tcp_nodelay(true)
+            .https_only(said(ClientConfigKey::AllowHttp).as_deref() != Some("true"));
+        // Only the machine's own service for credentials has one of its own; there is none behind a proxy.
+        let patience = said(ClientConfigKey::ConnectTimeout);
+        if let Some(patience) = patience.and_then(|it| humantime::parse_duration(&it).ok()) {
+            builder = builder.connect_timeout(patience).no_proxy();
+        }
+        let client = builder.build().map_err(|error| Error::Generic {
+            store: "S3",
+            source: Box::new(error),
+        })?;
+        Ok(HttpClient::new(Speaks(client)))
+    }
+}
+
+/// A client of reqwest, as the crate wants one.
+#[derive(Debug)]
+struct Speaks(reqwest::Client);
+
+impl HttpService for Speaks {
+    fn call<'s, 'f>(
+        &'s self,
+        request: HttpRequest,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'f>>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let url = reqwest::Url::parse(&parts.uri.to_string());
+            let url = url.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+            let mut request = reqwest::Request::new(parts.method, url);
+            *request.headers_mut() = parts.headers;
+            if let Some(bytes) = body.as_bytes() {
+                *request.body_mut() = Some(bytes.clone().into());
+            } else {
+                *request.body_mut() = Some(reqwest::Body::wrap(body));
+            }
+            let mut answer = self.0.execute(request).await.map_err(failed)?;
+            let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
+            let body = reqwest::Body::from(answer).map_err(failed);
+            let mut response = HttpResponse::new(HttpResponseBody::new(body));
+            *response.status_mut() = status;
+            *response.headers_mut() = headers;
+            Ok(response)
+        })
+    }
+}
+
+/// What kind of failure it is decides whether it is tried again.
+fn failed(error: reqwest::Error) -> HttpError {
+    let kind = if error.is_timeout() {
+        HttpErrorKind::Timeout
+    } else if error.is_connect() {
+        HttpErrorKind::Connect
+    } else if error.is_builder() {
+        HttpErrorKind::Unknown
+    } else {
+        // All that is asked may be asked twice, or is looked at when it was.
+        HttpErrorKind::Request
+    };
+    HttpError::new(kind, error.without_url())
+}
