@@ -15,6 +15,7 @@ use crate::event::{Cleanup, EventKind, Phase, StopCause, TrialEnd, TrialRecord};
 use crate::journal::requests::RequestLog;
 use crate::sandbox::reaper::{CleanupReport, Patience, Reaper};
 use crate::sandbox::{ErrorKind, Remedy, SandboxError};
+use crate::summary::RunSummary;
 use crate::trial::silence::take_back;
 use crate::trial::{Outcome, World};
 use crate::verdict::{looking, spending};
@@ -35,7 +36,7 @@ pub use terms::{Finished, Run};
 use clock::at;
 use open::{Opened, end_earlier, opened, watched};
 use plan::Plan;
-use state::{Effect, Input, KnownFailure, Loss, Spending, State, cost_of};
+use state::{Budget, Effect, Input, KnownFailure, Loss, Spending, State, cost_of};
 use stop::Stopping;
 use teller::Teller;
 
@@ -103,7 +104,6 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
     let mut teller = Teller::new(journal, run.subscribers);
     let (seed, jobs, confirms) = (run.plan.seed, run.plan.jobs, run.plan.confirm.is_some());
     let stages = looking::stages(&run.plan);
-    let price = run.plan.price_per_hour.unwrap_or(0.0);
     let (slots, repeats) = (plan::slots(&run.plan), plan::repeats(&run.plan));
     let begins = match before {
         None => EventKind::RunStarted(Box::new(run.plan)),
@@ -128,14 +128,8 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
         repeats,
     };
     let trials = plan.planned(0, &stages);
-    let spent = Spending {
-        sandboxes: made,
-        cost: cost_of(&teller.summary),
-    };
-    let state = State::new(trials, jobs)
-        .confirming(confirms)
-        .within(run.budget, price, spent);
-    let (state, made_up) = state.after(&teller.summary.looks);
+    let state = State::new(trials, jobs).confirming(confirms);
+    let (state, made_up) = after_all(state, run.budget, made, &teller.summary);
     let unforeseen = unlinked.into_iter().chain(unwatched).chain(unpacked);
     for message in run.warnings.into_iter().chain(unforeseen) {
         teller.tell(EventKind::Warned { message });
@@ -162,6 +156,20 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
     dispatcher.perform(made_up);
     dispatcher.dispatch().await;
     Ok(dispatcher.finish(reaper, ended, began).await)
+}
+
+/// The same after what was spent and decided before the run was gone on with, and what that leaves to be done.
+fn after_all(
+    state: State,
+    budget: Budget,
+    sandboxes: u64,
+    before: &RunSummary,
+) -> (State, Vec<Effect>) {
+    let price = before.plan.as_ref().and_then(|it| it.price_per_hour);
+    let cost = cost_of(before);
+    let spent = Spending { sandboxes, cost };
+    let state = state.within(budget, price.unwrap_or(0.0), spent);
+    state.after(&before.looks)
 }
 
 struct Dispatcher {

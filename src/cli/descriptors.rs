@@ -3,12 +3,25 @@
 //! A shell often allows 256 or 1024 open files, and a trial that meets that limit is lost, so the limit is
 //! raised as far as the run needs and the system lets it, and no further: candidates inherit it.
 
+use forge::ForgeBuilder;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What one trial has open at most, its uploads, downloads and watching processes included.
 const PER_TRIAL: u64 = 16;
 /// What forge has open besides.
 const OWN: u64 = 64;
+
+/// So many sandboxes at once, or as many as there is room for.
+pub(super) fn with_jobs(builder: ForgeBuilder, jobs: usize) -> ForgeBuilder {
+    let room = make_room(jobs);
+    let builder = builder.jobs(room);
+    if room == jobs {
+        return builder;
+    }
+    builder.warning(format!(
+        "{room} sandboxes at once instead of {jobs}: more do not fit into this shell's limit of open files (`ulimit -n`)"
+    ))
+}
 
 /// Makes room for that many trials at once. Returns for how many there is room.
 pub(super) fn make_room(jobs: usize) -> usize {

@@ -221,7 +221,7 @@ fn with_numbers(
         builder = builder.repeat(repeat);
     }
     if let Some(jobs) = jobs {
-        builder = with_jobs(builder, jobs);
+        builder = descriptors::with_jobs(builder, jobs);
     }
     if let Some(deadline) = settings.deadline {
         builder = builder.deadline(deadline);
@@ -244,18 +244,6 @@ fn with_numbers(
         builder = builder.shard(part, by);
     }
     builder
-}
-
-/// So many sandboxes at once, or as many as there is room for.
-fn with_jobs(builder: ForgeBuilder, jobs: usize) -> ForgeBuilder {
-    let room = descriptors::make_room(jobs);
-    let builder = builder.jobs(room);
-    if room == jobs {
-        return builder;
-    }
-    builder.warning(format!(
-        "{room} sandboxes at once instead of {jobs}: more do not fit into this shell's limit of open files (`ulimit -n`)"
-    ))
 }
 
 /// Everything that forge's own log must not hold.

@@ -75,7 +75,9 @@ impl ForgeBuilder {
         let cost = or_none(self.budget.cost.map(|it| format!("{it} USD")));
         settings.is("max-cost", cost, self.whose(self.budget.cost.is_some()));
         let price = self.prices.get(mode).map(|it| format!("{it} USD"));
-        settings.is("price-per-hour", or_none(price), "forge.yaml");
+        let by_caller = price.is_some() && self.settings.is_empty();
+        let whose = self.above(by_caller, &[("forge.yaml", price.is_some())]);
+        settings.is("price-per-hour", or_none(price), &whose);
         let repeats = objectives
             .iter()
             .map(|it| self.repeat.or(it.repeat).unwrap_or(1));

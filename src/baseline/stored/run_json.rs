@@ -7,7 +7,7 @@ use std::io::{BufReader, Read as _};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::event::{ErrorClass, Event, EventKind, Phase, RunPlan, TrialEnd, TrialRecord};
+use crate::event::{ErrorClass, Event, EventKind, Phase, RunPlan, Timings, TrialEnd, TrialRecord};
 use crate::name::{CandidateName, ObjectiveName, TrialId};
 use crate::plain::quoted;
 use crate::sandbox::Usage;
@@ -50,6 +50,8 @@ struct Trial {
     metrics: BTreeMap<String, f64>,
     #[serde(default)]
     usage: Usage,
+    #[serde(default)]
+    timings: Timings,
 }
 
 /// Reads the file into what its events would have added up to.
@@ -139,6 +141,7 @@ impl Trial {
             runtime_s: self.runtime_seconds,
             metrics: self.metrics,
             usage: self.usage,
+            timings: self.timings,
             score,
             ..TrialRecord::ended(id, end, self.attempts)
         }

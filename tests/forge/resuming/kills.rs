@@ -97,7 +97,7 @@ fn table(place: &str, cut_off: impl Fn(usize, usize)) {
     for number in 0..30 {
         let ended = usize::try_from(scramble(number) % 190).unwrap() + 1;
         cut_off(200, ended);
-        writeln!(std::io::stderr(), "{place} after {ended}: whole").unwrap();
+        writeln!(std::io::stderr().lock(), "{place} after {ended}: whole").unwrap();
     }
 }
 
