@@ -193,7 +193,7 @@ impl Tally {
             Line::Left(left) => self.take_left(left),
             Line::Closed(closed) => {
                 self.closed += 1;
-                self.dropped += closed.dropped;
+                self.dropped = self.dropped.saturating_add(closed.dropped);
             }
         }
     }

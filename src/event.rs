@@ -386,6 +386,22 @@ pub struct Timings {
     pub score_ms: Option<u64>,
 }
 
+impl Timings {
+    /// How long the trial had its sandbox.
+    #[must_use]
+    pub fn in_sandbox(&self) -> Duration {
+        let phases = [
+            self.create_ms,
+            self.upload_ms,
+            self.setup_ms,
+            self.run_ms,
+            self.collect_ms,
+        ];
+        let phases = phases.into_iter().flatten();
+        Duration::from_millis(phases.fold(0, u64::saturating_add))
+    }
+}
+
 /// Everything that is known of a trial that has ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialRecord {

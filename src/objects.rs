@@ -133,7 +133,7 @@ pub struct Access {
 }
 
 /// The variables that are keys.
-const KEYS: [&str; 4] = [
+pub const KEYS: [&str; 4] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",

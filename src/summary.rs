@@ -264,6 +264,15 @@ impl SandboxTime {
         }
     }
 
+    /// A trial has its result. Of one whose begin was not told, as in what was put together, the phases are known.
+    fn finish(&mut self, record: &TrialRecord, at: Timestamp) {
+        if self.open.contains_key(&record.trial) {
+            self.end(&record.trial, at);
+        } else {
+            self.ended = self.ended.saturating_add(record.timings.in_sandbox());
+        }
+    }
+
     /// The run was cut off, when this was the last that was heard of it.
     fn cut_off(&mut self, last: Timestamp) {
         for (_, began) in std::mem::take(&mut self.open) {
@@ -274,7 +283,7 @@ impl SandboxTime {
     /// A clock that was set back takes nothing away.
     fn add(&mut self, from: Timestamp, to: Timestamp) {
         let took = Duration::try_from(to.duration_since(from));
-        self.ended += took.unwrap_or(Duration::ZERO);
+        self.ended = self.ended.saturating_add(took.unwrap_or(Duration::ZERO));
     }
 }
 
@@ -306,7 +315,7 @@ impl RunSummary {
             EventKind::RunResumed(resumption) if resumption.plan.len() > MAX_TRIALS => {}
             EventKind::RunResumed(resumption) => self.resume(resumption, event.at, last),
             EventKind::TrialFinished(record) => {
-                self.sandboxes.end(&record.trial, event.at);
+                self.sandboxes.finish(record, event.at);
                 if let Some(row) = self.row(&record.trial) {
                     row.finish(record);
                 }

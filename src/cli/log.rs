@@ -22,6 +22,9 @@ use super::show::shared;
 
 #[cfg(feature = "otlp")]
 mod otlp;
+mod sink;
+
+use sink::Sink;
 
 /// Every secret of the run, once they are known; nothing is logged of what holds one before that.
 static REDACTOR: OnceLock<Redactor> = OnceLock::new();
@@ -45,6 +48,9 @@ pub(super) fn start_or_tell(noise: &Noise, printer: Printer) -> Result<(), End> 
 
 /// Ends it: what is to be sent somewhere is, within seconds. Says what could not be.
 pub(super) fn end() {
+    if let Some(why) = sink::end() {
+        Printer::new().note(&format!("warning: {why}"));
+    }
     #[cfg(feature = "otlp")]
     if let Some(why) = otlp::end() {
         Printer::new().note(&format!("warning: {why}"));
@@ -79,7 +85,7 @@ fn written(file: Option<&Path>) -> io::Result<Option<Heard>> {
                 io::Error::new(error.kind(), text)
             };
             let to = Destination::open(path, &shared()).map_err(named)?;
-            let to = to.into_file().map_err(named)?;
+            let to = Sink::start(to.into_file().map_err(named)?).map_err(named)?;
             Some(lines(to).with_filter(filter("forge=debug")).boxed())
         }
         (None, Some(_)) => {

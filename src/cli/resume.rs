@@ -282,13 +282,7 @@ fn again(matches: &ArgMatches, plan: &RunPlan) -> Result<(RunArgs, ArgMatches), 
     let besides = recorded.filter(|(name, _)| !typed.contains_key(*name));
     let mut all = typed.clone();
     for (name, values) in besides {
-        if values.iter().any(|it| it == MASK) {
-            let message = format!("the run was given a secret by --{name}, which was not kept");
-            let hint = format!("give --{name} again");
-            return Err(Wrong::Recorded(
-                Problem::setting("--resume", message).with_hint(hint),
-            ));
-        }
+        askable(name, values).map_err(Wrong::Recorded)?;
         all.insert(name.clone(), values.clone());
     }
     let words = all.iter().flat_map(|(name, values)| {
@@ -304,6 +298,29 @@ fn again(matches: &ArgMatches, plan: &RunPlan) -> Result<(RunArgs, ArgMatches), 
     let matches = matches.map_err(Wrong::Typed)?;
     let cli = Cli::from_arg_matches(&matches).map_err(Wrong::Typed)?;
     Ok((cli.run, matches))
+}
+
+/// Whether what a record says can be asked for again. A record may come from elsewhere.
+fn askable(name: &str, values: &[String]) -> Result<(), Problem> {
+    let refused =
+        |message: String, hint: String| Err(Problem::setting("--resume", message).with_hint(hint));
+    let again = format!("give --{name} again");
+    if ABOUT_OUTPUT.contains(&name) {
+        let message = format!(
+            "the run's record asks for --{name}, which forge does not record: it was changed"
+        );
+        return refused(message, format!("look at its {}", forge::journal::FILE));
+    }
+    let is_key = |it: &String| objects::KEYS.iter().any(|key| it.contains(key));
+    if name == "pass-env" && values.iter().any(is_key) {
+        let message = "the run's record asks for a key to a store to be passed on".to_owned();
+        return refused(message, again);
+    }
+    if values.iter().any(|it| it == MASK) {
+        let message = format!("the run was given a secret by --{name}, which was not kept");
+        return refused(message, again);
+    }
+    Ok(())
 }
 
 /// What a command line asks of a run, by the long names of the options. Flags have no values.

@@ -138,22 +138,12 @@ impl Takes {
         let each = |of: &dyn Fn(&TrialRecord) -> Option<f64>| -> Vec<f64> {
             trials.iter().filter_map(|it| of(it)).collect()
         };
-        let in_sandbox = |it: &TrialRecord| {
-            let all = it.timings;
-            let phases = [
-                all.create_ms,
-                all.upload_ms,
-                all.setup_ms,
-                all.run_ms,
-                all.collect_ms,
-            ];
-            phases.into_iter().flatten().sum::<u64>() as f64 / 1000.0
-        };
+        let in_sandbox = |it: &TrialRecord| it.timings.in_sandbox().as_secs_f64();
         let judged = |it: &TrialRecord| it.timings.score_ms.unwrap_or(0) as f64 / 1000.0;
         Some(Self {
             seconds: median(each(&|it| Some(in_sandbox(it) + judged(it))))?,
             in_sandbox: median(each(&|it| Some(in_sandbox(it))))?,
-            cost: mean(&each(&|it| it.metrics.get(COST).copied())),
+            cost: mean(&each(&|it| it.metrics.get(COST).map(|it| it.max(0.0)))),
         })
     }
 

@@ -732,6 +732,11 @@ mod tests {
         // What is under way comes to its end.
         let effects = state.handle(paid(2, 0.5), now);
         assert!(effects.contains(&Effect::Finish));
+        // Whoever says less than nothing gives others no more.
+        let mut state = self::state(5, 1).within(budget, 0.0, before(0, 0.25));
+        state.handle(Input::Tick, now);
+        assert_eq!(started(&state.handle(paid(0, -5.0), now)), [(1, 1)]);
+        assert_eq!(started(&state.handle(paid(1, 0.75), now)), []);
     }
 
     #[test]

@@ -33,7 +33,22 @@ pub struct Spending {
 pub fn cost_of(summary: &RunSummary) -> f64 {
     let metrics = summary.trials.iter().flat_map(|row| &row.metrics);
     let costs = metrics.filter(|(name, _)| **name == *COST);
-    costs.map(|(_, value)| value).sum::<f64>() + summary.sandboxes_cost().unwrap_or(0.0)
+    let said: f64 = costs.map(|(_, value)| spent(*value)).sum();
+    said + summary.sandboxes_cost().unwrap_or(0.0)
+}
+
+/// What a candidate says that it has cost: nobody gives anything back.
+const fn spent(said: f64) -> f64 {
+    said.max(0.0)
+}
+
+/// An amount of US dollars, short whatever was said.
+fn dollars(amount: f64) -> String {
+    if amount < 1e9 {
+        format!("{amount:.2}")
+    } else {
+        format!("{amount:.0e}")
+    }
 }
 
 /// So many trials that ended last are looked at, or twice as many as run at once.
@@ -98,7 +113,7 @@ impl Spent {
 
     /// A trial has its result.
     pub(super) fn end(&mut self, record: &TrialRecord) {
-        self.so_far.cost += record.metrics.get(COST).copied().unwrap_or(0.0);
+        self.so_far.cost += record.metrics.get(COST).map_or(0.0, |it| spent(*it));
         self.note(false);
     }
 
@@ -128,7 +143,8 @@ impl Spent {
             "what the candidates say"
         };
         Some(format!(
-            "the budget of {most} USD is used up: {cost:.2} by {by}"
+            "the budget of {most} USD is used up: {} by {by}",
+            dollars(cost)
         ))
     }
 
