@@ -15,7 +15,6 @@ use crate::event::{Cleanup, EventKind, Phase, StopCause, TrialEnd, TrialRecord};
 use crate::journal::requests::RequestLog;
 use crate::sandbox::reaper::{CleanupReport, Patience, Reaper};
 use crate::sandbox::{ErrorKind, Remedy, SandboxError};
-use crate::summary::RunSummary;
 use crate::trial::silence::take_back;
 use crate::trial::{Outcome, World};
 use crate::verdict::{looking, spending};
@@ -36,7 +35,7 @@ pub use terms::{Finished, Run};
 use clock::at;
 use open::{Opened, end_earlier, opened, watched};
 use plan::Plan;
-use state::{Budget, Effect, Input, KnownFailure, Loss, Spending, State, cost_of};
+use state::{Effect, Input, KnownFailure, Loss, State};
 use stop::Stopping;
 use teller::Teller;
 
@@ -129,7 +128,7 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
     };
     let trials = plan.planned(0, &stages);
     let state = State::new(trials, jobs).confirming(confirms);
-    let (state, made_up) = after_all(state, run.budget, made, &teller.summary);
+    let (state, made_up) = state.after_all(run.budget, made, &teller.summary);
     let unforeseen = unlinked.into_iter().chain(unwatched).chain(unpacked);
     for message in run.warnings.into_iter().chain(unforeseen) {
         teller.tell(EventKind::Warned { message });
@@ -156,20 +155,6 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
     dispatcher.perform(made_up);
     dispatcher.dispatch().await;
     Ok(dispatcher.finish(reaper, ended, began).await)
-}
-
-/// The same after what was spent and decided before the run was gone on with, and what that leaves to be done.
-fn after_all(
-    state: State,
-    budget: Budget,
-    sandboxes: u64,
-    before: &RunSummary,
-) -> (State, Vec<Effect>) {
-    let price = before.plan.as_ref().and_then(|it| it.price_per_hour);
-    let cost = cost_of(before);
-    let spent = Spending { sandboxes, cost };
-    let state = state.within(budget, price.unwrap_or(0.0), spent);
-    state.after(&before.looks)
 }
 
 struct Dispatcher {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::stop::Stopping;
 use crate::event::{Confirmation, EventKind, Look, Phase, StopCause, TrialRecord};
 use crate::sandbox::{ErrorKind, Remedy};
+use crate::summary::RunSummary;
 
 mod budget;
 mod ending;
@@ -149,6 +150,22 @@ impl State {
     pub fn within(self, budget: Budget, price_per_hour: f64, before: Spending) -> Self {
         let spent = self.spent.within(budget, price_per_hour, before);
         Self { spent, ..self }
+    }
+
+    /// The same after what was spent, on so many sandboxes among others, and decided before the run was gone on with; and
+    /// what that leaves to be done.
+    #[must_use]
+    pub fn after_all(
+        self,
+        budget: Budget,
+        sandboxes: u64,
+        before: &RunSummary,
+    ) -> (Self, Vec<Effect>) {
+        let price = before.plan.as_ref().and_then(|it| it.price_per_hour);
+        let cost = cost_of(before);
+        let spent = Spending { sandboxes, cost };
+        let state = self.within(budget, price.unwrap_or(0.0), spent);
+        state.after(&before.looks)
     }
 
     /// The same after these looks, which were taken before the run was gone on with. What they spare and has no
@@ -907,6 +924,9 @@ mod tests {
         let effects = state.handle(Input::Unwritten("it is full".to_owned()), now);
         assert_eq!(ends(&effects).len(), 3);
         assert!(effects.contains(&Effect::Press(Stopping::Stop)));
+        // Which cannot be written down either, and is not told again.
+        let effects = state.handle(Input::Unsaved("it is full".to_owned()), now);
+        assert_eq!(effects, []);
     }
 
     #[test]

@@ -307,7 +307,7 @@ fn an_empty_name_is_no_run() {
 #[test]
 fn a_full_disk_takes_nothing_from_what_is_shown() {
     let workspace = workspace();
-    let limited = "trap '' XFSZ; ulimit -f 8; exec \"$0\" task -k20";
+    let limited = "trap '' XFSZ; ulimit -f 60; exec \"$0\" task -k20";
     let mut shell = workspace.command([""; 0]);
     let environment: Vec<_> = shell
         .get_envs()

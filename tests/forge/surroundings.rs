@@ -38,7 +38,7 @@ fn a_limit_that_is_too_low_is_one_error_before_the_start() {
         ("ulimit -n 12", "open files"),
         ("ulimit -f 0", "size of a file"),
         ("ulimit -f 1", "size of a file"),
-        ("ulimit -v 60000", "address space"),
+        ("ulimit -v 120000", "address space"),
         ("ulimit -s 64", "stack"),
         ("ulimit -t 3", "processor time"),
     ];

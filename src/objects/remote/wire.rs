@@ -1,10 +1,13 @@
 //! HTTP for `object_store`, by the client that the rest of forge speaks with: without HTTP/2 and a second TLS.
 //!
-//! Promises: no redirect is followed, and nothing goes without encryption unless that is allowed.
+//! Promises: no redirect is followed, and nothing goes without encryption unless that is allowed; what is read into memory
+//! as a whole, lists and what is said of errors, is bounded.
 
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Limited};
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
     HttpResponseBody, HttpService,
@@ -13,6 +16,12 @@ use object_store::{ClientConfigKey, ClientOptions, Error};
 
 /// A server that says nothing for so long is gone.
 const SILENCE: Duration = Duration::from_secs(120);
+
+/// The longest answer that is read as a whole, in bytes: a page of a list has a thousand names, each of a kilobyte at
+/// the most.
+const LONGEST: usize = 8 << 20;
+/// So many pages of lists are asked for, all in all. A server may say for ever that there are more.
+const PAGES: usize = 1_000;
 
 /// Makes clients of the HTTP that the rest of forge speaks too.
 #[derive(Debug)]
@@ -40,13 +49,20 @@ impl HttpConnector for Connector {
             store: "S3",
             source: Box::new(error),
         })?;
-        Ok(HttpClient::new(Speaks(client)))
+        Ok(HttpClient::new(Speaks {
+            client,
+            pages: AtomicUsize::new(0),
+        }))
     }
 }
 
 /// A client of reqwest, as the crate wants one.
 #[derive(Debug)]
-struct Speaks(reqwest::Client);
+struct Speaks {
+    client: reqwest::Client,
+    /// How many pages of lists were asked for.
+    pages: AtomicUsize,
+}
 
 impl HttpService for Speaks {
     fn call<'s, 'f>(
@@ -59,6 +75,17 @@ impl HttpService for Speaks {
     {
         Box::pin(async move {
             let (parts, body) = request.into_parts();
+            let is_list = parts
+                .uri
+                .query()
+                .is_some_and(|it| it.contains("list-type="));
+            if is_list && self.pages.fetch_add(1, Ordering::Relaxed) >= PAGES {
+                let why = format!("a list has no end: {PAGES} pages were read");
+                return Err(HttpError::new(
+                    HttpErrorKind::Unknown,
+                    io::Error::other(why),
+                ));
+            }
             let url = reqwest::Url::parse(&parts.uri.to_string());
             let url = url.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
             let mut request = reqwest::Request::new(parts.method, url);
@@ -68,10 +95,15 @@ impl HttpService for Speaks {
             } else {
                 *request.body_mut() = Some(reqwest::Body::wrap(body));
             }
-            let mut answer = self.0.execute(request).await.map_err(failed)?;
+            let mut answer = self.client.execute(request).await.map_err(failed)?;
             let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
-            let body = reqwest::Body::from(answer).map_err(failed);
-            let mut response = HttpResponse::new(HttpResponseBody::new(body));
+            let body = reqwest::Body::from(answer);
+            let body = if is_list || !status.is_success() {
+                HttpResponseBody::new(Limited::new(body, LONGEST).map_err(too_long))
+            } else {
+                HttpResponseBody::new(body.map_err(failed))
+            };
+            let mut response = HttpResponse::new(body);
             *response.status_mut() = status;
             *response.headers_mut() = headers;
             Ok(response)
@@ -92,4 +124,12 @@ fn failed(error: reqwest::Error) -> HttpError {
         HttpErrorKind::Request
     };
     HttpError::new(kind, error.without_url())
+}
+
+/// What a body failed with that may only be so long.
+fn too_long(error: Box<dyn std::error::Error + Send + Sync>) -> HttpError {
+    match error.downcast::<reqwest::Error>() {
+        Ok(error) => failed(*error),
+        Err(error) => HttpError::new(HttpErrorKind::Unknown, io::Error::other(error)),
+    }
 }

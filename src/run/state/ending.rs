@@ -23,6 +23,9 @@ impl State {
     pub(super) fn begin_no_more(&mut self, why: &str, effects: &mut Vec<Effect>) {
         let message = unsaved(why);
         let reason = format!("not begun: {message}");
+        if self.stopping > Stopping::No {
+            return;
+        }
         if !self.halted {
             effects.push(Effect::Emit(EventKind::Warned { message }));
         }
