@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::event::RunPlan;
 use crate::journal::requests::{self, Line};
+use crate::objects::Address;
 use crate::sandbox::requests::{Left, LeftFile, Reply, Request, Thing};
 use crate::statistics::spread::Spread;
 use crate::store::RunFolder;
@@ -123,7 +124,9 @@ pub struct Audit {
     pub hosts: Vec<Host>,
     /// What went into sandboxes.
     pub sandboxes: Into,
-    /// What programs in them could reach.
+    /// The object store that all of the run's files went to; the requests that took are not noted.
+    pub store: Option<String>,
+    /// What programs in sandboxes could reach.
     pub reach: Vec<Reach>,
 }
 
@@ -149,7 +152,7 @@ impl Audit {
     /// Whether anything was asked of another machine.
     #[must_use]
     pub fn left_this_machine(&self) -> bool {
-        self.hosts.iter().any(|it| !it.here)
+        self.store.is_some() || self.hosts.iter().any(|it| !it.here)
     }
 }
 
@@ -327,6 +330,10 @@ impl Tally {
                     .collect(),
                 packages: self.packages,
             },
+            store: plan
+                .and_then(|plan| plan.settings.get("artifacts"))
+                .filter(|it| Address::is_meant(&it.value))
+                .map(|it| it.value.clone()),
             reach: plan.map_or_else(Vec::new, |plan| {
                 let objectives = plan.objectives.iter();
                 let reach = objectives.map(|it| Reach {

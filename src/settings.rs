@@ -15,6 +15,7 @@ use crate::problem::Problems;
 use crate::project::{Project, ProviderChoice, Repeat};
 use crate::quantity::ByteCount;
 use crate::rule::Comparing;
+use crate::run::state::Budget;
 use crate::sandbox::daytona::{DaytonaConfig, Resolved, parse_dotenv};
 use crate::sandbox::local::{Isolation, LocalOptions, RootSandboxes};
 use crate::secret::Secret;
@@ -107,6 +108,8 @@ pub struct Flags {
     pub deadline: Option<Duration>,
     /// `--seed`
     pub seed: Option<u64>,
+    /// `--max-sandboxes` and `--max-cost`
+    pub budget: Budget,
     /// `--keep`
     pub keep: Option<Keep>,
     /// `--env`

@@ -184,6 +184,9 @@ fn left(audit: &Audit) -> String {
         .filter(|it| !it.here)
         .map(|it| it.host.as_str())
         .collect();
+    lines.extend(audit.store.iter().map(|store| {
+        format!("all files of the run, to {store}; the requests that this took are not listed")
+    }));
     let into = match (away.is_empty(), audit.provider.as_str()) {
         (false, _) => {
             lines.push(format!("what is listed here, to {}", away.join(", ")));
@@ -193,6 +196,7 @@ fn left(audit: &Audit) -> String {
             lines.push("not known".to_owned());
             "into sandboxes"
         }
+        (true, "local") if audit.store.is_some() => "into sandboxes of this machine",
         (true, "local") => {
             lines.push("nothing: forge itself asked no other machine".to_owned());
             "into sandboxes of this machine"

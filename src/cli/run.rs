@@ -232,10 +232,7 @@ fn with_numbers(
     for (provider, price) in &settings.prices {
         builder = builder.price_per_hour(provider, *price);
     }
-    builder = builder.budget(Budget {
-        sandboxes: args.max_sandboxes,
-        cost: args.max_cost,
-    });
+    builder = builder.budget(budget(args));
     if let Some(part) = args.shard {
         let by = match args.shard_by {
             ShardByArg::Objective => ShardBy::Objective,
@@ -260,8 +257,15 @@ fn all_secrets(
     Redactor::new(known.chain(stores).chain(passed))
 }
 
+const fn budget(args: &RunArgs) -> Budget {
+    Budget {
+        sandboxes: args.max_sandboxes,
+        cost: args.max_cost,
+    }
+}
+
 fn flags(args: &RunArgs, matches: &ArgMatches) -> Flags {
-    const NAMES: [(&str, &str); 10] = [
+    const NAMES: [(&str, &str); 12] = [
         ("candidates", "candidates"),
         ("objectives", "objectives"),
         ("artifacts", "artifacts"),
@@ -272,6 +276,8 @@ fn flags(args: &RunArgs, matches: &ArgMatches) -> Flags {
         ("setup_timeout", "setup-timeout"),
         ("deadline", "deadline"),
         ("seed", "seed"),
+        ("max_sandboxes", "max-sandboxes"),
+        ("max_cost", "max-cost"),
     ];
     let exported = |id: &str| matches.value_source(id) == Some(ValueSource::EnvVariable);
     Flags {
@@ -287,6 +293,7 @@ fn flags(args: &RunArgs, matches: &ArgMatches) -> Flags {
         setup_timeout: args.setup_timeout,
         deadline: args.deadline,
         seed: args.seed,
+        budget: budget(args),
         keep: args.keep.map(|keep| match keep {
             KeepArg::Failed => Keep::Failed,
             KeepArg::All => Keep::All,

@@ -55,6 +55,9 @@ impl ForgeBuilder {
         ] {
             settings.is(name, folder.display(), DEFAULT);
         }
+        if let Some(store) = &self.store {
+            settings.is("artifacts", &store.address, CALLER);
+        }
         settings.was_asked("require-daytona", "false");
         for place in ["daytona", "container"] {
             settings.was_asked(place, if mode == place { "true" } else { "false" });

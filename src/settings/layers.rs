@@ -6,6 +6,7 @@ use super::{Flags, Origin};
 use crate::event::Setting;
 use crate::project::LocalDefaults;
 use crate::quantity::ByteCount;
+use crate::run::state::Budget;
 use crate::trial::Keep;
 
 /// Picks the uppermost layer that says something, and records which.
@@ -20,6 +21,9 @@ impl Layers<'_> {
         let flags = self.flags;
         let keep = |keep: &Keep| keep.as_str().to_owned();
         self.pick("keep", flags.keep.as_ref(), None, keep);
+        let Budget { sandboxes, cost } = &flags.budget;
+        self.pick("max-sandboxes", sandboxes.as_ref(), None, u64::to_string);
+        self.pick("max-cost", cost.as_ref(), None, |it| format!("{it} USD"));
         let (typed, written) = (flags.isolation.as_ref(), local.isolation.as_ref());
         self.pick("isolation", typed, written, |it| it.as_str().to_owned());
         self.pick("memory", None, local.memory.as_ref(), ByteCount::to_string);
