@@ -169,7 +169,8 @@ fn found(
     match replay(&folder).map(|it| it.plan) {
         Ok(Some(plan)) => Ok(Some((folder, plan))),
         Ok(None) => {
-            let problem = Problem::setting("--resume", "the run has no event yet");
+            let problem = Problem::setting("--resume", "the run has no event yet")
+                .with_hint("nothing of it was kept: begin a new one, without --resume");
             Err(json::refuse(printer, End::Usage, &Problems::from(problem)))
         }
         Err(error) => {
