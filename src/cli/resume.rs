@@ -353,3 +353,34 @@ fn given(matches: &ArgMatches) -> BTreeMap<String, Vec<String>> {
     }
     given
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_record_may_not_ask_for_is_refused() {
+        let refused = |name: &str, value: &str| {
+            let refused = askable(name, &[value.to_owned()]).err();
+            refused.map(|it| it.to_string())
+        };
+        for (name, value) in [
+            ("repeat", "3"),
+            ("pass-env", "OPENAI_API_KEY"),
+            ("env", "FOO=1"),
+            ("candidates", "agents"),
+        ] {
+            assert_eq!(refused(name, value), None, "{name}");
+        }
+        for (name, value, why) in [
+            ("html", "/etc/motd", "which forge does not record"),
+            ("log-file", "x", "which forge does not record"),
+            ("artifacts", "x", "which forge does not record"),
+            ("pass-env", "AWS_SECRET_ACCESS_KEY", "a key to a store"),
+            ("env", MASK, "was not kept"),
+        ] {
+            let refused = refused(name, value).unwrap();
+            assert!(refused.contains(why), "{refused}");
+        }
+    }
+}

@@ -145,3 +145,36 @@ fn a_collector_that_is_not_there_costs_a_warning_and_not_the_run() {
     let off = run(&[("OTEL_SDK_DISABLED", "true")]);
     assert!(!off.stderr.contains("collector"), "{off:?}");
 }
+
+#[test]
+fn a_pipe_that_nobody_reads_does_not_hold_a_run_up() {
+    let script = "#!/bin/sh\necho \"hello from the script\" > \"$2\"\n";
+    let workspace = Workspace::with(&[("a.sh", script)]);
+    let pipe = workspace.path("log");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .unwrap();
+    // Open at both ends, and never read.
+    let held = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&pipe)
+        .unwrap();
+    rustix::pipe::fcntl_setpipe_size(&held, 4096).unwrap();
+    let ended = workspace.forge(["task", "-k40", "-j2", "--log-file", "log"]);
+    drop(held);
+    let ended = ended.expect(0);
+    assert!(
+        ended
+            .stderr
+            .contains("warning: the log is not whole: nobody read it"),
+        "{}",
+        ended.stderr
+    );
+    workspace.assert_nothing_left();
+}
