@@ -3,6 +3,7 @@
 //! ```text
 //! s3://BUCKET/PREFIX/<run>/
 //!   stored.json                          the form of what is here; the first that is written
+//!   alive.json                           that somebody is at the run: put again and again, gone when it is over
 //!   …                                    the files of the run's folder, by their paths in it; no links
 //!   events.jsonl+00000000000000004711    what the journal has from that byte on, as long as the run goes on; so for
 //!                                        sandboxes.jsonl. When it is over, there is the whole file as well
@@ -18,11 +19,13 @@ use std::fmt;
 use crate::name::{PathError, RelativePath};
 use crate::secret::Secret;
 
+mod alive;
 mod fetch;
 mod growing;
 mod remote;
 mod through;
 
+pub use alive::{alive, unless_alive};
 pub use fetch::{begun, fetch, find, runs};
 pub use through::{Through, upload};
 
@@ -196,6 +199,8 @@ pub enum StoreErrorKind {
     Hostile,
     /// Somebody else has written to the same run.
     Taken,
+    /// Somebody else is at the run.
+    Alive,
     /// A file on this machine failed.
     Local,
 }
@@ -231,6 +236,7 @@ impl StoreError {
             StoreErrorKind::Taken => {
                 "one run goes on in one place at a time; `forge --resume` in an empty folder takes what the store has"
             }
+            StoreErrorKind::Alive => "wait until it has ended, or stop that one",
             StoreErrorKind::Local => "is there room on the disk, and may you write there?",
         }
     }

@@ -142,7 +142,7 @@ pub(super) fn asked<T>(
 /// Says why a store could not be used; what that is worth.
 pub(super) fn failed(error: &StoreError, printer: Printer) -> End {
     let end = match error.kind {
-        StoreErrorKind::Invalid | StoreErrorKind::Taken => End::Usage,
+        StoreErrorKind::Invalid | StoreErrorKind::Taken | StoreErrorKind::Alive => End::Usage,
         StoreErrorKind::Unreachable
         | StoreErrorKind::Keyless
         | StoreErrorKind::Refused

@@ -11,6 +11,7 @@ use std::path::Path;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 
+use super::alive;
 use super::growing::{FILES, Growing, Piece, piece_of};
 use super::remote::{Object, Patience, Remote};
 use super::{ABOUT, Store, StoreError, StoreErrorKind, VERSION};
@@ -164,7 +165,8 @@ fn sorted(objects: Vec<Object>) -> Result<Listed, String> {
             listed.growing.push((path, pieces));
         }
     }
-    let is_other = |path: &str| path == ABOUT || FILES.contains(&path) || piece_of(path).is_some();
+    let is_about = |path: &str| path == ABOUT || path == alive::FILE;
+    let is_other = |path: &str| is_about(path) || FILES.contains(&path) || piece_of(path).is_some();
     for object in objects {
         if is_other(&object.path) {
             continue;

@@ -18,9 +18,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use super::alive::Alive;
 use super::growing::{FILES, Growing, piece_name, whole_lines};
 use super::remote::{Created, Object, Patience, Remote};
-use super::{ABOUT, Store, StoreError, StoreErrorKind, Unstored, VERSION};
+use super::{ABOUT, Store, StoreError, StoreErrorKind, Unstored, VERSION, unless_alive};
 use crate::archive::MAX_ENTRIES;
 use crate::event::{Event, EventKind, StopCause, Subscriber};
 use crate::name::{RelativePath, RunId, TrialId};
@@ -49,6 +50,9 @@ pub struct Through {
     follows: Option<Follows>,
     /// Whether the store tells two writers apart.
     tells: bool,
+    alive: Arc<Alive>,
+    /// Says that the run is alive; why it does not any more.
+    beats: JoinSet<StoreError>,
 }
 
 /// A file as it was when it was put: its bytes, and when it was changed.
@@ -84,7 +88,7 @@ impl Through {
     /// Shows that the store can be written, and begins. `is_new` is a run of which nothing can be there.
     ///
     /// # Errors
-    /// When it cannot be reached or written, or has more of the run than the folder.
+    /// When it cannot be reached or written, or has more of the run than the folder; when another forge is at the run.
     pub async fn begin(
         store: &Store,
         run: RunId,
@@ -93,6 +97,9 @@ impl Through {
     ) -> Result<Self, StoreError> {
         let first = Remote::new(store, Patience::Short)?;
         let shared = Arc::new(Shared::new(store, run, folder)?);
+        if !is_new {
+            unless_alive(store, run, Some(folder)).await?;
+        }
         let (at, has_ledger) = if is_new {
             ([0, 0], false)
         } else {
@@ -105,17 +112,30 @@ impl Through {
                 .put(&format!("{run}/{}", FILES[1]), Vec::new())
                 .await?;
         }
+        // The last that may fail; from here on nobody else goes on with it.
+        let alive = Arc::new(Alive::claim(store, run, folder, is_new).await?);
         let (over, told) = watch::channel(false);
         let (ended, inbox) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
-        tasks.spawn(grow(Arc::clone(&shared), at, tells, told));
+        tasks.spawn(grow(
+            Arc::clone(&shared),
+            Arc::clone(&alive),
+            at,
+            tells,
+            told,
+        ));
         tasks.spawn(bring(Arc::clone(&shared), inbox));
+        let mut beats = JoinSet::new();
+        let beating = Arc::clone(&alive);
+        beats.spawn(async move { beating.beat().await });
         Ok(Self {
             shared,
             tasks,
             over,
             follows: Some(Follows(ended)),
             tells,
+            alive,
+            beats,
         })
     }
 
@@ -152,7 +172,21 @@ impl Through {
                 // A task that panicked leaves its work to what comes now.
                 ended.unwrap_or(Ok(()))?;
             }
-            shared.settle().await.map(drop)
+            let mut beats = std::mem::take(&mut self.beats);
+            let taken = async {
+                match beats.join_next().await {
+                    Some(Ok(error)) => error,
+                    // By itself it does not end.
+                    Some(Err(_)) | None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                settled = shared.settle() => settled?,
+                error = taken => return Err(error),
+            };
+            beats.shutdown().await;
+            self.alive.over().await;
+            Ok(())
         };
         let why = tokio::select! {
             biased;
@@ -214,6 +248,7 @@ async fn begin(remote: &Remote, run: RunId) -> Result<bool, StoreError> {
 /// Puts what grows, as long as the run goes on.
 async fn grow(
     shared: Arc<Shared>,
+    alive: Arc<Alive>,
     mut at: [u64; 2],
     tells: bool,
     mut over: watch::Receiver<bool>,
@@ -227,7 +262,11 @@ async fn grow(
             () = sleep(soon) => false,
         };
         for (file, at) in FILES.into_iter().zip(&mut at) {
-            match shared.send_growth(file, at, tells).await {
+            let sent = async {
+                alive.still().await?;
+                shared.send_growth(file, at, tells).await
+            };
+            match sent.await {
                 Ok(()) => {}
                 // There is no way back from this; of anything else the end is the last word.
                 Err(error) if is_over || error.kind == StoreErrorKind::Taken => return Err(error),

@@ -2,6 +2,7 @@
 //!
 //! Promises: no redirect is followed, and nothing goes without encryption unless that is allowed.
 
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -11,12 +12,14 @@ use object_store::client::{
 };
 use object_store::{ClientConfigKey, ClientOptions, Error};
 
+use super::Clock;
+
 /// A server that says nothing for so long is gone.
 const SILENCE: Duration = Duration::from_secs(120);
 
-/// Makes clients of the HTTP that the rest of forge speaks too.
+/// Makes clients of the HTTP that the rest of forge speaks too, which hear what the server's clock says.
 #[derive(Debug)]
-pub(super) struct Connector;
+pub(super) struct Connector(pub(super) Clock);
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
@@ -40,13 +43,13 @@ impl HttpConnector for Connector {
             store: "S3",
             source: Box::new(error),
         })?;
-        Ok(HttpClient::new(Speaks(client)))
+        Ok(HttpClient::new(Speaks(client, Arc::clone(&self.0))))
     }
 }
 
 /// A client of reqwest, as the crate wants one.
 #[derive(Debug)]
-struct Speaks(reqwest::Client);
+struct Speaks(reqwest::Client, Clock);
 
 impl HttpService for Speaks {
     fn call<'s, 'f>(
@@ -70,6 +73,11 @@ impl HttpService for Speaks {
             }
             let mut answer = self.0.execute(request).await.map_err(failed)?;
             let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
+            let date = headers.get("date").and_then(|it| it.to_str().ok());
+            if let Some(now) = date.and_then(|it| jiff::fmt::rfc2822::parse(it).ok()) {
+                let mut clock = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+                *clock = Some(now.timestamp().into());
+            }
             let body = reqwest::Body::from(answer).map_err(failed);
             let mut response = HttpResponse::new(HttpResponseBody::new(body));
             *response.status_mut() = status;
