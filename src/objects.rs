@@ -13,6 +13,7 @@
 //! none over another's: of two that go on with one run, the second to write learns of it. What comes from a store is
 //! treated as hostile: regular files below one new folder come of it, or an error.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -193,8 +194,10 @@ pub enum StoreErrorKind {
     Keyless,
     /// Whoever asks may not.
     Refused,
-    /// The bucket, the run or the object is not there.
+    /// The bucket or the object is not there.
     Missing,
+    /// No run, or more than one, is called so.
+    NoRun,
     /// What is in there is not what forge has written.
     Hostile,
     /// Somebody else has written to the same run.
@@ -219,8 +222,12 @@ pub struct StoreError {
 impl StoreError {
     /// What helps.
     #[must_use]
-    pub const fn hint(&self) -> &'static str {
-        match self.kind {
+    pub fn hint(&self) -> Cow<'static, str> {
+        let known = match self.kind {
+            StoreErrorKind::NoRun => {
+                let (above, _) = self.place.rsplit_once('/').unwrap_or((&self.place, ""));
+                return format!("it was looked for in `{above}`; there a run is called by its id, the beginning of it, or `latest`").into();
+            }
             StoreErrorKind::Invalid => "the `AWS_` variables say how the store is reached",
             StoreErrorKind::Unreachable => {
                 "is it up, and do AWS_ENDPOINT_URL and AWS_REGION lead there?"
@@ -238,7 +245,8 @@ impl StoreError {
             }
             StoreErrorKind::Alive => "wait until it has ended, or stop that one",
             StoreErrorKind::Local => "is there room on the disk, and may you write there?",
-        }
+        };
+        known.into()
     }
 }
 

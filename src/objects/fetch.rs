@@ -61,7 +61,7 @@ pub async fn find(store: &Store, which: &str) -> Result<RunId, StoreError> {
         runs.retain(|run| run.short() == which || run.to_string().starts_with(which));
     }
     let none = |why: String| StoreError {
-        kind: StoreErrorKind::Missing,
+        kind: StoreErrorKind::NoRun,
         doing: "find",
         place: format!("{}/{}", store.address, crate::plain::short(which, 100)),
         why,
@@ -131,7 +131,7 @@ pub async fn fetch(store: &Store, run: RunId, to: &Path) -> Result<(), StoreErro
     let mut growing = listed.growing.iter();
     if !growing.any(|(file, pieces)| file.as_str() == journal::FILE && !pieces.is_empty()) {
         let why = "there is no such run, or no event of it".to_owned();
-        return Err(wrong(StoreErrorKind::Missing, why));
+        return Err(wrong(StoreErrorKind::NoRun, why));
     }
     let remote = &Remote::new(store, Patience::Long)?;
     let bring = async |(path, object): (&RelativePath, &Object)| {

@@ -28,6 +28,15 @@ use wire::Connector;
 
 /// What is no larger is put at once; of what is, so much is in memory. The least that a part may have.
 const PIECE: u64 = 5 << 20;
+/// What servers call it that whoever asks may not.
+const REFUSALS: [&str; 6] = [
+    "AccessDenied",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "InvalidToken",
+    "AllAccessDisabled",
+];
 /// So many parts at the most has an object.
 const MAX_PARTS: u64 = 9_000;
 
@@ -383,16 +392,20 @@ impl Remote {
     }
 
     fn told(&self, doing: &'static str, path: &str, error: &Error) -> StoreError {
+        // What is listed comes to no kind of its own.
+        let whole = error.to_string();
+        let code = element(&whole, "Code").unwrap_or_default();
         let is_refused = matches!(
             error,
             Error::PermissionDenied { .. } | Error::Unauthenticated { .. }
-        );
+        ) || REFUSALS.contains(&code);
+        let is_missing = matches!(error, Error::NotFound { .. }) || code == "NoSuchBucket";
         let (kind, why) = if let Error::InvalidPath { source } = error {
             // With the whole of the name.
             (StoreErrorKind::Hostile, source.to_string())
         } else if is_refused {
             (StoreErrorKind::Refused, innermost(error))
-        } else if matches!(error, Error::NotFound { .. }) {
+        } else if is_missing {
             (StoreErrorKind::Missing, innermost(error))
         } else if self.is_keyless {
             (StoreErrorKind::Keyless, innermost(error))

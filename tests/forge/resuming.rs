@@ -273,7 +273,7 @@ fn two_never_share_a_folder() {
     assert!(report.stderr.contains("still going on"), "{report:?}");
     // Whoever goes on where there is something to go on with begins anew.
     let alive = workspace.run_folder();
-    let workspace = workspace.candidate("a.sh", "#!/bin/sh\necho done > \"$2\"\n");
+    let workspace = workspace.candidate("a.sh", "#!/bin/sh\necho it is done by now > \"$2\"\n");
     let mut auto = workspace.command(["task"]);
     let begun = finish(auto.env("FORGE_RESUME", "auto").spawn().unwrap()).expect(0);
     let told = "is in use by another forge: this is a new run";

@@ -342,7 +342,7 @@ fn what_a_store_refuses_on_the_way_is_told_and_can_be_written_again() {
 #[test]
 fn a_run_that_is_alive_is_not_taken_from_whoever_is_at_it() {
     let server = Server::start();
-    let held = "#!/bin/sh\nsleep 1000.25\necho done > \"$2\"\n";
+    let held = "#!/bin/sh\nsleep 1000.25\necho 'as the seed says: 1' > \"$2\"\n";
     let here = machine(1, "0.02").candidate("a.sh", held);
     let arguments = ["-k2", "-j1", "-q"];
     let child = command(&here, &server, &arguments).spawn().unwrap();
@@ -358,6 +358,9 @@ fn a_run_that_is_alive_is_not_taken_from_whoever_is_at_it() {
         sleeping().is_some() && run().is_some_and(is_alive)
     });
     let run = run().unwrap();
+    until("it is known by which command", || {
+        !journal(&server, &run).is_empty()
+    });
     let there = machine(1, "0.02");
     for which in [run.clone(), format!("{STORE}/{run}"), "latest".to_owned()] {
         let refused = forge(&there, &server, &["--resume", &which, "-q"]).expect(2);
@@ -484,8 +487,40 @@ fn names_in_a_store_that_lead_elsewhere_are_refused() {
         assert!(!machine.path("../escaped").exists());
     }
     let machine = Workspace::new();
-    let none = forge(&machine, &server, &["report", "s3://runs/nothing/latest"]).expect(3);
-    assert!(none.stderr.contains("there is no such run"), "{none:?}");
+}
+
+#[test]
+fn what_cannot_be_read_from_a_store_is_told_with_what_helps() {
+    let server = Server::start();
+    let machine = Workspace::new();
+    let run = "01a228ed-93ea-7700-afec-9fa6b1351cf9";
+    for which in ["latest", run, "abcd"] {
+        let address = format!("s3://runs/nothing/{which}");
+        for arguments in [["report", &address], ["--resume", &address]] {
+            let none = forge(&machine, &server, &arguments).expect(2);
+            assert!(none.stderr.contains("there is no such run"), "{none:?}");
+            let hint = "hint: it was looked for in `s3://runs/nothing`";
+            assert!(none.stderr.contains(hint), "{none:?}");
+        }
+    }
+    let bucket = forge(&machine, &server, &["report", "s3://others/x/latest"]).expect(3);
+    assert!(bucket.stderr.contains("NoSuchBucket"), "{bucket:?}");
+    assert!(bucket.stderr.contains("hint: is the bucket"), "{bucket:?}");
+    for (name, code) in [
+        ("AWS_ACCESS_KEY_ID", "InvalidAccessKeyId"),
+        ("AWS_SECRET_ACCESS_KEY", "SignatureDoesNotMatch"),
+    ] {
+        for which in ["latest", run] {
+            let address = format!("s3://runs/nothing/{which}");
+            let mut wrong = command(&machine, &server, &["--resume", &address]);
+            let wrong = finish(wrong.env(name, "another-key").spawn().unwrap()).expect(3);
+            assert!(wrong.stderr.contains(code), "{wrong:?}");
+            assert!(
+                wrong.stderr.contains("hint: AWS_ACCESS_KEY_ID"),
+                "{wrong:?}"
+            );
+        }
+    }
 }
 
 #[test]
