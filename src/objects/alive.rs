@@ -248,7 +248,7 @@ impl Alive {
                 Ok(()) => {}
                 Err(error) if error.kind == StoreErrorKind::Taken => return error,
                 Err(error) => {
-                    tracing::warn!(%error, "the store does not know that the run is alive")
+                    tracing::warn!(%error, "the store does not know that the run is alive");
                 }
             }
         }

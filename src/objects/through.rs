@@ -8,15 +8,14 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
 
 use super::alive::Alive;
 use super::growing::{FILES, Growing, piece_name, whole_lines};
@@ -25,15 +24,13 @@ use super::{ABOUT, Store, StoreError, StoreErrorKind, Unstored, VERSION, unless_
 use crate::archive::MAX_ENTRIES;
 use crate::event::{Event, EventKind, StopCause, Subscriber};
 use crate::name::{RelativePath, RunId, TrialId};
-use crate::store::{PACKS, RunFolder};
+use crate::store::RunFolder;
 use crate::tree::open_inside;
 
-/// How soon it is looked what the journal has more, of a run that is young, and of one that is old: so much is lost with
-/// a machine, at the most.
-const SOON: Duration = Duration::from_secs(2);
-const LATE: Duration = Duration::from_secs(10);
-/// By the time until then, a run is so old: what grows has hundreds of pieces, and thousands after a day.
-const OLD: u32 = 300;
+mod meanwhile;
+
+use meanwhile::{bring, grow};
+
 /// So many files are under way at once.
 const AT_ONCE: usize = 4;
 /// As large are pieces of what grows, where lines allow it.
@@ -243,71 +240,6 @@ async fn begin(remote: &Remote, run: RunId) -> Result<bool, StoreError> {
     remote.put(&path, about.clone()).await?;
     // Some servers have not heard of the condition, and write all the same.
     Ok(remote.create(&path, about).await? == Created::Taken)
-}
-
-/// Puts what grows, as long as the run goes on.
-async fn grow(
-    shared: Arc<Shared>,
-    alive: Arc<Alive>,
-    mut at: [u64; 2],
-    tells: bool,
-    mut over: watch::Receiver<bool>,
-) -> Result<(), StoreError> {
-    let began = Instant::now();
-    loop {
-        let soon = (began.elapsed() / OLD).clamp(SOON, LATE);
-        let is_over = tokio::select! {
-            biased;
-            over = over.wait_for(|it| *it) => over.is_ok(),
-            () = sleep(soon) => false,
-        };
-        for (file, at) in FILES.into_iter().zip(&mut at) {
-            let sent = async {
-                alive.still().await?;
-                shared.send_growth(file, at, tells).await
-            };
-            match sent.await {
-                Ok(()) => {}
-                // There is no way back from this; of anything else the end is the last word.
-                Err(error) if is_over || error.kind == StoreErrorKind::Taken => return Err(error),
-                Err(error) => tracing::warn!(%error, "not stored yet"),
-            }
-        }
-        if is_over {
-            return Ok(());
-        }
-    }
-}
-
-/// Puts the files of trials as they end.
-async fn bring(
-    shared: Arc<Shared>,
-    inbox: mpsc::UnboundedReceiver<TrialId>,
-) -> Result<(), StoreError> {
-    let ended = stream::unfold(inbox, |mut inbox| async {
-        let trial = inbox.recv().await?;
-        Some((trial, inbox))
-    });
-    let send = async |trial: TrialId| {
-        // What the end has to do again is not waited for until then.
-        if shared.failing.load(Ordering::Relaxed) {
-            return;
-        }
-        let below = format!("{}/{}/{}", trial.objective, trial.candidate, trial.repeat);
-        let is_first = {
-            let mut trials = lock(&shared.trials);
-            trials.insert(below.clone()) && trials.len() == 1
-        };
-        let packs = is_first.then_some(PACKS);
-        for below in packs.into_iter().chain([below.as_str()]) {
-            if let Err(error) = shared.send_folder(below).await {
-                shared.failing.store(true, Ordering::Relaxed);
-                tracing::warn!(%error, "not stored yet");
-            }
-        }
-    };
-    ended.for_each_concurrent(AT_ONCE, send).await;
-    Ok(())
 }
 
 impl Shared {

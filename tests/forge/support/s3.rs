@@ -241,10 +241,12 @@ fn done(
         "POST" if query.contains_key("delete") => {
             let text = String::from_utf8(bytes.to_vec()).unwrap();
             let keys = text.split("<Key>").skip(1);
+            let mut told = String::new();
             for key in keys.filter_map(|it| it.split("</Key>").next()) {
                 inside.objects.remove(key);
+                told.extend(["<Deleted><Key>", key, "</Key></Deleted>"]);
             }
-            xml("DeleteResult", "")
+            xml("DeleteResult", &told)
         }
         "POST" => {
             let Some(parts) = upload.and_then(|it| inside.uploads.remove(it)) else {
