@@ -3,6 +3,7 @@
 //! ```text
 //! s3://BUCKET/PREFIX/<run>/
 //!   stored.json                          the form of what is here; the first that is written
+//!   alive.json                           that somebody is at the run: put again and again, gone when it is over
 //!   …                                    the files of the run's folder, by their paths in it; no links
 //!   events.jsonl+00000000000000004711    what the journal has from that byte on, as long as the run goes on; so for
 //!                                        sandboxes.jsonl. When it is over, there is the whole file as well
@@ -12,17 +13,20 @@
 //! none over another's: of two that go on with one run, the second to write learns of it. What comes from a store is
 //! treated as hostile: regular files below one new folder come of it, or an error.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::name::{PathError, RelativePath};
 use crate::secret::Secret;
 
+mod alive;
 mod fetch;
 mod growing;
 mod remote;
 mod through;
 
+pub use alive::{alive, unless_alive};
 pub use fetch::{begun, fetch, find, runs};
 pub use through::{Through, upload};
 
@@ -190,12 +194,16 @@ pub enum StoreErrorKind {
     Keyless,
     /// Whoever asks may not.
     Refused,
-    /// The bucket, the run or the object is not there.
+    /// The bucket or the object is not there.
     Missing,
+    /// No run, or more than one, is called so.
+    NoRun,
     /// What is in there is not what forge has written.
     Hostile,
     /// Somebody else has written to the same run.
     Taken,
+    /// Somebody else is at the run.
+    Alive,
     /// A file on this machine failed.
     Local,
 }
@@ -214,8 +222,12 @@ pub struct StoreError {
 impl StoreError {
     /// What helps.
     #[must_use]
-    pub const fn hint(&self) -> &'static str {
-        match self.kind {
+    pub fn hint(&self) -> Cow<'static, str> {
+        let known = match self.kind {
+            StoreErrorKind::NoRun => {
+                let (above, _) = self.place.rsplit_once('/').unwrap_or((&self.place, ""));
+                return format!("it was looked for in `{above}`; there a run is called by its id, the beginning of it, or `latest`").into();
+            }
             StoreErrorKind::Invalid => "the `AWS_` variables say how the store is reached",
             StoreErrorKind::Unreachable => {
                 "is it up, and do AWS_ENDPOINT_URL and AWS_REGION lead there?"
@@ -231,8 +243,10 @@ impl StoreError {
             StoreErrorKind::Taken => {
                 "one run goes on in one place at a time; `forge --resume` in an empty folder takes what the store has"
             }
+            StoreErrorKind::Alive => "wait until it has ended, or stop that one",
             StoreErrorKind::Local => "is there room on the disk, and may you write there?",
-        }
+        };
+        known.into()
     }
 }
 

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, ValueEnum};
 use forge::event::{Retry, RunPlan};
 use forge::exit::ExitCode as End;
+use forge::name::RunId;
 use forge::objects::{self, Address, Store};
 use forge::problem::{Problem, Problems};
 use forge::project::Project;
 use forge::redact::MASK;
 use forge::resume::Wishes;
+use forge::sandbox::ledger::is_held;
 use forge::settings;
 use forge::store::{RunFolder, begun, replay};
 use forge::summary::TrialRow;
@@ -24,6 +27,10 @@ use super::{Cli, RunArgs, json, stored};
 const AUTO: &str = "auto";
 /// A run that has said nothing for so long, in seconds, is not gone on with by itself: the world has moved.
 const STALE: i64 = 12 * 3600;
+/// For how long a run that is not on this machine may be held by the watch of one that was killed.
+const WATCHED: Duration = Duration::from_secs(20);
+/// How often it is looked whether it is.
+const LOOK: Duration = Duration::from_millis(100);
 /// So many runs are looked through, the newest first.
 const RUNS: usize = 50;
 
@@ -157,12 +164,14 @@ fn found(
     let artifacts = &settings::artifacts(typed, &project);
     if which == AUTO {
         let command = recorded(matches);
-        return match cut_off(artifacts, &command) {
-            Some(found) => Ok(Some(found)),
-            None => match stored::store(typed, &project, printer)? {
-                Some(store) => cut_off_elsewhere(&store, artifacts, &command, printer),
-                None => Ok(None),
-            },
+        let store = stored::store(typed, &project, printer)?;
+        return match (cut_off(artifacts, &command), store) {
+            (Some((folder, plan)), store) => {
+                let is_free = is_free(&folder, &plan, store.as_ref(), printer)?;
+                Ok(is_free.then_some((folder, plan)))
+            }
+            (None, Some(store)) => cut_off_elsewhere(&store, artifacts, &command, printer),
+            (None, None) => Ok(None),
         };
     }
     let folder = found_here(artifacts, typed, &project, which, printer)?;
@@ -206,6 +215,55 @@ fn is_cut_off(folder: &RunFolder) -> bool {
     !is_whole && !is_stale
 }
 
+/// Whether nobody is at a run that is here; says who is.
+fn is_free(
+    folder: &RunFolder,
+    plan: &RunPlan,
+    store: Option<&Store>,
+    printer: Printer,
+) -> Result<bool, End> {
+    let path = folder.path();
+    // The watch of a run that was killed is at it until it has deleted what that had left.
+    let watched = if plan.mode == "local" {
+        Duration::ZERO
+    } else {
+        WATCHED
+    };
+    let until = Instant::now() + watched;
+    while is_held(path) == Some(true) {
+        if Instant::now() >= until {
+            printer.note(&format!(
+                "forge: `{}` is in use by another forge: this is a new run",
+                path.display()
+            ));
+            return Ok(false);
+        }
+        std::thread::sleep(LOOK);
+    }
+    match store {
+        Some(store) => is_free_elsewhere(store, plan.run, Some(path), printer),
+        None => Ok(true),
+    }
+}
+
+/// The same of other machines.
+fn is_free_elsewhere(
+    store: &Store,
+    run: RunId,
+    folder: Option<&Path>,
+    printer: Printer,
+) -> Result<bool, End> {
+    let ago = stored::asked(printer, objects::alive(store, run, folder))?;
+    if let Some(ago) = ago {
+        printer.note(&format!(
+            "forge: `{}/{run}` is alive: another forge wrote to it {} s ago by the store's clock; this is a new run",
+            store.address,
+            ago.as_secs()
+        ));
+    }
+    Ok(ago.is_none())
+}
+
 /// The folder of a run: the one that is here, else what the store has of it, brought here.
 fn found_here(
     artifacts: &Path,
@@ -222,7 +280,11 @@ fn found_here(
     }
     if let Some((store, which)) = stored::named(which, typed, project, printer)? {
         let run = stored::asked(printer, objects::find(&store, &which))?;
-        if let Ok(folder) = is_here(&run.to_string()) {
+        let here = is_here(&run.to_string()).ok();
+        // Before anything of it is here, which would pass for what a dead run has left.
+        let path = here.as_ref().map(RunFolder::path);
+        stored::asked(printer, objects::unless_alive(&store, run, path))?;
+        if let Some(folder) = here {
             return Ok(folder);
         }
         if let Some(folder) = stored::taken_over(&store, run, artifacts, printer, |_| true)? {
@@ -254,6 +316,9 @@ fn cut_off_elsewhere(
     let Some((run, plan)) = found else {
         return Ok(None);
     };
+    if !is_free_elsewhere(store, run, None, printer)? {
+        return Ok(None);
+    }
     let folder = stored::taken_over(store, run, artifacts, printer, is_cut_off)?;
     Ok(folder.map(|folder| (folder, plan)))
 }

@@ -142,7 +142,10 @@ pub(super) fn asked<T>(
 /// Says why a store could not be used; what that is worth.
 pub(super) fn failed(error: &StoreError, printer: Printer) -> End {
     let end = match error.kind {
-        StoreErrorKind::Invalid | StoreErrorKind::Taken => End::Usage,
+        StoreErrorKind::Invalid
+        | StoreErrorKind::NoRun
+        | StoreErrorKind::Taken
+        | StoreErrorKind::Alive => End::Usage,
         StoreErrorKind::Unreachable
         | StoreErrorKind::Keyless
         | StoreErrorKind::Refused
@@ -150,7 +153,7 @@ pub(super) fn failed(error: &StoreError, printer: Printer) -> End {
         | StoreErrorKind::Hostile
         | StoreErrorKind::Local => End::Incomplete,
     };
-    json::fail(printer, end, error, Some(error.hint()))
+    json::fail(printer, end, error, Some(&error.hint()))
 }
 
 /// Says what is waited for when a run is over.

@@ -11,6 +11,7 @@ use std::path::Path;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 
+use super::alive;
 use super::growing::{FILES, Growing, Piece, piece_of};
 use super::remote::{Object, Patience, Remote};
 use super::{ABOUT, Store, StoreError, StoreErrorKind, VERSION};
@@ -60,7 +61,7 @@ pub async fn find(store: &Store, which: &str) -> Result<RunId, StoreError> {
         runs.retain(|run| run.short() == which || run.to_string().starts_with(which));
     }
     let none = |why: String| StoreError {
-        kind: StoreErrorKind::Missing,
+        kind: StoreErrorKind::NoRun,
         doing: "find",
         place: format!("{}/{}", store.address, crate::plain::short(which, 100)),
         why,
@@ -130,7 +131,7 @@ pub async fn fetch(store: &Store, run: RunId, to: &Path) -> Result<(), StoreErro
     let mut growing = listed.growing.iter();
     if !growing.any(|(file, pieces)| file.as_str() == journal::FILE && !pieces.is_empty()) {
         let why = "there is no such run, or no event of it".to_owned();
-        return Err(wrong(StoreErrorKind::Missing, why));
+        return Err(wrong(StoreErrorKind::NoRun, why));
     }
     let remote = &Remote::new(store, Patience::Long)?;
     let bring = async |(path, object): (&RelativePath, &Object)| {
@@ -164,7 +165,8 @@ fn sorted(objects: Vec<Object>) -> Result<Listed, String> {
             listed.growing.push((path, pieces));
         }
     }
-    let is_other = |path: &str| path == ABOUT || FILES.contains(&path) || piece_of(path).is_some();
+    let is_about = |path: &str| path == ABOUT || path == alive::FILE;
+    let is_other = |path: &str| is_about(path) || FILES.contains(&path) || piece_of(path).is_some();
     for object in objects {
         if is_other(&object.path) {
             continue;

@@ -4,6 +4,7 @@
 //! told at once; no key is in what is told.
 
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -11,7 +12,7 @@ use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path as Key;
 use object_store::{
     BackoffConfig, Error, GetOptions, GetRange, ObjectStore as _, ObjectStoreExt as _, PutMode,
-    PutPayload, RetryConfig,
+    PutPayload, RetryConfig, UpdateVersion,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
@@ -27,6 +28,15 @@ use wire::Connector;
 
 /// What is no larger is put at once; of what is, so much is in memory. The least that a part may have.
 const PIECE: u64 = 5 << 20;
+/// What servers call it that whoever asks may not.
+const REFUSALS: [&str; 6] = [
+    "AccessDenied",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "InvalidToken",
+    "AllAccessDisabled",
+];
 /// So many parts at the most has an object.
 const MAX_PARTS: u64 = 9_000;
 
@@ -60,6 +70,32 @@ pub(super) enum Created {
     Untold,
 }
 
+/// What became of an object that was to be another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Replaced {
+    /// It is, and this is what the store calls it.
+    Done(Option<String>),
+    /// It was not the one that was meant, and stays.
+    Other,
+    /// The store cannot tell: nothing was written.
+    Untold,
+}
+
+/// A small object, whole.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) bytes: Vec<u8>,
+    /// What the store calls just this one.
+    pub(super) tag: Option<String>,
+    /// By the server's clock.
+    pub(super) modified: SystemTime,
+    /// What that clock says now.
+    pub(super) now: Option<SystemTime>,
+}
+
+/// What the server's clock said last.
+type Clock = Arc<Mutex<Option<SystemTime>>>;
+
 /// A connection to a folder of a store.
 #[derive(Debug)]
 pub(super) struct Remote {
@@ -68,6 +104,7 @@ pub(super) struct Remote {
     place: String,
     redactor: Redactor,
     is_keyless: bool,
+    clock: Clock,
 }
 
 impl Remote {
@@ -87,9 +124,10 @@ impl Remote {
         });
         let place = store.address.to_string();
         let redactor = Redactor::new(store.access.secrets());
+        let clock = Clock::default();
         let built = builder
             .with_bucket_name(store.address.bucket())
-            .with_http_connector(Connector)
+            .with_http_connector(Connector(Arc::clone(&clock)))
             .with_retry(RetryConfig {
                 backoff: BackoffConfig::default(),
                 max_retries,
@@ -108,6 +146,7 @@ impl Remote {
             place,
             redactor,
             is_keyless: store.access.is_keyless(),
+            clock,
         })
     }
 
@@ -142,6 +181,58 @@ impl Remote {
             Err(error) if says_not_implemented(&error) => Ok(Created::Untold),
             Err(error) => Err(self.told("write", path, &error)),
         }
+    }
+
+    /// Puts an object over the one that is called so, or where there is none.
+    pub(super) async fn replace(
+        &self,
+        path: &str,
+        bytes: Vec<u8>,
+        tag: Option<&str>,
+    ) -> Result<Replaced, StoreError> {
+        let mode = tag.map_or(PutMode::Create, |tag| {
+            PutMode::Update(UpdateVersion {
+                e_tag: Some(tag.to_owned()),
+                version: None,
+            })
+        });
+        let (key, payload) = (self.key(path)?, PutPayload::from(bytes));
+        match self.store.put_opts(&key, payload, mode.into()).await {
+            Ok(put) => Ok(Replaced::Done(put.e_tag)),
+            Err(
+                Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotFound { .. },
+            ) => Ok(Replaced::Other),
+            Err(Error::NotImplemented { .. } | Error::NotSupported { .. }) => Ok(Replaced::Untold),
+            Err(error) if says_not_implemented(&error) => Ok(Replaced::Untold),
+            Err(error) => Err(self.told("write", path, &error)),
+        }
+    }
+
+    /// An object, if it is there, of which `most` bytes may come.
+    pub(super) async fn look(&self, path: &str, most: u64) -> Result<Option<Seen>, StoreError> {
+        let key = self.key(path)?;
+        let found = match self.store.get_opts(&key, GetOptions::default()).await {
+            Ok(found) => found,
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(self.told("read", path, &error)),
+        };
+        let now = *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let (tag, modified) = (
+            found.meta.e_tag.clone(),
+            SystemTime::from(found.meta.last_modified),
+        );
+        let mut bytes = Vec::new();
+        // What is larger is none that forge has written.
+        if found.meta.size <= most {
+            let all = found.bytes().await;
+            bytes = all.map_err(|error| self.told("read", path, &error))?.into();
+        }
+        Ok(Some(Seen {
+            bytes,
+            tag,
+            modified,
+            now,
+        }))
     }
 
     /// Puts so many bytes of a file, over what is there.
@@ -301,16 +392,20 @@ impl Remote {
     }
 
     fn told(&self, doing: &'static str, path: &str, error: &Error) -> StoreError {
+        // What is listed comes to no kind of its own.
+        let whole = error.to_string();
+        let code = element(&whole, "Code").unwrap_or_default();
         let is_refused = matches!(
             error,
             Error::PermissionDenied { .. } | Error::Unauthenticated { .. }
-        );
+        ) || REFUSALS.contains(&code);
+        let is_missing = matches!(error, Error::NotFound { .. }) || code == "NoSuchBucket";
         let (kind, why) = if let Error::InvalidPath { source } = error {
             // With the whole of the name.
             (StoreErrorKind::Hostile, source.to_string())
         } else if is_refused {
             (StoreErrorKind::Refused, innermost(error))
-        } else if matches!(error, Error::NotFound { .. }) {
+        } else if is_missing {
             (StoreErrorKind::Missing, innermost(error))
         } else if self.is_keyless {
             (StoreErrorKind::Keyless, innermost(error))

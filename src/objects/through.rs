@@ -8,31 +8,29 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
 
+use super::alive::Alive;
 use super::growing::{FILES, Growing, piece_name, whole_lines};
 use super::remote::{Created, Object, Patience, Remote};
-use super::{ABOUT, Store, StoreError, StoreErrorKind, Unstored, VERSION};
+use super::{ABOUT, Store, StoreError, StoreErrorKind, Unstored, VERSION, unless_alive};
 use crate::archive::MAX_ENTRIES;
 use crate::event::{Event, EventKind, StopCause, Subscriber};
 use crate::name::{RelativePath, RunId, TrialId};
-use crate::store::{PACKS, RunFolder};
+use crate::store::RunFolder;
 use crate::tree::open_inside;
 
-/// How soon it is looked what the journal has more, of a run that is young, and of one that is old: so much is lost with
-/// a machine, at the most.
-const SOON: Duration = Duration::from_secs(2);
-const LATE: Duration = Duration::from_secs(10);
-/// By the time until then, a run is so old: what grows has hundreds of pieces, and thousands after a day.
-const OLD: u32 = 300;
+mod meanwhile;
+
+use meanwhile::{bring, grow};
+
 /// So many files are under way at once.
 const AT_ONCE: usize = 4;
 /// As large are pieces of what grows, where lines allow it.
@@ -49,6 +47,9 @@ pub struct Through {
     follows: Option<Follows>,
     /// Whether the store tells two writers apart.
     tells: bool,
+    alive: Arc<Alive>,
+    /// Says that the run is alive; why it does not any more.
+    beats: JoinSet<StoreError>,
 }
 
 /// A file as it was when it was put: its bytes, and when it was changed.
@@ -84,7 +85,7 @@ impl Through {
     /// Shows that the store can be written, and begins. `is_new` is a run of which nothing can be there.
     ///
     /// # Errors
-    /// When it cannot be reached or written, or has more of the run than the folder.
+    /// When it cannot be reached or written, or has more of the run than the folder; when another forge is at the run.
     pub async fn begin(
         store: &Store,
         run: RunId,
@@ -93,6 +94,9 @@ impl Through {
     ) -> Result<Self, StoreError> {
         let first = Remote::new(store, Patience::Short)?;
         let shared = Arc::new(Shared::new(store, run, folder)?);
+        if !is_new {
+            unless_alive(store, run, Some(folder)).await?;
+        }
         let (at, has_ledger) = if is_new {
             ([0, 0], false)
         } else {
@@ -105,17 +109,30 @@ impl Through {
                 .put(&format!("{run}/{}", FILES[1]), Vec::new())
                 .await?;
         }
+        // The last that may fail; from here on nobody else goes on with it.
+        let alive = Arc::new(Alive::claim(store, run, folder, is_new).await?);
         let (over, told) = watch::channel(false);
         let (ended, inbox) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
-        tasks.spawn(grow(Arc::clone(&shared), at, tells, told));
+        tasks.spawn(grow(
+            Arc::clone(&shared),
+            Arc::clone(&alive),
+            at,
+            tells,
+            told,
+        ));
         tasks.spawn(bring(Arc::clone(&shared), inbox));
+        let mut beats = JoinSet::new();
+        let beating = Arc::clone(&alive);
+        beats.spawn(async move { beating.beat().await });
         Ok(Self {
             shared,
             tasks,
             over,
             follows: Some(Follows(ended)),
             tells,
+            alive,
+            beats,
         })
     }
 
@@ -152,7 +169,21 @@ impl Through {
                 // A task that panicked leaves its work to what comes now.
                 ended.unwrap_or(Ok(()))?;
             }
-            shared.settle().await.map(drop)
+            let mut beats = std::mem::take(&mut self.beats);
+            let taken = async {
+                match beats.join_next().await {
+                    Some(Ok(error)) => error,
+                    // By itself it does not end.
+                    Some(Err(_)) | None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                settled = shared.settle() => settled?,
+                error = taken => return Err(error),
+            };
+            beats.shutdown().await;
+            self.alive.over().await;
+            Ok(())
         };
         let why = tokio::select! {
             biased;
@@ -209,66 +240,6 @@ async fn begin(remote: &Remote, run: RunId) -> Result<bool, StoreError> {
     remote.put(&path, about.clone()).await?;
     // Some servers have not heard of the condition, and write all the same.
     Ok(remote.create(&path, about).await? == Created::Taken)
-}
-
-/// Puts what grows, as long as the run goes on.
-async fn grow(
-    shared: Arc<Shared>,
-    mut at: [u64; 2],
-    tells: bool,
-    mut over: watch::Receiver<bool>,
-) -> Result<(), StoreError> {
-    let began = Instant::now();
-    loop {
-        let soon = (began.elapsed() / OLD).clamp(SOON, LATE);
-        let is_over = tokio::select! {
-            biased;
-            over = over.wait_for(|it| *it) => over.is_ok(),
-            () = sleep(soon) => false,
-        };
-        for (file, at) in FILES.into_iter().zip(&mut at) {
-            match shared.send_growth(file, at, tells).await {
-                Ok(()) => {}
-                // There is no way back from this; of anything else the end is the last word.
-                Err(error) if is_over || error.kind == StoreErrorKind::Taken => return Err(error),
-                Err(error) => tracing::warn!(%error, "not stored yet"),
-            }
-        }
-        if is_over {
-            return Ok(());
-        }
-    }
-}
-
-/// Puts the files of trials as they end.
-async fn bring(
-    shared: Arc<Shared>,
-    inbox: mpsc::UnboundedReceiver<TrialId>,
-) -> Result<(), StoreError> {
-    let ended = stream::unfold(inbox, |mut inbox| async {
-        let trial = inbox.recv().await?;
-        Some((trial, inbox))
-    });
-    let send = async |trial: TrialId| {
-        // What the end has to do again is not waited for until then.
-        if shared.failing.load(Ordering::Relaxed) {
-            return;
-        }
-        let below = format!("{}/{}/{}", trial.objective, trial.candidate, trial.repeat);
-        let is_first = {
-            let mut trials = lock(&shared.trials);
-            trials.insert(below.clone()) && trials.len() == 1
-        };
-        let packs = is_first.then_some(PACKS);
-        for below in packs.into_iter().chain([below.as_str()]) {
-            if let Err(error) = shared.send_folder(below).await {
-                shared.failing.store(true, Ordering::Relaxed);
-                tracing::warn!(%error, "not stored yet");
-            }
-        }
-    };
-    ended.for_each_concurrent(AT_ONCE, send).await;
-    Ok(())
 }
 
 impl Shared {

@@ -271,6 +271,14 @@ fn two_never_share_a_folder() {
     // Who only looks is told.
     let report = workspace.forge(["report", "latest", "-q"]);
     assert!(report.stderr.contains("still going on"), "{report:?}");
+    // Whoever goes on where there is something to go on with begins anew.
+    let alive = workspace.run_folder();
+    let workspace = workspace.candidate("a.sh", "#!/bin/sh\necho it is done by now > \"$2\"\n");
+    let mut auto = workspace.command(["task"]);
+    let begun = finish(auto.env("FORGE_RESUME", "auto").spawn().unwrap()).expect(0);
+    let told = "is in use by another forge: this is a new run";
+    assert!(begun.stderr.contains(told), "{begun:?}");
+    assert_ne!(workspace.run_folder(), alive);
     crate::cloud::signal(&child, "INT");
     finish(child).expect(130);
     workspace.assert_nothing_left();

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use forge::event::Part;
 use forge::name::ObjectiveName;
@@ -18,6 +19,8 @@ use crate::support::workspace::{Ended, Workspace, finish, pause};
 
 const STORE: &str = "s3://runs/of/a night";
 const SHARDS: u32 = 3;
+/// A run that has said nothing for so long is not alive.
+const LONG: Duration = Duration::from_secs(100);
 
 /// A machine: a folder of its own with the same project.
 pub(crate) fn machine(objectives: usize, seconds: &str) -> Workspace {
@@ -164,6 +167,7 @@ fn shards_of_which_a_machine_is_lost_come_from_the_store_to_what_one_run_would()
     let before = journal(&server, &run);
     assert!(before.ends_with('\n'));
     let kept = kept(&server, &run);
+    server.waits(LONG);
     // Another machine begins the same command, and goes on with what was cut off.
     let elsewhere = machine(6, "0.2");
     let mut again = command(&elsewhere, &server, &arguments);
@@ -328,12 +332,89 @@ fn what_a_store_refuses_on_the_way_is_told_and_can_be_written_again() {
         })
     });
     let child = command(&machine, &server, &["-q"]).spawn().unwrap();
-    told.recv_timeout(std::time::Duration::from_secs(120))
-        .unwrap();
+    told.recv_timeout(Duration::from_secs(120)).unwrap();
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let ended = finish(child).expect(3);
     assert!(ended.stderr.contains("is not all in"), "{ended:?}");
     assert!(ended.stderr.contains("came first"), "{ended:?}");
+}
+
+#[test]
+fn a_run_that_is_alive_is_not_taken_from_whoever_is_at_it() {
+    let server = Server::start();
+    let held = "#!/bin/sh\nsleep 1000.25\necho 'as the seed says: 1' > \"$2\"\n";
+    let here = machine(1, "0.02").candidate("a.sh", held);
+    let arguments = ["-k2", "-j1", "-q"];
+    let child = command(&here, &server, &arguments).spawn().unwrap();
+    let sleeping = || -> Option<Pid> {
+        let all = here.processes();
+        let it = all.iter().find(|it| it.contains("sleep\01000.25"))?;
+        Pid::from_raw(it.split_once(':')?.0.parse().ok()?)
+    };
+    let run = || runs(&server).into_iter().next();
+    let alive = |run: &str| format!("of/a night/{run}/alive.json");
+    until("the candidate is held", || {
+        let is_alive = |run: String| server.objects().contains_key(&alive(&run));
+        sleeping().is_some() && run().is_some_and(is_alive)
+    });
+    let run = run().unwrap();
+    until("it is known by which command", || {
+        !journal(&server, &run).is_empty()
+    });
+    let there = machine(1, "0.02");
+    for which in [run.clone(), format!("{STORE}/{run}"), "latest".to_owned()] {
+        let refused = forge(&there, &server, &["--resume", &which, "-q"]).expect(2);
+        assert!(
+            refused
+                .stderr
+                .contains("is alive: another forge wrote to it"),
+            "{refused:?}"
+        );
+        assert!(refused.stderr.contains("hint: wait until"), "{refused:?}");
+    }
+    assert!(!there.path("artifacts").exists(), "nothing was fetched");
+    let mut auto = command(&there, &server, &arguments);
+    let begun = finish(auto.env("FORGE_RESUME", "auto").spawn().unwrap()).expect(0);
+    assert!(begun.stderr.contains("this is a new run"), "{begun:?}");
+    assert_eq!(there.trials().len(), 4);
+    assert_eq!(runs(&server).len(), 2);
+    // Whoever is at it has lost nothing.
+    for _trial in 0..2 {
+        until("it is held", || sleeping().is_some());
+        let pid = sleeping().unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
+        until("it goes on", || sleeping() != Some(pid));
+    }
+    finish(child).expect(0);
+    let trials = here.trials();
+    assert_eq!(trials.len(), 4);
+    assert!(trials.values().all(|it| it["artifact"].is_object()));
+    assert!(!server.objects().contains_key(&alive(&run)), "it is over");
+    here.assert_nothing_left();
+    // So nobody has to wait until it has been over for long.
+    forge(&there, &server, &["--resume", &run, "-k3", "-q"]).expect(0);
+}
+
+#[test]
+fn whoever_was_killed_goes_on_in_its_own_folder_at_once() {
+    let server = Server::start();
+    let here = machine(1, "0.2");
+    let mut child = command(&here, &server, &["-k6", "-j1", "-q"])
+        .spawn()
+        .unwrap();
+    let run = || runs(&server).into_iter().next();
+    let names_ledger = |run: &str| {
+        let objects = server.objects();
+        let said = objects.get(&format!("of/a night/{run}/alive.json"));
+        said.is_some_and(|it| serde_json::from_slice::<Value>(it).unwrap()["ledger"].is_string())
+    };
+    until("it is known which folder is written through", || {
+        run().is_some_and(|run| names_ledger(&run))
+    });
+    child.kill().unwrap();
+    finish(child);
+    forge(&here, &server, &["--resume", "latest", "-q"]).expect(0);
+    assert_eq!(here.trials().len(), 12);
 }
 
 #[test]
@@ -348,30 +429,30 @@ fn of_two_that_go_on_with_one_run_the_second_to_write_learns_of_it() {
         run().is_some_and(|run| ended(&journal(&server, &run)) >= 2)
     });
     let run = run().unwrap();
-    let second = forge(&there, &server, &["--resume", &run, "-j8", "-q"]);
-    let first = finish(child);
+    // Its machine falls asleep, and is taken for lost.
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::STOP).unwrap();
+    server.waits(LONG);
+    let before = journal(&server, &run);
+    let second = command(&there, &server, &["--resume", &run, "-j8", "-q"])
+        .spawn()
+        .unwrap();
+    until("the second has written", || {
+        journal(&server, &run).len() > before.len()
+    });
+    kill_process(pid, Signal::CONT).unwrap();
+    let (first, second) = (finish(child).expect(3), finish(second));
     let lost = |it: &Ended| {
         it.stderr
             .contains("another forge has gone on with this run")
     };
-    assert_ne!(
-        lost(&first),
-        lost(&second),
-        "first: {first:?}\nsecond: {second:?}"
-    );
-    let (winner, loser) = if lost(&first) {
-        (&there, &first)
-    } else {
-        (&here, &second)
-    };
-    assert_eq!(loser.code, Some(3));
+    assert!(lost(&first) && !lost(&second), "{first:?}\n{second:?}");
     // What is stored is one history, and the whole of it.
-    let folder = winner.run_folder();
+    let folder = there.run_folder();
     let stored = server.objects()[&format!("of/a night/{run}/events.jsonl")].clone();
     assert_eq!(fs::read(folder.join("events.jsonl")).unwrap(), stored);
     // Nor can the other go on from what it has.
-    let other = if lost(&first) { &here } else { &there };
-    let refused = forge(other, &server, &["--resume", "latest", "-q"]).expect(2);
+    let refused = forge(&here, &server, &["--resume", "latest", "-q"]).expect(2);
     assert!(
         refused.stderr.contains("another machine has gone on"),
         "{refused:?}"
@@ -406,8 +487,40 @@ fn names_in_a_store_that_lead_elsewhere_are_refused() {
         assert!(!machine.path("../escaped").exists());
     }
     let machine = Workspace::new();
-    let none = forge(&machine, &server, &["report", "s3://runs/nothing/latest"]).expect(3);
-    assert!(none.stderr.contains("there is no such run"), "{none:?}");
+}
+
+#[test]
+fn what_cannot_be_read_from_a_store_is_told_with_what_helps() {
+    let server = Server::start();
+    let machine = Workspace::new();
+    let run = "01a228ed-93ea-7700-afec-9fa6b1351cf9";
+    for which in ["latest", run, "abcd"] {
+        let address = format!("s3://runs/nothing/{which}");
+        for arguments in [["report", &address], ["--resume", &address]] {
+            let none = forge(&machine, &server, &arguments).expect(2);
+            assert!(none.stderr.contains("there is no such run"), "{none:?}");
+            let hint = "hint: it was looked for in `s3://runs/nothing`";
+            assert!(none.stderr.contains(hint), "{none:?}");
+        }
+    }
+    let bucket = forge(&machine, &server, &["report", "s3://others/x/latest"]).expect(3);
+    assert!(bucket.stderr.contains("NoSuchBucket"), "{bucket:?}");
+    assert!(bucket.stderr.contains("hint: is the bucket"), "{bucket:?}");
+    for (name, code) in [
+        ("AWS_ACCESS_KEY_ID", "InvalidAccessKeyId"),
+        ("AWS_SECRET_ACCESS_KEY", "SignatureDoesNotMatch"),
+    ] {
+        for which in ["latest", run] {
+            let address = format!("s3://runs/nothing/{which}");
+            let mut wrong = command(&machine, &server, &["--resume", &address]);
+            let wrong = finish(wrong.env(name, "another-key").spawn().unwrap()).expect(3);
+            assert!(wrong.stderr.contains(code), "{wrong:?}");
+            assert!(
+                wrong.stderr.contains("hint: AWS_ACCESS_KEY_ID"),
+                "{wrong:?}"
+            );
+        }
+    }
 }
 
 #[test]

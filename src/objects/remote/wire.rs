@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Limited};
@@ -13,6 +14,8 @@ use object_store::client::{
     HttpResponseBody, HttpService,
 };
 use object_store::{ClientConfigKey, ClientOptions, Error};
+
+use super::Clock;
 
 /// A server that says nothing for so long is gone.
 const SILENCE: Duration = Duration::from_secs(120);
@@ -23,9 +26,9 @@ const LONGEST: usize = 8 << 20;
 /// So many pages of lists are asked for, all in all. A server may say for ever that there are more.
 const PAGES: usize = 1_000;
 
-/// Makes clients of the HTTP that the rest of forge speaks too.
+/// Makes clients of the HTTP that the rest of forge speaks too, which hear what the server's clock says.
 #[derive(Debug)]
-pub(super) struct Connector;
+pub(super) struct Connector(pub(super) Clock);
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
@@ -51,6 +54,7 @@ impl HttpConnector for Connector {
         })?;
         Ok(HttpClient::new(Speaks {
             client,
+            clock: Arc::clone(&self.0),
             pages: AtomicUsize::new(0),
         }))
     }
@@ -60,6 +64,7 @@ impl HttpConnector for Connector {
 #[derive(Debug)]
 struct Speaks {
     client: reqwest::Client,
+    clock: Clock,
     /// How many pages of lists were asked for.
     pages: AtomicUsize,
 }
@@ -97,6 +102,11 @@ impl HttpService for Speaks {
             }
             let mut answer = self.client.execute(request).await.map_err(failed)?;
             let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
+            let date = headers.get("date").and_then(|it| it.to_str().ok());
+            if let Some(now) = date.and_then(|it| jiff::fmt::rfc2822::parse(it).ok()) {
+                let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+                *clock = Some(now.timestamp().into());
+            }
             let body = reqwest::Body::from(answer);
             let body = if is_list || !status.is_success() {
                 HttpResponseBody::new(Limited::new(body, LONGEST).map_err(too_long))

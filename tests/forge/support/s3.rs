@@ -42,6 +42,14 @@ struct Inside {
     uploads: BTreeMap<String, BTreeMap<usize, Bytes>>,
     asked: usize,
     faults: Option<Box<Faults>>,
+    /// By how much the server's clock is ahead.
+    ahead: Duration,
+}
+
+impl Inside {
+    fn now(&self) -> SystemTime {
+        SystemTime::now() + self.ahead
+    }
 }
 
 /// The server; gone when it is dropped.
@@ -114,8 +122,13 @@ impl Server {
     /// Puts something there, whatever it is called.
     pub(crate) fn put(&self, key: &str, bytes: &'static [u8]) {
         let mut inside = self.inside.lock().unwrap();
-        let object = (Bytes::from_static(bytes), SystemTime::now());
+        let object = (Bytes::from_static(bytes), inside.now());
         inside.objects.insert(key.to_owned(), object);
+    }
+
+    /// So much later it is for the server from now on.
+    pub(crate) fn waits(&self, time: Duration) {
+        self.inside.lock().unwrap().ahead += time;
     }
 
     /// Has nothing any more.
@@ -165,7 +178,7 @@ async fn answer(State(inside): State<Arc<Mutex<Inside>>>, request: Request) -> R
         .map(|it| it.split_once('=').unwrap_or((it, "")))
         .map(|(name, value)| (name.to_owned(), decoded(value)))
         .collect();
-    let done = done(
+    let mut done = done(
         &mut inside.lock().unwrap(),
         &parts.method,
         &key,
@@ -173,6 +186,8 @@ async fn answer(State(inside): State<Arc<Mutex<Inside>>>, request: Request) -> R
         &parts.headers,
         bytes,
     );
+    let now = httpdate(inside.lock().unwrap().now());
+    done.headers_mut().insert("date", now.parse().unwrap());
     if fault == Some(Fault::Lose) {
         let broken = futures::stream::iter([Err::<Bytes, _>(std::io::Error::other("cut"))]);
         let mut response = Response::new(Body::from_stream(broken));
@@ -190,11 +205,11 @@ fn done(
     headers: &HeaderMap,
     bytes: Bytes,
 ) -> Response {
-    let tag = |bytes: &[u8]| format!("\"{:032x}\"", bytes.len());
+    let now = inside.now();
     let upload = query.get("uploadId");
     match method.as_str() {
         "PUT" => {
-            let tag = tag(&bytes);
+            let etag = tag(&bytes);
             if let Some(upload) = upload {
                 let number = query["partNumber"].parse().unwrap();
                 let Some(parts) = inside.uploads.get_mut(upload) else {
@@ -205,11 +220,17 @@ fn done(
                 if headers.contains_key("if-none-match") && inside.objects.contains_key(key) {
                     return refused(412, "PreconditionFailed");
                 }
-                inside
-                    .objects
-                    .insert(key.to_owned(), (bytes, SystemTime::now()));
+                if let Some(meant) = headers.get("if-match") {
+                    let Some((there, _)) = inside.objects.get(key) else {
+                        return refused(404, "NoSuchKey");
+                    };
+                    if *meant != *tag(there) {
+                        return refused(412, "PreconditionFailed");
+                    }
+                }
+                inside.objects.insert(key.to_owned(), (bytes, now));
             }
-            ([("etag", tag)], "").into_response()
+            ([("etag", etag)], "").into_response()
         }
         "POST" if query.contains_key("uploads") => {
             let id = format!("upload-{}", inside.asked);
@@ -220,10 +241,12 @@ fn done(
         "POST" if query.contains_key("delete") => {
             let text = String::from_utf8(bytes.to_vec()).unwrap();
             let keys = text.split("<Key>").skip(1);
+            let mut told = String::new();
             for key in keys.filter_map(|it| it.split("</Key>").next()) {
                 inside.objects.remove(key);
+                told.extend(["<Deleted><Key>", key, "</Key></Deleted>"]);
             }
-            xml("DeleteResult", "")
+            xml("DeleteResult", &told)
         }
         "POST" => {
             let Some(parts) = upload.and_then(|it| inside.uploads.remove(it)) else {
@@ -231,9 +254,7 @@ fn done(
             };
             let all = parts.into_values().collect::<Vec<Bytes>>().concat();
             let told = format!("<ETag>{}</ETag>", tag(&all));
-            inside
-                .objects
-                .insert(key.to_owned(), (all.into(), SystemTime::now()));
+            inside.objects.insert(key.to_owned(), (all.into(), now));
             xml("CompleteMultipartUploadResult", &told)
         }
         "DELETE" => {
@@ -269,6 +290,11 @@ fn done(
         }
         other => panic!("nobody asks with {other}"),
     }
+}
+
+/// What an object is called that has these bytes.
+fn tag(bytes: &[u8]) -> String {
+    format!("\"{}\"", hex(&Sha256::digest(bytes)))
 }
 
 fn listed(inside: &Inside, query: &BTreeMap<String, String>) -> Response {
