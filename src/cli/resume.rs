@@ -216,6 +216,10 @@ fn is_cut_off(folder: &RunFolder) -> bool {
 }
 
 /// Whether nobody is at a run that is here; says who is.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no runtime is there yet whose thread would be blocked"
+)]
 fn is_free(
     folder: &RunFolder,
     plan: &RunPlan,

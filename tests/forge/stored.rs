@@ -343,12 +343,17 @@ fn what_a_store_refuses_on_the_way_is_told_and_can_be_written_again() {
 fn a_run_that_is_alive_is_not_taken_from_whoever_is_at_it() {
     let server = Server::start();
     let held = "#!/bin/sh\nsleep 1000.25\necho 'as the seed says: 1' > \"$2\"\n";
-    let here = machine(1, "0.02").candidate("a.sh", held);
+    let quick = "#!/bin/sh\necho 'as the seed says: 1' > \"$2\"\n";
+    let other = || {
+        let both = machine(1, "0.02").candidate("a.sh", quick);
+        both.candidate("b.sh", quick)
+    };
+    let here = other().candidate("a.sh", held);
     let arguments = ["-k2", "-j1", "-q"];
     let child = command(&here, &server, &arguments).spawn().unwrap();
     let sleeping = || -> Option<Pid> {
         let all = here.processes();
-        let it = all.iter().find(|it| it.contains("sleep\01000.25"))?;
+        let it = all.iter().find(|it| it.contains("sleep\u{0}1000.25"))?;
         Pid::from_raw(it.split_once(':')?.0.parse().ok()?)
     };
     let run = || runs(&server).into_iter().next();
@@ -361,7 +366,7 @@ fn a_run_that_is_alive_is_not_taken_from_whoever_is_at_it() {
     until("it is known by which command", || {
         !journal(&server, &run).is_empty()
     });
-    let there = machine(1, "0.02");
+    let there = other();
     for which in [run.clone(), format!("{STORE}/{run}"), "latest".to_owned()] {
         let refused = forge(&there, &server, &["--resume", &which, "-q"]).expect(2);
         assert!(
@@ -399,7 +404,7 @@ fn a_run_that_is_alive_is_not_taken_from_whoever_is_at_it() {
 fn whoever_was_killed_goes_on_in_its_own_folder_at_once() {
     let server = Server::start();
     let here = machine(1, "0.2");
-    let mut child = command(&here, &server, &["-k6", "-j1", "-q"])
+    let mut child = command(&here, &server, &["-k6", "-j1", "-q", "--seed=1"])
         .spawn()
         .unwrap();
     let run = || runs(&server).into_iter().next();
@@ -486,7 +491,6 @@ fn names_in_a_store_that_lead_elsewhere_are_refused() {
         assert_eq!(left.count(), 0, "{name}");
         assert!(!machine.path("../escaped").exists());
     }
-    let machine = Workspace::new();
 }
 
 #[test]
