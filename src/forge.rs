@@ -140,6 +140,9 @@ pub enum ForgeError {
     /// The object store that results go to cannot be used; nothing was started.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It was told to stop before anything was started.
+    #[error("{}", .0.as_str())]
+    Stopped(StopCause),
     /// The artifacts folder failed.
     #[error("cannot {doing}")]
     Io {
@@ -209,6 +212,8 @@ pub struct ForgeResult {
     report: CleanupReport,
     folder: RunFolder,
     unsaved: Option<String>,
+    /// Why the run is not all in its store, as far as that was known before it was reported.
+    unstored: Option<String>,
     saved: Saved,
 }
 
@@ -231,6 +236,7 @@ impl ForgeResult {
             report,
             folder,
             unsaved: unsaved.map(|error| error.to_string()),
+            unstored: None,
             saved: Saved::default(),
         };
         (this, stop)
@@ -348,12 +354,14 @@ impl ForgeResult {
     /// How it ended, whatever becomes of the reports, which say so.
     fn verdict(&self) -> (ExitCode, Vec<String>) {
         let (end, mut reasons) = exit::decide(&self.summary, &self.standings, &self.verdicts);
-        let Some(error) = &self.unsaved else {
+        let unsaved = self.unsaved.iter();
+        let unsaved =
+            unsaved.map(|error| format!("the run's events could not all be written: {error}"));
+        let missing: Vec<String> = unsaved.chain(self.unstored.clone()).collect();
+        if missing.is_empty() {
             return (end, reasons);
-        };
-        reasons.push(format!(
-            "the run's events could not all be written: {error}"
-        ));
+        }
+        reasons.extend(missing);
         (end.max(ExitCode::Incomplete), reasons)
     }
 }
@@ -401,25 +409,42 @@ impl Forge {
             .await
             .map_err(|source| ForgeError::Io { doing, source })?;
         let (mut result, mut stop) = ForgeResult::new(run_id, finished);
+        // The sandboxes are gone; this is all that is waited for.
+        let through = match through {
+            None => None,
+            Some(mut through) => Some(match through.catch_up(&mut stop).await {
+                Ok(()) => Ok(through),
+                Err(unstored) => {
+                    result.unstored = Some(unstored.to_string());
+                    Err(unstored)
+                }
+            }),
+        };
         if write_reports {
             result.saved = result.report(|report| report.save(&result.folder));
             result.saved.unremembered = result.remember(&artifacts).err();
         }
-        // The sandboxes are gone; this is all that is waited for.
-        if let Some(through) = through {
-            result.saved.stored = Some(through.finish(&mut stop).await);
-        }
+        result.saved.stored = match through {
+            None => None,
+            Some(Ok(through)) => Some(through.finish(&mut stop).await),
+            Some(Err(unstored)) => Some(Err(unstored)),
+        };
         Ok(result)
     }
 }
 
 /// Begins to write a run through, before anything of it exists.
-async fn written_through(store: &Store, run: &mut Run) -> Result<Through, StoreError> {
+async fn written_through(store: &Store, run: &mut Run) -> Result<Through, ForgeError> {
     let id = run.plan.run;
     let before = run.resumes.as_ref().map(|it| it.folder.path().to_owned());
     let is_new = before.is_none();
     let folder = before.unwrap_or_else(|| run.artifacts.join(id.to_string()));
-    let mut through = Through::begin(store, id, &folder, is_new).await?;
+    let mut through = tokio::select! {
+        biased;
+        begun = Through::begin(store, id, &folder, is_new) => begun?,
+        // Nothing exists yet: there is nothing to clean up.
+        Some(cause) = run.stop.recv() => return Err(ForgeError::Stopped(cause)),
+    };
     run.warnings.extend(through.warning());
     run.subscribers.extend(through.subscriber());
     Ok(through)

@@ -13,7 +13,6 @@ use forge::exit::ExitCode as End;
 use forge::problem::{Problem, Problems};
 use forge::progress;
 use forge::redact::Redactor;
-use forge::run::state::Budget;
 use forge::sandbox::{ErrorKind, SandboxError};
 use forge::settings::{self, Flags, Settings};
 use forge::trial::Keep;
@@ -232,7 +231,7 @@ fn with_numbers(
     for (provider, price) in &settings.prices {
         builder = builder.price_per_hour(provider, *price);
     }
-    builder = builder.budget(budget(args));
+    builder = builder.budget(args.budget());
     if let Some(part) = args.shard {
         let by = match args.shard_by {
             ShardByArg::Objective => ShardBy::Objective,
@@ -255,13 +254,6 @@ fn all_secrets(
     let stores = settings.store.iter().flat_map(|it| it.access.secrets());
     let known = settings.secrets.iter().chain(&mode.secrets).cloned();
     Redactor::new(known.chain(stores).chain(passed))
-}
-
-const fn budget(args: &RunArgs) -> Budget {
-    Budget {
-        sandboxes: args.max_sandboxes,
-        cost: args.max_cost,
-    }
 }
 
 fn flags(args: &RunArgs, matches: &ArgMatches) -> Flags {
@@ -293,7 +285,7 @@ fn flags(args: &RunArgs, matches: &ArgMatches) -> Flags {
         setup_timeout: args.setup_timeout,
         deadline: args.deadline,
         seed: args.seed,
-        budget: budget(args),
+        budget: args.budget(),
         keep: args.keep.map(|keep| match keep {
             KeepArg::Failed => Keep::Failed,
             KeepArg::All => Keep::All,
@@ -398,6 +390,7 @@ fn failed(error: &ForgeError, printer: Printer) -> End {
             json::fail(printer, end, inner, inner.hint.as_deref())
         }
         ForgeError::Store(inner) => stored::before_the_start(inner, printer),
+        ForgeError::Stopped(cause) => signals::end_of(*cause),
         ForgeError::Io { .. } => json::fail(printer, End::Incomplete, error, Some(ROOM)),
     }
 }

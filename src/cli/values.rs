@@ -11,6 +11,9 @@ use forge::objects::Address;
 use forge::project::container::{MAX_CPUS, thousandths};
 use forge::project::{MAX_JOBS, Repeat};
 use forge::rule::{CAN_FAIL, Measure, Suite, VerdictState};
+use forge::run::state::Budget;
+
+use super::RunArgs;
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     forge::quantity::parse_duration(text)
@@ -116,6 +119,15 @@ pub(super) fn seed(text: &str) -> Result<u64, String> {
 
 pub(super) fn sandboxes(text: &str) -> Result<u64, String> {
     whole(text, 1..=u64::MAX)
+}
+
+impl RunArgs {
+    pub(super) const fn budget(&self) -> Budget {
+        Budget {
+            sandboxes: self.max_sandboxes,
+            cost: self.max_cost,
+        }
+    }
 }
 
 /// US dollars.

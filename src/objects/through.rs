@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -123,8 +123,13 @@ impl Through {
         ));
         tasks.spawn(bring(Arc::clone(&shared), inbox));
         let mut beats = JoinSet::new();
-        let beating = Arc::clone(&alive);
-        beats.spawn(async move { beating.beat().await });
+        let (beating, writes) = (Arc::clone(&alive), Arc::clone(&shared));
+        beats.spawn(async move {
+            let error = beating.beat().await;
+            // What is there now is another one's.
+            writes.failing.store(true, Ordering::Relaxed);
+            error
+        });
         Ok(Self {
             shared,
             tasks,
@@ -153,7 +158,31 @@ impl Through {
         })
     }
 
-    /// Writes what is left, all of it, unless it is told to stop. Says where it is then.
+    /// Writes what the run has left, before it is reported, unless it is told to stop.
+    ///
+    /// # Errors
+    /// [`Unstored`]; what is in the folder stays as it is.
+    pub async fn catch_up(&mut self, stop: &mut mpsc::Receiver<StopCause>) -> Result<(), Unstored> {
+        self.follows = None;
+        let _listening: bool = self.over.send(true).is_ok();
+        let shared = Arc::clone(&self.shared);
+        let tasks = &mut self.tasks;
+        let all = async {
+            while let Some(ended) = tasks.join_next().await {
+                // A task that panicked leaves its work to what comes now.
+                ended.unwrap_or(Ok(()))?;
+            }
+            if shared.failing.load(Ordering::Relaxed) {
+                shared.settle().await?;
+            }
+            Ok(())
+        };
+        unless_stopped(stop, all)
+            .await
+            .map_err(|why| self.unstored(why))
+    }
+
+    /// Writes the rest, all of it, unless it is told to stop. Says where it is then.
     ///
     /// # Errors
     /// [`Unstored`]; what is in the folder stays as it is.
@@ -161,15 +190,8 @@ impl Through {
         mut self,
         stop: &mut mpsc::Receiver<StopCause>,
     ) -> Result<String, Unstored> {
-        self.follows = None;
-        let _listening: bool = self.over.send(true).is_ok();
-        let shared = Arc::clone(&self.shared);
+        let mut beats = std::mem::take(&mut self.beats);
         let all = async {
-            while let Some(ended) = self.tasks.join_next().await {
-                // A task that panicked leaves its work to what comes now.
-                ended.unwrap_or(Ok(()))?;
-            }
-            let mut beats = std::mem::take(&mut self.beats);
             let taken = async {
                 match beats.join_next().await {
                     Some(Ok(error)) => error,
@@ -178,39 +200,56 @@ impl Through {
                 }
             };
             tokio::select! {
-                settled = shared.settle() => settled?,
+                settled = self.shared.settle() => settled?,
                 error = taken => return Err(error),
             };
             beats.shutdown().await;
             self.alive.over().await;
             Ok(())
         };
-        let why = tokio::select! {
-            biased;
-            done = all => match done {
-                Ok(()) => return Ok(shared.place()),
-                Err(error) => Err(error),
-            },
-            Some(cause) = stop.recv() => Ok(cause),
-        };
+        match unless_stopped(stop, all).await {
+            Ok(()) => Ok(self.shared.place()),
+            Err(why) => Err(self.unstored(why)),
+        }
+    }
+
+    fn unstored(&self, why: Halt) -> Unstored {
+        let shared = &self.shared;
         let (folder, run) = (shared.folder.path().display(), shared.run.short());
         let again = format!(
             "it is in `{folder}`; `forge export {run} {}` writes it again",
             shared.address
         );
         let (why, hint) = match why {
-            Err(error) if error.kind == StoreErrorKind::Taken => (
+            Halt::Failed(error) if error.kind == StoreErrorKind::Taken => (
                 error.to_string(),
                 format!("it is in `{folder}`; {}", error.hint()),
             ),
-            Err(error) => (error.to_string(), again),
-            Ok(cause) => (format!("{} came first", cause.as_str()), again),
+            Halt::Failed(error) => (error.to_string(), again),
+            Halt::Told(cause) => (format!("{} came first", cause.as_str()), again),
         };
-        Err(Unstored {
+        Unstored {
             place: shared.place(),
             why,
             hint,
-        })
+        }
+    }
+}
+
+/// Why it ended before everything was written.
+enum Halt {
+    Failed(StoreError),
+    Told(StopCause),
+}
+
+async fn unless_stopped(
+    stop: &mut mpsc::Receiver<StopCause>,
+    all: impl Future<Output = Result<(), StoreError>>,
+) -> Result<(), Halt> {
+    tokio::select! {
+        biased;
+        done = all => done.map_err(Halt::Failed),
+        Some(cause) = stop.recv() => Err(Halt::Told(cause)),
     }
 }
 

@@ -340,6 +340,62 @@ fn what_a_store_refuses_on_the_way_is_told_and_can_be_written_again() {
 }
 
 #[test]
+fn a_signal_is_heard_while_a_store_says_nothing_at_the_start() {
+    let server = Server::start();
+    let machine = machine(1, "0.02");
+    let (tell, told) = std::sync::mpsc::channel();
+    server.fails(move |_, _| {
+        tell.send(()).ok();
+        Some(Fault::Hold)
+    });
+    let child = command(&machine, &server, &["-q"]).spawn().unwrap();
+    told.recv_timeout(Duration::from_secs(120)).unwrap();
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    finish(child).expect(130);
+    assert!(!machine.path("artifacts").exists());
+    machine.assert_nothing_left();
+}
+
+/// Answers whoever asks with a body that does not end.
+fn endless(status: &'static str) -> String {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut request = [0; 4096];
+                let _read = stream.read(&mut request);
+                let head =
+                    format!("HTTP/1.1 {status}\r\nconnection: close\r\n\r\n<ListBucketResult>");
+                let mut answered = stream.write_all(head.as_bytes());
+                while answered.is_ok() {
+                    answered = stream.write_all(&[b'x'; 4096]);
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn an_answer_without_an_end_is_not_read_for_ever() {
+    for status in ["200 OK", "403 Forbidden"] {
+        let machine = Workspace::new();
+        let mut command = machine.command(["report", "s3://runs/of/latest"]);
+        command
+            .env("AWS_ENDPOINT_URL", endless(status))
+            .env("AWS_ALLOW_HTTP", "true")
+            .env("AWS_ACCESS_KEY_ID", "somebody")
+            .env("AWS_SECRET_ACCESS_KEY", "something long")
+            .env("AWS_REGION", "here-1");
+        finish(command.spawn().unwrap()).expect(3);
+        machine.assert_nothing_left();
+    }
+}
+
+#[test]
 fn a_run_that_is_alive_is_not_taken_from_whoever_is_at_it() {
     let server = Server::start();
     let held = "#!/bin/sh\nsleep 1000.25\necho 'as the seed says: 1' > \"$2\"\n";

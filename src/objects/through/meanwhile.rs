@@ -47,7 +47,10 @@ pub(super) async fn grow(
             match sent.await {
                 Ok(()) => {}
                 // There is no way back from this; of anything else the end is the last word.
-                Err(error) if is_over || error.kind == StoreErrorKind::Taken => return Err(error),
+                Err(error) if is_over || error.kind == StoreErrorKind::Taken => {
+                    shared.failing.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
                 Err(error) => tracing::warn!(%error, "not stored yet"),
             }
         }
