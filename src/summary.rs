@@ -301,7 +301,7 @@ impl RunSummary {
     /// Takes the next event.
     pub fn apply(&mut self, event: &Event) {
         let last = self.last.replace(event.at);
-        self.next = event.seq + 1;
+        self.next = event.seq.saturating_add(1);
         match &event.kind {
             // Of a file that somebody has made; it would not fit into memory.
             EventKind::RunStarted(plan) if plan.len() > MAX_TRIALS => {}

@@ -204,6 +204,14 @@ fn a_confirmation_of_more_trials_than_a_run_can_have_is_none() {
     assert_eq!(RunSummary::of(&events).trials.len(), 12);
 }
 
+/// Found after minutes.
+#[test]
+fn an_event_after_which_none_can_come_is_the_last() {
+    let mut events = events();
+    events.last_mut().unwrap().seq = u64::MAX;
+    assert_eq!(RunSummary::of(&events).next_seq(), u64::MAX);
+}
+
 /// A run that is looked at while it goes on is read in pieces: it is the same, but for lines that are no events.
 #[test]
 fn fuzz_journal_tail() {

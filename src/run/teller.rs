@@ -44,14 +44,11 @@ impl Teller {
     pub(super) fn tell_all(&mut self, kinds: impl IntoIterator<Item = EventKind>) {
         // The system's clock may be set back; the order of events is not.
         self.last = self.last.max(Timestamp::now());
-        let stamped = kinds
-            .into_iter()
-            .zip(self.summary.next_seq()..)
-            .map(|(kind, seq)| Event {
-                seq,
-                at: self.last,
-                kind,
-            });
+        let stamped = kinds.into_iter().zip(0..).map(|(kind, more)| Event {
+            seq: self.summary.next_seq().saturating_add(more),
+            at: self.last,
+            kind,
+        });
         let events: Vec<Event> = stamped.collect();
         self.journal.write(&events);
         for event in &events {

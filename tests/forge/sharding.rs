@@ -114,6 +114,9 @@ fn repeats_can_be_parted_where_there_is_one_objective() {
     merged(&workspace, 1..=SHARDS).expect(0);
     let in_parts = workspace.run_json();
     let seed = format!("--seed={}", in_parts["plan"]["seed"]);
+    // Of what was put together, no begin is told; the phases are known: 24 trials of 20 ms at the least.
+    let in_sandboxes = in_parts["sandbox_seconds"].as_f64();
+    assert!(in_sandboxes > Some(0.2), "{in_sandboxes:?}");
     workspace.forge(["-k12", "-q", &seed]).expect(0);
     assert_eq!(
         without_times(&in_parts),
