@@ -198,21 +198,17 @@ fn cut_off(
     let mut folders = runs.filter_map(|run| RunFolder::find(artifacts, &run.to_string()).ok());
     let is_same = |it: &RunFolder| begun(it).is_some_and(|plan| is_of(command, &plan));
     let folder = folders.find(is_same)?;
-    let plan = begun(&folder).filter(|_| is_cut_off(&folder))?;
+    let plan = unfinished(&folder)?;
     Some((folder, plan))
 }
 
-/// Whether a run has trials without a result, and has said something not long ago.
-fn is_cut_off(folder: &RunFolder) -> bool {
-    let Ok(summary) = replay(folder) else {
-        return false;
-    };
+/// What a run set out to do last, if it has trials without a result, and has said something not long ago.
+fn unfinished(folder: &RunFolder) -> Option<RunPlan> {
+    let summary = replay(folder).ok()?;
     let is_whole = summary.trials.iter().all(TrialRow::has_result);
-    let now = jiff::Timestamp::now().as_second();
-    let is_stale = summary
-        .last()
-        .is_none_or(|last| now - last.as_second() > STALE);
-    !is_whole && !is_stale
+    let last = summary.last()?.as_second();
+    let is_stale = jiff::Timestamp::now().as_second() - last > STALE;
+    summary.plan.filter(|_| !is_whole && !is_stale)
 }
 
 /// Whether nobody is at a run that is here; says who is.
@@ -312,19 +308,24 @@ fn cut_off_elsewhere(
                 && !is_here
                 && is_of(command, &plan)
             {
-                return Ok(Some((run, plan)));
+                return Ok(Some(run));
             }
         }
         Ok(None)
     })?;
-    let Some((run, plan)) = found else {
+    let Some(run) = found else {
         return Ok(None);
     };
     if !is_free_elsewhere(store, run, None, printer)? {
         return Ok(None);
     }
-    let folder = stored::taken_over(store, run, artifacts, printer, is_cut_off)?;
-    Ok(folder.map(|folder| (folder, plan)))
+    let mut plan = None;
+    let is_it = |folder: &RunFolder| {
+        plan = unfinished(folder);
+        plan.is_some()
+    };
+    let folder = stored::taken_over(store, run, artifacts, printer, is_it)?;
+    Ok(folder.zip(plan))
 }
 
 /// Whether a run was begun by this command. Of what was secret in it, nothing is known; a run of the library, or one that

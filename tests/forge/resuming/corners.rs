@@ -110,6 +110,20 @@ fn what_a_run_is_compared_with_is_what_it_was() {
     assert!(!ended.stderr.contains("again"), "{ended:?}");
 }
 
+/// By the same command as ever, though the run was gone on with by another one in between.
+#[test]
+fn what_a_run_was_asked_for_last_holds_when_it_goes_on_by_itself() {
+    let workspace = project();
+    let asked = ["task", "-k8", "-j1", "-q", "--no-progress", SEED];
+    kill_after(&mut workspace.command(asked), &workspace, 2);
+    let more = ["--resume", "latest", "--timeout=99s"];
+    kill_after(&mut workspace.command(more), &workspace, 6);
+    let mut command = workspace.command(["task", "-k8", "-j1", "--no-progress", SEED]);
+    let ended = finish(command.env("FORGE_RESUME", "auto").spawn().unwrap()).expect(0);
+    assert!(ended.stderr.contains("goes on: "), "{ended:?}");
+    assert!(!ended.stderr.contains("again"), "{ended:?}");
+}
+
 #[test]
 fn an_empty_variable_is_none() {
     let workspace = project();
