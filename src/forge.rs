@@ -212,8 +212,6 @@ pub struct ForgeResult {
     report: CleanupReport,
     folder: RunFolder,
     unsaved: Option<String>,
-    /// Why the run is not all in its store, as far as that was known before it was reported.
-    unstored: Option<String>,
     saved: Saved,
 }
 
@@ -236,7 +234,6 @@ impl ForgeResult {
             report,
             folder,
             unsaved: unsaved.map(|error| error.to_string()),
-            unstored: None,
             saved: Saved::default(),
         };
         (this, stop)
@@ -319,10 +316,6 @@ impl ForgeResult {
             end = end.max(ExitCode::Incomplete);
             reasons.push(format!("the reports could not all be written: {error}"));
         }
-        if let Some(Err(error)) = &self.saved.stored {
-            end = end.max(ExitCode::Incomplete);
-            reasons.push(error.to_string());
-        }
         (end, reasons)
     }
 
@@ -357,7 +350,8 @@ impl ForgeResult {
         let unsaved = self.unsaved.iter();
         let unsaved =
             unsaved.map(|error| format!("the run's events could not all be written: {error}"));
-        let missing: Vec<String> = unsaved.chain(self.unstored.clone()).collect();
+        let unstored = self.saved.stored.iter().filter_map(|it| it.as_ref().err());
+        let missing: Vec<String> = unsaved.chain(unstored.map(ToString::to_string)).collect();
         if missing.is_empty() {
             return (end, reasons);
         }
@@ -393,14 +387,14 @@ impl Forge {
         let run_id = earlier.as_ref().map_or_else(RunId::generate, |it| it.run());
         let write_reports = builder.write_reports;
         let artifacts = builder.artifacts.clone();
-        let store = builder.store.take();
+        let store = builder.store.clone();
         let mut run = builder
             .plan(run_id, objectives.into_iter().collect())
             .await?;
         if let Some(earlier) = earlier {
             earlier.go_on(&mut run)?;
         }
-        let through = match &store {
+        let mut through = match &store {
             Some(store) => Some(Box::pin(written_through(store, &mut run)).await?),
             None => None,
         };
@@ -409,26 +403,24 @@ impl Forge {
             .await
             .map_err(|source| ForgeError::Io { doing, source })?;
         let (mut result, mut stop) = ForgeResult::new(run_id, finished);
-        // The sandboxes are gone; this is all that is waited for.
-        let through = match through {
-            None => None,
-            Some(mut through) => Some(match through.catch_up(&mut stop).await {
-                Ok(()) => Ok(through),
-                Err(unstored) => {
-                    result.unstored = Some(unstored.to_string());
-                    Err(unstored)
-                }
-            }),
-        };
+        // The sandboxes are gone; this is all that is waited for. What is missing by now, the reports say.
+        if let Some(it) = &mut through
+            && let Err(unstored) = it.catch_up(&mut stop).await
+        {
+            result.saved.stored = Some(Err(unstored));
+            through = None;
+        }
         if write_reports {
-            result.saved = result.report(|report| report.save(&result.folder));
+            let saved = result.report(|report| report.save(&result.folder));
+            result.saved = Saved {
+                stored: result.saved.stored.take(),
+                ..saved
+            };
             result.saved.unremembered = result.remember(&artifacts).err();
         }
-        result.saved.stored = match through {
-            None => None,
-            Some(Ok(through)) => Some(through.finish(&mut stop).await),
-            Some(Err(unstored)) => Some(Err(unstored)),
-        };
+        if let Some(through) = through {
+            result.saved.stored = Some(through.finish(&mut stop).await);
+        }
         Ok(result)
     }
 }

@@ -303,6 +303,13 @@ fn what_a_store_refuses_on_the_way_is_told_and_can_be_written_again() {
         "{ended:?}"
     );
     assert!(ended.stdout.contains("16 trials in"), "{ended:?}");
+    let told = machine.run_json()["exit"].clone();
+    assert_eq!(told["code"], 3, "{told}");
+    assert_eq!(told["reasons"].as_array().unwrap().len(), 1, "{told}");
+    let audit = forge(&machine, &server, &["audit", "latest", "--json"]).expect(0);
+    let audit: serde_json::Value = serde_json::from_str(&audit.stdout).unwrap();
+    assert_eq!(audit["store"], STORE, "{audit}");
+    assert_eq!(audit["left_this_machine"], true);
     machine.assert_nothing_left();
     let run = machine.run_folder();
     let run = run.file_name().unwrap().to_str().unwrap();
