@@ -387,17 +387,27 @@ pub struct Timings {
 }
 
 impl Timings {
-    /// How long the trial had its sandbox.
+    /// All phases in their order, in milliseconds; `None` where there was none.
     #[must_use]
-    pub fn in_sandbox(&self) -> Duration {
-        let phases = [
+    pub const fn phases(&self) -> [Option<u64>; 6] {
+        [
             self.create_ms,
             self.upload_ms,
             self.setup_ms,
             self.run_ms,
             self.collect_ms,
-        ];
-        let phases = phases.into_iter().flatten();
+            self.score_ms,
+        ]
+    }
+
+    /// How long the trial had its sandbox: all phases but the judging.
+    #[must_use]
+    pub fn in_sandbox(&self) -> Duration {
+        let unjudged = Self {
+            score_ms: None,
+            ..*self
+        };
+        let phases = unjudged.phases().into_iter().flatten();
         Duration::from_millis(phases.fold(0, u64::saturating_add))
     }
 }

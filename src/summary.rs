@@ -260,31 +260,34 @@ impl SandboxTime {
 
     fn end(&mut self, trial: &TrialId, at: Timestamp) {
         if let Some(began) = self.open.remove(trial) {
-            self.add(began, at);
+            self.ended = self.ended.saturating_add(between(began, at));
         }
     }
 
     /// A trial has its result. Of one whose begin was not told, as in what was put together, the phases are known.
     fn finish(&mut self, record: &TrialRecord, at: Timestamp) {
-        if self.open.contains_key(&record.trial) {
-            self.end(&record.trial, at);
-        } else {
-            self.ended = self.ended.saturating_add(record.timings.in_sandbox());
+        match self.open.remove(&record.trial) {
+            Some(began) => self.ended = self.ended.saturating_add(between(began, at)),
+            None => self.ended = self.ended.saturating_add(record.timings.in_sandbox()),
         }
+    }
+
+    /// With what is under way, until then.
+    fn until(&self, at: Timestamp) -> Duration {
+        let open = self.open.values().map(|began| between(*began, at));
+        open.fold(self.ended, Duration::saturating_add)
     }
 
     /// The run was cut off, when this was the last that was heard of it.
     fn cut_off(&mut self, last: Timestamp) {
-        for (_, began) in std::mem::take(&mut self.open) {
-            self.add(began, last);
-        }
+        self.ended = self.until(last);
+        self.open.clear();
     }
+}
 
-    /// A clock that was set back takes nothing away.
-    fn add(&mut self, from: Timestamp, to: Timestamp) {
-        let took = Duration::try_from(to.duration_since(from));
-        self.ended = self.ended.saturating_add(took.unwrap_or(Duration::ZERO));
-    }
+/// A clock that was set back takes nothing away.
+fn between(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or(Duration::ZERO)
 }
 
 impl RunSummary {
@@ -426,11 +429,8 @@ impl RunSummary {
     /// The time of all sandboxes together, of those that are under way until the last event.
     #[must_use]
     pub fn in_sandboxes(&self) -> Duration {
-        let mut so_far = self.sandboxes.clone();
-        if let Some(last) = self.last {
-            so_far.cut_off(last);
-        }
-        so_far.ended
+        let until = |last| self.sandboxes.until(last);
+        self.last.map_or(Duration::ZERO, until)
     }
 
     /// What that costs, in US dollars, where an hour has a price.

@@ -42,8 +42,7 @@ pub(super) fn start_or_tell(noise: &Noise, printer: Printer) -> Result<(), End> 
     start(noise.log_file.as_deref()).map_err(|error| {
         let hint = "give --log-file a path that can be written";
         json::fail(printer, End::Usage, &error, Some(hint))
-    })?;
-    Ok(())
+    })
 }
 
 /// Ends it: what is to be sent somewhere is, within seconds. Says what could not be.

@@ -12,7 +12,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 
 use super::alive;
-use super::growing::{FILES, Growing, Piece, piece_of};
+use super::growing::{FILES, Growing, Piece, piece_name, piece_of};
 use super::remote::{Object, Patience, Remote};
 use super::{ABOUT, Store, StoreError, StoreErrorKind, VERSION};
 use crate::archive::{MAX_ENTRIES, later};
@@ -79,21 +79,20 @@ pub async fn find(store: &Store, which: &str) -> Result<RunId, StoreError> {
 /// When it cannot be read.
 pub async fn begun(store: &Store, run: RunId) -> Result<Option<RunPlan>, StoreError> {
     let remote = Remote::new(store, Patience::Short)?;
-    let objects = remote.list(&run.to_string(), MAX_ENTRIES).await?;
-    let of = objects.iter().map(|it| (it.path.as_str(), it.bytes));
-    let pieces = Growing::of(journal::FILE, of).made_of(journal::FILE);
-    let Some(first) = pieces.unwrap_or_default().into_iter().next() else {
-        return Ok(None);
-    };
-    let range = 0..first.bytes.min(MAX_PLAN);
-    let bytes = remote
-        .read(&format!("{run}/{}", first.object), range)
-        .await?;
-    let event = journal::events(bytes.as_slice()).next();
-    Ok(match event.and_then(Result::ok).map(|it| it.kind) {
-        Some(EventKind::RunStarted(plan)) => Some(*plan),
-        Some(_) | None => None,
-    })
+    // Of one that was written as a whole there are no pieces.
+    for object in [piece_name(journal::FILE, 0), journal::FILE.to_owned()] {
+        let read = remote.read(&format!("{run}/{object}"), 0..MAX_PLAN).await;
+        let bytes = match read {
+            Err(error) if error.kind == StoreErrorKind::Missing => continue,
+            read => read?,
+        };
+        let event = journal::events(bytes.as_slice()).next();
+        return Ok(match event.and_then(Result::ok).map(|it| it.kind) {
+            Some(EventKind::RunStarted(plan)) => Some(*plan),
+            Some(_) | None => None,
+        });
+    }
+    Ok(None)
 }
 
 /// What is to be fetched.

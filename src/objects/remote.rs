@@ -59,18 +59,7 @@ pub(super) struct Object {
     pub(super) modified: SystemTime,
 }
 
-/// Whether an object was made that was not there before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Created {
-    /// It was.
-    New,
-    /// There is one of that name already, and it stays.
-    Taken,
-    /// The store cannot tell: nothing was written.
-    Untold,
-}
-
-/// What became of an object that was to be another.
+/// What became of an object that was to be where there is none, or in the place of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Replaced {
     /// It is, and this is what the store calls it.
@@ -166,23 +155,6 @@ impl Remote {
             .map_err(|error| self.told("write", path, &error))
     }
 
-    /// Puts an object where there is none.
-    pub(super) async fn create(&self, path: &str, bytes: Vec<u8>) -> Result<Created, StoreError> {
-        let key = self.key(path)?;
-        let payload = PutPayload::from(bytes);
-        match self
-            .store
-            .put_opts(&key, payload, PutMode::Create.into())
-            .await
-        {
-            Ok(_) => Ok(Created::New),
-            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(Created::Taken),
-            Err(Error::NotImplemented { .. } | Error::NotSupported { .. }) => Ok(Created::Untold),
-            Err(error) if says_not_implemented(&error) => Ok(Created::Untold),
-            Err(error) => Err(self.told("write", path, &error)),
-        }
-    }
-
     /// Puts an object over the one that is called so, or where there is none.
     pub(super) async fn replace(
         &self,
@@ -199,9 +171,8 @@ impl Remote {
         let (key, payload) = (self.key(path)?, PutPayload::from(bytes));
         match self.store.put_opts(&key, payload, mode.into()).await {
             Ok(put) => Ok(Replaced::Done(put.e_tag)),
-            Err(
-                Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotFound { .. },
-            ) => Ok(Replaced::Other),
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(Replaced::Other),
+            Err(Error::NotFound { .. }) if tag.is_some() => Ok(Replaced::Other),
             Err(Error::NotImplemented { .. } | Error::NotSupported { .. }) => Ok(Replaced::Untold),
             Err(error) if says_not_implemented(&error) => Ok(Replaced::Untold),
             Err(error) => Err(self.told("write", path, &error)),

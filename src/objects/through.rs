@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::alive::Alive;
 use super::growing::{FILES, Growing, piece_name, whole_lines};
-use super::remote::{Created, Object, Patience, Remote};
+use super::remote::{Object, Patience, Remote, Replaced};
 use super::{ABOUT, Store, StoreError, StoreErrorKind, Unstored, VERSION, unless_alive};
 use crate::archive::MAX_ENTRIES;
 use crate::event::{Event, EventKind, StopCause, Subscriber};
@@ -278,7 +278,7 @@ async fn begin(remote: &Remote, run: RunId) -> Result<bool, StoreError> {
     let (path, about) = (format!("{run}/{ABOUT}"), about.to_string().into_bytes());
     remote.put(&path, about.clone()).await?;
     // Some servers have not heard of the condition, and write all the same.
-    Ok(remote.create(&path, about).await? == Created::Taken)
+    Ok(remote.replace(&path, about, None).await? == Replaced::Other)
 }
 
 impl Shared {
@@ -391,10 +391,10 @@ impl Shared {
 
     /// Puts a piece where there is none. One that is there may be this one: its answer was lost.
     async fn create(&self, object: &str, lines: Vec<u8>) -> Result<(), StoreError> {
-        match self.remote.create(object, lines.clone()).await? {
-            Created::New => return Ok(()),
-            Created::Untold => return self.remote.put(object, lines).await,
-            Created::Taken => {}
+        match self.remote.replace(object, lines.clone(), None).await? {
+            Replaced::Done(_) => return Ok(()),
+            Replaced::Untold => return self.remote.put(object, lines).await,
+            Replaced::Other => {}
         }
         let mut there = Vec::new();
         let length = lines.len() as u64;

@@ -135,8 +135,7 @@ pub struct Left {
 }
 
 /// Something that was noted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "line", rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Noted {
     /// A request has ended.
     Request(Request),

@@ -31,16 +31,12 @@ impl Default for Took {
 
 impl From<&Timings> for Took {
     fn from(timings: &Timings) -> Self {
-        let all = [
-            timings.create_ms,
-            timings.upload_ms,
-            timings.setup_ms,
-            timings.run_ms,
-            timings.collect_ms,
-            timings.score_ms,
-        ];
         let most = NONE - 1;
-        Self(all.map(|it| it.map_or(NONE, |it| u32::try_from(it).unwrap_or(most).min(most))))
+        Self(
+            timings
+                .phases()
+                .map(|it| it.map_or(NONE, |it| u32::try_from(it).unwrap_or(most).min(most))),
+        )
     }
 }
 

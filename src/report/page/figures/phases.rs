@@ -21,17 +21,6 @@ const SLOWEST: usize = 24;
 /// How long each phase took, in milliseconds; `None` where there was none.
 type Took = [Option<u64>; 6];
 
-const fn took(timings: &Timings) -> Took {
-    [
-        timings.create_ms,
-        timings.upload_ms,
-        timings.setup_ms,
-        timings.run_ms,
-        timings.collect_ms,
-        timings.score_ms,
-    ]
-}
-
 fn whole(took: &Took) -> u64 {
     // A record that somebody has changed may say anything.
     let all = took.iter().flatten();
@@ -51,7 +40,7 @@ pub(in crate::report::page) struct Phases {
 impl Phases {
     /// Takes the phases of a trial.
     pub(in crate::report::page) fn add(&mut self, trial: &TrialId, timings: &Timings) {
-        let took = took(timings);
+        let took = timings.phases();
         if whole(&took) == 0 {
             return;
         }
