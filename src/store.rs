@@ -17,6 +17,7 @@ use crate::tree::{is_folder_inside, named, open_inside};
 
 mod export;
 mod left;
+mod place;
 mod replay;
 mod sinks;
 pub mod trial_json;
@@ -164,12 +165,6 @@ impl RunFolder {
             .collect();
         runs.sort_unstable();
         runs
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// A trial's folder, whether it exists or not.

@@ -187,29 +187,28 @@ fn left(audit: &Audit) -> String {
     lines.extend(audit.store.iter().map(|store| {
         format!("all files of the run, to {store}; the requests that this took are not listed")
     }));
-    let into = match (away.is_empty(), audit.provider.as_str()) {
+    // Nothing more, where files went to a store.
+    let nothing = |text: &str| audit.store.is_none().then(|| text.to_owned());
+    let (into, more) = match (away.is_empty(), audit.provider.as_str()) {
         (false, _) => {
-            lines.push(format!("what is listed here, to {}", away.join(", ")));
-            "into its sandboxes"
+            let to = format!("what is listed here, to {}", away.join(", "));
+            ("into its sandboxes", Some(to))
         }
-        (true, _) if !audit.tells => {
-            lines.push("not known".to_owned());
-            "into sandboxes"
-        }
-        (true, "local") if audit.store.is_some() => "into sandboxes of this machine",
-        (true, "local") => {
-            lines.push("nothing: forge itself asked no other machine".to_owned());
-            "into sandboxes of this machine"
-        }
-        (true, "container") => {
-            lines.push("nothing but what the engine of this machine asked for itself".to_owned());
-            "into its containers"
-        }
-        (true, _) => {
-            lines.push("nothing: only this machine was asked".to_owned());
-            "into its sandboxes"
-        }
+        (true, _) if !audit.tells => ("into sandboxes", Some("not known".to_owned())),
+        (true, "local") => (
+            "into sandboxes of this machine",
+            nothing("nothing: forge itself asked no other machine"),
+        ),
+        (true, "container") => (
+            "into its containers",
+            nothing("nothing but what the engine of this machine asked for itself"),
+        ),
+        (true, _) => (
+            "into its sandboxes",
+            nothing("nothing: only this machine was asked"),
+        ),
     };
+    lines.extend(more);
     let sandboxes = &audit.sandboxes;
     for (what, lists) in [
         ("candidate", &sandboxes.candidates),

@@ -38,14 +38,17 @@ pub(super) fn export(args: &ExportArgs, printer: Printer) -> End {
         Err(end) => return end,
     };
     super::found::tell_if_alive(&folder, printer);
-    let real = folder.path().canonicalize();
-    let real = real.unwrap_or_else(|_| folder.path().to_owned());
+    let real = folder.real();
     let address = args.file.as_deref().and_then(Path::to_str);
     if let Some(address) = address.filter(|it| Address::is_meant(it)) {
-        return put(address, &folder, &real, printer).map_or_else(|end| end, |()| End::Ok);
+        return put(address, &real, printer).map_or_else(|end| end, |()| End::Ok);
     }
     let file = args.file.clone().unwrap_or_else(|| {
-        let id = real.file_name().unwrap_or_default().to_string_lossy();
+        let id = real
+            .path()
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy();
         format!("forge-{id}.tar").into()
     });
     let exported = Cell::new(None);
@@ -71,13 +74,14 @@ pub(super) fn export(args: &ExportArgs, printer: Printer) -> End {
 }
 
 /// Writes the run to a store, below its id.
-fn put(address: &str, folder: &RunFolder, real: &Path, printer: Printer) -> Result<(), End> {
+fn put(address: &str, folder: &RunFolder, printer: Printer) -> Result<(), End> {
     let refuse = |problem| json::refuse(printer, End::Usage, &Problems::from(problem));
     let store = settings::store_at(address, &settings::variables()).map_err(refuse)?;
-    let name = real.file_name().unwrap_or_default().to_string_lossy();
-    let run = name.parse().map_err(|_no_id| {
-        let message = format!("`{name}` is not called by the id of its run");
-        refuse(Problem::setting("", message).with_hint("in a store, runs are found by their ids"))
-    })?;
+    let Some(run) = folder.run() else {
+        let path = folder.path().display();
+        let message = format!("`{path}` is not called by the id of its run");
+        let hint = "in a store, runs are found by their ids";
+        return Err(refuse(Problem::setting("", message).with_hint(hint)));
+    };
     stored::put(&store, run, folder, printer)
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use forge::ForgeError;
 use forge::exit::ExitCode as End;
-use forge::name::RunId;
 use forge::settings;
 use forge::store::RunFolder;
 
@@ -73,7 +72,7 @@ pub(super) fn merge(args: &MergeArgs, printer: Printer) -> End {
                 extra,
                 printer,
             );
-            let put = store.zip(run_of(&merged.folder));
+            let put = store.zip(merged.folder.run());
             let put = put.map(|(store, run)| stored::put(&store, run, &merged.folder, printer));
             let end = put
                 .and_then(Result::err)
@@ -87,9 +86,4 @@ pub(super) fn merge(args: &MergeArgs, printer: Printer) -> End {
         Err(ForgeError::Problems(problems)) => json::refuse(printer, End::Usage, &problems),
         Err(error) => json::fail(printer, End::Incomplete, &error, Some(ROOM)),
     }
-}
-
-/// Whose folder it is, by its name.
-pub(super) fn run_of(folder: &RunFolder) -> Option<RunId> {
-    folder.path().file_name()?.to_str()?.parse().ok()
 }

@@ -229,9 +229,8 @@ fn meant(typed: Option<&str>, artifacts: &Path, listed: &[Left]) -> Result<Optio
     let Some(typed) = typed else {
         return Ok(None);
     };
-    let id = |folder: &RunFolder| folder.path().file_name()?.to_str()?.parse().ok();
     if typed == "latest" {
-        return RunFolder::find(artifacts, typed).map(|folder| id(&folder));
+        return RunFolder::find(artifacts, typed).map(|folder| folder.run());
     }
     let here = RunFolder::all(artifacts).into_iter();
     let there = listed

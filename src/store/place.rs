@@ -1,0 +1,30 @@
+//! Where a run's folder is, and whose it is by that.
+
+use std::fs;
+use std::path::Path;
+
+use super::RunFolder;
+use crate::name::RunId;
+
+impl RunFolder {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The same by its own path, where this one leads to it by links.
+    #[must_use]
+    pub fn real(&self) -> Self {
+        let path = fs::canonicalize(&self.path);
+        Self {
+            path: path.unwrap_or_else(|_| self.path.clone()),
+        }
+    }
+
+    /// Whose it is, by its name; `None` of one that is called otherwise, as a link to it may be.
+    #[must_use]
+    pub fn run(&self) -> Option<RunId> {
+        self.path.file_name()?.to_str()?.parse().ok()
+    }
+}
