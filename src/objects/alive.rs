@@ -204,7 +204,7 @@ impl Alive {
     ///
     /// # Errors
     /// [`StoreErrorKind::Taken`] when another one is the writer now; when it cannot be written.
-    async fn again(&self) -> Result<(), StoreError> {
+    pub(super) async fn again(&self) -> Result<(), StoreError> {
         let mut told = self.told.lock().await;
         let (path, at) = (self.path(), (Instant::now(), SystemTime::now()));
         told.said.count += 1;
@@ -222,14 +222,9 @@ impl Alive {
             Replaced::Other => match look(&self.remote, self.run).await? {
                 // It was this one; its answer was lost.
                 Some(seen) if seen.bytes == bytes => seen.tag,
-                Some(seen) if !is_by(&seen, &told.said.writer) => {
-                    return Err(StoreError {
-                        kind: StoreErrorKind::Taken,
-                        doing: "write",
-                        place: self.place.clone(),
-                        why: "another forge has gone on with this run".to_owned(),
-                    });
-                }
+                Some(seen) if !is_by(&seen, &told.said.writer) => return Err(self.taken()),
+                // Another one was the writer, and is over: nobody else takes it back.
+                None if told.said.count > 1 => return Err(self.taken()),
                 Some(_) | None => {
                     self.remote.put(&path, bytes).await?;
                     None
@@ -238,6 +233,15 @@ impl Alive {
         };
         told.at = at;
         Ok(())
+    }
+
+    fn taken(&self) -> StoreError {
+        StoreError {
+            kind: StoreErrorKind::Taken,
+            doing: "write",
+            place: self.place.clone(),
+            why: "another forge has gone on with this run".to_owned(),
+        }
     }
 
     /// Says it again and again, until another one is the writer.

@@ -362,7 +362,13 @@ impl Shared {
     }
 
     /// Puts the whole lines that a file has from there on.
-    async fn send_growth(&self, file: &str, at: &mut u64, tells: bool) -> Result<(), StoreError> {
+    async fn send_growth(
+        &self,
+        file: &str,
+        at: &mut u64,
+        tells: bool,
+        alive: &Alive,
+    ) -> Result<(), StoreError> {
         loop {
             let mut length = PIECE;
             let lines = loop {
@@ -381,7 +387,7 @@ impl Shared {
             let bytes = lines.len() as u64;
             let object = format!("{}/{}", self.run, piece_name(file, *at));
             if tells {
-                self.create(&object, lines).await?;
+                self.create(&object, lines, alive).await?;
             } else {
                 self.remote.put(&object, lines).await?;
             }
@@ -389,24 +395,16 @@ impl Shared {
         }
     }
 
-    /// Puts a piece where there is none. One that is there may be this one: its answer was lost.
-    async fn create(&self, object: &str, lines: Vec<u8>) -> Result<(), StoreError> {
+    /// Puts a piece where there is none. One that is there may be this one, whose answer was lost; or the last that was
+    /// under way of whoever was at the run before, who is not any more.
+    async fn create(&self, object: &str, lines: Vec<u8>, alive: &Alive) -> Result<(), StoreError> {
         match self.remote.replace(object, lines.clone(), None).await? {
-            Replaced::Done(_) => return Ok(()),
-            Replaced::Untold => return self.remote.put(object, lines).await,
-            Replaced::Other => {}
-        }
-        let mut there = Vec::new();
-        let length = lines.len() as u64;
-        match self.remote.get(object, 0, length, &mut there).await {
-            Ok(_) if there == lines => Ok(()),
-            Err(error) if error.kind != StoreErrorKind::Local => Err(error),
-            Ok(_) | Err(_) => Err(StoreError {
-                kind: StoreErrorKind::Taken,
-                doing: "write",
-                place: self.place(),
-                why: "another forge has gone on with this run".to_owned(),
-            }),
+            Replaced::Done(_) => Ok(()),
+            Replaced::Untold => self.remote.put(object, lines).await,
+            Replaced::Other => {
+                alive.again().await?;
+                self.remote.put(object, lines).await
+            }
         }
     }
 

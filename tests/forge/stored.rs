@@ -5,7 +5,8 @@ mod others;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use forge::event::Part;
@@ -61,6 +62,12 @@ fn journal(server: &Server, run: &str) -> String {
     let pieces = objects.filter(|(key, _)| key.starts_with(&prefix));
     let text: Vec<u8> = pieces.flat_map(|(_, bytes)| bytes.to_vec()).collect();
     String::from_utf8(text).unwrap()
+}
+
+/// Who says that it is at a run.
+fn writer(server: &Server, run: &str) -> Value {
+    let alive = server.objects()[&format!("of/a night/{run}/alive.json")].clone();
+    serde_json::from_slice::<Value>(&alive).unwrap()["writer"].clone()
 }
 
 /// The trials that a journal tells of, as folders.
@@ -501,12 +508,26 @@ fn of_two_that_go_on_with_one_run_the_second_to_write_learns_of_it() {
     let pid = Pid::from_child(&child);
     kill_process(pid, Signal::STOP).unwrap();
     server.waits(LONG);
-    let before = journal(&server, &run);
+    let is_held = Arc::new(AtomicBool::new(true));
+    let held = Arc::clone(&is_held);
+    server.fails(move |method, key| {
+        let is_piece = *method == "PUT" && key.contains("/events.jsonl+");
+        (is_piece && held.load(Ordering::Relaxed)).then_some(Fault::Refuse(503))
+    });
+    let sleeper = writer(&server, &run);
     let second = command(&there, &server, &["--resume", &run, "-j8", "-q"])
         .spawn()
         .unwrap();
+    until("the second has claimed it", || {
+        writer(&server, &run) != sleeper
+    });
+    // What the first had under way arrives, where the second goes on.
+    let before = journal(&server, &run).len();
+    let piece = format!("of/a night/{run}/events.jsonl+{before:020}");
+    server.put(&piece, b"{}\n");
+    is_held.store(false, Ordering::Relaxed);
     until("the second has written", || {
-        journal(&server, &run).len() > before.len()
+        server.objects()[&piece].len() > 3
     });
     kill_process(pid, Signal::CONT).unwrap();
     let (first, second) = (finish(child).expect(3), finish(second));

@@ -42,7 +42,7 @@ pub(super) async fn grow(
         for (file, at) in FILES.into_iter().zip(&mut at) {
             let sent = async {
                 alive.still().await?;
-                shared.send_growth(file, at, tells).await
+                shared.send_growth(file, at, tells, &alive).await
             };
             match sent.await {
                 Ok(()) => {}
