@@ -586,6 +586,12 @@ pub trait Provider: Send + Sync + fmt::Debug + 'static {
         None
     }
 
+    /// Hears that the run wants no more sandboxes: lets go of what it has kept ready for them. It may be asked for some all
+    /// the same.
+    fn rest(&self) -> BoxFuture<'_, ()> {
+        Box::pin(futures::future::ready(()))
+    }
+
     /// Where it notes its requests, for the run's `requests.jsonl`. `None` notes none, which `forge audit` says.
     fn requests(&self) -> Option<&requests::Requests> {
         None

@@ -63,6 +63,7 @@ mod remarks;
 mod room;
 mod run;
 mod rungs;
+mod spares;
 pub mod spawner;
 mod tools;
 mod upload;
@@ -76,11 +77,12 @@ pub use isolation::Isolation;
 #[cfg(target_os = "linux")]
 pub(crate) use kernel::let_go_of_program;
 pub(crate) use kernel::{disinherit, ignore_stops};
-use moved::Movable;
+use moved::{Folders, Movable};
 pub use place::Scratch;
 use place::{Hold, Place, Taken};
 use protocol::Limits;
 use rungs::Chosen;
+use spares::{Again, Spares};
 pub use tools::Tool;
 pub use users::RootSandboxes;
 use users::{Users, Who};
@@ -187,6 +189,8 @@ pub struct LocalProvider {
     hold: Mutex<Option<Hold>>,
     /// What programs may move away.
     movable: Movable,
+    /// What can be used again of sandboxes that are over; none where nobody would remove it if forge were killed.
+    spares: Option<Arc<Spares>>,
     /// What goes into sandboxes: nothing of it leaves this machine, but for what commands and installers ask for.
     requests: Requests,
 }
@@ -218,6 +222,7 @@ impl LocalProvider {
             processes: options.processes,
         };
         let folder = options.base.join(place::run_folder(&run));
+        let spares = options.helper.is_some().then(Arc::default);
         Self {
             shared: Arc::new(Shared {
                 helper: options.helper.map(|program| Helper::new(program, folder)),
@@ -240,6 +245,7 @@ impl LocalProvider {
             run,
             hold: Mutex::default(),
             movable: Movable::default(),
+            spares,
             requests: Requests::default(),
         }
     }
@@ -322,11 +328,19 @@ impl LocalProvider {
         let (chosen, place, layout) = self.prepare(spec).await.map_err(CreateFailed::nothing)?;
         let user = (chosen.who == Who::Own).then(|| self.shared.users.next());
         for _ in 0..SWEPT.0 {
-            if let Some(root) = self.try_create(&place, user)? {
-                names::name_committer(&root, user).await.map_err(|error| {
-                    CreateFailed::maybe(SandboxError::machine(CREATE, error).with_hint(BASE_HINT))
-                })?;
-                self.movable.hold(&place, chosen.rung, user);
+            if let Some(made) = self.try_create(&place, user)? {
+                let (root, folders) = match made {
+                    Made::Again(Again { root, folders }) => (root, folders),
+                    Made::New(root) => {
+                        names::name_committer(&root).await.map_err(|error| {
+                            let error = SandboxError::machine(CREATE, error).with_hint(BASE_HINT);
+                            CreateFailed::maybe(error)
+                        })?;
+                        self.spares.iter().for_each(|it| it.learn(&root));
+                        (root, Folders::hold(&place.root(), chosen.rung, user))
+                    }
+                };
+                self.movable.hold(place.id(), folders);
                 let folder = place.root();
                 tracing::debug!(folder = %folder.display(), network = %spec.networks.run, user, "sandbox made");
                 return Ok(LocalSandbox {
@@ -362,26 +376,28 @@ impl LocalProvider {
         Ok((chosen, place, layout))
     }
 
-    /// Creates the folders. `None` when the run's folder vanished meanwhile.
-    fn try_create(
-        &self,
-        place: &Place,
-        user: Option<u32>,
-    ) -> Result<Option<OwnedFd>, CreateFailed> {
+    /// Makes the folders. `None` when the run's folder vanished meanwhile.
+    fn try_create(&self, place: &Place, user: Option<u32>) -> Result<Option<Made>, CreateFailed> {
         let failed = |error: Errno| {
             let message = format!("{}: {}", place.run.display(), io::Error::from(error));
             SandboxError::machine(CREATE, io::Error::other(message)).with_hint(BASE_HINT)
         };
         let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         if !hold.as_ref().is_some_and(|hold| hold.holds(&place.run)) {
+            // Where the folder of the run was moved, it is left with nothing of forge's in it.
+            self.let_spares_go(&hold, &place.run);
             let taken = Hold::take(&place.run);
             match taken.map_err(|error| CreateFailed::nothing(failed(error)))? {
                 Taken::Held(taken) => *hold = Some(taken),
                 Taken::Swept => return Ok(None),
             }
         }
+        let spare = self.spares.as_ref().and_then(|it| it.take(place, user));
+        if let Some(again) = spare {
+            return Ok(Some(Made::Again(again)));
+        }
         match place.create(user) {
-            Ok(root) => Ok(Some(root)),
+            Ok(root) => Ok(Some(Made::New(root))),
             Err(Errno::NOENT) => Ok(None),
             Err(Errno::EXIST) => {
                 let message = format!("there is one at {} already", place.root().display());
@@ -405,17 +421,38 @@ impl LocalProvider {
             hold.iter().for_each(Hold::open_up);
         }
         let failed = |error| SandboxError::machine("delete a sandbox", error);
-        self.movable.remove(id, place).await.map_err(failed)?;
-        let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
-        hold.iter()
-            .filter(|_| is_own)
-            .for_each(|hold| hold.remove_moved(&run));
-        // Refused while there is another sandbox in it.
-        if rustix::fs::rmdir(&run).is_ok() && is_own {
-            *hold = None;
+        let spares = self.spares.clone().filter(|_| is_own);
+        let removed = self.movable.remove(id, place, spares).await;
+        removed.map_err(failed)?;
+        if is_own && self.spares.as_ref().is_none_or(|it| it.are_none()) {
+            self.leave(&run);
+        } else if !is_own {
+            // Refused while there is another sandbox in it.
+            rustix::fs::rmdir(&run).ok();
         }
         Ok(Presence::Gone)
     }
+
+    /// Lets go of the run's folder, unless there is a sandbox in it.
+    fn leave(&self, run: &Path) {
+        let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        self.let_spares_go(&hold, run);
+        if rustix::fs::rmdir(run).is_ok() {
+            *hold = None;
+        }
+    }
+
+    fn let_spares_go(&self, hold: &Option<Hold>, run: &Path) {
+        self.spares.iter().for_each(|it| it.clear());
+        hold.iter().for_each(|it| it.remove_moved(run));
+    }
+}
+
+/// The folders of a sandbox.
+#[derive(Debug)]
+enum Made {
+    New(OwnedFd),
+    Again(Again),
 }
 
 impl Shared {
@@ -502,6 +539,11 @@ impl Provider for LocalProvider {
         {
             tracing::warn!(%error, %id, "the next run will remove this sandbox");
         }
+    }
+
+    fn rest(&self) -> BoxFuture<'_, ()> {
+        self.leave(&self.shared.base.join(place::run_folder(&self.run)));
+        futures::future::ready(()).boxed()
     }
 
     fn whereabouts(&self, id: &SandboxId) -> Option<String> {

@@ -22,17 +22,41 @@ pub(crate) fn tree(path: &Path) -> io::Result<()> {
         Err(Errno::NOTDIR | Errno::LOOP) => return gone(rustix::fs::unlink(path)),
         Err(error) => return Err(error.into()),
     };
+    let mut is_gone = false;
+    clear(&top, || match rustix::fs::rmdir(path) {
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+        other => {
+            is_gone = true;
+            gone(other).map(|()| true)
+        }
+    })?;
+    if is_gone {
+        return Ok(());
+    }
+    gone(rustix::fs::rmdir(path))
+}
+
+/// Removes all that is in a folder.
+///
+/// # Errors
+/// What the system said about the first thing that would not go.
+pub(crate) fn entries(folder: &OwnedFd) -> io::Result<()> {
+    clear(folder, || Ok(false))
+}
+
+/// Removes what is in a folder until there is nothing, or, after something was removed, `is_over`.
+fn clear(top: &OwnedFd, mut is_over: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
     let mut flattened = 0_u64;
     loop {
         let mut refused = None;
         let mut moved = false;
-        for entry in Dir::read_from(&top)? {
+        for entry in Dir::read_from(top)? {
             let entry = entry?;
             let name = entry.file_name();
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
-            match remove(&top, name, entry.file_type(), &mut flattened) {
+            match remove(top, name, entry.file_type(), &mut flattened) {
                 Ok(()) => moved = true,
                 Err(error) => refused = Some(error),
             }
@@ -40,15 +64,15 @@ pub(crate) fn tree(path: &Path) -> io::Result<()> {
         match (moved, refused) {
             // Once more: what was below is now at the top, and a folder that is written may skip entries.
             (true, Some(_)) => {}
-            (true, None) => match rustix::fs::rmdir(path) {
-                Err(Errno::NOTEMPTY | Errno::EXIST) => {}
-                other => return gone(other),
-            },
+            (true, None) => {
+                if is_over()? {
+                    return Ok(());
+                }
+            }
             (false, Some(error)) => return Err(error.into()),
-            (false, None) => break,
+            (false, None) => return Ok(()),
         }
     }
-    gone(rustix::fs::rmdir(path))
 }
 
 /// Removes one entry of the top folder; folders below it are first moved up beside it.

@@ -73,6 +73,7 @@ impl Harness for Local {
 
     fn assert_nothing_left(&self) -> BoxFuture<'_, ()> {
         async {
+            self.provider.rest().await;
             assert_eq!(marked(self.base.path()), [0; 0], "processes are left");
             let left: Vec<_> = std::fs::read_dir(self.base.path()).unwrap().collect();
             assert!(left.is_empty(), "{left:?}");

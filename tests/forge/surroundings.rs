@@ -129,3 +129,45 @@ fn where_tmp_is_closed_the_way_out_is_said() {
         }
     }
 }
+
+/// Folders of trials that are over are used again: nothing that a trial does to them is seen by another.
+#[test]
+fn every_trial_finds_its_folders_as_the_first_one_did() {
+    let looks = r#"#!/bin/sh
+{
+    for folder in . "$TMPDIR" "$FORGE_ARTIFACTS" "$HOME"; do
+        echo "$(basename "$folder") $(stat -c '%a %h' "$folder") $(ls -A "$folder" | grep -v '^forge-' | wc -l)"
+    done
+    cat "$GIT_CONFIG_SYSTEM"
+} > seen
+mkdir -p deep/er/and/deeper
+echo mine > deep/er/file
+mkfifo pipe
+ln -s /etc/passwd link
+case $FORGE_TRIAL in
+    *1) chmod 711 . ;;
+    *2) echo mine > "$TMPDIR/mine" ;;
+    *3) chmod 755 "$TMPDIR" ;;
+    *4) echo mine > "$FORGE_ARTIFACTS/mine" ;;
+    *5) i=0; while [ $i -lt 400 ]; do : > "a-name-that-is-not-short-$i"; i=$((i + 1)); done ;;
+esac
+chmod 0 deep/er
+cat seen > "$2"
+"#;
+    for level in crate::isolation::levels() {
+        let workspace = Workspace::with(&[("a.sh", looks)]);
+        let ended = workspace.forge(["task", "--isolation", level, "-k", "24", "-j", "3"]);
+        ended.expect(0);
+        let folder = workspace.run_folder().join("task/a");
+        let seen = |repeat: usize| {
+            let file = folder.join(repeat.to_string()).join("discord_post.md");
+            std::fs::read_to_string(file).unwrap()
+        };
+        let first = seen(1);
+        assert!(first.contains("name = candidate"), "{level}: {first}");
+        for repeat in 2..=24 {
+            assert_eq!(seen(repeat), first, "{level}, {repeat}");
+        }
+        workspace.assert_nothing_left();
+    }
+}

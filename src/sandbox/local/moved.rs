@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::CWD;
 
-use super::place::{ARTIFACTS, FORGE, Place, TMP, WORK, open_folder};
+use super::place::{AREAS, Place, open_folder};
 use super::protocol::Rung;
 use super::remove;
+use super::spares::Spares;
 use crate::name::SandboxId;
 
 /// The sandbox's own folder, and those in it.
@@ -31,10 +32,18 @@ impl Folders {
             return None;
         }
         let open = |path: PathBuf| open_folder(CWD, path).ok();
-        let names = ["", WORK, ARTIFACTS, FORGE, TMP];
-        Some(Self(
-            names.iter().filter_map(|it| open(root.join(it))).collect(),
-        ))
+        let all = paths(root).filter_map(open);
+        Some(Self(all.collect()))
+    }
+
+    /// Whether all of them are where they were, in a sandbox's folder that was renamed.
+    pub(super) fn are_in(&self, root: &Path) -> bool {
+        self.0.len() == AREAS.len() + 1
+            && self
+                .0
+                .iter()
+                .zip(paths(root))
+                .all(|(it, at)| is_same(it, &at))
     }
 
     /// Removes what is somewhere else than it was; what is where it was is gone already.
@@ -60,15 +69,23 @@ impl Folders {
     }
 }
 
+/// Where a sandbox's folders are: itself, and those in it.
+fn paths(root: &Path) -> impl Iterator<Item = PathBuf> {
+    ["" /* itself */]
+        .into_iter()
+        .chain(AREAS)
+        .map(|it| root.join(it))
+}
+
 /// The folders of the sandboxes whose programs may move them.
 #[derive(Debug, Default)]
 pub(super) struct Movable(Mutex<HashMap<SandboxId, Folders>>);
 
 impl Movable {
-    /// Holds those of a new sandbox, if need be.
-    pub(super) fn hold(&self, place: &Place, rung: Rung, user: Option<u32>) {
-        if let Some(folders) = Folders::hold(&place.root(), rung, user) {
-            self.put(place.id(), folders);
+    /// Holds those of a new sandbox.
+    pub(super) fn hold(&self, id: SandboxId, folders: Option<Folders>) {
+        if let Some(folders) = folders {
+            self.put(id, folders);
         }
     }
 
@@ -77,12 +94,17 @@ impl Movable {
         all.insert(id, folders);
     }
 
-    /// Removes a sandbox, wherever its folders are.
+    /// Removes a sandbox, wherever its folders are, or makes spares of them.
     ///
     /// # Errors
     /// What the system said; names the folder. Then it can be tried again.
-    pub(super) async fn remove(&self, id: &SandboxId, place: Place) -> io::Result<()> {
-        let folders = {
+    pub(super) async fn remove(
+        &self,
+        id: &SandboxId,
+        place: Place,
+        spares: Option<Arc<Spares>>,
+    ) -> io::Result<()> {
+        let mut folders = {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             all.remove(id)
         };
@@ -91,9 +113,9 @@ impl Movable {
                 let message = format!("{}: {error}", place.root().display());
                 io::Error::new(error.kind(), message)
             };
-            let removed = place.remove().map_err(named);
+            let removed = place.remove(|gone| spares.is_some_and(|it| it.keep(gone, &mut folders)));
             let found = folders.as_ref().map_or(Ok(()), Folders::remove);
-            (removed.and(found), folders)
+            (removed.map_err(named).and(found), folders)
         });
         match removing.await {
             Ok((Err(error), Some(folders))) => {
@@ -126,13 +148,14 @@ pub(super) fn is_same(folder: &OwnedFd, path: &Path) -> bool {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use super::super::place::WORK;
     use super::*;
 
     #[test]
     fn what_was_moved_is_found_and_what_took_its_name_stays() {
         let base = tempfile::tempdir().unwrap();
         let root = base.path().join("run/sandbox");
-        for name in [WORK, ARTIFACTS, FORGE, TMP] {
+        for name in AREAS {
             std::fs::create_dir_all(root.join(name).join("full")).unwrap();
         }
         let rung = Rung::Process { filtered: true };

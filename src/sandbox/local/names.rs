@@ -2,7 +2,7 @@
 //!
 //! Promises: there is always a name, and where the system's list has one for the user, it is that.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -53,24 +53,29 @@ pub(super) fn lists(user: u32, group: u32, home: &Path) -> [(&'static str, Strin
 
 /// Settings for git below those of everybody else, this machine's included: a name, without which it refuses to
 /// commit.
-fn git_settings() -> Option<Upload> {
-    let text = format!(
+fn git_settings() -> String {
+    format!(
         "[user]\n\tname = {CANDIDATE}\n\temail = {CANDIDATE}@localhost\n[include]\n\tpath = /etc/gitconfig\n"
-    );
-    Some(Upload {
-        area: Area::Forge,
-        path: RelativePath::parse(GIT_SETTINGS).ok()?,
-        content: Content::Bytes(text.into_bytes().into()),
-        executable: false,
-    })
+    )
 }
 
-/// Puts them down in a new sandbox.
-pub(super) async fn name_committer(root: &OwnedFd, user: Option<u32>) -> io::Result<()> {
-    let Some(settings) = git_settings() else {
-        return Ok(());
+/// Puts them down in a new sandbox. They stay this user's: programs only read them.
+pub(super) async fn name_committer(root: &OwnedFd) -> io::Result<()> {
+    let settings = Upload {
+        area: Area::Forge,
+        path: RelativePath::parse(GIT_SETTINGS).map_err(io::Error::other)?,
+        content: Content::Bytes(git_settings().into_bytes().into()),
+        executable: false,
     };
-    upload::put(root, &settings, user).await
+    upload::put(root, &settings, None).await
+}
+
+/// Whether these are they.
+pub(super) fn are_git_settings(file: OwnedFd) -> bool {
+    let expected = git_settings();
+    let mut text = Vec::new();
+    let read = std::fs::File::from(file).take(expected.len() as u64 + 1);
+    { read }.read_to_end(&mut text).is_ok() && text == expected.as_bytes()
 }
 
 #[cfg(test)]

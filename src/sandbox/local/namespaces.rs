@@ -8,7 +8,7 @@
 //! keeper ── clone ──▶ init (process 1: makes the view, waits, reaps) ── fork ──▶ program (process 2)
 //! ```
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr, OsString};
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -225,6 +225,9 @@ struct View {
     root: OwnedFd,
 }
 
+/// Where programs have their temporary files.
+const TMP: &str = "/tmp";
+
 const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
     .union(MountAttrFlags::MOUNT_ATTR_NOSUID)
     .union(MountAttrFlags::MOUNT_ATTR_NODEV);
@@ -308,7 +311,44 @@ impl View {
             Some(c"newinstance,ptmxmode=0666,mode=0620,max=64"),
         )
         .ok();
-        seen.iter().try_for_each(|one| self.place(one))
+        let tmp = Path::new(TMP);
+        let covered = below_tmp(seen);
+        for one in seen {
+            self.place(one)?;
+            if one.at == tmp {
+                covered.iter().try_for_each(|it| self.cover(it))?;
+            }
+        }
+        covered.iter().try_for_each(|it| self.close(it))
+    }
+
+    /// Hides a folder below that for temporary files, which is the sandbox's own and on a disk, under one in memory:
+    /// the points for what is mounted there cost nothing then, and leave nothing behind.
+    fn cover(&self, name: &OsStr) -> Outcome<()> {
+        let at = relative(Path::new(TMP)).join(name);
+        let point = self.point(&at, true);
+        point.map_err(|error| Failure::at(format!("bind /{}", at.display()))(error.into()))?;
+        // No program of the sandbox runs that could put a link there meanwhile.
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
+        file_system(
+            "tmpfs",
+            &at,
+            flags,
+            Some(c"size=64k,nr_inodes=256,mode=755"),
+        )
+    }
+
+    /// Lets nobody write there.
+    fn close(&self, name: &OsStr) -> Outcome<()> {
+        let close = || -> io::Result<()> {
+            let point = self.point(&relative(Path::new(TMP)).join(name), true)?;
+            kernel::restrict_mount(
+                point.as_fd(),
+                MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into(),
+                false,
+            )
+        };
+        close().map_err(Failure::at(format!("bind {TMP}/{}", name.display())))
     }
 
     /// Shows lists of users and groups of its own, where the system has some: whom a program runs as is in
@@ -424,10 +464,28 @@ fn everything(policy: &Policy) -> Outcome<Vec<Seen>> {
         seen.push(take(path, WRITABLE)?);
     }
     let mut tmp = take(&policy.tmp, WRITABLE)?;
-    tmp.at = "/tmp".into();
+    tmp.at = TMP.into();
     seen.push(tmp);
     seen.sort_by(|a, b| a.at.cmp(&b.at));
     Ok(seen)
+}
+
+/// The names below the folder for temporary files that are only on the way to what is seen.
+fn below_tmp(seen: &[Seen]) -> Vec<OsString> {
+    let mut names = Vec::new();
+    for one in seen {
+        let Ok(below) = one.at.strip_prefix(TMP) else {
+            continue;
+        };
+        let mut parts = below.components();
+        if let (Some(Component::Normal(name)), Some(_)) = (parts.next(), parts.next())
+            && !names.iter().any(|it| it == name)
+            && !seen.iter().any(|it| it.at == Path::new(TMP).join(name))
+        {
+            names.push(name.to_owned());
+        }
+    }
+    names
 }
 
 /// Takes hold of a file or folder, with all that is mounted below it.

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! <base>/forge-<uid>-<run>/        one per run, there while it has a sandbox; flocked by every live forge
-//!     <sandbox name>/{work,tmp,artifacts,forge}
+//!     <sandbox name>/{work,tmp,artifacts,forge,gitconfig}
 //!     .gone-<sandbox name>/        being removed
+//!     .spare-<number>/             emptied, for a sandbox to come
 //!     .kept-<sandbox name>         says that the sandbox is left for debugging, for a day from then
 //! ```
 //!
@@ -31,6 +32,8 @@ pub(super) const WORK: &str = "work";
 pub(super) const ARTIFACTS: &str = "artifacts";
 pub(super) const FORGE: &str = "forge";
 pub(super) const TMP: &str = "tmp";
+/// All of them.
+pub(super) const AREAS: [&str; 4] = [WORK, ARTIFACTS, FORGE, TMP];
 
 const GONE: &str = ".gone-";
 const KEPT: &str = ".kept-";
@@ -132,7 +135,7 @@ impl Place {
         rustix::fs::mkdir(&root, passable)?;
         let fill = || {
             let open = open_folder(CWD, &root)?;
-            for folder in [WORK, ARTIFACTS, FORGE, TMP] {
+            for folder in AREAS {
                 rustix::fs::mkdirat(&open, folder, Mode::RWXU)?;
                 if user.is_some() {
                     give(&open_folder(&open, folder)?, user)?;
@@ -151,15 +154,22 @@ impl Place {
         })
     }
 
-    /// Removes the sandbox; from the first moment on it is not listed any more.
-    pub(super) fn remove(&self) -> io::Result<()> {
+    /// Ends the sandbox: from the first moment on it is not listed any more. What is left of its folder is `put_away`, or
+    /// removed where that says so.
+    pub(super) fn remove(&self, put_away: impl FnOnce(&Path) -> bool) -> io::Result<()> {
         let gone = self.run.join(format!("{GONE}{}", self.name));
-        match rustix::fs::rename(self.root(), &gone) {
+        let is_put_away = match rustix::fs::rename(self.root(), &gone) {
+            Ok(()) => put_away(&gone),
             // Not there, or one of this name is already on its way.
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(_) => remove::tree(&self.root())?,
+            Err(Errno::NOENT) => false,
+            Err(_) => {
+                remove::tree(&self.root())?;
+                false
+            }
+        };
+        if !is_put_away {
+            remove::tree(&gone)?;
         }
-        remove::tree(&gone)?;
         remove::tree(&self.mark())
     }
 

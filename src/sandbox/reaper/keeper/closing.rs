@@ -44,6 +44,7 @@ impl Keeper {
             self.try_again().await;
             self.compare_with_list().await;
         }
+        self.asking.provider().rest().await;
         self.report()
     }
 

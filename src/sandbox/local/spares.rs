@@ -1,0 +1,426 @@
+//! The folders of sandboxes that are over, emptied and used again: what most file systems are slowest at is making
+//! folders while others are removed.
+//!
+//! Promises: what is used again is as it was made, in everything that a program could have changed of it: nothing in the
+//! folders, and their owner, mode, size, flags and attributes those of a new one. Whatever else there is, is removed. The
+//! spares lie in the run's folder, and go with it.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::moved::Folders;
+use super::place::{AREAS, Place, open_folder};
+use super::upload::give;
+use super::{names, remove};
+
+/// What a spare is called, before its number.
+const SPARE: &str = ".spare-";
+
+/// The longest list of names of attributes that a folder has when it is new, in bytes.
+const MAX_ATTRIBUTES: usize = 512;
+
+/// What can be used again.
+#[derive(Debug, Default)]
+pub(super) struct Spares {
+    shelf: Mutex<Shelf>,
+    /// What the first sandbox looked like when it was new.
+    new: OnceLock<Option<Look>>,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    spares: Vec<Spare>,
+    /// How many there were so far.
+    made: usize,
+}
+
+#[derive(Debug)]
+struct Spare {
+    path: PathBuf,
+    folders: Option<Folders>,
+}
+
+/// A sandbox's folder that is used again.
+#[derive(Debug)]
+pub(super) struct Again {
+    pub root: OwnedFd,
+    /// Its folders, where programs may move them.
+    pub folders: Option<Folders>,
+}
+
+/// All of a sandbox that outlives what is in it.
+#[derive(Debug, PartialEq, Eq)]
+struct Look {
+    whole: Part,
+    areas: Vec<Part>,
+    git_settings: Part,
+}
+
+/// What of a folder or file a program could change.
+#[derive(Debug, PartialEq, Eq)]
+struct Part {
+    mode: u32,
+    links: u64,
+    /// A folder that has held much stays large on many file systems.
+    bytes: i64,
+    /// The names of its attributes: what the system gives each.
+    attributes: Vec<u8>,
+    /// Of the file system's own, such as that what is in it is compressed. `None` where it has none.
+    flags: Option<u32>,
+}
+
+impl Spares {
+    /// Notes what a sandbox looks like that was just made.
+    pub(super) fn learn(&self, root: &OwnedFd) {
+        self.new.get_or_init(|| Look::of(root).ok().flatten());
+    }
+
+    /// Puts a spare in the place of a new sandbox. `None` when there is none, or it cannot be.
+    pub(super) fn take(&self, place: &Place, user: Option<u32>) -> Option<Again> {
+        let spare = self.shelf().spares.pop()?;
+        let take = || -> rustix::io::Result<OwnedFd> {
+            // Never over another sandbox, be it empty.
+            let whole = place.root();
+            rustix::fs::renameat_with(CWD, &spare.path, CWD, &whole, RenameFlags::NOREPLACE)?;
+            let root = open_folder(CWD, &whole)?;
+            if user.is_some() {
+                for area in AREAS {
+                    give(&open_folder(&root, area)?, user)?;
+                }
+            }
+            Ok(root)
+        };
+        match take() {
+            Ok(root) => Some(Again {
+                root,
+                folders: spare.folders,
+            }),
+            Err(Errno::EXIST) => {
+                self.shelf().spares.push(spare);
+                None
+            }
+            Err(_) => {
+                spare.remove();
+                remove::tree(&place.root()).ok();
+                None
+            }
+        }
+    }
+
+    /// Empties the folder of a sandbox that is over, and keeps it and what holds its folders, when it is as it was made;
+    /// otherwise it is to be removed. Blocks.
+    pub(super) fn keep(&self, gone: &Path, folders: &mut Option<Folders>) -> bool {
+        let is_as_made = || -> io::Result<bool> {
+            let Some(Some(new)) = self.new.get() else {
+                return Ok(false);
+            };
+            if !folders.as_ref().is_none_or(|it| it.are_in(gone)) {
+                return Ok(false);
+            }
+            let root = open_folder(CWD, gone)?;
+            empty(&root)?;
+            Ok(Look::of(&root)?.as_ref() == Some(new))
+        };
+        if !is_as_made().unwrap_or(false) {
+            return false;
+        }
+        let mut shelf = self.shelf();
+        let path = gone.with_file_name(format!("{SPARE}{}", shelf.made));
+        if rustix::fs::rename(gone, &path).is_err() {
+            return false;
+        }
+        shelf.made += 1;
+        let folders = folders.take();
+        shelf.spares.push(Spare { path, folders });
+        true
+    }
+
+    /// Removes all of them. Blocks.
+    pub(super) fn clear(&self) {
+        for spare in std::mem::take(&mut self.shelf().spares) {
+            spare.remove();
+        }
+    }
+
+    /// Whether there are none.
+    pub(super) fn are_none(&self) -> bool {
+        self.shelf().spares.is_empty()
+    }
+
+    fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Spare {
+    /// Removes it, wherever it is. What stays is swept with the run's folder.
+    fn remove(&self) {
+        remove::tree(&self.path).ok();
+        self.folders.as_ref().map(Folders::remove);
+    }
+}
+
+impl Look {
+    /// What there is to see of a sandbox that is empty; `None` where it is not as forge makes them.
+    fn of(root: &OwnedFd) -> io::Result<Option<Self>> {
+        let me = rustix::process::geteuid().as_raw();
+        let (whole, owner) = Part::of(root)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let settings = rustix::fs::openat(root, names::GIT_SETTINGS, flags, Mode::empty())?;
+        let (git_settings, settings_owner) = Part::of(&settings)?;
+        let mut areas = Vec::new();
+        let mut owners = Vec::new();
+        for area in AREAS {
+            let (part, owner) = Part::of(&open_folder(root, area)?)?;
+            areas.push(part);
+            owners.push(owner);
+        }
+        // Those of the areas are whoever the programs ran as, who can give them to nobody else.
+        owners.dedup();
+        let is_whole = (owner, settings_owner) == (me, me)
+            && owners.len() == 1
+            && names::are_git_settings(settings);
+        Ok(is_whole.then_some(Self {
+            whole,
+            areas,
+            git_settings,
+        }))
+    }
+}
+
+impl Part {
+    /// It, and its owner.
+    fn of(it: &OwnedFd) -> io::Result<(Self, u32)> {
+        let stat = rustix::fs::fstat(it)?;
+        let mut attributes = vec![0_u8; MAX_ATTRIBUTES];
+        let length = match rustix::fs::flistxattr(it, attributes.as_mut_slice()) {
+            Err(Errno::NOTSUP) => 0,
+            other => other?,
+        };
+        attributes.truncate(length);
+        #[cfg(target_os = "linux")]
+        let flags = rustix::fs::ioctl_getflags(it).ok().map(|it| it.bits());
+        #[cfg(not(target_os = "linux"))]
+        let flags = None;
+        let part = Self {
+            mode: stat.st_mode.into(),
+            links: stat.st_nlink.into(),
+            bytes: stat.st_size,
+            attributes,
+            flags,
+        };
+        Ok((part, stat.st_uid))
+    }
+}
+
+/// Removes all that programs have put into a sandbox.
+fn empty(root: &OwnedFd) -> io::Result<()> {
+    for area in AREAS {
+        remove::entries(&open_folder(root, area)?)?;
+    }
+    for entry in Dir::read_from(root)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_own = |it: &&str| it.as_bytes() == name.to_bytes();
+        let mut own = AREAS
+            .iter()
+            .chain(&[names::GIT_SETTINGS, ".", ".."])
+            .copied();
+        if !own.any(|it| is_own(&it)) {
+            rustix::fs::unlinkat(root.as_fd(), name, AtFlags::empty())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    use super::super::place::WORK;
+    use super::super::protocol::Rung;
+    use super::*;
+    use crate::name::{RunId, SandboxName};
+
+    struct Base {
+        folder: tempfile::TempDir,
+        run: RunId,
+        spares: Spares,
+    }
+
+    impl Base {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let run = RunId::generate();
+            let place = Self::place_in(folder.path(), &run, "none");
+            std::fs::create_dir(&place.run).unwrap();
+            Self {
+                folder,
+                run,
+                spares: Spares::default(),
+            }
+        }
+
+        fn place_in(folder: &Path, run: &RunId, name: &str) -> Place {
+            let name: SandboxName = serde_json::from_value(name.into()).unwrap();
+            Place::of(folder, run, &name).unwrap()
+        }
+
+        fn place(&self, name: &str) -> Place {
+            Self::place_in(self.folder.path(), &self.run, name)
+        }
+
+        /// A new sandbox in a folder that was made for it.
+        fn made(&self, name: &str) -> Place {
+            let place = self.place(name);
+            let root = place.create(None).unwrap();
+            futures::executor::block_on(names::name_committer(&root)).unwrap();
+            self.spares.learn(&root);
+            place
+        }
+
+        /// Whether the folder of a sandbox is used again after this was done in it.
+        fn is_kept_after(&self, what: impl FnOnce(&Path)) -> bool {
+            let place = self.made("one");
+            let mut folders = Folders::hold(&place.root(), Rung::Process { filtered: true }, None);
+            what(&place.root());
+            let mut is_kept = false;
+            let put_away = |gone: &Path| {
+                is_kept = self.spares.keep(gone, &mut folders);
+                is_kept
+            };
+            place.remove(put_away).unwrap();
+            folders.map(|it| it.remove().unwrap());
+            assert!(!place.exists());
+            is_kept
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_used_again_is_empty_and_nothing_is_made() {
+        let base = Base::new();
+        let mut inode = 0;
+        assert!(base.is_kept_after(|root| {
+            inode = std::fs::metadata(root.join(WORK)).unwrap().ino();
+            for folder in ["work/a/b/c", "artifacts/x", "tmp/y", "forge/z"] {
+                std::fs::create_dir_all(root.join(folder)).unwrap();
+            }
+            std::fs::write(root.join("beside"), "").unwrap();
+            std::fs::write(root.join("work/a/file"), "").unwrap();
+            std::os::unix::fs::symlink("..", root.join("work/up")).unwrap();
+        }));
+        let place = base.place("two");
+        let again = base.spares.take(&place, None).unwrap();
+        assert!(again.folders.unwrap().are_in(&place.root()));
+        let mut there: Vec<_> = walk(&place.root());
+        there.sort();
+        assert_eq!(there, ["artifacts", "forge", "gitconfig", "tmp", "work"]);
+        let data = std::fs::metadata(place.root().join(WORK)).unwrap();
+        assert_eq!(data.ino(), inode);
+        assert!(base.spares.are_none());
+        assert!(base.spares.take(&base.place("three"), None).is_none());
+    }
+
+    fn walk(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+        let below = entries.flat_map(|entry| {
+            let name = entry.file_name().into_string().unwrap();
+            let is_folder = entry.file_type().unwrap().is_dir();
+            let below = is_folder.then(|| walk(&entry.path())).unwrap_or_default();
+            let below = below
+                .iter()
+                .map(|it| format!("{name}/{it}"))
+                .collect::<Vec<_>>();
+            [name].into_iter().chain(below)
+        });
+        below.collect()
+    }
+
+    #[test]
+    fn what_a_program_has_changed_for_good_is_not_used_again() {
+        type Change = fn(&Path);
+        let changes: [(&str, Change); 8] = [
+            ("mode", |root| {
+                let mode = std::fs::Permissions::from_mode(0o711);
+                std::fs::set_permissions(root.join("tmp"), mode).unwrap();
+            }),
+            ("mode of all", |root| {
+                let mode = std::fs::Permissions::from_mode(0o755);
+                std::fs::set_permissions(root, mode).unwrap();
+            }),
+            ("gone", |root| {
+                std::fs::remove_dir(root.join("artifacts")).unwrap()
+            }),
+            ("a link", |root| {
+                std::fs::remove_dir(root.join("artifacts")).unwrap();
+                std::os::unix::fs::symlink("work", root.join("artifacts")).unwrap();
+            }),
+            ("another", |root| {
+                std::fs::rename(root.join("work"), root.join("../elsewhere")).unwrap();
+                std::fs::create_dir(root.join("work")).unwrap();
+                let mode = std::fs::Permissions::from_mode(0o700);
+                std::fs::set_permissions(root.join("work"), mode).unwrap();
+            }),
+            ("settings", |root| {
+                let path = root.join(names::GIT_SETTINGS);
+                let text = std::fs::read_to_string(&path).unwrap();
+                std::fs::write(&path, text.replace("candidate", "somebody_")).unwrap();
+            }),
+            ("settings elsewhere", |root| {
+                let path = root.join(names::GIT_SETTINGS);
+                std::fs::hard_link(path, root.join("../link")).unwrap();
+            }),
+            ("a folder beside", |root| {
+                std::fs::create_dir_all(root.join("beside/below")).unwrap();
+            }),
+        ];
+        for (what, change) in changes {
+            let base = Base::new();
+            assert!(!base.is_kept_after(change), "{what}");
+            assert!(base.spares.are_none());
+            let _link = std::fs::remove_file(base.place("link").root());
+            let left: Vec<_> = walk(&base.place("none").run);
+            assert_eq!(left, [""; 0], "{what}");
+        }
+        // Nothing but what is in it.
+        assert!(Base::new().is_kept_after(|_| {}));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn attributes_of_a_folder_do_not_come_back() {
+        use rustix::fs::{IFlags, XattrFlags};
+        let base = Base::new();
+        let place = base.made("tried");
+        let root = open_folder(CWD, place.root()).unwrap();
+        let work = open_folder(&root, WORK).unwrap();
+        let can_label = rustix::fs::fsetxattr(&work, "user.x", b"", XattrFlags::empty()).is_ok();
+        let can_flag = rustix::fs::ioctl_setflags(&work, IFlags::NODUMP).is_ok();
+        if can_label {
+            assert!(!base.is_kept_after(|root| {
+                let work = root.join(WORK);
+                rustix::fs::setxattr(work, "user.x", b"", XattrFlags::empty()).unwrap();
+            }));
+        } else {
+            eprintln!(
+                "skipped: attributes_of_a_folder_do_not_come_back (labels): not on this file system"
+            );
+        }
+        if can_flag {
+            assert!(!base.is_kept_after(|root| {
+                let work = open_folder(CWD, root.join(WORK)).unwrap();
+                rustix::fs::ioctl_setflags(&work, IFlags::NODUMP).unwrap();
+            }));
+        } else {
+            eprintln!(
+                "skipped: attributes_of_a_folder_do_not_come_back (flags): not on this file system"
+            );
+        }
+        assert!(base.is_kept_after(|_| {}));
+    }
+}
