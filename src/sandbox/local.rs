@@ -336,7 +336,9 @@ impl LocalProvider {
                             let error = SandboxError::machine(CREATE, error).with_hint(BASE_HINT);
                             CreateFailed::maybe(error)
                         })?;
-                        self.spares.iter().for_each(|it| it.learn(&root));
+                        if let Some(spares) = &self.spares {
+                            spares.learn(&root);
+                        }
                         (root, Folders::hold(&place.root(), chosen.rung, user))
                     }
                 };
@@ -385,7 +387,7 @@ impl LocalProvider {
         let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         if !hold.as_ref().is_some_and(|hold| hold.holds(&place.run)) {
             // Where the folder of the run was moved, it is left with nothing of forge's in it.
-            self.let_spares_go(&hold, &place.run);
+            self.let_spares_go(hold.as_ref(), &place.run);
             let taken = Hold::take(&place.run);
             match taken.map_err(|error| CreateFailed::nothing(failed(error)))? {
                 Taken::Held(taken) => *hold = Some(taken),
@@ -436,15 +438,19 @@ impl LocalProvider {
     /// Lets go of the run's folder, unless there is a sandbox in it.
     fn leave(&self, run: &Path) {
         let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
-        self.let_spares_go(&hold, run);
+        self.let_spares_go(hold.as_ref(), run);
         if rustix::fs::rmdir(run).is_ok() {
             *hold = None;
         }
     }
 
-    fn let_spares_go(&self, hold: &Option<Hold>, run: &Path) {
-        self.spares.iter().for_each(|it| it.clear());
-        hold.iter().for_each(|it| it.remove_moved(run));
+    fn let_spares_go(&self, hold: Option<&Hold>, run: &Path) {
+        if let Some(spares) = &self.spares {
+            spares.clear();
+        }
+        if let Some(hold) = hold {
+            hold.remove_moved(run);
+        }
     }
 }
 

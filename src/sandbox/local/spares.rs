@@ -5,8 +5,10 @@
 //! folders, and their owner, mode, size, flags and attributes those of a new one. Whatever else there is, is removed. The
 //! spares lie in the run's folder, and go with it.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -34,7 +36,7 @@ pub(super) struct Spares {
 
 #[derive(Debug, Default)]
 struct Shelf {
-    spares: Vec<Spare>,
+    all: Vec<Spare>,
     /// How many there were so far.
     made: usize,
 }
@@ -67,7 +69,7 @@ struct Part {
     mode: u32,
     links: u64,
     /// A folder that has held much stays large on many file systems.
-    bytes: i64,
+    bytes: u64,
     /// The names of its attributes: what the system gives each.
     attributes: Vec<u8>,
     /// Of the file system's own, such as that what is in it is compressed. `None` where it has none.
@@ -82,7 +84,7 @@ impl Spares {
 
     /// Puts a spare in the place of a new sandbox. `None` when there is none, or it cannot be.
     pub(super) fn take(&self, place: &Place, user: Option<u32>) -> Option<Again> {
-        let spare = self.shelf().spares.pop()?;
+        let spare = self.shelf().all.pop()?;
         let take = || -> rustix::io::Result<OwnedFd> {
             // Never over another sandbox, be it empty.
             let whole = place.root();
@@ -101,7 +103,7 @@ impl Spares {
                 folders: spare.folders,
             }),
             Err(Errno::EXIST) => {
-                self.shelf().spares.push(spare);
+                self.shelf().all.push(spare);
                 None
             }
             Err(_) => {
@@ -129,27 +131,27 @@ impl Spares {
         if !is_as_made().unwrap_or(false) {
             return false;
         }
-        let mut shelf = self.shelf();
-        let path = gone.with_file_name(format!("{SPARE}{}", shelf.made));
+        let mut spares = self.shelf();
+        let path = gone.with_file_name(format!("{SPARE}{}", spares.made));
         if rustix::fs::rename(gone, &path).is_err() {
             return false;
         }
-        shelf.made += 1;
+        spares.made += 1;
         let folders = folders.take();
-        shelf.spares.push(Spare { path, folders });
+        spares.all.push(Spare { path, folders });
         true
     }
 
     /// Removes all of them. Blocks.
     pub(super) fn clear(&self) {
-        for spare in std::mem::take(&mut self.shelf().spares) {
+        for spare in std::mem::take(&mut self.shelf().all) {
             spare.remove();
         }
     }
 
     /// Whether there are none.
     pub(super) fn are_none(&self) -> bool {
-        self.shelf().spares.is_empty()
+        self.shelf().all.is_empty()
     }
 
     fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {
@@ -196,7 +198,7 @@ impl Look {
 impl Part {
     /// It, and its owner.
     fn of(it: &OwnedFd) -> io::Result<(Self, u32)> {
-        let stat = rustix::fs::fstat(it)?;
+        let data = File::from(it.try_clone()?).metadata()?;
         let mut attributes = vec![0_u8; MAX_ATTRIBUTES];
         let length = match rustix::fs::flistxattr(it, attributes.as_mut_slice()) {
             Err(Errno::NOTSUP) => 0,
@@ -208,13 +210,13 @@ impl Part {
         #[cfg(not(target_os = "linux"))]
         let flags = None;
         let part = Self {
-            mode: stat.st_mode.into(),
-            links: stat.st_nlink.into(),
-            bytes: stat.st_size,
+            mode: data.mode(),
+            links: data.nlink(),
+            bytes: data.len(),
             attributes,
             flags,
         };
-        Ok((part, stat.st_uid))
+        Ok((part, data.uid()))
     }
 }
 
@@ -240,7 +242,7 @@ fn empty(root: &OwnedFd) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::super::place::WORK;
     use super::super::protocol::Rung;
@@ -295,7 +297,9 @@ mod tests {
                 is_kept
             };
             place.remove(put_away).unwrap();
-            folders.map(|it| it.remove().unwrap());
+            if let Some(folders) = folders {
+                folders.remove().unwrap();
+            }
             assert!(!place.exists());
             is_kept
         }
@@ -331,7 +335,11 @@ mod tests {
         let below = entries.flat_map(|entry| {
             let name = entry.file_name().into_string().unwrap();
             let is_folder = entry.file_type().unwrap().is_dir();
-            let below = is_folder.then(|| walk(&entry.path())).unwrap_or_default();
+            let below = if is_folder {
+                walk(&entry.path())
+            } else {
+                Vec::new()
+            };
             let below = below
                 .iter()
                 .map(|it| format!("{name}/{it}"))
@@ -354,7 +362,7 @@ mod tests {
                 std::fs::set_permissions(root, mode).unwrap();
             }),
             ("gone", |root| {
-                std::fs::remove_dir(root.join("artifacts")).unwrap()
+                std::fs::remove_dir(root.join("artifacts")).unwrap();
             }),
             ("a link", |root| {
                 std::fs::remove_dir(root.join("artifacts")).unwrap();
