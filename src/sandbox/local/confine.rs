@@ -14,14 +14,15 @@ use rustix::process::Pid;
 use rustix::process::{Resource, Rlimit, Signal};
 
 use super::processes;
-use super::protocol::{Failure, Limits, Policy};
+use super::protocol::{Failure, Granted, Limits, Policy};
 #[cfg(target_os = "linux")]
 use super::{
     filter::{self, Filters},
-    kernel,
     protocol::Rung,
-    visible,
 };
+
+#[cfg(target_os = "linux")]
+mod landlock;
 
 /// The most files that a program can have open.
 const FILES: u64 = 1024;
@@ -41,6 +42,9 @@ pub(super) struct Common {
     processes: u64,
     #[cfg(target_os = "linux")]
     filters: Filters,
+    /// What Landlock grants all of them.
+    #[cfg(target_os = "linux")]
+    grants: Option<landlock::Grants>,
     /// Who watches over programs.
     #[cfg(target_os = "linux")]
     watchers: Vec<Pid>,
@@ -57,11 +61,29 @@ impl Common {
             #[cfg(target_os = "linux")]
             filters: Filters::compile(),
             #[cfg(target_os = "linux")]
+            grants: None,
+            #[cfg(target_os = "linux")]
             watchers: [Some(rustix::process::getpid()), rustix::process::getppid()]
                 .into_iter()
                 .flatten()
                 .collect(),
         }
+    }
+
+    /// Makes ready what is granted to the next program.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(clippy::unused_self, reason = "nothing is granted here")
+    )]
+    pub(super) fn grant(&mut self, granted: Granted) {
+        #[cfg(target_os = "linux")]
+        if granted != Granted::Nothing
+            && !self.grants.as_ref().is_some_and(|it| it.are_good(granted))
+        {
+            self.grants = Some(landlock::Grants::make(granted));
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = granted;
     }
 }
 
@@ -78,7 +100,7 @@ pub(super) fn become_program(
         start(policy, output)?;
         // Opened while everything can still be.
         #[cfg(target_os = "linux")]
-        let landlock = landlock::by(policy)?;
+        let landlock = landlock::by(policy, common.grants.as_ref())?;
         #[cfg(target_os = "linux")]
         drop_privileges(policy.user)?;
         limit(policy, common).map_err(Failure::at("limits"))?;
@@ -251,129 +273,6 @@ fn exec(policy: &Policy) -> Failure {
         .envs(policy.env.iter().map(|(name, value)| (name, value)))
         .exec();
     Failure::at(Failure::EXEC)(error)
-}
-
-#[cfg(target_os = "linux")]
-mod landlock {
-    use std::path::Path;
-
-    use landlock::{
-        ABI, Access, AccessFs, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr as _,
-        RulesetCreated, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
-    };
-
-    use super::{Failure, Policy, Rung, kernel, visible};
-    use crate::sandbox::local::rungs::LANDLOCK_SCOPES;
-
-    /// The newest version that this was written for; what an older kernel does not know is left out.
-    const NEWEST: ABI = ABI::V8;
-
-    /// Harmless facts about the machine, and a process's own folder.
-    const FACTS: [&str; 12] = [
-        "/proc/self",
-        "/proc/cpuinfo",
-        "/proc/filesystems",
-        "/proc/loadavg",
-        "/proc/meminfo",
-        "/proc/stat",
-        "/proc/sys/kernel",
-        "/proc/sys/vm",
-        "/proc/uptime",
-        "/proc/version",
-        "/sys/devices/system/cpu",
-        "/sys/kernel/mm/transparent_hugepage",
-    ];
-
-    /// What a policy asks of Landlock.
-    pub(super) fn by(policy: &Policy) -> Result<Option<RulesetCreated>, Failure> {
-        match policy.rung {
-            Rung::Landlock => files(policy).map(Some),
-            Rung::Namespaces { .. } if policy.network => Ok(abstract_sockets()),
-            Rung::Namespaces { .. } | Rung::Process { .. } => Ok(None),
-        }
-    }
-
-    /// Everything but what is granted here is refused.
-    fn files(policy: &Policy) -> Result<RulesetCreated, Failure> {
-        let (all, read) = (AccessFs::from_all(NEWEST), AccessFs::from_read(NEWEST));
-        let device = AccessFs::ReadFile | AccessFs::WriteFile;
-        let ruleset = Ruleset::default()
-            .handle_access(all)
-            .and_then(|ruleset| ruleset.scope(Scope::from_all(NEWEST)))
-            .and_then(Ruleset::create)
-            .map_err(failed)?;
-        let system = visible::SYSTEM.iter().chain(&visible::LINKED).chain(&FACTS);
-        // Root that stays root owns the files in which the system keeps its own secrets.
-        let stays_root = policy.user.is_none() && rustix::process::geteuid().is_root();
-        let mut ruleset = system.map(Path::new).try_fold(ruleset, |ruleset, path| {
-            if stays_root && path == Path::new("/etc") {
-                let mut parts = visible::public(path).into_iter();
-                return parts.try_fold(ruleset, |set, part| grant_if_there(set, &part, read));
-            }
-            // Not every system has all of them.
-            grant_if_there(ruleset, path, read)
-        })?;
-        for device_file in visible::DEVICES {
-            let path = Path::new("/dev").join(device_file);
-            ruleset = grant_if_there(ruleset, &path, device)?;
-        }
-        for path in visible::moved().iter().chain(&policy.readable) {
-            ruleset = grant_if_there(ruleset, path, read)?;
-        }
-        for path in policy.writable.iter().chain([&policy.tmp]) {
-            ruleset = grant_if_there(ruleset, path, all)?;
-        }
-        Ok(ruleset)
-    }
-
-    /// Where the kernel can, abstract sockets of the network namespace are out of reach: they have no path
-    /// that could be hidden.
-    fn abstract_sockets() -> Option<RulesetCreated> {
-        if kernel::landlock_version().is_ok_and(|it| it >= LANDLOCK_SCOPES) {
-            let ruleset = Ruleset::default().scope(Scope::AbstractUnixSocket).ok()?;
-            return ruleset.create().ok();
-        }
-        None
-    }
-
-    pub(super) fn restrict(ruleset: RulesetCreated) -> Result<(), Failure> {
-        let status = ruleset.restrict_self().map_err(failed)?;
-        match status.ruleset {
-            RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
-            RulesetStatus::NotEnforced => Err(Failure {
-                stage: "landlock".to_owned(),
-                errno: libc::EOPNOTSUPP,
-            }),
-        }
-    }
-
-    fn grant_if_there(
-        ruleset: RulesetCreated,
-        path: &Path,
-        access: BitFlags<AccessFs>,
-    ) -> Result<RulesetCreated, Failure> {
-        match PathFd::new(path) {
-            Ok(open) => ruleset
-                .add_rule(PathBeneath::new(open, access))
-                .map_err(failed),
-            Err(_) => Ok(ruleset),
-        }
-    }
-
-    fn failed(error: RulesetError) -> Failure {
-        let error: Box<dyn std::error::Error> = error.into();
-        let source = error.source();
-        let mut causes = std::iter::successors(source, |cause| cause.source());
-        let errno = causes.find_map(|cause| {
-            cause
-                .downcast_ref::<std::io::Error>()
-                .and_then(std::io::Error::raw_os_error)
-        });
-        Failure {
-            stage: "landlock".to_owned(),
-            errno: errno.unwrap_or(libc::EOPNOTSUPP),
-        }
-    }
 }
 
 #[cfg(test)]
