@@ -16,10 +16,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 use super::processes;
 use super::protocol::{Failure, Granted, Limits, Policy};
 #[cfg(target_os = "linux")]
-use super::{
-    filter::{self, Filters},
-    protocol::Rung,
-};
+use super::{filter::Filters, protocol::Rung};
 
 #[cfg(target_os = "linux")]
 mod landlock;
@@ -34,12 +31,29 @@ const SHARE: u64 = 16;
 /// The least of them that programs do with: a queue of messages has 83 kB.
 const QUEUES: u64 = 100_000;
 const SIGNALS: u64 = 1024;
+/// What is limited for each process, or for each user.
+const LIMITED: &[Resource] = &[
+    Resource::Data,
+    Resource::Fsize,
+    Resource::Core,
+    Resource::Nofile,
+    #[cfg(target_os = "linux")]
+    Resource::Sigpending,
+    #[cfg(target_os = "linux")]
+    Resource::Msgqueue,
+    Resource::Cpu,
+    Resource::Nproc,
+];
 
 /// What the spawner has ready for all programs.
 #[derive(Debug)]
 pub(super) struct Common {
     /// How many processes and threads the user had.
     processes: u64,
+    /// How many processors there are to use.
+    processors: u64,
+    /// The most that may be had of what is limited.
+    most: Vec<(Resource, Option<u64>)>,
     #[cfg(target_os = "linux")]
     filters: Filters,
     /// What Landlock grants all of them.
@@ -56,8 +70,15 @@ impl Common {
         // What the processor can do is remembered by each process, and asking takes long in virtual machines.
         #[cfg(target_arch = "x86_64")]
         let _known = std::arch::is_x86_feature_detected!("avx2");
+        // In a user namespace they are all back.
+        #[cfg(target_os = "linux")]
+        forget_capabilities();
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let most = |it: &Resource| (*it, rustix::process::getrlimit(*it).maximum);
         Self {
             processes: processes::count_mine(),
+            processors: processors as u64,
+            most: LIMITED.iter().map(most).collect(),
             #[cfg(target_os = "linux")]
             filters: Filters::compile(),
             #[cfg(target_os = "linux")]
@@ -102,7 +123,7 @@ pub(super) fn become_program(
         #[cfg(target_os = "linux")]
         let landlock = landlock::by(policy, common.grants.as_ref())?;
         #[cfg(target_os = "linux")]
-        drop_privileges(policy.user)?;
+        drop_privileges(policy)?;
         limit(policy, common).map_err(Failure::at("limits"))?;
         #[cfg(target_os = "linux")]
         if let Some(landlock) = landlock {
@@ -114,9 +135,11 @@ pub(super) fn become_program(
         }
         #[cfg(target_os = "linux")]
         if let Some(filter) = common.filters.by(policy).map_err(Failure::at("seccomp"))? {
-            spare_watchers(policy, common)
-                .and_then(|()| filter.load())
-                .map_err(Failure::at("seccomp"))?;
+            let loaded = match watchers(policy, common) {
+                Some(watchers) => filter.sparing(&watchers).and_then(|it| it.load()),
+                None => filter.load(),
+            };
+            loaded.map_err(Failure::at("seccomp"))?;
         }
         Ok(())
     };
@@ -126,16 +149,16 @@ pub(super) fn become_program(
     }
 }
 
-/// Keeps a program of forge's own user from ending its watchers: forge, the spawner, its keeper.
+/// The watchers that a program of forge's own user could end: forge, the spawner, its keeper.
 #[cfg(target_os = "linux")]
-fn spare_watchers(policy: &Policy, common: &Common) -> io::Result<()> {
+fn watchers(policy: &Policy, common: &Common) -> Option<Vec<Pid>> {
     match policy.rung {
         Rung::Landlock | Rung::Process { .. } if policy.user.is_none() => {
             let mut watchers = common.watchers.clone();
             watchers.extend(rustix::process::getppid());
-            filter::guard(&watchers)?.load()
+            Some(watchers)
         }
-        Rung::Namespaces { .. } | Rung::Landlock | Rung::Process { .. } => Ok(()),
+        Rung::Namespaces { .. } | Rung::Landlock | Rung::Process { .. } => None,
     }
 }
 
@@ -160,16 +183,13 @@ fn start(policy: &Policy, output: &[impl AsFd; 2]) -> Result<(), Failure> {
 
 /// Gives up the user, when there is another to be, and every capability.
 #[cfg(target_os = "linux")]
-fn drop_privileges(user: Option<u32>) -> Result<(), Failure> {
+fn drop_privileges(policy: &Policy) -> Result<(), Failure> {
     use rustix::process::{Gid, Uid};
     use rustix::thread::{CapabilitySet, CapabilitySets};
 
-    // One that does not exist is refused, and so are all of them to a user who has none.
-    for bit in 0..u64::BITS {
-        let capability = CapabilitySet::from_bits_retain(1 << bit);
-        if rustix::thread::remove_capability_from_bounding_set(capability).is_err() {
-            break;
-        }
+    // Elsewhere the spawner has done that for all.
+    if matches!(policy.rung, Rung::Namespaces { .. }) {
+        forget_capabilities();
     }
     let switch = |user: u32| -> rustix::io::Result<()> {
         let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(user));
@@ -179,7 +199,7 @@ fn drop_privileges(user: Option<u32>) -> Result<(), Failure> {
         // Another user's processes get no signal from their parent's end unless they ask again.
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
     };
-    if let Some(user) = user {
+    if let Some(user) = policy.user {
         switch(user).map_err(|error| Failure::at("change the user")(error.into()))?;
     }
     let give_up = || -> rustix::io::Result<()> {
@@ -199,6 +219,19 @@ fn drop_privileges(user: Option<u32>) -> Result<(), Failure> {
     give_up().map_err(|error| Failure::at("drop capabilities")(error.into()))
 }
 
+/// Keeps programs that this process becomes, or its children, from capabilities that their files would give them. What
+/// it has itself stays.
+#[cfg(target_os = "linux")]
+fn forget_capabilities() {
+    // One that does not exist is refused, and so are all of them to a user who has none.
+    for bit in 0..u64::BITS {
+        let capability = rustix::thread::CapabilitySet::from_bits_retain(1 << bit);
+        if rustix::thread::remove_capability_from_bounding_set(capability).is_err() {
+            break;
+        }
+    }
+}
+
 /// Sets what the kernel counts for each process, or for each user.
 fn limit(policy: &Policy, common: &Common) -> io::Result<()> {
     let Limits {
@@ -206,11 +239,13 @@ fn limit(policy: &Policy, common: &Common) -> io::Result<()> {
         disk,
         processes,
     } = policy.limits;
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let seconds = policy.limit.as_secs().saturating_add(1);
+    let there = |resource: Resource| {
+        let found = common.most.iter().find(|(it, _)| *it == resource);
+        found.and_then(|(_, most)| *most)
+    };
     let set = |resource, most: u64| -> io::Result<()> {
-        let there = rustix::process::getrlimit(resource).maximum;
-        let most = Some(there.map_or(most, |there| there.min(most)));
+        let most = Some(there(resource).map_or(most, |there| there.min(most)));
         let limit = Rlimit {
             current: most,
             maximum: most,
@@ -227,13 +262,10 @@ fn limit(policy: &Policy, common: &Common) -> io::Result<()> {
         (Resource::Sigpending, SIGNALS),
         (Resource::Msgqueue, QUEUES),
     ] {
-        let there = rustix::process::getrlimit(resource).maximum;
-        set(
-            resource,
-            there.map_or(least, |there| (there / SHARE).max(least)),
-        )?;
+        let share = there(resource).map_or(least, |there| (there / SHARE).max(least));
+        set(resource, share)?;
     }
-    set(Resource::Cpu, seconds.saturating_mul(cores as u64))?;
+    set(Resource::Cpu, seconds.saturating_mul(common.processors))?;
     set(
         Resource::Nproc,
         most_processes(policy, common, processes.into()),

@@ -172,9 +172,10 @@ pub(super) trait Frame: Serialize + DeserializeOwned {
     fn receive(mut from: impl Read) -> io::Result<Self> {
         let mut length = [0; size_of::<u32>()];
         from.read_exact(&mut length)?;
-        let mut text = Vec::new();
-        from.take(u32::from_le_bytes(length).into())
-            .read_to_end(&mut text)?;
+        let length = u32::from_le_bytes(length);
+        // Read at once, unless it is longer than anything of forge's.
+        let mut text = Vec::with_capacity(usize::try_from(length).unwrap_or(0).min(1 << 20));
+        from.take(length.into()).read_to_end(&mut text)?;
         Ok(serde_json::from_slice(&text)?)
     }
 }

@@ -343,7 +343,7 @@ async fn hear(socket: &mut UnixStream, process: &mut Option<Held>) -> io::Result
         tokio::time::timeout(GREETING, greeting).await??;
         *process = Pid::from_raw(i32::from_le_bytes(id)).map(Held::take);
     }
-    let mut text = Vec::new();
+    let mut text = Vec::with_capacity(1024);
     loop {
         if let Ok(read) = tokio::time::timeout(WAKE, socket.read_buf(&mut text)).await {
             if read? == 0 {

@@ -86,7 +86,7 @@ fn serve(socket: UnixStream) -> io::Result<()> {
             Ok(Forked::Child) => {
                 // Held here, it would outlive the spawner, and forge would go on asking nobody.
                 drop((socket, keepers));
-                kernel::disinherit();
+                kernel::remember_children();
                 let to_forge = UnixStream::from(to_forge);
                 keeper::serve(&to_forge, [out, err], &common);
                 kernel::exit_at_once(0);
