@@ -98,9 +98,10 @@ impl Common {
     )]
     pub(super) fn grant(&mut self, granted: Granted) {
         #[cfg(target_os = "linux")]
-        if granted != Granted::Nothing
-            && !self.grants.as_ref().is_some_and(|it| it.are_good(granted))
-        {
+        if granted == Granted::Nothing {
+            // Nobody else shall hold it.
+            self.grants = None;
+        } else if !self.grants.as_ref().is_some_and(|it| it.are_good(granted)) {
             self.grants = Some(landlock::Grants::make(granted));
         }
         #[cfg(not(target_os = "linux"))]

@@ -164,7 +164,9 @@ mod tests {
     #[test]
     fn who_names_no_interpreter_calls_none() {
         let folder = tempfile::tempdir().unwrap();
-        executable(&folder.path().join("bin/tool"), "#!/bin/sh\n");
+        for name in ["tool", "uv"] {
+            executable(&folder.path().join("bin").join(name), "#!/bin/sh\n");
+        }
         let check = |text: &[u8], line: &str, expected: &[&str]| {
             let found = called(folder.path(), &[b"#!/bin/sh\n", text], line);
             assert_eq!(found, expected, "{line} {}", String::from_utf8_lossy(text));
