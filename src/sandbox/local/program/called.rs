@@ -179,7 +179,8 @@ mod tests {
         check(b"uv run x", "", &["python"]);
         // What a program that is no part of the system does, nobody knows.
         check(b"Then tool.\n", "", &INTERPRETERS);
-        check(&[b'x'; MOST as usize + 1], "", &INTERPRETERS);
+        let long = vec![b'x'; usize::try_from(MOST).unwrap() + 1];
+        check(&long, "", &INTERPRETERS);
     }
 
     #[test]
