@@ -55,6 +55,7 @@ pub async fn rescore(
     let judging = Judging::new(place.helper.clone(), place.base.clone());
     judging.can_judge(objectives.values().map(|(objective, _)| &**objective))?;
     let provider = Arc::new(LocalProvider::new(place, run));
+    provider.expect([], objectives.values().map(|(objective, _)| &**objective));
     let (_stop, stopping) = watch::channel(Stopping::No);
     let reaper = Reaper::start(
         provider,

@@ -3,7 +3,8 @@
 //! Promises: what cannot be worked with is one error, before anything is started; what forge makes it can use
 //! itself, whatever the mask.
 
-use std::sync::mpsc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use forge::quantity::ByteCount;
@@ -119,21 +120,28 @@ pub(super) fn check() -> Result<(), TooLittle> {
 /// What the system said.
 pub(super) fn check_threads() -> Result<(), TooLittle> {
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let go = Arc::new(AtomicBool::new(false));
     let mut going = Vec::new();
     let mut failed = None;
     for _ in 0..cores + MORE_THREADS {
-        let (go, wait) = mpsc::channel::<()>();
-        // Ends with `go`.
-        match thread::Builder::new().spawn(move || wait.recv().is_err()) {
-            Ok(thread) => going.push((go, thread)),
+        let go = Arc::clone(&go);
+        // It allocates nothing, for which each would be given a heap of its own.
+        let wait = move || {
+            while !go.load(Ordering::Acquire) {
+                thread::park();
+            }
+        };
+        match thread::Builder::new().spawn(wait) {
+            Ok(thread) => going.push(thread),
             Err(error) => {
                 failed = Some(error);
                 break;
             }
         }
     }
-    for (go, thread) in going {
-        drop(go);
+    go.store(true, Ordering::Release);
+    for thread in going {
+        thread.thread().unpark();
         // It has nothing to say.
         thread.join().ok();
     }

@@ -82,6 +82,7 @@ impl ForgeBuilder {
             Place::Own(_) => None,
         };
         if let Some(local) = &local {
+            local.expect(&candidates, &objectives);
             match local.describe(None).await {
                 Ok(line) => {
                     found.isolation = Some(line);

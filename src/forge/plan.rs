@@ -146,6 +146,7 @@ impl ForgeBuilder {
         };
         let limits = (options.memory, options.disk, options.processes);
         let local = LocalProvider::new(options, run);
+        local.expect(&*candidates, objectives);
         let trust = candidates.iter().map(|it| it.trust);
         let mut networks = Vec::new();
         for objective in objectives {

@@ -23,7 +23,9 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use rustix::io::Errno;
 
+use crate::candidate::Candidate;
 use crate::name::{RunId, SandboxId, SandboxName};
+use crate::objective::Objective;
 use crate::quantity::ByteCount;
 use crate::sandbox::requests::Requests;
 use crate::sandbox::{
@@ -248,6 +250,17 @@ impl LocalProvider {
             spares,
             requests: Requests::default(),
         }
+    }
+
+    /// Tells it all that it will be asked to start, before anything else: then no interpreter is asked for anything,
+    /// or in the way, that none of it may call. Without this everything may be called.
+    pub fn expect<'a>(
+        &self,
+        candidates: impl IntoIterator<Item = &'a Candidate>,
+        objectives: impl IntoIterator<Item = &'a Objective>,
+    ) {
+        let told = program::Told::of(candidates, objectives);
+        self.shared.programs.tell(told);
     }
 
     /// What local runs are worth, in one line for people: the rung that is in force, what it promises, and

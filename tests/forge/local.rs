@@ -634,7 +634,7 @@ fn a_keeper_that_was_given_no_socket_says_what_it_is_and_ends() {
         .stdin(std::process::Stdio::null())
         .output()
         .unwrap();
-    assert_eq!(keeper.status.code(), Some(75));
+    assert_eq!(keeper.status.code(), Some(76));
     assert_eq!(BufReader::new(&keeper.stdout[..]).lines().count(), 0);
 }
 

@@ -46,6 +46,12 @@ pub(super) async fn examine(sheet: &mut Sheet, local: &LocalProvider, project: &
         sheet.part("python", json!(python));
     }
     let objectives = folder(&project.objectives, "objectives");
+    // Where it cannot be told what a run would start, it may be anything.
+    if !candidates.is_empty()
+        && let Ok(all) = forge::objective::load::load_dir(&objectives)
+    {
+        local.expect(&candidates, &all);
+    }
     about(
         sheet,
         local,

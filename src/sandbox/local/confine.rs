@@ -14,14 +14,12 @@ use rustix::process::Pid;
 use rustix::process::{Resource, Rlimit, Signal};
 
 use super::processes;
-use super::protocol::{Failure, Limits, Policy};
+use super::protocol::{Failure, Granted, Limits, Policy};
 #[cfg(target_os = "linux")]
-use super::{
-    filter::{self, Filters},
-    kernel,
-    protocol::Rung,
-    visible,
-};
+use super::{filter::Filters, protocol::Rung};
+
+#[cfg(target_os = "linux")]
+mod landlock;
 
 /// The most files that a program can have open.
 const FILES: u64 = 1024;
@@ -33,14 +31,34 @@ const SHARE: u64 = 16;
 /// The least of them that programs do with: a queue of messages has 83 kB.
 const QUEUES: u64 = 100_000;
 const SIGNALS: u64 = 1024;
+/// What is limited for each process, or for each user.
+const LIMITED: &[Resource] = &[
+    Resource::Data,
+    Resource::Fsize,
+    Resource::Core,
+    Resource::Nofile,
+    #[cfg(target_os = "linux")]
+    Resource::Sigpending,
+    #[cfg(target_os = "linux")]
+    Resource::Msgqueue,
+    Resource::Cpu,
+    Resource::Nproc,
+];
 
 /// What the spawner has ready for all programs.
 #[derive(Debug)]
 pub(super) struct Common {
     /// How many processes and threads the user had.
     processes: u64,
+    /// How many processors there are to use.
+    processors: u64,
+    /// The most that may be had of what is limited.
+    most: Vec<(Resource, Option<u64>)>,
     #[cfg(target_os = "linux")]
     filters: Filters,
+    /// What Landlock grants all of them.
+    #[cfg(target_os = "linux")]
+    grants: Option<landlock::Grants>,
     /// Who watches over programs.
     #[cfg(target_os = "linux")]
     watchers: Vec<Pid>,
@@ -52,16 +70,42 @@ impl Common {
         // What the processor can do is remembered by each process, and asking takes long in virtual machines.
         #[cfg(target_arch = "x86_64")]
         let _known = std::arch::is_x86_feature_detected!("avx2");
+        // In a user namespace they are all back.
+        #[cfg(target_os = "linux")]
+        forget_capabilities();
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let most = |it: &Resource| (*it, rustix::process::getrlimit(*it).maximum);
         Self {
             processes: processes::count_mine(),
+            processors: processors as u64,
+            most: LIMITED.iter().map(most).collect(),
             #[cfg(target_os = "linux")]
             filters: Filters::compile(),
+            #[cfg(target_os = "linux")]
+            grants: None,
             #[cfg(target_os = "linux")]
             watchers: [Some(rustix::process::getpid()), rustix::process::getppid()]
                 .into_iter()
                 .flatten()
                 .collect(),
         }
+    }
+
+    /// Makes ready what is granted to the next program.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(clippy::unused_self, reason = "nothing is granted here")
+    )]
+    pub(super) fn grant(&mut self, granted: Granted) {
+        #[cfg(target_os = "linux")]
+        if granted == Granted::Nothing {
+            // Nobody else shall hold it.
+            self.grants = None;
+        } else if !self.grants.as_ref().is_some_and(|it| it.are_good(granted)) {
+            self.grants = Some(landlock::Grants::make(granted));
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = granted;
     }
 }
 
@@ -78,9 +122,9 @@ pub(super) fn become_program(
         start(policy, output)?;
         // Opened while everything can still be.
         #[cfg(target_os = "linux")]
-        let landlock = landlock::by(policy)?;
+        let landlock = landlock::by(policy, common.grants.as_ref())?;
         #[cfg(target_os = "linux")]
-        drop_privileges(policy.user)?;
+        drop_privileges(policy)?;
         limit(policy, common).map_err(Failure::at("limits"))?;
         #[cfg(target_os = "linux")]
         if let Some(landlock) = landlock {
@@ -92,9 +136,11 @@ pub(super) fn become_program(
         }
         #[cfg(target_os = "linux")]
         if let Some(filter) = common.filters.by(policy).map_err(Failure::at("seccomp"))? {
-            spare_watchers(policy, common)
-                .and_then(|()| filter.load())
-                .map_err(Failure::at("seccomp"))?;
+            let loaded = match watchers(policy, common) {
+                Some(watchers) => filter.sparing(&watchers).and_then(|it| it.load()),
+                None => filter.load(),
+            };
+            loaded.map_err(Failure::at("seccomp"))?;
         }
         Ok(())
     };
@@ -104,16 +150,16 @@ pub(super) fn become_program(
     }
 }
 
-/// Keeps a program of forge's own user from ending its watchers: forge, the spawner, its keeper.
+/// The watchers that a program of forge's own user could end: forge, the spawner, its keeper.
 #[cfg(target_os = "linux")]
-fn spare_watchers(policy: &Policy, common: &Common) -> io::Result<()> {
+fn watchers(policy: &Policy, common: &Common) -> Option<Vec<Pid>> {
     match policy.rung {
         Rung::Landlock | Rung::Process { .. } if policy.user.is_none() => {
             let mut watchers = common.watchers.clone();
             watchers.extend(rustix::process::getppid());
-            filter::guard(&watchers)?.load()
+            Some(watchers)
         }
-        Rung::Namespaces { .. } | Rung::Landlock | Rung::Process { .. } => Ok(()),
+        Rung::Namespaces { .. } | Rung::Landlock | Rung::Process { .. } => None,
     }
 }
 
@@ -138,16 +184,13 @@ fn start(policy: &Policy, output: &[impl AsFd; 2]) -> Result<(), Failure> {
 
 /// Gives up the user, when there is another to be, and every capability.
 #[cfg(target_os = "linux")]
-fn drop_privileges(user: Option<u32>) -> Result<(), Failure> {
+fn drop_privileges(policy: &Policy) -> Result<(), Failure> {
     use rustix::process::{Gid, Uid};
     use rustix::thread::{CapabilitySet, CapabilitySets};
 
-    // One that does not exist is refused, and so are all of them to a user who has none.
-    for bit in 0..u64::BITS {
-        let capability = CapabilitySet::from_bits_retain(1 << bit);
-        if rustix::thread::remove_capability_from_bounding_set(capability).is_err() {
-            break;
-        }
+    // Elsewhere the spawner has done that for all.
+    if matches!(policy.rung, Rung::Namespaces { .. }) {
+        forget_capabilities();
     }
     let switch = |user: u32| -> rustix::io::Result<()> {
         let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(user));
@@ -157,7 +200,7 @@ fn drop_privileges(user: Option<u32>) -> Result<(), Failure> {
         // Another user's processes get no signal from their parent's end unless they ask again.
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
     };
-    if let Some(user) = user {
+    if let Some(user) = policy.user {
         switch(user).map_err(|error| Failure::at("change the user")(error.into()))?;
     }
     let give_up = || -> rustix::io::Result<()> {
@@ -177,6 +220,19 @@ fn drop_privileges(user: Option<u32>) -> Result<(), Failure> {
     give_up().map_err(|error| Failure::at("drop capabilities")(error.into()))
 }
 
+/// Keeps programs that this process becomes, or its children, from capabilities that their files would give them. What
+/// it has itself stays.
+#[cfg(target_os = "linux")]
+fn forget_capabilities() {
+    // One that does not exist is refused, and so are all of them to a user who has none.
+    for bit in 0..u64::BITS {
+        let capability = rustix::thread::CapabilitySet::from_bits_retain(1 << bit);
+        if rustix::thread::remove_capability_from_bounding_set(capability).is_err() {
+            break;
+        }
+    }
+}
+
 /// Sets what the kernel counts for each process, or for each user.
 fn limit(policy: &Policy, common: &Common) -> io::Result<()> {
     let Limits {
@@ -184,11 +240,13 @@ fn limit(policy: &Policy, common: &Common) -> io::Result<()> {
         disk,
         processes,
     } = policy.limits;
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let seconds = policy.limit.as_secs().saturating_add(1);
+    let there = |resource: Resource| {
+        let found = common.most.iter().find(|(it, _)| *it == resource);
+        found.and_then(|(_, most)| *most)
+    };
     let set = |resource, most: u64| -> io::Result<()> {
-        let there = rustix::process::getrlimit(resource).maximum;
-        let most = Some(there.map_or(most, |there| there.min(most)));
+        let most = Some(there(resource).map_or(most, |there| there.min(most)));
         let limit = Rlimit {
             current: most,
             maximum: most,
@@ -205,13 +263,10 @@ fn limit(policy: &Policy, common: &Common) -> io::Result<()> {
         (Resource::Sigpending, SIGNALS),
         (Resource::Msgqueue, QUEUES),
     ] {
-        let there = rustix::process::getrlimit(resource).maximum;
-        set(
-            resource,
-            there.map_or(least, |there| (there / SHARE).max(least)),
-        )?;
+        let share = there(resource).map_or(least, |there| (there / SHARE).max(least));
+        set(resource, share)?;
     }
-    set(Resource::Cpu, seconds.saturating_mul(cores as u64))?;
+    set(Resource::Cpu, seconds.saturating_mul(common.processors))?;
     set(
         Resource::Nproc,
         most_processes(policy, common, processes.into()),
@@ -251,129 +306,6 @@ fn exec(policy: &Policy) -> Failure {
         .envs(policy.env.iter().map(|(name, value)| (name, value)))
         .exec();
     Failure::at(Failure::EXEC)(error)
-}
-
-#[cfg(target_os = "linux")]
-mod landlock {
-    use std::path::Path;
-
-    use landlock::{
-        ABI, Access, AccessFs, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr as _,
-        RulesetCreated, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
-    };
-
-    use super::{Failure, Policy, Rung, kernel, visible};
-    use crate::sandbox::local::rungs::LANDLOCK_SCOPES;
-
-    /// The newest version that this was written for; what an older kernel does not know is left out.
-    const NEWEST: ABI = ABI::V8;
-
-    /// Harmless facts about the machine, and a process's own folder.
-    const FACTS: [&str; 12] = [
-        "/proc/self",
-        "/proc/cpuinfo",
-        "/proc/filesystems",
-        "/proc/loadavg",
-        "/proc/meminfo",
-        "/proc/stat",
-        "/proc/sys/kernel",
-        "/proc/sys/vm",
-        "/proc/uptime",
-        "/proc/version",
-        "/sys/devices/system/cpu",
-        "/sys/kernel/mm/transparent_hugepage",
-    ];
-
-    /// What a policy asks of Landlock.
-    pub(super) fn by(policy: &Policy) -> Result<Option<RulesetCreated>, Failure> {
-        match policy.rung {
-            Rung::Landlock => files(policy).map(Some),
-            Rung::Namespaces { .. } if policy.network => Ok(abstract_sockets()),
-            Rung::Namespaces { .. } | Rung::Process { .. } => Ok(None),
-        }
-    }
-
-    /// Everything but what is granted here is refused.
-    fn files(policy: &Policy) -> Result<RulesetCreated, Failure> {
-        let (all, read) = (AccessFs::from_all(NEWEST), AccessFs::from_read(NEWEST));
-        let device = AccessFs::ReadFile | AccessFs::WriteFile;
-        let ruleset = Ruleset::default()
-            .handle_access(all)
-            .and_then(|ruleset| ruleset.scope(Scope::from_all(NEWEST)))
-            .and_then(Ruleset::create)
-            .map_err(failed)?;
-        let system = visible::SYSTEM.iter().chain(&visible::LINKED).chain(&FACTS);
-        // Root that stays root owns the files in which the system keeps its own secrets.
-        let stays_root = policy.user.is_none() && rustix::process::geteuid().is_root();
-        let mut ruleset = system.map(Path::new).try_fold(ruleset, |ruleset, path| {
-            if stays_root && path == Path::new("/etc") {
-                let mut parts = visible::public(path).into_iter();
-                return parts.try_fold(ruleset, |set, part| grant_if_there(set, &part, read));
-            }
-            // Not every system has all of them.
-            grant_if_there(ruleset, path, read)
-        })?;
-        for device_file in visible::DEVICES {
-            let path = Path::new("/dev").join(device_file);
-            ruleset = grant_if_there(ruleset, &path, device)?;
-        }
-        for path in visible::moved().iter().chain(&policy.readable) {
-            ruleset = grant_if_there(ruleset, path, read)?;
-        }
-        for path in policy.writable.iter().chain([&policy.tmp]) {
-            ruleset = grant_if_there(ruleset, path, all)?;
-        }
-        Ok(ruleset)
-    }
-
-    /// Where the kernel can, abstract sockets of the network namespace are out of reach: they have no path
-    /// that could be hidden.
-    fn abstract_sockets() -> Option<RulesetCreated> {
-        if kernel::landlock_version().is_ok_and(|it| it >= LANDLOCK_SCOPES) {
-            let ruleset = Ruleset::default().scope(Scope::AbstractUnixSocket).ok()?;
-            return ruleset.create().ok();
-        }
-        None
-    }
-
-    pub(super) fn restrict(ruleset: RulesetCreated) -> Result<(), Failure> {
-        let status = ruleset.restrict_self().map_err(failed)?;
-        match status.ruleset {
-            RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
-            RulesetStatus::NotEnforced => Err(Failure {
-                stage: "landlock".to_owned(),
-                errno: libc::EOPNOTSUPP,
-            }),
-        }
-    }
-
-    fn grant_if_there(
-        ruleset: RulesetCreated,
-        path: &Path,
-        access: BitFlags<AccessFs>,
-    ) -> Result<RulesetCreated, Failure> {
-        match PathFd::new(path) {
-            Ok(open) => ruleset
-                .add_rule(PathBeneath::new(open, access))
-                .map_err(failed),
-            Err(_) => Ok(ruleset),
-        }
-    }
-
-    fn failed(error: RulesetError) -> Failure {
-        let error: Box<dyn std::error::Error> = error.into();
-        let source = error.source();
-        let mut causes = std::iter::successors(source, |cause| cause.source());
-        let errno = causes.find_map(|cause| {
-            cause
-                .downcast_ref::<std::io::Error>()
-                .and_then(std::io::Error::raw_os_error)
-        });
-        Failure {
-            stage: "landlock".to_owned(),
-            errno: errno.unwrap_or(libc::EOPNOTSUPP),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use seccompiler::{
 
 use super::protocol::{Policy, Rung};
 
+mod steps;
+
 /// Refused whatever their arguments are.
 const REFUSED: &[libc::c_long] = &[
     // Into other processes.
@@ -158,13 +160,15 @@ impl Filter {
     /// # Errors
     /// On processors that are not known here.
     fn compile(wanted: Wanted, shared: bool) -> io::Result<Self> {
-        let mut refused: BTreeMap<i64, Vec<SeccompRule>> =
-            REFUSED.iter().map(|call| (*call, Vec::new())).collect();
+        // By their arguments.
+        let mut refused: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+        let mut by_number: BTreeMap<i64, i32> = BTreeMap::new();
+        by_number.extend(REFUSED.iter().map(|call| (*call, libc::EPERM)));
         if wanted == Wanted::Apart {
             // There may be as many of them as anybody likes, for which no process is charged.
             refused.insert(libc::SYS_semget, vec![large_sets()?]);
         } else {
-            refused.extend(SHARED_IPC.iter().map(|call| (*call, Vec::new())));
+            by_number.extend(SHARED_IPC.iter().map(|call| (*call, libc::EPERM)));
         }
         let mut clone = new_namespaces()?;
         clone.extend(threads_apart()?);
@@ -177,15 +181,20 @@ impl Filter {
         if matches!(wanted, Wanted::Network | Wanted::NoSockets) {
             refused.insert(libc::SYS_socketpair, pairs_of_datagrams()?);
         }
-        let unknown = BTreeMap::from([
+        by_number.extend([
             // Flags behind a pointer cannot be looked at; the C library then takes `clone`.
-            (libc::SYS_clone3, Vec::new()),
+            (libc::SYS_clone3, libc::ENOSYS),
             // Memory that nobody but its maker can sum up, or that a pipe holds, large pages for small ones.
-            (libc::SYS_memfd_secret, Vec::new()),
-            (libc::SYS_vmsplice, Vec::new()),
+            (libc::SYS_memfd_secret, libc::ENOSYS),
+            (libc::SYS_vmsplice, libc::ENOSYS),
             // The machine has few of these for all users.
-            (libc::SYS_io_setup, Vec::new()),
+            (libc::SYS_io_setup, libc::ENOSYS),
+            // Allocates faster than any meter sees.
+            (libc::SYS_fallocate, libc::EOPNOTSUPP),
         ]);
+        if shared {
+            by_number.extend(WATCHES.iter().map(|call| (*call, libc::EMFILE)));
+        }
         // As where there are no such pages: no process is charged for them.
         let huge = BTreeMap::from([
             (libc::SYS_mmap, vec![flag(3, libc::MAP_HUGETLB)?]),
@@ -194,17 +203,19 @@ impl Filter {
                 vec![flag(1, libc::MFD_HUGETLB.cast_signed())?],
             ),
         ]);
-        // Allocates faster than any meter sees.
-        let unsupported = BTreeMap::from([(libc::SYS_fallocate, Vec::new())]);
-        let whole = program(refused, libc::EPERM)?;
-        let whole = followed_by(program(unsupported, libc::EOPNOTSUPP)?, whole)?;
-        let whole = followed_by(program(huge, libc::ENOMEM)?, whole)?;
-        let whole = followed_by(program(unknown, libc::ENOSYS)?, whole)?;
-        if shared {
-            let watches = WATCHES.iter().map(|call| (*call, Vec::new())).collect();
-            return Ok(Self(followed_by(program(watches, libc::EMFILE)?, whole)?));
-        }
-        Ok(Self(whole))
+        let looked_at = refused.keys().chain(huge.keys()).copied().collect();
+        let whole =
+            steps::followed_by(program(huge, libc::ENOMEM)?, program(refused, libc::EPERM)?)?;
+        Ok(Self(steps::by_number(&by_number, &looked_at, whole)?))
+    }
+
+    /// The same, which also keeps a program that is forge's own user from signalling what watches over it. Other
+    /// users' programs, and those in a namespace, cannot anyway.
+    ///
+    /// # Errors
+    /// On processors that are not known here.
+    pub(super) fn sparing(&self, watchers: &[Pid]) -> io::Result<Self> {
+        steps::followed_by(steps::spare(watchers)?, self.0.clone()).map(Self)
     }
 
     /// Loads it for this thread, for good; needs that no new privileges can be had.
@@ -213,81 +224,12 @@ impl Filter {
     }
 }
 
-/// Keeps a program that is forge's own user from signalling what watches over it; looking whether they are
-/// there is no signal. Other users' programs, and those in a namespace, cannot anyway.
-///
-/// # Errors
-/// As the filter's.
-pub(super) fn guard(watchers: &[Pid]) -> io::Result<Filter> {
-    const F_SETSIG: i32 = 10;
-    const F_SETOWN_EX: i32 = 15;
-    // The same of a socket; whom is behind a pointer, which cannot be looked at.
-    const FIOSETOWN: u64 = 0x8901;
-    const SIOCSPGRP: u64 = 0x8902;
-    // Each alone, the groups that they lead, and all that the user has.
-    let ids = watchers.iter().map(|pid| pid.as_raw_nonzero().get());
-    let targets: Vec<i32> = ids.flat_map(|id| [id, -id]).chain([-1]).collect();
-    let signals = |signal: u8| -> io::Result<Vec<SeccompRule>> {
-        let rule = |target: &i32| {
-            let is_target = condition(0, SeccompCmpOp::Eq, number(*target))?;
-            let is_signal = condition(signal, SeccompCmpOp::Ne, 0)?;
-            all_of(vec![is_target, is_signal])
-        };
-        targets.iter().map(rule).collect()
-    };
-    let mut owners = Vec::new();
-    for target in &targets {
-        let sets = condition(1, SeccompCmpOp::Eq, number(libc::F_SETOWN))?;
-        let is_target = condition(2, SeccompCmpOp::Eq, number(*target))?;
-        owners.push(all_of(vec![sets, is_target])?);
-    }
-    for other in [F_SETSIG, F_SETOWN_EX] {
-        owners.push(rule(1, SeccompCmpOp::Eq, number(other))?);
-    }
-    let refused = BTreeMap::from([
-        (libc::SYS_kill, signals(1)?),
-        (libc::SYS_tkill, signals(1)?),
-        (libc::SYS_rt_sigqueueinfo, signals(1)?),
-        (libc::SYS_tgkill, signals(2)?),
-        (libc::SYS_rt_tgsigqueueinfo, signals(2)?),
-        (libc::SYS_fcntl, owners),
-        (
-            libc::SYS_ioctl,
-            vec![
-                rule(1, SeccompCmpOp::Eq, FIOSETOWN)?,
-                rule(1, SeccompCmpOp::Eq, SIOCSPGRP)?,
-            ],
-        ),
-    ]);
-    // Whom a descriptor means cannot be looked at; programs then do it by number.
-    let unknown = BTreeMap::from([(libc::SYS_pidfd_send_signal, Vec::new())]);
-    let whole = program(refused, libc::EPERM)?;
-    Ok(Filter(followed_by(program(unknown, libc::ENOSYS)?, whole)?))
-}
-
 fn program(rules: BTreeMap<i64, Vec<SeccompRule>>, answer: i32) -> io::Result<BpfProgram> {
     let processor = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
     let answer = SeccompAction::Errno(answer.unsigned_abs());
     SeccompFilter::new(rules, SeccompAction::Allow, answer, processor)
         .and_then(BpfProgram::try_from)
         .map_err(io::Error::other)
-}
-
-/// One program of two: what the first allows, the second decides. The kernel would take them apart too, but
-/// makes machine code of each, for each process.
-fn followed_by(mut first: BpfProgram, second: BpfProgram) -> io::Result<BpfProgram> {
-    const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
-    const JUMP: u32 = libc::BPF_JMP | libc::BPF_JA;
-    let length = first.len();
-    for (at, instruction) in first.iter_mut().enumerate() {
-        if u32::from(instruction.code) == RETURN && instruction.k == libc::SECCOMP_RET_ALLOW {
-            instruction.code = u16::try_from(JUMP).map_err(io::Error::other)?;
-            // Counted from the next instruction.
-            instruction.k = u32::try_from(length - at - 1).map_err(io::Error::other)?;
-        }
-    }
-    first.extend(second);
-    Ok(first)
 }
 
 fn errno(error: seccompiler::Error) -> io::Error {

@@ -29,6 +29,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::kernel::{self, Asked};
 use super::protocol::Policy;
+pub(super) use calls::abi;
 use calls::{Change, Target, Times};
 
 mod calls;

@@ -18,7 +18,7 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::process::Command;
 
 use super::processes;
-use super::protocol::{Charter, Frame as _, HELPER_ARGUMENT, HELPER_EXIT, START};
+use super::protocol::{Charter, Frame as _, Granted, HELPER_ARGUMENT, HELPER_EXIT};
 
 /// How long a program may take to say whether it is a helper.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -59,18 +59,18 @@ impl Helper {
         }
     }
 
-    /// Gets a keeper.
+    /// Gets a keeper for a program to which this is granted.
     ///
     /// # Cancel safety
     /// Dropping the future may leave a keeper that gets no policy, and ends.
-    pub(super) async fn keeper(&self) -> io::Result<Keeper> {
-        self.try_keeper().await.map_err(|error| {
+    pub(super) async fn keeper(&self, granted: Granted) -> io::Result<Keeper> {
+        self.try_keeper(granted).await.map_err(|error| {
             let message = format!("its helper {}: {error}", self.program.display());
             io::Error::new(error.kind(), message)
         })
     }
 
-    async fn try_keeper(&self) -> io::Result<Keeper> {
+    async fn try_keeper(&self, granted: Granted) -> io::Result<Keeper> {
         let (mine, theirs) = std::os::unix::net::UnixStream::pair()?;
         let (stdout, their_stdout) = io::pipe()?;
         let (stderr, their_stderr) = io::pipe()?;
@@ -83,12 +83,12 @@ impl Helper {
         };
         let mut spawner = self.spawner.lock().await;
         if let Some(there) = spawner.as_ref()
-            && there.pass(&theirs).await.is_ok()
+            && there.pass(&theirs, granted).await.is_ok()
         {
             return Ok(keeper);
         }
         let new = Spawner::start(&self.program, &self.charter)?;
-        new.pass(&theirs).await?;
+        new.pass(&theirs, granted).await?;
         *spawner = Some(new);
         Ok(keeper)
     }
@@ -123,7 +123,7 @@ impl Spawner {
         })
     }
 
-    async fn pass(&self, descriptors: &[OwnedFd; 3]) -> io::Result<()> {
+    async fn pass(&self, descriptors: &[OwnedFd; 3], granted: Granted) -> io::Result<()> {
         self.wake();
         let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
         let descriptors = descriptors.each_ref().map(|it| it.as_fd());
@@ -131,7 +131,8 @@ impl Spawner {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
             let mut control = SendAncillaryBuffer::new(&mut space);
             control.push(SendAncillaryMessage::ScmRights(&descriptors));
-            let byte = [IoSlice::new(&[START])];
+            let start = [granted.start()];
+            let byte = [IoSlice::new(&start)];
             // A spawner that is gone is an error, not a signal: the standard library sees to that.
             rustix::net::sendmsg(socket, &byte, &mut control, SendFlags::empty())?;
             Ok(())

@@ -127,7 +127,9 @@ impl Keeper<'_> {
         let watched = self.watch(&program, started, &mut seen);
         let took = started.elapsed();
         #[cfg(target_os = "linux")]
-        let last = Some(Meter::processor_time(program.top()));
+        let last = program
+            .is_forgotten(&watched)
+            .then(|| Meter::processor_time(program.top()));
         #[cfg(not(target_os = "linux"))]
         let last = None;
         // What hides from this process ends too.
@@ -299,6 +301,16 @@ impl Started {
             Self::Guarded(program, _) => *program,
             #[cfg(target_os = "linux")]
             Self::Machine(machine) => machine.init,
+        }
+    }
+
+    /// Whether the kernel may forget processor time with the end of what is left: that of a namespace, or of
+    /// children whose parent does not wait for them.
+    #[cfg(target_os = "linux")]
+    fn is_forgotten(&self, watched: &io::Result<Watched>) -> bool {
+        match self {
+            Self::Machine(_) => true,
+            Self::Program(_) | Self::Guarded(..) => !matches!(watched, Ok(Watched::Ended)),
         }
     }
 

@@ -173,6 +173,13 @@ pub(super) fn forget_children() {
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
 }
 
+/// Takes back what [`forget_children`] has said.
+#[expect(unsafe_code, reason = "no crate of the tree wraps signal")]
+pub(super) fn remember_children() {
+    // SAFETY: the default action is no handler.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 /// The group that gets what [`pass_on_termination`] receives. Nobody has number 0.
 #[cfg(target_os = "linux")]
 static TERMINATED: AtomicI32 = AtomicI32::new(0);

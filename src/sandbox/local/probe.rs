@@ -142,9 +142,9 @@ async fn closed(shared: &Shared) -> Option<WhyRoot> {
     if !users::passable_to_all(&shared.base) {
         return Some(WhyRoot::Unreachable(shared.base.clone()));
     }
-    let command = command(&["python3"]);
-    let (program, _) = shared.programs.find(&command, Path::new("/")).await.ok()?;
-    (!users::open_to_all(&program.file)).then_some(WhyRoot::Unreadable(program.file))
+    let program = shared.programs.named("python3").await?;
+    let in_the_way = !users::open_to_all(&program.file) && shared.programs.may_call("python3");
+    in_the_way.then_some(WhyRoot::Unreadable(program.file))
 }
 
 #[cfg(target_os = "linux")]

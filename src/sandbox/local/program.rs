@@ -2,8 +2,9 @@
 //!
 //! Promises: only absolute folders of the given `PATH` are looked through; a program that was found is
 //! not looked for again. An interpreter that is a version manager's shim (a script that looks for the real
-//! one each time, 90 ms long) is asked once where the real one is, unless that is plain to see; every
-//! program then finds the real one on its `PATH` where the user's shell would find the shim. Nothing that a
+//! one each time, 90 ms long) is asked once where the real one is, unless that is plain to see, or nothing that
+//! was [told](Told) of the run may call it; every program then finds the real one on its `PATH` where the user's
+//! shell would find the shim. Nothing that a
 //! candidate names by its path is executed here. Deliberately absent: looking into a candidate's own programs
 //! further than their first line; a file that names an interpreter by a path that the user's `PATH` does not
 //! lead to gets no more of this machine for it.
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use tokio::sync::{Mutex, OnceCell};
 
@@ -19,12 +21,14 @@ use super::visible::is_system;
 use crate::sandbox::Command;
 
 mod ask;
+mod called;
 mod pyenv;
 mod refused;
 mod root;
 mod shebang;
 
 use ask::Interpreter;
+pub(super) use called::Told;
 pub(super) use refused::asked_name;
 pub(super) use root::base_python;
 pub(crate) use root::clean;
@@ -78,6 +82,7 @@ pub(super) struct Programs {
     folders: Vec<String>,
     interpreter_env: BTreeMap<String, String>,
     bounds: Bounds,
+    told: OnceLock<Told>,
     // Trials that start together ask each shim once.
     shell: OnceCell<Shell>,
     found: Mutex<HashMap<String, Program>>,
@@ -97,9 +102,21 @@ impl Programs {
             folders,
             bounds: Bounds::new(home, base),
             interpreter_env,
+            told: OnceLock::new(),
             shell: OnceCell::new(),
             found: Mutex::default(),
         }
+    }
+
+    /// Tells all that will be started. Before that everything may be; only what was told first counts.
+    pub(super) fn tell(&self, told: Told) {
+        self.told.set(told).ok();
+    }
+
+    /// Whether anything may call an interpreter with this name.
+    pub(super) fn may_call(&self, name: &str) -> bool {
+        let told = self.told.get();
+        told.is_none_or(|told| told.may_call(name, &self.folders.join(":")))
     }
 
     /// Finds the first alternative of a command that exists. Returns it with all of its arguments, or
@@ -266,7 +283,8 @@ impl Programs {
             .map(|(.., interpreter)| (&*interpreter.identity, OnceCell::new()))
             .collect();
         let asked = common.iter().map(async |(name, index, interpreter)| {
-            let ask = || interpreter.ask(name, &path, &self.interpreter_env);
+            let is_called = || self.may_call(name);
+            let ask = || interpreter.ask(name, &path, &self.interpreter_env, is_called);
             let answer = once[&*interpreter.identity].get_or_init(ask).await;
             (*name, *index, &interpreter.found, answer.clone())
         });
@@ -366,7 +384,7 @@ mod tests {
         }
     }
 
-    fn executable(file: &Path, text: &str) {
+    pub(super) fn executable(file: &Path, text: &str) {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, text).unwrap();
         std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).unwrap();

@@ -1,7 +1,7 @@
 //! What forge, its spawner and the keepers say to each other over their sockets.
 //!
 //! The spawner is forge run again, once per run. It gets one [`Frame`] with a [`Charter`], and then for each
-//! command one byte with three descriptors: a socket for a new keeper, and the program's two outputs. The
+//! command one byte, [`Granted`], with three descriptors: a socket for a new keeper, and the program's two outputs. The
 //! keeper says its process id (four bytes), gets a frame with a [`Policy`] and at the most one [`CANCEL`]
 //! byte, sends one [`Answer`] and closes. A socket that closes without [`CANCEL`] means that forge is gone.
 //! Nothing of this is ever in an argument vector or an environment, where other processes could read it.
@@ -20,10 +20,50 @@ pub(super) const HELPER_ARGUMENT: &str = "__sandbox";
 
 /// How a spawner exits that was given no socket. Changes whenever the rest of this file does, or what is said
 /// to a judging process, so that asking a program for it tells whether it is a helper of this version.
-pub(super) const HELPER_EXIT: u8 = 75;
+pub(super) const HELPER_EXIT: u8 = 76;
 
-/// Starts a keeper.
-pub(super) const START: u8 = b's';
+/// What every program of a kind may read of the machine, so that it is ready before one of them is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Granted {
+    /// Nothing that would have to be said: Landlock has no say in it.
+    Nothing,
+    /// The system's own folders.
+    System,
+    /// Of these what everybody may read: for root that stays root.
+    Public,
+}
+
+impl Granted {
+    /// With the byte that starts a keeper.
+    const WORDS: [(Self, u8); 3] = [
+        (Self::Nothing, b'n'),
+        (Self::System, b's'),
+        (Self::Public, b'p'),
+    ];
+
+    /// By a policy of forge's.
+    pub(super) fn by(policy: &Policy) -> Self {
+        match policy.rung {
+            Rung::Namespaces { .. } | Rung::Process { .. } => Self::Nothing,
+            Rung::Landlock if policy.user.is_none() && rustix::process::geteuid().is_root() => {
+                Self::Public
+            }
+            Rung::Landlock => Self::System,
+        }
+    }
+
+    /// Starts a keeper.
+    pub(super) fn start(self) -> u8 {
+        let found = Self::WORDS.iter().find(|(granted, _)| *granted == self);
+        found.map_or(0, |(_, byte)| *byte)
+    }
+
+    /// What was said.
+    pub(super) fn said(start: u8) -> Option<Self> {
+        let found = Self::WORDS.iter().find(|(_, byte)| *byte == start);
+        found.map(|(granted, _)| *granted)
+    }
+}
 
 /// Ends the command at once, and leaves its files alone.
 pub(super) const CANCEL: u8 = b'c';
@@ -132,9 +172,10 @@ pub(super) trait Frame: Serialize + DeserializeOwned {
     fn receive(mut from: impl Read) -> io::Result<Self> {
         let mut length = [0; size_of::<u32>()];
         from.read_exact(&mut length)?;
-        let mut text = Vec::new();
-        from.take(u32::from_le_bytes(length).into())
-            .read_to_end(&mut text)?;
+        let length = u32::from_le_bytes(length);
+        // Read at once, unless it is longer than anything of forge's.
+        let mut text = Vec::with_capacity(usize::try_from(length).unwrap_or(0).min(1 << 20));
+        from.take(length.into()).read_to_end(&mut text)?;
         Ok(serde_json::from_slice(&text)?)
     }
 }

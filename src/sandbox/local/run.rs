@@ -19,7 +19,7 @@ use tokio::process::Child;
 use super::helper::Helper;
 use super::output::Output;
 use super::processes::{self, Held, Mark};
-use super::protocol::{Answer, CANCEL, End, Failure, Frame as _, GRACE, Policy, Rung};
+use super::protocol::{Answer, CANCEL, End, Failure, Frame as _, GRACE, Granted, Policy, Rung};
 use super::{cgroup, room};
 use crate::name::SandboxId;
 use crate::sandbox::{
@@ -173,7 +173,7 @@ pub(super) async fn run(
 ) -> Result<Ran, SandboxError> {
     let began = Instant::now();
     let spawned = match context.helper {
-        Some(helper) => start_keeper(helper).await,
+        Some(helper) => start_keeper(helper, policy).await,
         None => match start_directly(policy) {
             Ok(started) => Ok(started),
             Err(error) => return Ok(Ran::Ended(not_started(&error, began))),
@@ -311,8 +311,8 @@ fn result(answer: Answer) -> Result<Ran, SandboxError> {
 
 type Spawned = (Started, Receiver, Receiver);
 
-async fn start_keeper(helper: &Helper) -> io::Result<Spawned> {
-    let keeper = helper.keeper().await?;
+async fn start_keeper(helper: &Helper, policy: &Policy) -> io::Result<Spawned> {
+    let keeper = helper.keeper(Granted::by(policy)).await?;
     let started = Started::Keeper {
         socket: keeper.socket,
         process: None,
@@ -343,7 +343,7 @@ async fn hear(socket: &mut UnixStream, process: &mut Option<Held>) -> io::Result
         tokio::time::timeout(GREETING, greeting).await??;
         *process = Pid::from_raw(i32::from_le_bytes(id)).map(Held::take);
     }
-    let mut text = Vec::new();
+    let mut text = Vec::with_capacity(1024);
     loop {
         if let Ok(read) = tokio::time::timeout(WAKE, socket.read_buf(&mut text)).await {
             if read? == 0 {

@@ -15,11 +15,11 @@ use std::process::ExitCode;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
-use rustix::process::Pid;
+use rustix::process::{Pid, Resource, Rlimit};
 
 use super::confine::Common;
 use super::kernel::{self, Forked};
-use super::protocol::{Charter, Frame as _, HELPER_ARGUMENT, HELPER_EXIT, START};
+use super::protocol::{Charter, Frame as _, Granted, HELPER_ARGUMENT, HELPER_EXIT};
 use super::{keeper, place, processes};
 
 /// Whether this process was started to be a spawner; to be asked before anything else is done.
@@ -63,22 +63,30 @@ fn serve(socket: UnixStream) -> io::Result<()> {
     rustix::stdio::dup2_stderr(&null)?;
     // Refused only to the leader of a group, which is what this is for.
     rustix::process::setsid().ok();
+    // For what is held open for all programs; each of them gets a limit of its own. One that stays is room enough.
+    let files = rustix::process::getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: files.maximum,
+        ..files
+    };
+    rustix::process::setrlimit(Resource::Nofile, most).ok();
     let charter = Charter::receive(&socket)?;
-    let common = Common::new();
+    let mut common = Common::new();
     kernel::forget_children();
     processes::adopt_orphans()?;
     let mut keepers = Keepers::default();
     loop {
         keepers.wait(Some(&socket))?;
-        let Some([to_forge, out, err]) = receive(&socket)? else {
+        let Some((granted, [to_forge, out, err])) = receive(&socket)? else {
             break;
         };
+        common.grant(granted);
         // Where this fails, forge hears of it by the end of the socket.
         match kernel::fork() {
             Ok(Forked::Child) => {
                 // Held here, it would outlive the spawner, and forge would go on asking nobody.
                 drop((socket, keepers));
-                kernel::disinherit();
+                kernel::remember_children();
                 let to_forge = UnixStream::from(to_forge);
                 keeper::serve(&to_forge, [out, err], &common);
                 kernel::exit_at_once(0);
@@ -145,8 +153,8 @@ impl Keepers {
     }
 }
 
-/// Receives the descriptors for one keeper. `None` when forge is gone.
-fn receive(socket: &UnixStream) -> io::Result<Option<[OwnedFd; 3]>> {
+/// Receives the descriptors for one keeper, and what its program is granted. `None` when forge is gone.
+fn receive(socket: &UnixStream) -> io::Result<Option<(Granted, [OwnedFd; 3])>> {
     #[cfg(target_os = "linux")]
     const FLAGS: RecvFlags = RecvFlags::CMSG_CLOEXEC;
     #[cfg(not(target_os = "linux"))]
@@ -174,8 +182,8 @@ fn receive(socket: &UnixStream) -> io::Result<Option<[OwnedFd; 3]>> {
         rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::CLOEXEC)?;
     }
     let three = <[OwnedFd; 3]>::try_from(received);
-    match (byte, three) {
-        ([START], Ok(three)) => Ok(Some(three)),
+    match (Granted::said(byte[0]), three) {
+        (Some(granted), Ok(three)) => Ok(Some((granted, three))),
         _ => Err(Errno::PROTO.into()),
     }
 }

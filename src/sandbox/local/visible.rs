@@ -16,7 +16,7 @@ pub(super) const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urando
 
 /// Files of `/etc` that some systems keep elsewhere, as links.
 #[cfg(target_os = "linux")]
-const MOVED: [&str; 4] = [
+pub(super) const MOVED: [&str; 4] = [
     "/etc/resolv.conf",
     "/etc/hosts",
     "/etc/nsswitch.conf",
@@ -31,18 +31,26 @@ pub(super) fn is_system(path: &Path) -> bool {
         .any(|folder| path.starts_with(folder))
 }
 
-/// What of a folder everybody may read: itself, or where something in it is not for everybody, the rest of
-/// what it holds. For programs of root that could not become another user.
-pub(super) fn public(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
+/// What of a folder everybody may read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Public {
+    /// Itself, or where something in it is not for everybody, the rest of what it holds.
+    pub parts: Vec<PathBuf>,
+    /// The folders of which it is only a part of what they hold.
+    pub split: Vec<PathBuf>,
+}
+
+/// Looks for it. For programs of root that could not become another user.
+pub(super) fn public(folder: &Path) -> Public {
+    let mut found = Public::default();
     if is_public(folder, &mut found) {
-        return vec![folder.to_owned()];
+        found.parts.push(folder.to_owned());
     }
     found
 }
 
 /// Whether all of it is for everybody; otherwise adds the parts that are.
-fn is_public(path: &Path, parts: &mut Vec<PathBuf>) -> bool {
+fn is_public(path: &Path, found: &mut Public) -> bool {
     let Ok(data) = std::fs::symlink_metadata(path) else {
         return false;
     };
@@ -54,20 +62,19 @@ fn is_public(path: &Path, parts: &mut Vec<PathBuf>) -> bool {
     let (Ok(entries), 0o005) = (entries, mode & 0o005) else {
         return false;
     };
-    let (mut all, mut below) = (true, Vec::new());
+    let (mut all, mut whole) = (true, Vec::new());
     // What a link leads to is decided where that is.
     let is_link = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_symlink());
     for entry in entries.iter().filter(|entry| !is_link(entry)) {
-        let mut within = Vec::new();
-        if is_public(&entry.path(), &mut within) {
-            below.push(entry.path());
+        if is_public(&entry.path(), found) {
+            whole.push(entry.path());
         } else {
             all = false;
-            below.append(&mut within);
         }
     }
     if !all {
-        parts.append(&mut below);
+        found.parts.append(&mut whole);
+        found.split.push(path.to_owned());
     }
     all
 }
@@ -112,7 +119,9 @@ mod tests {
             std::fs::write(path(name), "").unwrap();
             set_mode(&path(name), 0o644);
         }
-        assert_eq!(public(folder.path()), [folder.path()]);
+        let whole = public(folder.path());
+        assert_eq!(whole.parts, [folder.path()]);
+        assert!(whole.split.is_empty());
         std::os::unix::fs::symlink("some/secret", path("link")).unwrap();
         for (name, mode) in [("shadow", 0o640), ("some/secret", 0o600)] {
             std::fs::write(path(name), "").unwrap();
@@ -120,8 +129,9 @@ mod tests {
         }
         set_mode(&path("none"), 0o711);
         let mut found = public(folder.path());
-        found.sort();
+        found.parts.sort();
         let expected = ["all", "hosts", "some/a", "some/in"].map(path);
-        assert_eq!(found, expected);
+        assert_eq!(found.parts, expected);
+        assert_eq!(found.split, [path("some"), folder.path().to_owned()]);
     }
 }

@@ -97,6 +97,44 @@ fn root_is_refused_below_namespaces_and_says_why() {
 }
 
 #[test]
+fn a_python_that_nothing_calls_is_not_in_roots_way() {
+    if !can_be_tried() {
+        return;
+    }
+    for level in [Level::Landlock, Level::Process] {
+        on(level, |level| {
+            let mut closed = Closed::new("");
+            let settings = format!("local: {{isolation: {}}}\n", level.name());
+            let shell = "#!/bin/sh\necho \"hello from user $(id -u)\" > \"$2\"\n";
+            for (path, text) in [
+                ("candidates/shell.sh", shell),
+                ("objectives/task.yaml", "prompt: do it\n"),
+                ("forge.yaml", &settings),
+            ] {
+                closed.yard = closed.yard.file(path, text);
+            }
+            let python = closed.yard.workspace.path("candidates/one");
+            std::fs::rename(&python, closed.yard.workspace.path("one")).unwrap();
+            for command in ["check", "doctor", "run"] {
+                let ended = closed.run(&[command]);
+                let text = format!("{}{}", ended.stdout, ended.stderr);
+                assert!(!text.contains("cannot read"), "{text}");
+                assert!(command == "doctor" || ended.code == Some(0), "{text}");
+            }
+            let artifact = closed.yard.workspace.trial_file("shell", "discord_post.md");
+            let text = String::from_utf8(artifact).unwrap();
+            assert!(!text.ends_with("user 0\n"), "{text}");
+            // One that does is enough for all of them to be refused.
+            std::fs::remove_dir_all(closed.yard.workspace.path("artifacts")).unwrap();
+            std::fs::rename(closed.yard.workspace.path("one"), python).unwrap();
+            for command in ["run", "check", "doctor"] {
+                closed.assert_refused(&closed.run(&[command]), "other users cannot read");
+            }
+        });
+    }
+}
+
+#[test]
 fn a_folder_of_roots_own_is_refused_too() {
     if !can_be_tried() {
         return;

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::table::compare;
 use super::{Level, Yard, on, on_each_level, succeeds};
+use crate::support::workspace::finish;
 
 const USABLE: &str = include_str!("probes/usable.py");
 const FORKED: &str = include_str!("probes/forked.py");
@@ -13,6 +14,7 @@ const WASM: &str = include_str!("probes/wasm.mjs");
 
 on_each_level!(
     what_programs_need_works_as_the_table_says,
+    an_interpreter_is_asked_only_where_something_calls_it,
     workers_that_share_memory_are_counted_once,
 );
 
@@ -38,6 +40,37 @@ fn what_programs_need_works_as_the_table_says(level: Level) {
     }
     assert!(wrong.is_empty(), "{level:?}:\n{}", wrong.join("\n"));
     yard.workspace.assert_nothing_left();
+}
+
+fn an_interpreter_is_asked_only_where_something_calls_it(level: Level) {
+    let folder = tempfile::tempdir().unwrap();
+    super::set_mode(folder.path(), 0o755);
+    let shim = folder.path().join("python3");
+    let log = folder.path().join("log");
+    let text = format!(
+        "#!/bin/sh\necho asked >> '{}'\nexec {} \"$@\"\n",
+        log.display(),
+        super::python()
+    );
+    std::fs::write(&shim, text).unwrap();
+    super::set_mode(&shim, 0o755);
+    let run = |yard: &Yard| {
+        let mut command = yard.command(level, &[]);
+        let path = format!("{}:/usr/bin:/bin", folder.path().display());
+        finish(command.env("PATH", path).spawn().unwrap()).expect(0);
+        std::fs::read_to_string(&log).unwrap_or_default()
+    };
+    let shell = "#!/bin/sh\necho \"nothing was done about: $1\" > \"$2\"\n";
+    let yard = Yard::new(&[])
+        .file("candidates/one.sh", shell)
+        .file("candidates/two.sh", shell)
+        .file("objectives/task.yaml", "prompt: do it\n");
+    assert_eq!(run(&yard), "");
+    let calls = "#!/bin/sh\npython3 -c 'print(\"a post of some length\")' > \"$2\"\n";
+    let yard = yard
+        .file("candidates/one.sh", calls)
+        .file("candidates/two.sh", calls);
+    assert_eq!(run(&yard), "asked\n");
 }
 
 fn workers_that_share_memory_are_counted_once(level: Level) {

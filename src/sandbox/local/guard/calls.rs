@@ -209,6 +209,19 @@ fn int(register: u64) -> i32 {
     word(register).cast_signed()
 }
 
+/// The number of this machine's ABI, as filters get it.
+///
+/// # Errors
+/// On processors that are not known here.
+pub(in super::super) fn abi() -> io::Result<u32> {
+    match std::env::consts::ARCH {
+        "x86_64" => Ok(0xc000_003e),
+        "aarch64" => Ok(0xc000_00b7),
+        "riscv64" => Ok(0xc000_00f3),
+        _ => Err(Errno::NOSYS.into()),
+    }
+}
+
 /// The filter. Calls of another processor's ABI are for the filter of all programs, which refuses them.
 ///
 /// # Errors
@@ -224,12 +237,7 @@ pub(super) fn filter() -> io::Result<Vec<sock_filter>> {
     /// Calls of x32, which have other numbers.
     const X32: u32 = 0x4000_0000;
     let unsupported = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
-    let abi = match std::env::consts::ARCH {
-        "x86_64" => 0xc000_003e,
-        "aarch64" => 0xc000_00b7,
-        "riscv64" => 0xc000_00f3,
-        _ => return Err(Errno::NOSYS.into()),
-    };
+    let abi = abi()?;
     let step = |code: u32, k: u32, jt: u8, jf: u8| -> io::Result<sock_filter> {
         let code = u16::try_from(code).map_err(io::Error::other)?;
         Ok(sock_filter { code, jt, jf, k })

@@ -80,14 +80,31 @@ impl Interpreter {
         }
     }
 
-    /// Asks, where there is something to ask.
+    /// What can be said without asking: the file of one that is no shim.
+    fn plain(&self) -> Option<Answer> {
+        let itself = || {
+            let real = std::fs::canonicalize(&self.found).ok()?;
+            let called = real.file_name()?.to_str()?.starts_with("python");
+            (called && !is_script(&real)).then(|| self.found.clone())
+        };
+        Some(Answer {
+            file: self.behind.clone().or_else(itself)?,
+            reads: Vec::new(),
+        })
+    }
+
+    /// Asks, where there is something to ask. One that nobody calls is not asked: then it is what it is plain to be.
     pub(super) async fn ask(
         &self,
         name: &str,
         path: &str,
         env: &BTreeMap<String, String>,
+        is_called: impl Fn() -> bool,
     ) -> Option<Answer> {
         let arguments = question(name, &self.found)?;
+        if !is_called() {
+            return self.plain();
+        }
         let file = self.behind.as_deref().unwrap_or(&self.found);
         let asked = tokio::process::Command::new(file)
             .args(arguments)
