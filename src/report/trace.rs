@@ -339,7 +339,7 @@ impl<'a> Trace<'a> {
             attempt: attempt.number,
             outcome: outcome.map_or("unplanned", Outcome::as_str),
             why: &ends(outcome.map_or("", Outcome::why), WHY),
-            score: row.and_then(|row| row.score),
+            score: row.and_then(|row| row.score()),
         };
         self.attempt(&attempt, &trial.to_string(), ended, &record.timings)
     }

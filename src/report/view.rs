@@ -376,7 +376,7 @@ fn section(
     rows: &[TrialRow],
     table: Table,
 ) -> Section {
-    let failed = || rows.iter().filter(|row| !row.passed() && !row.spared);
+    let failed = || rows.iter().filter(|row| !row.passed() && !row.spared());
     let lines = |rows: &mut dyn Iterator<Item = &TrialRow>, most| -> Vec<TrialLine> {
         rows.take(most)
             .map(|row| trial_line(row, report.standings))
