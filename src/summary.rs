@@ -4,7 +4,7 @@
 //! one as the live run; it grows by one small row a planned trial, never by what a trial left. What the
 //! rows mean is in [`crate::standings`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -193,9 +193,10 @@ impl RunSummary {
         for confirmation in &confirmations {
             self.confirm(confirmation);
         }
+        let gone: HashSet<&TrialId> = resumption.gone.iter().collect();
         for row in &mut self.trials {
             let before = places.find(&old, &row.trial).map(|at| &old[at]);
-            if let Some(kept) = before.filter(|it| it.stands(resumption)) {
+            if let Some(kept) = before.filter(|it| it.stands(resumption, &gone)) {
                 row.clone_from(kept);
             }
         }
@@ -546,7 +547,7 @@ pub(crate) mod tests {
         );
         assert!(
             rows.iter()
-                .all(|row| row.error_kind == Some(ErrorClass::NotRun))
+                .all(|row| row.error_kind() == Some(ErrorClass::NotRun))
         );
         assert_eq!(history.summary().lost(), 8);
         assert!(RunSummary::default().standings().overall.is_empty());
@@ -616,10 +617,7 @@ pub(crate) mod tests {
             })
             .summary();
         let row = &summary.trials[0];
-        assert_eq!(row.score, Points::new(64.0));
-        assert_eq!(
-            (row.disqualified.as_deref(), row.exit_code),
-            (None, Some(3))
-        );
+        assert_eq!(row.score(), Points::new(64.0));
+        assert_eq!((row.disqualified(), row.exit_code()), (None, Some(3)));
     }
 }

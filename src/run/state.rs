@@ -89,8 +89,8 @@ pub struct State {
     trials: Vec<Planned>,
     /// Those that may begin at once, in order.
     ready: VecDeque<usize>,
-    /// Those that may begin later, with the time from when.
-    delayed: Vec<(Instant, usize)>,
+    /// Those that may begin later, with the time from when: the next one first.
+    delayed: BTreeSet<(Instant, usize)>,
     /// Those that wait for a look, in order.
     later: Vec<usize>,
     /// The look that comes next, from 1.
@@ -128,7 +128,7 @@ impl State {
             look: 1,
             looks: stages.max().unwrap_or(1),
             ready: ready.into(),
-            delayed: Vec::new(),
+            delayed: BTreeSet::new(),
             later,
             confirms: false,
             asked: false,
@@ -344,7 +344,7 @@ impl State {
                     message: loss.message,
                 }));
                 let pause = after.unwrap_or(backoff(self.attempts[trial] - 1));
-                self.delayed.push((now + pause, trial));
+                self.delayed.insert((now + pause, trial));
             }
             Remedy::Retry { .. } => {
                 self.spent.lose(loss.phase);
@@ -425,11 +425,9 @@ impl State {
         if self.stopping > Stopping::No {
             return;
         }
-        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.delayed)
-            .into_iter()
-            .partition(|(at, _)| *at <= now);
-        self.delayed = later;
-        for (_, trial) in due {
+        let is_due = |(at, _): &&(Instant, usize)| *at <= now;
+        while let Some(&(at, trial)) = self.delayed.first().filter(is_due) {
+            self.delayed.remove(&(at, trial));
             self.ready.push_front(trial);
         }
         while self.running.len() < self.jobs {
@@ -460,8 +458,8 @@ impl State {
             }));
             effects.push(Effect::StartTrial(trial, attempt));
         }
-        if let Some(at) = self.delayed.iter().map(|(at, _)| *at).min() {
-            effects.push(Effect::WakeAt(at));
+        if let Some((at, _)) = self.delayed.first() {
+            effects.push(Effect::WakeAt(*at));
         }
     }
 }

@@ -48,7 +48,9 @@ impl State {
         reason: &str,
         effects: &mut Vec<Effect>,
     ) {
-        let begun = self.delayed.drain(..).map(|(_, trial)| trial);
+        let begun = std::mem::take(&mut self.delayed)
+            .into_iter()
+            .map(|(_, trial)| trial);
         let waiting: Vec<usize> = self
             .ready
             .drain(..)
