@@ -73,6 +73,8 @@ pub(super) struct View {
     pub(super) overall: Table,
     /// How many objectives that table is about.
     pub(super) graded: String,
+    /// Written one by one.
+    #[serde(skip)]
     pub(super) sections: Vec<Section>,
     /// Where the time went.
     pub(super) phases: Vec<PhaseRow>,
