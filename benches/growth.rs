@@ -21,7 +21,7 @@ use std::process::Stdio;
 
 use cost::{Cost, measure};
 use forge::journal;
-use forge::summary::RunSummary;
+use forge::summary::{RunSummary, TrialRow};
 
 /// So many candidates do so many objectives.
 const SIDE: usize = 10;
@@ -126,7 +126,7 @@ fn replay(folder: &Path) -> Result<(), Box<dyn Error>> {
     for event in journal::read(folder)? {
         summary.apply(&event?);
     }
-    if !summary.trials.iter().all(|it| it.is_judged()) {
+    if !summary.trials.iter().all(TrialRow::is_judged) {
         return Err("not every trial has a score".into());
     }
     Ok(())

@@ -345,7 +345,7 @@ fn version_of(candidate: &CandidateName) -> Option<CandidateName> {
 /// The median of each metric.
 fn metrics<'a>(judged: impl Iterator<Item = &'a TrialRow>) -> BTreeMap<String, f64> {
     let mut values: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    for (name, value) in judged.flat_map(|row| row.metrics()) {
+    for (name, value) in judged.flat_map(TrialRow::metrics) {
         values.entry(name).or_default().push(*value);
     }
     let median_of = |(name, mut values): (&str, Vec<f64>)| {

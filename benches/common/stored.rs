@@ -38,8 +38,8 @@ pub(crate) fn multiply(folder: &Path, repeats: usize) -> Result<(), Box<dyn Erro
         tell(value)?;
     }
     for repeat in 1..=repeats {
-        for value in of_trials.iter().copied() {
-            let mut value = value.clone();
+        for value in &of_trials {
+            let mut value = (*value).clone();
             value["trial"]["repeat"] = repeat.into();
             if repeat > 1 && value["event"] == "trial_finished" {
                 copy(folder, &value["trial"])?;

@@ -11,7 +11,7 @@ use crate::name::TrialId;
 use crate::objective::{LimitOverrides, Limits, Objective};
 use crate::policy::NetworkOverrides;
 use crate::sandbox::Networks;
-use crate::summary::RunSummary;
+use crate::summary::{RunSummary, TrialRow};
 use crate::trial::Job;
 use crate::verdict::looking::Stage;
 use crate::verdict::spending::Confirming;
@@ -57,7 +57,7 @@ pub(super) struct Plan {
 
 /// Whether a trial has its result already.
 fn is_known(summary: &RunSummary, trial: &TrialId) -> bool {
-    summary.trial(trial).is_some_and(|row| row.has_result())
+    summary.trial(trial).is_some_and(TrialRow::has_result)
 }
 
 impl Plan {

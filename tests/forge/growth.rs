@@ -79,7 +79,12 @@ fn decided(trials: u32) -> (usize, Allocations) {
                     }
                     Effect::WakeAt(_) if inputs.is_empty() => inputs.push(Input::Tick),
                     Effect::Finish => return told,
-                    _ => {}
+                    Effect::Emit(_)
+                    | Effect::FailTrial(..)
+                    | Effect::Press(_)
+                    | Effect::WakeAt(_)
+                    | Effect::Look(_)
+                    | Effect::Confirm => {}
                 }
             }
             if let [Input::Tick] = inputs[..] {
