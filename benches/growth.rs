@@ -1,8 +1,8 @@
 //! Whether what forge does for a trial grows with the run: `cargo bench --bench growth`.
 //!
 //! Runs of more and more trials that do nothing; and stored runs of more and more trials, whose journals are replayed,
-//! reported and gone on with. What counts is the cost of a trial of the largest against one of the smallest: 1 is flat. Fails when
-//! something cannot be run, never for a time.
+//! reported, gone on with and put together. What counts is the cost of a trial of the largest against one of the smallest: 1 is
+//! flat. Fails when something cannot be run, never for a time.
 //!
 //! `FORGE_BENCH_BIN` measures another build of forge.
 
@@ -10,18 +10,18 @@
 mod cost;
 #[path = "common/programs.rs"]
 mod programs;
+#[path = "common/stored.rs"]
+mod stored;
 
 use std::error::Error;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use cost::{Cost, measure};
-use forge::event::Event;
-use forge::journal::{self, Journal};
-use forge::summary::RunSummary;
-use serde_json::Value;
+use forge::journal;
+use forge::summary::{RunSummary, TrialRow};
 
 /// So many candidates do so many objectives.
 const SIDE: usize = 10;
@@ -42,64 +42,76 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let bench = Bench::new()?;
-    let mut out = io::stdout().lock();
-    let mut table = |what: &str, repeats: &[usize], costs: &[Cost]| -> io::Result<()> {
-        writeln!(
-            out,
-            "\n{what:<10} {:>10} {:>12} {:>10}",
-            "s", "us a trial", "MB"
-        )?;
-        for (repeats, cost) in repeats.iter().zip(costs) {
-            let trials = (SIDE * SIDE * repeats) as f64;
-            writeln!(
-                out,
-                "{trials:>10} {:>10.2} {:>12.1} {:>10}",
-                cost.wall.as_secs_f64(),
-                cost.wall.as_secs_f64() * 1e6 / trials,
-                megabytes(cost),
-            )?;
-        }
-        let each = |at: usize| Some(costs.get(at)?.wall.as_secs_f64() / *repeats.get(at)? as f64);
-        if let (Some(first), Some(last)) = (each(0), each(costs.len() - 1)) {
-            writeln!(
-                out,
-                "a trial of the largest against one of the smallest: {:.2}",
-                last / first
-            )?;
-        }
-        out.flush()
-    };
     let mut costs = Vec::new();
     for repeats in RUN {
         costs.push(bench.run(repeats)?);
     }
     table("run", &RUN, &costs)?;
-    let (mut replayed, mut reported, mut resumed) = (Vec::new(), Vec::new(), Vec::new());
+    let mut stored = [const { Vec::new() }; 4];
     for repeats in STORED {
-        let folder = bench.store(repeats)?;
-        replayed.push(measure(
-            programs::command(&std::env::current_exe()?, bench.root.path())
-                .arg("--replay")
-                .arg(&folder),
-        )?);
-        let folder = folder.to_string_lossy().into_owned();
-        reported.push(bench.forge(&["report", &folder])?);
-        let repeats = repeats.to_string();
-        let before = sandboxes(&folder)?;
-        resumed.push(bench.forge(&["--resume", &folder, "-k", &repeats])?);
-        if sandboxes(&folder)? != before {
-            return Err("what has a result was run again".into());
+        for (costs, cost) in stored.iter_mut().zip(bench.stored(repeats)?) {
+            costs.push(cost);
         }
-        fs::remove_dir_all(bench.root.path().join("artifacts"))?;
     }
-    table("replay", &STORED, &replayed)?;
-    table("report", &STORED, &reported)?;
-    table("resume", &STORED, &resumed).map_err(Into::into)
+    for (what, costs) in ["replay", "report", "resume", "merge"].iter().zip(stored) {
+        table(what, &STORED, &costs)?;
+    }
+    Ok(())
 }
 
-fn megabytes(cost: &Cost) -> String {
-    cost.memory
-        .map_or_else(|| "-".to_owned(), |it| format!("{:.1}", it as f64 / 1e6))
+/// What a program cost, and how many files and folders it has left among the artifacts.
+struct Done {
+    cost: Cost,
+    files: usize,
+}
+
+impl Done {
+    /// What it took of everything, with its names.
+    fn figures(&self) -> [(&'static str, Option<f64>); 4] {
+        let Cost {
+            wall, cpu, written, ..
+        } = self.cost;
+        [
+            ("us", Some(wall.as_secs_f64() * 1e6)),
+            ("CPU us", cpu.map(|it| it.as_secs_f64() * 1e6)),
+            ("bytes", written.map(|it| it as f64)),
+            ("files", Some(self.files as f64)),
+        ]
+    }
+}
+
+/// What each trial cost in runs of so many repeats.
+fn table(what: &str, repeats: &[usize], done: &[Done]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let line = |first: &str, cells: &[String]| {
+        let cells = cells.iter().map(|it| format!(" {it:>10}"));
+        format!("{first:>10}{}", cells.collect::<String>())
+    };
+    let shown = |it: Option<f64>| it.map_or_else(|| "-".to_owned(), |it| format!("{it:.2}"));
+    let Some(first) = done.first() else {
+        return Ok(());
+    };
+    let names = first.figures().map(|it| it.0.to_owned());
+    let heads = [&["s".to_owned()], &names[..], &["MB".to_owned()]].concat();
+    writeln!(out, "\n{}", line(what, &heads))?;
+    let mut of_first = None;
+    let mut ratios = Vec::new();
+    for (repeats, done) in repeats.iter().zip(done) {
+        let trials = (SIDE * SIDE * repeats) as f64;
+        let each = done.figures().map(|it| it.1.map(|it| it / trials));
+        let of_first = of_first.get_or_insert(each);
+        let both = each.iter().zip(of_first);
+        ratios = both
+            .map(|(it, first)| shown(it.zip(*first).map(|(it, first)| it / first)))
+            .collect();
+        let mut cells = vec![shown(Some(done.cost.wall.as_secs_f64()))];
+        cells.extend(each.map(shown));
+        cells.push(shown(done.cost.memory.map(|it| it as f64 / 1e6)));
+        writeln!(out, "{}", line(&trials.to_string(), &cells))?;
+    }
+    ratios.insert(0, String::new());
+    writeln!(out, "{}", line("growth", &ratios))?;
+    out.flush()
 }
 
 /// How many sandboxes a run has had.
@@ -114,10 +126,24 @@ fn replay(folder: &Path) -> Result<(), Box<dyn Error>> {
     for event in journal::read(folder)? {
         summary.apply(&event?);
     }
-    if summary.trials.iter().any(|it| it.score.is_none()) {
+    if !summary.trials.iter().all(TrialRow::is_judged) {
         return Err("not every trial has a score".into());
     }
     Ok(())
+}
+
+/// How many files and folders there are below one; none where it is not there.
+fn files_below(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let each = entries.map(|entry| {
+        let is_folder = entry.file_type().is_ok_and(|it| it.is_dir());
+        1 + if is_folder {
+            files_below(&entry.path())
+        } else {
+            0
+        }
+    });
+    each.sum()
 }
 
 /// A project in a temporary folder.
@@ -147,13 +173,25 @@ impl Bench {
         })
     }
 
+    fn artifacts(&self) -> PathBuf {
+        self.root.path().join("artifacts")
+    }
+
     fn forge(&self, arguments: &[&str]) -> Result<Cost, Box<dyn Error>> {
         let mut command = programs::command(&self.program, self.root.path());
         command.args(arguments).args(["--quiet"]);
         measure(command.stderr(Stdio::null()))
     }
 
-    fn run(&self, repeats: usize) -> Result<Cost, Box<dyn Error>> {
+    /// The same, with what it has left.
+    fn doing(&self, arguments: &[&str]) -> Result<Done, Box<dyn Error>> {
+        let before = files_below(&self.artifacts());
+        let cost = self.forge(arguments)?;
+        let files = files_below(&self.artifacts()).saturating_sub(before);
+        Ok(Done { cost, files })
+    }
+
+    fn run(&self, repeats: usize) -> Result<Done, Box<dyn Error>> {
         let repeats = repeats.to_string();
         let arguments = [
             "-j8",
@@ -163,63 +201,45 @@ impl Bench {
             "-k",
             &repeats,
         ];
-        let cost = self.forge(&arguments)?;
-        fs::remove_dir_all(self.root.path().join("artifacts"))?;
-        Ok(cost)
+        let done = self.doing(&arguments)?;
+        fs::remove_dir_all(self.artifacts())?;
+        Ok(done)
+    }
+
+    /// What it costs to replay, report, go on with and put together stored runs of so many repeats.
+    fn stored(&self, repeats: usize) -> Result<[Done; 4], Box<dyn Error>> {
+        let folder = self.store(repeats, &[])?;
+        let this = std::env::current_exe()?;
+        let mut replay = programs::command(&this, self.root.path());
+        let cost = measure(replay.args(["--replay", &folder]))?;
+        let replayed = Done { cost, files: 0 };
+        let reported = self.doing(&["report", &folder])?;
+        let before = sandboxes(&folder)?;
+        let resumed = self.doing(&["--resume", &folder, "-k", &repeats.to_string()])?;
+        if sandboxes(&folder)? != before {
+            return Err("what has a result was run again".into());
+        }
+        fs::remove_dir_all(self.artifacts())?;
+        let one = self.store(repeats, &["--shard", "1/2"])?;
+        let other = self.store(repeats, &["--shard", "2/2"])?;
+        let merged = self.doing(&["merge", &one, &other])?;
+        fs::remove_dir_all(self.artifacts())?;
+        Ok([replayed, reported, resumed, merged])
     }
 
     /// A stored run of so many repeats, made of one that has one: each trial as it was, time and again.
-    fn store(&self, repeats: usize) -> Result<PathBuf, Box<dyn Error>> {
-        self.forge(&[
+    fn store(&self, repeats: usize, options: &[&str]) -> Result<String, Box<dyn Error>> {
+        let arguments = [
             "-j8",
             "--no-progress",
             "--isolation",
             "process",
             "-k1",
             "--seed=1",
-        ])?;
-        let folder = fs::canonicalize(self.root.path().join("artifacts/latest"))?;
-        let events: Result<Vec<Event>, _> = journal::read(&folder)?.collect();
-        fs::remove_file(folder.join(journal::FILE))?;
-        let mut journal = Journal::open(&folder)?;
-        let mut seq = 0;
-        for event in events? {
-            let mut value = serde_json::to_value(&event)?;
-            let times = if value.get("trial").is_some() {
-                repeats
-            } else {
-                1
-            };
-            if let Some(objectives) = value.get_mut("objectives").and_then(Value::as_array_mut) {
-                for objective in objectives {
-                    objective["repeats"] = repeats.into();
-                }
-            }
-            for repeat in 1..=times {
-                if value.get("trial").is_some() {
-                    value["trial"]["repeat"] = repeat.into();
-                }
-                value["seq"] = seq.into();
-                seq += 1;
-                journal.write(&[serde_json::from_value(value.clone())?]);
-            }
-        }
-        if let Some(error) = journal.take_error() {
-            return Err(error.into());
-        }
-        for objective in 0..SIDE {
-            for candidate in 0..SIDE {
-                let all = folder.join(format!("o{objective}/c{candidate}"));
-                let record = fs::read_to_string(all.join("1/trial.json"))?;
-                let mut record: Value = serde_json::from_str(&record)?;
-                for repeat in 2..=repeats {
-                    record["repeat"] = repeat.into();
-                    let own = all.join(repeat.to_string());
-                    fs::create_dir(&own)?;
-                    fs::write(own.join("trial.json"), serde_json::to_vec(&record)?)?;
-                }
-            }
-        }
-        Ok(folder)
+        ];
+        self.forge(&[&arguments, options].concat())?;
+        let folder = fs::canonicalize(self.artifacts().join("latest"))?;
+        stored::multiply(&folder, repeats)?;
+        Ok(folder.to_string_lossy().into_owned())
     }
 }

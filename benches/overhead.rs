@@ -172,6 +172,8 @@ fn report(levels: &[Level], floor: &[Cost], big: Cost, starts: &[Duration]) -> i
     let seconds = |time: Option<Duration>| time.map(|it| it.as_secs_f64());
     let megabytes = |bytes: Option<u64>| bytes.map(|it| it as f64 / 1e6);
     let wall = |costs: &[Cost]| seconds(median(costs.iter().map(|it| it.wall)));
+    let cpu = |costs: &[Cost]| seconds(median(costs.iter().filter_map(|it| it.cpu)));
+    let written = |costs: &[Cost]| megabytes(median(costs.iter().filter_map(|it| it.written)));
     let used = levels.iter().flat_map(|it| &it.costs);
     let memory = megabytes(median(used.filter_map(|it| it.memory)));
     let start = seconds(median(starts.iter().copied())).map(|it| it * 1000.0);
@@ -179,6 +181,10 @@ fn report(levels: &[Level], floor: &[Cost], big: Cost, starts: &[Duration]) -> i
     for level in levels {
         let what = format!("wall, {SMALL}, {}", level.name);
         rows.push((what, "s", wall(&level.costs), wall(floor), level.aim));
+        let what = format!("CPU, {SMALL}, {}", level.name);
+        rows.push((what, "s", cpu(&level.costs), cpu(floor), "-"));
+        let what = format!("written, {SMALL}, {}", level.name);
+        rows.push((what, "MB", written(&level.costs), written(floor), "-"));
     }
     rows.extend([
         (

@@ -6,6 +6,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -47,9 +48,11 @@ fn check_name(text: &str) -> Result<(), NameError> {
 macro_rules! slug {
     ($(#[$doc:meta])* $name:ident, $check_whole:ident) => {
         $(#[$doc])*
+        ///
+        /// Its text is shared by all that are cloned of it, and takes one word of each: every trial has one.
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<String>);
 
         impl $name {
             /// Parses a name.
@@ -58,7 +61,7 @@ macro_rules! slug {
             /// [`NameError`] when the text is empty, too long, or has a character that is unsafe in a path.
             pub fn parse(text: &str) -> Result<Self, NameError> {
                 check_name(text)?;
-                Ok(Self(text.to_owned()))
+                Ok(Self(Arc::new(text.to_owned())))
             }
 
             /// The name as text.
@@ -85,13 +88,13 @@ macro_rules! slug {
             type Error = NameError;
             fn try_from(text: String) -> Result<Self, NameError> {
                 $check_whole(&text)?;
-                Ok(Self(text))
+                Ok(Self(Arc::new(text)))
             }
         }
 
         impl From<$name> for String {
             fn from(name: $name) -> Self {
-                name.0
+                Arc::unwrap_or_clone(name.0)
             }
         }
 
@@ -137,13 +140,13 @@ impl CandidateName {
     /// [`NameError`] when the version is no name.
     pub fn at(&self, version: &str) -> Result<Self, NameError> {
         check_name(version)?;
-        Ok(Self(format!("{}@{version}", self.base())))
+        Ok(Self(Arc::new(format!("{}@{version}", self.base()))))
     }
 
     /// The name without a version: what a candidate is told that it is called, today's and former ones alike.
     #[must_use]
     pub fn base(&self) -> &str {
-        self.0.split_once('@').map_or(&*self.0, |(base, _)| base)
+        self.0.split_once('@').map_or(&self.0, |(base, _)| base)
     }
 
     /// Which version it is of; `None` for today's.

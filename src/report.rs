@@ -308,12 +308,12 @@ enum Outcome<'a> {
 
 impl<'a> Outcome<'a> {
     fn of(row: &'a TrialRow, standings: &'a Standings) -> Self {
-        let error = row.error_message.as_deref();
+        let error = row.error_message();
         let ungraded = || standings.ungraded(&row.trial.objective);
-        match row.disqualified.as_deref() {
-            _ if row.spared => Self::Spared(error.unwrap_or_default()),
-            _ if row.is_lost() => Self::Lost(row.error_kind, error.unwrap_or("it has no score")),
-            Some(gate) => Self::Failed(row.error_kind, gate),
+        match row.disqualified() {
+            _ if row.spared() => Self::Spared(error.unwrap_or_default()),
+            _ if row.is_lost() => Self::Lost(row.error_kind(), error.unwrap_or("it has no score")),
+            Some(gate) => Self::Failed(row.error_kind(), gate),
             None => ungraded().map_or(Self::Passed, Self::Ungraded),
         }
     }

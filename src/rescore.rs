@@ -80,7 +80,7 @@ pub async fn rescore(
     let journal = Journal::resume(folder.path()).map_err(io("open the run's journal"))?;
     // Those that were not run have nothing that could be judged, and nothing that is gone.
     let rows = summary.trials.iter();
-    let ran = rows.filter(|row| row.error_kind != Some(ErrorClass::NotRun));
+    let ran = rows.filter(|row| row.error_kind() != Some(ErrorClass::NotRun));
     let trials: Vec<_> = ran.map(|row| row.trial.clone()).collect();
     let mut history = History { journal, summary };
     for trial in trials {

@@ -4,7 +4,7 @@
 //! has an outcome of its own; what does not stand is told with the reason. What would make one run of two that differ
 //! in what a difference is, or in where they ran, is refused.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::{Again, Resumption, Retry, RunPlan};
 use crate::name::TrialId;
@@ -75,7 +75,6 @@ pub fn decide(
         retry: retry.filter(|it| *it != Retry::Inconclusive).collect(),
         gone: Vec::new(),
     };
-    let rows: HashMap<&TrialId, &TrialRow> = old.trials.iter().map(|it| (&it.trial, it)).collect();
     let mut tally = Tally::default();
     let confirmed = old.confirmations.iter();
     let confirmed = confirmed.flat_map(|it| resumption.plan.confirmed(it));
@@ -83,7 +82,7 @@ pub fn decide(
     nothing_lost(old, &planned)?;
     let mut gone = Vec::new();
     for trial in &planned {
-        let Some(row) = rows.get(trial).filter(|it| it.has_result()) else {
+        let Some(row) = old.trial(trial).filter(|it| it.has_result()) else {
             tally.missing += 1;
             continue;
         };

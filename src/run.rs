@@ -103,7 +103,8 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
     let mut teller = Teller::new(journal, run.subscribers);
     let (seed, jobs, confirms) = (run.plan.seed, run.plan.jobs, run.plan.confirm.is_some());
     let stages = looking::stages(&run.plan);
-    let (slots, repeats) = (plan::slots(&run.plan), plan::repeats(&run.plan));
+    let repeats = plan::repeats(&run.plan);
+    let slots = plan::slots(&run.plan);
     let begins = match before {
         None => EventKind::RunStarted(Box::new(run.plan)),
         Some(before) => {
@@ -114,20 +115,18 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
     teller.tell(begins);
     let of_plan = teller.summary.plan.as_ref();
     let unpacked = packs::keep(&folder, of_plan, &run.candidates, &run.redactor).await;
-    let known = teller.summary.trials.iter().filter(|row| row.has_result());
     let plan = Plan {
-        known: known.map(|row| row.trial.clone()).collect(),
         seed,
         candidates: run.candidates,
         environments: run.environments,
         objectives: run.objectives,
         limits: run.limits,
         network: run.network,
-        slots,
         repeats,
     };
-    let trials = plan.planned(0, &stages);
-    let state = State::new(trials, jobs).confirming(confirms);
+    let trials = plan.staged(&slots, &stages, &teller.summary);
+    drop(slots);
+    let state = State::new(plan.groups(), trials, jobs).confirming(confirms);
     let (state, made_up) = state.after_all(run.budget, made, &teller.summary);
     let unforeseen = unlinked.into_iter().chain(unwatched).chain(unpacked);
     for message in run.warnings.into_iter().chain(unforeseen) {
@@ -220,7 +219,7 @@ impl Dispatcher {
             let message = message.clone();
             self.teller.tell(EventKind::Warned { message });
         }
-        let (more, spared) = self.plan.confirm(&confirming);
+        let (more, spared) = self.plan.confirm(&confirming, &self.teller.summary);
         let news = if is_told {
             Vec::new()
         } else {
@@ -303,7 +302,7 @@ impl Dispatcher {
 
     /// A panic in forge's own code: the trial is lost, the run goes on.
     fn broken(&self, trial: usize) -> Loss {
-        let id = self.plan.id(self.plan.slots[trial]);
+        let id = self.state.id(trial);
         Loss {
             phase: Phase::Scoring,
             kind: ErrorKind::Protocol,
@@ -377,7 +376,7 @@ impl Dispatcher {
 
     /// Begins an attempt of a trial, or gives it the result of a setup that is known to fail.
     fn start(&mut self, trial: usize, attempt: u32, known: Option<KnownFailure>) {
-        let job = Arc::new(self.plan.job(trial));
+        let job = Arc::new(self.plan.job(self.state.planned(trial)));
         let world = Arc::clone(&self.world);
         let mut stopping = self.stopping.subscribe();
         let id = job.id.clone();

@@ -249,7 +249,7 @@ fn judged(
 
 /// The scores of those trials that have one, as shares.
 fn scores(rows: &[&TrialRow]) -> Vec<f64> {
-    let scores = rows.iter().filter_map(|row| row.score);
+    let scores = rows.iter().filter_map(|row| row.score());
     scores.map(|score| score.value() / 100.0).collect()
 }
 
@@ -297,22 +297,20 @@ fn standing(candidate: &CandidateName, cells: &[&[&TrialRow]]) -> Standing {
         };
     let complete = cells
         .iter()
-        .all(|rows| rows.iter().any(|row| row.score.is_some()));
+        .all(|rows| rows.iter().any(|row| row.score().is_some()));
     let rows = || cells.iter().flat_map(|rows| rows.iter());
     let count = |wanted: &dyn Fn(&TrialRow) -> bool| {
         u32::try_from(rows().filter(|row| wanted(row)).count()).unwrap_or(u32::MAX)
     };
     // A trial that was cut off says as little about the time as about the rest.
     let judged = rows().filter(|row| !row.is_lost());
-    let mut seconds: Vec<f64> = judged.filter_map(|row| row.runtime_seconds).collect();
+    let mut seconds: Vec<f64> = judged.filter_map(|row| row.runtime_seconds()).collect();
     seconds.sort_by(f64::total_cmp);
-    let note = rows()
-        .find_map(|row| row.disqualified.as_deref())
-        .or_else(|| {
-            rows()
-                .filter(|row| row.is_lost())
-                .find_map(|row| row.error_message.as_deref())
-        });
+    let note = rows().find_map(|row| row.disqualified()).or_else(|| {
+        rows()
+            .filter(|row| row.is_lost())
+            .find_map(|row| row.error_message())
+    });
     Standing {
         candidate: candidate.clone(),
         rank: None,
@@ -321,18 +319,18 @@ fn standing(candidate: &CandidateName, cells: &[&[&TrialRow]]) -> Standing {
         version_of: version_of(candidate),
         interval: None,
         score: complete
-            .then(|| over_cells(&|row| row.score.map(Points::value)))
+            .then(|| over_cells(&|row| row.score().map(Points::value)))
             .flatten(),
         success: over_cells(&|row| {
-            row.score
-                .map(|_| Points::yes(row.disqualified.is_none()).value())
+            row.score()
+                .map(|_| Points::yes(row.disqualified().is_none()).value())
         }),
-        quality: over_cells(&|row| row.quality.map(Points::value)),
-        speed: over_cells(&|row| row.speed.map(Points::value)),
+        quality: over_cells(&|row| row.quality().map(Points::value)),
+        speed: over_cells(&|row| row.speed().map(Points::value)),
         passed: count(&TrialRow::passed),
-        judged: count(&|row| row.score.is_some()),
+        judged: count(&|row| row.score().is_some()),
         lost: count(&TrialRow::is_lost),
-        broken: count(&|row| row.graders.iter().any(|it| it.went.failed())),
+        broken: count(&|row| row.graders().iter().any(|it| it.went.failed())),
         median_seconds: median(&seconds),
         metrics: metrics(rows().copied().filter(|row| !row.is_lost())),
         note: note.map(str::to_owned),
@@ -347,7 +345,7 @@ fn version_of(candidate: &CandidateName) -> Option<CandidateName> {
 /// The median of each metric.
 fn metrics<'a>(judged: impl Iterator<Item = &'a TrialRow>) -> BTreeMap<String, f64> {
     let mut values: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    for (name, value) in judged.flat_map(|row| &row.metrics) {
+    for (name, value) in judged.flat_map(TrialRow::metrics) {
         values.entry(name).or_default().push(*value);
     }
     let median_of = |(name, mut values): (&str, Vec<f64>)| {
@@ -485,7 +483,7 @@ mod tests {
         assert_eq!(with_lost.median_seconds, Some(1.0));
         assert_eq!((with_lost.lost, without.lost), (1, 0));
         assert_eq!(with.summary().lost(), 1);
-        assert!(with.summary().trials[1].score.is_none());
+        assert!(with.summary().trials[1].score().is_none());
     }
 
     #[test]

@@ -301,7 +301,7 @@ impl RunFolder {
                 .iter()
                 .filter(|row| row.trial.objective == objective.objective)
                 .filter(|row| row.trial.candidate == winner.candidate && row.passed())
-                .max_by_key(|row| (row.score, std::cmp::Reverse(row.trial.repeat)));
+                .max_by_key(|row| (row.score(), std::cmp::Reverse(row.trial.repeat)));
             if let Some(best) = best {
                 let target =
                     Path::new(best.trial.candidate.as_str()).join(best.trial.repeat.to_string());

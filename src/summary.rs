@@ -4,202 +4,29 @@
 //! one as the live run; it grows by one small row a planned trial, never by what a trial left. What the
 //! rows mean is in [`crate::standings`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
 
 use crate::event::{
-    Cleanup, Confirmation, ErrorClass, Event, EventKind, Look, Measured, PlannedCandidate,
-    PlannedObjective, Resumption, Retry, RunPlan, StopCause, StoredScores, TrialEnd, TrialRecord,
+    Cleanup, Confirmation, Event, EventKind, Look, PlannedCandidate, PlannedObjective, Resumption,
+    RunPlan, StopCause, StoredScores, TrialRecord,
 };
 use crate::name::{SandboxId, TrialId};
-use crate::score::{Points, TrialScore, Went};
 use crate::standings::{self, Standings};
 
+mod places;
+mod row;
 pub mod took;
 
-use took::Took;
+use places::Places;
+use row::Shared;
+pub(crate) use row::UNRECORDED;
+pub use row::{GraderRow, TrialRow};
 
 /// The most trials that a run can have; a plan with more is none.
 pub const MAX_TRIALS: usize = 1_000_000;
-
-/// What is said of a trial that has no result, or none yet.
-pub(crate) const UNRECORDED: &str = "no result was recorded";
-
-/// What is kept of a trial: enough to rank it and to show it in a line. The rest is in its `trial.json`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct TrialRow {
-    /// Which trial.
-    #[serde(flatten)]
-    pub trial: TrialId,
-    /// What went wrong; `None` when the candidate exited with 0.
-    pub error_kind: Option<ErrorClass>,
-    /// The same as a sentence.
-    pub error_message: Option<Box<str>>,
-    /// The exit code, where there is one.
-    pub exit_code: Option<i32>,
-    /// How often it was begun.
-    pub attempts: u32,
-    /// How long the run phase took, in seconds.
-    pub runtime_seconds: Option<f64>,
-    /// The total; absent when the trial says nothing about the candidate.
-    pub score: Option<Points>,
-    /// Its quality part.
-    pub quality: Option<Points>,
-    /// Its speed part.
-    pub speed: Option<Points>,
-    /// The gate that failed, with its explanation.
-    pub disqualified: Option<Box<str>>,
-    /// Its own metrics, by name.
-    #[serde(skip)]
-    pub metrics: Box<[(Box<str>, f64)]>,
-    /// The largest resident memory of any one of its processes, in bytes.
-    #[serde(skip)]
-    pub peak_memory: Option<u64>,
-    /// How long its phases took.
-    #[serde(skip)]
-    pub took: Took,
-    /// Whether it was not needed.
-    #[serde(skip)]
-    pub spared: bool,
-    /// How it went with the scorers that can fail.
-    #[serde(skip)]
-    pub graders: Box<[GraderRow]>,
-}
-
-/// How it went with one scorer of a trial.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GraderRow {
-    /// Its place among the objective's scorers.
-    pub at: usize,
-    /// What it is called.
-    pub scorer: Box<str>,
-    /// How it went.
-    pub went: Went,
-    /// What it gave.
-    pub points: Points,
-    /// Why it failed; empty when it did not.
-    pub why: Box<str>,
-}
-
-impl TrialRow {
-    fn planned(trial: TrialId) -> Self {
-        Self {
-            trial,
-            error_kind: Some(ErrorClass::NotRun),
-            error_message: Some(UNRECORDED.into()),
-            exit_code: None,
-            attempts: 0,
-            runtime_seconds: None,
-            score: None,
-            quality: None,
-            speed: None,
-            disqualified: None,
-            metrics: Box::default(),
-            peak_memory: None,
-            took: Took::default(),
-            spared: false,
-            graders: Box::default(),
-        }
-    }
-
-    fn finish(&mut self, record: &TrialRecord) {
-        let error = record.end.error();
-        self.error_kind = error.as_ref().map(|(class, _)| *class);
-        self.error_message = error.map(|(_, text)| crate::plain::ends(&text, 200).into());
-        self.exit_code = record.end.exit_code();
-        self.attempts = record.attempts;
-        self.runtime_seconds = record.runtime_s;
-        self.peak_memory = record.usage.peak_memory_bytes;
-        self.took = Took::from(&record.timings);
-        self.spared = matches!(record.end, TrialEnd::Spared { .. });
-        let metrics = record.metrics.iter();
-        self.metrics = metrics
-            .map(|(name, value)| (name.as_str().into(), *value))
-            .collect();
-        self.rescore(record.score.as_ref());
-    }
-
-    fn rescore(&mut self, score: Option<&TrialScore>) {
-        self.score = score.map(|score| score.total);
-        self.quality = score.and_then(|score| score.quality);
-        self.speed = score.and_then(|score| score.speed);
-        self.disqualified = score
-            .and_then(|score| score.disqualified.as_deref())
-            .map(|why| crate::plain::ends(why, 200).into());
-        let scorers = score.map_or(&[][..], |score| &score.scorers);
-        let rows = scorers.iter().enumerate().filter_map(|(at, scorer)| {
-            let went = scorer.went?;
-            let why = if went.failed() {
-                &scorer.explanation
-            } else {
-                ""
-            };
-            Some(GraderRow {
-                at,
-                scorer: crate::plain::short(&scorer.scorer, 100).into(),
-                went,
-                points: scorer.points.unwrap_or(Points::ZERO),
-                why: crate::plain::ends(why, 200).into(),
-            })
-        });
-        self.graders = rows.collect();
-    }
-
-    /// Whether every gate held.
-    #[must_use]
-    pub fn passed(&self) -> bool {
-        self.score.is_some() && self.disqualified.is_none()
-    }
-
-    /// Whether the infrastructure, or stopping, left the trial without a verdict. What was spared is not missing.
-    #[must_use]
-    pub fn is_lost(&self) -> bool {
-        self.score.is_none() && !self.spared
-    }
-
-    /// Whether it has an outcome of its own: it was its turn, and it was not cut off.
-    #[must_use]
-    pub fn has_result(&self) -> bool {
-        self.score.is_some() || self.spared || self.error_kind == Some(ErrorClass::Infrastructure)
-    }
-
-    /// Whether this was its outcome. What is inconclusive is said of candidates, never of a trial.
-    #[must_use]
-    pub fn was(&self, outcome: Retry) -> bool {
-        match outcome {
-            Retry::Infrastructure => self.error_kind == Some(ErrorClass::Infrastructure),
-            Retry::Failed => self.score.is_some() && !self.passed(),
-            Retry::Inconclusive => false,
-        }
-    }
-
-    /// Whether its result stands when its run goes on like this.
-    fn stands(&self, resumption: &Resumption) -> bool {
-        self.has_result()
-            && !resumption.again.iter().any(|it| it.takes(&self.trial))
-            && !resumption.retry.iter().any(|it| self.was(*it))
-            && !resumption.gone.contains(&self.trial)
-    }
-
-    /// What it is worth on every measure; `None` without a verdict.
-    #[must_use]
-    pub fn measured(&self) -> Option<Measured> {
-        let metrics = self.metrics.iter();
-        Some(Measured {
-            score: self.score?,
-            passed: self.passed(),
-            quality: self.quality,
-            seconds: self.runtime_seconds,
-            peak_memory: self.peak_memory,
-            metrics: metrics
-                .map(|(name, value)| (name.to_string(), *value))
-                .collect(),
-        })
-    }
-}
 
 /// What came before a run was gone on with.
 #[derive(Debug, Clone, Default)]
@@ -241,7 +68,8 @@ pub struct RunSummary {
     last: Option<Timestamp>,
     next: u64,
     before: Before,
-    index: HashMap<TrialId, usize>,
+    places: Places,
+    shared: Shared,
     sandboxes: SandboxTime,
 }
 
@@ -309,8 +137,8 @@ impl RunSummary {
             // Of a file that somebody has made; it would not fit into memory.
             EventKind::RunStarted(plan) if plan.len() > MAX_TRIALS => {}
             EventKind::RunStarted(plan) => {
-                self.trials = plan.trials().map(TrialRow::planned).collect();
-                self.index = index(&self.trials);
+                self.trials = planned(plan);
+                self.places = Places::of(&self.trials);
                 self.plan = Some((**plan).clone());
                 self.started = Some(event.at);
                 self.before.session = Some(event.at);
@@ -319,14 +147,14 @@ impl RunSummary {
             EventKind::RunResumed(resumption) => self.resume(resumption, event.at, last),
             EventKind::TrialFinished(record) => {
                 self.sandboxes.finish(record, event.at);
-                if let Some(row) = self.row(&record.trial) {
-                    row.finish(record);
+                if let Some(at) = self.places.find(&self.trials, &record.trial) {
+                    self.trials[at].finish(record, &mut self.shared);
                 }
             }
             EventKind::TrialRescored { trial, score } => {
                 self.rescored |= self.took.is_some();
-                if let Some(row) = self.row(trial) {
-                    row.rescore(Some(score));
+                if let Some(at) = self.places.find(&self.trials, trial) {
+                    self.trials[at].rescore(Some(score), &mut self.shared);
                 }
             }
             EventKind::StopRequested { cause, .. } => {
@@ -358,20 +186,18 @@ impl RunSummary {
     fn resume(&mut self, resumption: &Resumption, at: Timestamp, last: Option<Timestamp>) {
         let plan = &resumption.plan;
         self.sandboxes.cut_off(last.unwrap_or(at));
-        let mut old: HashMap<TrialId, TrialRow> = std::mem::take(&mut self.trials)
-            .into_iter()
-            .map(|row| (row.trial.clone(), row))
-            .collect();
+        let old = std::mem::replace(&mut self.trials, planned(plan));
+        let places = std::mem::replace(&mut self.places, Places::of(&self.trials));
         let confirmations = std::mem::take(&mut self.confirmations);
-        self.trials = plan.trials().map(TrialRow::planned).collect();
-        self.index = index(&self.trials);
         self.plan = Some(plan.clone());
         for confirmation in &confirmations {
             self.confirm(confirmation);
         }
+        let gone: HashSet<&TrialId> = resumption.gone.iter().collect();
         for row in &mut self.trials {
-            if let Some(kept) = old.remove(&row.trial).filter(|it| it.stands(resumption)) {
-                *row = kept;
+            let before = places.find(&old, &row.trial).map(|at| &old[at]);
+            if let Some(kept) = before.filter(|it| it.stands(resumption, &gone)) {
+                row.clone_from(kept);
             }
         }
         // A run that was cut off has not said how long it took.
@@ -410,8 +236,9 @@ impl RunSummary {
         }
         // Of two who are compared with the same one, both have the same trials of that.
         let more = plan.confirmed(confirmation);
-        let more = more.filter(|trial| !self.index.contains_key(trial));
-        self.trials.extend(more.map(TrialRow::planned));
+        let more = more.filter(|trial| self.places.find(&self.trials, trial).is_none());
+        let more: Vec<TrialId> = more.collect();
+        self.trials.extend(more.into_iter().map(TrialRow::planned));
         let place = |trial: &TrialId| {
             let objective = |it: &PlannedObjective| it.name == trial.objective;
             let candidate = |it: &PlannedCandidate| it.name == trial.candidate;
@@ -422,7 +249,7 @@ impl RunSummary {
             )
         };
         self.trials.sort_by_cached_key(|row| place(&row.trial));
-        self.index = index(&self.trials);
+        self.places = Places::of(&self.trials);
         self.confirmations.push(confirmation.clone());
     }
 
@@ -471,13 +298,8 @@ impl RunSummary {
     /// The row of a planned trial.
     #[must_use]
     pub fn trial(&self, trial: &TrialId) -> Option<&TrialRow> {
-        self.index.get(trial).and_then(|at| self.trials.get(*at))
-    }
-
-    fn row(&mut self, trial: &TrialId) -> Option<&mut TrialRow> {
-        self.index
-            .get(trial)
-            .and_then(|at| self.trials.get_mut(*at))
+        let at = self.places.find(&self.trials, trial)?;
+        self.trials.get(at)
     }
 
     /// How many trials have no verdict.
@@ -504,9 +326,11 @@ impl RunSummary {
     }
 }
 
-fn index(trials: &[TrialRow]) -> HashMap<TrialId, usize> {
-    let rows = trials.iter().enumerate();
-    rows.map(|(at, row)| (row.trial.clone(), at)).collect()
+/// A row for every trial of a plan, and no room for more.
+fn planned(plan: &RunPlan) -> Vec<TrialRow> {
+    let mut rows = Vec::with_capacity(plan.len());
+    rows.extend(plan.trials().map(TrialRow::planned));
+    rows
 }
 
 #[cfg(test)]
@@ -514,9 +338,9 @@ pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::event::Phase;
+    use crate::event::{ErrorClass, Phase, TrialEnd};
     use crate::name::{CandidateName, ObjectiveName, RunId};
-    use crate::score::{GateResult, ScorerResult, Weights, combine};
+    use crate::score::{GateResult, Points, ScorerResult, TrialScore, Weights, Went, combine};
 
     /// The events of a run, written down in a test.
     #[derive(Clone)]
@@ -723,7 +547,7 @@ pub(crate) mod tests {
         );
         assert!(
             rows.iter()
-                .all(|row| row.error_kind == Some(ErrorClass::NotRun))
+                .all(|row| row.error_kind() == Some(ErrorClass::NotRun))
         );
         assert_eq!(history.summary().lost(), 8);
         assert!(RunSummary::default().standings().overall.is_empty());
@@ -793,10 +617,7 @@ pub(crate) mod tests {
             })
             .summary();
         let row = &summary.trials[0];
-        assert_eq!(row.score, Points::new(64.0));
-        assert_eq!(
-            (row.disqualified.as_deref(), row.exit_code),
-            (None, Some(3))
-        );
+        assert_eq!(row.score(), Points::new(64.0));
+        assert_eq!((row.disqualified(), row.exit_code()), (None, Some(3)));
     }
 }

@@ -227,7 +227,7 @@ impl StoredRun {
     }
 
     fn has_score(&self) -> bool {
-        self.rows.iter().any(|row| row.score.is_some())
+        self.rows.iter().any(|row| row.score().is_some())
     }
 
     /// The digest that a candidate had.

@@ -218,7 +218,7 @@ fn is_cut_off(report: &Report<'_>) -> bool {
 fn is_of_world(report: &Report<'_>) -> bool {
     let mut rows = report.summary.trials.iter();
     report.summary.stopped == Some(StopCause::Infrastructure)
-        || rows.any(|row| row.error_kind == Some(ErrorClass::Infrastructure))
+        || rows.any(|row| row.error_kind() == Some(ErrorClass::Infrastructure))
 }
 
 /// What to type next: the rest of a run that was cut off, where to look when something around the candidates failed,

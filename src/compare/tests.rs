@@ -156,7 +156,7 @@ fn other_places_and_lost_trials_leave_nothing_to_say() {
         let mut lost = run(80.0, "a");
         let of_alpha = |it: &&mut crate::summary::TrialRow| it.trial.candidate.as_str() == "alpha";
         for row in lost.rows.iter_mut().filter(of_alpha).take(10) {
-            row.score = None;
+            row.set_score(None);
         }
         let found = if of_base {
             compared(&lost, &base)
@@ -239,14 +239,13 @@ fn what_nobody_could_grade_then_is_left_out() {
     let mut base = run(80.0, "a");
     for row in &mut base.rows {
         if row.trial.objective.as_str() == "o4" {
-            row.graders = vec![GraderRow {
+            row.set_graders(vec![GraderRow {
                 at: 0,
                 scorer: "command".into(),
                 went: crate::score::Went::Failed,
                 points: crate::score::Points::ZERO,
                 why: "it failed".into(),
-            }]
-            .into();
+            }]);
         }
     }
     let found = compared(&base, &run(80.0, "a"));

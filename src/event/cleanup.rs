@@ -1,6 +1,6 @@
 //! What became of a run's sandboxes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +68,8 @@ impl Cleanup {
         self.kept.retain(|id| !is_deleted(None, Some(id)));
         self.unconfirmed
             .retain(|it| !is_deleted(Some(&it.name), it.id.as_ref()));
-        self.kept_at.retain(|id, _| self.kept.contains(id));
+        let kept: BTreeSet<&SandboxId> = self.kept.iter().collect();
+        self.kept_at.retain(|id, _| kept.contains(id));
         self.swept += (before - left(self)) as u64;
     }
 }

@@ -436,7 +436,7 @@ pub(crate) fn tally(record: &TrialRecord) -> Tally {
 
 /// The same of what is kept of it.
 pub(crate) fn tally_of_row(row: &TrialRow) -> Tally {
-    counts_as(row.score.map(|_| row.passed()), row.error_kind)
+    counts_as(row.score().map(|_| row.passed()), row.error_kind())
 }
 
 const fn counts_as(passed: Option<bool>, class: Option<ErrorClass>) -> Tally {

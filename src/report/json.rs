@@ -90,7 +90,7 @@ impl<'a> Document<'a> {
                 .collect(),
             planned: summary.trials.len(),
             lost: summary.lost(),
-            spared: summary.trials.iter().filter(|row| row.spared).count(),
+            spared: summary.trials.iter().filter(|row| row.spared()).count(),
             lead: report.standings.lead.as_ref(),
             verdicts: report.verdicts,
             rule: summary.plan.as_ref().map(|plan| Declared::of(&plan.rule)),

@@ -149,7 +149,7 @@ fn case(rows: &[TrialRow], report: &Report<'_>) -> TestCase {
     let trial = &rows[0].trial;
     let mut case = TestCase::new(trial.objective.as_str(), status);
     case.set_classname(trial.candidate.as_str());
-    let seconds: f64 = rows.iter().filter_map(|row| row.runtime_seconds).sum();
+    let seconds: f64 = rows.iter().filter_map(TrialRow::runtime_seconds).sum();
     case.set_time(Duration::try_from_secs_f64(seconds).unwrap_or_default());
     let mut words = Vec::new();
     for row in rows.iter().take(MAX_REPEATS) {
@@ -213,7 +213,7 @@ struct Blame {
 impl Blame {
     fn of(row: &TrialRow, repeats: usize, report: &Report<'_>) -> Self {
         let outcome = Outcome::of(row, report.standings);
-        let error = row.error_message.as_deref();
+        let error = row.error_message();
         Self {
             message: numbered(row, repeats, outcome.why()),
             class: outcome.as_str(),

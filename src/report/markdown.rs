@@ -12,11 +12,31 @@ use super::Report;
 use super::view::View;
 
 const NAME: &str = "report.md";
+/// The part about one objective: made and written for each by itself, because it is what is large.
+const OBJECTIVE: &str = "objective.md";
+/// What comes after those.
+const RUN: &str = "run.md";
 
 pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
-    let context = Context::from_serialize(&View::of(report)).map_err(io::Error::other)?;
-    let tera = engine(NAME, include_str!("templates/report.md"))?;
-    tera.render_to(NAME, &context, to).map_err(io::Error::other)
+    let view = View::of(report);
+    let whole = Context::from_serialize(&view).map_err(io::Error::other)?;
+    let mut tera = engine(NAME, include_str!("templates/report.md"))?;
+    tera.add_raw_templates([
+        (OBJECTIVE, include_str!("templates/objective.md")),
+        (RUN, include_str!("templates/run.md")),
+    ])
+    .map_err(io::Error::other)?;
+    let mut render = |name, context: &Context| {
+        let rendered = tera.render_to(name, context, &mut *to);
+        rendered.map_err(io::Error::other)
+    };
+    render(NAME, &whole)?;
+    for section in &view.sections {
+        let mut context = Context::new();
+        context.insert("section", section);
+        render(OBJECTIVE, &context)?;
+    }
+    render(RUN, &whole)
 }
 
 /// What renders a template whose values are all escaped.

@@ -21,6 +21,7 @@ use crate::event::{Event, EventKind, Phase, Timings, TrialRecord, WARNING};
 use crate::name::TrialId;
 use crate::plain::{ends, short};
 use crate::score::Points;
+use crate::summary::TrialRow;
 
 mod layout;
 
@@ -339,7 +340,7 @@ impl<'a> Trace<'a> {
             attempt: attempt.number,
             outcome: outcome.map_or("unplanned", Outcome::as_str),
             why: &ends(outcome.map_or("", Outcome::why), WHY),
-            score: row.and_then(|row| row.score),
+            score: row.and_then(TrialRow::score),
         };
         self.attempt(&attempt, &trial.to_string(), ended, &record.timings)
     }

@@ -73,6 +73,8 @@ pub(super) struct View {
     pub(super) overall: Table,
     /// How many objectives that table is about.
     pub(super) graded: String,
+    /// Written one by one.
+    #[serde(skip)]
     pub(super) sections: Vec<Section>,
     /// Where the time went.
     pub(super) phases: Vec<PhaseRow>,
@@ -376,7 +378,7 @@ fn section(
     rows: &[TrialRow],
     table: Table,
 ) -> Section {
-    let failed = || rows.iter().filter(|row| !row.passed() && !row.spared);
+    let failed = || rows.iter().filter(|row| !row.passed() && !row.spared());
     let lines = |rows: &mut dyn Iterator<Item = &TrialRow>, most| -> Vec<TrialLine> {
         rows.take(most)
             .map(|row| trial_line(row, report.standings))

@@ -1,5 +1,6 @@
 //! What a run writes into: a folder of its own, or that of the run that it goes on with.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -94,7 +95,8 @@ pub(super) async fn end_earlier(
         cleanup = report.cleanup().clone();
     }
     let (_, deleted) = ledger::deleted(folder.path())?;
-    kept.retain(|id| !deleted.contains(id) && !before.summary.told_kept().contains(id));
+    let told: BTreeSet<&SandboxId> = before.summary.told_kept().iter().collect();
+    kept.retain(|id| !deleted.contains(id) && !told.contains(id));
     let places = kept.iter().filter_map(|id| {
         let place = run.provider.whereabouts(id)?;
         Some((id.clone(), place))

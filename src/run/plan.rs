@@ -1,16 +1,17 @@
 //! What the trials of a run are made of, and when it is their turn.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::order::{self, Slot, Turns};
-use super::state::Planned;
+use super::state::{Group, Planned};
 use crate::candidate::Candidate;
 use crate::event::{RunPlan, TrialRecord};
 use crate::name::TrialId;
 use crate::objective::{LimitOverrides, Limits, Objective};
 use crate::policy::NetworkOverrides;
 use crate::sandbox::Networks;
+use crate::summary::{RunSummary, TrialRow};
 use crate::trial::Job;
 use crate::verdict::looking::Stage;
 use crate::verdict::spending::Confirming;
@@ -50,15 +51,17 @@ pub(super) struct Plan {
     pub(super) objectives: Vec<Arc<Objective>>,
     pub(super) limits: LimitOverrides,
     pub(super) network: NetworkOverrides,
-    pub(super) slots: Vec<Slot>,
     /// How many of each candidate's repeats were planned before anything was confirmed, objective by objective.
     pub(super) repeats: Vec<Vec<u32>>,
-    /// The trials that have their result already.
-    pub(super) known: HashSet<TrialId>,
+}
+
+/// Whether a trial has its result already.
+fn is_known(summary: &RunSummary, trial: &TrialId) -> bool {
+    summary.trial(trial).is_some_and(TrialRow::has_result)
 }
 
 impl Plan {
-    pub(super) fn id(&self, slot: Slot) -> TrialId {
+    fn id(&self, slot: Slot) -> TrialId {
         TrialId {
             objective: self.objectives[slot.objective].name.clone(),
             candidate: self.candidates[slot.candidate].name.clone(),
@@ -66,47 +69,82 @@ impl Plan {
         }
     }
 
-    fn networks(&self, slot: Slot) -> Networks {
-        let said = self.network.over(&self.objectives[slot.objective].network);
-        self.candidates[slot.candidate].networks(&said)
+    fn networks(&self, candidate: usize, objective: usize) -> Networks {
+        let said = self.network.over(&self.objectives[objective].network);
+        self.candidates[candidate].networks(&said)
     }
 
-    fn limits(&self, slot: Slot) -> Limits {
-        let own = self.candidates[slot.candidate].limits;
-        let objective = self.objectives[slot.objective].limits;
+    fn limits(&self, candidate: usize, objective: usize) -> Limits {
+        let own = self.candidates[candidate].limits;
+        let objective = self.objectives[objective].limits;
         Limits::resolve(self.limits.over(own).over(objective))
     }
 
-    /// The trials from a place in their order on, with the class of sandbox that each asks for, the group of those
-    /// that are set up like it, and the stage whose look it comes before.
-    pub(super) fn planned(&self, from: usize, stages: &[Stage]) -> Vec<Planned> {
+    /// What the trials of each candidate on each objective have in common: the class of sandbox that they ask for, and
+    /// the number of those that are set up like them. All objectives of a candidate are together.
+    pub(super) fn groups(&self) -> Vec<Group> {
         let (mut classes, mut setups) = (Vec::new(), Vec::new());
-        // Also of those before: numbers mean the same in all lists.
-        let slots = self.slots.iter();
-        let all = slots.map(|&slot| {
-            let networks = self.networks(slot);
-            let limits = self.limits(slot);
-            let setup = (slot.candidate, networks.setup.clone(), limits.setup);
-            let trust = self.candidates[slot.candidate].trust;
-            let comes_before = |stage: &&Stage| stage.rounds[slot.objective] >= slot.round;
-            let id = self.id(slot);
-            Planned {
-                is_known: self.known.contains(&id),
-                id,
-                class: numbered(&mut classes, (networks, trust)),
-                setup: numbered(&mut setups, setup),
-                stage: stages.iter().find(comes_before).map_or(1, |it| it.look),
+        let mut groups = Vec::new();
+        for (candidate, who) in self.candidates.iter().enumerate() {
+            for (objective, what) in self.objectives.iter().enumerate() {
+                let networks = self.networks(candidate, objective);
+                let limits = self.limits(candidate, objective);
+                let setup = (candidate, networks.setup.clone(), limits.setup);
+                groups.push(Group {
+                    objective: what.name.clone(),
+                    candidate: who.name.clone(),
+                    class: numbered(&mut classes, (networks, who.trust)),
+                    setup: numbered(&mut setups, setup),
+                });
             }
-        });
-        all.collect::<Vec<_>>().split_off(from)
+        }
+        groups
     }
 
-    /// Adds the trials of what is run again, interleaved; those of them that could show nothing have their result at
+    /// The candidate and the objective of a group, by their places.
+    fn of_group(&self, group: u32) -> (usize, usize) {
+        let objectives = self.objectives.len().max(1);
+        (group as usize / objectives, group as usize % objectives)
+    }
+
+    fn planned(&self, slot: Slot, stage: u32, summary: &RunSummary) -> Planned {
+        let group = slot.candidate * self.objectives.len() + slot.objective;
+        Planned {
+            group: u32::try_from(group).unwrap_or(u32::MAX),
+            repeat: slot.repeat,
+            stage,
+            is_known: is_known(summary, &self.id(slot)),
+        }
+    }
+
+    /// These trials, each with the stage whose look it comes before.
+    pub(super) fn staged(
+        &self,
+        slots: &[Slot],
+        stages: &[Stage],
+        summary: &RunSummary,
+    ) -> Vec<Planned> {
+        let stage = |slot: &Slot| {
+            let mut stages = stages.iter();
+            let comes_before = stages.find(|it| it.rounds[slot.objective] >= slot.round);
+            comes_before.map_or(1, |it| it.look)
+        };
+        let slots = slots.iter();
+        slots
+            .map(|slot| self.planned(*slot, stage(slot), summary))
+            .collect()
+    }
+
+    /// The trials of what is run again, interleaved; those of them that could show nothing have their result at
     /// once.
-    pub(super) fn confirm(&mut self, confirming: &Confirming) -> (Vec<Planned>, Vec<TrialRecord>) {
-        let (from, mut spared) = (self.slots.len(), Vec::new());
+    pub(super) fn confirm(
+        &self,
+        confirming: &Confirming,
+        summary: &RunSummary,
+    ) -> (Vec<Planned>, Vec<TrialRecord>) {
+        let (mut more, mut spared) = (Vec::new(), Vec::new());
         let Some(rounds) = confirming.confirmations.first().map(|it| it.trials) else {
-            return (Vec::new(), spared);
+            return (more, spared);
         };
         let again = |candidate: &Candidate| {
             let mut confirmations = confirming.confirmations.iter();
@@ -124,29 +162,38 @@ impl Plan {
             };
             let objective = &self.objectives[slot.objective].name;
             if confirming.ungraded.contains(objective) {
-                if self.known.contains(&self.id(slot)) {
+                if is_known(summary, &self.id(slot)) {
                     continue;
                 }
                 let reason = "spared: the objective is ungraded";
                 spared.push(TrialRecord::spared(self.id(slot), reason));
             } else {
-                self.slots.push(slot);
+                // They come after all looks.
+                more.push(self.planned(slot, 1, summary));
             }
         }
-        // They come after all looks.
-        (self.planned(from, &[]), spared)
+        (more, spared)
     }
 
-    pub(super) fn job(&self, trial: usize) -> Job {
-        let slot = self.slots[trial];
-        let candidate = Arc::clone(&self.candidates[slot.candidate]);
-        let objective = Arc::clone(&self.objectives[slot.objective]);
+    pub(super) fn job(&self, planned: Planned) -> Job {
+        let (candidate, objective) = self.of_group(planned.group);
+        let (limits, networks) = (
+            self.limits(candidate, objective),
+            self.networks(candidate, objective),
+        );
+        let env = Arc::clone(&self.environments[candidate]);
+        let candidate = Arc::clone(&self.candidates[candidate]);
+        let objective = Arc::clone(&self.objectives[objective]);
         Job {
-            id: self.id(slot),
-            limits: self.limits(slot),
-            env: Arc::clone(&self.environments[slot.candidate]),
-            networks: self.networks(slot),
-            seed: order::trial_seed(self.seed, &objective.name, slot.repeat),
+            id: TrialId {
+                objective: objective.name.clone(),
+                candidate: candidate.name.clone(),
+                repeat: planned.repeat,
+            },
+            limits,
+            env,
+            networks,
+            seed: order::trial_seed(self.seed, &objective.name, planned.repeat),
             candidate,
             objective,
         }

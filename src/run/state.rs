@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::stop::Stopping;
 use crate::event::{Confirmation, EventKind, Look, Phase, StopCause, TrialRecord};
+use crate::name::TrialId;
 use crate::sandbox::{ErrorKind, Remedy};
 use crate::summary::RunSummary;
 
@@ -18,7 +19,7 @@ mod setups;
 pub use budget::{Budget, COST, Spending, cost_of};
 pub use loss::Loss;
 use loss::backoff;
-pub use planned::Planned;
+pub use planned::{Group, Planned};
 
 use budget::Spent;
 use ending::unsaved;
@@ -84,11 +85,12 @@ enum Under {
 /// The dispatcher's knowledge.
 #[derive(Debug)]
 pub struct State {
+    groups: Vec<Group>,
     trials: Vec<Planned>,
     /// Those that may begin at once, in order.
     ready: VecDeque<usize>,
-    /// Those that may begin later, with the time from when.
-    delayed: Vec<(Instant, usize)>,
+    /// Those that may begin later, with the time from when: the next one first.
+    delayed: BTreeSet<(Instant, usize)>,
     /// Those that wait for a look, in order.
     later: Vec<usize>,
     /// The look that comes next, from 1.
@@ -114,8 +116,11 @@ pub struct State {
 
 impl State {
     /// A run of these trials, in this order, at most `jobs` at once.
+    ///
+    /// # Panics
+    /// Sooner or later, when a trial is of no group.
     #[must_use]
-    pub fn new(trials: Vec<Planned>, jobs: usize) -> Self {
+    pub fn new(groups: Vec<Group>, trials: Vec<Planned>, jobs: usize) -> Self {
         let stages = trials.iter().map(|it| it.stage);
         let (ready, later): (Vec<usize>, Vec<usize>) =
             (0..trials.len()).partition(|trial| trials[*trial].stage <= 1);
@@ -123,7 +128,7 @@ impl State {
             look: 1,
             looks: stages.max().unwrap_or(1),
             ready: ready.into(),
-            delayed: Vec::new(),
+            delayed: BTreeSet::new(),
             later,
             confirms: false,
             asked: false,
@@ -135,6 +140,7 @@ impl State {
             refused: BTreeSet::new(),
             setups: Setups::default(),
             spent: Spent::new(jobs),
+            groups,
             trials,
         }
     }
@@ -185,6 +191,22 @@ impl State {
         (self, effects)
     }
 
+    /// Which trial it is that has this place among all.
+    #[must_use]
+    pub(super) fn id(&self, trial: usize) -> TrialId {
+        self.group(trial).trial(self.trials[trial].repeat)
+    }
+
+    /// What is planned of the trial that has this place among all.
+    #[must_use]
+    pub(super) fn planned(&self, trial: usize) -> Planned {
+        self.trials[trial]
+    }
+
+    fn group(&self, trial: usize) -> &Group {
+        &self.groups[self.trials[trial].group as usize]
+    }
+
     /// How urgently the run is to end.
     #[must_use]
     pub const fn stopping(&self) -> Stopping {
@@ -199,7 +221,7 @@ impl State {
             Input::Finished(trial, record, setup) => {
                 self.end_attempt(trial, now);
                 self.spent.end(&record);
-                self.setups.learn(self.trials[trial].setup, &record, setup);
+                self.setups.learn(self.group(trial).setup, &record, setup);
                 finish(*record, &mut effects);
             }
             Input::Lost(trial, loss) => self.lose(trial, loss, now, &mut effects),
@@ -270,12 +292,12 @@ impl State {
         self.look += 1;
         let later = std::mem::take(&mut self.later);
         for trial in later {
-            let planned = &self.trials[trial];
+            let planned = self.planned(trial);
             let mut stopped = look.stopped.iter();
-            let stopped = stopped.find(|it| it.candidate == planned.id.candidate);
+            let stopped = stopped.find(|it| it.candidate == self.group(trial).candidate);
             if let Some(stopped) = stopped {
                 if !planned.is_known {
-                    let record = TrialRecord::spared(planned.id.clone(), &stopped.reason);
+                    let record = TrialRecord::spared(self.id(trial), &stopped.reason);
                     finish(record, effects);
                 }
             } else if planned.stage <= self.look {
@@ -316,13 +338,13 @@ impl State {
         match loss.remedy {
             Remedy::Retry { after } if self.attempts[trial] < MAX_ATTEMPTS => {
                 effects.push(Effect::Emit(EventKind::AttemptFailed {
-                    trial: self.trials[trial].id.clone(),
+                    trial: self.id(trial),
                     attempt: self.attempts[trial],
                     phase: loss.phase,
                     message: loss.message,
                 }));
                 let pause = after.unwrap_or(backoff(self.attempts[trial] - 1));
-                self.delayed.push((now + pause, trial));
+                self.delayed.insert((now + pause, trial));
             }
             Remedy::Retry { .. } => {
                 self.spent.lose(loss.phase);
@@ -348,12 +370,12 @@ impl State {
 
     /// Whether this refusal has been told already: trials that were begun side by side all meet it.
     fn is_known(&self, trial: usize, kind: ErrorKind) -> bool {
-        let class = self.trials[trial].class;
+        let class = self.group(trial).class;
         self.halted || (kind == ErrorKind::Invalid && self.refused.contains(&class))
     }
 
     fn not_run(&self, trial: usize, reason: &str) -> TrialRecord {
-        let mut record = TrialRecord::not_run(self.trials[trial].id.clone(), reason);
+        let mut record = TrialRecord::not_run(self.id(trial), reason);
         record.attempts = self.attempts[trial];
         record
     }
@@ -378,9 +400,9 @@ impl State {
                 self.halt(reason, effects);
             }
             (ErrorKind::Invalid, Phase::Creating) => {
-                let class = self.trials[trial].class;
+                let class = self.group(trial).class;
                 self.refused.insert(class);
-                self.drop_waiting(|planned| planned.class == class, reason, effects);
+                self.drop_waiting(|group| group.class == class, reason, effects);
             }
             (
                 ErrorKind::Invalid
@@ -403,11 +425,9 @@ impl State {
         if self.stopping > Stopping::No {
             return;
         }
-        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.delayed)
-            .into_iter()
-            .partition(|(at, _)| *at <= now);
-        self.delayed = later;
-        for (_, trial) in due {
+        let is_due = |(at, _): &&(Instant, usize)| *at <= now;
+        while let Some(&(at, trial)) = self.delayed.first().filter(is_due) {
+            self.delayed.remove(&(at, trial));
             self.ready.push_front(trial);
         }
         while self.running.len() < self.jobs {
@@ -422,7 +442,7 @@ impl State {
                 self.end_with_budget(&why, effects);
                 break;
             }
-            if let Some(known) = self.setups.failure(self.trials[trial].setup).cloned() {
+            if let Some(known) = self.setups.failure(self.group(trial).setup).cloned() {
                 let attempts = self.attempts[trial];
                 self.running.insert(trial, Under::Paper);
                 effects.push(Effect::FailTrial(trial, attempts, known));
@@ -433,13 +453,13 @@ impl State {
             let attempt = self.attempts[trial];
             self.running.insert(trial, Under::Sandbox);
             effects.push(Effect::Emit(EventKind::TrialStarted {
-                trial: self.trials[trial].id.clone(),
+                trial: self.id(trial),
                 attempt,
             }));
             effects.push(Effect::StartTrial(trial, attempt));
         }
-        if let Some(at) = self.delayed.iter().map(|(at, _)| *at).min() {
-            effects.push(Effect::WakeAt(at));
+        if let Some((at, _)) = self.delayed.first() {
+            effects.push(Effect::WakeAt(*at));
         }
     }
 }
@@ -468,18 +488,26 @@ mod tests {
     }
 
     fn state(trials: u32, jobs: usize) -> State {
-        State::new(
-            (1..=trials)
-                .map(|repeat| Planned {
-                    id: id(repeat),
-                    class: 0,
-                    setup: 0,
-                    stage: 1,
-                    is_known: false,
-                })
-                .collect(),
-            jobs,
-        )
+        let trials = (1..=trials).map(|repeat| planned(0, repeat)).collect();
+        State::new(vec![group("c", 0, 0)], trials, jobs)
+    }
+
+    fn group(candidate: &str, class: usize, setup: usize) -> Group {
+        Group {
+            objective: id(1).objective,
+            candidate: CandidateName::parse(candidate).unwrap(),
+            class,
+            setup,
+        }
+    }
+
+    fn planned(group: u32, repeat: u32) -> Planned {
+        Planned {
+            group,
+            repeat,
+            stage: 1,
+            is_known: false,
+        }
     }
 
     fn finished(trial: usize) -> Input {
@@ -615,15 +643,9 @@ mod tests {
     #[test]
     fn what_is_known_of_one_setup_says_nothing_of_another() {
         let now = Instant::now();
-        let planned = |repeat: u32, setup| Planned {
-            id: id(repeat),
-            class: 0,
-            setup,
-            stage: 1,
-            is_known: false,
-        };
-        let trials = vec![planned(1, 0), planned(2, 0), planned(3, 1), planned(4, 0)];
-        let mut state = State::new(trials, 2);
+        let groups = vec![group("c", 0, 0), group("c", 0, 1)];
+        let trials = vec![planned(0, 1), planned(0, 2), planned(1, 3), planned(0, 4)];
+        let mut state = State::new(groups, trials, 2);
         state.handle(Input::Tick, now);
         let effects = state.handle(failed_setup(0, "a"), now);
         assert_eq!(started(&effects), [(2, 1)]);
@@ -647,24 +669,14 @@ mod tests {
 
     /// Two candidates, two stages of one round each.
     fn gone_on_with(known: &[usize]) -> State {
-        let candidate = |name: &str, repeat| TrialId {
-            candidate: CandidateName::parse(name).unwrap(),
-            ..id(repeat)
-        };
-        let ids = [
-            candidate("a", 1),
-            candidate("b", 1),
-            candidate("a", 2),
-            candidate("b", 2),
-        ];
-        let trials = ids.into_iter().enumerate().map(|(at, id)| Planned {
-            stage: id.repeat,
-            id,
-            class: 0,
-            setup: 0,
+        let trials = [(0, 1), (1, 1), (0, 2), (1, 2)].into_iter().enumerate();
+        let trials = trials.map(|(at, (group, repeat))| Planned {
+            stage: repeat,
             is_known: known.contains(&at),
+            ..planned(group, repeat)
         });
-        State::new(trials.collect(), 8)
+        let groups = vec![group("a", 0, 0), group("b", 0, 0)];
+        State::new(groups, trials.collect(), 8)
     }
 
     #[test]
@@ -932,14 +944,9 @@ mod tests {
     #[test]
     fn a_refused_feature_ends_only_the_trials_that_ask_for_it() {
         let now = Instant::now();
-        let planned = |repeat: u32| Planned {
-            id: id(repeat),
-            class: (repeat % 2) as usize,
-            setup: 0,
-            stage: 1,
-            is_known: false,
-        };
-        let mut state = State::new((1..=6).map(planned).collect(), 1);
+        let groups = vec![group("c", 0, 0), group("c", 1, 0)];
+        let trials = (1..=6).map(|repeat| planned(repeat % 2, repeat));
+        let mut state = State::new(groups, trials.collect(), 1);
         state.handle(Input::Tick, now);
         let effects = state.handle(lost(0, ErrorKind::Invalid), now);
         assert_eq!(ends(&effects).len(), 3);
@@ -971,27 +978,21 @@ mod tests {
 
     /// Two candidates, `c` and `d`, with so many trials each in every stage.
     fn staged(stages: u32, each: u32, jobs: usize) -> State {
+        let classes = 0..3;
+        let groups = classes.flat_map(|class| ["c", "d"].map(|name| group(name, class, 0)));
         let mut trials = Vec::new();
         for stage in 1..=stages {
             for at in 1..=each {
-                for candidate in ["c", "d"] {
-                    let candidate = CandidateName::parse(candidate).unwrap();
-                    let repeat = (stage - 1) * each + at;
-                    let id = TrialId {
-                        candidate,
-                        ..id(repeat)
-                    };
+                let repeat = (stage - 1) * each + at;
+                for candidate in 0..2 {
                     trials.push(Planned {
-                        id,
-                        class: (repeat % 3) as usize,
-                        setup: 0,
                         stage,
-                        is_known: false,
+                        ..planned(repeat % 3 * 2 + candidate, repeat)
                     });
                 }
             }
         }
-        State::new(trials, jobs)
+        State::new(groups.collect(), trials, jobs)
     }
 
     fn look(look: u32, stopped: &[&str]) -> Look {
@@ -1071,13 +1072,7 @@ mod tests {
             against: id(1).candidate,
             trials: 1,
         };
-        let more = Planned {
-            id: id(2),
-            class: 0,
-            setup: 0,
-            stage: 1,
-            is_known: false,
-        };
+        let more = planned(0, 2);
         let confirming = Input::Confirming(vec![confirmation.clone()], vec![more], Vec::new());
         let effects = state.handle(confirming, now);
         assert_eq!(
@@ -1139,9 +1134,8 @@ mod tests {
             now += LONGEST_PAUSE;
             input = match answer {
                 Some(Effect::Finish) => {
-                    let planned = state.trials.iter();
-                    for planned in planned {
-                        assert_eq!(results.remove(&planned.id), Some(1), "{}", planned.id);
+                    for id in (0..state.trials.len()).map(|trial| state.id(trial)) {
+                        assert_eq!(results.remove(&id), Some(1), "{id}");
                     }
                     assert!(results.is_empty());
                     return;
@@ -1154,13 +1148,8 @@ mod tests {
                 }
                 Some(Effect::Confirm) => {
                     assert!(!std::mem::replace(&mut confirmed, true));
-                    let more = (0..one_of(3)).map(|at| Planned {
-                        id: id(100 + u32::try_from(at).unwrap()),
-                        class: 0,
-                        setup: 0,
-                        stage: 1,
-                        is_known: false,
-                    });
+                    let more =
+                        (0..one_of(3)).map(|at| planned(0, 100 + u32::try_from(at).unwrap()));
                     Input::Confirming(Vec::new(), more.collect(), Vec::new())
                 }
                 _ if running.is_empty() => Input::Tick,
@@ -1174,7 +1163,7 @@ mod tests {
                         ErrorKind::Unauthorized,
                     ];
                     let is_lost = one_of(4) == 0;
-                    let id = state.trials[trial].id.clone();
+                    let id = state.id(trial);
                     let record = TrialRecord::ended(id, TrialEnd::Exited { code: 0 }, 1);
                     if is_lost {
                         // What is wrong with all of them is seldom.

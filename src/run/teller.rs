@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 
+use super::EVENTS_UNDER_WAY;
 use crate::event::{Event, EventKind, Subscriber};
 use crate::journal::Journal;
 use crate::summary::RunSummary;
@@ -40,11 +41,19 @@ impl Teller {
         self.tell_all([kind]);
     }
 
-    /// Tells what has come together: all of it is in the journal before any of it is shown.
+    /// Tells what has come together, as many at once as are under way at the most: they are in the journal before any of
+    /// them is shown.
     pub(super) fn tell_all(&mut self, kinds: impl IntoIterator<Item = EventKind>) {
+        let mut kinds = kinds.into_iter().peekable();
+        while kinds.peek().is_some() {
+            self.tell_some(kinds.by_ref().take(EVENTS_UNDER_WAY));
+        }
+    }
+
+    fn tell_some(&mut self, kinds: impl Iterator<Item = EventKind>) {
         // The system's clock may be set back; the order of events is not.
         self.last = self.last.max(Timestamp::now());
-        let stamped = kinds.into_iter().zip(0..).map(|(kind, more)| Event {
+        let stamped = kinds.zip(0..).map(|(kind, more)| Event {
             seq: self.summary.next_seq().saturating_add(more),
             at: self.last,
             kind,

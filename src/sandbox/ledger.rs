@@ -106,11 +106,11 @@ impl Ledger {
     /// The highest number in a name of this run's, 0 where there is none: names are given once, also when the run
     /// goes on.
     pub(crate) fn last_serial(&self, run: &RunId) -> u64 {
-        let entries = match &self.file {
-            Some(file) => read_entries(FromStart { file, at: 0 }).unwrap_or_default(),
-            None => Vec::new(),
+        let Some(file) = &self.file else {
+            return 0;
         };
-        let names = entries.iter().filter_map(|entry| match entry {
+        let entries = read_entries(FromStart { file, at: 0 }).map_while(Result::ok);
+        let names = entries.filter_map(|entry| match entry {
             Entry::Create { name, .. } => name.serial(run),
             Entry::Created { .. } | Entry::Kept { .. } | Entry::Deleted { .. } => None,
         });
@@ -149,7 +149,7 @@ impl Ledger {
     /// When it cannot be read.
     pub(crate) fn open_sandboxes(&self) -> io::Result<Vec<Open>> {
         match &self.file {
-            Some(file) => Ok(still_open(read_entries(FromStart { file, at: 0 })?)),
+            Some(file) => still_open(read_entries(FromStart { file, at: 0 })),
             None => Ok(Vec::new()),
         }
     }
@@ -221,14 +221,14 @@ pub fn is_held(folder: &Path) -> Option<bool> {
     }
 }
 
-/// The entries of a run's ledger, in order; none when there is no ledger.
-fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
+/// The entries of a run's ledger, in order, as they are read; none when there is no ledger.
+fn entries(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<Entry>>> {
     let file = match File::open(folder.join(FILE)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Ok(file) => Some(file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
-    read_entries(file)
+    Ok(file.into_iter().flat_map(read_entries))
 }
 
 /// Reads a file from its start, wherever its other holders are in it.
@@ -245,13 +245,13 @@ impl Read for FromStart<'_> {
     }
 }
 
-fn read_entries(from: impl Read) -> io::Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    for line in BufReader::new(from).split(b'\n') {
+fn read_entries(from: impl Read) -> impl Iterator<Item = io::Result<Entry>> {
+    let lines = BufReader::new(from).split(b'\n');
+    lines.filter_map(|line| match line {
         // A line that a crash has cut is not an entry: what it was about to say did not happen.
-        entries.extend(serde_json::from_slice::<Entry>(&line?).ok());
-    }
-    Ok(entries)
+        Ok(line) => serde_json::from_slice(&line).ok().map(Ok),
+        Err(error) => Some(Err(error)),
+    })
 }
 
 /// Reads which sandboxes of a run are known to be gone: their names, and their ids where they had one.
@@ -262,7 +262,7 @@ pub fn deleted(folder: &Path) -> io::Result<(BTreeSet<SandboxName>, BTreeSet<San
     let mut made: BTreeMap<SandboxName, SandboxId> = BTreeMap::new();
     let (mut names, mut ids) = (BTreeSet::new(), BTreeSet::new());
     for entry in entries(folder)? {
-        match entry {
+        match entry? {
             Entry::Created { name, id } => drop(made.insert(name, id)),
             Entry::Deleted { name } => {
                 ids.extend(made.remove(&name));
@@ -281,13 +281,13 @@ pub fn deleted(folder: &Path) -> io::Result<(BTreeSet<SandboxName>, BTreeSet<San
 /// # Errors
 /// When the file exists and cannot be read.
 pub fn open_sandboxes(folder: &Path) -> io::Result<Vec<Open>> {
-    entries(folder).map(still_open)
+    entries(folder).and_then(still_open)
 }
 
-fn still_open(entries: Vec<Entry>) -> Vec<Open> {
+fn still_open(entries: impl Iterator<Item = io::Result<Entry>>) -> io::Result<Vec<Open>> {
     let mut open: BTreeMap<SandboxName, Open> = BTreeMap::new();
     for entry in entries {
-        match entry {
+        match entry? {
             Entry::Create {
                 provider,
                 account,
@@ -319,7 +319,7 @@ fn still_open(entries: Vec<Entry>) -> Vec<Open> {
             }
         }
     }
-    open.into_values().collect()
+    Ok(open.into_values().collect())
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl<'a> Tally<'a> {
 pub(super) fn gradings(trials: &[TrialRow]) -> BTreeMap<&ObjectiveName, Grading<'_>> {
     let mut gradings: BTreeMap<&ObjectiveName, Grading<'_>> = BTreeMap::new();
     for row in trials {
-        for grader in &row.graders {
+        for grader in row.graders() {
             let of = gradings.entry(&row.trial.objective).or_default();
             of.objective = row.trial.objective.as_str();
             let key = (grader.at, &*grader.scorer);
@@ -141,7 +141,7 @@ fn by_the_others(
     let gradings = gradings(trials);
     let mut settled = Vec::new();
     for row in trials {
-        for grader in row.graders.iter().filter(|it| wanted(it)) {
+        for grader in row.graders().iter().filter(|it| wanted(it)) {
             let of = gradings.get(&row.trial.objective);
             let tally = of.and_then(|of| of.scorers.get(&(grader.at, &*grader.scorer)));
             settled.push(Settled {

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::RunFolder;
-use crate::event::RunPlan;
+use crate::event::{Cleanup, RunPlan};
 use crate::journal;
 use crate::name::SandboxName;
 use crate::sandbox::ledger;
@@ -25,7 +25,9 @@ pub fn replay(folder: &RunFolder) -> io::Result<RunSummary> {
     for event in journal::read(folder.path())? {
         summary.apply(&event?);
     }
-    if let Some(cleanup) = &mut summary.cleanup {
+    // Of most runs nothing was left, and nothing can have been swept.
+    let left = |it: &&mut Cleanup| !it.kept.is_empty() || !it.unconfirmed.is_empty();
+    if let Some(cleanup) = summary.cleanup.as_mut().filter(left) {
         let (names, ids) = ledger::deleted(folder.path())?;
         cleanup.take_swept(|name, id| {
             id.is_some_and(|id| ids.contains(id))

@@ -45,7 +45,7 @@ impl From<&Timings> for Took {
 #[must_use]
 pub fn phases(rows: &[TrialRow]) -> BTreeMap<&'static str, Spread> {
     let each = PHASES.iter().enumerate().filter_map(|(at, phase)| {
-        let all = rows.iter().map(|row| row.took.0[at]);
+        let all = rows.iter().map(|row| row.took().0[at]);
         let mut all: Vec<u64> = all.filter(|it| *it != NONE).map(u64::from).collect();
         Some((*phase, Spread::of(&mut all)?))
     });
@@ -54,7 +54,9 @@ pub fn phases(rows: &[TrialRow]) -> BTreeMap<&'static str, Spread> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Shared;
     use super::*;
+    use crate::event::{TrialEnd, TrialRecord};
     use crate::name::TrialId;
 
     #[test]
@@ -66,12 +68,15 @@ mod tests {
                     candidate: "a".parse().unwrap(),
                     repeat,
                 };
-                let mut row = TrialRow::planned(trial);
-                row.took = Took::from(&Timings {
+                let end = TrialEnd::Exited { code: 0 };
+                let mut record = TrialRecord::ended(trial.clone(), end, 1);
+                record.timings = Timings {
                     run_ms: Some(u64::from(repeat)),
                     setup_ms: (repeat > 98).then_some(u64::MAX),
                     ..Timings::default()
-                });
+                };
+                let mut row = TrialRow::planned(trial);
+                row.finish(&record, &mut Shared::default());
                 row
             })
             .collect();

@@ -118,7 +118,7 @@ fn noise(summary: &RunSummary, plan: &RunPlan) -> Option<Noise> {
         .filter(|row| compared(&row.trial.candidate))
     {
         let of = scores.entry(row.trial.objective.as_str()).or_default();
-        of.extend(row.score.map(|it| it.value() / 100.0));
+        of.extend(row.score().map(|it| it.value() / 100.0));
     }
     let scores: Vec<Vec<f64>> = scores.into_values().filter(|it| !it.is_empty()).collect();
     let Split { objectives, .. } = repeats::split(&scores)?;

@@ -29,18 +29,18 @@ impl Trial<'_> {
         let share = |points: Points| points.value() / 100.0;
         let yes = |yes: bool| f64::from(u8::from(yes));
         match (self, measure) {
-            (Self::Run(row), Measure::Score) => row.score.map(share),
+            (Self::Run(row), Measure::Score) => row.score().map(share),
             (Self::Stored(it), Measure::Score) => Some(share(it.score)),
-            (Self::Run(row), Measure::Quality) => row.quality.map(share),
+            (Self::Run(row), Measure::Quality) => row.quality().map(share),
             (Self::Stored(it), Measure::Quality) => it.quality.map(share),
             (Self::Run(row), Measure::Passed) => Some(yes(row.passed())),
             (Self::Stored(it), Measure::Passed) => Some(yes(it.passed)),
-            (Self::Run(row), Measure::Seconds) => row.runtime_seconds,
+            (Self::Run(row), Measure::Seconds) => row.runtime_seconds(),
             (Self::Stored(it), Measure::Seconds) => it.seconds,
-            (Self::Run(row), Measure::PeakMemory) => row.peak_memory.map(|it| it as f64),
+            (Self::Run(row), Measure::PeakMemory) => row.peak_memory().map(|it| it as f64),
             (Self::Stored(it), Measure::PeakMemory) => it.peak_memory.map(|it| it as f64),
             (Self::Run(row), Measure::Metric(name)) => {
-                let mut metrics = row.metrics.iter();
+                let mut metrics = row.metrics().iter();
                 metrics.find(|(own, _)| **own == **name).map(|it| it.1)
             }
             (Self::Stored(it), Measure::Metric(name)) => it.metrics.get(name).copied(),
@@ -49,7 +49,7 @@ impl Trial<'_> {
 
     fn metrics(self) -> Vec<String> {
         match self {
-            Self::Run(row) => row.metrics.iter().map(|it| it.0.to_string()).collect(),
+            Self::Run(row) => row.metrics().iter().map(|it| it.0.to_string()).collect(),
             Self::Stored(it) => it.metrics.keys().cloned().collect(),
         }
     }
@@ -67,7 +67,7 @@ pub(super) type Rows<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a TrialRow>>;
 
 pub(super) fn rows(summary: &RunSummary) -> Rows<'_> {
     let mut rows = Rows::new();
-    for row in summary.trials.iter().filter(|row| !row.spared) {
+    for row in summary.trials.iter().filter(|row| !row.spared()) {
         let key = (row.trial.candidate.as_str(), row.trial.objective.as_str());
         rows.entry(key).or_default().push(row);
     }
@@ -287,7 +287,7 @@ pub fn stored(
         let rows = rows.iter().filter(|row| {
             row.trial.candidate == *candidate && row.trial.objective == objective.name
         });
-        let rows: Vec<&TrialRow> = rows.filter(|row| !row.spared).collect();
+        let rows: Vec<&TrialRow> = rows.filter(|row| !row.spared()).collect();
         let trials: Vec<Measured> = rows.iter().filter_map(|row| row.measured()).collect();
         StoredObjective {
             objective: objective.name.clone(),

@@ -314,9 +314,9 @@ fn trials(house: &House, query: &str) -> Value {
 
 fn row(row: &TrialRow, end: &str) -> Value {
     json!({
-        "trial": row.trial, "path": row.trial.to_string(), "end": end, "score": row.score,
-        "seconds": row.runtime_seconds,
-        "why": row.disqualified.as_deref().or(row.error_message.as_deref().filter(|_| row.attempts > 0)),
+        "trial": row.trial, "path": row.trial.to_string(), "end": end, "score": row.score(),
+        "seconds": row.runtime_seconds(),
+        "why": row.disqualified().or(row.error_message().filter(|_| row.attempts() > 0)),
     })
 }
 

@@ -24,6 +24,7 @@ mod fake;
 mod fake_sdk;
 mod gc;
 mod graders;
+mod growth;
 mod history;
 mod hostile;
 mod installers;

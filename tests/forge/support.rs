@@ -1,11 +1,14 @@
 //! What several of the integration tests share.
 
+pub(crate) mod allocations;
 pub(crate) mod browser;
 pub(crate) mod counting;
 pub(crate) mod engine;
 pub(crate) mod fake_daytona;
 pub(crate) mod s3;
 pub(crate) mod schemas;
+#[path = "../../benches/common/stored.rs"]
+pub(crate) mod stored;
 pub(crate) mod workspace;
 
 /// Says that something was not tested, and why; also when the test passes, whose output nobody sees.

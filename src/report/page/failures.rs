@@ -84,12 +84,12 @@ fn groups<'a>(report: &Report<'a>) -> Vec<Group<'a>> {
             // The gate says less than how the candidate ended.
             add(
                 outcome.as_str(),
-                row.error_message.as_deref().unwrap_or(why),
+                row.error_message().unwrap_or(why),
                 row,
                 None,
             );
         }
-        for grader in row.graders.iter().filter(|it| it.went.failed()) {
+        for grader in row.graders().iter().filter(|it| it.went.failed()) {
             add("scorer", &grader.why, row, Some(grader.at));
         }
     }

@@ -50,7 +50,7 @@ impl<'a> Cells<'a> {
         margin: f64,
     ) -> Option<[f64; 2]> {
         let scores = self.trials(objective, candidate).iter();
-        let scores = scores.filter_map(|row| Some(row.score?.value()));
+        let scores = scores.filter_map(|row| Some(row.score()?.value()));
         let (low, high) = scores.fold((f64::MAX, f64::MIN), |(low, high), score| {
             (low.min(score), high.max(score))
         });

@@ -29,7 +29,7 @@ pub(super) fn of<'a>(report: &Report<'a>, shown: &[&'a TrialRow]) -> Vec<Pair<'a
             .filter(|row| row.trial.objective == of.objective);
         let middle = |name: &CandidateName| {
             let judged = own.clone().copied();
-            let judged = judged.filter(|row| row.trial.candidate == *name && row.score.is_some());
+            let judged = judged.filter(|row| row.trial.candidate == *name && row.score().is_some());
             typical(judged).map(|row| &row.trial)
         };
         let plan = report.summary.plan.iter();

@@ -171,7 +171,7 @@ pub(super) fn next(report: &Report<'_>) -> String {
         .summary
         .trials
         .iter()
-        .any(|row| row.disqualified.is_some() || row.is_lost())
+        .any(|row| row.disqualified().is_some() || row.is_lost())
     {
         steps.push("See <a href=\"#failures\">what failed and why</a>.".to_owned());
     }

@@ -118,7 +118,7 @@ fn facts(row: &TrialRow, record: &TrialRecord) -> String {
         "all of it: {}",
         link(&format!("{}/", folder(row)), None)
     ));
-    if let Some(code) = row.exit_code {
+    if let Some(code) = row.exit_code() {
         facts.push(format!("exit code {code}"));
     }
     if record.attempts > 1 {

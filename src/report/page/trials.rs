@@ -182,7 +182,7 @@ fn head(row: &TrialRow, report: &Report<'_>) -> String {
         Some(it) => number(it.value(), &it.to_string()),
         None => NOTHING.to_owned(),
     };
-    let time = row.runtime_seconds.map_or_else(
+    let time = row.runtime_seconds().map_or_else(
         || NOTHING.to_owned(),
         |seconds| {
             let shown = std::time::Duration::try_from_secs_f64(seconds)
@@ -195,9 +195,9 @@ fn head(row: &TrialRow, report: &Report<'_>) -> String {
         "<tbody id=\"{id}\" data-c=\"{c}\" data-o=\"{o}\" data-e=\"{e}\">\n<tr><th scope=\"row\"><a href=\"#{id}\">{c}</a></th><td>{o}</td><td class=\"n\">{}</td><td class=\"{}\">{e}</td><td class=\"n\">{}</td><td class=\"n opt\">{}</td><td class=\"n opt\">{}</td><td class=\"n\">{time}</td></tr>\n",
         trial.repeat,
         class(outcome),
-        points(row.score),
-        points(row.quality),
-        match row.speed {
+        points(row.score()),
+        points(row.quality()),
+        match row.speed() {
             Some(it) => number(it.value(), &it.to_string()),
             None => NOTHING.to_owned(),
         },

@@ -40,9 +40,9 @@ pub(in crate::report) fn typical<'a>(
     judged: impl Iterator<Item = &'a TrialRow>,
 ) -> Option<&'a TrialRow> {
     let mut judged: Vec<&TrialRow> = judged.collect();
-    judged.sort_by_key(|row| (row.score, row.trial.repeat));
-    let median = judged.get(judged.len().saturating_sub(1) / 2)?.score;
-    judged.into_iter().find(|row| row.score == median)
+    judged.sort_by_key(|row| (row.score(), row.trial.repeat));
+    let median = judged.get(judged.len().saturating_sub(1) / 2)?.score();
+    judged.into_iter().find(|row| row.score() == median)
 }
 
 /// How a trial's score came about; where its objective is ungraded, that there is none.
@@ -70,7 +70,7 @@ impl Explained {
         candidate: &CandidateName,
     ) -> Option<Self> {
         let planned = rows.iter().filter(|row| row.trial.candidate == *candidate);
-        let judged = planned.clone().filter(|row| row.score.is_some());
+        let judged = planned.clone().filter(|row| row.score().is_some());
         let row = typical(judged.clone())?;
         let record = report.details.record(&row.trial)?;
         let score = record.score.as_ref()?;

@@ -94,8 +94,8 @@ pub(in crate::report) fn folder(row: &TrialRow) -> String {
 pub(super) fn quotes(report: &Report<'_>, rows: &[TrialRow]) -> Vec<Quote> {
     let mut quotes: Vec<Quote> = Vec::new();
     let has_failed = |row: &&TrialRow| {
-        let ran = row.attempts > 0;
-        let broken = row.graders.iter().any(|it| it.went.failed());
+        let ran = row.attempts() > 0;
+        let broken = row.graders().iter().any(|it| it.went.failed());
         ran && (!row.passed() || broken)
     };
     for row in rows.iter().filter(has_failed).take(MAX_TRIALS) {
@@ -110,10 +110,10 @@ pub(super) fn quotes(report: &Report<'_>, rows: &[TrialRow]) -> Vec<Quote> {
                 return None;
             };
             // A gate says all of one that exited well and printed nothing.
-            if row.error_message.is_none() && said.lines.is_empty() {
+            if row.error_message().is_none() && said.lines.is_empty() {
                 return None;
             }
-            let why = row.error_message.as_deref().unwrap_or(why);
+            let why = row.error_message().unwrap_or(why);
             let what = format!("trial {repeat}: {why}");
             Some(Quote::new(row.trial.candidate.as_str(), &what, said, row))
         });

@@ -132,11 +132,11 @@ struct Loss {
 
 impl Loss {
     fn add(&mut self, row: &TrialRow) {
-        if row.spared {
+        if row.spared() {
             self.spared += 1;
             return;
         }
-        match row.error_kind {
+        match row.error_kind() {
             Some(ErrorClass::Infrastructure) => self.infrastructure += 1,
             Some(ErrorClass::Cancelled) => self.cancelled += 1,
             Some(ErrorClass::NotRun) => self.not_run += 1,
@@ -180,7 +180,7 @@ impl<'a> Losses<'a> {
             cells: BTreeMap::new(),
             all: Loss::default(),
         };
-        for row in trials.iter().filter(|row| row.is_lost() || row.spared) {
+        for row in trials.iter().filter(|row| row.is_lost() || row.spared()) {
             let candidate = row.trial.candidate.as_str();
             for objective in [None, Some(row.trial.objective.as_str())] {
                 let cell = this.cells.entry((objective, candidate)).or_default();
@@ -205,12 +205,12 @@ impl<'a> Losses<'a> {
 
 /// How many trials were spared, and why the first of them was; empty without any.
 pub(super) fn spared(trials: &[TrialRow]) -> String {
-    let spared = || trials.iter().filter(|row| row.spared);
+    let spared = || trials.iter().filter(|row| row.spared());
     let Some(first) = spared().next() else {
         return String::new();
     };
-    let why = first.error_message.as_deref().unwrap_or_default();
-    let same = |row: &TrialRow| row.error_message == first.error_message;
+    let why = first.error_message().unwrap_or_default();
+    let same = |row: &TrialRow| row.error_message() == first.error_message();
     let more = if spared().all(same) { "" } else { "; …" };
     let all = counted(trials.len(), "trial", "trials");
     clean(&format!(

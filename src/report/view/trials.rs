@@ -39,12 +39,12 @@ pub(super) fn trial_line(row: &TrialRow, standings: &Standings) -> TrialLine {
         candidate: row.trial.candidate.to_string(),
         repeat: row.trial.repeat,
         outcome: outcome.as_str(),
-        score: graded(row.score),
-        quality: graded(row.quality),
-        speed: points(row.speed),
-        time: seconds(row.runtime_seconds),
+        score: graded(row.score()),
+        quality: graded(row.quality()),
+        speed: points(row.speed()),
+        time: seconds(row.runtime_seconds()),
         why: clean(outcome.why()),
-        spared: row.spared,
+        spared: row.spared(),
         folder: folder(row),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::event::{Phase, TrialRecord};
-use crate::summary::RunSummary;
+use crate::summary::{RunSummary, TrialRow};
 
 /// The metric by which candidates say what they have cost, in US dollars.
 pub const COST: &str = "cost_usd";
@@ -31,7 +31,7 @@ pub struct Spending {
 /// What the trials that have a result have cost by what they say, and the time of all sandboxes, in US dollars.
 #[must_use]
 pub fn cost_of(summary: &RunSummary) -> f64 {
-    let metrics = summary.trials.iter().flat_map(|row| &row.metrics);
+    let metrics = summary.trials.iter().flat_map(TrialRow::metrics);
     let costs = metrics.filter(|(name, _)| **name == *COST);
     let said: f64 = costs.map(|(_, value)| spent(*value)).sum();
     said + summary.sandboxes_cost().unwrap_or(0.0)

@@ -1,6 +1,6 @@
 //! How a run comes to begin nothing more: it is told to stop, its budget is used up, or going on would only lose more.
 
-use super::{Effect, Planned, State, Stopping, finish};
+use super::{Effect, Group, State, Stopping, finish};
 use crate::event::{EventKind, StopCause};
 
 impl State {
@@ -41,14 +41,16 @@ impl State {
         self.drop_waiting(|_| true, &format!("not begun: {why}"), effects);
     }
 
-    /// Gives every waiting trial that `which` names its result: not run.
+    /// Gives every waiting trial of the groups that `which` names its result: not run.
     pub(super) fn drop_waiting(
         &mut self,
-        which: impl Fn(&Planned) -> bool,
+        which: impl Fn(&Group) -> bool,
         reason: &str,
         effects: &mut Vec<Effect>,
     ) {
-        let begun = self.delayed.drain(..).map(|(_, trial)| trial);
+        let begun = std::mem::take(&mut self.delayed)
+            .into_iter()
+            .map(|(_, trial)| trial);
         let waiting: Vec<usize> = self
             .ready
             .drain(..)
@@ -56,11 +58,11 @@ impl State {
             .chain(self.later.drain(..))
             .collect();
         for trial in waiting {
-            let planned = &self.trials[trial];
+            let planned = self.planned(trial);
             if planned.is_known {
                 continue;
             }
-            if which(planned) {
+            if which(self.group(trial)) {
                 finish(self.not_run(trial, reason), effects);
             } else if planned.stage <= self.look {
                 self.ready.push_back(trial);

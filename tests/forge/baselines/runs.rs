@@ -101,7 +101,7 @@ fn a_bare_run_json_has_the_same_rows_and_no_files() {
         (stored.run, stored.started, stored.took)
     );
     assert!(
-        read.rows.iter().any(|row| !row.metrics.is_empty()),
+        read.rows.iter().any(|row| !row.metrics().is_empty()),
         "metrics are lost"
     );
     assert!(read.remarks[0].contains("has no files of candidates"));

@@ -20,7 +20,13 @@ pub(in crate::report::page) fn of(report: &Report<'_>, cells: &Cells<'_>) -> Str
     let objectives = report.standings.objectives.iter();
     let graded = objectives.filter(|it| it.ungraded.is_none() && !it.standings.is_empty());
     let graded: Vec<&ObjectiveStandings> = graded.collect();
-    if !report.summary.trials.iter().any(|row| row.score.is_some()) || graded.is_empty() {
+    if !report
+        .summary
+        .trials
+        .iter()
+        .any(|row| row.score().is_some())
+        || graded.is_empty()
+    {
         return String::new();
     }
     let mut text = String::from("<figure>\n<div class=\"cards\">\n");
@@ -38,7 +44,7 @@ pub(in crate::report::page) fn of(report: &Report<'_>, cells: &Cells<'_>) -> Str
             let rows = cells.trials(objective, name);
             let apart = cells.disagreement(objective, name, margin).is_some();
             tracks.push(track(name, rows, apart));
-            let scores = rows.iter().filter_map(|row| row.score);
+            let scores = rows.iter().filter_map(|row| row.score());
             table.row(vec![
                 Cell::text(objective),
                 Cell::text(name),
@@ -83,7 +89,7 @@ fn track(name: &str, rows: &[&TrialRow], apart: bool) -> Track {
     // Whole points: what is nearer than that lies on one another.
     let mut bins: BTreeMap<(u16, bool), u32> = BTreeMap::new();
     for row in rows {
-        if let Some(score) = row.score {
+        if let Some(score) = row.score() {
             let bin = (score.tenths() + 5) / 10;
             *bins.entry((bin, row.passed())).or_default() += 1;
         }
@@ -96,7 +102,7 @@ fn track(name: &str, rows: &[&TrialRow], apart: bool) -> Track {
         let tip = format!("{name}: {points} points × {count}");
         drawing.dot(class, (f64::from(points), 11.0), radius, &tip);
     }
-    let judged = rows.iter().filter(|row| row.score.is_some()).count();
+    let judged = rows.iter().filter(|row| row.score().is_some()).count();
     let passed = rows.iter().filter(|row| row.passed()).count();
     let mark = if apart { "≠ " } else { "" };
     Track {
