@@ -26,6 +26,8 @@ mod counting;
 mod engine;
 #[path = "common/programs.rs"]
 mod programs;
+#[path = "common/table.rs"]
+mod table;
 #[path = "common/times.rs"]
 mod times;
 #[expect(
@@ -45,6 +47,8 @@ use std::time::Duration;
 
 use counting::Counting;
 use engine::{BUSYBOX, Engine};
+use serde_json::{Value, json};
+use table::Table;
 use times::{median, took};
 
 /// All run this many at once.
@@ -200,30 +204,24 @@ fn report(
     calls: usize,
     turns: usize,
 ) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(
-        out,
-        "\n{:<30} {:>9} {:>9} {:>7}  aim",
-        "", "forge", "against", "ratio"
-    )?;
-    let (own, aim) = (forge.as_secs_f64(), "at most 0.8x");
+    let title = format!("{TRIALS} trials, {JOBS} at once, {turns} turns of each, medians");
+    let mut table = Table::new(title, &["", "unit", "forge", "against", "ratio", "aim"]);
+    let own = forge.as_secs_f64();
     for (what, against) in floors {
         let against = against.as_secs_f64();
         let ratio = own / against;
-        writeln!(
-            out,
-            "{what:<30} {own:>7.2} s {against:>7.2} s {ratio:>6.2}x  {aim}"
-        )?;
+        let figures = [json!(own), json!(against), json!(ratio)];
+        let (before, after) = ([json!(what), json!("s")], [json!("at most 0.8x")]);
+        table.row(before.into_iter().chain(figures).chain(after));
     }
     let each = calls as f64 / TRIALS as f64;
-    writeln!(
-        out,
-        "{:<30} {each:>9.2} {:>9} {:>7}  at most 6",
-        "calls to the engine per trial", "-", "-"
-    )?;
-    writeln!(
-        out,
-        "\n{TRIALS} trials, {JOBS} at once, {turns} turns of each, medians; {} cores",
-        std::thread::available_parallelism().map_or(0, usize::from)
-    )
+    table.row([
+        json!("calls to the engine per trial"),
+        json!("calls"),
+        json!(each),
+        Value::Null,
+        Value::Null,
+        json!("at most 6"),
+    ]);
+    table::show("containers", &[table])
 }

@@ -12,16 +12,20 @@ mod cost;
 mod programs;
 #[path = "common/stored.rs"]
 mod stored;
+#[path = "common/table.rs"]
+mod table;
 
 use std::error::Error;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use cost::{Cost, measure};
 use forge::journal;
 use forge::summary::{RunSummary, TrialRow};
+use serde_json::{Value, json};
+use table::Table;
 
 /// So many candidates do so many objectives.
 const SIDE: usize = 10;
@@ -46,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for repeats in RUN {
         costs.push(bench.run(repeats)?);
     }
-    table("run", &RUN, &costs)?;
+    let mut tables = vec![table("run", &RUN, &costs)];
     let mut stored = [const { Vec::new() }; 4];
     for repeats in STORED {
         for (costs, cost) in stored.iter_mut().zip(bench.stored(repeats)?) {
@@ -54,8 +58,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     for (what, costs) in ["replay", "report", "resume", "merge"].iter().zip(stored) {
-        table(what, &STORED, &costs)?;
+        tables.push(table(what, &STORED, &costs));
     }
+    table::show("growth", &tables)?;
     Ok(())
 }
 
@@ -66,52 +71,56 @@ struct Done {
 }
 
 impl Done {
-    /// What it took of everything, with its names.
-    fn figures(&self) -> [(&'static str, Option<f64>); 4] {
+    /// What it took of everything that is shown for each trial.
+    fn figures(&self) -> [Option<f64>; 4] {
         let Cost {
             wall, cpu, written, ..
         } = self.cost;
         [
-            ("us", Some(wall.as_secs_f64() * 1e6)),
-            ("CPU us", cpu.map(|it| it.as_secs_f64() * 1e6)),
-            ("bytes", written.map(|it| it as f64)),
-            ("files", Some(self.files as f64)),
+            Some(wall.as_secs_f64() * 1e6),
+            cpu.map(|it| it.as_secs_f64() * 1e6),
+            written.map(|it| it as f64),
+            Some(self.files as f64),
         ]
     }
 }
 
-/// What each trial cost in runs of so many repeats.
-fn table(what: &str, repeats: &[usize], done: &[Done]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    let line = |first: &str, cells: &[String]| {
-        let cells = cells.iter().map(|it| format!(" {it:>10}"));
-        format!("{first:>10}{}", cells.collect::<String>())
-    };
-    let shown = |it: Option<f64>| it.map_or_else(|| "-".to_owned(), |it| format!("{it:.2}"));
-    let Some(first) = done.first() else {
-        return Ok(());
-    };
-    let names = first.figures().map(|it| it.0.to_owned());
-    let heads = [&["s".to_owned()], &names[..], &["MB".to_owned()]].concat();
-    writeln!(out, "\n{}", line(what, &heads))?;
-    let mut of_first = None;
-    let mut ratios = Vec::new();
-    for (repeats, done) in repeats.iter().zip(done) {
+/// What each trial cost in runs of so many repeats, and how much more in the largest than in the smallest.
+fn table(what: &str, repeats: &[usize], done: &[Done]) -> Table {
+    let mut table = Table::new(
+        format!("{what}: what a trial costs"),
+        &[
+            "trials",
+            "s in all",
+            "MB at most",
+            "us",
+            "CPU us",
+            "bytes",
+            "files",
+        ],
+    );
+    let each = |(repeats, done): (&usize, &Done)| {
         let trials = (SIDE * SIDE * repeats) as f64;
-        let each = done.figures().map(|it| it.1.map(|it| it / trials));
-        let of_first = of_first.get_or_insert(each);
-        let both = each.iter().zip(of_first);
-        ratios = both
-            .map(|(it, first)| shown(it.zip(*first).map(|(it, first)| it / first)))
-            .collect();
-        let mut cells = vec![shown(Some(done.cost.wall.as_secs_f64()))];
-        cells.extend(each.map(shown));
-        cells.push(shown(done.cost.memory.map(|it| it as f64 / 1e6)));
-        writeln!(out, "{}", line(&trials.to_string(), &cells))?;
+        done.figures().map(|it| it.map(|it| it / trials))
+    };
+    for (repeats, done) in repeats.iter().zip(done) {
+        let whole = [
+            json!((SIDE * SIDE * repeats).to_string()),
+            json!(done.cost.wall.as_secs_f64()),
+            json!(done.cost.memory.map(|it| it as f64 / 1e6)),
+        ];
+        let each = each((repeats, done)).map(|it| json!(it));
+        table.row(whole.into_iter().chain(each));
     }
-    ratios.insert(0, String::new());
-    writeln!(out, "{}", line("growth", &ratios))?;
-    out.flush()
+    let all: Vec<_> = repeats.iter().zip(done).map(each).collect();
+    if let (Some(first), Some(last)) = (all.first(), all.last()) {
+        let ratios = last.iter().zip(first);
+        let ratios =
+            ratios.map(|(last, first)| json!(last.zip(*first).map(|(last, first)| last / first)));
+        let whole = [json!("growth"), Value::Null, Value::Null];
+        table.row(whole.into_iter().chain(ratios));
+    }
+    table
 }
 
 /// How many sandboxes a run has had.

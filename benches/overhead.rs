@@ -10,15 +10,19 @@
 mod cost;
 #[path = "common/programs.rs"]
 mod programs;
+#[path = "common/table.rs"]
+mod table;
 
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use cost::{Cost, measure};
+use serde_json::json;
+use table::Table;
 
 /// Both run this many at once.
 const JOBS: &str = "8";
@@ -31,8 +35,8 @@ const STARTS: usize = 50;
 /// Levels of isolation, and how much of the floor's time each may take.
 const LEVELS: [(&str, &str); 3] = [
     ("process", "at most 0.5x of xargs"),
-    ("landlock", "-"),
-    ("namespaces", "at most 0.9x of xargs"),
+    ("landlock", "at most 0.8x of xargs"),
+    ("namespaces", "at most 0.8x of xargs"),
 ];
 
 /// Does nothing, but for an artifact that passes the default gates.
@@ -216,25 +220,20 @@ fn report(levels: &[Level], floor: &[Cost], big: Cost, starts: &[Duration]) -> i
             "at most 5 ms",
         ),
     ]);
-    let mut out = io::stdout().lock();
-    writeln!(
-        out,
-        "\n{:<22} {:>11} {:>11} {:>8}  aim",
-        "", "forge", "against", "ratio"
-    )?;
+    let title = format!(
+        "forge against xargs: {REPETITIONS} turns of each, {JOBS} at once, medians; {STARTS} starts"
+    );
+    let mut table = Table::new(title, &["", "unit", "forge", "against", "ratio", "aim"]);
     for (what, unit, value, against, aim) in rows {
-        let show = |it: Option<f64>| it.map_or("-".to_owned(), |it| format!("{it:.2} {unit}"));
         let ratio = value.zip(against).map(|(value, against)| value / against);
-        let ratio = ratio.map_or("-".to_owned(), |it| format!("{it:.2}x"));
-        let (value, against) = (show(value), show(against));
-        writeln!(
-            out,
-            "{what:<22} {value:>11} {against:>11} {ratio:>8}  {aim}"
-        )?;
+        table.row([
+            json!(what),
+            json!(unit),
+            json!(value),
+            json!(against),
+            json!(ratio),
+            json!(aim),
+        ]);
     }
-    writeln!(
-        out,
-        "\n{REPETITIONS} turns of each, {JOBS} at once, medians; {STARTS} starts; {} cores",
-        std::thread::available_parallelism().map_or(0, usize::from)
-    )
+    table::show("overhead", &[table])
 }

@@ -6,16 +6,19 @@
 
 #[path = "common/programs.rs"]
 mod programs;
+#[path = "common/table.rs"]
+mod table;
 #[path = "common/times.rs"]
 mod times;
 
 use std::error::Error;
 use std::fs;
-use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+use table::Table;
 use times::{median, took};
 
 const MANY: usize = 10;
@@ -70,26 +73,33 @@ fn main() -> Result<(), Box<dyn Error>> {
         opened.push(open(root, &report)?);
         nothing.push(open(root, &empty)?);
     }
-    let mut out = io::stdout().lock();
-    writeln!(out, "report.html of {} trials", MANY * MANY * MANY)?;
-    writeln!(
-        out,
-        "  size     {:>8.2} MB  aim: at most 5 MB",
-        size as f64 / 1e6
-    )?;
-    writeln!(out, "  written  {:>8.2} s", median(written).as_secs_f64())?;
+    let title = format!("report.html of {} trials", MANY * MANY * MANY);
+    let mut table = Table::new(title, &["", "unit", "figure", "aim"]);
+    let mut row = |what: &str, unit: &str, figure: Value, aim: &str| {
+        table.row([json!(what), json!(unit), figure, json!(aim)]);
+    };
+    row("size", "MB", json!(size as f64 / 1e6), "at most 5");
+    row("written", "s", json!(median(written).as_secs_f64()), "-");
     if has_browser {
         let (opened, nothing) = (median(opened), median(nothing));
         let own = opened.saturating_sub(nothing).as_secs_f64();
-        writeln!(
-            out,
-            "  opened   {own:>8.2} s   aim: at most 2 s ({:.2} s with the browser's start, {:.2} s for an empty page)",
-            opened.as_secs_f64(),
-            nothing.as_secs_f64()
-        )?;
+        row("opened", "s", json!(own), "at most 2");
+        let both = [
+            ("with the browser's start", opened),
+            ("an empty page", nothing),
+        ];
+        for (what, time) in both {
+            row(what, "s", json!(time.as_secs_f64()), "-");
+        }
     } else {
-        writeln!(out, "  opened          - s   no browser: install chromium")?;
+        row(
+            "opened (no browser: install chromium)",
+            "s",
+            Value::Null,
+            "at most 2",
+        );
     }
+    table::show("page", &[table])?;
     Ok(())
 }
 

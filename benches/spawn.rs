@@ -5,6 +5,9 @@
 //! the median counts. Once with little memory in this process and once with much, because a fork would
 //! pay for that. Fails when something cannot be run, never for a time.
 
+#[path = "common/table.rs"]
+mod table;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -20,6 +23,8 @@ use forge::sandbox::{
     Command, CommandEnd, OutputSink, Provider, Sandbox, SandboxError, Stage, Stream,
 };
 use futures::StreamExt as _;
+use serde_json::json;
+use table::Table;
 
 const PROGRAM: &str = "/bin/true";
 const BALLAST: [usize; 2] = [0, 256];
@@ -172,16 +177,8 @@ async fn measure() -> Result<(), Box<dyn Error>> {
             Err(error) => writeln!(io::stdout(), "{name} is not to be had here: {error}")?,
         }
     }
-    writeln!(
-        io::stdout(),
-        "\n{:<16} {:>8} {:>9} {:>11} {:>7}  (medians of {TURNS} turns of {BATCH}; {} cores)",
-        "",
-        "at once",
-        "resident",
-        "each",
-        "ratio",
-        std::thread::available_parallelism().map_or(0, usize::from)
-    )?;
+    let title = format!("A command that does nothing: medians of {TURNS} turns of {BATCH}");
+    let mut table = Table::new(title, &["", "at once", "MB resident", "ms each", "ratio"]);
     for megabytes in BALLAST {
         let ballast = vec![1_u8; megabytes << 20];
         for at_once in AT_ONCE {
@@ -193,17 +190,18 @@ async fn measure() -> Result<(), Box<dyn Error>> {
             }
             let medians: Vec<f64> = times.into_iter().map(median).collect();
             for (way, each) in ways.iter().zip(&medians) {
-                writeln!(
-                    io::stdout(),
-                    "{:<16} {at_once:>8} {megabytes:>6} MB {:>8.2} ms {:>6.1}x",
-                    way.name(),
-                    each * 1000.0,
-                    each / medians[0],
-                )?;
+                table.row([
+                    json!(way.name()),
+                    json!(at_once),
+                    json!(megabytes),
+                    json!(each * 1000.0),
+                    json!(each / medians[0]),
+                ]);
             }
         }
         std::hint::black_box(ballast);
     }
+    table::show("spawn", &[table])?;
     Ok(())
 }
 

@@ -9,6 +9,8 @@
 
 #[path = "verdicts/nights.rs"]
 mod nights;
+#[path = "common/table.rs"]
+mod table;
 
 use std::error::Error;
 use std::fs;
@@ -22,6 +24,9 @@ use forge::statistics::family::control_repeats;
 use forge::statistics::{mean, variance};
 use forge::summary::RunSummary;
 use forge::verdict;
+
+use serde_json::{Value, json};
+use table::Table;
 
 use nights::{FIRST, Night, Trials, With};
 
@@ -85,6 +90,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             told.line(&format!("  ({:.0} s)\n", start.elapsed().as_secs_f64()))?;
         }
     }
+    let mut table = Table::new("Promises", &["", "seen", "promised", "holds"]);
+    for row in told.promises {
+        table.row(row);
+    }
+    table::show("verdicts", &[table])?;
     if told.missed.is_empty() {
         return Ok(());
     }
@@ -95,6 +105,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 #[derive(Default)]
 struct Told {
     missed: Vec<String>,
+    /// What was promised, as a table.
+    promises: Vec<[Value; 4]>,
 }
 
 impl Told {
@@ -105,6 +117,8 @@ impl Told {
 
     /// Prints a line with its promise, and keeps it where that is missed.
     fn promise(&mut self, what: &str, seen: &str, promised: &str, holds: bool) -> io::Result<()> {
+        let row = [json!(what), json!(seen), json!(promised), json!(holds)];
+        self.promises.push(row);
         let mark = if holds { "" } else { "  MISSED" };
         let text = format!("  {what:<58} {seen:>14}  {promised}{mark}");
         if !holds {
