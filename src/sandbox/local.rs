@@ -26,7 +26,6 @@ use rustix::io::Errno;
 use crate::candidate::Candidate;
 use crate::name::{RunId, SandboxId, SandboxName};
 use crate::objective::Objective;
-use crate::quantity::ByteCount;
 use crate::sandbox::requests::Requests;
 use crate::sandbox::{
     CreateFailed, Created, ErrorKind, Layout, Listed, Networks, Presence, Provider, SandboxError,
@@ -54,6 +53,7 @@ mod moved;
 mod names;
 #[cfg(target_os = "linux")]
 mod namespaces;
+mod options;
 mod output;
 mod place;
 mod probe;
@@ -75,11 +75,13 @@ mod visible;
 pub use collect::bring_home;
 use folder::LocalSandbox;
 use helper::Helper;
+pub use helper::{find_helper, this_program};
 pub use isolation::Isolation;
 #[cfg(target_os = "linux")]
 pub(crate) use kernel::let_go_of_program;
 pub(crate) use kernel::{disinherit, ignore_stops};
 use moved::{Folders, Movable};
+pub use options::LocalOptions;
 pub use place::Scratch;
 use place::{Hold, Place, Taken};
 use protocol::Limits;
@@ -93,94 +95,6 @@ use users::{Users, Who};
 const SWEPT: (u32, Duration) = (400, Duration::from_millis(5));
 const CREATE: &str = "create a sandbox";
 const BASE_HINT: &str = "choose another folder for local sandboxes, with `TMPDIR`";
-
-/// What a [`LocalProvider`] needs to know of the world. It looks up nothing by itself.
-#[derive(Debug, Clone)]
-pub struct LocalOptions {
-    /// The folder that sandboxes are made in; usually the system's for temporary files.
-    pub base: PathBuf,
-    /// The `PATH` that programs are looked up on and get.
-    pub path: String,
-    /// The program that starts sandboxes: forge itself (see [`this_program`]) or what [`find_helper`]
-    /// found. Without one there is only the level [`Isolation::Process`], without limits of resources:
-    /// programs are started directly, and what leaves its process group is found by its environment only.
-    pub helper: Option<PathBuf>,
-    /// The environment for asking a version manager where its interpreter is, once, and for installers:
-    /// `HOME` and the manager's own variables. No program in a sandbox gets it.
-    pub interpreter_env: BTreeMap<String, String>,
-    /// Variables that every program gets besides those of its command, for trusting whom this machine trusts
-    /// on the network. Absolute paths in them can be read by every program.
-    pub network_env: BTreeMap<String, String>,
-    /// How candidates are kept apart.
-    pub isolation: Isolation,
-    /// What becomes of sandboxes that would be root.
-    pub root: RootSandboxes,
-    /// The most memory of a sandbox's processes together, and of each.
-    pub memory: ByteCount,
-    /// The most that a sandbox's files hold together.
-    pub disk: ByteCount,
-    /// The most processes and threads of a sandbox at once.
-    pub processes: u32,
-    /// The folder that prepared Python environments are kept in, across runs. Without one, each is made
-    /// inside of its sandbox.
-    pub cache: Option<PathBuf>,
-}
-
-impl LocalOptions {
-    /// What a sandbox's processes may use when nobody says otherwise.
-    pub const MEMORY: ByteCount = ByteCount(2 << 30);
-    /// What a sandbox's files may hold when nobody says otherwise.
-    pub const DISK: ByteCount = ByteCount(1 << 30);
-    /// How many processes a sandbox may have when nobody says otherwise.
-    pub const PROCESSES: u32 = 256;
-
-    /// A provider with the best isolation that is to be had with this helper, and the usual limits.
-    #[must_use]
-    pub fn new(base: PathBuf, path: String, helper: Option<PathBuf>) -> Self {
-        Self {
-            base,
-            path,
-            helper,
-            interpreter_env: BTreeMap::new(),
-            network_env: BTreeMap::new(),
-            cache: None,
-            isolation: Isolation::Auto,
-            root: RootSandboxes::default(),
-            memory: Self::MEMORY,
-            disk: Self::DISK,
-            processes: Self::PROCESSES,
-        }
-    }
-}
-
-/// The running program as a helper; only for one whose `main` begins with [`spawner::is_wanted`].
-/// Good for as long as it runs, even when its file is replaced meanwhile.
-#[must_use]
-pub fn this_program() -> Option<PathBuf> {
-    if cfg!(target_os = "linux") {
-        return Some("/proc/self/exe".into());
-    }
-    std::env::current_exe().ok()
-}
-
-/// Looks for a `forge` beside the running program and then on a `PATH`, and asks it whether it can be
-/// this library's helper: other programs have that name too. For programs other than forge.
-///
-/// # Cancel safety
-/// Dropping the future ends the program that was being asked.
-pub async fn find_helper(path: &str) -> Option<PathBuf> {
-    let me = std::env::current_exe().ok();
-    let beside = me
-        .as_deref()
-        .and_then(|me| Some(me.parent()?.join("forge")));
-    for helper in beside.into_iter().chain(program::search(path, "forge")) {
-        // Asking oneself would start the caller's whole program again.
-        if Some(&helper) != me.as_ref() && helper::is_helper(&helper).await {
-            return Some(helper);
-        }
-    }
-    None
-}
 
 /// This machine.
 #[derive(Debug)]

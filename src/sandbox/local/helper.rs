@@ -25,6 +25,38 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a spawner that has nothing more to do is waited for.
 const MOMENT_NS: i64 = 100_000_000;
 
+/// The running program as a helper; only for one whose `main` begins with [`is_wanted`](super::spawner::is_wanted).
+/// Good for as long as it runs, even when its file is replaced meanwhile.
+#[must_use]
+pub fn this_program() -> Option<PathBuf> {
+    if cfg!(target_os = "linux") {
+        return Some("/proc/self/exe".into());
+    }
+    std::env::current_exe().ok()
+}
+
+/// Looks for a `forge` beside the running program and then on a `PATH`, and asks it whether it can be
+/// this library's helper: other programs have that name too. For programs other than forge.
+///
+/// # Cancel safety
+/// Dropping the future ends the program that was being asked.
+pub async fn find_helper(path: &str) -> Option<PathBuf> {
+    let me = std::env::current_exe().ok();
+    let beside = me
+        .as_deref()
+        .and_then(|me| Some(me.parent()?.join("forge")));
+    for helper in beside
+        .into_iter()
+        .chain(super::program::search(path, "forge"))
+    {
+        // Asking oneself would start the caller's whole program again.
+        if Some(&helper) != me.as_ref() && is_helper(&helper).await {
+            return Some(helper);
+        }
+    }
+    None
+}
+
 /// What starts keepers.
 #[derive(Debug)]
 pub(super) struct Helper {
