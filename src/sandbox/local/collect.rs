@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::place::open_folder;
@@ -69,6 +69,7 @@ pub(super) async fn collect(
         bytes: what.limit.0,
         files: what.max_files,
         max_files: what.max_files,
+        folder: None,
         skipped: Skips::default(),
     };
     let mut written = Vec::new();
@@ -96,6 +97,8 @@ pub(super) async fn collect(
         found.sort();
         for path in found {
             bringing.bring(artifacts, Area::Artifacts, &path).await?;
+            // Thousands of them are no reason for others to wait.
+            tokio::task::coop::consume_budget().await;
         }
     }
     Ok(Collected {
@@ -224,11 +227,12 @@ impl Walk<'_> {
                 );
             }
             self.entries += 1;
-            self.entry(folder, path, entry.file_name(), depth);
+            self.entry(folder, path, &entry, depth);
         }
     }
 
-    fn entry(&mut self, folder: &OwnedFd, above: &str, name: &CStr, depth: usize) {
+    fn entry(&mut self, folder: &OwnedFd, above: &str, entry: &DirEntry, depth: usize) {
+        let name = entry.file_name();
         // What is not a name here is shown without its dangerous characters.
         let text = name.to_string_lossy();
         let path = match above {
@@ -240,9 +244,13 @@ impl Walk<'_> {
         if !below && !wanted {
             return;
         }
-        let kind = match kind(folder, name) {
-            Ok(kind) => kind,
-            Err(error) => return self.skipped.push(&shown(&path), unreadable(error)),
+        let kind = match entry.file_type() {
+            // Some file systems do not say.
+            FileType::Unknown => match kind(folder, name) {
+                Ok(kind) => kind,
+                Err(error) => return self.skipped.push(&shown(&path), unreadable(error)),
+            },
+            known => known,
         };
         if kind == FileType::Directory {
             if self.patterns.names(&path) {
@@ -306,24 +314,31 @@ enum Opened {
     Absent,
 }
 
-/// Opens a regular file below a folder, through nothing but folders.
-fn open(area: &OwnedFd, path: &RelativePath) -> Opened {
-    let mut folder = None;
+/// A folder of an area, open: which area's, its path below that, and itself.
+type Folder = (Area, String, OwnedFd);
+
+/// Opens a regular file below a folder, through nothing but folders. `held` is the one that the last file was in,
+/// which is not opened again for its neighbours.
+fn open(area: &OwnedFd, which: Area, path: &RelativePath, held: &mut Option<Folder>) -> Opened {
     let (folders, name) = path
         .as_str()
         .rsplit_once('/')
         .unwrap_or(("", path.as_str()));
-    for part in folders.split('/').filter(|part| !part.is_empty()) {
-        match open_folder(folder.as_ref().unwrap_or(area), part) {
-            Ok(inner) => folder = Some(inner),
-            Err(Errno::NOENT) => return Opened::Absent,
-            Err(Errno::NOTDIR | Errno::LOOP) => {
-                return Opened::Peculiar(format!("`{part}` above it is not a folder"));
+    if !matches!(&*held, Some((of, at, _)) if *of == which && at == folders) {
+        let mut folder = None;
+        for part in folders.split('/').filter(|part| !part.is_empty()) {
+            match open_folder(folder.as_ref().unwrap_or(area), part) {
+                Ok(inner) => folder = Some(inner),
+                Err(Errno::NOENT) => return Opened::Absent,
+                Err(Errno::NOTDIR | Errno::LOOP) => {
+                    return Opened::Peculiar(format!("`{part}` above it is not a folder"));
+                }
+                Err(error) => return Opened::Peculiar(unreadable(error)),
             }
-            Err(error) => return Opened::Peculiar(unreadable(error)),
         }
+        *held = folder.map(|folder| (which, folders.to_owned(), folder));
     }
-    let folder = folder.as_ref().unwrap_or(area);
+    let folder = held.as_ref().map_or(area, |(_, _, folder)| folder);
     let Ok(name) = CString::new(name) else {
         return Opened::Absent;
     };
@@ -355,6 +370,7 @@ struct Bringing<'a> {
     bytes: u64,
     files: usize,
     max_files: usize,
+    folder: Option<Folder>,
     skipped: Skips,
 }
 
@@ -365,7 +381,7 @@ impl Bringing<'_> {
         which: Area,
         path: &RelativePath,
     ) -> Result<(), SandboxError> {
-        let (mut file, size) = match open(area, path) {
+        let (mut file, size) = match open(area, which, path, &mut self.folder) {
             Opened::File(file, size) => (file, size),
             Opened::Absent => return Ok(()),
             Opened::Peculiar(reason) => {
