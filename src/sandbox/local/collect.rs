@@ -433,3 +433,54 @@ impl Bringing<'_> {
         self.home.end().map_err(home)
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::sandbox::local::place::opens::Opens;
+
+    /// Knows how much came home.
+    #[derive(Default)]
+    struct Home(Vec<u8>, usize);
+
+    impl ArtifactSink for Home {
+        fn begin(&mut self, _: Area, _: &RelativePath, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+            self.0.extend_from_slice(bytes);
+            Ok(())
+        }
+
+        fn end(&mut self) -> io::Result<()> {
+            self.1 += 1;
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_folder_is_not_opened_again_for_each_of_its_files() {
+        let root = tempfile::tempdir().unwrap();
+        let deep = root.path().join("artifacts/a/b");
+        std::fs::create_dir_all(&deep).unwrap();
+        for number in 0..50 {
+            std::fs::write(deep.join(number.to_string()), "x").unwrap();
+        }
+        let mut opens = Opens::of(&root.path().join("artifacts/a"));
+        let what = Collect {
+            output: RelativePath::parse("out.md").unwrap(),
+            files: vec!["**".to_owned()],
+            limit: ByteCount::kib(1),
+            max_files: 100,
+        };
+        let mut home = Home::default();
+        let (work, artifacts) = (root.path().join("none"), root.path().join("artifacts"));
+        bring_home(&work, &artifacts, &what, &mut home)
+            .await
+            .unwrap();
+        assert_eq!((home.0.len(), home.1), (50, 50));
+        // To be looked into, and to be read from: each is two, and each has one in it.
+        assert!(opens.count() <= 6);
+    }
+}

@@ -129,3 +129,34 @@ fn enter(parent: &OwnedFd, name: &str, user: Option<u32>) -> rustix::io::Result<
     give(&folder, user)?;
     Ok(folder)
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::fs::CWD;
+
+    use super::*;
+    use crate::name::RelativePath;
+    use crate::sandbox::Area;
+    use crate::sandbox::local::place::opens::Opens;
+
+    #[tokio::test]
+    async fn a_folder_is_not_opened_again_for_each_of_its_files() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("a/b")).unwrap();
+        let area = open_folder(CWD, root.path()).unwrap();
+        let mut opens = Opens::of(&root.path().join("a"));
+        let mut held = Held::default();
+        for path in (0..50).map(|number| format!("a/b/{number}")) {
+            let upload = Upload {
+                area: Area::Work,
+                path: RelativePath::parse(&path).unwrap(),
+                content: Content::Bytes(path.as_bytes().into()),
+                executable: false,
+            };
+            put(&area, &mut held, &upload, None).await.unwrap();
+            assert!(std::fs::read(root.path().join(&path)).unwrap() == path.as_bytes());
+        }
+        // It, and the one in it.
+        assert_eq!(opens.count(), 2);
+    }
+}
