@@ -185,14 +185,7 @@ fn skip_string(chars: &mut Chars<'_>) {
 /// Bytes as lowercase hex.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _: Result<(), _> = write!(text, "{byte:02x}");
-            text
-        })
+    data_encoding::HEXLOWER.encode(bytes)
 }
 
 #[cfg(test)]

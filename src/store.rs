@@ -202,7 +202,7 @@ impl RunFolder {
         let mut text = Vec::new();
         let file = self.trial(trial).open("trial.json").ok()?;
         file.take(MAX_RECORD).read_to_end(&mut text).ok()?;
-        let record = trial_json::record(&serde_json::from_slice(&text).ok()?).ok()?;
+        let record = trial_json::record(&text).ok()?;
         (record.trial == *trial).then_some(record)
     }
 

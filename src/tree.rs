@@ -222,9 +222,11 @@ pub fn cannot_write(path: &Path, is_folder: bool) -> Option<io::Error> {
 /// # Errors
 /// When it cannot be read.
 pub fn hash_file(path: &Path) -> io::Result<String> {
-    let (mut file, _) = open_regular(path)?;
+    let (mut file, data) = open_regular(path)?;
     let mut hasher = Sha256::new();
-    let mut piece = vec![0; 64 * 1024];
+    // A byte more than there should be, so that most files are read at once.
+    let size = usize::try_from(data.len()).unwrap_or(usize::MAX);
+    let mut piece = vec![0; size.clamp(1, 64 * 1024 - 1) + 1];
     loop {
         match file.read(&mut piece)? {
             0 => return Ok(crate::plain::hex(&hasher.finalize())),
@@ -253,6 +255,17 @@ pub struct TreeFile {
     pub bytes: u64,
     /// Whether anybody may execute it.
     pub executable: bool,
+}
+
+impl TreeFile {
+    fn of(path: RelativePath, from: PathBuf, data: &Metadata) -> Self {
+        Self {
+            path,
+            from,
+            bytes: data.len(),
+            executable: data.permissions().mode() & 0o111 != 0,
+        }
+    }
 }
 
 /// Something in a folder that cannot be used.
@@ -346,12 +359,7 @@ impl Folder {
         if !data.is_file() {
             return Err(refuse(format!("is {}, not a regular file", kind_of(&data))));
         }
-        Ok(Located::File(TreeFile {
-            path: path.clone(),
-            from,
-            bytes: data.len(),
-            executable: data.permissions().mode() & 0o111 != 0,
-        }))
+        Ok(Located::File(TreeFile::of(path.clone(), from, &data)))
     }
 
     /// Finds a regular file.
@@ -410,11 +418,18 @@ impl Folder {
             let message = format!("cannot be read: {}", reason(error));
             (Obstacle::new(shown, message), None)
         };
-        let real = folder.map_or_else(|| self.real.clone(), |path| self.real.join(path));
-        for entry in fs::read_dir(real).map_err(|error| unreadable(&error))? {
+        let named = folder.map_or_else(|| self.real.clone(), |path| self.real.join(path));
+        // What is in it and no link is where its name says, and need not be looked for.
+        let real = fs::canonicalize(&named).map_err(|error| unreadable(&error))?;
+        let is_inside = real.starts_with(&self.real);
+        for entry in fs::read_dir(&named).map_err(|error| unreadable(&error))? {
             let entry = entry.map_err(|error| unreadable(&error))?;
-            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-            let is_folder = fs::metadata(entry.path()).is_ok_and(|data| data.is_dir());
+            let kind = entry.file_type().ok();
+            let is_link = kind.is_some_and(|kind| kind.is_symlink());
+            let is_folder = match kind {
+                Some(kind) if !is_link => kind.is_dir(),
+                Some(_) | None => fs::metadata(entry.path()).is_ok_and(|data| data.is_dir()),
+            };
             if skip(&entry.path(), is_folder) {
                 continue;
             }
@@ -439,7 +454,20 @@ impl Folder {
                     continue;
                 }
             };
-            match self.locate(&path) {
+            let located = match kind.filter(|_| is_inside) {
+                Some(kind) if kind.is_dir() => Ok(Located::Folder),
+                Some(kind) if kind.is_file() => match entry.metadata() {
+                    Ok(data) if data.is_file() => Ok(Located::File(TreeFile::of(
+                        path.clone(),
+                        real.join(&name),
+                        &data,
+                    ))),
+                    // Not any more.
+                    Ok(_) | Err(_) => self.locate(&path),
+                },
+                Some(_) | None => self.locate(&path),
+            };
+            match located {
                 Ok(Located::Folder) if is_link => walk.obstacles.push(Obstacle::new(
                     full,
                     "is a link to a folder; only links to files are followed",

@@ -47,7 +47,7 @@ pub use repeated::not_repeated;
 use setup::SetupFailure;
 
 /// The most files that a trial may bring home.
-const MAX_FILES: usize = 1_000;
+const MAX_FILES: usize = 10_000;
 
 /// Which sandboxes are left for debugging.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

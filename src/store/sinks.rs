@@ -3,6 +3,7 @@
 //! Promises: capped and redacted as it comes, in constant memory; the end of what is over the limit is kept too; what is to be judged is kept as it is, in a
 //! private folder, and only where there are secrets; a file that does not arrive whole leaves nothing behind; the first failure of the disk is told, and nothing is written after it.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -241,6 +242,10 @@ pub struct ArtifactFiles {
     /// Whether the candidate was stopped before it could finish.
     partial: bool,
     arriving: Option<Arriving>,
+    /// The paths that files of the trial have by now, each with the last number that was put behind it.
+    taken: HashMap<String, usize>,
+    /// The folder that was made last.
+    made: PathBuf,
     /// Where the private folder is made, if need be.
     base: PathBuf,
     /// What arrived, as it was. Its private folder is there when a file is.
@@ -274,6 +279,8 @@ impl ArtifactFiles {
             redactor: Arc::clone(redactor),
             partial,
             arriving: None,
+            taken: HashMap::new(),
+            made: PathBuf::new(),
             artifact: None,
             files: Vec::new(),
         }
@@ -311,15 +318,19 @@ impl ArtifactFiles {
     }
 
     /// A path that no file of the trial has yet: two names may be the same without their secrets.
-    fn free(&self, path: &str) -> String {
-        let taken = |path: &str| self.files.iter().any(|file| file.path == path);
-        let mut free = path.to_owned();
-        let mut count = 1;
-        while taken(&free) {
-            count += 1;
-            free = format!("{path}-{count}");
+    fn free(&mut self, path: &str) -> String {
+        let Some(mut last) = self.taken.get(path).copied() else {
+            return path.to_owned();
+        };
+        loop {
+            let free = format!("{path}-{}", last + 1);
+            if !self.taken.contains_key(&free) {
+                // The next one need not try those before it again.
+                self.taken.insert(path.to_owned(), last);
+                return free;
+            }
+            last += 1;
         }
-        free
     }
 
     fn discard(&mut self) {
@@ -347,14 +358,18 @@ impl ArtifactSink for ArtifactFiles {
         let path = match area {
             Area::Work => self.output.to_string(),
             Area::Artifacts | Area::Forge => {
-                self.free(&self.redactor.text(&format!("files/{name}")))
+                let path = format!("files/{name}");
+                let clean = Arc::clone(&self.redactor);
+                self.free(&clean.text(&path))
             }
         };
         // Most trials leave nothing below their folder, which is there.
         if path.contains('/')
             && let Some(parent) = self.folder.join(&path).parent()
+            && parent != self.made
         {
             fs::create_dir_all(parent).map_err(named(parent))?;
+            parent.clone_into(&mut self.made);
         }
         let aside = self.folder.join(".arriving");
         self.arriving = Some(Arriving {
@@ -398,6 +413,7 @@ impl ArtifactSink for ArtifactFiles {
                 self.artifact = Some(record);
             }
             Area::Artifacts | Area::Forge => {
+                self.taken.insert(record.path.clone(), 1);
                 self.left.files.push((arriving.name, left));
                 self.files.push(record);
             }

@@ -7,9 +7,9 @@ use std::ffi::{CStr, CString};
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::place::open_folder;
@@ -17,6 +17,9 @@ use crate::name::RelativePath;
 use crate::quantity::ByteCount;
 use crate::sandbox::patterns::{Patterns, shown};
 use crate::sandbox::{Area, ArtifactSink, Collect, Collected, SandboxError, Skipped};
+use written::since_then;
+
+mod written;
 
 const OPERATION: &str = "collect artifacts";
 const CHUNK: usize = 256 * 1024;
@@ -26,11 +29,6 @@ const MAX_DEPTH: usize = 32;
 const MAX_ENTRIES: usize = 20_000;
 /// How many skipped things are named.
 const MAX_SKIPPED: usize = 100;
-/// How many files of other names are named where there is no artifact, and how many entries are looked at.
-const MAX_WRITTEN: usize = 32;
-const MAX_LOOKED_AT: usize = 2_000;
-/// By how much a file's time may lag behind the clock.
-const CLOCK_LAG: Duration = Duration::from_millis(10);
 
 /// Brings home what is in folders of this machine: for a provider whose sandboxes' files are here, or were brought
 /// here first, by a mount, a download or an archive. Whatever wrote them may have been hostile.
@@ -69,6 +67,7 @@ pub(super) async fn collect(
         bytes: what.limit.0,
         files: what.max_files,
         max_files: what.max_files,
+        folder: None,
         skipped: Skips::default(),
     };
     let mut written = Vec::new();
@@ -76,10 +75,7 @@ pub(super) async fn collect(
         bringing.bring(work, Area::Work, &what.output).await?;
         let is_absent = bringing.files == what.max_files && bringing.skipped.named.is_empty();
         if let Some(since) = since.filter(|_| is_absent) {
-            let since = since.checked_sub(CLOCK_LAG).unwrap_or(since);
-            let mut left = MAX_LOOKED_AT;
-            find_written(work, "", since, &mut left, &mut written);
-            written.sort();
+            written = since_then(work, since);
         }
     }
     if let Some(artifacts) = artifacts
@@ -96,68 +92,14 @@ pub(super) async fn collect(
         found.sort();
         for path in found {
             bringing.bring(artifacts, Area::Artifacts, &path).await?;
+            // Thousands of them are no reason for others to wait.
+            tokio::task::coop::consume_budget().await;
         }
     }
     Ok(Collected {
         written,
         ..bringing.skipped.into_collected()
     })
-}
-
-/// Names the files of a folder, and of the folders in it, that were written since then.
-fn find_written(
-    folder: &OwnedFd,
-    above: &str,
-    since: SystemTime,
-    left: &mut usize,
-    written: &mut Vec<String>,
-) {
-    // What cannot be looked into is not worth a word: it is about a file that is not there.
-    for entry in Dir::read_from(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        // Caches, and what belongs to tools.
-        if name.to_bytes().starts_with(b".")
-            || matches!(name.to_bytes(), b"__pycache__" | b"node_modules")
-        {
-            continue;
-        }
-        if *left == 0 || written.len() == MAX_WRITTEN {
-            return;
-        }
-        *left -= 1;
-        let Ok(stat) = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else {
-            continue;
-        };
-        let text = shown(&name.to_string_lossy());
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile if modified(&stat) >= since => {
-                written.push(format!("{above}{text}"));
-            }
-            FileType::Directory if above.is_empty() => {
-                if let Ok(inner) = open_folder(folder, name) {
-                    find_written(&inner, &format!("{text}/"), since, left, written);
-                }
-            }
-            FileType::RegularFile
-            | FileType::Directory
-            | FileType::Symlink
-            | FileType::Fifo
-            | FileType::Socket
-            | FileType::CharacterDevice
-            | FileType::BlockDevice
-            | FileType::Unknown => {}
-        }
-    }
-}
-
-/// When a file was last written.
-fn modified(stat: &rustix::fs::Stat) -> SystemTime {
-    let seconds = u64::try_from(stat.st_mtime).unwrap_or_default();
-    let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or_default();
-    let since_then = Duration::new(seconds, nanoseconds.min(999_999_999));
-    SystemTime::UNIX_EPOCH
-        .checked_add(since_then)
-        .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 #[derive(Debug, Default)]
@@ -224,11 +166,12 @@ impl Walk<'_> {
                 );
             }
             self.entries += 1;
-            self.entry(folder, path, entry.file_name(), depth);
+            self.entry(folder, path, &entry, depth);
         }
     }
 
-    fn entry(&mut self, folder: &OwnedFd, above: &str, name: &CStr, depth: usize) {
+    fn entry(&mut self, folder: &OwnedFd, above: &str, entry: &DirEntry, depth: usize) {
+        let name = entry.file_name();
         // What is not a name here is shown without its dangerous characters.
         let text = name.to_string_lossy();
         let path = match above {
@@ -240,9 +183,13 @@ impl Walk<'_> {
         if !below && !wanted {
             return;
         }
-        let kind = match kind(folder, name) {
-            Ok(kind) => kind,
-            Err(error) => return self.skipped.push(&shown(&path), unreadable(error)),
+        let kind = match entry.file_type() {
+            // Some file systems do not say.
+            FileType::Unknown => match kind(folder, name) {
+                Ok(kind) => kind,
+                Err(error) => return self.skipped.push(&shown(&path), unreadable(error)),
+            },
+            known => known,
         };
         if kind == FileType::Directory {
             if self.patterns.names(&path) {
@@ -306,24 +253,31 @@ enum Opened {
     Absent,
 }
 
-/// Opens a regular file below a folder, through nothing but folders.
-fn open(area: &OwnedFd, path: &RelativePath) -> Opened {
-    let mut folder = None;
+/// A folder of an area, open: which area's, its path below that, and itself.
+type Folder = (Area, String, OwnedFd);
+
+/// Opens a regular file below a folder, through nothing but folders. `held` is the one that the last file was in,
+/// which is not opened again for its neighbours.
+fn open(area: &OwnedFd, which: Area, path: &RelativePath, held: &mut Option<Folder>) -> Opened {
     let (folders, name) = path
         .as_str()
         .rsplit_once('/')
         .unwrap_or(("", path.as_str()));
-    for part in folders.split('/').filter(|part| !part.is_empty()) {
-        match open_folder(folder.as_ref().unwrap_or(area), part) {
-            Ok(inner) => folder = Some(inner),
-            Err(Errno::NOENT) => return Opened::Absent,
-            Err(Errno::NOTDIR | Errno::LOOP) => {
-                return Opened::Peculiar(format!("`{part}` above it is not a folder"));
+    if !matches!(&*held, Some((of, at, _)) if *of == which && at == folders) {
+        let mut folder = None;
+        for part in folders.split('/').filter(|part| !part.is_empty()) {
+            match open_folder(folder.as_ref().unwrap_or(area), part) {
+                Ok(inner) => folder = Some(inner),
+                Err(Errno::NOENT) => return Opened::Absent,
+                Err(Errno::NOTDIR | Errno::LOOP) => {
+                    return Opened::Peculiar(format!("`{part}` above it is not a folder"));
+                }
+                Err(error) => return Opened::Peculiar(unreadable(error)),
             }
-            Err(error) => return Opened::Peculiar(unreadable(error)),
         }
+        *held = folder.map(|folder| (which, folders.to_owned(), folder));
     }
-    let folder = folder.as_ref().unwrap_or(area);
+    let folder = held.as_ref().map_or(area, |(_, _, folder)| folder);
     let Ok(name) = CString::new(name) else {
         return Opened::Absent;
     };
@@ -355,6 +309,7 @@ struct Bringing<'a> {
     bytes: u64,
     files: usize,
     max_files: usize,
+    folder: Option<Folder>,
     skipped: Skips,
 }
 
@@ -365,7 +320,7 @@ impl Bringing<'_> {
         which: Area,
         path: &RelativePath,
     ) -> Result<(), SandboxError> {
-        let (mut file, size) = match open(area, path) {
+        let (mut file, size) = match open(area, which, path, &mut self.folder) {
             Opened::File(file, size) => (file, size),
             Opened::Absent => return Ok(()),
             Opened::Peculiar(reason) => {
@@ -415,5 +370,56 @@ impl Bringing<'_> {
             }
         }
         self.home.end().map_err(home)
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::sandbox::local::place::opens::Opens;
+
+    /// Knows how much came home.
+    #[derive(Default)]
+    struct Home(Vec<u8>, usize);
+
+    impl ArtifactSink for Home {
+        fn begin(&mut self, _: Area, _: &RelativePath, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+            self.0.extend_from_slice(bytes);
+            Ok(())
+        }
+
+        fn end(&mut self) -> io::Result<()> {
+            self.1 += 1;
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_folder_is_not_opened_again_for_each_of_its_files() {
+        let root = tempfile::tempdir().unwrap();
+        let deep = root.path().join("artifacts/a/b");
+        std::fs::create_dir_all(&deep).unwrap();
+        for number in 0..50 {
+            std::fs::write(deep.join(number.to_string()), "x").unwrap();
+        }
+        let mut opens = Opens::of(&root.path().join("artifacts/a"));
+        let what = Collect {
+            output: RelativePath::parse("out.md").unwrap(),
+            files: vec!["**".to_owned()],
+            limit: ByteCount::kib(1),
+            max_files: 100,
+        };
+        let mut home = Home::default();
+        let (work, artifacts) = (root.path().join("none"), root.path().join("artifacts"));
+        bring_home(&work, &artifacts, &what, &mut home)
+            .await
+            .unwrap();
+        assert_eq!((home.0.len(), home.1), (50, 50));
+        // To be looked into, and to be read from: each is two, and each has one in it.
+        assert!(opens.count() <= 6);
     }
 }

@@ -63,13 +63,26 @@ impl LocalSandbox {
     }
 
     async fn put_all(&self, files: &[Upload]) -> Result<(), SandboxError> {
+        // The area of the last file, open, and its folder.
+        let mut last: Option<(Area, OwnedFd, upload::Held)> = None;
         for file in files {
-            let put = async { upload::put(&self.area(file.area)?, file, self.user).await };
+            let put = async {
+                let (_, area, held) = match &mut last {
+                    Some(last) if last.0 == file.area => last,
+                    other => {
+                        let area = self.area(file.area)?;
+                        other.insert((file.area, area, upload::Held::default()))
+                    }
+                };
+                upload::put(area, held, file, self.user).await
+            };
             put.await.map_err(|error| {
                 let message = format!("{}: {error}", file.path);
                 let kind = error.kind();
                 SandboxError::machine("upload a file", io::Error::new(kind, message))
             })?;
+            // Thousands of them are no reason for others to wait.
+            tokio::task::coop::consume_budget().await;
         }
         Ok(())
     }

@@ -67,7 +67,7 @@ pub(super) async fn name_committer(root: &OwnedFd) -> io::Result<()> {
         content: Content::Bytes(git_settings().into_bytes().into()),
         executable: false,
     };
-    upload::put(root, &settings, None).await
+    upload::put(root, &mut upload::Held::default(), &settings, None).await
 }
 
 /// Whether these are they.

@@ -422,6 +422,38 @@ fn kept(run: &Path) -> io::Result<BTreeSet<String>> {
     Ok(kept)
 }
 
+/// How often folders are opened, for tests.
+#[cfg(all(test, target_os = "linux"))]
+pub(super) mod opens {
+    use std::mem::MaybeUninit;
+    use std::os::fd::OwnedFd;
+    use std::path::Path;
+
+    use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init};
+
+    /// Notes whenever a folder is opened, or something in it.
+    pub(in crate::sandbox::local) struct Opens(OwnedFd);
+
+    impl Opens {
+        pub(in crate::sandbox::local) fn of(folder: &Path) -> Self {
+            let watch = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
+            add_watch(&watch, folder, WatchFlags::OPEN).unwrap();
+            Self(watch)
+        }
+
+        /// How often since the last time; the same twice in a row counts once.
+        pub(in crate::sandbox::local) fn count(&mut self) -> usize {
+            let mut buffer = [MaybeUninit::uninit(); 4096];
+            let mut reader = Reader::new(&self.0, &mut buffer);
+            let mut count = 0;
+            while let Ok(event) = reader.next() {
+                count += usize::from(event.events().contains(ReadFlags::OPEN));
+            }
+            count
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@
 //! or of a folder that is needed is replaced, except a folder in the way of a file.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 
@@ -16,10 +16,25 @@ use crate::sandbox::{Content, Upload};
 
 /// Larger files are copied on a thread that may block.
 const INLINE: u64 = 256 * 1024;
+/// So much of a smaller one is read at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// What is kept from one file of an area to the next: nothing is opened or asked for twice.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// The folder of the last file: its path below the area, and itself.
+    folder: Option<(String, OwnedFd)>,
+    chunk: Vec<u8>,
+}
 
 /// Puts a file below an open folder; it and the folders above it are then that user's.
-pub(super) async fn put(area: &OwnedFd, upload: &Upload, user: Option<u32>) -> io::Result<()> {
-    let mut to = make(area, upload, user)?;
+pub(super) async fn put(
+    area: &OwnedFd,
+    held: &mut Held,
+    upload: &Upload,
+    user: Option<u32>,
+) -> io::Result<()> {
+    let mut to = make(area, held, upload, user)?;
     match &upload.content {
         Content::Bytes(bytes) => to.write_all(bytes),
         Content::File(path) => {
@@ -36,7 +51,7 @@ pub(super) async fn put(area: &OwnedFd, upload: &Upload, user: Option<u32>) -> i
                 )));
             }
             if data.len() <= INLINE {
-                return io::copy(&mut from, &mut to).map(drop);
+                return copy(&mut from, &mut to, &mut held.chunk);
             }
             let copied = tokio::task::spawn_blocking(move || io::copy(&mut from, &mut to));
             copied.await.map_err(io::Error::other)?.map(drop)
@@ -44,17 +59,33 @@ pub(super) async fn put(area: &OwnedFd, upload: &Upload, user: Option<u32>) -> i
     }
 }
 
+/// Copies a small file: by reading and writing, as anything else asks more of the system before it begins.
+fn copy(from: &mut File, to: &mut File, chunk: &mut Vec<u8>) -> io::Result<()> {
+    chunk.resize(CHUNK, 0);
+    loop {
+        match from.read(chunk) {
+            Ok(0) => return Ok(()),
+            Ok(length) => to.write_all(&chunk[..length])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Makes the empty file, and the folders that it is in.
-fn make(area: &OwnedFd, upload: &Upload, user: Option<u32>) -> io::Result<File> {
+fn make(area: &OwnedFd, held: &mut Held, upload: &Upload, user: Option<u32>) -> io::Result<File> {
     let (folders, name) = match upload.path.as_str().rsplit_once('/') {
         Some((folders, name)) => (folders, name),
         None => ("", upload.path.as_str()),
     };
-    let mut folder = None;
-    for part in folders.split('/').filter(|part| !part.is_empty()) {
-        folder = Some(enter(folder.as_ref().unwrap_or(area), part, user)?);
+    if !matches!(&held.folder, Some((path, _)) if path == folders) {
+        let mut folder = None;
+        for part in folders.split('/').filter(|part| !part.is_empty()) {
+            folder = Some(enter(folder.as_ref().unwrap_or(area), part, user)?);
+        }
+        held.folder = folder.map(|folder| (folders.to_owned(), folder));
     }
-    let folder = folder.as_ref().unwrap_or(area);
+    let folder = held.folder.as_ref().map_or(area, |(_, folder)| folder);
     let mode = if upload.executable { 0o755 } else { 0o644 };
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let create = || rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(mode));
@@ -97,4 +128,35 @@ fn enter(parent: &OwnedFd, name: &str, user: Option<u32>) -> rustix::io::Result<
     let folder = open_folder(parent, name)?;
     give(&folder, user)?;
     Ok(folder)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::fs::CWD;
+
+    use super::*;
+    use crate::name::RelativePath;
+    use crate::sandbox::Area;
+    use crate::sandbox::local::place::opens::Opens;
+
+    #[tokio::test]
+    async fn a_folder_is_not_opened_again_for_each_of_its_files() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("a/b")).unwrap();
+        let area = open_folder(CWD, root.path()).unwrap();
+        let mut opens = Opens::of(&root.path().join("a"));
+        let mut held = Held::default();
+        for path in (0..50).map(|number| format!("a/b/{number}")) {
+            let upload = Upload {
+                area: Area::Work,
+                path: RelativePath::parse(&path).unwrap(),
+                content: Content::Bytes(path.as_bytes().into()),
+                executable: false,
+            };
+            put(&area, &mut held, &upload, None).await.unwrap();
+            assert!(std::fs::read(root.path().join(&path)).unwrap() == path.as_bytes());
+        }
+        // It, and the one in it.
+        assert_eq!(opens.count(), 2);
+    }
 }

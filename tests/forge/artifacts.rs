@@ -1,0 +1,90 @@
+//! What goes into a trial and comes home from it: many files, and large ones.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::support::workspace::{Workspace, read_json};
+
+fn below(folder: &Path, above: &str, found: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let path = format!("{above}/{}", entry.file_name().to_str().unwrap());
+        if entry.file_type().unwrap().is_dir() {
+            below(&entry.path(), &path, found);
+        } else {
+            found.insert(path, std::fs::read(entry.path()).unwrap());
+        }
+    }
+}
+
+#[test]
+fn thousands_of_files_go_in_and_come_home_as_they_were() {
+    const COPIES: &str = "#!/bin/sh
+for copy in 1 2 3 4; do cp -r \"$FORGE_INPUTS/data\" \"$FORGE_ARTIFACTS/$copy\"; done
+echo 'copied all there was' > \"$2\"
+";
+    let mut workspace = Workspace::new()
+        .file(
+            "objectives/task.yaml",
+            "prompt: do it\ninputs: [data]\nartifacts: ['**']\n",
+        )
+        .candidate("copies.sh", COPIES);
+    let mut expected = BTreeMap::new();
+    for number in 0..1_500 {
+        // Some where a neighbour's folder was held a moment ago, some deeper.
+        let path = format!("{}/{}/{number}", number % 3, "deep/".repeat(number % 5));
+        let path = path.replace("//", "/");
+        workspace = workspace.file(&format!("objectives/data/{path}"), &path);
+        for copy in 1..=4 {
+            expected.insert(format!("/{copy}/{path}"), path.clone().into_bytes());
+        }
+    }
+    workspace
+        .forge(["task", "--isolation", "process"])
+        .expect(0);
+    let home = workspace.run_folder().join("task/copies/1");
+    let mut found = BTreeMap::new();
+    below(&home.join("files"), "", &mut found);
+    let told = read_json(&home.join("trial.json"));
+    let count = |key: &str| told[key].as_array().unwrap().len();
+    assert_eq!((count("files"), count("skipped")), (expected.len(), 0));
+    assert!(found == expected, "{} files came home", found.len());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_large_file_goes_in_and_comes_home_in_the_memory_that_a_small_one_takes() {
+    const COPY: &str = "#!/bin/sh
+cp \"$FORGE_INPUTS/large\" \"$FORGE_ARTIFACTS/large\"
+echo 'copied all there was' > \"$2\"
+";
+    let peak = |bytes: usize| {
+        let content: Vec<u8> = (0..bytes).map(|at| (at % 251).to_le_bytes()[0]).collect();
+        let workspace = Workspace::new()
+            .file(
+                "objectives/task.yaml",
+                "prompt: do it\ninputs: [large]\nartifacts: [large]\n",
+            )
+            .file("objectives/large", &content)
+            .candidate("copy.sh", COPY);
+        let child = workspace
+            .command(["task", "--isolation", "process"])
+            .spawn()
+            .unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        let ended = std::thread::spawn(move || crate::support::workspace::finish(child));
+        let mut peak = 0;
+        while !ended.is_finished() {
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            let told = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let told = told.and_then(|it| it.trim().trim_end_matches(" kB").parse().ok());
+            peak = told.unwrap_or(0).max(peak);
+            crate::support::workspace::wait(2);
+        }
+        ended.join().unwrap().expect(0);
+        assert!(workspace.trial_file("copy", "files/large") == content);
+        peak
+    };
+    let (small, large): (u64, u64) = (peak(1 << 20), peak(40 << 20));
+    assert!(large < small + (12 << 10), "{small} kB, then {large} kB");
+}
