@@ -6,10 +6,13 @@
 //!
 //! `FORGE_BENCH_BIN` measures another build of forge.
 
+#[expect(dead_code, reason = "others look at more of it")]
 #[path = "common/cost.rs"]
 mod cost;
 #[path = "common/programs.rs"]
 mod programs;
+#[path = "common/table.rs"]
+mod table;
 #[path = "common/times.rs"]
 mod times;
 
@@ -21,6 +24,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use cost::measure;
+use serde_json::json;
+use table::Table;
 use times::{median, took};
 
 /// As many as may come home with the artifact and go in with their folders.
@@ -76,21 +81,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         of_large.push(large.forge()?);
         of_small.push(small.forge()?);
     }
-    let mut out = io::stdout().lock();
-    writeln!(
-        out,
-        "{:<28} {:>9} {:>9} {:>7}  aim",
-        "", "forge", "floor", "ratio"
-    )?;
+    let title =
+        format!("{FILES} files of 1 KB, and one of 1 GB: {REPETITIONS} turns of each, medians");
+    let mut table = Table::new(title, &["", "unit", "forge", "against", "ratio", "aim"]);
     let mut row = |what: &str, forge: Vec<Duration>, floor: &[Duration], aim: &str| {
         let (forge, floor) = (median(forge), median(floor.to_vec()));
         let ratio = forge.as_secs_f64() / floor.as_secs_f64();
-        writeln!(
-            out,
-            "{what:<28} {:>7} ms {:>6} ms {ratio:>6.2}x  {aim}",
-            forge.as_millis(),
-            floor.as_millis()
-        )
+        let figures = [forge, floor].map(|it| json!(it.as_secs_f64() * 1e3));
+        let (before, after) = ([json!(what), json!("ms")], [json!(ratio), json!(aim)]);
+        table.row(before.into_iter().chain(figures).chain(after));
     };
     let (into, home) = (|it: &Ways| it.into, |it: &Ways| it.home);
     let aim = "at most 1.3x of tar";
@@ -99,34 +98,40 @@ fn main() -> Result<(), Box<dyn Error>> {
         of_many.iter().map(into).collect(),
         &tar,
         aim,
-    )?;
+    );
     row(
         "many files home",
         of_many.iter().map(home).collect(),
         &tar,
         aim,
-    )?;
+    );
     row(
         "one large file in",
         of_large.iter().map(into).collect(),
         &cp,
         "-",
-    )?;
+    );
     row(
         "one large file home, hashed",
         of_large.iter().map(home).collect(),
         &cp,
         "-",
-    )?;
+    );
+    let of_one_mebibyte = of_small.iter().filter_map(|it| it.memory).max();
     for (what, ways) in [
-        ("1 MiB", of_small),
-        ("1 GiB", of_large),
-        ("many files", of_many),
+        ("memory, 1 MB", of_small),
+        ("memory, 1 GB", of_large),
+        ("memory, many files", of_many),
     ] {
-        let most = ways.iter().filter_map(|it| it.memory).max();
-        let most = most.map_or("-".to_owned(), |it| format!("{:.1} MB", it as f64 / 1e6));
-        writeln!(out, "memory, {what:<20} {most:>9}")?;
+        let megabytes = |it: u64| it as f64 / 1e6;
+        let most = ways.iter().filter_map(|it| it.memory).max().map(megabytes);
+        let small = of_one_mebibyte.map(megabytes);
+        let ratio = most.zip(small).map(|(most, small)| most / small);
+        let figures = [json!(most), json!(small), json!(ratio)];
+        let (before, after) = ([json!(what), json!("MB")], [json!("-")]);
+        table.row(before.into_iter().chain(figures).chain(after));
     }
+    table::show("artifacts", &[table])?;
     Ok(())
 }
 

@@ -189,7 +189,13 @@ impl Walk<'_> {
                 Ok(kind) => kind,
                 Err(error) => return self.skipped.push(&shown(&path), unreadable(error)),
             },
-            known => known,
+            known @ (FileType::RegularFile
+            | FileType::Directory
+            | FileType::Symlink
+            | FileType::Fifo
+            | FileType::Socket
+            | FileType::CharacterDevice
+            | FileType::BlockDevice) => known,
         };
         if kind == FileType::Directory {
             if self.patterns.names(&path) {

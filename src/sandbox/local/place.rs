@@ -423,7 +423,8 @@ fn kept(run: &Path) -> io::Result<BTreeSet<String>> {
 }
 
 /// How often folders are opened, for tests.
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(target_os = "linux")]
+#[cfg(test)]
 pub(super) mod opens {
     use std::mem::MaybeUninit;
     use std::os::fd::OwnedFd;
