@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::gate::Gate;
@@ -28,6 +28,10 @@ mod tries;
 use tries::{LOOK, Tries};
 
 const CREATE: &str = "create a sandbox";
+
+/// Creates under way at once: each has a connection, and a server that is asked for more at the same moment keeps some
+/// of them waiting for that alone.
+const CREATES: usize = 1024;
 
 /// What the caller of a create waits for.
 pub(super) type Reply = oneshot::Sender<Result<Lease, SandboxError>>;
@@ -95,6 +99,7 @@ pub(super) struct Asking {
     /// Whether somebody waits for sandboxes to be gone.
     awaited: watch::Receiver<bool>,
     gate: Gate,
+    creates: Semaphore,
     /// How long the last destruction took, from the delete to the look that saw it done.
     destruction: Mutex<Duration>,
 }
@@ -114,6 +119,7 @@ impl Asking {
             closing,
             awaited,
             gate: Gate::new(),
+            creates: Semaphore::new(CREATES),
             destruction: Mutex::default(),
         }
     }
@@ -130,18 +136,23 @@ impl Asking {
     ) -> (SandboxName, Birth) {
         let name = asked.spec.name.clone();
         let run = asked.spec.run;
-        let admit = AssertUnwindSafe(self.provider.admit(&asked.spec)).catch_unwind();
+        let admit = AssertUnwindSafe(async {
+            // It is never closed.
+            let turn = self.creates.acquire().await;
+            self.provider.admit(&asked.spec).await.map(|()| turn)
+        });
         let admitted = tokio::select! {
             biased;
             () = holds(self.closing.clone(), |closing| *closing) => {
                 let error = SandboxError::new(ErrorKind::Stopped, CREATE, "forge is stopping");
                 return (name, Birth::Refused { asked, error });
             }
-            admitted = admit => admitted.unwrap_or_else(|_panic| Err(panicked(CREATE))),
+            admitted = admit.catch_unwind() => admitted.unwrap_or_else(|_panic| Err(panicked(CREATE))),
         };
-        if let Err(error) = admitted {
-            return (name, Birth::Refused { asked, error });
-        }
+        let _turn = match admitted {
+            Ok(turn) => turn,
+            Err(error) => return (name, Birth::Refused { asked, error }),
+        };
         let answer = {
             let create = AssertUnwindSafe(self.provider.create(&asked.spec)).catch_unwind();
             tokio::pin!(create);
