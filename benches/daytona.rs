@@ -50,7 +50,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     writeln!(
         out,
         "{:<50} {:>7} {:>7} {:>6} {:>6} {:>7} {:>5} {:>9} {:>6} {:>4} {:>7}",
-        "case", "ideal", "wall", "ratio", "limit", "CPU", "cores", "peak", "files", "429", "stopped"
+        "case",
+        "ideal",
+        "wall",
+        "ratio",
+        "limit",
+        "CPU",
+        "cores",
+        "peak",
+        "files",
+        "429",
+        "stopped"
     )?;
     room_for_connections();
     for case in cases() {
@@ -285,7 +295,10 @@ fn used_by(process: u32) -> Option<Used> {
 
 /// What stands in for running the candidate: the time, the status, the bundle.
 fn results(run: Duration) -> [Rule; 4] {
-    let status = format!("\nforge-status exited 0 {} 0 0 packed no -\n", run.as_nanos());
+    let status = format!(
+        "\nforge-status exited 0 {} 0 0 packed no -\n",
+        run.as_nanos()
+    );
     let executed = Canned {
         status: StatusCode::OK,
         headers: vec![("content-type", "application/json".to_owned())],
@@ -319,7 +332,11 @@ fn bundle(path: &str) -> Canned {
         status: StatusCode::OK,
         headers: vec![("content-type", "application/octet-stream".to_owned())],
         // Else somebody looks at what was printed so far.
-        body: if is_bundle { body.concat() } else { String::new() },
+        body: if is_bundle {
+            body.concat()
+        } else {
+            String::new()
+        },
     }
 }
 

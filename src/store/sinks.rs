@@ -125,12 +125,7 @@ fn write_once(file: &mut File, failed: &mut Option<io::Error>, bytes: &[u8]) {
 }
 
 /// The same into a file that is opened for that, if it is not.
-fn append_once(
-    file: &mut Option<File>,
-    path: &Path,
-    failed: &mut Option<io::Error>,
-    bytes: &[u8],
-) {
+fn append_once(file: &mut Option<File>, path: &Path, failed: &mut Option<io::Error>, bytes: &[u8]) {
     if failed.is_some() || bytes.is_empty() {
         return;
     }

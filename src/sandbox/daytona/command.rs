@@ -65,7 +65,9 @@ impl From<String> for Text {
 /// A program of a shell without the lines that are comments: it is sent for every command.
 fn bare(program: &str) -> String {
     let lines = program.split_inclusive('\n');
-    lines.filter(|line| !line.trim_start().starts_with('#') && !line.trim().is_empty()).collect()
+    lines
+        .filter(|line| !line.trim_start().starts_with('#') && !line.trim().is_empty())
+        .collect()
 }
 
 /// How long the request waits for the command's end.

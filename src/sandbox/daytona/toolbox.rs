@@ -24,9 +24,9 @@ use tokio::sync::{AcquireError, SemaphorePermit};
 use tokio::time::{Instant, sleep};
 
 use super::client::{Client, Failed, SILENCE, Trouble, below, next_chunk, refuse, silence};
+use super::command::Text;
 use super::config::ApiUrl;
 use super::retry::{Failure, Verb};
-use super::command::Text;
 use super::wire::Executed;
 use crate::sandbox::exchange::Answer;
 use crate::sandbox::{Content, ErrorKind, SandboxError};

@@ -5,7 +5,7 @@
 //! patience does; a delete goes by id, and is over when the sandbox is seen gone.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -25,7 +25,7 @@ use crate::sandbox::{
 
 mod tries;
 
-use tries::{LOOK, Tries};
+use tries::{Destructions, Tries};
 
 const CREATE: &str = "create a sandbox";
 
@@ -100,8 +100,7 @@ pub(super) struct Asking {
     awaited: watch::Receiver<bool>,
     gate: Gate,
     creates: Semaphore,
-    /// How long the last destruction took, from the delete to the look that saw it done.
-    destruction: Mutex<Duration>,
+    destructions: Mutex<Destructions>,
 }
 
 impl Asking {
@@ -120,7 +119,7 @@ impl Asking {
             awaited,
             gate: Gate::new(),
             creates: Semaphore::new(CREATES),
-            destruction: Mutex::default(),
+            destructions: Mutex::default(),
         }
     }
 
@@ -282,18 +281,18 @@ impl Asking {
         tokio::pin!(ends);
         let mut tries = Tries::new(self.patience.pause);
         let result = loop {
+            let age = tries.ending.map(|since| since.elapsed());
             let answer = tokio::select! {
                 biased;
-                answer = self.end_once(&id, tries.ending.is_some()) => answer,
+                answer = self.end_once(&id, age.is_some()) => answer,
                 () = &mut ends => break Err(tries.unended()),
             };
+            if let (Some(age), Ok(presence)) = (age, &answer) {
+                self.learn(age, presence);
+            }
             match answer {
-                Ok(Presence::Gone) => {
-                    self.learn(tries.ending);
-                    break Ok(Proof::Seen);
-                }
+                Ok(Presence::Gone) => break Ok(Proof::Seen),
                 Ok(Presence::Absent) => {
-                    self.learn(tries.ending);
                     let was_there = tries.ending.is_some();
                     break Ok(Proof::Absent { was_there });
                 }
@@ -332,21 +331,18 @@ impl Asking {
     }
 
     /// Waits until the next try makes sense. What ends is looked at only when somebody waits for it, and not
-    /// before it is as old as the last one was when it was gone.
+    /// before it is as old as others were when they were gone.
     async fn pause(&self, tries: &mut Tries) {
         match (tries.ending, tries.looks) {
             (Some(since), 0) => {
-                let known = *self
-                    .destruction
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
                 tokio::select! {
                     () = holds(self.awaited.clone(), |awaited| *awaited) => {}
                     () = self.hurried() => {}
                     // It must not overstay unseen.
                     () = sleep(self.patience.destruction / 2) => {}
                 }
-                sleep_until(since + known.clamp(LOOK.0, LOOK.1)).await;
+                let first = self.destructions().first_look();
+                sleep_until(since + first).await;
             }
             _ if self.in_a_hurry() => sleep(tries.pause()).await,
             _ => tokio::select! {
@@ -356,14 +352,17 @@ impl Asking {
         }
     }
 
-    fn learn(&self, ending: Option<Instant>) {
-        if let Some(since) = ending {
-            let mut known = self
-                .destruction
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            *known = since.elapsed();
+    fn learn(&self, age: Duration, presence: &Presence) {
+        match presence {
+            Presence::Gone | Presence::Absent => self.destructions().seen(age, true),
+            Presence::Ending => self.destructions().seen(age, false),
+            Presence::Alive | Presence::Hidden(_) => {}
         }
+    }
+
+    fn destructions(&self) -> MutexGuard<'_, Destructions> {
+        let known = self.destructions.lock();
+        known.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lists what the provider has of a run; tries until the time is over.
