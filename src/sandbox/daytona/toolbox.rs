@@ -5,6 +5,7 @@
 //! cannot be reached is [`ErrorKind::Lost`], as is a sandbox that the proxy does not know; a proxy that no
 //! request has ever reached is [`ErrorKind::OutOfReach`], because the next sandbox would be behind it too.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::body::Bytes;
 use futures::StreamExt;
 use futures::future::Either;
 use reqwest::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RANGE};
@@ -225,18 +225,19 @@ impl Toolbox {
         // In parts: what is the same for all is not there once for each, for as long as they run.
         let (program, rest) = command.as_json();
         let timeout = limit.as_secs().max(1);
-        let parts = [
-            Bytes::from_static(br#"{"command":"#),
-            Bytes::from_static(program),
-            Bytes::from(rest),
-            Bytes::from(format!(r#","timeout":{timeout}}}"#)),
+        let parts: [Cow<'static, [u8]>; 4] = [
+            Cow::Borrowed(br#"{"command":"#),
+            Cow::Borrowed(program),
+            Cow::Owned(rest),
+            Cow::Owned(format!(r#","timeout":{timeout}}}"#).into_bytes()),
         ];
-        let length: usize = parts.iter().map(Bytes::len).sum();
+        let length: usize = parts.iter().map(|part| part.len()).sum();
         let url = self.url(&["process", "execute"]);
         self.repeat(Verb::Execute, "run a command", || async {
             let request = self.client.request(Method::POST, url.clone());
             // The answer begins when the command has ended.
-            let parts = futures::stream::iter(parts.clone().map(Ok::<_, Infallible>));
+            let parts = futures::stream::iter(parts.clone());
+            let parts = parts.map(|part| Ok::<_, Infallible>(part.into_owned()));
             let request = request
                 .header(CONTENT_TYPE, "application/json")
                 .header(CONTENT_LENGTH, length)
