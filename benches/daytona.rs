@@ -1,5 +1,6 @@
 //! How close `forge --daytona` comes to what the account and the candidates allow: the time of the whole
-//! program as a ratio to its critical path, and its peak memory, in one run: `cargo bench --bench daytona`.
+//! program as a ratio to its critical path, what it takes of this machine, and how soon it has deleted everything
+//! when it is interrupted, in one run: `cargo bench --bench daytona`.
 //!
 //! `FakeDaytona` stands in for the cloud. It does not run the commands here: a thousand of them would
 //! measure this machine. It waits as long as they would, and answers with what they would have left. It
@@ -26,14 +27,15 @@ use axum::http::StatusCode;
 use fake_daytona::fault::{Before, Canned, Rule, When};
 use fake_daytona::{Commands, FakeDaytona, Options, RateLimit, RateLimits, Route};
 
-/// How long every candidate takes.
-const RUN: Duration = Duration::from_millis(200);
-
 /// One thing to be measured.
 struct Case {
     name: &'static str,
     trials: u32,
     jobs: u32,
+    /// How long every candidate takes.
+    run: Duration,
+    /// Whether it is interrupted when all of them run.
+    stops: bool,
     options: Options,
     /// The time that nothing can be faster than.
     ideal: Duration,
@@ -47,9 +49,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout();
     writeln!(
         out,
-        "{:<50} {:>7} {:>7} {:>6} {:>6} {:>7} {:>9} {:>4}",
-        "case", "ideal", "wall", "ratio", "limit", "CPU", "peak", "429"
+        "{:<50} {:>7} {:>7} {:>6} {:>6} {:>7} {:>5} {:>9} {:>6} {:>4} {:>7}",
+        "case",
+        "ideal",
+        "wall",
+        "ratio",
+        "limit",
+        "CPU",
+        "cores",
+        "peak",
+        "files",
+        "429",
+        "stopped"
     )?;
+    room_for_connections();
     for case in cases() {
         if wanted
             .as_ref()
@@ -57,28 +70,37 @@ fn main() -> Result<(), Box<dyn Error>> {
         {
             continue;
         }
-        let (wall, used, throttled) = measure(&case)?;
+        let Measured {
+            wall,
+            used,
+            throttled,
+            stopped,
+        } = measure(&case)?;
         let ratio = wall.as_secs_f64() / case.ideal.as_secs_f64();
+        let cores = used.cpu.as_secs_f64() / wall.as_secs_f64();
+        let stopped = stopped.map_or("-".to_owned(), |it| format!("{:.2}s", it.as_secs_f64()));
         writeln!(
             out,
-            "{:<50} {:>6.2}s {:>6.2}s {ratio:>6.3} {:>6.2} {:>6.2}s {:>5} MiB {throttled:>4}",
+            "{:<50} {:>6.2}s {:>6.2}s {ratio:>6.3} {:>6.2} {:>6.2}s {cores:>5.2} {:>5} MiB {:>6} {throttled:>4} {stopped:>7}",
             case.name,
             case.ideal.as_secs_f64(),
             wall.as_secs_f64(),
             case.limit,
             used.cpu.as_secs_f64(),
             used.peak >> 10,
+            used.files,
         )?;
     }
     Ok(())
 }
 
-fn cases() -> [Case; 3] {
+fn cases() -> [Case; 5] {
     let ms = Duration::from_millis;
+    let run = ms(200);
     let latency = ms(30);
     // Create, look, upload, run, download; the check of the key before, delete and list behind.
-    let cold = latency * 5 + ms(500) + RUN;
-    let warm = ms(90) + RUN;
+    let cold = latency * 5 + ms(500) + run;
+    let warm = ms(90) + run;
     let (requests, window) = (30, Duration::from_secs(2));
     let limits = RateLimits {
         sandbox_create: Some(RateLimit { requests, window }),
@@ -89,6 +111,8 @@ fn cases() -> [Case; 3] {
             name: "100 trials, 8 at once, 30 ms latency, 0.5 s start",
             trials: 100,
             jobs: 8,
+            run,
+            stops: false,
             options: Options {
                 latency,
                 start: ms(500),
@@ -101,6 +125,8 @@ fn cases() -> [Case; 3] {
             name: "1000 trials, 100 at once, 90 ms create",
             trials: 1000,
             jobs: 100,
+            run,
+            stops: false,
             options: Options {
                 warm: true,
                 faults: vec![Rule::route(
@@ -117,15 +143,47 @@ fn cases() -> [Case; 3] {
             name: "300 trials, 30 creates in 2 s allowed",
             trials: 300,
             jobs: 30,
+            run,
+            stops: false,
             options: Options {
                 warm: true,
                 limits,
                 ..Options::default()
             },
-            ideal: window * (300 / requests - 1) + RUN,
+            ideal: window * (300 / requests - 1) + run,
             limit: 1.05,
         },
+        // Nothing is promised of their time, which is the stand-in's: what counts is memory, cores, and the stop.
+        ten_thousand("10000 trials, all at once, 30 s each", ms(30_000), false),
+        ten_thousand("10000 trials, all at once, interrupted", ms(600_000), true),
     ]
+}
+
+fn ten_thousand(name: &'static str, run: Duration, stops: bool) -> Case {
+    Case {
+        name,
+        trials: 10_000,
+        jobs: 10_000,
+        run,
+        stops,
+        options: Options {
+            warm: true,
+            ..Options::default()
+        },
+        ideal: if stops { Duration::from_secs(30) } else { run },
+        limit: f64::INFINITY,
+    }
+}
+
+/// The stand-in has a connection for every candidate that runs, in this process.
+fn room_for_connections() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, most).ok();
 }
 
 /// What a process has used, where the system tells.
@@ -134,10 +192,22 @@ struct Used {
     cpu: Duration,
     /// The most memory, in KiB.
     peak: u64,
+    /// The most open files, as far as was seen.
+    files: usize,
 }
 
-/// The time of the whole program, what it used, and how many calls were answered 429.
-fn measure(case: &Case) -> Result<(Duration, Used, usize), Box<dyn Error>> {
+/// What was measured of one case.
+struct Measured {
+    /// The time of the whole program.
+    wall: Duration,
+    used: Used,
+    /// How many calls were answered 429.
+    throttled: usize,
+    /// From the interrupt to the end.
+    stopped: Option<Duration>,
+}
+
+fn measure(case: &Case) -> Result<Measured, Box<dyn Error>> {
     let project = tempfile::tempdir()?;
     for folder in ["candidates", "objectives"] {
         std::fs::create_dir(project.path().join(folder))?;
@@ -153,7 +223,7 @@ fn measure(case: &Case) -> Result<(Duration, Used, usize), Box<dyn Error>> {
         commands: Commands::Answered,
         ..case.options.clone()
     };
-    options.faults.extend(results());
+    options.faults.extend(results(case.run));
     let fake = FakeDaytona::start(options)?;
     let began = Instant::now();
     let mut forge = programs::command(&programs::forge(), project.path())
@@ -163,18 +233,44 @@ fn measure(case: &Case) -> Result<(Duration, Used, usize), Box<dyn Error>> {
         .env("DAYTONA_API_URL", fake.api_url())
         .spawn()?;
     let mut used = Used::default();
+    let mut interrupted: Option<Instant> = None;
+    let mut looks = 0;
     let status = loop {
+        let files = used.files;
         used = used_by(forge.id()).unwrap_or(used);
+        used.files = files;
+        // It takes a while to count many.
+        if looks % 64 == 0 {
+            used.files = files.max(files_of(forge.id()));
+        }
+        looks += 1;
         if let Some(status) = forge.try_wait()? {
             break status;
+        }
+        let all_run = || fake.requests_to(Route::Execute) >= case.trials as usize;
+        if case.stops && interrupted.is_none() && looks % 32 == 0 && all_run() {
+            used.files = files.max(files_of(forge.id()));
+            interrupted = Some(Instant::now());
+            let id = rustix::process::Pid::from_child(&forge);
+            rustix::process::kill_process(id, rustix::process::Signal::INT)?;
         }
         pause();
     };
     let wall = began.elapsed();
-    if !status.success() {
+    if status.code() != Some(if case.stops { 130 } else { 0 }) {
         return Err(format!("{}: forge ended with {status}", case.name).into());
     }
-    Ok((wall, used, fake.throttled()))
+    // The stand-in panics when it is dropped, if any is left.
+    Ok(Measured {
+        wall,
+        used,
+        throttled: fake.throttled(),
+        stopped: interrupted.map(|it| it.elapsed()),
+    })
+}
+
+fn files_of(process: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{process}/fd")).map_or(0, Iterator::count)
 }
 
 fn used_by(process: u32) -> Option<Used> {
@@ -190,12 +286,19 @@ fn used_by(process: u32) -> Option<Used> {
     let ticks: u64 = ticks.filter_map(|field| field.parse::<u64>().ok()).sum();
     // Linux counts them in hundredths of a second, whatever its own clock does.
     let cpu = Duration::from_millis(ticks * 10);
-    Some(Used { cpu, peak })
+    Some(Used {
+        cpu,
+        peak,
+        files: 0,
+    })
 }
 
 /// What stands in for running the candidate: the time, the status, the bundle.
-fn results() -> [Rule; 4] {
-    let status = format!("\nforge-status exited 0 {} 0 0 packed -\n", RUN.as_nanos());
+fn results(run: Duration) -> [Rule; 4] {
+    let status = format!(
+        "\nforge-status exited 0 {} 0 0 packed no -\n",
+        run.as_nanos()
+    );
     let executed = Canned {
         status: StatusCode::OK,
         headers: vec![("content-type", "application/json".to_owned())],
@@ -206,24 +309,35 @@ fn results() -> [Rule; 4] {
         headers: vec![("content-type", "application/json".to_owned())],
         body: "{}".to_owned(),
     };
-    let bundle = Canned {
-        status: StatusCode::OK,
-        headers: vec![("content-type", "application/octet-stream".to_owned())],
-        body: [
-            entry("./.forge/run-1/notes", ""),
-            entry("./.forge/run-1/stdout", "one line\n"),
-            entry("./.forge/run-1/stderr", ""),
-            entry("./a_output.md", "hello from the candidate\n"),
-            "\0".repeat(1024),
-        ]
-        .concat(),
-    };
     [
-        Rule::route(Route::Execute, When::Always, Before::Delay(RUN)),
+        Rule::route(Route::Execute, When::Always, Before::Delay(run)),
         Rule::route(Route::Execute, When::Always, Before::Answer(executed)),
         Rule::route(Route::BulkUpload, When::Always, Before::Answer(uploaded)),
-        Rule::route(Route::Download, When::Always, Before::Answer(bundle)),
+        Rule::route(Route::Download, When::Always, Before::AnswerTo(bundle)),
     ]
+}
+
+/// What a command has left, by the path that is downloaded: its name is in there.
+fn bundle(path: &str) -> Canned {
+    let place = path.rsplit("%2F").nth(1).unwrap_or_default();
+    let is_bundle = path.ends_with("bundle");
+    let body = [
+        entry(&format!("./{place}/notes"), "forge ./\0"),
+        entry(&format!("./{place}/stdout"), "one line\n"),
+        entry(&format!("./{place}/stderr"), ""),
+        entry("./work/a_output.md", "hello from the candidate\n"),
+        "\0".repeat(1024),
+    ];
+    Canned {
+        status: StatusCode::OK,
+        headers: vec![("content-type", "application/octet-stream".to_owned())],
+        // Else somebody looks at what was printed so far.
+        body: if is_bundle {
+            body.concat()
+        } else {
+            String::new()
+        },
+    }
 }
 
 /// A regular file of a tar archive.

@@ -169,7 +169,7 @@ pub(super) fn prepare(args: &RunArgs, matches: &ArgMatches) -> Result<Prepared, 
     builder = secrets.cloned().fold(builder, ForgeBuilder::secret);
     let warnings = settings.warnings.iter().chain(&mode.warnings);
     builder = warnings.fold(builder, ForgeBuilder::warning);
-    builder = with_numbers(builder, args, &settings, settings.jobs.or(mode.jobs));
+    builder = with_numbers(builder, args, &settings, &mode);
     let given = args.objectives_given.iter().chain(&args.more_objectives);
     let sources: Vec<ObjectiveSource> = given.map(|text| text.as_str().into()).collect();
     // Without it, the name of an objective would pass for a prompt.
@@ -214,13 +214,13 @@ fn with_numbers(
     mut builder: ForgeBuilder,
     args: &RunArgs,
     settings: &Settings,
-    jobs: Option<usize>,
+    mode: &mode::Mode,
 ) -> ForgeBuilder {
     if let Some(repeat) = settings.repeat {
         builder = builder.repeat(repeat);
     }
-    if let Some(jobs) = jobs {
-        builder = descriptors::with_jobs(builder, jobs);
+    if let Some(jobs) = settings.jobs.or(mode.jobs) {
+        builder = descriptors::with_jobs(builder, &mode.place, jobs);
     }
     if let Some(deadline) = settings.deadline {
         builder = builder.deadline(deadline);

@@ -27,7 +27,8 @@ const END: usize = 16 << 10;
 /// One output stream on its way to a file.
 #[derive(Debug)]
 struct StreamFile {
-    file: File,
+    /// Open once there is something to be written: of thousands at once, most have said nothing for long.
+    file: Option<File>,
     name: &'static str,
     redact: RedactStream,
     limit: u64,
@@ -47,10 +48,10 @@ impl StreamFile {
         limit: ByteCount,
     ) -> io::Result<Self> {
         let path = folder.join(name);
-        let file = File::create(&path).map_err(named(&path))?;
+        File::create(&path).map_err(named(&path))?;
         let redact = redactor.stream();
         Ok(Self {
-            file,
+            file: None,
             name,
             redact,
             limit: limit.0,
@@ -69,8 +70,9 @@ impl StreamFile {
         self.kept += kept.len() as u64;
         let (file, failed) = (&mut self.file, &mut self.failed);
         if !kept.is_empty() {
+            let path = self.folder.join(self.name);
             self.redact
-                .push(kept, &mut |clean| write_once(file, failed, clean));
+                .push(kept, &mut |clean| append_once(file, &path, failed, clean));
         }
         if !beyond.is_empty() {
             self.beyond(beyond);
@@ -93,8 +95,9 @@ impl StreamFile {
             let path = self.folder.join(super::end_name(self.name));
             fs::write(&path, &end[from..]).map_err(named(&path))?;
         } else {
+            let path = self.folder.join(self.name);
             self.redact
-                .finish(&mut |clean| write_once(file, failed, clean));
+                .finish(&mut |clean| append_once(file, &path, failed, clean));
         }
         match self.failed.take() {
             Some(error) => Err(named(Path::new(self.name))(error)),
@@ -119,6 +122,21 @@ fn keep_end(end: &mut Vec<u8>, bytes: &[u8]) {
 fn write_once(file: &mut File, failed: &mut Option<io::Error>, bytes: &[u8]) {
     if failed.is_none() {
         *failed = file.write_all(bytes).err();
+    }
+}
+
+/// The same into a file that is opened for that, if it is not.
+fn append_once(file: &mut Option<File>, path: &Path, failed: &mut Option<io::Error>, bytes: &[u8]) {
+    if failed.is_some() || bytes.is_empty() {
+        return;
+    }
+    let opened = match file.take() {
+        Some(file) => Ok(file),
+        None => File::options().append(true).open(path),
+    };
+    match opened {
+        Ok(opened) => write_once(file.insert(opened), failed, bytes),
+        Err(error) => *failed = Some(error),
     }
 }
 

@@ -92,7 +92,7 @@ fn of_shell(options: &LocalOptions) -> Vec<Limit> {
             unit: 1,
             // Forge raises it as far as it may.
             is: getrlimit(Resource::Nofile).maximum,
-            needed: descriptors::needed(cores),
+            needed: descriptors::needed(cores, false),
         },
         Limit {
             name: "bytes of a file",

@@ -16,6 +16,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::config::{Credential, DaytonaConfig, is_localhost};
@@ -39,6 +40,13 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 /// Servers close what is idle after 5 s. A request on a connection that is just being closed would be one
 /// whose outcome nobody knows.
 const IDLE: Duration = Duration::from_secs(4);
+
+/// So many idle connections to a host are kept for the next requests.
+const IDLE_AT_ONCE: usize = 512;
+/// So many sandboxes at once are sent files, or send theirs: each takes memory and open files for that.
+const TRANSFERS: usize = 512;
+/// So many at once are asked what a command has printed so far, each with a connection besides the command's.
+const LOOKS: usize = 64;
 
 /// A request that failed for good.
 #[derive(Debug)]
@@ -95,6 +103,8 @@ pub(crate) struct Client {
     pub(crate) requests: Requests,
     /// Whether the daemon of any sandbox has been reached.
     pub(crate) has_reached: AtomicBool,
+    pub(super) transfers: Semaphore,
+    pub(super) looks: Semaphore,
 }
 
 /// Resolves names as the system does, but for those below `localhost`, which are this machine (RFC 6761)
@@ -141,7 +151,8 @@ impl Client {
             .tcp_keepalive(Duration::from_secs(30))
             .tcp_nodelay(true)
             .dns_resolver(Arc::new(Resolver))
-            .pool_idle_timeout(IDLE);
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(IDLE_AT_ONCE);
         if config.api_url.is_loopback() || proxies.is_some() {
             builder = builder.no_proxy();
         }
@@ -183,6 +194,8 @@ impl Client {
             pace: Pace::default(),
             requests: Requests::default(),
             has_reached: AtomicBool::new(false),
+            transfers: Semaphore::new(TRANSFERS),
+            looks: Semaphore::new(LOOKS),
         })
     }
 

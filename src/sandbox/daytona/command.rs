@@ -1,8 +1,10 @@
 //! A command as shell text.
 //!
 //! Promises: the text of the program that the shell runs is constant; every value reaches it as an
-//! argument in single quotes ([`quote`]), so nothing of a command is interpreted.
+//! argument in single quotes ([`quote`]), so nothing of a command is interpreted. However many commands run at
+//! once, that program is in memory once.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::sandbox::remote::PARTS;
@@ -16,8 +18,57 @@ const KEEPER: &str = include_str!("command.sh");
 /// Starts the keeper.
 const STARTER: &str = include_str!("starter.sh");
 
+/// What the text of every command begins with: how the daemon's shell is to run that program.
+static PROGRAM: LazyLock<String> = LazyLock::new(|| {
+    let [starter, keeper] = [bare(STARTER), bare(&format!("{PARTS}{KEEPER}"))].map(|it| quote(&it));
+    format!("exec /bin/sh -c {starter} {keeper} ")
+});
+/// The same, as a string of JSON begins with it.
+static PROGRAM_AS_JSON: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut text = serde_json::to_vec(&*PROGRAM).unwrap_or_default();
+    text.pop();
+    text
+});
+
 /// How long a sandbox may take to be cut off from the network before a command is started in it.
 pub(crate) const CUT_OFF: Duration = Duration::from_secs(30);
+
+/// A text for the daemon's shell.
+#[derive(Debug)]
+pub(crate) struct Text {
+    /// Whether it begins with [`PROGRAM`].
+    is_command: bool,
+    rest: String,
+}
+
+impl Text {
+    /// As a string of JSON, in two parts.
+    pub(crate) fn as_json(&self) -> (&'static [u8], Vec<u8>) {
+        let rest = serde_json::to_vec(&self.rest).unwrap_or_default();
+        if self.is_command {
+            (&PROGRAM_AS_JSON, rest.get(1..).unwrap_or_default().to_vec())
+        } else {
+            (&[], rest)
+        }
+    }
+}
+
+impl From<String> for Text {
+    fn from(rest: String) -> Self {
+        Self {
+            is_command: false,
+            rest,
+        }
+    }
+}
+
+/// A program of a shell without the lines that are comments: it is sent for every command.
+fn bare(program: &str) -> String {
+    let lines = program.split_inclusive('\n');
+    lines
+        .filter(|line| !line.trim_start().starts_with('#') && !line.trim().is_empty())
+        .collect()
+}
 
 /// How long the request waits for the command's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,15 +88,13 @@ pub(crate) fn script(
     executables: &[String],
     is_live: bool,
     unreachable: &[String],
-) -> String {
-    let mut text = String::from("exec /bin/sh -c ");
+) -> Text {
+    let mut text = String::new();
     let mut add = |word: &str| {
         text.push_str(&quote(word));
         text.push(' ');
     };
     let number = |n: usize| n.to_string();
-    add(STARTER);
-    add(&format!("{PARTS}{KEEPER}"));
     add(&match mode {
         Mode::Waiting => "end".to_owned(),
         Mode::Detached(window) => window.as_secs().to_string(),
@@ -98,7 +147,10 @@ pub(crate) fn script(
         add(&format!("{name}={value}"));
     }
     text.push_str("</dev/null\n");
-    text
+    Text {
+        is_command: true,
+        rest: text,
+    }
 }
 
 /// A text for the daemon's shell that says whether there is a regular file at a path, whoever put what there.
@@ -214,7 +266,9 @@ mod tests {
         fn text(&self, serial: u64, command: &Command, unreachable: &[String]) -> String {
             let place = Place::new(&self.layout, serial.to_string());
             let mode = Mode::Waiting;
-            script(command, &place, &self.layout, mode, &[], false, unreachable)
+            let text = script(command, &place, &self.layout, mode, &[], false, unreachable);
+            let (program, rest) = text.as_json();
+            serde_json::from_slice(&[program, &rest].concat()).unwrap()
         }
 
         fn read(&self, serial: u64, file: &str) -> String {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::command::{self, CUT_OFF, Mode};
+use super::command::{self, CUT_OFF, Mode, Text};
 use super::retry::{Backoff, Failure};
 use super::status::{self, End, Status};
 use super::toolbox::{Fetched, Toolbox};
@@ -45,7 +45,7 @@ pub(crate) struct Sent<'a> {
     pub(crate) place: &'a Place,
     pub(crate) mode: Mode,
     /// The script.
-    pub(crate) text: String,
+    pub(crate) text: Text,
     /// Whether the sandbox is to be cut off first.
     pub(crate) is_shut: bool,
 }
@@ -166,7 +166,7 @@ impl Sent<'_> {
             }
             if cared.elapsed() > CARE {
                 cared = Instant::now();
-                let text = command::look_for_keeper(self.place, self.layout);
+                let text = command::look_for_keeper(self.place, self.layout).into();
                 let said = self.toolbox.execute(&text, LOOK, LOOK + ANSWER).await?;
                 if command::is_gone(&said.result.unwrap_or_default()) {
                     return self.succeed(began, overdue()).await;
@@ -223,7 +223,7 @@ pub(crate) async fn is_replaced(toolbox: &Toolbox, paths: &[String], error: &San
         return false;
     }
     for path in paths {
-        let text = command::look_for_file(path);
+        let text = command::look_for_file(path).into();
         match toolbox.execute(&text, LOOK, LOOK + ANSWER).await {
             Ok(answer) if command::is_replaced(answer.result.as_deref().unwrap_or_default()) => {
                 return true;

@@ -11,12 +11,16 @@ use crate::sandbox::{SandboxError, Stream};
 
 /// The most of a stream that one look takes.
 const MAX_LOOK: u64 = 1 << 20;
-/// A look that takes longer is given up; the end of the command must not wait for it.
+/// A look that takes longer is given up: others wait for their turn.
 const LOOK: Duration = Duration::from_secs(3);
 
 impl Delivery<'_> {
     /// Fetches what is new of both streams. Whatever fails is left for the end.
+    ///
+    /// # Cancel safety
+    /// Safe: what was delivered was counted in the same breath.
     pub(crate) async fn look(&mut self, toolbox: &Toolbox, place: &Place) {
+        let _turn = toolbox.look().await;
         let all = async {
             for (stream, file) in STREAMS {
                 if self
@@ -28,7 +32,6 @@ impl Delivery<'_> {
                 }
             }
         };
-        // Cut off or not: what was delivered was counted in the same breath.
         let _in_time = timeout(LOOK, all).await;
     }
 

@@ -157,7 +157,15 @@ impl DaytonaSandbox {
                 loop {
                     tokio::select! {
                         status = &mut end => break status?,
-                        () = sleep(backoff.next()) => delivery.look(&self.toolbox, &place).await,
+                        () = sleep(backoff.next()) => {}
+                    }
+                    // In a place of its own, which is there only for as long as it takes.
+                    let look = Box::pin(delivery.look(&self.toolbox, &place));
+                    tokio::select! {
+                        // The end waits for no look: what that has not brought, comes with the bundle.
+                        biased;
+                        status = &mut end => break status?,
+                        () = look => {}
                     }
                 }
             }
@@ -247,6 +255,7 @@ impl DaytonaSandbox {
         status: &Status,
         delivery: &mut Delivery<'_>,
     ) -> Result<(), SandboxError> {
+        let _turn = self.toolbox.transfer().await;
         let mut kept = self.fetch_bundle(command, place, status).await?;
         if status.bundle != Bundle::None {
             for (stream, file) in STREAMS {

@@ -5,6 +5,8 @@
 //! cannot be reached is [`ErrorKind::Lost`], as is a sandbox that the proxy does not know; a proxy that no
 //! request has ever reached is [`ErrorKind::OutOfReach`], because the next sandbox would be behind it too.
 
+use std::borrow::Cow;
+use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -13,17 +15,19 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::Either;
-use reqwest::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue, RANGE};
+use reqwest::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RANGE};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Body, Method, StatusCode, Url};
 use serde::de::IgnoredAny;
 use tokio::io::AsyncReadExt;
+use tokio::sync::{AcquireError, SemaphorePermit};
 use tokio::time::{Instant, sleep};
 
 use super::client::{Client, Failed, SILENCE, Trouble, below, next_chunk, refuse, silence};
+use super::command::Text;
 use super::config::ApiUrl;
 use super::retry::{Failure, Verb};
-use super::wire::{Execute, Executed};
+use super::wire::Executed;
 use crate::sandbox::exchange::Answer;
 use crate::sandbox::{Content, ErrorKind, SandboxError};
 
@@ -34,6 +38,9 @@ const MAX_RESUMES: u32 = 4;
 
 /// The largest file that is read whole before it is sent.
 const SMALL: u64 = 64 << 10;
+
+/// A turn, for as long as it is held. It is never refused.
+pub(super) type Turn<'a> = Result<SemaphorePermit<'a>, AcquireError>;
 
 /// Takes what is downloaded.
 pub(crate) type Take<'a> = dyn FnMut(&[u8]) -> io::Result<()> + Send + 'a;
@@ -167,8 +174,19 @@ impl Toolbox {
         below(&self.base, segments)
     }
 
+    /// Waits for the turn to move files: of many sandboxes at once, not all open files and hold what comes.
+    pub(super) async fn transfer(&self) -> Turn<'_> {
+        self.client.transfers.acquire().await
+    }
+
+    /// Waits for the turn to look at what a command has printed so far.
+    pub(super) async fn look(&self) -> Turn<'_> {
+        self.client.looks.acquire().await
+    }
+
     /// Puts files where they belong, in one request.
     pub(crate) async fn upload(&self, files: &[Sending<'_>]) -> Result<(), Failed> {
+        let _turn = self.transfer().await;
         let limit = whole(files.iter().map(|file| file.bytes).sum());
         self.repeat(Verb::Upload, "upload files", || async move {
             let moved = Arc::new(Moved::new());
@@ -200,19 +218,31 @@ impl Toolbox {
     /// Has a shell run a text. The server's own limit comes before the client's.
     pub(crate) async fn execute(
         &self,
-        command: &str,
+        command: &Text,
         limit: Duration,
         patience: Duration,
     ) -> Result<Executed, Failed> {
-        let body = Execute {
-            command,
-            timeout: limit.as_secs().max(1),
-        };
+        // In parts: what is the same for all is not there once for each, for as long as they run.
+        let (program, rest) = command.as_json();
+        let timeout = limit.as_secs().max(1);
+        let parts: [Cow<'static, [u8]>; 4] = [
+            Cow::Borrowed(br#"{"command":"#),
+            Cow::Borrowed(program),
+            Cow::Owned(rest),
+            Cow::Owned(format!(r#","timeout":{timeout}}}"#).into_bytes()),
+        ];
+        let length: usize = parts.iter().map(|part| part.len()).sum();
         let url = self.url(&["process", "execute"]);
         self.repeat(Verb::Execute, "run a command", || async {
             let request = self.client.request(Method::POST, url.clone());
             // The answer begins when the command has ended.
-            let request = request.json(&body).timeout(patience + SILENCE);
+            let parts = futures::stream::iter(parts.clone());
+            let parts = parts.map(|part| Ok::<_, Infallible>(part.into_owned()));
+            let request = request
+                .header(CONTENT_TYPE, "application/json")
+                .header(CONTENT_LENGTH, length)
+                .body(Body::wrap_stream(parts))
+                .timeout(patience + SILENCE);
             let answer = self.client.json_within(request, patience).await?;
             Ok(answer.unwrap_or(Executed {
                 exit_code: -1,

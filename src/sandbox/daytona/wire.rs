@@ -240,14 +240,6 @@ pub(crate) struct ToolboxUrl {
     pub(crate) url: String,
 }
 
-/// The body of an execute.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Execute<'a> {
-    pub(crate) command: &'a str,
-    /// Seconds.
-    pub(crate) timeout: u64,
-}
-
 /// What an execute answers.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Executed {

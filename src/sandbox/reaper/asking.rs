@@ -5,11 +5,11 @@
 //! patience does; a delete goes by id, and is over when the sandbox is seen gone.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::gate::Gate;
@@ -25,9 +25,13 @@ use crate::sandbox::{
 
 mod tries;
 
-use tries::{LOOK, Tries};
+use tries::{Destructions, Tries};
 
 const CREATE: &str = "create a sandbox";
+
+/// Creates under way at once: each has a connection, and a server that is asked for more at the same moment keeps some
+/// of them waiting for that alone.
+const CREATES: usize = 1024;
 
 /// What the caller of a create waits for.
 pub(super) type Reply = oneshot::Sender<Result<Lease, SandboxError>>;
@@ -95,8 +99,8 @@ pub(super) struct Asking {
     /// Whether somebody waits for sandboxes to be gone.
     awaited: watch::Receiver<bool>,
     gate: Gate,
-    /// How long the last destruction took, from the delete to the look that saw it done.
-    destruction: Mutex<Duration>,
+    creates: Semaphore,
+    destructions: Mutex<Destructions>,
 }
 
 impl Asking {
@@ -114,7 +118,8 @@ impl Asking {
             closing,
             awaited,
             gate: Gate::new(),
-            destruction: Mutex::default(),
+            creates: Semaphore::new(CREATES),
+            destructions: Mutex::default(),
         }
     }
 
@@ -130,18 +135,23 @@ impl Asking {
     ) -> (SandboxName, Birth) {
         let name = asked.spec.name.clone();
         let run = asked.spec.run;
-        let admit = AssertUnwindSafe(self.provider.admit(&asked.spec)).catch_unwind();
+        let admit = AssertUnwindSafe(async {
+            // It is never closed.
+            let turn = self.creates.acquire().await;
+            self.provider.admit(&asked.spec).await.map(|()| turn)
+        });
         let admitted = tokio::select! {
             biased;
             () = holds(self.closing.clone(), |closing| *closing) => {
                 let error = SandboxError::new(ErrorKind::Stopped, CREATE, "forge is stopping");
                 return (name, Birth::Refused { asked, error });
             }
-            admitted = admit => admitted.unwrap_or_else(|_panic| Err(panicked(CREATE))),
+            admitted = admit.catch_unwind() => admitted.unwrap_or_else(|_panic| Err(panicked(CREATE))),
         };
-        if let Err(error) = admitted {
-            return (name, Birth::Refused { asked, error });
-        }
+        let _turn = match admitted {
+            Ok(turn) => turn,
+            Err(error) => return (name, Birth::Refused { asked, error }),
+        };
         let answer = {
             let create = AssertUnwindSafe(self.provider.create(&asked.spec)).catch_unwind();
             tokio::pin!(create);
@@ -271,18 +281,18 @@ impl Asking {
         tokio::pin!(ends);
         let mut tries = Tries::new(self.patience.pause);
         let result = loop {
+            let age = tries.ending.map(|since| since.elapsed());
             let answer = tokio::select! {
                 biased;
-                answer = self.end_once(&id, tries.ending.is_some()) => answer,
+                answer = self.end_once(&id, age.is_some()) => answer,
                 () = &mut ends => break Err(tries.unended()),
             };
+            if let (Some(age), Ok(presence)) = (age, &answer) {
+                self.learn(age, presence);
+            }
             match answer {
-                Ok(Presence::Gone) => {
-                    self.learn(tries.ending);
-                    break Ok(Proof::Seen);
-                }
+                Ok(Presence::Gone) => break Ok(Proof::Seen),
                 Ok(Presence::Absent) => {
-                    self.learn(tries.ending);
                     let was_there = tries.ending.is_some();
                     break Ok(Proof::Absent { was_there });
                 }
@@ -321,21 +331,18 @@ impl Asking {
     }
 
     /// Waits until the next try makes sense. What ends is looked at only when somebody waits for it, and not
-    /// before it is as old as the last one was when it was gone.
+    /// before it is as old as others were when they were gone.
     async fn pause(&self, tries: &mut Tries) {
         match (tries.ending, tries.looks) {
             (Some(since), 0) => {
-                let known = *self
-                    .destruction
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
                 tokio::select! {
                     () = holds(self.awaited.clone(), |awaited| *awaited) => {}
                     () = self.hurried() => {}
                     // It must not overstay unseen.
                     () = sleep(self.patience.destruction / 2) => {}
                 }
-                sleep_until(since + known.clamp(LOOK.0, LOOK.1)).await;
+                let first = self.destructions().first_look();
+                sleep_until(since + first).await;
             }
             _ if self.in_a_hurry() => sleep(tries.pause()).await,
             _ => tokio::select! {
@@ -345,14 +352,17 @@ impl Asking {
         }
     }
 
-    fn learn(&self, ending: Option<Instant>) {
-        if let Some(since) = ending {
-            let mut known = self
-                .destruction
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            *known = since.elapsed();
+    fn learn(&self, age: Duration, presence: &Presence) {
+        match presence {
+            Presence::Gone | Presence::Absent => self.destructions().seen(age, true),
+            Presence::Ending => self.destructions().seen(age, false),
+            Presence::Alive | Presence::Hidden(_) => {}
         }
+    }
+
+    fn destructions(&self) -> MutexGuard<'_, Destructions> {
+        let known = self.destructions.lock();
+        known.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lists what the provider has of a run; tries until the time is over.

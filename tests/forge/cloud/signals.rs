@@ -7,7 +7,7 @@ use tokio::sync::Barrier;
 
 use super::{Cloud, SLEEPS, WRITES, signal};
 use crate::support::fake_daytona::fault::{Before, Rule, When};
-use crate::support::fake_daytona::{Options, Route};
+use crate::support::fake_daytona::{Commands, Options, Route};
 use crate::support::workspace::{Workspace, finish, wait};
 
 /// Signals as soon as this call has come, and again a little later.
@@ -112,4 +112,28 @@ fn a_hundred_sandboxes_are_deleted_side_by_side() {
     cloud.assert_none_alive();
     let deletes = cloud.fake.requests_to(Route::Delete);
     assert_eq!(deletes, 100, "one call each");
+}
+
+/// More than are sent files at once, or are asked at once what they have printed.
+#[test]
+fn hundreds_of_sandboxes_at_once_are_all_deleted_after_a_signal() {
+    let many = 600;
+    let options = Options {
+        warm: true,
+        // Nothing is executed, so that this machine has no processes for it.
+        commands: Commands::Answered,
+        faults: vec![Rule::route(Route::Execute, When::Always, Before::Hang)],
+        ..Options::default()
+    };
+    let cloud = Cloud::new(options, Workspace::with(&[("a.sh", WRITES)]));
+    let arguments = [format!("-k{many}"), format!("-j{many}")];
+    let arguments = arguments.iter().map(String::as_str);
+    let child = cloud.start(["--daytona", "task"].into_iter().chain(arguments));
+    cloud.wait_for_many(Route::Execute, many);
+    signal(&child, "INT");
+    finish(child).expect(130);
+    cloud.assert_none_alive();
+    assert_eq!(cloud.fake.rows().len(), many);
+    assert_eq!(cloud.fake.requests_to(Route::Delete), many, "one call each");
+    assert_eq!(cloud.workspace.trials().len(), many);
 }

@@ -11,6 +11,47 @@ use crate::sandbox::{Presence, SandboxError};
 /// The first pause between two looks at a sandbox that ends, and the longest.
 pub(super) const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
+/// The age, since the delete was taken, at which a sandbox that ends is looked at first, however soon others were gone.
+const SOONEST: Duration = Duration::from_millis(10);
+
+/// How long destructions take, by the looks at those before: a look that comes late holds a slot, one that comes early
+/// is a call for nothing.
+#[derive(Debug, Default)]
+pub(super) struct Destructions {
+    /// The least age, from the delete to the look, at which one was seen gone.
+    gone: Option<Duration>,
+    /// The greatest at which one was seen ending.
+    ending: Duration,
+}
+
+impl Destructions {
+    /// The age at which to look first: between the two where they are apart, else when it is most likely gone.
+    pub(super) fn first_look(&self) -> Duration {
+        let gone = self.gone.unwrap_or(LOOK.0);
+        let apart = gone.saturating_sub(self.ending);
+        let is_known = apart <= SOONEST.max(gone / 4);
+        let age = if is_known || self.gone.is_none() {
+            gone
+        } else {
+            gone - apart / 2
+        };
+        age.clamp(SOONEST, LOOK.1)
+    }
+
+    /// Learns from a look.
+    pub(super) fn seen(&mut self, age: Duration, is_gone: bool) {
+        if is_gone {
+            self.gone = Some(self.gone.map_or(age, |gone| gone.min(age)));
+            // It may go faster than it did: that is tried again after a while.
+            self.ending -= self.ending / 64;
+        } else {
+            self.ending = self.ending.max(age);
+            // What was learned from a faster one holds no more.
+            self.gone = self.gone.filter(|gone| *gone > self.ending);
+        }
+    }
+}
+
 /// The tries to end a sandbox.
 pub(super) struct Tries {
     /// Since when the provider is bound to destroying it.
@@ -79,5 +120,55 @@ impl Tries {
         };
         self.next = pause.mul_f64(1.5).min(longest);
         pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks at so many sandboxes that are each destroyed after this time. Gives the age at which most of the last ten
+    /// were seen gone, and all looks.
+    fn looks(destructions: &mut Destructions, many: u32, takes: Duration) -> (Duration, u32) {
+        let (mut ages, mut looks) = (Vec::new(), 0);
+        for _ in 0..many {
+            let mut age = destructions.first_look();
+            loop {
+                looks += 1;
+                destructions.seen(age, age >= takes);
+                if age >= takes {
+                    break;
+                }
+                age += LOOK.0;
+            }
+            ages.push(age);
+        }
+        let mut last = ages.split_off(ages.len() - 10);
+        last.sort_unstable();
+        (last[6], looks)
+    }
+
+    #[test]
+    fn a_slot_is_not_held_for_longer_than_destructions_take() {
+        let ms = Duration::from_millis;
+        for takes in [0, 5, 30, 80, 150, 400, 900].map(ms) {
+            let (last, looks) = looks(&mut Destructions::default(), 100, takes);
+            assert!(
+                last <= takes + SOONEST.max(takes / 2),
+                "{takes:?}: {last:?}"
+            );
+            assert!(looks <= 100 + 30, "{takes:?}: {looks} looks");
+        }
+    }
+
+    #[test]
+    fn what_goes_faster_or_slower_by_now_is_learned() {
+        let ms = Duration::from_millis;
+        let mut destructions = Destructions::default();
+        looks(&mut destructions, 100, ms(20));
+        let (slow, _) = looks(&mut destructions, 100, ms(600));
+        assert!(slow <= ms(900), "{slow:?}");
+        let (fast, _) = looks(&mut destructions, 600, ms(20));
+        assert!(fast <= ms(60), "{fast:?}");
     }
 }

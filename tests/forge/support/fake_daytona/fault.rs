@@ -175,6 +175,8 @@ pub(crate) enum Before {
     Delay(Duration),
     /// It answers this and does nothing.
     Answer(Canned),
+    /// It answers what this makes of its path with the query, and does nothing.
+    AnswerTo(fn(&str) -> Canned),
     /// The connection is dropped and nothing is done.
     Drop,
     /// Nothing is done, and no answer comes.

@@ -106,6 +106,7 @@ async fn act(shared: Arc<Shared>, end: End, request: Request) -> Response {
         match fault {
             Before::Delay(time) => tokio::time::sleep(time).await,
             Before::Answer(instead) => answer = Some(canned(instead)),
+            Before::AnswerTo(instead) => answer = Some(canned(instead(&asked.uri.to_string()))),
             Before::Drop => return end.cut(),
             Before::Hang | Before::Unread => std::future::pending().await,
             Before::Together(all) => {
