@@ -74,6 +74,17 @@ async fn a_rule_fires_when_it_says() {
 }
 
 #[tokio::test]
+async fn an_answer_can_depend_on_what_was_asked() {
+    let canned = |path: &str| Canned {
+        body: path.to_owned(),
+        ..Canned::html()
+    };
+    let setup = Setup::with_fault(Rule::new(On::Any, When::Always, Before::AnswerTo(canned)));
+    assert_eq!(setup.get("x").await.text, "/api/sandbox/x");
+    assert_eq!(setup.get("y").await.text, "/api/sandbox/y");
+}
+
+#[tokio::test]
 async fn a_connection_dropped_before_the_effect_does_nothing() {
     let setup = create_fails(When::First(1), Before::Drop);
     let dropped = try_send(

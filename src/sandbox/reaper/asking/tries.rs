@@ -33,7 +33,7 @@ impl Destructions {
         let age = if is_known || self.gone.is_none() {
             gone
         } else {
-            gone - apart / 2
+            gone.saturating_sub(apart / 2)
         };
         age.clamp(SOONEST, LOOK.1)
     }
@@ -43,7 +43,7 @@ impl Destructions {
         if is_gone {
             self.gone = Some(self.gone.map_or(age, |gone| gone.min(age)));
             // It may go faster than it did: that is tried again after a while.
-            self.ending -= self.ending / 64;
+            self.ending = self.ending.saturating_sub(self.ending / 64);
         } else {
             self.ending = self.ending.max(age);
             // What was learned from a faster one holds no more.
