@@ -176,7 +176,6 @@ pub(crate) enum Before {
     /// It answers this and does nothing.
     Answer(Canned),
     /// It answers what this makes of its path with the query, and does nothing.
-    #[allow(dead_code, reason = "the bench uses it")]
     AnswerTo(fn(&str) -> Canned),
     /// The connection is dropped and nothing is done.
     Drop,
