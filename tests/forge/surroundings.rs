@@ -171,3 +171,26 @@ cat seen > "$2"
         workspace.assert_nothing_left();
     }
 }
+
+/// The run's own folder is there only on the way to the trial's.
+#[test]
+fn below_tmp_everything_but_the_folder_of_the_run_can_be_written() {
+    let script = r#"#!/bin/sh
+set -e
+run=$(dirname "$(dirname "$PWD")")
+beside=$(dirname "$run")
+case $run in
+    # Another user's, where forge is root.
+    /tmp/*) mkdir "$beside/mine" 2> said || grep -q 'Permission denied' said ;;
+esac
+if touch ../beside "$run/beside" 2>/dev/null; then exit 9; fi
+echo 'written where it may be' > "$2"
+"#;
+    if !crate::isolation::levels().contains(&"namespaces") {
+        return;
+    }
+    let workspace = Workspace::with(&[("a.sh", script)]);
+    let ended = workspace.forge(["task", "--isolation", "namespaces", "-k", "3", "-j", "1"]);
+    ended.expect(0);
+    workspace.assert_nothing_left();
+}

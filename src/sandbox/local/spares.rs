@@ -2,8 +2,9 @@
 //! folders while others are removed.
 //!
 //! Promises: what is used again is as it was made, in everything that a program could have changed of it: nothing in the
-//! folders, and their owner, mode, size, flags and attributes those of a new one. Whatever else there is, is removed. The
-//! spares lie in the run's folder, and go with it.
+//! folders, their owner, group, mode, size and flags those of new ones, their times those of now, and no attributes at all.
+//! Whatever else there is, is removed. Where programs can reach a spare, it is looked at again when it is used. The spares
+//! lie in the run's folder, and go with it.
 
 use std::fs::File;
 use std::io;
@@ -12,7 +13,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_NOW};
 use rustix::io::Errno;
 
 use super::moved::Folders;
@@ -23,8 +24,12 @@ use super::{names, remove};
 /// What a spare is called, before its number.
 const SPARE: &str = ".spare-";
 
-/// The longest list of names of attributes that a folder has when it is new, in bytes.
-const MAX_ATTRIBUTES: usize = 512;
+/// As much of the list of a folder's attributes is looked at; a longer one is an error.
+const MAX_ATTRIBUTES: usize = 64;
+const NOW: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: UTIME_NOW,
+};
 
 /// What can be used again.
 #[derive(Debug, Default)]
@@ -70,8 +75,7 @@ struct Part {
     links: u64,
     /// A folder that has held much stays large on many file systems.
     bytes: u64,
-    /// The names of its attributes: what the system gives each.
-    attributes: Vec<u8>,
+    group: u32,
     /// Of the file system's own, such as that what is in it is compressed. `None` where it has none.
     flags: Option<u32>,
 }
@@ -90,6 +94,11 @@ impl Spares {
             let whole = place.root();
             rustix::fs::renameat_with(CWD, &spare.path, CWD, &whole, RenameFlags::NOREPLACE)?;
             let root = open_folder(CWD, &whole)?;
+            // Whoever may move it may have put something there meanwhile.
+            let is_reached = spare.folders.is_some();
+            if is_reached && !self.is_as_made(&root).unwrap_or(false) {
+                return Err(Errno::PERM);
+            }
             if user.is_some() {
                 for area in AREAS {
                     give(&open_folder(&root, area)?, user)?;
@@ -118,15 +127,8 @@ impl Spares {
     /// otherwise it is to be removed. Blocks.
     pub(super) fn keep(&self, gone: &Path, folders: &mut Option<Folders>) -> bool {
         let is_as_made = || -> io::Result<bool> {
-            let Some(Some(new)) = self.new.get() else {
-                return Ok(false);
-            };
-            if !folders.as_ref().is_none_or(|it| it.are_in(gone)) {
-                return Ok(false);
-            }
-            let root = open_folder(CWD, gone)?;
-            empty(&root)?;
-            Ok(Look::of(&root)?.as_ref() == Some(new))
+            let is_there = folders.as_ref().is_none_or(|it| it.are_in(gone));
+            Ok(is_there && self.is_as_made(&open_folder(CWD, gone)?)?)
         };
         if !is_as_made().unwrap_or(false) {
             return false;
@@ -140,6 +142,26 @@ impl Spares {
         let folders = folders.take();
         spares.all.push(Spare { path, folders });
         true
+    }
+
+    /// Empties a sandbox's folder. Whether it is as it was made then; its times are those of now.
+    fn is_as_made(&self, root: &OwnedFd) -> io::Result<bool> {
+        let Some(Some(new)) = self.new.get() else {
+            return Ok(false);
+        };
+        empty(root)?;
+        if Look::of(root)?.as_ref() != Some(new) {
+            return Ok(false);
+        }
+        let now = Timestamps {
+            last_access: NOW,
+            last_modification: NOW,
+        };
+        for name in AREAS.iter().chain(&[names::GIT_SETTINGS]) {
+            rustix::fs::utimensat(root, *name, &now, AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        rustix::fs::futimens(root, &now)?;
+        Ok(true)
     }
 
     /// Removes all of them. Blocks.
@@ -171,14 +193,19 @@ impl Look {
     /// What there is to see of a sandbox that is empty; `None` where it is not as forge makes them.
     fn of(root: &OwnedFd) -> io::Result<Option<Self>> {
         let me = rustix::process::geteuid().as_raw();
-        let (whole, owner) = Part::of(root)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let settings = rustix::fs::openat(root, names::GIT_SETTINGS, flags, Mode::empty())?;
-        let (git_settings, settings_owner) = Part::of(&settings)?;
+        let of = |it: &OwnedFd| Part::of(it, me);
+        let own = of(root)?.zip(of(&settings)?);
+        let Some(((whole, owner), (git_settings, settings_owner))) = own else {
+            return Ok(None);
+        };
         let mut areas = Vec::new();
         let mut owners = Vec::new();
         for area in AREAS {
-            let (part, owner) = Part::of(&open_folder(root, area)?)?;
+            let Some((part, owner)) = of(&open_folder(root, area)?)? else {
+                return Ok(None);
+            };
             areas.push(part);
             owners.push(owner);
         }
@@ -196,27 +223,28 @@ impl Look {
 }
 
 impl Part {
-    /// It, and its owner.
-    fn of(it: &OwnedFd) -> io::Result<(Self, u32)> {
+    /// It, and its owner; `me` is this user. `None` where it has attributes: a program may have changed what is in them.
+    fn of(it: &OwnedFd, me: u32) -> io::Result<Option<(Self, u32)>> {
         let data = File::from(it.try_clone()?).metadata()?;
-        let mut attributes = vec![0_u8; MAX_ATTRIBUTES];
-        let length = match rustix::fs::flistxattr(it, attributes.as_mut_slice()) {
-            Err(Errno::NOTSUP) => 0,
-            other => other?,
-        };
-        attributes.truncate(length);
+        match rustix::fs::flistxattr(it, &mut [0_u8; MAX_ATTRIBUTES]) {
+            Ok(0) | Err(Errno::NOTSUP) => {}
+            Ok(_) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
         #[cfg(target_os = "linux")]
         let flags = rustix::fs::ioctl_getflags(it).ok().map(|it| it.bits());
         #[cfg(not(target_os = "linux"))]
         let flags = None;
+        // A user of a sandbox's own has a group of the same number.
+        let is_own_group = data.uid() != me && data.gid() == data.uid();
         let part = Self {
             mode: data.mode(),
             links: data.nlink(),
             bytes: data.len(),
-            attributes,
+            group: if is_own_group { 0 } else { data.gid() },
             flags,
         };
-        Ok((part, data.uid()))
+        Ok(Some((part, data.uid())))
     }
 }
 
@@ -315,6 +343,7 @@ mod tests {
                 std::fs::create_dir_all(root.join(folder)).unwrap();
             }
             std::fs::write(root.join("beside"), "").unwrap();
+            set_time(&root.join("tmp"), LONG_AGO);
             std::fs::write(root.join("work/a/file"), "").unwrap();
             std::os::unix::fs::symlink("..", root.join("work/up")).unwrap();
         }));
@@ -326,8 +355,41 @@ mod tests {
         assert_eq!(there, ["artifacts", "forge", "gitconfig", "tmp", "work"]);
         let data = std::fs::metadata(place.root().join(WORK)).unwrap();
         assert_eq!(data.ino(), inode);
+        let changed = std::fs::metadata(place.root().join("tmp")).unwrap().mtime();
+        assert!(changed > LONG_AGO, "{changed}");
         assert!(base.spares.are_none());
         assert!(base.spares.take(&base.place("three"), None).is_none());
+    }
+
+    const LONG_AGO: i64 = 1_000_000_000;
+
+    fn set_time(path: &Path, seconds: i64) {
+        let time = Timespec {
+            tv_sec: seconds,
+            tv_nsec: 0,
+        };
+        let times = Timestamps {
+            last_access: time,
+            last_modification: time,
+        };
+        rustix::fs::utimensat(CWD, path, &times, AtFlags::empty()).unwrap();
+    }
+
+    #[test]
+    fn a_spare_that_somebody_reached_is_emptied_again_or_not_used() {
+        let base = Base::new();
+        let spare = || base.place("none").run.join(format!("{SPARE}0"));
+        assert!(base.is_kept_after(|_| {}));
+        std::fs::write(spare().join("work/planted"), "").unwrap();
+        base.spares.take(&base.place("two"), None).unwrap();
+        assert_eq!(walk(&base.place("two").root().join(WORK)), [""; 0]);
+        let base = Base::new();
+        let spare = || base.place("none").run.join(format!("{SPARE}0"));
+        assert!(base.is_kept_after(|_| {}));
+        let open = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(spare().join(WORK), open).unwrap();
+        assert!(base.spares.take(&base.place("two"), None).is_none());
+        assert!(!base.place("two").exists());
     }
 
     fn walk(folder: &Path) -> Vec<String> {

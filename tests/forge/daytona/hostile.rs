@@ -19,9 +19,9 @@ fn killing(test: &str) -> String {
 
 /// What has the text of the program that watches over commands, or of the one that starts it. The patterns
 /// do not match themselves, for this text is an argument of both.
-const KEEPER: &str = "grep -qs 'Runs one comman[d]' $one/cmdline && \
-                      ! grep -qs 'Starts the keepe[r]' $one/cmdline";
-const STARTER: &str = "grep -qs 'Starts the keepe[r]' $one/cmdline";
+const KEEPER: &str = "grep -qs '^serial=.1 limit=.[2]' $one/cmdline && \
+                      ! grep -qs 'window=.1 forge=.[2]' $one/cmdline";
+const STARTER: &str = "grep -qs 'window=.1 forge=.[2]' $one/cmdline";
 
 async fn ends(setup: &Setup, text: &str) -> (CommandEnd, Printed, Home, Collected) {
     let sandbox = setup.sandbox().await;

@@ -3,7 +3,7 @@
 //! Promises: what is not granted is not there; what is there of the machine cannot be written, but for the sandbox's own
 //! folders; no link that an earlier program has left is followed.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::CString;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -68,12 +68,12 @@ impl View {
             Ok(Self { root })
         };
         let view = open().map_err(Failure::at("mount the root"))?;
-        view.fill(&seen, proc.as_ref())?;
+        view.fill(&seen, proc.as_ref(), policy.root.parent())?;
         view.name_the_user(policy)?;
         view.enter().map_err(Failure::at("pivot_root"))
     }
 
-    fn fill(&self, seen: &[Seen], proc: Option<&Seen>) -> Outcome<()> {
+    fn fill(&self, seen: &[Seen], proc: Option<&Seen>, run: Option<&Path>) -> Outcome<()> {
         let shape = || -> io::Result<()> {
             for folder in ["proc", "tmp", "dev/shm", "dev/pts", "var"] {
                 self.point(Path::new(folder), true)?;
@@ -120,43 +120,38 @@ impl View {
         )
         .ok();
         let tmp = Path::new(TMP);
-        let covered = below_tmp(seen);
+        let covered = run.filter(|it| it.starts_with(tmp) && *it != tmp);
         for one in seen {
             self.place(one)?;
-            if one.at == tmp {
-                covered.iter().try_for_each(|it| self.cover(it))?;
+            if one.at == tmp
+                && let Some(run) = covered
+            {
+                self.cover(run)?;
             }
         }
-        covered.iter().try_for_each(|it| self.close(it))
+        covered.map_or(Ok(()), |run| self.close(run))
     }
 
-    /// Hides a folder below that for temporary files, which is the sandbox's own and on a disk, under one in memory:
-    /// the points for what is mounted there cost nothing then, and leave nothing behind.
-    fn cover(&self, name: &OsStr) -> Outcome<()> {
-        let at = relative(Path::new(TMP)).join(name);
-        let point = self.point(&at, true);
-        point.map_err(|error| Failure::at(format!("bind /{}", at.display()))(error.into()))?;
+    /// Hides the run's folder, where it is below that for temporary files, which is the sandbox's own and on a disk, under
+    /// one in memory: the points for what is mounted there cost nothing then, and leave nothing behind.
+    fn cover(&self, run: &Path) -> Outcome<()> {
+        let at = relative(run);
+        let point = self.point(at, true);
+        point.map_err(|error| Failure::at(format!("bind {}", run.display()))(error.into()))?;
         // No program of the sandbox runs that could put a link there meanwhile.
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
-        file_system(
-            "tmpfs",
-            &at,
-            flags,
-            Some(c"size=64k,nr_inodes=256,mode=755"),
-        )
+        let options = c"size=64k,nr_inodes=256,mode=755";
+        file_system("tmpfs", at, flags, Some(options))
     }
 
     /// Lets nobody write there.
-    fn close(&self, name: &OsStr) -> Outcome<()> {
+    fn close(&self, run: &Path) -> Outcome<()> {
         let close = || -> io::Result<()> {
-            let point = self.point(&relative(Path::new(TMP)).join(name), true)?;
-            kernel::restrict_mount(
-                point.as_fd(),
-                MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into(),
-                false,
-            )
+            let point = self.point(relative(run), true)?;
+            let read_only = MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into();
+            kernel::restrict_mount(point.as_fd(), read_only, false)
         };
-        close().map_err(Failure::at(format!("bind {TMP}/{}", name.display())))
+        close().map_err(Failure::at(format!("bind {}", run.display())))
     }
 
     /// Shows lists of users and groups of its own, where the system has some: whom a program runs as is in
@@ -276,24 +271,6 @@ fn everything(policy: &Policy) -> Outcome<Vec<Seen>> {
     seen.push(tmp);
     seen.sort_by(|a, b| a.at.cmp(&b.at));
     Ok(seen)
-}
-
-/// The names below the folder for temporary files that are only on the way to what is seen.
-fn below_tmp(seen: &[Seen]) -> Vec<OsString> {
-    let mut names = Vec::new();
-    for one in seen {
-        let Ok(below) = one.at.strip_prefix(TMP) else {
-            continue;
-        };
-        let mut parts = below.components();
-        if let (Some(Component::Normal(name)), Some(_)) = (parts.next(), parts.next())
-            && !names.iter().any(|it| it == name)
-            && !seen.iter().any(|it| it.at == Path::new(TMP).join(name))
-        {
-            names.push(name.to_owned());
-        }
-    }
-    names
 }
 
 /// Takes hold of a file or folder, with all that is mounted below it.

@@ -19,6 +19,10 @@ use crate::score::quality::Quality;
 const INTERPRETERS: [&str; 3] = ["python", "node", "ruby"];
 /// Programs without a text that call one of them.
 const CALLERS: [(&str, &str); 2] = [("uv", "python"), ("uvx", "python")];
+/// Programs that bring others, which may call anything.
+const BRINGERS: [&str; 10] = [
+    "curl", "wget", "git", "tar", "unzip", "npm", "npx", "pnpm", "yarn", "make",
+];
 /// How much is read, of all files together, in bytes.
 const MOST: u64 = 128 * 1024;
 
@@ -93,6 +97,10 @@ impl Told {
         let mut words = HashSet::new();
         let of_words = |byte: &u8| !(byte.is_ascii_alphanumeric() || b"._+-".contains(byte));
         for text in &texts {
+            // What is packed or compiled says nothing.
+            if text.contains(&0) {
+                return None;
+            }
             called.extend(mentioned(text));
             words.extend(text.split(of_words).filter(|word| !word.is_empty()));
         }
@@ -122,6 +130,9 @@ fn mentioned(text: &[u8]) -> Vec<&'static str> {
 
 /// Those that a program on the `PATH` may call. `None` where that cannot be told.
 fn of_program(name: &str, file: &Path) -> Option<Vec<&'static str>> {
+    if BRINGERS.contains(&name) {
+        return None;
+    }
     if let Some((_, interpreter)) = CALLERS.iter().find(|(caller, _)| *caller == name) {
         return Some(vec![interpreter]);
     }
