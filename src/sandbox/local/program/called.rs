@@ -23,6 +23,8 @@ const CALLERS: [(&str, &str); 2] = [("uv", "python"), ("uvx", "python")];
 const BRINGERS: [&str; 10] = [
     "curl", "wget", "git", "tar", "unzip", "npm", "npx", "pnpm", "yarn", "make",
 ];
+/// What programs of the system's own kind begin with.
+const ELF: &[u8] = b"\x7fELF";
 /// How much is read, of all files together, in bytes.
 const MOST: u64 = 128 * 1024;
 
@@ -97,8 +99,8 @@ impl Told {
         let mut words = HashSet::new();
         let of_words = |byte: &u8| !(byte.is_ascii_alphanumeric() || b"._+-".contains(byte));
         for text in &texts {
-            // What is packed or compiled says nothing.
-            if text.contains(&0) {
+            // What is packed says nothing of what is in it; a program has the names that it calls.
+            if text.contains(&0) && !text.starts_with(ELF) {
                 return None;
             }
             called.extend(mentioned(text));
@@ -188,6 +190,8 @@ mod tests {
         check(b"", "sh -c 'cd x && node x.js'", &["node"]);
         check(b"\x7fELF\x00\xff/usr/bin/ruby\x00", "", &["ruby"]);
         check(b"uv run x", "", &["python"]);
+        check(b"\x1f\x8b\x08\x00packed", "", &INTERPRETERS);
+        check(b"tar xzf x.tgz", "", &INTERPRETERS);
         // What a program that is no part of the system does, nobody knows.
         check(b"Then tool.\n", "", &INTERPRETERS);
         let long = vec![b'x'; usize::try_from(MOST).unwrap() + 1];
