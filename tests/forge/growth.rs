@@ -1,8 +1,8 @@
 //! What forge does for a trial costs the same in a run of a few trials and in one of many. Counted, never timed: what is
 //! asked of memory, written and made.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -173,11 +173,14 @@ fn done(repeats: u32) -> [f64; 3] {
     let mut command = workspace.command(["--isolation", "process", "-j4", "-k", &repeats_text]);
     let command = command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
+    // Of a process that has ended only root may open it, and whoever has it open read it.
+    let mut done = File::open(format!("/proc/{}/io", child.id())).unwrap();
     let pid = Pid::from_child(&child);
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     waitid(WaitId::Pid(pid), options).unwrap();
     // It has ended, and what it has done is still there to be read.
-    let text = fs::read_to_string(format!("/proc/{}/io", child.id())).unwrap();
+    let mut text = String::new();
+    done.read_to_string(&mut text).unwrap();
     assert!(child.wait().unwrap().success());
     let figure = |name: &str| -> f64 {
         let line = text
