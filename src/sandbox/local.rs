@@ -53,6 +53,7 @@ mod moved;
 mod names;
 #[cfg(target_os = "linux")]
 mod namespaces;
+mod neighbour;
 mod options;
 mod output;
 mod place;
@@ -86,7 +87,7 @@ pub use place::Scratch;
 use place::{Hold, Place, Taken};
 use protocol::Limits;
 use rungs::Chosen;
-use spares::{Again, Spares};
+use spares::Spares;
 pub use tools::Tool;
 pub use users::RootSandboxes;
 use users::{Users, Who};
@@ -105,8 +106,8 @@ pub struct LocalProvider {
     hold: Mutex<Option<Hold>>,
     /// What programs may move away.
     movable: Movable,
-    /// What can be used again of sandboxes that are over; none where nobody would remove it if forge were killed.
-    spares: Option<Arc<Spares>>,
+    /// What can be used again of sandboxes that are over.
+    spares: Arc<Spares>,
     /// What goes into sandboxes: nothing of it leaves this machine, but for what commands and installers ask for.
     requests: Requests,
 }
@@ -138,7 +139,6 @@ impl LocalProvider {
             processes: options.processes,
         };
         let folder = options.base.join(place::run_folder(&run));
-        let spares = options.helper.is_some().then(Arc::default);
         Self {
             shared: Arc::new(Shared {
                 helper: options.helper.map(|program| Helper::new(program, folder)),
@@ -161,7 +161,7 @@ impl LocalProvider {
             run,
             hold: Mutex::default(),
             movable: Movable::default(),
-            spares,
+            spares: Arc::default(),
             requests: Requests::default(),
         }
     }
@@ -257,14 +257,15 @@ impl LocalProvider {
         for _ in 0..SWEPT.0 {
             if let Some(made) = self.try_create(&place, user)? {
                 let (root, folders) = match made {
-                    Made::Again(Again { root, folders }) => (root, folders),
+                    Made::Again(root, folders) => (root, folders),
                     Made::New(root) => {
                         names::name_committer(&root).await.map_err(|error| {
                             let error = SandboxError::machine(CREATE, error).with_hint(BASE_HINT);
                             CreateFailed::maybe(error)
                         })?;
-                        if let Some(spares) = &self.spares {
-                            spares.learn(&root);
+                        // Else nobody would remove them if forge were killed.
+                        if self.shared.helper.is_some() {
+                            self.spares.learn(&root);
                         }
                         (root, Folders::hold(&place.root(), chosen.rung, user))
                     }
@@ -321,9 +322,8 @@ impl LocalProvider {
                 Taken::Swept => return Ok(None),
             }
         }
-        let spare = self.spares.as_ref().and_then(|it| it.take(place, user));
-        if let Some(again) = spare {
-            return Ok(Some(Made::Again(again)));
+        if let Some((root, folders)) = self.spares.take(place, user) {
+            return Ok(Some(Made::Again(root, folders)));
         }
         match place.create(user) {
             Ok(root) => Ok(Some(Made::New(root))),
@@ -350,14 +350,14 @@ impl LocalProvider {
             hold.iter().for_each(Hold::open_up);
         }
         let failed = |error| SandboxError::machine("delete a sandbox", error);
-        let spares = self.spares.clone().filter(|_| is_own);
+        let spares = is_own.then(|| Arc::clone(&self.spares));
         let removed = self.movable.remove(id, place, spares).await;
         removed.map_err(failed)?;
-        if is_own && self.spares.as_ref().is_none_or(|it| it.are_none()) {
-            self.leave(&run);
-        } else if !is_own {
+        if !is_own {
             // Refused while there is another sandbox in it.
             rustix::fs::rmdir(&run).ok();
+        } else if self.spares.are_none() {
+            self.leave(&run);
         }
         Ok(Presence::Gone)
     }
@@ -372,9 +372,7 @@ impl LocalProvider {
     }
 
     fn let_spares_go(&self, hold: Option<&Hold>, run: &Path) {
-        if let Some(spares) = &self.spares {
-            spares.clear();
-        }
+        self.spares.clear();
         if let Some(hold) = hold {
             hold.remove_moved(run);
         }
@@ -385,7 +383,8 @@ impl LocalProvider {
 #[derive(Debug)]
 enum Made {
     New(OwnedFd),
-    Again(Again),
+    /// And what holds all of them, where programs may move them.
+    Again(OwnedFd, Option<Folders>),
 }
 
 impl Shared {

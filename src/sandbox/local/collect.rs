@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::neighbour::Neighbour;
 use super::place::open_folder;
 use crate::name::RelativePath;
 use crate::quantity::ByteCount;
@@ -67,12 +68,14 @@ pub(super) async fn collect(
         bytes: what.limit.0,
         files: what.max_files,
         max_files: what.max_files,
-        folder: None,
         skipped: Skips::default(),
     };
     let mut written = Vec::new();
     if let Some(work) = work {
-        bringing.bring(work, Area::Work, &what.output).await?;
+        let mut last = Neighbour::default();
+        bringing
+            .bring(work, Area::Work, &what.output, &mut last)
+            .await?;
         let is_absent = bringing.files == what.max_files && bringing.skipped.named.is_empty();
         if let Some(since) = since.filter(|_| is_absent) {
             written = since_then(work, since);
@@ -90,8 +93,11 @@ pub(super) async fn collect(
         walk.folder(artifacts, "", 0);
         let mut found = walk.found;
         found.sort();
+        let mut last = Neighbour::default();
         for path in found {
-            bringing.bring(artifacts, Area::Artifacts, &path).await?;
+            bringing
+                .bring(artifacts, Area::Artifacts, &path, &mut last)
+                .await?;
             // Thousands of them are no reason for others to wait.
             tokio::task::coop::consume_budget().await;
         }
@@ -259,31 +265,21 @@ enum Opened {
     Absent,
 }
 
-/// A folder of an area, open: which area's, its path below that, and itself.
-type Folder = (Area, String, OwnedFd);
-
-/// Opens a regular file below a folder, through nothing but folders. `held` is the one that the last file was in,
-/// which is not opened again for its neighbours.
-fn open(area: &OwnedFd, which: Area, path: &RelativePath, held: &mut Option<Folder>) -> Opened {
-    let (folders, name) = path
-        .as_str()
-        .rsplit_once('/')
-        .unwrap_or(("", path.as_str()));
-    if !matches!(&*held, Some((of, at, _)) if *of == which && at == folders) {
-        let mut folder = None;
-        for part in folders.split('/').filter(|part| !part.is_empty()) {
-            match open_folder(folder.as_ref().unwrap_or(area), part) {
-                Ok(inner) => folder = Some(inner),
-                Err(Errno::NOENT) => return Opened::Absent,
-                Err(Errno::NOTDIR | Errno::LOOP) => {
-                    return Opened::Peculiar(format!("`{part}` above it is not a folder"));
-                }
-                Err(error) => return Opened::Peculiar(unreadable(error)),
+/// Opens a regular file below a folder, through nothing but folders.
+fn open(area: &OwnedFd, path: &RelativePath, last: &mut Neighbour) -> Opened {
+    let enter = |parent: &OwnedFd, part: &str| {
+        open_folder(parent, part).map_err(|error| match error {
+            Errno::NOENT => Opened::Absent,
+            Errno::NOTDIR | Errno::LOOP => {
+                Opened::Peculiar(format!("`{part}` above it is not a folder"))
             }
-        }
-        *held = folder.map(|folder| (which, folders.to_owned(), folder));
-    }
-    let folder = held.as_ref().map_or(area, |(_, _, folder)| folder);
+            error => Opened::Peculiar(unreadable(error)),
+        })
+    };
+    let (folder, name) = match last.folder_of(area, path, enter) {
+        Ok(found) => found,
+        Err(why) => return why,
+    };
     let Ok(name) = CString::new(name) else {
         return Opened::Absent;
     };
@@ -315,7 +311,6 @@ struct Bringing<'a> {
     bytes: u64,
     files: usize,
     max_files: usize,
-    folder: Option<Folder>,
     skipped: Skips,
 }
 
@@ -325,8 +320,9 @@ impl Bringing<'_> {
         area: &OwnedFd,
         which: Area,
         path: &RelativePath,
+        last: &mut Neighbour,
     ) -> Result<(), SandboxError> {
-        let (mut file, size) = match open(area, which, path, &mut self.folder) {
+        let (mut file, size) = match open(area, path, last) {
             Opened::File(file, size) => (file, size),
             Opened::Absent => return Ok(()),
             Opened::Peculiar(reason) => {

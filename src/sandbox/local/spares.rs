@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -52,14 +52,6 @@ struct Spare {
     folders: Option<Folders>,
 }
 
-/// A sandbox's folder that is used again.
-#[derive(Debug)]
-pub(super) struct Again {
-    pub root: OwnedFd,
-    /// Its folders, where programs may move them.
-    pub folders: Option<Folders>,
-}
-
 /// All of a sandbox that outlives what is in it.
 #[derive(Debug, PartialEq, Eq)]
 struct Look {
@@ -81,13 +73,19 @@ struct Part {
 }
 
 impl Spares {
-    /// Notes what a sandbox looks like that was just made.
+    /// Notes what a sandbox looks like that was just made. Before that, nothing is kept.
     pub(super) fn learn(&self, root: &OwnedFd) {
-        self.new.get_or_init(|| Look::of(root).ok().flatten());
+        self.new
+            .get_or_init(|| Open::of(root).and_then(|it| it.look()).ok().flatten());
     }
 
-    /// Puts a spare in the place of a new sandbox. `None` when there is none, or it cannot be.
-    pub(super) fn take(&self, place: &Place, user: Option<u32>) -> Option<Again> {
+    /// Puts a spare in the place of a new sandbox: its folder, and what holds all of them, where programs may move them.
+    /// `None` when there is none, or it cannot be.
+    pub(super) fn take(
+        &self,
+        place: &Place,
+        user: Option<u32>,
+    ) -> Option<(OwnedFd, Option<Folders>)> {
         let spare = self.shelf().all.pop()?;
         let take = || -> rustix::io::Result<OwnedFd> {
             // Never over another sandbox, be it empty.
@@ -107,10 +105,7 @@ impl Spares {
             Ok(root)
         };
         match take() {
-            Ok(root) => Some(Again {
-                root,
-                folders: spare.folders,
-            }),
+            Ok(root) => Some((root, spare.folders)),
             Err(Errno::EXIST) => {
                 self.shelf().all.push(spare);
                 None
@@ -149,18 +144,18 @@ impl Spares {
         let Some(Some(new)) = self.new.get() else {
             return Ok(false);
         };
-        empty(root)?;
-        if Look::of(root)?.as_ref() != Some(new) {
+        let folders = Open::of(root)?;
+        folders.empty()?;
+        if folders.look()?.as_ref() != Some(new) {
             return Ok(false);
         }
         let now = Timestamps {
             last_access: NOW,
             last_modification: NOW,
         };
-        for name in AREAS.iter().chain(&[names::GIT_SETTINGS]) {
-            rustix::fs::utimensat(root, *name, &now, AtFlags::SYMLINK_NOFOLLOW)?;
+        for it in folders.areas.iter().chain([&folders.git_settings, root]) {
+            rustix::fs::futimens(it, &now)?;
         }
-        rustix::fs::futimens(root, &now)?;
         Ok(true)
     }
 
@@ -189,32 +184,55 @@ impl Spare {
     }
 }
 
-impl Look {
-    /// What there is to see of a sandbox that is empty; `None` where it is not as forge makes them.
-    fn of(root: &OwnedFd) -> io::Result<Option<Self>> {
-        let me = rustix::process::geteuid().as_raw();
+/// All of a sandbox that outlives what is in it, open.
+struct Open<'r> {
+    root: &'r OwnedFd,
+    areas: Vec<OwnedFd>,
+    git_settings: OwnedFd,
+}
+
+impl<'r> Open<'r> {
+    fn of(root: &'r OwnedFd) -> io::Result<Self> {
+        let areas = AREAS.iter().map(|area| open_folder(root, *area));
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let settings = rustix::fs::openat(root, names::GIT_SETTINGS, flags, Mode::empty())?;
+        Ok(Self {
+            root,
+            areas: areas.collect::<rustix::io::Result<_>>()?,
+            git_settings: rustix::fs::openat(root, names::GIT_SETTINGS, flags, Mode::empty())?,
+        })
+    }
+
+    /// Removes all that programs have put there.
+    fn empty(&self) -> io::Result<()> {
+        self.areas.iter().try_for_each(remove::entries)?;
+        for entry in Dir::read_from(self.root)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let mut own = AREAS.iter().chain(&[names::GIT_SETTINGS, ".", ".."]);
+            if !own.any(|it| it.as_bytes() == name.to_bytes()) {
+                rustix::fs::unlinkat(self.root, name, AtFlags::empty())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What there is to see of it when it is empty; `None` where it is not as forge makes them.
+    fn look(&self) -> io::Result<Option<Look>> {
+        let me = rustix::process::geteuid().as_raw();
         let of = |it: &OwnedFd| Part::of(it, me);
-        let own = of(root)?.zip(of(&settings)?);
+        let own = of(self.root)?.zip(of(&self.git_settings)?);
         let Some(((whole, owner), (git_settings, settings_owner))) = own else {
             return Ok(None);
         };
-        let mut areas = Vec::new();
-        let mut owners = Vec::new();
-        for area in AREAS {
-            let Some((part, owner)) = of(&open_folder(root, area)?)? else {
-                return Ok(None);
-            };
-            areas.push(part);
-            owners.push(owner);
-        }
+        let areas: Option<Vec<_>> = self.areas.iter().map(of).collect::<io::Result<_>>()?;
+        let (areas, mut owners): (Vec<Part>, Vec<u32>) =
+            areas.unwrap_or_default().into_iter().unzip();
         // Those of the areas are whoever the programs ran as, who can give them to nobody else.
         owners.dedup();
         let is_whole = (owner, settings_owner) == (me, me)
             && owners.len() == 1
-            && names::are_git_settings(settings);
-        Ok(is_whole.then_some(Self {
+            && names::are_git_settings(self.git_settings.try_clone()?);
+        Ok(is_whole.then_some(Look {
             whole,
             areas,
             git_settings,
@@ -246,26 +264,6 @@ impl Part {
         };
         Ok(Some((part, data.uid())))
     }
-}
-
-/// Removes all that programs have put into a sandbox.
-fn empty(root: &OwnedFd) -> io::Result<()> {
-    for area in AREAS {
-        remove::entries(&open_folder(root, area)?)?;
-    }
-    for entry in Dir::read_from(root)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let is_own = |it: &&str| it.as_bytes() == name.to_bytes();
-        let mut own = AREAS
-            .iter()
-            .chain(&[names::GIT_SETTINGS, ".", ".."])
-            .copied();
-        if !own.any(|it| is_own(&it)) {
-            rustix::fs::unlinkat(root.as_fd(), name, AtFlags::empty())?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -348,8 +346,8 @@ mod tests {
             std::os::unix::fs::symlink("..", root.join("work/up")).unwrap();
         }));
         let place = base.place("two");
-        let again = base.spares.take(&place, None).unwrap();
-        assert!(again.folders.unwrap().are_in(&place.root()));
+        let (_root, folders) = base.spares.take(&place, None).unwrap();
+        assert!(folders.unwrap().are_in(&place.root()));
         let mut there: Vec<_> = walk(&place.root());
         there.sort();
         assert_eq!(there, ["artifacts", "forge", "gitconfig", "tmp", "work"]);

@@ -11,6 +11,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::neighbour::Neighbour;
 use super::place::open_folder;
 use crate::sandbox::{Content, Upload};
 
@@ -22,8 +23,7 @@ const CHUNK: usize = 64 * 1024;
 /// What is kept from one file of an area to the next: nothing is opened or asked for twice.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// The folder of the last file: its path below the area, and itself.
-    folder: Option<(String, OwnedFd)>,
+    folder: Neighbour,
     chunk: Vec<u8>,
 }
 
@@ -74,18 +74,8 @@ fn copy(from: &mut File, to: &mut File, chunk: &mut Vec<u8>) -> io::Result<()> {
 
 /// Makes the empty file, and the folders that it is in.
 fn make(area: &OwnedFd, held: &mut Held, upload: &Upload, user: Option<u32>) -> io::Result<File> {
-    let (folders, name) = match upload.path.as_str().rsplit_once('/') {
-        Some((folders, name)) => (folders, name),
-        None => ("", upload.path.as_str()),
-    };
-    if !matches!(&held.folder, Some((path, _)) if path == folders) {
-        let mut folder = None;
-        for part in folders.split('/').filter(|part| !part.is_empty()) {
-            folder = Some(enter(folder.as_ref().unwrap_or(area), part, user)?);
-        }
-        held.folder = folder.map(|folder| (folders.to_owned(), folder));
-    }
-    let folder = held.folder.as_ref().map_or(area, |(_, folder)| folder);
+    let enter = |parent: &OwnedFd, part: &str| enter(parent, part, user);
+    let (folder, name) = held.folder.folder_of(area, &upload.path, enter)?;
     let mode = if upload.executable { 0o755 } else { 0o644 };
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let create = || rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(mode));
