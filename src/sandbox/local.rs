@@ -13,6 +13,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -254,8 +255,9 @@ impl LocalProvider {
     async fn make(&self, spec: &SandboxSpec) -> Result<LocalSandbox, CreateFailed> {
         let (chosen, place, layout) = self.prepare(spec).await.map_err(CreateFailed::nothing)?;
         let user = (chosen.who == Who::Own).then(|| self.shared.users.next());
+        let points = folder::points(&place.run, chosen);
         for _ in 0..SWEPT.0 {
-            if let Some(made) = self.try_create(&place, user)? {
+            if let Some(made) = self.try_create(&place, user, &points)? {
                 let (root, folders) = match made {
                     Made::Again(root, folders) => (root, folders),
                     Made::New(root) => {
@@ -265,7 +267,7 @@ impl LocalProvider {
                         })?;
                         // Else nobody would remove them if forge were killed.
                         if self.shared.helper.is_some() {
-                            self.spares.learn(&root);
+                            self.spares.learn(&root, points);
                         }
                         (root, Folders::hold(&place.root(), chosen.rung, user))
                     }
@@ -307,7 +309,12 @@ impl LocalProvider {
     }
 
     /// Makes the folders. `None` when the run's folder vanished meanwhile.
-    fn try_create(&self, place: &Place, user: Option<u32>) -> Result<Option<Made>, CreateFailed> {
+    fn try_create(
+        &self,
+        place: &Place,
+        user: Option<u32>,
+        points: &[OsString],
+    ) -> Result<Option<Made>, CreateFailed> {
         let failed = |error: Errno| {
             let message = format!("{}: {}", place.run.display(), io::Error::from(error));
             SandboxError::machine(CREATE, io::Error::other(message)).with_hint(BASE_HINT)
@@ -325,7 +332,7 @@ impl LocalProvider {
         if let Some((root, folders)) = self.spares.take(place, user) {
             return Ok(Some(Made::Again(root, folders)));
         }
-        match place.create(user) {
+        match place.create(user, points) {
             Ok(root) => Ok(Some(Made::New(root))),
             Err(Errno::NOENT) => Ok(None),
             Err(Errno::EXIST) => {

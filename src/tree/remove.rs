@@ -3,8 +3,10 @@
 //! Promises: follows no link; needs neither depth of stack nor one descriptor per level, however deep the
 //! tree; opens folders that forbid it; bears with somebody else who removes the same tree.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
@@ -23,7 +25,7 @@ pub(crate) fn tree(path: &Path) -> io::Result<()> {
         Err(error) => return Err(error.into()),
     };
     let mut is_gone = false;
-    clear(&top, || match rustix::fs::rmdir(path) {
+    clear(&top, None, || match rustix::fs::rmdir(path) {
         Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
         other => {
             is_gone = true;
@@ -36,16 +38,21 @@ pub(crate) fn tree(path: &Path) -> io::Result<()> {
     gone(rustix::fs::rmdir(path))
 }
 
-/// Removes all that is in a folder.
+/// Removes all that is in a folder, but for what has this name.
 ///
 /// # Errors
 /// What the system said about the first thing that would not go.
-pub(crate) fn entries(folder: &OwnedFd) -> io::Result<()> {
-    clear(folder, || Ok(false))
+pub(crate) fn entries(folder: &OwnedFd, but: Option<&OsStr>) -> io::Result<()> {
+    clear(folder, but, || Ok(false))
 }
 
-/// Removes what is in a folder until there is nothing, or, after something was removed, `is_over`.
-fn clear(top: &OwnedFd, mut is_over: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+/// Removes what is in a folder, but for what has this name, until there is nothing, or, after something was removed,
+/// `is_over`.
+fn clear(
+    top: &OwnedFd,
+    but: Option<&OsStr>,
+    mut is_over: impl FnMut() -> io::Result<bool>,
+) -> io::Result<()> {
     let mut flattened = 0_u64;
     loop {
         let mut refused = None;
@@ -53,7 +60,8 @@ fn clear(top: &OwnedFd, mut is_over: impl FnMut() -> io::Result<bool>) -> io::Re
         for entry in Dir::read_from(top)? {
             let entry = entry?;
             let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
+            let is_spared = but.is_some_and(|it| it.as_bytes() == name.to_bytes());
+            if is_spared || matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
             match remove(top, name, entry.file_type(), &mut flattened) {

@@ -3,6 +3,7 @@
 //! Promises: a program gets exactly the environment that the contract names; what a program has put in the
 //! place of one of its folders is never taken for that folder.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -26,6 +27,9 @@ use crate::sandbox::{
     FoundPython, Layout, Network, Networks, OutputSink, PreparedPython, PythonEnvironment, Sandbox,
     SandboxError, Stream, Upload,
 };
+
+/// Where programs in namespaces have their temporary files.
+pub(super) const TMP: &str = "/tmp";
 
 /// A folder of this machine.
 pub(super) struct LocalSandbox {
@@ -181,6 +185,16 @@ impl LocalSandbox {
     }
 }
 
+/// The folders, one in the other, in a sandbox's own for temporary files at which its programs see the run's: to be mounted
+/// over. There are none where programs have their temporary files elsewhere than this machine.
+pub(super) fn points(run: &Path, chosen: &Chosen) -> Vec<OsString> {
+    let below = match chosen.rung {
+        Rung::Namespaces { .. } => run.strip_prefix(TMP).ok(),
+        Rung::Landlock | Rung::Process { .. } => None,
+    };
+    below.into_iter().flatten().map(OsStr::to_owned).collect()
+}
+
 /// The paths of a sandbox, as its programs see them.
 pub(super) fn layout(root: &Path, chosen: &Chosen) -> Result<Layout, SandboxError> {
     let folder = |name: &str| {
@@ -195,7 +209,7 @@ pub(super) fn layout(root: &Path, chosen: &Chosen) -> Result<Layout, SandboxErro
         artifacts: folder(place::ARTIFACTS)?,
         forge: folder(place::FORGE)?,
         tmp: match chosen.rung {
-            Rung::Namespaces { .. } => "/tmp".to_owned(),
+            Rung::Namespaces { .. } => TMP.to_owned(),
             Rung::Landlock | Rung::Process { .. } => folder(place::TMP)?,
         },
     })

@@ -13,10 +13,10 @@
 //! a run whose forge is alive is never swept.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
@@ -34,6 +34,13 @@ pub(super) const FORGE: &str = "forge";
 pub(super) const TMP: &str = "tmp";
 /// All of them.
 pub(super) const AREAS: [&str; 4] = [WORK, ARTIFACTS, FORGE, TMP];
+
+/// The mode of what something is mounted on.
+const POINT: Mode = Mode::RWXU
+    .union(Mode::RGRP)
+    .union(Mode::XGRP)
+    .union(Mode::ROTH)
+    .union(Mode::XOTH);
 
 const GONE: &str = ".gone-";
 const KEPT: &str = ".kept-";
@@ -80,21 +87,12 @@ impl Place {
         })
     }
 
-    /// A place to try something out, with its folders above it; nobody else has it.
-    pub(super) fn for_probe(base: &Path) -> io::Result<Self> {
-        static TRIED: AtomicU32 = AtomicU32::new(0);
-        let serial = TRIED.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}probe-{}-{serial}", prefix(), std::process::id());
-        let run = base.join(name);
-        let named = |error: Errno| {
-            let error = io::Error::from(error);
-            io::Error::new(error.kind(), format!("{}: {error}", run.display()))
-        };
-        rustix::fs::mkdir(&run, Mode::RWXU).map_err(named)?;
-        Ok(Self {
-            run,
+    /// A place to try something out.
+    pub(super) fn for_probe(scratch: &Scratch) -> Self {
+        Self {
+            run: scratch.path.clone(),
             name: "probe".to_owned(),
-        })
+        }
     }
 
     /// The place that an id speaks of. `None` when it is no id of a sandbox of this user.
@@ -123,9 +121,13 @@ impl Place {
         SandboxId::new(format!("{run}/{}", self.name))
     }
 
-    /// Makes the sandbox's folders; the run's folder is there. Returns the open root. `user` is the one that
-    /// programs run as, where it is another.
-    pub(super) fn create(&self, user: Option<u32>) -> rustix::io::Result<OwnedFd> {
+    /// Makes the sandbox's folders, and in the one for temporary files those that lead to [`points`]; the run's folder is
+    /// there. Returns the open root. `user` is the one that programs run as, where it is another.
+    pub(super) fn create(
+        &self,
+        user: Option<u32>,
+        points: &[OsString],
+    ) -> rustix::io::Result<OwnedFd> {
         let root = self.root();
         let passable = if user.is_some() {
             Mode::RWXU | Mode::XOTH
@@ -139,6 +141,15 @@ impl Place {
                 rustix::fs::mkdirat(&open, folder, Mode::RWXU)?;
                 if user.is_some() {
                     give(&open_folder(&open, folder)?, user)?;
+                }
+            }
+            if !points.is_empty() {
+                let mut above = open_folder(&open, TMP)?;
+                for point in points {
+                    rustix::fs::mkdirat(&above, point, POINT)?;
+                    above = open_folder(&above, point)?;
+                    // Whatever the mask of this process is.
+                    rustix::fs::fchmod(&above, POINT)?;
                 }
             }
             if user.is_some() {
@@ -193,21 +204,23 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes one below `base`. Blocks.
+    /// Makes one below `base`, which nobody else has or had. Blocks.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn create(base: &Path) -> io::Result<Self> {
-        static MADE: AtomicU32 = AtomicU32::new(0);
-        let serial = MADE.fetch_add(1, Ordering::Relaxed);
-        let path = base.join(format!(
-            "{}judging-{}-{serial}",
-            prefix(),
-            std::process::id()
-        ));
-        match Hold::take(&path)? {
-            Taken::Held(hold) => Ok(Self { path, _hold: hold }),
-            Taken::Swept => Err(Errno::AGAIN.into()),
+        loop {
+            // Numbers of processes come again, also with what a forge that was killed left under them.
+            let path = base.join(format!("{}scratch-{}", prefix(), RunId::generate()));
+            let taken = Hold::take(&path).map_err(|error| {
+                let error = io::Error::from(error);
+                io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+            })?;
+            match taken {
+                Taken::Held(hold) => return Ok(Self { path, _hold: hold }),
+                // By another forge, between its being made and held.
+                Taken::Swept => {}
+            }
         }
     }
 
@@ -505,6 +518,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_being_tried_out_is_not_swept() {
+        let base = tempfile::tempdir().unwrap();
+        let scratch = Scratch::create(base.path()).unwrap();
+        let probe = Place::for_probe(&scratch);
+        probe.create(None, &[]).unwrap();
+        assert_eq!(sweep(base.path(), Duration::ZERO).unwrap(), 0);
+        assert!(probe.exists());
+        drop(scratch);
+        assert!(!probe.run.exists());
+    }
+
+    #[test]
     fn a_kept_sandbox_outlives_the_next_runs_but_not_for_ever() {
         let base = tempfile::tempdir().unwrap();
         let id = RunId::generate();
@@ -512,9 +537,9 @@ mod tests {
         std::fs::create_dir(&run).unwrap();
         let place = |serial| Place::of(base.path(), &id, &SandboxName::new(&id, serial, "x"));
         let (left, dead) = (place(1).unwrap(), place(2).unwrap());
-        left.create(None).unwrap();
+        left.create(None, &[]).unwrap();
         left.keep().unwrap();
-        dead.create(None).unwrap();
+        dead.create(None, &[]).unwrap();
         assert_eq!(sweep(base.path(), Duration::ZERO).unwrap(), 0);
         assert!(left.root().exists() && !dead.root().exists());
         let yesterday = SystemTime::now() - KEPT_FOR;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::protocol::{Failure, Policy, Rung};
 use super::rungs::{self, Chosen, Refusal};
 use super::users::{self, Who, WhyRoot};
-use super::{Isolation, Shared, cgroup, place, remove, run};
+use super::{Isolation, Shared, cgroup, place, run};
 use crate::name::SandboxId;
 use crate::quantity::ByteCount;
 use crate::sandbox::{Command, CommandEnd, ErrorKind, OutputSink, SandboxError, Stream};
@@ -226,63 +226,59 @@ enum Tried {
 
 async fn try_nothing(shared: &Shared, rung: Rung, how: Trying) -> Result<Tried, SandboxError> {
     let user = (how == Trying::Another).then(|| shared.users.next());
-    let made = place::Place::for_probe(&shared.base);
-    let place = made.map_err(|error| {
+    // Held, so that no forge beside this one sweeps it.
+    let made = place::Scratch::create(&shared.base);
+    let scratch = made.map_err(|error| {
         SandboxError::new(ErrorKind::Machine, "create a sandbox", error.to_string())
             .with_hint(super::BASE_HINT)
     })?;
-    let tried = async {
-        let root = place.root();
-        if let Err(error) = place.create(user) {
-            let failure = Failure::at("make a folder")(error.into());
-            return Ok(Tried::Refused(failure));
-        }
-        let command = command(&["true"]);
-        let policy = Policy {
-            rung,
-            program: rungs::nothing().unwrap_or_else(|| "/bin/true".into()),
-            arguments: Vec::new(),
-            env: Vec::new(),
-            work: root.join(place::WORK),
-            writable: vec![root.join(place::WORK)],
-            readable: Vec::new(),
-            tmp: root.join(place::TMP),
-            root,
-            network: true,
-            user,
-            guarded: how == Trying::Guarded,
-            cgroups: cgroups().await,
-            limits: shared.limits,
-            limit: LIMIT,
-        };
-        let id = SandboxId::new("probe");
-        let context = run::Context {
-            helper: shared.helper.as_ref(),
-            id: &id,
-            orphans: &shared.orphans,
-        };
-        let ran = run::run(&context, &policy, &command, &mut Nowhere).await?;
-        // A sandbox in which nothing can run.
-        let nothing_runs = || Failure {
-            stage: format!("run {}", policy.program.display()),
-            errno: libc::EPERM,
-        };
-        Ok(match ran {
-            run::Ran::Refused(failure) => Tried::Refused(failure),
-            run::Ran::Ended(result) => match result.end {
-                CommandEnd::Exited(0) => Tried::Worked,
-                CommandEnd::Signalled(libc::SIGKILL) => Tried::Killed(nothing_runs()),
-                CommandEnd::Exited(_)
-                | CommandEnd::Signalled(_)
-                | CommandEnd::TimedOut
-                | CommandEnd::LimitReached(_)
-                | CommandEnd::NotFound(_)
-                | CommandEnd::CannotStart(_) => Tried::Refused(nothing_runs()),
-            },
-        })
+    let place = place::Place::for_probe(&scratch);
+    let root = place.root();
+    if let Err(error) = place.create(user, &[]) {
+        let failure = Failure::at("make a folder")(error.into());
+        return Ok(Tried::Refused(failure));
+    }
+    let command = command(&["true"]);
+    let policy = Policy {
+        rung,
+        program: rungs::nothing().unwrap_or_else(|| "/bin/true".into()),
+        arguments: Vec::new(),
+        env: Vec::new(),
+        work: root.join(place::WORK),
+        writable: vec![root.join(place::WORK)],
+        readable: Vec::new(),
+        tmp: root.join(place::TMP),
+        root,
+        network: true,
+        user,
+        guarded: how == Trying::Guarded,
+        cgroups: cgroups().await,
+        limits: shared.limits,
+        limit: LIMIT,
     };
-    let outcome = tried.await;
-    // What stays is swept later.
-    remove::tree(&place.run).ok();
-    outcome
+    let id = SandboxId::new("probe");
+    let context = run::Context {
+        helper: shared.helper.as_ref(),
+        id: &id,
+        orphans: &shared.orphans,
+    };
+    let ran = run::run(&context, &policy, &command, &mut Nowhere).await?;
+    // A sandbox in which nothing can run.
+    let nothing_runs = || Failure {
+        stage: format!("run {}", policy.program.display()),
+        errno: libc::EPERM,
+    };
+    Ok(match ran {
+        run::Ran::Refused(failure) => Tried::Refused(failure),
+        run::Ran::Ended(result) => match result.end {
+            CommandEnd::Exited(0) => Tried::Worked,
+            CommandEnd::Signalled(libc::SIGKILL) => Tried::Killed(nothing_runs()),
+            CommandEnd::Exited(_)
+            | CommandEnd::Signalled(_)
+            | CommandEnd::TimedOut
+            | CommandEnd::LimitReached(_)
+            | CommandEnd::NotFound(_)
+            | CommandEnd::CannotStart(_) => Tried::Refused(nothing_runs()),
+        },
+    })
 }

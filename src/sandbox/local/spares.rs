@@ -6,6 +6,7 @@
 //! Whatever else there is, is removed. Where programs can reach a spare, it is looked at again when it is used. The spares
 //! lie in the run's folder, and go with it.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -17,7 +18,7 @@ use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, Timespec, Timesta
 use rustix::io::Errno;
 
 use super::moved::Folders;
-use super::place::{AREAS, Place, open_folder};
+use super::place::{AREAS, Place, TMP, open_folder};
 use super::upload::give;
 use super::{names, remove};
 
@@ -36,7 +37,7 @@ const NOW: Timespec = Timespec {
 pub(super) struct Spares {
     shelf: Mutex<Shelf>,
     /// What the first sandbox looked like when it was new.
-    new: OnceLock<Option<Look>>,
+    new: OnceLock<Option<New>>,
 }
 
 #[derive(Debug, Default)]
@@ -52,11 +53,20 @@ struct Spare {
     folders: Option<Folders>,
 }
 
+/// What a sandbox is like that is new.
+#[derive(Debug)]
+struct New {
+    look: Look,
+    /// See [`super::folder::points`].
+    points: Vec<OsString>,
+}
+
 /// All of a sandbox that outlives what is in it.
 #[derive(Debug, PartialEq, Eq)]
 struct Look {
     whole: Part,
     areas: Vec<Part>,
+    points: Vec<Part>,
     git_settings: Part,
 }
 
@@ -74,9 +84,14 @@ struct Part {
 
 impl Spares {
     /// Notes what a sandbox looks like that was just made. Before that, nothing is kept.
-    pub(super) fn learn(&self, root: &OwnedFd) {
-        self.new
-            .get_or_init(|| Open::of(root).and_then(|it| it.look()).ok().flatten());
+    pub(super) fn learn(&self, root: &OwnedFd, points: Vec<OsString>) {
+        self.new.get_or_init(|| {
+            let look = Open::of(root, &points).and_then(|it| it.look());
+            Some(New {
+                look: look.ok().flatten()?,
+                points,
+            })
+        });
     }
 
     /// Puts a spare in the place of a new sandbox: its folder, and what holds all of them, where programs may move them.
@@ -144,16 +159,17 @@ impl Spares {
         let Some(Some(new)) = self.new.get() else {
             return Ok(false);
         };
-        let folders = Open::of(root)?;
+        let folders = Open::of(root, &new.points)?;
         folders.empty()?;
-        if folders.look()?.as_ref() != Some(new) {
+        if folders.look()?.as_ref() != Some(&new.look) {
             return Ok(false);
         }
         let now = Timestamps {
             last_access: NOW,
             last_modification: NOW,
         };
-        for it in folders.areas.iter().chain([&folders.git_settings, root]) {
+        let own = [&folders.git_settings, root];
+        for it in folders.areas.iter().chain(&folders.points).chain(own) {
             rustix::fs::futimens(it, &now)?;
         }
         Ok(true)
@@ -188,23 +204,42 @@ impl Spare {
 struct Open<'r> {
     root: &'r OwnedFd,
     areas: Vec<OwnedFd>,
+    names: &'r [OsString],
+    points: Vec<OwnedFd>,
     git_settings: OwnedFd,
 }
 
 impl<'r> Open<'r> {
-    fn of(root: &'r OwnedFd) -> io::Result<Self> {
+    fn of(root: &'r OwnedFd, names: &'r [OsString]) -> io::Result<Self> {
         let areas = AREAS.iter().map(|area| open_folder(root, *area));
+        let mut points: Vec<OwnedFd> = Vec::with_capacity(names.len());
+        for name in names {
+            let above = match points.last() {
+                Some(above) => above,
+                None => &open_folder(root, TMP)?,
+            };
+            points.push(open_folder(above, name)?);
+        }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(Self {
             root,
             areas: areas.collect::<rustix::io::Result<_>>()?,
+            names,
+            points,
             git_settings: rustix::fs::openat(root, names::GIT_SETTINGS, flags, Mode::empty())?,
         })
     }
 
     /// Removes all that programs have put there.
     fn empty(&self) -> io::Result<()> {
-        self.areas.iter().try_for_each(remove::entries)?;
+        let mut next = self.names.iter().map(OsString::as_os_str);
+        for (area, name) in self.areas.iter().zip(AREAS) {
+            let but = if name == TMP { next.next() } else { None };
+            remove::entries(area, but)?;
+        }
+        for point in &self.points {
+            remove::entries(point, next.next())?;
+        }
         for entry in Dir::read_from(self.root)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -224,6 +259,9 @@ impl<'r> Open<'r> {
         let Some(((whole, owner), (git_settings, settings_owner))) = own else {
             return Ok(None);
         };
+        let points: Option<Vec<_>> = self.points.iter().map(of).collect::<io::Result<_>>()?;
+        let (points, point_owners): (Vec<Part>, Vec<u32>) =
+            points.unwrap_or_default().into_iter().unzip();
         let areas: Option<Vec<_>> = self.areas.iter().map(of).collect::<io::Result<_>>()?;
         let (areas, mut owners): (Vec<Part>, Vec<u32>) =
             areas.unwrap_or_default().into_iter().unzip();
@@ -231,10 +269,13 @@ impl<'r> Open<'r> {
         owners.dedup();
         let is_whole = (owner, settings_owner) == (me, me)
             && owners.len() == 1
+            && point_owners.len() == self.points.len()
+            && point_owners.iter().all(|it| *it == me)
             && names::are_git_settings(self.git_settings.try_clone()?);
         Ok(is_whole.then_some(Look {
             whole,
             areas,
+            points,
             git_settings,
         }))
     }
@@ -279,6 +320,7 @@ mod tests {
         folder: tempfile::TempDir,
         run: RunId,
         spares: Spares,
+        points: Vec<OsString>,
     }
 
     impl Base {
@@ -291,7 +333,15 @@ mod tests {
                 folder,
                 run,
                 spares: Spares::default(),
+                points: Vec::new(),
             }
+        }
+
+        /// One in whose sandboxes something is mounted at `tmp/x/run`.
+        fn with_points() -> Self {
+            let points = ["x", "run"].map(OsString::from).into();
+            let without = Self::new();
+            Self { points, ..without }
         }
 
         fn place_in(folder: &Path, run: &RunId, name: &str) -> Place {
@@ -306,9 +356,9 @@ mod tests {
         /// A new sandbox in a folder that was made for it.
         fn made(&self, name: &str) -> Place {
             let place = self.place(name);
-            let root = place.create(None).unwrap();
+            let root = place.create(None, &self.points).unwrap();
             futures::executor::block_on(names::name_committer(&root)).unwrap();
-            self.spares.learn(&root);
+            self.spares.learn(&root, self.points.clone());
             place
         }
 
@@ -457,6 +507,42 @@ mod tests {
         }
         // Nothing but what is in it.
         assert!(Base::new().is_kept_after(|_| {}));
+    }
+
+    #[test]
+    fn what_something_is_mounted_on_stays_when_it_is_as_it_was_made() {
+        let base = Base::with_points();
+        let mut inode = 0;
+        assert!(base.is_kept_after(|root| {
+            inode = std::fs::metadata(root.join("tmp/x/run")).unwrap().ino();
+            for path in ["tmp/own", "tmp/x/own", "tmp/x/run/own"] {
+                std::fs::write(root.join(path), "").unwrap();
+            }
+        }));
+        let place = base.place("two");
+        base.spares.take(&place, None).unwrap();
+        assert_eq!(walk(&place.root().join("tmp")), ["x", "x/run"]);
+        let point = std::fs::metadata(place.root().join("tmp/x/run")).unwrap();
+        assert_eq!((point.ino(), point.mode() & 0o777), (inode, 0o755));
+        type Change = fn(&Path);
+        let changes: [(&str, Change); 3] = [
+            ("mode", |root| {
+                let mode = std::fs::Permissions::from_mode(0o777);
+                std::fs::set_permissions(root.join("tmp/x"), mode).unwrap();
+            }),
+            ("gone", |root| {
+                std::fs::remove_dir(root.join("tmp/x/run")).unwrap();
+            }),
+            ("a link", |root| {
+                std::fs::remove_dir_all(root.join("tmp/x")).unwrap();
+                std::os::unix::fs::symlink("../work", root.join("tmp/x")).unwrap();
+            }),
+        ];
+        for (what, change) in changes {
+            let base = Base::with_points();
+            assert!(!base.is_kept_after(change), "{what}");
+            assert_eq!(walk(&base.place("none").run), [""; 0], "{what}");
+        }
     }
 
     #[cfg(target_os = "linux")]

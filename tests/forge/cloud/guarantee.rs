@@ -175,7 +175,7 @@ fn a_create_that_is_never_answered_does_not_keep_an_interruption_waiting() {
 fn folders_in_which_a_killed_run_judged_are_removed_by_the_next_one() {
     let cloud = Cloud::of(WRITES, vec![]);
     let user = rustix::process::geteuid().as_raw();
-    let left = format!("tmp/forge-{user}-judging-1-1");
+    let left = format!("tmp/forge-{user}-scratch-1-1");
     std::fs::create_dir(cloud.workspace.path(&left)).unwrap();
     std::fs::write(cloud.workspace.path(&left).join("artifact"), "x").unwrap();
     cloud.forge(["--daytona", "task"]).expect(0);

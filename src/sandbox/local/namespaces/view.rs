@@ -17,6 +17,7 @@ use rustix::mount::{
 
 use super::Outcome;
 use super::points::{file_at, folder_at};
+use crate::sandbox::local::folder::TMP;
 use crate::sandbox::local::protocol::{Failure, Policy, Rung};
 use crate::sandbox::local::{kernel, names, visible};
 
@@ -32,9 +33,6 @@ struct Seen {
 pub(super) struct View {
     root: OwnedFd,
 }
-
-/// Where programs have their temporary files.
-const TMP: &str = "/tmp";
 
 const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
     .union(MountAttrFlags::MOUNT_ATTR_NOSUID)
