@@ -34,6 +34,7 @@ use crate::sandbox::{
 };
 use crate::tree::remove;
 
+mod blanks;
 mod cgroup;
 mod collect;
 mod confine;
@@ -285,6 +286,7 @@ impl LocalProvider {
                     networks: spec.networks.clone(),
                     isolation: self.shared.text(chosen, &spec.networks),
                     shared: Arc::clone(&self.shared),
+                    spares: Arc::clone(&self.spares),
                     began: std::sync::Mutex::default(),
                 });
             }

@@ -19,6 +19,7 @@ use super::place::{self, Place};
 use super::protocol::{Policy, Rung};
 use super::run::Ran;
 use super::rungs::{self, Chosen};
+use super::spares::Spares;
 use super::{BASE_HINT, CREATE, Shared, collect, moved, names, run, upload};
 use crate::name::SandboxId;
 use crate::python::PythonNeed;
@@ -45,6 +46,7 @@ pub(super) struct LocalSandbox {
     pub networks: Networks,
     pub isolation: String,
     pub shared: Arc<Shared>,
+    pub spares: Arc<Spares>,
     /// When the last command began.
     pub began: Mutex<Option<SystemTime>>,
 }
@@ -68,14 +70,14 @@ impl LocalSandbox {
 
     async fn put_all(&self, files: &[Upload]) -> Result<(), SandboxError> {
         // The area of the last file, open, and its folder.
-        let mut last: Option<(Area, OwnedFd, upload::Held)> = None;
+        let mut last: Option<(Area, OwnedFd, upload::Held<'_>)> = None;
         for file in files {
             let put = async {
                 let (_, area, held) = match &mut last {
                     Some(last) if last.0 == file.area => last,
                     other => {
                         let area = self.area(file.area)?;
-                        other.insert((file.area, area, upload::Held::default()))
+                        other.insert((file.area, area, upload::Held::with(&self.spares)))
                     }
                 };
                 upload::put(area, held, file, self.user).await

@@ -5,6 +5,7 @@
 //!     <sandbox name>/{work,tmp,artifacts,forge,gitconfig}
 //!     .gone-<sandbox name>/        being removed
 //!     .spare-<number>/             emptied, for a sandbox to come
+//!     .blank/                      files to be written over, for a sandbox to come
 //!     .kept-<sandbox name>         says that the sandbox is left for debugging, for a day from then
 //! ```
 //!

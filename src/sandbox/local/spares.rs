@@ -17,6 +17,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_NOW};
 use rustix::io::Errno;
 
+use super::blanks::Blanks;
 use super::moved::Folders;
 use super::place::{AREAS, Place, TMP, open_folder};
 use super::upload::give;
@@ -27,9 +28,14 @@ const SPARE: &str = ".spare-";
 
 /// As much of the list of a folder's attributes is looked at; a longer one is an error.
 const MAX_ATTRIBUTES: usize = 64;
-const NOW: Timespec = Timespec {
+const AT_ONCE: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: UTIME_NOW,
+};
+/// The times of what is used again.
+pub(super) const NOW: Timestamps = Timestamps {
+    last_access: AT_ONCE,
+    last_modification: AT_ONCE,
 };
 
 /// What can be used again.
@@ -38,6 +44,8 @@ pub(super) struct Spares {
     shelf: Mutex<Shelf>,
     /// What the first sandbox looked like when it was new.
     new: OnceLock<Option<New>>,
+    /// Files that were in them.
+    pub blanks: Blanks,
 }
 
 #[derive(Debug, Default)]
@@ -72,8 +80,8 @@ struct Look {
 
 /// What of a folder or file a program could change.
 #[derive(Debug, PartialEq, Eq)]
-struct Part {
-    mode: u32,
+pub(super) struct Part {
+    pub mode: u32,
     links: u64,
     /// A folder that has held much stays large on many file systems.
     bytes: u64,
@@ -109,7 +117,7 @@ impl Spares {
             let root = open_folder(CWD, &whole)?;
             // Whoever may move it may have put something there meanwhile.
             let is_reached = spare.folders.is_some();
-            if is_reached && !self.is_as_made(&root).unwrap_or(false) {
+            if is_reached && !self.is_as_made(&place.run, &root).unwrap_or(false) {
                 return Err(Errno::PERM);
             }
             if user.is_some() {
@@ -138,7 +146,8 @@ impl Spares {
     pub(super) fn keep(&self, gone: &Path, folders: &mut Option<Folders>) -> bool {
         let is_as_made = || -> io::Result<bool> {
             let is_there = folders.as_ref().is_none_or(|it| it.are_in(gone));
-            Ok(is_there && self.is_as_made(&open_folder(CWD, gone)?)?)
+            let run = gone.parent().unwrap_or(gone);
+            Ok(is_there && self.is_as_made(run, &open_folder(CWD, gone)?)?)
         };
         if !is_as_made().unwrap_or(false) {
             return false;
@@ -154,23 +163,23 @@ impl Spares {
         true
     }
 
-    /// Empties a sandbox's folder. Whether it is as it was made then; its times are those of now.
-    fn is_as_made(&self, root: &OwnedFd) -> io::Result<bool> {
+    /// Empties a sandbox's folder in that of its run. Whether it is as it was made then; its times are those of now.
+    fn is_as_made(&self, run: &Path, root: &OwnedFd) -> io::Result<bool> {
         let Some(Some(new)) = self.new.get() else {
             return Ok(false);
         };
         let folders = Open::of(root, &new.points)?;
+        for folder in &folders.areas {
+            // What does not go there is removed.
+            self.blanks.keep(run, folder).ok();
+        }
         folders.empty()?;
         if folders.look()?.as_ref() != Some(&new.look) {
             return Ok(false);
         }
-        let now = Timestamps {
-            last_access: NOW,
-            last_modification: NOW,
-        };
         let own = [&folders.git_settings, root];
         for it in folders.areas.iter().chain(&folders.points).chain(own) {
-            rustix::fs::futimens(it, &now)?;
+            rustix::fs::futimens(it, &NOW)?;
         }
         Ok(true)
     }
@@ -180,6 +189,7 @@ impl Spares {
         for spare in std::mem::take(&mut self.shelf().all) {
             spare.remove();
         }
+        self.blanks.clear();
     }
 
     /// Whether there are none.
@@ -282,8 +292,13 @@ impl<'r> Open<'r> {
 }
 
 impl Part {
+    /// The same of one with anything in it.
+    pub(super) fn however_full(self) -> Self {
+        Self { bytes: 0, ..self }
+    }
+
     /// It, and its owner; `me` is this user. `None` where it has attributes: a program may have changed what is in them.
-    fn of(it: &OwnedFd, me: u32) -> io::Result<Option<(Self, u32)>> {
+    pub(super) fn of(it: &OwnedFd, me: u32) -> io::Result<Option<(Self, u32)>> {
         let data = File::from(it.try_clone()?).metadata()?;
         match rustix::fs::flistxattr(it, &mut [0_u8; MAX_ATTRIBUTES]) {
             Ok(0) | Err(Errno::NOTSUP) => {}

@@ -4,7 +4,7 @@
 //! or of a folder that is needed is replaced, except a folder in the way of a file.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 
@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::neighbour::Neighbour;
 use super::place::open_folder;
+use super::spares::Spares;
 use crate::sandbox::{Content, Upload};
 
 /// Larger files are copied on a thread that may block.
@@ -22,21 +23,53 @@ const CHUNK: usize = 64 * 1024;
 
 /// What is kept from one file of an area to the next: nothing is opened or asked for twice.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct Held<'s> {
     folder: Neighbour,
     chunk: Vec<u8>,
+    spares: Option<&'s Spares>,
+}
+
+impl<'s> Held<'s> {
+    /// With what can be written over.
+    pub(super) fn with(spares: &'s Spares) -> Self {
+        Self {
+            spares: Some(spares),
+            ..Self::default()
+        }
+    }
+}
+
+/// A file to be written from its beginning.
+struct Made {
+    file: File,
+    /// Something was in it.
+    is_blank: bool,
+}
+
+impl Made {
+    /// Cuts off what is behind the end of what was written.
+    fn finish(&mut self) -> io::Result<()> {
+        if self.is_blank {
+            let end = self.file.stream_position()?;
+            self.file.set_len(end)?;
+        }
+        Ok(())
+    }
 }
 
 /// Puts a file below an open folder; it and the folders above it are then that user's.
 pub(super) async fn put(
     area: &OwnedFd,
-    held: &mut Held,
+    held: &mut Held<'_>,
     upload: &Upload,
     user: Option<u32>,
 ) -> io::Result<()> {
     let mut to = make(area, held, upload, user)?;
     match &upload.content {
-        Content::Bytes(bytes) => to.write_all(bytes),
+        Content::Bytes(bytes) => {
+            to.file.write_all(bytes)?;
+            to.finish()
+        }
         Content::File(path) => {
             let mut from = File::options()
                 .read(true)
@@ -51,10 +84,14 @@ pub(super) async fn put(
                 )));
             }
             if data.len() <= INLINE {
-                return copy(&mut from, &mut to, &mut held.chunk);
+                copy(&mut from, &mut to.file, &mut held.chunk)?;
+                return to.finish();
             }
-            let copied = tokio::task::spawn_blocking(move || io::copy(&mut from, &mut to));
-            copied.await.map_err(io::Error::other)?.map(drop)
+            let copied = tokio::task::spawn_blocking(move || {
+                io::copy(&mut from, &mut to.file)?;
+                to.finish()
+            });
+            copied.await.map_err(io::Error::other)?
         }
     }
 }
@@ -72,10 +109,22 @@ fn copy(from: &mut File, to: &mut File, chunk: &mut Vec<u8>) -> io::Result<()> {
     }
 }
 
-/// Makes the empty file, and the folders that it is in.
-fn make(area: &OwnedFd, held: &mut Held, upload: &Upload, user: Option<u32>) -> io::Result<File> {
+/// Makes the file, and the folders that it is in.
+fn make(
+    area: &OwnedFd,
+    held: &mut Held<'_>,
+    upload: &Upload,
+    user: Option<u32>,
+) -> io::Result<Made> {
     let enter = |parent: &OwnedFd, part: &str| enter(parent, part, user);
     let (folder, name) = held.folder.folder_of(area, &upload.path, enter)?;
+    let blanks = held.spares.map(|it| &it.blanks);
+    if let Some(file) = blanks.and_then(|it| it.take(folder, name, upload.executable, user)) {
+        return Ok(Made {
+            file: file.into(),
+            is_blank: true,
+        });
+    }
     let mode = if upload.executable { 0o755 } else { 0o644 };
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let create = || rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(mode));
@@ -87,7 +136,13 @@ fn make(area: &OwnedFd, held: &mut Held, upload: &Upload, user: Option<u32>) -> 
         other => other?,
     };
     give(&file, user)?;
-    Ok(file.into())
+    if let Some(blanks) = blanks {
+        blanks.learn(&file, upload.executable, user);
+    }
+    Ok(Made {
+        file: file.into(),
+        is_blank: false,
+    })
 }
 
 /// Gives what was made to the user that programs run as.
