@@ -6,6 +6,7 @@
 //! in a folder of the run's that other users cannot enter, and go with it.
 
 use std::ffi::CString;
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -38,6 +39,8 @@ struct Shelf {
     all: Vec<CString>,
     /// How many there were so far.
     made: usize,
+    /// Nobody can know here who has a file open.
+    is_closed: bool,
 }
 
 impl Blanks {
@@ -56,11 +59,12 @@ impl Blanks {
             }
             let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
             // What was preallocated behind a file's end is its own too.
-            if stat.st_size > MAX_BYTES || stat.st_blocks * 512 > MAX_BYTES {
+            let is_large = stat.st_size > MAX_BYTES || stat.st_blocks * 512 > MAX_BYTES;
+            if is_large || stat.st_nlink != 1 {
                 continue;
             }
             let mut shelf = self.shelf();
-            if shelf.all.len() == MAX_FILES {
+            if shelf.is_closed || shelf.all.len() == MAX_FILES {
                 return Ok(());
             }
             let blank = CString::new(shelf.made.to_string()).map_err(|_| Errno::INVAL)?;
@@ -97,14 +101,20 @@ impl Blanks {
                 Err(_) => return None,
             }
         }
-        let ready = || -> rustix::io::Result<Option<OwnedFd>> {
+        let ready = || -> io::Result<Option<OwnedFd>> {
             let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let file = rustix::fs::openat(folder, name, flags, Mode::empty())?;
+            // Before anything of it is changed: by another name it could be a file of the machine's.
+            let is_own = rustix::fs::fstat(&file)?.st_nlink == 1;
+            let is_open_only_here = kernel::is_open_only_here(file.as_fd());
+            self.shelf().is_closed |= is_open_only_here.is_err();
+            if !is_own || !is_open_only_here? {
+                return Ok(None);
+            }
             give(&file, user)?;
             rustix::fs::fchmod(&file, Mode::from_raw_mode(new.mode))?;
             rustix::fs::futimens(&file, &NOW)?;
-            let is_as_made = look(&file, user).as_ref() == Some(new);
-            Ok((is_as_made && kernel::is_open_only_here(file.as_fd())).then_some(file))
+            Ok((look(&file, user).as_ref() == Some(new)).then_some(file))
         };
         let file = ready().ok().flatten();
         if file.is_none() {

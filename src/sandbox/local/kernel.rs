@@ -213,25 +213,33 @@ struct MountAttributes {
 }
 
 /// Whether nobody but this holds a file open, be it to read, to write or in memory; so say the rules for a lease to write:
-/// fcntl(2), `F_SETLEASE`. The file is this user's, or this is root. `false` where the file system has no leases.
+/// fcntl(2), `F_SETLEASE`.
+///
+/// # Errors
+/// Where the file system has no leases, or this user may have none on the file.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "no crate of the tree wraps leases")]
-pub(super) fn is_open_only_here(file: BorrowedFd<'_>) -> bool {
+pub(super) fn is_open_only_here(file: BorrowedFd<'_>) -> io::Result<bool> {
     // The same number everywhere but on parisc, which Rust does not have.
     const F_SETSIG: libc::c_int = 10;
     let file = file.as_raw_fd();
     // Whoever opens it just now is waited for with a signal, which is one that nobody heeds.
     // SAFETY: all of them take a number.
-    unsafe {
+    let leased = unsafe {
         libc::fcntl(file, F_SETSIG, libc::SIGURG) == 0
             && libc::fcntl(file, libc::F_SETLEASE, libc::F_WRLCK) == 0
             && libc::fcntl(file, libc::F_SETLEASE, libc::F_UNLCK) == 0
+    };
+    match io::Error::last_os_error() {
+        _ if leased => Ok(true),
+        error if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        error => Err(error),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn is_open_only_here(_: BorrowedFd<'_>) -> bool {
-    false
+pub(super) fn is_open_only_here(_: BorrowedFd<'_>) -> io::Result<bool> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Sets attributes (`MOUNT_ATTR_*`) of a mount, and of all below it if so wanted; those that it has stay.
