@@ -314,6 +314,7 @@ pub fn spec(run: RunId, what: &str) -> SandboxSpec {
         labels: BTreeMap::new(),
         lifetime: Duration::from_secs(600),
         networks: Networks::default(),
+        candidate: None,
         trust: Trust::Trusted,
         image: None,
         python: None,

@@ -22,7 +22,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::name::{RelativePath, RunId, SandboxId, SandboxName};
+use crate::name::{CandidateName, RelativePath, RunId, SandboxId, SandboxName};
 use crate::python::PythonNeed;
 use crate::quantity::ByteCount;
 
@@ -77,6 +77,8 @@ pub struct SandboxSpec {
     pub lifetime: Duration,
     /// What it may reach.
     pub networks: Networks,
+    /// Whose trial it is for; `None` for what is nobody's alone, such as what judges.
+    pub candidate: Option<CandidateName>,
     /// Who wrote what will run in it.
     pub trust: Trust,
     /// What it is made from, for providers that can choose; `None` for what their options say.

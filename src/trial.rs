@@ -424,6 +424,7 @@ async fn acquire(job: &Job, world: &World) -> Result<Lease, SandboxError> {
         labels,
         lifetime: job.limits.setup + job.limits.run + MARGIN,
         networks: job.networks.clone(),
+        candidate: Some(job.id.candidate.clone()),
         trust: job.candidate.trust,
         image: job.candidate.image.clone().or_else(|| {
             let named = job.objective.image.clone();

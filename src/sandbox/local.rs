@@ -83,13 +83,13 @@ pub use isolation::Isolation;
 #[cfg(target_os = "linux")]
 pub(crate) use kernel::let_go_of_program;
 pub(crate) use kernel::{disinherit, ignore_stops};
-use moved::{Folders, Movable};
+use moved::{Fate, Fates, Folders};
 pub use options::LocalOptions;
 pub use place::Scratch;
 use place::{Hold, Place, Taken};
 use protocol::Limits;
 use rungs::Chosen;
-use spares::Spares;
+use spares::{Reuse, Spares};
 pub use tools::Tool;
 pub use users::RootSandboxes;
 use users::{Users, Who};
@@ -106,8 +106,8 @@ pub struct LocalProvider {
     run: RunId,
     // Taken for a few system calls at a time, never across an await.
     hold: Mutex<Option<Hold>>,
-    /// What programs may move away.
-    movable: Movable,
+    /// What is to become of sandboxes.
+    fates: Fates,
     /// What can be used again of sandboxes that are over.
     spares: Arc<Spares>,
     /// What goes into sandboxes: nothing of it leaves this machine, but for what commands and installers ask for.
@@ -162,7 +162,7 @@ impl LocalProvider {
             }),
             run,
             hold: Mutex::default(),
-            movable: Movable::default(),
+            fates: Fates::default(),
             spares: Arc::default(),
             requests: Requests::default(),
         }
@@ -257,8 +257,9 @@ impl LocalProvider {
         let (chosen, place, layout) = self.prepare(spec).await.map_err(CreateFailed::nothing)?;
         let user = (chosen.who == Who::Own).then(|| self.shared.users.next());
         let points = folder::points(&place.run, chosen);
+        let reuse = chosen.reuse(spec.candidate.as_ref());
         for _ in 0..SWEPT.0 {
-            if let Some(made) = self.try_create(&place, user, &points)? {
+            if let Some(made) = self.try_create(&place, user, &points, &reuse)? {
                 let (root, folders) = match made {
                     Made::Again(root, folders) => (root, folders),
                     Made::New(root) => {
@@ -273,7 +274,11 @@ impl LocalProvider {
                         (root, Folders::hold(&place.root(), chosen.rung, user))
                     }
                 };
-                self.movable.hold(place.id(), folders);
+                let fate = Fate {
+                    folders,
+                    reuse: reuse.clone(),
+                };
+                self.fates.note(place.id(), fate);
                 let folder = place.root();
                 tracing::debug!(folder = %folder.display(), network = %spec.networks.run, user, "sandbox made");
                 return Ok(LocalSandbox {
@@ -287,6 +292,7 @@ impl LocalProvider {
                     isolation: self.shared.text(chosen, &spec.networks),
                     shared: Arc::clone(&self.shared),
                     spares: Arc::clone(&self.spares),
+                    reuse,
                     began: std::sync::Mutex::default(),
                 });
             }
@@ -316,6 +322,7 @@ impl LocalProvider {
         place: &Place,
         user: Option<u32>,
         points: &[OsString],
+        reuse: &Reuse,
     ) -> Result<Option<Made>, CreateFailed> {
         let failed = |error: Errno| {
             let message = format!("{}: {}", place.run.display(), io::Error::from(error));
@@ -331,7 +338,7 @@ impl LocalProvider {
                 Taken::Swept => return Ok(None),
             }
         }
-        if let Some((root, folders)) = self.spares.take(place, user) {
+        if let Some((root, folders)) = self.spares.take(reuse, place, user) {
             return Ok(Some(Made::Again(root, folders)));
         }
         match place.create(user, points) {
@@ -360,7 +367,7 @@ impl LocalProvider {
         }
         let failed = |error| SandboxError::machine("delete a sandbox", error);
         let spares = is_own.then(|| Arc::clone(&self.spares));
-        let removed = self.movable.remove(id, place, spares).await;
+        let removed = self.fates.remove(id, place, spares).await;
         removed.map_err(failed)?;
         if !is_own {
             // Refused while there is another sandbox in it.

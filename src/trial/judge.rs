@@ -214,6 +214,7 @@ async fn prepare(
         labels: labels.clone(),
         lifetime: grader.limit + MARGIN,
         networks: Networks::same(Network::Open),
+        candidate: None,
         // The graders are the objective's author's.
         trust: Trust::Trusted,
         image: None,

@@ -97,6 +97,7 @@ impl Setup {
             labels: BTreeMap::from([("forge.candidate".to_owned(), "a".to_owned())]),
             lifetime: Duration::from_secs(60),
             networks: Networks::default(),
+            candidate: None,
             trust: Trust::Trusted,
             image: None,
             python: None,

@@ -192,10 +192,9 @@ fn a_clock_that_jumps_changes_neither_the_order_nor_the_result() {
         .map(|it| it["at"].as_str().unwrap().parse().unwrap())
         .collect();
     assert!(times.is_sorted());
-    // It did jump.
-    let first = times.first().unwrap();
-    let last = times.last().unwrap();
-    assert!(last.duration_since(*first).as_hours() >= 24);
+    // It did jump, be it at the first event.
+    let ahead = times.last().unwrap().duration_since(jiff::Timestamp::now());
+    assert!(ahead.as_hours() >= 24);
     // What was told is what can be told again.
     let live = read_json(&workspace.run_folder().join("run.json"));
     workspace.forge(["report", "latest"]).expect(0);

@@ -208,6 +208,7 @@ async fn one(limit: Limit, leaser: &Leaser, run: RunId) -> Result<Enforced, Sand
         labels: BTreeMap::new(),
         lifetime: 2 * PATIENCE,
         networks: Networks::same(Network::Block),
+        candidate: None,
         trust: Trust::Trusted,
         image: None,
         python: None,

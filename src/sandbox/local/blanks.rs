@@ -5,6 +5,7 @@
 //! its contents differs from a new one: owner, group, mode, flags, no attributes; its times are those of now. The files lie
 //! in a folder of the run's that other users cannot enter, and go with it.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -15,13 +16,13 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::place::open_folder;
-use super::spares::{NOW, Part};
+use super::spares::{NOW, Part, Reuse};
 use super::upload::give;
-use super::{kernel, remove};
+use super::{kernel, moved, remove};
 
 /// The folder, in that of the run.
 const FOLDER: &str = ".blank";
-/// Larger files, and more of them, are removed.
+/// Larger files, and more of them for the same sandboxes, are removed.
 const MAX_BYTES: i64 = 64 * 1024;
 const MAX_FILES: usize = 64;
 
@@ -36,7 +37,7 @@ pub(super) struct Blanks {
 #[derive(Debug, Default)]
 struct Shelf {
     folder: Option<(PathBuf, OwnedFd)>,
-    all: Vec<CString>,
+    all: HashMap<Reuse, Vec<CString>>,
     /// How many there were so far.
     made: usize,
     /// Nobody can know here who has a file open.
@@ -50,7 +51,12 @@ impl Blanks {
     }
 
     /// Takes the small files out of a folder of a sandbox that is over. What cannot be used stays there.
-    pub(super) fn keep(&self, run: &Path, folder: &OwnedFd) -> rustix::io::Result<()> {
+    pub(super) fn keep(
+        &self,
+        reuse: &Reuse,
+        run: &Path,
+        folder: &OwnedFd,
+    ) -> rustix::io::Result<()> {
         for entry in Dir::read_from(folder)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -64,13 +70,14 @@ impl Blanks {
                 continue;
             }
             let mut shelf = self.shelf();
-            if shelf.is_closed || shelf.all.len() == MAX_FILES {
+            let count = shelf.all.get(reuse).map_or(0, Vec::len);
+            if shelf.is_closed || count == MAX_FILES {
                 return Ok(());
             }
             let blank = CString::new(shelf.made.to_string()).map_err(|_| Errno::INVAL)?;
             shelf.made += 1;
             rustix::fs::renameat(folder, name, shelf.folder(run)?, &blank)?;
-            shelf.all.push(blank);
+            shelf.put(reuse, blank);
         }
         Ok(())
     }
@@ -79,6 +86,7 @@ impl Blanks {
     /// when there is none, or it cannot be.
     pub(super) fn take(
         &self,
+        reuse: &Reuse,
         folder: &OwnedFd,
         name: &str,
         executable: bool,
@@ -87,7 +95,7 @@ impl Blanks {
         let new = self.new[usize::from(executable)].get()?.as_ref()?;
         {
             let mut shelf = self.shelf();
-            let blank = shelf.all.pop()?;
+            let blank = shelf.all.get_mut(reuse)?.pop()?;
             let (_, from) = shelf.folder.as_ref()?;
             // Never over another file.
             let moved =
@@ -95,7 +103,7 @@ impl Blanks {
             match moved {
                 Ok(()) => {}
                 Err(Errno::EXIST) => {
-                    shelf.all.push(blank);
+                    shelf.put(reuse, blank);
                     return None;
                 }
                 Err(_) => return None,
@@ -126,9 +134,15 @@ impl Blanks {
     /// Removes all of them. Blocks.
     pub(super) fn clear(&self) {
         let Shelf { folder, .. } = std::mem::take(&mut *self.shelf());
-        if let Some((path, _)) = folder {
+        if let Some((path, folder)) = folder {
             // What stays is swept with the run's folder.
             remove::tree(&path).ok();
+            // Where programs are this user, one of them may have moved it.
+            if let Some(at) = moved::whereabouts(&folder)
+                && moved::is_same(&folder, &at)
+            {
+                remove::tree(&at).ok();
+            }
         }
     }
 
@@ -138,6 +152,10 @@ impl Blanks {
 }
 
 impl Shelf {
+    fn put(&mut self, reuse: &Reuse, blank: CString) {
+        self.all.entry(reuse.clone()).or_default().push(blank);
+    }
+
     /// The folder, which is made when the first file goes there.
     fn folder(&mut self, run: &Path) -> rustix::io::Result<&OwnedFd> {
         let folder = match self.folder.take() {
@@ -198,11 +216,15 @@ mod tests {
         }
 
         fn keep(&self) {
-            self.blanks.keep(self.folder.path(), &self.work).unwrap();
+            self.blanks
+                .keep(&Reuse::ByAll, self.folder.path(), &self.work)
+                .unwrap();
         }
 
         fn take(&self, name: &str, executable: bool) -> Option<File> {
-            let taken = self.blanks.take(&self.work, name, executable, None);
+            let taken = self
+                .blanks
+                .take(&Reuse::ByAll, &self.work, name, executable, None);
             taken.map(File::from)
         }
     }
@@ -262,6 +284,16 @@ mod tests {
         assert!(run.take("another", true).is_none());
         assert!(run.take("another", false).is_some());
         assert!(run.take("one more", false).is_none());
+    }
+
+    #[test]
+    fn what_a_program_has_moved_away_is_removed_too() {
+        let run = Run::new();
+        run.keep();
+        let elsewhere = run.folder.path().join("elsewhere");
+        std::fs::rename(run.folder.path().join(FOLDER), &elsewhere).unwrap();
+        run.blanks.clear();
+        assert!(!elsewhere.exists());
     }
 
     #[test]

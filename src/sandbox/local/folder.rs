@@ -19,7 +19,7 @@ use super::place::{self, Place};
 use super::protocol::{Policy, Rung};
 use super::run::Ran;
 use super::rungs::{self, Chosen};
-use super::spares::Spares;
+use super::spares::{Reuse, Spares};
 use super::{BASE_HINT, CREATE, Shared, collect, moved, names, run, upload};
 use crate::name::SandboxId;
 use crate::python::PythonNeed;
@@ -47,6 +47,7 @@ pub(super) struct LocalSandbox {
     pub isolation: String,
     pub shared: Arc<Shared>,
     pub spares: Arc<Spares>,
+    pub reuse: Reuse,
     /// When the last command began.
     pub began: Mutex<Option<SystemTime>>,
 }
@@ -77,7 +78,11 @@ impl LocalSandbox {
                     Some(last) if last.0 == file.area => last,
                     other => {
                         let area = self.area(file.area)?;
-                        other.insert((file.area, area, upload::Held::with(&self.spares)))
+                        other.insert((
+                            file.area,
+                            area,
+                            upload::Held::with(&self.spares.blanks, &self.reuse),
+                        ))
                     }
                 };
                 upload::put(area, held, file, self.user).await

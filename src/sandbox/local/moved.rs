@@ -13,7 +13,7 @@ use rustix::fs::CWD;
 use super::place::{AREAS, Place, open_folder};
 use super::protocol::Rung;
 use super::remove;
-use super::spares::Spares;
+use super::spares::{Reuse, Spares};
 use crate::name::SandboxId;
 
 /// The sandbox's own folder, and those in it.
@@ -77,21 +77,22 @@ fn paths(root: &Path) -> impl Iterator<Item = PathBuf> {
         .map(|it| root.join(it))
 }
 
-/// The folders of the sandboxes whose programs may move them.
+/// What is to become of a sandbox's folders.
+#[derive(Debug)]
+pub(super) struct Fate {
+    /// Where its programs may move them.
+    pub folders: Option<Folders>,
+    pub reuse: Reuse,
+}
+
+/// What is to become of the folders of all sandboxes.
 #[derive(Debug, Default)]
-pub(super) struct Movable(Mutex<HashMap<SandboxId, Folders>>);
+pub(super) struct Fates(Mutex<HashMap<SandboxId, Fate>>);
 
-impl Movable {
-    /// Holds those of a new sandbox.
-    pub(super) fn hold(&self, id: SandboxId, folders: Option<Folders>) {
-        if let Some(folders) = folders {
-            self.put(id, folders);
-        }
-    }
-
-    fn put(&self, id: SandboxId, folders: Folders) {
+impl Fates {
+    pub(super) fn note(&self, id: SandboxId, fate: Fate) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(id, folders);
+        all.insert(id, fate);
     }
 
     /// Removes a sandbox, wherever its folders are, or makes spares of them.
@@ -104,7 +105,7 @@ impl Movable {
         place: Place,
         spares: Option<Arc<Spares>>,
     ) -> io::Result<()> {
-        let mut folders = {
+        let mut fate = {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             all.remove(id)
         };
@@ -113,13 +114,18 @@ impl Movable {
                 let message = format!("{}: {error}", place.root().display());
                 io::Error::new(error.kind(), message)
             };
-            let removed = place.remove(|gone| spares.is_some_and(|it| it.keep(gone, &mut folders)));
-            let found = folders.as_ref().map_or(Ok(()), Folders::remove);
-            (removed.map_err(named).and(found), folders)
+            let keep = |gone: &Path| {
+                let both = spares.as_ref().zip(fate.as_mut());
+                both.is_some_and(|(spares, fate)| spares.keep(gone, fate))
+            };
+            let removed = place.remove(keep);
+            let moved = fate.as_ref().and_then(|it| it.folders.as_ref());
+            let found = moved.map_or(Ok(()), Folders::remove);
+            (removed.map_err(named).and(found), fate)
         });
         match removing.await {
-            Ok((Err(error), Some(folders))) => {
-                self.put(id.clone(), folders);
+            Ok((Err(error), Some(fate))) => {
+                self.note(id.clone(), fate);
                 Err(error)
             }
             Ok((removed, _)) => removed,

@@ -6,8 +6,10 @@
 use std::path::{Path, PathBuf};
 
 use super::protocol::{Failure, Limits, Rung};
+use super::spares::Reuse;
 use super::users::{self, Who, WhyRoot};
 use super::{Isolation, RootSandboxes};
+use crate::name::CandidateName;
 use crate::quantity::ByteCount;
 use crate::sandbox::{ErrorKind, Network, Networks, SandboxError};
 
@@ -138,6 +140,26 @@ impl Chosen {
             "landlock (abi {version}) — {confined}{open}; what writes to /tmp by name fails, `TMPDIR` or \
              `--isolation namespaces` helps"
         )
+    }
+
+    /// Among which sandboxes the files and folders of one are used again that is for this candidate's trial. Whoever still
+    /// has one of them open, in a sandbox that it was given to, sees what becomes of it there.
+    pub(super) fn reuse(&self, candidate: Option<&CandidateName>) -> Reuse {
+        let stays_in = match (self.rung, &self.who) {
+            // No socket over which it could be given is to be had.
+            (Rung::Landlock, _) => true,
+            // But for abstract ones, all sockets are the sandbox's own.
+            (Rung::Namespaces { .. }, _) => self.landlock.is_some_and(|it| it >= LANDLOCK_SCOPES),
+            // The same user reads and writes all files anyway.
+            (Rung::Process { .. }, Who::Mine | Who::Root(_)) => true,
+            (Rung::Process { .. }, Who::Own) => false,
+        };
+        match (stays_in, candidate) {
+            (true, _) => Reuse::ByAll,
+            // That gives nothing away but to itself.
+            (false, Some(candidate)) => Reuse::ByCandidate(candidate.clone()),
+            (false, None) => Reuse::Never,
+        }
     }
 
     /// Whether changes of files' modes, times and attributes are looked at: no other user keeps a program from
@@ -275,6 +297,32 @@ mod tests {
             unguarded: None,
             cgroups: None,
             refusals: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_could_still_be_open_in_another_sandbox_is_used_again_for_its_own_candidate_only() {
+        let process = Rung::Process { filtered: true };
+        let namespaces = Rung::Namespaces { shared_proc: false };
+        let name = CandidateName::parse("a").unwrap();
+        for (rung, who, landlock, by_all) in [
+            (Rung::Landlock, Who::Mine, Some(3), true),
+            (namespaces, Who::Mine, Some(LANDLOCK_SCOPES), true),
+            (namespaces, Who::Own, Some(5), false),
+            (namespaces, Who::Mine, None, false),
+            (process, Who::Mine, None, true),
+            (process, Who::Root(WhyRoot::Unmapped), Some(7), true),
+            (process, Who::Own, Some(7), false),
+        ] {
+            let it = Chosen {
+                landlock,
+                ..chosen(rung, who)
+            };
+            let expected = match by_all {
+                true => [Reuse::ByAll, Reuse::ByAll],
+                false => [Reuse::ByCandidate(name.clone()), Reuse::Never],
+            };
+            assert_eq!([it.reuse(Some(&name)), it.reuse(None)], expected, "{it:?}");
         }
     }
 

@@ -6,6 +6,7 @@
 //! Whatever else there is, is removed. Where programs can reach a spare, it is looked at again when it is used. The spares
 //! lie in the run's folder, and go with it.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -18,14 +19,17 @@ use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, Timespec, Timesta
 use rustix::io::Errno;
 
 use super::blanks::Blanks;
-use super::moved::Folders;
+use super::moved::{Fate, Folders};
 use super::place::{AREAS, Place, TMP, open_folder};
 use super::upload::give;
 use super::{names, remove};
+use crate::name::CandidateName;
 
 /// What a spare is called, before its number.
 const SPARE: &str = ".spare-";
 
+/// More of them are removed.
+const MAX_SPARES: usize = 1024;
 /// As much of the list of a folder's attributes is looked at; a longer one is an error.
 const MAX_ATTRIBUTES: usize = 64;
 const AT_ONCE: Timespec = Timespec {
@@ -48,10 +52,20 @@ pub(super) struct Spares {
     pub blanks: Blanks,
 }
 
+/// Among which sandboxes what one has left is used again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Reuse {
+    ByAll,
+    /// Those of one candidate's trials.
+    ByCandidate(CandidateName),
+    Never,
+}
+
 #[derive(Debug, Default)]
 struct Shelf {
-    all: Vec<Spare>,
-    /// How many there were so far.
+    all: HashMap<Reuse, Vec<Spare>>,
+    /// How many there are, and how many there were so far.
+    count: usize,
     made: usize,
 }
 
@@ -106,10 +120,11 @@ impl Spares {
     /// `None` when there is none, or it cannot be.
     pub(super) fn take(
         &self,
+        reuse: &Reuse,
         place: &Place,
         user: Option<u32>,
     ) -> Option<(OwnedFd, Option<Folders>)> {
-        let spare = self.shelf().all.pop()?;
+        let spare = self.shelf().pop(reuse)?;
         let take = || -> rustix::io::Result<OwnedFd> {
             // Never over another sandbox, be it empty.
             let whole = place.root();
@@ -117,7 +132,7 @@ impl Spares {
             let root = open_folder(CWD, &whole)?;
             // Whoever may move it may have put something there meanwhile.
             let is_reached = spare.folders.is_some();
-            if is_reached && !self.is_as_made(&place.run, &root).unwrap_or(false) {
+            if is_reached && !self.is_as_made(reuse, &place.run, &root).unwrap_or(false) {
                 return Err(Errno::PERM);
             }
             if user.is_some() {
@@ -130,7 +145,7 @@ impl Spares {
         match take() {
             Ok(root) => Some((root, spare.folders)),
             Err(Errno::EXIST) => {
-                self.shelf().all.push(spare);
+                self.shelf().push(reuse, spare);
                 None
             }
             Err(_) => {
@@ -143,11 +158,15 @@ impl Spares {
 
     /// Empties the folder of a sandbox that is over, and keeps it and what holds its folders, when it is as it was made;
     /// otherwise it is to be removed. Blocks.
-    pub(super) fn keep(&self, gone: &Path, folders: &mut Option<Folders>) -> bool {
+    pub(super) fn keep(&self, gone: &Path, fate: &mut Fate) -> bool {
+        let Fate { folders, reuse } = fate;
+        if *reuse == Reuse::Never || self.shelf().count >= MAX_SPARES {
+            return false;
+        }
         let is_as_made = || -> io::Result<bool> {
             let is_there = folders.as_ref().is_none_or(|it| it.are_in(gone));
             let run = gone.parent().unwrap_or(gone);
-            Ok(is_there && self.is_as_made(run, &open_folder(CWD, gone)?)?)
+            Ok(is_there && self.is_as_made(reuse, run, &open_folder(CWD, gone)?)?)
         };
         if !is_as_made().unwrap_or(false) {
             return false;
@@ -159,19 +178,19 @@ impl Spares {
         }
         spares.made += 1;
         let folders = folders.take();
-        spares.all.push(Spare { path, folders });
+        spares.push(reuse, Spare { path, folders });
         true
     }
 
-    /// Empties a sandbox's folder in that of its run. Whether it is as it was made then; its times are those of now.
-    fn is_as_made(&self, run: &Path, root: &OwnedFd) -> io::Result<bool> {
+    /// Empties a sandbox's folder in that of its run; its small files are then anybody's who may have them. Whether it is as it was made then; its times are those of now.
+    fn is_as_made(&self, reuse: &Reuse, run: &Path, root: &OwnedFd) -> io::Result<bool> {
         let Some(Some(new)) = self.new.get() else {
             return Ok(false);
         };
         let folders = Open::of(root, &new.points)?;
         for folder in &folders.areas {
             // What does not go there is removed.
-            self.blanks.keep(run, folder).ok();
+            self.blanks.keep(reuse, run, folder).ok();
         }
         folders.empty()?;
         if folders.look()?.as_ref() != Some(&new.look) {
@@ -186,19 +205,31 @@ impl Spares {
 
     /// Removes all of them. Blocks.
     pub(super) fn clear(&self) {
-        for spare in std::mem::take(&mut self.shelf().all) {
-            spare.remove();
-        }
+        let all = std::mem::take(&mut *self.shelf()).all;
+        all.values().flatten().for_each(Spare::remove);
         self.blanks.clear();
     }
 
     /// Whether there are none.
     pub(super) fn are_none(&self) -> bool {
-        self.shelf().all.is_empty()
+        self.shelf().count == 0
     }
 
     fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shelf {
+    fn push(&mut self, reuse: &Reuse, spare: Spare) {
+        self.all.entry(reuse.clone()).or_default().push(spare);
+        self.count += 1;
+    }
+
+    fn pop(&mut self, reuse: &Reuse) -> Option<Spare> {
+        let spare = self.all.get_mut(reuse)?.pop()?;
+        self.count -= 1;
+        Some(spare)
     }
 }
 
@@ -336,6 +367,7 @@ mod tests {
         run: RunId,
         spares: Spares,
         points: Vec<OsString>,
+        reuse: Reuse,
     }
 
     impl Base {
@@ -349,6 +381,7 @@ mod tests {
                 run,
                 spares: Spares::default(),
                 points: Vec::new(),
+                reuse: Reuse::ByAll,
             }
         }
 
@@ -380,15 +413,19 @@ mod tests {
         /// Whether the folder of a sandbox is used again after this was done in it.
         fn is_kept_after(&self, what: impl FnOnce(&Path)) -> bool {
             let place = self.made("one");
-            let mut folders = Folders::hold(&place.root(), Rung::Process { filtered: true }, None);
+            let rung = Rung::Process { filtered: true };
+            let mut fate = Fate {
+                folders: Folders::hold(&place.root(), rung, None),
+                reuse: self.reuse.clone(),
+            };
             what(&place.root());
             let mut is_kept = false;
             let put_away = |gone: &Path| {
-                is_kept = self.spares.keep(gone, &mut folders);
+                is_kept = self.spares.keep(gone, &mut fate);
                 is_kept
             };
             place.remove(put_away).unwrap();
-            if let Some(folders) = folders {
+            if let Some(folders) = fate.folders {
                 folders.remove().unwrap();
             }
             assert!(!place.exists());
@@ -411,7 +448,7 @@ mod tests {
             std::os::unix::fs::symlink("..", root.join("work/up")).unwrap();
         }));
         let place = base.place("two");
-        let (_root, folders) = base.spares.take(&place, None).unwrap();
+        let (_root, folders) = base.spares.take(&Reuse::ByAll, &place, None).unwrap();
         assert!(folders.unwrap().are_in(&place.root()));
         let mut there: Vec<_> = walk(&place.root());
         there.sort();
@@ -421,7 +458,11 @@ mod tests {
         let changed = std::fs::metadata(place.root().join("tmp")).unwrap().mtime();
         assert!(changed > LONG_AGO, "{changed}");
         assert!(base.spares.are_none());
-        assert!(base.spares.take(&base.place("three"), None).is_none());
+        assert!(
+            base.spares
+                .take(&Reuse::ByAll, &base.place("three"), None)
+                .is_none()
+        );
     }
 
     const LONG_AGO: i64 = 1_000_000_000;
@@ -439,19 +480,46 @@ mod tests {
     }
 
     #[test]
+    fn what_one_candidate_has_left_is_used_again_for_it_alone() {
+        let of = |name: &str| Reuse::ByCandidate(CandidateName::parse(name).unwrap());
+        let base = Base {
+            reuse: of("a"),
+            ..Base::new()
+        };
+        assert!(base.is_kept_after(|root| std::fs::write(root.join("work/x"), "").unwrap()));
+        let place = base.place("two");
+        for others in [of("b"), Reuse::ByAll, Reuse::Never] {
+            assert!(base.spares.take(&others, &place, None).is_none());
+        }
+        assert!(base.spares.take(&of("a"), &place, None).is_some());
+        let base = Base {
+            reuse: Reuse::Never,
+            ..Base::new()
+        };
+        assert!(!base.is_kept_after(|_| {}));
+        assert!(base.spares.are_none());
+    }
+
+    #[test]
     fn a_spare_that_somebody_reached_is_emptied_again_or_not_used() {
         let base = Base::new();
         let spare = || base.place("none").run.join(format!("{SPARE}0"));
         assert!(base.is_kept_after(|_| {}));
         std::fs::write(spare().join("work/planted"), "").unwrap();
-        base.spares.take(&base.place("two"), None).unwrap();
+        base.spares
+            .take(&Reuse::ByAll, &base.place("two"), None)
+            .unwrap();
         assert_eq!(walk(&base.place("two").root().join(WORK)), [""; 0]);
         let base = Base::new();
         let spare = || base.place("none").run.join(format!("{SPARE}0"));
         assert!(base.is_kept_after(|_| {}));
         let open = std::fs::Permissions::from_mode(0o777);
         std::fs::set_permissions(spare().join(WORK), open).unwrap();
-        assert!(base.spares.take(&base.place("two"), None).is_none());
+        assert!(
+            base.spares
+                .take(&Reuse::ByAll, &base.place("two"), None)
+                .is_none()
+        );
         assert!(!base.place("two").exists());
     }
 
@@ -535,7 +603,7 @@ mod tests {
             }
         }));
         let place = base.place("two");
-        base.spares.take(&place, None).unwrap();
+        base.spares.take(&Reuse::ByAll, &place, None).unwrap();
         assert_eq!(walk(&place.root().join("tmp")), ["x", "x/run"]);
         let point = std::fs::metadata(place.root().join("tmp/x/run")).unwrap();
         assert_eq!((point.ino(), point.mode() & 0o777), (inode, 0o755));

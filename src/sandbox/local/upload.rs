@@ -11,9 +11,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::blanks::Blanks;
 use super::neighbour::Neighbour;
 use super::place::open_folder;
-use super::spares::Spares;
+use super::spares::Reuse;
 use crate::sandbox::{Content, Upload};
 
 /// Larger files are copied on a thread that may block.
@@ -26,14 +27,14 @@ const CHUNK: usize = 64 * 1024;
 pub(super) struct Held<'s> {
     folder: Neighbour,
     chunk: Vec<u8>,
-    spares: Option<&'s Spares>,
+    blanks: Option<(&'s Blanks, &'s Reuse)>,
 }
 
 impl<'s> Held<'s> {
-    /// With what can be written over.
-    pub(super) fn with(spares: &'s Spares) -> Self {
+    /// With what can be written over in this sandbox.
+    pub(super) fn with(blanks: &'s Blanks, reuse: &'s Reuse) -> Self {
         Self {
-            spares: Some(spares),
+            blanks: Some((blanks, reuse)),
             ..Self::default()
         }
     }
@@ -118,8 +119,11 @@ fn make(
 ) -> io::Result<Made> {
     let enter = |parent: &OwnedFd, part: &str| enter(parent, part, user);
     let (folder, name) = held.folder.folder_of(area, &upload.path, enter)?;
-    let blanks = held.spares.map(|it| &it.blanks);
-    if let Some(file) = blanks.and_then(|it| it.take(folder, name, upload.executable, user)) {
+    let blank = held.blanks.and_then(|(blanks, reuse)| {
+        let is_executable = upload.executable;
+        blanks.take(reuse, folder, name, is_executable, user)
+    });
+    if let Some(file) = blank {
         return Ok(Made {
             file: file.into(),
             is_blank: true,
@@ -136,7 +140,7 @@ fn make(
         other => other?,
     };
     give(&file, user)?;
-    if let Some(blanks) = blanks {
+    if let Some((blanks, _)) = held.blanks {
         blanks.learn(&file, upload.executable, user);
     }
     Ok(Made {

@@ -389,6 +389,7 @@ fn spec(leaser: &Leaser) -> SandboxSpec {
         labels: BTreeMap::new(),
         lifetime: Duration::from_secs(60),
         networks: Networks::default(),
+        candidate: None,
         trust: Trust::Trusted,
         image: None,
         python: None,
