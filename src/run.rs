@@ -104,7 +104,6 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
     let (seed, jobs, confirms) = (run.plan.seed, run.plan.jobs, run.plan.confirm.is_some());
     let stages = looking::stages(&run.plan);
     let repeats = plan::repeats(&run.plan);
-    let slots = plan::slots(&run.plan);
     let begins = match before {
         None => EventKind::RunStarted(Box::new(run.plan)),
         Some(before) => {
@@ -124,8 +123,9 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
         network: run.network,
         repeats,
     };
-    let trials = plan.staged(&slots, &stages, &teller.summary);
-    drop(slots);
+    let told = teller.summary.plan.as_ref();
+    let trials = told.map(|told| plan.staged(told, &stages, &teller.summary));
+    let trials = trials.unwrap_or_default();
     let state = State::new(plan.groups(), trials, jobs).confirming(confirms);
     let (state, made_up) = state.after_all(run.budget, made, &teller.summary);
     let unforeseen = unlinked.into_iter().chain(unwatched).chain(unpacked);

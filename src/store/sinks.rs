@@ -23,6 +23,9 @@ use crate::tree::named;
 
 /// How much of the end of what is over the limit is kept, in bytes.
 const END: usize = 16 << 10;
+/// Files of at most so many bytes, which come in one piece, are written where they belong; a larger one aside, until it
+/// is whole.
+const SMALL: u64 = 64 << 10;
 
 /// One output stream on its way to a file.
 #[derive(Debug)]
@@ -240,7 +243,9 @@ struct Arriving {
     /// Below the trial's folder.
     path: String,
     file: File,
+    /// Where it is until it is whole; the same as `home` for most.
     aside: PathBuf,
+    home: PathBuf,
     /// What the candidate called it.
     name: RelativePath,
     /// The file with all of it, where there are secrets.
@@ -351,6 +356,21 @@ impl ArtifactFiles {
         }
     }
 
+    /// An empty file for what comes home, and where it is until it is whole.
+    fn room(&self, home: &Path, bytes: u64) -> io::Result<(File, PathBuf)> {
+        if bytes <= SMALL {
+            match File::create_new(home) {
+                Ok(file) => return Ok((file, home.to_owned())),
+                // Whatever is there is replaced, once this is whole.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(named(home)(error)),
+            }
+        }
+        let aside = self.folder.join(".arriving");
+        let file = File::create(&aside).map_err(named(&aside))?;
+        Ok((file, aside))
+    }
+
     fn discard(&mut self) {
         if let Some(unfinished) = self.arriving.take() {
             // It may be gone with its folder; then there is nothing to discard.
@@ -366,7 +386,7 @@ impl Drop for ArtifactFiles {
 }
 
 impl ArtifactSink for ArtifactFiles {
-    fn begin(&mut self, area: Area, name: &RelativePath, _bytes: u64) -> io::Result<()> {
+    fn begin(&mut self, area: Area, name: &RelativePath, bytes: u64) -> io::Result<()> {
         self.discard();
         let whole = if self.redactor.is_empty() {
             None
@@ -381,20 +401,22 @@ impl ArtifactSink for ArtifactFiles {
                 self.free(&clean.text(&path))
             }
         };
+        let home = self.folder.join(&path);
         // Most trials leave nothing below their folder, which is there.
         if path.contains('/')
-            && let Some(parent) = self.folder.join(&path).parent()
+            && let Some(parent) = home.parent()
             && parent != self.made
         {
             fs::create_dir_all(parent).map_err(named(parent))?;
             parent.clone_into(&mut self.made);
         }
-        let aside = self.folder.join(".arriving");
+        let (file, aside) = self.room(&home, bytes)?;
         self.arriving = Some(Arriving {
             area,
             path,
-            file: File::create(&aside).map_err(named(&aside))?,
+            file,
             aside,
+            home,
             name: name.clone(),
             whole,
             hasher: Sha256::new(),
@@ -412,11 +434,12 @@ impl ArtifactSink for ArtifactFiles {
     fn end(&mut self) -> io::Result<()> {
         let mut arriving = self.arriving.take().ok_or(io::ErrorKind::InvalidInput)?;
         arriving.take(None)?;
-        let home = self.folder.join(&arriving.path);
-        fs::rename(&arriving.aside, &home).map_err(named(&home))?;
+        if arriving.aside != arriving.home {
+            fs::rename(&arriving.aside, &arriving.home).map_err(named(&arriving.home))?;
+        }
         let left = match arriving.whole {
             Some((path, _)) => path,
-            None => home,
+            None => arriving.home,
         };
         let record = ArtifactRecord {
             path: arriving.path,
@@ -458,5 +481,92 @@ impl Arriving {
             None => self.redact.finish(&mut store),
         }
         failed.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::mem::MaybeUninit;
+
+    use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init};
+
+    use super::*;
+    use crate::name::{RunId, TrialId};
+    use crate::store::RunFolder;
+
+    fn trial(below: &Path) -> TrialFolder {
+        let trial = TrialId {
+            objective: "task".parse().unwrap(),
+            candidate: "a".parse().unwrap(),
+            repeat: 1,
+        };
+        let folder = RunFolder::create(below, &RunId::generate()).unwrap();
+        let folder = folder.trial(&trial);
+        folder.begin().unwrap();
+        folder
+    }
+
+    fn arrivals(folder: &TrialFolder) -> ArtifactFiles {
+        let output = RelativePath::parse("out.md").unwrap();
+        let (redactor, base) = (Arc::default(), folder.path());
+        ArtifactFiles::new(folder, &output, &redactor, false, base)
+    }
+
+    #[test]
+    fn what_comes_in_one_piece_is_written_where_it_belongs_and_what_is_cut_off_stays_nowhere() {
+        let below = tempfile::tempdir().unwrap();
+        let folder = trial(below.path());
+        std::fs::create_dir(folder.path().join("files")).unwrap();
+        let watch = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
+        let events = WatchFlags::CREATE | WatchFlags::MOVED_TO;
+        add_watch(&watch, &folder.path().join("files"), events).unwrap();
+        let mut home = arrivals(&folder);
+        // The second is cut off by the third, and the artifact by the end.
+        for (name, bytes) in [("small", 10), ("cut-off", 10), ("large", SMALL + 1)] {
+            let path = RelativePath::parse(name).unwrap();
+            home.begin(Area::Artifacts, &path, bytes).unwrap();
+            home.write(b"some of it").unwrap();
+            if name != "cut-off" {
+                home.end().unwrap();
+            }
+        }
+        home.begin(Area::Work, &RelativePath::parse("x.md").unwrap(), 10)
+            .unwrap();
+        drop(home);
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = Reader::new(&watch, &mut buffer);
+        let mut seen = Vec::new();
+        while let Ok(event) = reader.next() {
+            let name = event.file_name().unwrap().to_str().unwrap().to_owned();
+            seen.push((name, event.events().contains(ReadFlags::MOVED_TO)));
+        }
+        let expected = [("small", false), ("cut-off", false), ("large", true)];
+        assert_eq!(seen, expected.map(|(name, moved)| (name.to_owned(), moved)));
+        let names = |folder: &Path| {
+            let entries = std::fs::read_dir(folder).unwrap();
+            let names = entries.map(|it| it.unwrap().file_name().into_string().unwrap());
+            names.collect::<std::collections::BTreeSet<_>>()
+        };
+        let left = ["large", "small"].map(str::to_owned);
+        assert_eq!(names(&folder.path().join("files")), left.into());
+        assert_eq!(names(folder.path()), ["files".to_owned()].into());
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_replaced_and_never_written_through() {
+        let below = tempfile::tempdir().unwrap();
+        let folder = trial(below.path());
+        let elsewhere = below.path().join("elsewhere");
+        std::fs::write(&elsewhere, "mine").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, folder.path().join("out.md")).unwrap();
+        let mut home = arrivals(&folder);
+        home.begin(Area::Work, &RelativePath::parse("x.md").unwrap(), 3)
+            .unwrap();
+        home.write(b"new").unwrap();
+        home.end().unwrap();
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+        assert_eq!(read(&elsewhere), "mine");
+        assert_eq!(read(&folder.path().join("out.md")), "new");
+        assert!(!folder.path().join("out.md").is_symlink());
     }
 }
