@@ -69,6 +69,7 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
     // Before the first sandbox: what it does not hear of, nobody would delete.
     let made = ledger.last_serial(&run.plan.run);
     let (watch, unwatched) = watched(&run, &folder, &ledger).await;
+    shed();
     let (stopping, told) = watch::channel(Stopping::No);
     let reaper = Reaper::start_then(
         Arc::clone(&run.provider),
@@ -153,7 +154,14 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
     };
     dispatcher.perform(made_up);
     dispatcher.dispatch().await;
+    shed();
     Ok(dispatcher.finish(reaper, ended, began).await)
+}
+
+/// What comes next needs other parts of the program than what came before, which would stay in memory all along.
+fn shed() {
+    #[cfg(target_os = "linux")]
+    crate::sandbox::local::let_go_of_program().ok();
 }
 
 struct Dispatcher {

@@ -81,8 +81,9 @@ echo 'made as many as there were' > \"$2\"
 fn a_small_file_is_read_and_written_once_on_its_way() {
     let [few, many] = [100, 600].map(reads_and_writes);
     let each = [0, 1].map(|at| (many[at] - few[at]) / 500.0);
-    // Hashed, to its end; read on its way in; the other one on its way home. Written in, by the shell, and home.
-    assert!(each[0] < 4.2, "{} reads of each", each[0]);
+    // Looked at and hashed, each to its end; read on its way in; the other one on its way home. Written in, by the shell,
+    // and home.
+    assert!(each[0] < 6.5, "{} reads of each", each[0]);
     assert!(each[1] < 3.2, "{} writes of each", each[1]);
 }
 
