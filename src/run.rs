@@ -154,7 +154,6 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
     };
     dispatcher.perform(made_up);
     dispatcher.dispatch().await;
-    shed();
     Ok(dispatcher.finish(reaper, ended, began).await)
 }
 
@@ -410,6 +409,7 @@ impl Dispatcher {
     /// Waits until everything is deleted, and tells what is left to be told.
     async fn finish(mut self, reaper: Reaper, ended: Cleanup, began: Instant) -> Finished {
         let report = self.close(reaper).await;
+        shed();
         let unlogged = self.requests.close();
         let (mut teller, folder) = (self.teller, self.world.folder.clone());
         for news in take_back(&folder, &teller.summary, &self.plan.objectives) {
