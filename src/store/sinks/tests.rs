@@ -33,7 +33,7 @@ fn what_comes_in_one_piece_is_written_where_it_belongs_and_what_is_cut_off_stays
     std::fs::create_dir(folder.path().join("files")).unwrap();
     let watch = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
     let events = WatchFlags::CREATE | WatchFlags::MOVED_TO;
-    add_watch(&watch, &folder.path().join("files"), events).unwrap();
+    add_watch(&watch, folder.path().join("files"), events).unwrap();
     let mut home = arrivals(&folder);
     // The second is cut off by the third, and the artifact by the end.
     for (name, bytes) in [("small", 10), ("cut-off", 10), ("large", SMALL + 1)] {
