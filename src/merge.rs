@@ -3,7 +3,7 @@
 //! Promises: parts are of one whole, and no trial is in two of them; nothing of theirs is changed; a trial whose part
 //! is missing, or has no result of it, is `not_run` and says which.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -328,15 +328,19 @@ fn settle(told: &mut History, folder: &RunFolder, objectives: &Path) -> io::Resu
 }
 
 /// The last result of each trial that stands in a part, and what came after it.
-fn results(piece: &Piece) -> io::Result<impl Iterator<Item = io::Result<EventKind>> + use<>> {
-    let rows = piece.summary.trials.iter().filter(|row| row.has_result());
-    let mut last: HashMap<TrialId, u64> = rows.map(|row| (row.trial.clone(), 0)).collect();
+fn results(piece: &Piece) -> io::Result<impl Iterator<Item = io::Result<EventKind>> + '_> {
+    let place = |trial: &TrialId| {
+        let at = piece.summary.place(trial)?;
+        piece.summary.trials[at].has_result().then_some(at)
+    };
+    // By the places of rows: there is one for each trial.
+    let mut last = vec![0; piece.summary.trials.len()];
     for event in journal::read(piece.folder.path())? {
         let event = event?;
         if let EventKind::TrialFinished(record) = &event.kind
-            && let Some(seq) = last.get_mut(&record.trial)
+            && let Some(at) = place(&record.trial)
         {
-            *seq = event.seq;
+            last[at] = event.seq;
         }
     }
     let events = journal::read(piece.folder.path())?;
@@ -346,9 +350,9 @@ fn results(piece: &Piece) -> io::Result<impl Iterator<Item = io::Result<EventKin
             Err(error) => return Some(Err(error)),
         };
         let stands = if let EventKind::TrialFinished(record) = &event.kind {
-            last.get(&record.trial) == Some(&event.seq)
+            place(&record.trial).is_some_and(|at| last[at] == event.seq)
         } else if let EventKind::TrialRescored { trial, .. } = &event.kind {
-            last.get(trial).is_some_and(|last| event.seq > *last)
+            place(trial).is_some_and(|at| event.seq > last[at])
         } else {
             false
         };
@@ -358,7 +362,7 @@ fn results(piece: &Piece) -> io::Result<impl Iterator<Item = io::Result<EventKin
 
 /// The new scores of a part that was scored again when it was over: told when the whole is over, so that it counts as
 /// scored again.
-fn rescored(piece: &Piece) -> io::Result<impl Iterator<Item = io::Result<EventKind>> + use<>> {
+fn rescored(piece: &Piece) -> io::Result<impl Iterator<Item = io::Result<EventKind>> + '_> {
     let is_score = |event: &EventKind| matches!(event, EventKind::TrialRescored { .. });
     Ok(results(piece)?.filter(move |it| it.as_ref().map_or(true, is_score)))
 }

@@ -78,20 +78,22 @@ pub fn decide(
     let mut tally = Tally::default();
     let confirmed = old.confirmations.iter();
     let confirmed = confirmed.flat_map(|it| resumption.plan.confirmed(it));
-    let planned: BTreeSet<TrialId> = resumption.plan.trials().chain(confirmed).collect();
-    nothing_lost(old, &planned)?;
+    // Of two who are compared with the same one, both have the same trials of that.
+    let confirmed: BTreeSet<TrialId> = confirmed.collect();
+    let planned = || resumption.plan.trials().chain(confirmed.iter().cloned());
+    nothing_lost(old, planned())?;
     let mut gone = Vec::new();
-    for trial in &planned {
-        let Some(row) = old.trial(trial).filter(|it| it.has_result()) else {
+    for trial in planned() {
+        let Some(row) = old.trial(&trial).filter(|it| it.has_result()) else {
             tally.missing += 1;
             continue;
         };
-        if let Some(it) = resumption.again.iter().find(|it| it.takes(trial)) {
+        if let Some(it) = resumption.again.iter().find(|it| it.takes(&trial)) {
             *tally.again.entry(it.why.clone()).or_default() += 1;
         } else if let Some(outcome) = resumption.retry.iter().find(|it| row.was(**it)) {
             *tally.again.entry(why(*outcome).to_owned()).or_default() += 1;
-        } else if !is_there(trial) {
-            gone.push(trial.clone());
+        } else if !is_there(&trial) {
+            gone.push(trial);
             *tally
                 .again
                 .entry("its files are gone".to_owned())
@@ -129,9 +131,15 @@ fn undecided(old: &RunSummary, before: &RunPlan, changed: &[Again]) -> Result<()
 }
 
 /// Refuses a plan in which a result that there is has no place: it would be lost.
-fn nothing_lost(old: &RunSummary, planned: &BTreeSet<TrialId>) -> Result<(), Problems> {
-    let rows = old.trials.iter().filter(|it| it.has_result());
-    let mut left_out = rows.filter(|it| !planned.contains(&it.trial));
+fn nothing_lost(old: &RunSummary, planned: impl Iterator<Item = TrialId>) -> Result<(), Problems> {
+    // By the places of rows: no list of all trials is held.
+    let mut is_planned = vec![false; old.trials.len()];
+    for at in planned.filter_map(|trial| old.place(&trial)) {
+        is_planned[at] = true;
+    }
+    let rows = old.trials.iter().zip(is_planned);
+    let left_out = rows.filter(|(row, is_planned)| row.has_result() && !is_planned);
+    let mut left_out = left_out.map(|(row, _)| row);
     let Some(first) = left_out.next() else {
         return Ok(());
     };

@@ -69,6 +69,7 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
     // Before the first sandbox: what it does not hear of, nobody would delete.
     let made = ledger.last_serial(&run.plan.run);
     let (watch, unwatched) = watched(&run, &folder, &ledger).await;
+    shed();
     let (stopping, told) = watch::channel(Stopping::No);
     let reaper = Reaper::start_then(
         Arc::clone(&run.provider),
@@ -104,7 +105,6 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
     let (seed, jobs, confirms) = (run.plan.seed, run.plan.jobs, run.plan.confirm.is_some());
     let stages = looking::stages(&run.plan);
     let repeats = plan::repeats(&run.plan);
-    let slots = plan::slots(&run.plan);
     let begins = match before {
         None => EventKind::RunStarted(Box::new(run.plan)),
         Some(before) => {
@@ -124,8 +124,9 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
         network: run.network,
         repeats,
     };
-    let trials = plan.staged(&slots, &stages, &teller.summary);
-    drop(slots);
+    let told = teller.summary.plan.as_ref();
+    let trials = told.map(|told| plan.staged(told, &stages, &teller.summary));
+    let trials = trials.unwrap_or_default();
     let state = State::new(plan.groups(), trials, jobs).confirming(confirms);
     let (state, made_up) = state.after_all(run.budget, made, &teller.summary);
     let unforeseen = unlinked.into_iter().chain(unwatched).chain(unpacked);
@@ -154,6 +155,12 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
     dispatcher.perform(made_up);
     dispatcher.dispatch().await;
     Ok(dispatcher.finish(reaper, ended, began).await)
+}
+
+/// What comes next needs other parts of the program than what came before, which would stay in memory all along.
+fn shed() {
+    #[cfg(target_os = "linux")]
+    crate::sandbox::local::let_go_of_program().ok();
 }
 
 struct Dispatcher {
@@ -402,6 +409,7 @@ impl Dispatcher {
     /// Waits until everything is deleted, and tells what is left to be told.
     async fn finish(mut self, reaper: Reaper, ended: Cleanup, began: Instant) -> Finished {
         let report = self.close(reaper).await;
+        shed();
         let unlogged = self.requests.close();
         let (mut teller, folder) = (self.teller, self.world.folder.clone());
         for news in take_back(&folder, &teller.summary, &self.plan.objectives) {

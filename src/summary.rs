@@ -186,18 +186,28 @@ impl RunSummary {
     fn resume(&mut self, resumption: &Resumption, at: Timestamp, last: Option<Timestamp>) {
         let plan = &resumption.plan;
         self.sandboxes.cut_off(last.unwrap_or(at));
-        let old = std::mem::replace(&mut self.trials, planned(plan));
-        let places = std::mem::replace(&mut self.places, Places::of(&self.trials));
         let confirmations = std::mem::take(&mut self.confirmations);
         self.plan = Some(plan.clone());
-        for confirmation in &confirmations {
-            self.confirm(confirmation);
-        }
         let gone: HashSet<&TrialId> = resumption.gone.iter().collect();
-        for row in &mut self.trials {
-            let before = places.find(&old, &row.trial).map(|at| &old[at]);
-            if let Some(kept) = before.filter(|it| it.stands(resumption, &gone)) {
-                row.clone_from(kept);
+        let rows = self.trials.iter().map(|it| &it.trial);
+        if confirmations.is_empty() && self.trials.len() == plan.len() && is_of(rows, plan) {
+            // As most go on: there is no room for a second row of each.
+            for row in &mut self.trials {
+                if !row.stands(resumption, &gone) {
+                    *row = TrialRow::planned(row.trial.clone());
+                }
+            }
+        } else {
+            let old = std::mem::replace(&mut self.trials, planned(plan));
+            let places = std::mem::replace(&mut self.places, Places::of(&self.trials));
+            for confirmation in &confirmations {
+                self.confirm(confirmation);
+            }
+            for row in &mut self.trials {
+                let before = places.find(&old, &row.trial).map(|at| &old[at]);
+                if let Some(kept) = before.filter(|it| it.stands(resumption, &gone)) {
+                    row.clone_from(kept);
+                }
             }
         }
         // A run that was cut off has not said how long it took.
@@ -298,8 +308,12 @@ impl RunSummary {
     /// The row of a planned trial.
     #[must_use]
     pub fn trial(&self, trial: &TrialId) -> Option<&TrialRow> {
-        let at = self.places.find(&self.trials, trial)?;
-        self.trials.get(at)
+        self.trials.get(self.place(trial)?)
+    }
+
+    /// The place of a planned trial's row among all.
+    pub(crate) fn place(&self, trial: &TrialId) -> Option<usize> {
+        self.places.find(&self.trials, trial)
     }
 
     /// How many trials have no verdict.
@@ -324,6 +338,11 @@ impl RunSummary {
         let dropped = stopped.filter(|_| plan.rejects).map(|it| &it.candidate);
         standings::of(plan, &self.trials, level, &dropped.collect::<Vec<_>>())
     }
+}
+
+/// Whether these are the trials of a plan, in its order.
+fn is_of<'a>(trials: impl Iterator<Item = &'a TrialId>, plan: &RunPlan) -> bool {
+    trials.zip(plan.trials()).all(|(one, other)| *one == other)
 }
 
 /// A row for every trial of a plan, and no room for more.

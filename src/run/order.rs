@@ -48,12 +48,13 @@ impl Turns {
 
 /// All trials: round after round of repeats; in each, the objectives in a shuffled order; for each, all whose turn
 /// it is in a shuffled order. At any moment every candidate has begun about the same share of its trials.
-#[must_use]
-pub fn interleaved(objectives: &[Turns], seed: u64) -> Vec<Slot> {
+///
+/// They are made a round at a time: no list of all of them is held.
+pub fn interleaved(objectives: Vec<Turns>, seed: u64) -> impl Iterator<Item = Slot> {
     let mut random = Random::new(seed);
-    let mut order = Vec::new();
     let rounds = objectives.iter().map(|it| it.rounds).max().unwrap_or(0);
-    for round in 1..=rounds {
+    (1..=rounds).flat_map(move |round| {
+        let mut order = Vec::new();
         let mut due: Vec<usize> = (0..objectives.len())
             .filter(|objective| objectives[*objective].rounds >= round)
             .collect();
@@ -68,8 +69,8 @@ pub fn interleaved(objectives: &[Turns], seed: u64) -> Vec<Slot> {
                 round,
             }));
         }
-    }
-    order
+        order
+    })
 }
 
 /// The seed that a trial's candidate is given: the same for all candidates, so that they can be paired, and whatever
@@ -98,6 +99,10 @@ mod tests {
             rounds,
             repeats: repeats.to_vec(),
         }
+    }
+
+    fn interleaved(objectives: &[Turns], seed: u64) -> Vec<Slot> {
+        super::interleaved(objectives.to_vec(), seed).collect()
     }
 
     fn equal(candidates: usize, repeats: &[u32]) -> Vec<Turns> {

@@ -17,7 +17,7 @@ use crate::verdict::looking::Stage;
 use crate::verdict::spending::Confirming;
 
 /// All planned trials, in their order.
-pub(super) fn slots(plan: &RunPlan) -> Vec<Slot> {
+fn slots(plan: &RunPlan) -> impl Iterator<Item = Slot> {
     let objectives = plan.objectives.iter();
     let turns: Vec<Turns> = objectives
         .map(|objective| {
@@ -28,9 +28,7 @@ pub(super) fn slots(plan: &RunPlan) -> Vec<Slot> {
             }
         })
         .collect();
-    let mut slots = order::interleaved(&turns, plan.seed);
-    slots.retain(|it| plan.has_repeat(it.repeat));
-    slots
+    order::interleaved(turns, plan.seed).filter(|it| plan.has_repeat(it.repeat))
 }
 
 /// How often each candidate does each objective, by their places.
@@ -117,10 +115,10 @@ impl Plan {
         }
     }
 
-    /// These trials, each with the stage whose look it comes before.
+    /// All planned trials, in their order, each with the stage whose look it comes before.
     pub(super) fn staged(
         &self,
-        slots: &[Slot],
+        plan: &RunPlan,
         stages: &[Stage],
         summary: &RunSummary,
     ) -> Vec<Planned> {
@@ -129,10 +127,10 @@ impl Plan {
             let comes_before = stages.find(|it| it.rounds[slot.objective] >= slot.round);
             comes_before.map_or(1, |it| it.look)
         };
-        let slots = slots.iter();
-        slots
-            .map(|slot| self.planned(*slot, stage(slot), summary))
-            .collect()
+        // There is one for each: no more room than that.
+        let mut planned = Vec::with_capacity(plan.len());
+        planned.extend(slots(plan).map(|slot| self.planned(slot, stage(&slot), summary)));
+        planned
     }
 
     /// The trials of what is run again, interleaved; those of them that could show nothing have their result at
@@ -154,7 +152,7 @@ impl Plan {
         let repeats: Vec<u32> = each.map(|it| if again(it) { rounds } else { 0 }).collect();
         let turns = vec![Turns { rounds, repeats }; self.objectives.len()];
         // Another order than that of the first rounds.
-        for slot in order::interleaved(&turns, self.seed ^ 1) {
+        for slot in order::interleaved(turns, self.seed ^ 1) {
             let before = self.repeats[slot.candidate][slot.objective];
             let slot = Slot {
                 repeat: before + slot.repeat,

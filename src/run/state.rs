@@ -93,6 +93,8 @@ pub struct State {
     delayed: BTreeSet<(Instant, usize)>,
     /// Those that wait for a look, in order.
     later: Vec<usize>,
+    /// Those that will not be run, and are not told of yet, each lot with why.
+    dropped: VecDeque<(String, VecDeque<usize>)>,
     /// The look that comes next, from 1.
     look: u32,
     /// How many looks there are; one alone is the end, and nobody looks.
@@ -122,12 +124,20 @@ impl State {
     #[must_use]
     pub fn new(groups: Vec<Group>, trials: Vec<Planned>, jobs: usize) -> Self {
         let stages = trials.iter().map(|it| it.stage);
-        let (ready, later): (Vec<usize>, Vec<usize>) =
-            (0..trials.len()).partition(|trial| trials[*trial].stage <= 1);
+        // Most have one stage; there is one for each: no more room than that.
+        let (mut ready, mut later) = (VecDeque::with_capacity(trials.len()), Vec::new());
+        for (trial, planned) in trials.iter().enumerate() {
+            if planned.stage <= 1 {
+                ready.push_back(trial);
+            } else {
+                later.push(trial);
+            }
+        }
         Self {
             look: 1,
             looks: stages.max().unwrap_or(1),
-            ready: ready.into(),
+            ready,
+            dropped: VecDeque::new(),
             delayed: BTreeSet::new(),
             later,
             confirms: false,
@@ -258,6 +268,7 @@ impl State {
             }
         }
         self.start_what_may(now, &mut effects);
+        self.tell_dropped(now, &mut effects);
         effects.extend(self.ask());
         effects
     }
@@ -265,7 +276,7 @@ impl State {
     /// What there is to ask, or to say, when nothing is under way and nothing may begin.
     fn ask(&mut self) -> Option<Effect> {
         let idle = self.running.is_empty() && self.ready.is_empty() && self.delayed.is_empty();
-        if !idle || self.asked {
+        if !idle || !self.dropped.is_empty() || self.asked {
             return None;
         }
         let goes_on = self.stopping == Stopping::No && !self.halted;
@@ -402,7 +413,7 @@ impl State {
             (ErrorKind::Invalid, Phase::Creating) => {
                 let class = self.group(trial).class;
                 self.refused.insert(class);
-                self.drop_waiting(|group| group.class == class, reason, effects);
+                self.drop_waiting(|group| group.class == class, reason);
             }
             (
                 ErrorKind::Invalid

@@ -23,6 +23,9 @@ use crate::tree::named;
 
 /// How much of the end of what is over the limit is kept, in bytes.
 const END: usize = 16 << 10;
+/// Files of at most so many bytes, which come in one piece, are written where they belong; a larger one aside, until it
+/// is whole.
+const SMALL: u64 = 64 << 10;
 
 /// One output stream on its way to a file.
 #[derive(Debug)]
@@ -240,7 +243,9 @@ struct Arriving {
     /// Below the trial's folder.
     path: String,
     file: File,
+    /// Where it is until it is whole; the same as `home` for most.
     aside: PathBuf,
+    home: PathBuf,
     /// What the candidate called it.
     name: RelativePath,
     /// The file with all of it, where there are secrets.
@@ -351,6 +356,21 @@ impl ArtifactFiles {
         }
     }
 
+    /// An empty file for what comes home, and where it is until it is whole.
+    fn room(&self, home: &Path, bytes: u64) -> io::Result<(File, PathBuf)> {
+        if bytes <= SMALL {
+            match File::create_new(home) {
+                Ok(file) => return Ok((file, home.to_owned())),
+                // Whatever is there is replaced, once this is whole.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(named(home)(error)),
+            }
+        }
+        let aside = self.folder.join(".arriving");
+        let file = File::create(&aside).map_err(named(&aside))?;
+        Ok((file, aside))
+    }
+
     fn discard(&mut self) {
         if let Some(unfinished) = self.arriving.take() {
             // It may be gone with its folder; then there is nothing to discard.
@@ -366,7 +386,7 @@ impl Drop for ArtifactFiles {
 }
 
 impl ArtifactSink for ArtifactFiles {
-    fn begin(&mut self, area: Area, name: &RelativePath, _bytes: u64) -> io::Result<()> {
+    fn begin(&mut self, area: Area, name: &RelativePath, bytes: u64) -> io::Result<()> {
         self.discard();
         let whole = if self.redactor.is_empty() {
             None
@@ -381,20 +401,22 @@ impl ArtifactSink for ArtifactFiles {
                 self.free(&clean.text(&path))
             }
         };
+        let home = self.folder.join(&path);
         // Most trials leave nothing below their folder, which is there.
         if path.contains('/')
-            && let Some(parent) = self.folder.join(&path).parent()
+            && let Some(parent) = home.parent()
             && parent != self.made
         {
             fs::create_dir_all(parent).map_err(named(parent))?;
             parent.clone_into(&mut self.made);
         }
-        let aside = self.folder.join(".arriving");
+        let (file, aside) = self.room(&home, bytes)?;
         self.arriving = Some(Arriving {
             area,
             path,
-            file: File::create(&aside).map_err(named(&aside))?,
+            file,
             aside,
+            home,
             name: name.clone(),
             whole,
             hasher: Sha256::new(),
@@ -412,11 +434,12 @@ impl ArtifactSink for ArtifactFiles {
     fn end(&mut self) -> io::Result<()> {
         let mut arriving = self.arriving.take().ok_or(io::ErrorKind::InvalidInput)?;
         arriving.take(None)?;
-        let home = self.folder.join(&arriving.path);
-        fs::rename(&arriving.aside, &home).map_err(named(&home))?;
+        if arriving.aside != arriving.home {
+            fs::rename(&arriving.aside, &arriving.home).map_err(named(&arriving.home))?;
+        }
         let left = match arriving.whole {
             Some((path, _)) => path,
-            None => home,
+            None => arriving.home,
         };
         let record = ArtifactRecord {
             path: arriving.path,
@@ -460,3 +483,7 @@ impl Arriving {
         failed.map_or(Ok(()), Err)
     }
 }
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests;

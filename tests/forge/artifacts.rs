@@ -51,6 +51,42 @@ echo 'copied all there was' > \"$2\"
     assert!(found == expected, "{} files came home", found.len());
 }
 
+/// How often forge, and the shell that it runs, read and write when so many files go in and other ones come home.
+#[cfg(target_os = "linux")]
+fn reads_and_writes(files: usize) -> [f64; 2] {
+    const MAKES: &str = "#!/bin/sh
+mkdir \"$FORGE_ARTIFACTS/data\"
+for file in \"$FORGE_INPUTS/data\"/*; do echo new > \"$FORGE_ARTIFACTS/data/${file##*/}\"; done
+echo 'made as many as there were' > \"$2\"
+";
+    let mut workspace = Workspace::new()
+        .file(
+            "objectives/task.yaml",
+            "prompt: do it\ninputs: [data]\nartifacts: ['**']\n",
+        )
+        .candidate("makes.sh", MAKES);
+    for number in 0..files {
+        workspace = workspace.file(&format!("objectives/data/{number}"), "some text");
+    }
+    let arguments = ["task", "--isolation", "process"];
+    let calls = crate::support::calls::of(&mut workspace.command(arguments));
+    let told = read_json(&workspace.run_folder().join("task/makes/1/trial.json"));
+    assert_eq!(told["files"].as_array().unwrap().len(), files);
+    ["syscr:", "syscw:"].map(|name| calls.figure(name))
+}
+
+/// What is asked of the system for each file besides opening and closing it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_small_file_is_read_and_written_once_on_its_way() {
+    let [few, many] = [100, 600].map(reads_and_writes);
+    let each = [0, 1].map(|at| (many[at] - few[at]) / 500.0);
+    // Looked at and hashed, each to its end; read on its way in; the other one on its way home. Written in, by the shell,
+    // and home.
+    assert!(each[0] < 6.5, "{} reads of each", each[0]);
+    assert!(each[1] < 3.2, "{} writes of each", each[1]);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_large_file_goes_in_and_comes_home_in_the_memory_that_a_small_one_takes() {

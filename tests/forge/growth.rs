@@ -1,22 +1,23 @@
 //! What forge does for a trial costs the same in a run of a few trials and in one of many. Counted, never timed: what is
 //! asked of memory, written and made.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use forge::event::{Phase, TrialEnd, TrialRecord};
+use forge::event::{Event, EventKind, Phase, StopCause, TrialEnd, TrialRecord};
 use forge::report::{Format, Report};
+use forge::resume::{self, Wishes};
+use forge::run::order;
 use forge::run::state::{Effect, Group, Input, Loss, Planned, SetupEnd, State};
 use forge::sandbox::{ErrorKind, Remedy};
 use forge::store::{RunFolder, replay};
 use forge::summary::RunSummary;
 use forge::verdict;
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use crate::support::allocations::{Allocations, counted};
+use crate::support::calls;
 use crate::support::stored;
 use crate::support::workspace::Workspace;
 
@@ -42,8 +43,8 @@ fn assert_allocates_flat(what: &str, of: [(u32, Allocations); 2]) {
     assert_flat(&format!("{what}, bytes asked for"), each(&|it| it.bytes));
 }
 
-/// A run of so many trials, all of which are lost once before they have their result.
-fn decided(trials: u32) -> (usize, Allocations) {
+/// What a run of so many trials begins with.
+fn planned(trials: u32) -> (Group, Vec<Planned>) {
     let group = Group {
         objective: "o".parse().unwrap(),
         candidate: "c".parse().unwrap(),
@@ -56,7 +57,12 @@ fn decided(trials: u32) -> (usize, Allocations) {
         stage: 1,
         is_known: false,
     });
-    let planned = planned.collect();
+    (group, planned.collect())
+}
+
+/// A run of so many trials, all of which are lost once before they have their result.
+fn decided(trials: u32) -> (usize, Allocations) {
+    let (group, planned) = planned(trials);
     counted(move || {
         let mut state = State::new(vec![group.clone()], planned, 8);
         let (mut now, mut told) = (Instant::now(), 0);
@@ -117,6 +123,48 @@ fn what_is_decided_about_a_trial_costs_the_same_however_many_there_are() {
     );
 }
 
+/// What a run of so many trials asks for when it is told to stop as soon as the first ones are under way.
+fn stopped(trials: u32) -> Allocations {
+    let (group, planned) = planned(trials);
+    let (mut state, now) = (State::new(vec![group], planned, 8), Instant::now());
+    drop(state.handle(Input::Tick, now));
+    let (told, asked) = counted(move || {
+        let (mut told, mut input) = (0, Input::Stop(StopCause::Deadline));
+        loop {
+            let effects = state.handle(input, now);
+            let is_told = |it: &&Effect| matches!(it, Effect::Emit(EventKind::TrialFinished(_)));
+            told += effects.iter().filter(is_told).count();
+            if !effects.contains(&Effect::WakeAt(now)) {
+                return told;
+            }
+            input = Input::Tick;
+        }
+    });
+    assert_eq!(told + 8, trials as usize);
+    asked
+}
+
+#[test]
+fn what_waits_when_a_run_is_stopped_is_told_a_few_at_a_time() {
+    let [few, many] = [1_000, 20_000].map(|trials| (f64::from(trials), stopped(trials)));
+    let each = (many.1.most - few.1.most) as f64 / (many.0 - few.0);
+    assert!(each < 50.0, "{each:.0} bytes for every trial that waits");
+}
+
+#[test]
+fn the_order_of_trials_is_made_a_round_at_a_time() {
+    let [few, many] = [100, 10_000].map(|rounds| {
+        let turns = order::Turns {
+            rounds,
+            repeats: vec![rounds; 3],
+        };
+        let (slots, asked) = counted(|| order::interleaved(vec![turns], 1).count());
+        assert_eq!(slots, rounds as usize * 3);
+        asked.most
+    });
+    assert!(many <= few, "{few} bytes at most, then {many}");
+}
+
 /// Two candidates do two objectives, each once.
 fn small_run() -> Workspace {
     let script = "#!/bin/sh\necho 'what was asked for' > \"$2\"\n";
@@ -144,6 +192,24 @@ fn write_reports(folder: &RunFolder, summary: &RunSummary) {
     }
 }
 
+/// What it asks for to decide how a finished run goes on, and to tell that.
+fn go_on(mut summary: RunSummary) -> Allocations {
+    let plan = summary.plan.clone().unwrap();
+    let trials = summary.trials.len();
+    let (kept, asked) = counted(|| {
+        let decided = resume::decide(&summary, plan, &Wishes::default(), |_| true);
+        let resumption = decided.unwrap().resumption;
+        summary.apply(&Event {
+            seq: summary.next_seq(),
+            at: summary.last().unwrap(),
+            kind: EventKind::RunResumed(Box::new(resumption)),
+        });
+        summary.trials.iter().filter(|it| it.has_result()).count()
+    });
+    assert_eq!(kept, trials);
+    asked
+}
+
 #[test]
 fn a_trial_of_a_stored_run_costs_the_same_to_be_read_and_reported_however_many_there_are() {
     let of = [25_u32, 250].map(|repeats| {
@@ -155,10 +221,18 @@ fn a_trial_of_a_stored_run_costs_the_same_to_be_read_and_reported_however_many_t
         assert_eq!(summary.trials.len(), repeats as usize * 4);
         assert_eq!(summary.lost(), 0);
         let ((), reported) = counted(|| write_reports(&folder, &summary));
-        ((repeats * 4, read), (repeats * 4, reported))
+        let resumed = go_on(summary);
+        ((repeats * 4, read), (repeats * 4, reported), resumed)
     });
     assert_allocates_flat("reading", of.map(|it| it.0));
     assert_allocates_flat("reporting", of.map(|it| it.1));
+    // As all of them stand, only that is noted.
+    let resumed = of.map(|it| it.2.most);
+    let each = (resumed[1] - resumed[0]) as f64 / f64::from(of[1].0.0 - of[0].0.0);
+    assert!(
+        each < 10.0,
+        "{each:.0} bytes more for every trial when a run goes on"
+    );
     // What is held for a trial that has nothing to say, besides what any run has.
     let [(few, less), (many, more)] = of.map(|it| it.0);
     let each = (more.most - less.most) as f64 / f64::from(many - few);
@@ -171,29 +245,12 @@ fn done(repeats: u32) -> [f64; 3] {
     fs::remove_dir_all(workspace.path("artifacts")).unwrap();
     let repeats_text = repeats.to_string();
     let mut command = workspace.command(["--isolation", "process", "-j4", "-k", &repeats_text]);
-    let command = command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn().unwrap();
-    // Of a process that has ended only root may open it, and whoever has it open read it.
-    let mut done = File::open(format!("/proc/{}/io", child.id())).unwrap();
-    let pid = Pid::from_child(&child);
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    waitid(WaitId::Pid(pid), options).unwrap();
-    // It has ended, and what it has done is still there to be read.
-    let mut text = String::new();
-    done.read_to_string(&mut text).unwrap();
-    assert!(child.wait().unwrap().success());
-    let figure = |name: &str| -> f64 {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .unwrap();
-        line.trim().parse().unwrap()
-    };
+    let calls = calls::of(&mut command);
     let files = files_below(&workspace.path("artifacts")) as f64;
     let trials = f64::from(repeats * 4);
     [
-        figure("wchar:") / trials,
-        figure("syscw:") / trials,
+        calls.figure("wchar:") / trials,
+        calls.figure("syscw:") / trials,
         files / trials,
     ]
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod allocations;
 pub(crate) mod browser;
+pub(crate) mod calls;
 pub(crate) mod counting;
 pub(crate) mod engine;
 pub(crate) mod fake_daytona;

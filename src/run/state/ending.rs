@@ -1,7 +1,15 @@
 //! How a run comes to begin nothing more: it is told to stop, its budget is used up, or going on would only lose more.
+//!
+//! Promises: however many trials wait then, few of their results are made at once.
+
+use std::collections::VecDeque;
+use std::time::Instant;
 
 use super::{Effect, Group, State, Stopping, finish};
 use crate::event::{EventKind, StopCause};
+
+/// So many trials are told at once that they are not run.
+const AT_ONCE: usize = 256;
 
 impl State {
     /// What every further trial would meet too is told once, and none is begun.
@@ -16,7 +24,7 @@ impl State {
                 hurry: false,
             }));
         }
-        self.drop_waiting(|_| true, reason, effects);
+        self.drop_waiting(|_| true, reason);
     }
 
     /// What further trials would find out could not be saved. Those under way may leave less.
@@ -38,37 +46,51 @@ impl State {
         effects.push(Effect::Emit(EventKind::Warned {
             message: why.to_owned(),
         }));
-        self.drop_waiting(|_| true, &format!("not begun: {why}"), effects);
+        self.drop_waiting(|_| true, &format!("not begun: {why}"));
     }
 
-    /// Gives every waiting trial of the groups that `which` names its result: not run.
-    pub(super) fn drop_waiting(
-        &mut self,
-        which: impl Fn(&Group) -> bool,
-        reason: &str,
-        effects: &mut Vec<Effect>,
-    ) {
-        let begun = std::mem::take(&mut self.delayed)
-            .into_iter()
-            .map(|(_, trial)| trial);
-        let waiting: Vec<usize> = self
-            .ready
-            .drain(..)
-            .chain(begun)
-            .chain(self.later.drain(..))
-            .collect();
-        for trial in waiting {
+    /// Lets no waiting trial of the groups that `which` names begin; [`tell_dropped`](Self::tell_dropped) gives each its
+    /// result: not run.
+    pub(super) fn drop_waiting(&mut self, which: impl Fn(&Group) -> bool, reason: &str) {
+        let begun = std::mem::take(&mut self.delayed).into_iter();
+        let ready = std::mem::take(&mut self.ready).into_iter();
+        let later = std::mem::take(&mut self.later).into_iter();
+        let mut dropped = VecDeque::new();
+        for trial in ready.chain(begun.map(|(_, trial)| trial)).chain(later) {
             let planned = self.planned(trial);
             if planned.is_known {
                 continue;
             }
             if which(self.group(trial)) {
-                finish(self.not_run(trial, reason), effects);
+                dropped.push_back(trial);
             } else if planned.stage <= self.look {
                 self.ready.push_back(trial);
             } else {
                 self.later.push(trial);
             }
+        }
+        if !dropped.is_empty() {
+            self.dropped.push_back((reason.to_owned(), dropped));
+        }
+    }
+
+    /// Tells of some of those that will not be run; of the others at once after that.
+    pub(super) fn tell_dropped(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let mut left = AT_ONCE;
+        while left > 0
+            && let Some((reason, mut trials)) = self.dropped.pop_front()
+        {
+            let told = left.min(trials.len());
+            for trial in trials.drain(..told) {
+                finish(self.not_run(trial, &reason), effects);
+            }
+            left -= told;
+            if !trials.is_empty() {
+                self.dropped.push_front((reason, trials));
+            }
+        }
+        if !self.dropped.is_empty() {
+            effects.push(Effect::WakeAt(now));
         }
     }
 
@@ -82,7 +104,7 @@ impl State {
             hurry: false,
         }));
         let reason = format!("not begun: {}", cause.as_str());
-        self.drop_waiting(|_| true, &reason, effects);
+        self.drop_waiting(|_| true, &reason);
         effects.push(Effect::Press(Stopping::Stop));
     }
 }

@@ -85,7 +85,7 @@ pub(super) async fn put(
                 )));
             }
             if data.len() <= INLINE {
-                copy(&mut from, &mut to.file, &mut held.chunk)?;
+                copy(&mut from, data.len(), &mut to.file, &mut held.chunk)?;
                 return to.finish();
             }
             let copied = tokio::task::spawn_blocking(move || {
@@ -97,17 +97,24 @@ pub(super) async fn put(
     }
 }
 
-/// Copies a small file: by reading and writing, as anything else asks more of the system before it begins.
-fn copy(from: &mut File, to: &mut File, chunk: &mut Vec<u8>) -> io::Result<()> {
+/// Copies a small file, no more of it than it had when it was opened: by reading and writing, as anything else asks more
+/// of the system before it begins.
+fn copy(from: &mut File, size: u64, to: &mut File, chunk: &mut Vec<u8>) -> io::Result<()> {
     chunk.resize(CHUNK, 0);
-    loop {
-        match from.read(chunk) {
-            Ok(0) => return Ok(()),
-            Ok(length) => to.write_all(&chunk[..length])?,
+    let mut left = usize::try_from(size).unwrap_or(usize::MAX);
+    while left > 0 {
+        match from.read(&mut chunk[..left.min(CHUNK)]) {
+            // It has shrunk.
+            Ok(0) => break,
+            Ok(length) => {
+                to.write_all(&chunk[..length])?;
+                left -= length;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
+    Ok(())
 }
 
 /// Makes the file, and the folders that it is in.

@@ -1,35 +1,42 @@
-//! Memory that a process which only waits need not hold: the code and constants of its program, of which each
-//! page is read from the file again when it is needed.
+//! Memory that a process need not hold: the code and constants of its program, of which each page is read from the
+//! file again when it is needed. A process that only waits needs none of them, one at work only those that it works by.
 
 use std::io;
 
-/// Lets go of what this process has mapped of files and never changed. It works on as before.
+/// Lets go of what this process has mapped of its own program and never changed: of what its start and what came before
+/// needed, only what is needed on is there again. It works on as before, and so do its threads.
 ///
 /// # Errors
 /// When the system does not tell what is mapped.
 #[expect(unsafe_code, reason = "no safe wrapper can know what is mapped")]
 pub(crate) fn let_go_of_program() -> io::Result<()> {
     let told = std::fs::read_to_string("/proc/self/smaps")?;
-    for (from, to) in unchanged(&told) {
+    for (from, to) in unchanged(&told, let_go_of_program as *const () as usize) {
         let start = std::ptr::without_provenance_mut(from);
         // SAFETY: the mapping is of a file, cannot be written and has no page of this process's own: what is let go
-        // of is the file's, and is there again as soon as somebody looks.
+        // of is the file's, and is there again as soon as somebody looks. It is of the file that this code is in: no
+        // other thread can have put something else in its place meanwhile.
         unsafe { libc::madvise(start, to - from, libc::MADV_DONTNEED) };
     }
     Ok(())
 }
 
-/// The mappings of files that cannot be written and of which no page is this process's own: where they begin, and
-/// end.
-fn unchanged(smaps: &str) -> Vec<(usize, usize)> {
+/// The mappings that cannot be written and have no page of this process's own, of the file of which the code at an
+/// address is: where they begin, and end.
+fn unchanged(smaps: &str, code: usize) -> Vec<(usize, usize)> {
+    let ranges = smaps.lines().filter_map(|line| Some((range(line)?, line)));
+    let own = ranges.filter(|((from, to), _)| (*from..*to).contains(&code));
+    let Some(own) = own.map(|(_, line)| path(line)).next() else {
+        return Vec::new();
+    };
     let mut found = Vec::new();
     let mut current = None;
     for line in smaps.lines() {
-        if let Some(own) = line.strip_prefix("Anonymous:") {
-            let is_none = own.trim() == "0 kB";
+        if let Some(anonymous) = line.strip_prefix("Anonymous:") {
+            let is_none = anonymous.trim() == "0 kB";
             found.extend(current.take().filter(|_| is_none));
         } else if let Some(range) = range(line) {
-            current = is_unchanging(line).then_some(range);
+            current = (is_unchanging(line) && path(line) == own).then_some(range);
         }
     }
     found
@@ -42,12 +49,16 @@ fn range(line: &str) -> Option<(usize, usize)> {
     Some((address(from)?, address(to)?))
 }
 
+/// The file of a mapping, with all that is said of it: nothing for memory without one.
+fn path(line: &str) -> &str {
+    line.find('/').map_or("", |at| &line[at..])
+}
+
 /// Whether a mapping is a file's, private, and cannot be written.
 fn is_unchanging(line: &str) -> bool {
-    let mut words = line.split_ascii_whitespace().skip(1);
-    let modes = words.next().unwrap_or_default();
-    let path = words.nth(3).unwrap_or_default();
-    modes.starts_with('r') && !modes.contains('w') && modes.ends_with('p') && path.starts_with('/')
+    let modes = line.split_ascii_whitespace().nth(1).unwrap_or_default();
+    let is_private = modes.starts_with('r') && !modes.contains('w') && modes.ends_with('p');
+    is_private && path(line).starts_with('/')
 }
 
 #[cfg(test)]
@@ -55,25 +66,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_a_files_and_was_never_changed_is_let_go_of() {
+    fn only_what_is_of_the_program_itself_and_was_never_changed_is_let_go_of() {
         let smaps = "\
-1000-2000 r--p 00000000 fe:00 12 /bin/forge
+1000-2000 r--p 00000000 fe:00 12 /bin/the forge
 Rss:                   4 kB
 Anonymous:             0 kB
-2000-3000 r-xp 00001000 fe:00 12 /bin/forge
+2000-3000 r-xp 00001000 fe:00 12 /bin/the forge
 Anonymous:             0 kB
-3000-4000 r--p 00002000 fe:00 12 /bin/forge (deleted)
+3000-4000 r--p 00002000 fe:00 12 /bin/the forge
 Anonymous:             4 kB
-4000-5000 rw-p 00003000 fe:00 12 /bin/forge
+4000-5000 rw-p 00003000 fe:00 12 /bin/the forge
 Anonymous:             0 kB
 5000-6000 r--p 00000000 00:00 0
 Anonymous:             0 kB
 6000-7000 r--p 00000000 00:00 0 [vvar]
 Anonymous:             0 kB
-7000-8000 r--s 00000000 fe:00 13 /shared
+7000-8000 r--s 00000000 fe:00 12 /bin/the forge
+Anonymous:             0 kB
+8000-9000 r--p 00000000 fe:00 13 /etc/ld.so.cache
 Anonymous:             0 kB
 ";
-        assert_eq!(unchanged(smaps), [(0x1000, 0x2000), (0x2000, 0x3000)]);
+        let own = [(0x1000, 0x2000), (0x2000, 0x3000)];
+        assert_eq!(unchanged(smaps, 0x2abc), own);
+        // Another thread may be done with that, and have something else there.
+        assert_eq!(unchanged(smaps, 0x8abc), [(0x8000, 0x9000)]);
+        assert_eq!(unchanged(smaps, 0x9abc), []);
     }
 
     #[test]
