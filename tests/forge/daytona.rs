@@ -7,6 +7,7 @@ mod hostile;
 mod lifecycle;
 mod network;
 mod silence;
+mod uploads;
 
 mod warm {
     forge::conformance_tests!(Some(super::Setup::started(true)));
