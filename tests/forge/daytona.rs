@@ -8,6 +8,7 @@ mod lifecycle;
 mod network;
 mod silence;
 mod uploads;
+mod waiting;
 
 mod warm {
     forge::conformance_tests!(Some(super::Setup::started(true)));

@@ -34,13 +34,9 @@ fn many_small_files_are_sent_without_being_in_memory_together() {
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_all().build().unwrap();
     let sandbox = runtime.block_on(setup.sandbox());
-    let upload = || {
-        runtime.block_on(tokio::time::timeout(
-            Duration::from_secs(60),
-            sandbox.upload(&files),
-        ))
-    };
-    let (sent, asked) = counted(upload);
+    let upload =
+        async { tokio::time::timeout(Duration::from_secs(60), sandbox.upload(&files)).await };
+    let (sent, asked) = counted(|| runtime.block_on(upload));
     sent.unwrap().unwrap();
     assert_eq!(setup.fake.requests_to(Route::BulkUpload), 1);
     let home = setup.fake.home(sandbox.id().as_str()).unwrap();
