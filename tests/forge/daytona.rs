@@ -7,6 +7,8 @@ mod hostile;
 mod lifecycle;
 mod network;
 mod silence;
+mod uploads;
+mod waiting;
 
 mod warm {
     forge::conformance_tests!(Some(super::Setup::started(true)));

@@ -4,7 +4,8 @@
 //! argument in single quotes ([`quote`]), so nothing of a command is interpreted. However many commands run at
 //! once, that program is in memory once.
 
-use std::sync::LazyLock;
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crate::sandbox::remote::PARTS;
@@ -33,31 +34,30 @@ static PROGRAM_AS_JSON: LazyLock<Vec<u8>> = LazyLock::new(|| {
 /// How long a sandbox may take to be cut off from the network before a command is started in it.
 pub(crate) const CUT_OFF: Duration = Duration::from_secs(30);
 
-/// A text for the daemon's shell.
-#[derive(Debug)]
+/// A text for the daemon's shell, as a string of JSON in two parts. Its copies are the same.
+#[derive(Debug, Clone)]
 pub(crate) struct Text {
-    /// Whether it begins with [`PROGRAM`].
-    is_command: bool,
-    rest: String,
+    pub(crate) program: &'static [u8],
+    pub(crate) rest: Arc<[u8]>,
 }
 
 impl Text {
-    /// As a string of JSON, in two parts.
-    pub(crate) fn as_json(&self) -> (&'static [u8], Vec<u8>) {
-        let rest = serde_json::to_vec(&self.rest).unwrap_or_default();
-        if self.is_command {
-            (&PROGRAM_AS_JSON, rest.get(1..).unwrap_or_default().to_vec())
-        } else {
-            (&[], rest)
+    /// What [`PROGRAM`] is given.
+    fn of_program(words: &str) -> Self {
+        let rest = serde_json::to_vec(words).unwrap_or_default();
+        Self {
+            program: &PROGRAM_AS_JSON,
+            rest: rest.get(1..).unwrap_or_default().into(),
         }
     }
 }
 
 impl From<String> for Text {
-    fn from(rest: String) -> Self {
+    fn from(text: String) -> Self {
+        let rest = serde_json::to_vec(&text).unwrap_or_default();
         Self {
-            is_command: false,
-            rest,
+            program: &[],
+            rest: rest.into(),
         }
     }
 }
@@ -85,7 +85,7 @@ pub(crate) fn script(
     place: &Place,
     layout: &Layout,
     mode: Mode,
-    executables: &[String],
+    executables: &BTreeSet<String>,
     is_live: bool,
     unreachable: &[String],
 ) -> Text {
@@ -147,10 +147,7 @@ pub(crate) fn script(
         add(&format!("{name}={value}"));
     }
     text.push_str("</dev/null\n");
-    Text {
-        is_command: true,
-        rest: text,
-    }
+    Text::of_program(&text)
 }
 
 /// A text for the daemon's shell that says whether there is a regular file at a path, whoever put what there.
@@ -266,9 +263,17 @@ mod tests {
         fn text(&self, serial: u64, command: &Command, unreachable: &[String]) -> String {
             let place = Place::new(&self.layout, serial.to_string());
             let mode = Mode::Waiting;
-            let text = script(command, &place, &self.layout, mode, &[], false, unreachable);
-            let (program, rest) = text.as_json();
-            serde_json::from_slice(&[program, &rest].concat()).unwrap()
+            let none = BTreeSet::new();
+            let text = script(
+                command,
+                &place,
+                &self.layout,
+                mode,
+                &none,
+                false,
+                unreachable,
+            );
+            serde_json::from_slice(&[text.program, &text.rest].concat()).unwrap()
         }
 
         fn read(&self, serial: u64, file: &str) -> String {

@@ -64,11 +64,11 @@ impl Sent<'_> {
                 let error = SandboxError::new(ErrorKind::Server, RUN, what);
                 match (answer.exit_code, self.mode) {
                     // A signal ended the shell, whether or not the command; or it could not be started.
-                    (..0, _) => return self.succeed(began, error).await,
-                    (KILLED, _) => return self.killed(began, error).await,
+                    (..0, _) => return Box::pin(self.succeed(began, error)).await,
+                    (KILLED, _) => return Box::pin(self.killed(began, error)).await,
                     (0, Mode::Detached(_)) => None,
                     (_, Mode::Waiting | Mode::Detached(_)) => {
-                        return self.status().await?.ok_or(error);
+                        return Box::pin(self.status()).await?.ok_or(error);
                     }
                 }
             }
@@ -82,7 +82,8 @@ impl Sent<'_> {
                 Failure::NoReply | Failure::Answered(_) => Some(failed.error),
             },
         };
-        self.find(began, lost).await
+        // Thousands wait for an answer at once, and few for more than that.
+        Box::pin(self.find(began, lost)).await
     }
 
     async fn send(&self) -> Result<super::wire::Executed, super::client::Failed> {

@@ -21,7 +21,8 @@ impl Delivery<'_> {
     /// Safe: what was delivered was counted in the same breath.
     pub(crate) async fn look(&mut self, toolbox: &Toolbox, place: &Place) {
         let _turn = toolbox.look().await;
-        let all = async {
+        // In a place of its own, which is there only for as long as it takes.
+        let all = Box::pin(async {
             for (stream, file) in STREAMS {
                 if self
                     .fetch(toolbox, place, stream, file, MAX_LOOK)
@@ -31,7 +32,7 @@ impl Delivery<'_> {
                     return;
                 }
             }
-        };
+        });
         let _in_time = timeout(LOOK, all).await;
     }
 

@@ -4,6 +4,7 @@
 //! candidate puts in the place of a bundle costs the candidate its files, and forge no more than a moment;
 //! a sandbox that is to be cut off from the network has been before anything of the candidate is started.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -59,7 +60,7 @@ pub(crate) struct DaytonaSandbox {
     rules: Rules,
     serial: AtomicU64,
     /// Uploads cannot set a mode; the next command does.
-    executables: Mutex<Vec<String>>,
+    executables: Mutex<BTreeSet<String>>,
     /// The last bundle, and what it was made for.
     kept: tokio::sync::Mutex<Option<(Collect, Kept)>>,
 }
@@ -116,9 +117,10 @@ impl DaytonaSandbox {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         for (file, Sending { path, .. }) in files.iter().zip(sending) {
-            executables.retain(|old| *old != path);
             if file.executable {
-                executables.push(path);
+                executables.insert(path);
+            } else {
+                executables.remove(&path);
             }
         }
         Ok(())
@@ -159,13 +161,11 @@ impl DaytonaSandbox {
                         status = &mut end => break status?,
                         () = sleep(backoff.next()) => {}
                     }
-                    // In a place of its own, which is there only for as long as it takes.
-                    let look = Box::pin(delivery.look(&self.toolbox, &place));
                     tokio::select! {
                         // The end waits for no look: what that has not brought, comes with the bundle.
                         biased;
                         status = &mut end => break status?,
-                        () = look => {}
+                        () = delivery.look(&self.toolbox, &place) => {}
                     }
                 }
             }
@@ -175,8 +175,7 @@ impl DaytonaSandbox {
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|path| !executables.contains(path));
         let end = self.judge_network(stage, &status)?;
-        self.bring_output(command, &place, &status, &mut delivery)
-            .await?;
+        Box::pin(self.bring_output(command, &place, &status, &mut delivery)).await?;
         Ok(ended(end, status.took))
     }
 
@@ -210,7 +209,7 @@ impl DaytonaSandbox {
         command: &Command,
         stage: Stage,
         place: &Place,
-        executables: &[String],
+        executables: &BTreeSet<String>,
     ) -> Result<Status, SandboxError> {
         let mode = if command.limit > self.detach_above {
             Mode::Detached(self.detach_above)
@@ -357,7 +356,9 @@ impl DaytonaSandbox {
     async fn pack(&self, what: &Collect) -> Result<Option<Kept>, SandboxError> {
         let nothing = remote::only_collect(what, PACKING);
         let place = self.next_place();
-        let ended = self.end_of(&nothing, Stage::Run, &place, &[]).await;
+        let ended = self
+            .end_of(&nothing, Stage::Run, &place, &BTreeSet::new())
+            .await;
         let status = ended.map_err(|error| SandboxError {
             operation: COLLECT,
             ..error
@@ -416,10 +417,8 @@ impl Sandbox for DaytonaSandbox {
     }
 
     fn upload<'a>(&'a self, files: &'a [Upload]) -> BoxFuture<'a, Result<(), SandboxError>> {
-        Box::pin(
-            self.tenure
-                .while_used(Duration::ZERO, self.send_files(files)),
-        )
+        let sending = Box::pin(self.send_files(files));
+        Box::pin(self.tenure.while_used(Duration::ZERO, sending))
     }
 
     fn run<'a>(
@@ -427,7 +426,7 @@ impl Sandbox for DaytonaSandbox {
         command: &'a Command,
         output: &'a mut dyn OutputSink,
     ) -> BoxFuture<'a, Result<CommandResult, SandboxError>> {
-        let run = self.run_one(command, output);
+        let run = Box::pin(self.run_one(command, output));
         Box::pin(self.tenure.while_used(command.limit, run))
     }
 
@@ -436,7 +435,7 @@ impl Sandbox for DaytonaSandbox {
         what: &'a Collect,
         home: &'a mut dyn ArtifactSink,
     ) -> BoxFuture<'a, Result<Collected, SandboxError>> {
-        let collecting = self.bring_home(what, home);
+        let collecting = Box::pin(self.bring_home(what, home));
         Box::pin(self.tenure.while_used(Duration::ZERO, collecting))
     }
 }

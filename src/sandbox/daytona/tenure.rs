@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use tokio::time::{Instant, sleep_until};
@@ -214,8 +215,9 @@ impl Tenure {
         granted
     }
 
-    /// Does something in the sandbox that is limited to so long, besides its transfers.
-    pub(crate) async fn while_used<T>(&self, limit: Duration, work: impl Future<Output = T>) -> T {
+    /// Does something in the sandbox that is limited to so long, besides its transfers. In a place of its own: what is
+    /// handed on from one future to the next is in memory for each of them, and thousands may wait here.
+    pub(crate) async fn while_used<T>(&self, limit: Duration, work: BoxFuture<'_, T>) -> T {
         let until = Instant::now() + limit.min(AGES);
         let needed = || {
             let left = until.saturating_duration_since(Instant::now());

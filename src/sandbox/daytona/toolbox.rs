@@ -1,11 +1,10 @@
 //! The calls to the daemon inside one sandbox.
 //!
 //! Promises: what is downloaded is bounded and resumed where it broke off, not begun again; what is
-//! uploaded is streamed from disk, but for what is small, and given up when it stands still; a daemon that
+//! uploaded is read from disk when its turn comes, and given up when it stands still; a daemon that
 //! cannot be reached is [`ErrorKind::Lost`], as is a sandbox that the proxy does not know; a proxy that no
 //! request has ever reached is [`ErrorKind::OutOfReach`], because the next sandbox would be behind it too.
 
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,7 +35,7 @@ const STANDSTILL: Duration = Duration::from_secs(20);
 /// How often a download that breaks off is resumed.
 const MAX_RESUMES: u32 = 4;
 
-/// The largest file that is read whole before it is sent.
+/// The largest file that is read whole when its turn to be sent comes.
 const SMALL: u64 = 64 << 10;
 
 /// A turn, for as long as it is held. It is never refused.
@@ -223,21 +222,24 @@ impl Toolbox {
         patience: Duration,
     ) -> Result<Executed, Failed> {
         // In parts: what is the same for all is not there once for each, for as long as they run.
-        let (program, rest) = command.as_json();
         let timeout = limit.as_secs().max(1);
-        let parts: [Cow<'static, [u8]>; 4] = [
-            Cow::Borrowed(br#"{"command":"#),
-            Cow::Borrowed(program),
-            Cow::Owned(rest),
-            Cow::Owned(format!(r#","timeout":{timeout}}}"#).into_bytes()),
-        ];
-        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let begin: &'static [u8] = br#"{"command":"#;
+        let end = format!(r#","timeout":{timeout}}}"#);
+        let length = begin.len() + command.program.len() + command.rest.len() + end.len();
         let url = self.url(&["process", "execute"]);
         self.repeat(Verb::Execute, "run a command", || async {
             let request = self.client.request(Method::POST, url.clone());
             // The answer begins when the command has ended.
-            let parts = futures::stream::iter(parts.clone());
-            let parts = parts.map(|part| Ok::<_, Infallible>(part.into_owned()));
+            let (text, end) = (command.clone(), end.clone());
+            let parts = futures::stream::iter(0..4).map(move |part| {
+                let part = match part {
+                    0 => begin,
+                    1 => text.program,
+                    2 => &text.rest,
+                    _ => end.as_bytes(),
+                };
+                Ok::<_, Infallible>(part.to_vec())
+            });
             let request = request
                 .header(CONTENT_TYPE, "application/json")
                 .header(CONTENT_LENGTH, length)
@@ -405,20 +407,30 @@ impl Moved {
     }
 }
 
-/// The content of a file, read while it is sent, or before if it is small. Each part that is taken to be
-/// sent is noted.
+/// The content of a file, read when its turn comes: there may be thousands. Each part that is taken to be sent is
+/// noted.
 fn part(file: &Sending<'_>, moved: &Arc<Moved>) -> Part {
-    let at_hand = match file.content {
-        Content::Bytes(bytes) => Ok(bytes.to_vec()),
-        Content::File(path) => small(path, file.bytes).ok_or(path),
-    };
-    let chunks = match at_hand {
-        Ok(bytes) => Either::Left(futures::stream::iter([Ok(bytes)])),
-        Err(path) => Either::Right(stream(path.clone())),
+    let chunks = match file.content.clone() {
+        Content::Bytes(bytes) => {
+            let at_hand = async move { Ok(bytes.to_vec()) };
+            Either::Left(futures::stream::once(at_hand))
+        }
+        Content::File(path) => Either::Right(content(path, file.bytes)),
     };
     let moved = Arc::clone(moved);
     let chunks = chunks.inspect(move |_| moved.touch());
     Part::stream_with_length(Body::wrap_stream(chunks), file.bytes)
+}
+
+/// The content of a file that was so long.
+fn content(path: PathBuf, bytes: u64) -> impl futures::Stream<Item = io::Result<Vec<u8>>> + Send {
+    let begun = async move {
+        match small(&path, bytes) {
+            Some(content) => Either::Left(futures::stream::iter([Ok(content)])),
+            None => Either::Right(stream(path)),
+        }
+    };
+    futures::stream::once(begun).flatten()
 }
 
 /// The content of a small regular file. Reading it at once costs less than handing it to another thread

@@ -337,7 +337,8 @@ impl Asking {
             (Some(since), 0) => {
                 tokio::select! {
                     () = holds(self.awaited.clone(), |awaited| *awaited) => {}
-                    () = self.hurried() => {}
+                    // The close, which waits for them all, comes soon, and shall not find all of the looks left to do.
+                    () = holds(self.stopping.clone(), |it| *it > Stopping::No) => {}
                     // It must not overstay unseen.
                     () = sleep(self.patience.destruction / 2) => {}
                 }

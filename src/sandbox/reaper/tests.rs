@@ -72,6 +72,7 @@ struct Faulty {
     created: Mutex<u32>,
     most: Mutex<usize>,
     delete_calls: Mutex<u32>,
+    looks: Mutex<u32>,
     refuses_deletes: bool,
     /// Whether the list shows what is alive.
     lists: bool,
@@ -296,6 +297,7 @@ impl Provider for Faulty {
     }
 
     fn look<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Presence, SandboxError>> {
+        *self.looks.lock().unwrap() += 1;
         async move { Ok(self.presence(id)) }.boxed()
     }
 
@@ -648,6 +650,25 @@ async fn a_stop_ends_what_is_made_ready_and_the_list_tells_what_that_left() {
     assert_eq!(report.cleanup().unconfirmed.len(), 0, "{report:?}");
     assert_eq!((report.cleanup().deleted, provider.alive()), (1, 0));
     assert!(began.elapsed() < Patience::default().hurry);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ends_is_looked_at_as_soon_as_the_run_is_told_to_stop() {
+    let provider = Arc::new(Faulty {
+        deletes: vec![Fault::Begins(10)].into(),
+        ..Faulty::default()
+    });
+    let (reaper, stop) = start(&provider, Layers::ALL);
+    drop(acquire(&reaper).await.unwrap());
+    let looks = || *provider.looks.lock().unwrap();
+    sleep(Patience::default().destruction / 4).await;
+    assert_eq!(looks(), 0, "nobody waits for it");
+    stop.send_replace(Stopping::Stop);
+    sleep(Patience::default().destruction / 8).await;
+    // The close, which waits for all of them, shall not be the first to look.
+    assert_eq!(looks(), 1);
+    assert_eq!(reaper.close().await.cleanup().deleted, 1);
+    assert_eq!(looks(), 1);
 }
 
 #[tokio::test]

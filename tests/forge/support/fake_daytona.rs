@@ -254,7 +254,7 @@ impl FakeDaytona {
 
     /// The most boxes that ran at once.
     pub(crate) fn peak_alive(&self) -> usize {
-        self.shared.estate().peak
+        self.shared.estate().peak()
     }
 
     /// Everything that was asked, in order.
@@ -342,14 +342,13 @@ impl FakeDaytona {
 
     fn with_row(&self, id: &str, act: impl FnOnce(&mut Row)) -> bool {
         let mut estate = self.shared.estate();
-        let row = estate.rows.iter_mut().find(|row| row.id == id);
-        row.map(act).is_some()
+        estate.of_id(id).map(act).is_some()
     }
 
     /// The directory of this machine that stands for a sandbox's home.
     pub(crate) fn home(&self, id: &str) -> Option<PathBuf> {
-        let estate = self.shared.estate();
-        let row = estate.rows.iter().find(|row| row.id == id)?;
+        let mut estate = self.shared.estate();
+        let row = estate.of_id(id)?;
         Some(row.place.home.clone())
     }
 

@@ -22,15 +22,22 @@ pub(super) struct Destructions {
     gone: Option<Duration>,
     /// The greatest at which one was seen ending.
     ending: Duration,
+    /// How many have asked before anything was known.
+    asked: u32,
 }
 
 impl Destructions {
-    /// The age at which to look first: between the two where they are apart, else when it is most likely gone.
-    pub(super) fn first_look(&self) -> Duration {
-        let gone = self.gone.unwrap_or(LOOK.0);
+    /// The age at which to look first: between the two where they are apart, else when it is most likely gone. While
+    /// nothing is known, each that asks looks later than the one before: one of them is about right, and the next know.
+    pub(super) fn first_look(&mut self) -> Duration {
+        let Some(gone) = self.gone else {
+            let later = SOONEST * (1 << self.asked.min(8));
+            self.asked = self.asked.saturating_add(1);
+            return later.max(self.ending).min(LOOK.0);
+        };
         let apart = gone.saturating_sub(self.ending);
         let is_known = apart <= SOONEST.max(gone / 4);
-        let age = if is_known || self.gone.is_none() {
+        let age = if is_known {
             gone
         } else {
             gone.saturating_sub(apart / 2)
@@ -159,6 +166,15 @@ mod tests {
             );
             assert!(looks <= 100 + 30, "{takes:?}: {looks} looks");
         }
+    }
+
+    #[test]
+    fn of_the_first_that_end_together_one_is_looked_at_early() {
+        let mut destructions = Destructions::default();
+        let ages = [(); 8].map(|()| destructions.first_look());
+        assert_eq!((ages[0], ages[7]), (SOONEST, LOOK.0));
+        destructions.seen(ages[0], true);
+        assert_eq!(destructions.first_look(), SOONEST, "the next know");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::estate::Shared;
+use super::estate::{Shared, lock};
 use super::fault::During;
 use super::outside::Outside;
 use super::place::Place;
@@ -17,7 +17,7 @@ use super::reply::{Refusal, json_ok};
 use super::row::{Deletion, Desired, Row, Size, State, Teardown};
 use super::server::Asked;
 use super::wanted::Wanted;
-use super::{DEFAULT_SNAPSHOT, ORGANIZATION, Rules};
+use super::{DEFAULT_SNAPSHOT, ORGANIZATION, Quota, Rules};
 
 /// The targets that the account may use; the first is the default.
 const TARGETS: [&str; 2] = ["us", "eu"];
@@ -114,7 +114,7 @@ impl Shared {
         row.foreign = true;
         row.state = State::Started;
         row.remember();
-        self.estate().rows.push(row);
+        lock(&self.estate).add(row);
         Ok(id)
     }
 
@@ -136,27 +136,29 @@ impl Shared {
         }
         let id = uuid::Uuid::now_v7().to_string();
         let name = wanted.name.clone().unwrap_or_else(|| id.clone());
-        let mut estate = self.estate();
-        if estate.rows.iter().any(|row| row.name == name) {
+        let mut estate = lock(&self.estate);
+        if let Some(other) = estate.of_name(&name) {
+            self.settle(other);
+        }
+        if estate.of_name(&name).is_some() {
             return Err(Refusal::new(
                 StatusCode::CONFLICT,
                 format!("Sandbox with name {name} already exists"),
             ));
         }
-        self.check_quota(size, &Self::usage(&estate))?;
+        if let Some(quota) = self.options.quota {
+            for row in &mut estate.rows {
+                self.settle(row);
+            }
+            check_quota(quota, size, &Self::usage(&estate))?;
+        }
         let mut row = self.row(wanted, id, name, target, size)?;
         row.teardown = fate.keeps_box.then_some(Teardown::NeverComes);
         let ready = self.plan_start(&mut row, fate);
         row.rules_from = fate.rules.unwrap_or(self.options.rules).from(ready);
         row.remember();
         let answer = self.json(&row);
-        estate.rows.push(row);
-        let alive = estate
-            .rows
-            .iter()
-            .filter(|row| row.is_alive() && !row.foreign);
-        let alive = alive.count();
-        estate.peak = estate.peak.max(alive);
+        estate.add(row);
         Ok((answer, ready))
     }
 
@@ -215,6 +217,7 @@ impl Shared {
             teardown: None,
             deletion: Deletion::NotAsked,
             box_goes: None,
+            box_ends: None,
             rules_from: Some(Instant::now()),
             access_asked: None,
             target,
@@ -266,39 +269,40 @@ impl Shared {
         row.error_reason.clone_from(&fate.fails);
         at
     }
+}
 
-    fn check_quota(&self, size: Size, used: &BTreeMap<&'static str, u32>) -> Result<(), Refusal> {
-        let Some(quota) = self.options.quota else {
-            return Ok(());
-        };
-        if used["Sandbox"] >= quota.sandboxes {
-            let total = quota.sandboxes;
+fn check_quota(
+    quota: Quota,
+    size: Size,
+    used: &BTreeMap<&'static str, u32>,
+) -> Result<(), Refusal> {
+    if used["Sandbox"] >= quota.sandboxes {
+        let total = quota.sandboxes;
+        return Err(Refusal::bad(format!(
+            "Total sandbox limit exceeded. Maximum allowed: {total}."
+        )));
+    }
+    let pools = [
+        ("CPU", size.cpu, quota.cpu, "", 4),
+        ("Memory", size.memory, quota.memory, "GiB", 8),
+        ("Disk", size.disk, quota.disk, "GiB", 10),
+    ];
+    for (pool, wanted, total, unit, each) in pools {
+        if wanted > each {
             return Err(Refusal::bad(format!(
-                "Total sandbox limit exceeded. Maximum allowed: {total}."
+                "{pool} request {wanted}{unit} exceeds maximum allowed per sandbox ({each}{unit})"
             )));
         }
-        let pools = [
-            ("CPU", size.cpu, quota.cpu, "", 4),
-            ("Memory", size.memory, quota.memory, "GiB", 8),
-            ("Disk", size.disk, quota.disk, "GiB", 10),
-        ];
-        for (pool, wanted, total, unit, each) in pools {
-            if wanted > each {
-                return Err(Refusal::bad(format!(
-                    "{pool} request {wanted}{unit} exceeds maximum allowed per sandbox ({each}{unit})"
-                )));
-            }
-            if used[pool] + wanted > total {
-                let pool = if pool == "CPU" {
-                    pool
-                } else {
-                    &pool.to_lowercase()
-                };
-                return Err(Refusal::bad(format!(
-                    "Total {pool} limit exceeded. Maximum allowed: {total}{unit}."
-                )));
-            }
+        if used[pool] + wanted > total {
+            let pool = if pool == "CPU" {
+                pool
+            } else {
+                &pool.to_lowercase()
+            };
+            return Err(Refusal::bad(format!(
+                "Total {pool} limit exceeded. Maximum allowed: {total}{unit}."
+            )));
         }
-        Ok(())
     }
+    Ok(())
 }

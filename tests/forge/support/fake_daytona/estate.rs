@@ -1,6 +1,6 @@
 //! What the server holds: the rows, the plan, the limits, the book of what was asked, and the account.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -58,11 +58,63 @@ pub(crate) struct Shared {
     pub(crate) estate: Mutex<Estate>,
 }
 
-/// The rows, and the most that were alive at once.
+/// The rows, oldest first; none is ever taken away.
 #[derive(Debug, Default)]
 pub(crate) struct Estate {
     pub(crate) rows: Vec<Row>,
-    pub(crate) peak: usize,
+    /// Where each one is, by its id: ten thousand are not looked through for every request.
+    ids: HashMap<String, usize>,
+    /// Where those are that were created with a name.
+    given_names: HashMap<String, Vec<usize>>,
+}
+
+impl Estate {
+    pub(crate) fn add(&mut self, row: Row) {
+        let place = self.rows.len();
+        self.ids.insert(row.id.clone(), place);
+        let given = self.given_names.entry(row.given_name.clone());
+        given.or_default().push(place);
+        self.rows.push(row);
+    }
+
+    /// The row with this id.
+    pub(crate) fn of_id(&mut self, id: &str) -> Option<&mut Row> {
+        self.rows.get_mut(*self.ids.get(id)?)
+    }
+
+    /// The row that is called this now.
+    pub(crate) fn of_name(&mut self, name: &str) -> Option<&mut Row> {
+        let given = self.given_names.get(name).into_iter().flatten().copied();
+        let mut places = given.filter(|place| self.rows[*place].name == name);
+        let place = match places.next() {
+            // What it was renamed to when it was deleted.
+            None if name.starts_with("DESTROYED_") => {
+                self.rows.iter().position(|row| row.name == name)
+            }
+            found => found,
+        };
+        self.rows.get_mut(place?)
+    }
+
+    /// The most boxes that ran at once, but those of somebody else.
+    pub(crate) fn peak(&self) -> usize {
+        let own = self.rows.iter().filter(|row| !row.foreign);
+        let mut changes: Vec<(Instant, bool)> = own
+            .flat_map(|row| {
+                let began = row.history.first().map(|(at, _)| (*at, true));
+                [began, row.box_ends.map(|at| (at, false))]
+            })
+            .flatten()
+            .collect();
+        // What goes as another one comes makes room for it.
+        changes.sort_unstable();
+        let (mut alive, mut most) = (0_usize, 0);
+        for (_, begins) in changes {
+            alive = if begins { alive + 1 } else { alive - 1 };
+            most = most.max(alive);
+        }
+        most
+    }
 }
 
 /// Locks; a panic elsewhere is reported there.
@@ -80,7 +132,7 @@ impl Shared {
         estate
     }
 
-    fn settle(&self, row: &mut Row) {
+    pub(crate) fn settle(&self, row: &mut Row) {
         if row.settle(&self.clock, self.options.destroy) {
             self.end_processes(row);
         }
@@ -122,10 +174,10 @@ impl Shared {
         act: impl FnOnce(&mut Row) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         let mut estate = lock(&self.estate);
-        let row = estate
-            .rows
-            .iter_mut()
-            .find(|row| row.id == sandbox || row.name == sandbox);
+        let row = match estate.ids.get(sandbox).copied() {
+            Some(place) => estate.rows.get_mut(place),
+            None => estate.of_name(sandbox),
+        };
         let Some(row) = row else {
             return Err(not_found(sandbox));
         };

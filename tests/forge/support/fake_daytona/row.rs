@@ -160,6 +160,8 @@ pub(crate) struct Row {
     pub(crate) deletion: Deletion,
     /// When the box goes.
     pub(crate) box_goes: Option<Instant>,
+    /// The same, and when it went, once it has.
+    pub(crate) box_ends: Option<Instant>,
     /// When its network rules come into force; `None` is never.
     pub(crate) rules_from: Option<Instant>,
     /// When the proxy last asked the API for the caller's rights, on the fake's clock.
@@ -328,6 +330,7 @@ impl Row {
                 then(time / 2, State::Destroying);
                 then(time, State::Destroyed);
                 self.box_goes = Some(now + time);
+                self.box_ends = self.box_goes;
                 self.deletion = if time.is_zero() {
                     Deletion::Done
                 } else {

@@ -52,20 +52,20 @@ impl Shared {
     /// dropped: from the first of its request on, until the last of its answer.
     pub(crate) fn begin_call(&self, call: &Call, headers: &HeaderMap) -> Option<UnderWay> {
         let counts = call.toolbox && counts_as_activity(headers);
-        let estate = counts.then(|| self.estate())?;
-        let mut rows = estate.rows.iter();
-        let row = rows.find(|row| row.id == call.sandbox && row.answers())?;
-        Some(row.place.call())
+        let mut estate = counts.then(|| lock(&self.estate))?;
+        let row = estate.of_id(&call.sandbox)?;
+        self.settle(row);
+        row.answers().then(|| row.place.call())
     }
 
     /// The place of a sandbox that the proxy can reach.
     fn reach(&self, id: &str, counts: bool) -> Result<Arc<Place>, Refusal> {
-        let mut estate = self.estate();
-        if estate.rows.iter().any(|row| row.id != id && row.name == id) {
+        let mut estate = lock(&self.estate);
+        if estate.of_name(id).is_some_and(|row| row.id != id) {
             return Err(Refusal::bad("the sandbox id is not valid"));
         }
-        let row = estate.rows.iter_mut().find(|row| row.id == id);
-        let row = row.ok_or_else(unknown_at_proxy)?;
+        let row = estate.of_id(id).ok_or_else(unknown_at_proxy)?;
+        self.settle(row);
         self.ask_for_access(row)?;
         if !row.is_wanted() && !row.answers() {
             return Err(Refusal::new(
