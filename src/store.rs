@@ -18,9 +18,12 @@ use crate::tree::{is_folder_inside, named, open_inside};
 mod export;
 mod left;
 mod place;
+mod quiet;
 mod replay;
 mod sinks;
 pub mod trial_json;
+
+use quiet::Quiet;
 
 pub use export::{Exported, Opened};
 pub use left::Left;
@@ -67,6 +70,7 @@ pub const BLESSED: &str = "blessed";
 #[derive(Debug, Clone)]
 pub struct RunFolder {
     path: PathBuf,
+    quiet: Quiet,
 }
 
 impl RunFolder {
@@ -79,7 +83,13 @@ impl RunFolder {
         fs::create_dir_all(artifacts)
             .and_then(|()| fs::create_dir(&path))
             .map_err(named(&path))?;
-        Ok(Self { path })
+        Ok(Self::at(path))
+    }
+
+    /// The folder of a run that is there, or will be.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        let quiet = Quiet::default();
+        Self { path, quiet }
     }
 
     /// Finds the folder of an old run: by `latest` or `blessed`, by its id or a beginning of it that is unique, or
@@ -94,9 +104,7 @@ impl RunFolder {
             // A link to a run, `artifacts/latest` say, is that run.
             let is_link = direct.is_symlink();
             let path = is_link.then(|| fs::canonicalize(direct).ok()).flatten();
-            return Ok(Self {
-                path: path.unwrap_or_else(|| direct.to_owned()),
-            });
+            return Ok(Self::at(path.unwrap_or_else(|| direct.to_owned())));
         }
         let named = artifacts.join(which);
         if RelativePath::parse(which).is_ok() && is_run(&named) {
@@ -104,19 +112,19 @@ impl RunFolder {
             match fs::read_link(&named) {
                 Ok(target) => {
                     let path = artifacts.join(target);
-                    return Ok(Self { path });
+                    return Ok(Self::at(path));
                 }
                 // A copy of what was the newest once, say.
                 Err(_) if which == LATEST => {}
-                Err(_) => return Ok(Self { path: named }),
+                Err(_) => return Ok(Self::at(named)),
             }
         }
         if which == LATEST {
             let runs = Self::all(artifacts).into_iter().rev();
             let mut paths = runs.map(|run| artifacts.join(run.to_string()));
             return match paths.find(|path| is_run(path)) {
-                Some(path) => Ok(Self { path }),
-                None if is_run(&named) => Ok(Self { path: named }),
+                Some(path) => Ok(Self::at(path)),
+                None if is_run(&named) => Ok(Self::at(named)),
                 None => Err(format!("there is no run in `{}`", artifacts.display())),
             };
         }
@@ -139,7 +147,7 @@ impl RunFolder {
             .map(|run| artifacts.join(run.to_string()))
             .collect();
         match (matching.pop(), matching.len()) {
-            (Some(path), 0) if is_run(&path) => Ok(Self { path }),
+            (Some(path), 0) if is_run(&path) => Ok(Self::at(path)),
             (Some(_), more @ 1..) => Err(format!(
                 "`{which}` is the beginning of {} runs; give more of it",
                 more + 1
@@ -177,6 +185,7 @@ impl RunFolder {
             path: self.path.join(&below),
             run: self.path.clone(),
             below,
+            quiet: self.quiet.clone(),
         }
     }
 
@@ -386,6 +395,7 @@ pub struct TrialFolder {
     /// The run's folder, and where this one is below it.
     run: PathBuf,
     below: PathBuf,
+    quiet: Quiet,
 }
 
 impl TrialFolder {

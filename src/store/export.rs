@@ -57,9 +57,9 @@ pub struct Opened {
 impl Opened {
     /// A run that was put into a folder for temporary files, or below it.
     #[must_use]
-    pub const fn below(kept: tempfile::TempDir, path: PathBuf) -> Self {
+    pub fn below(kept: tempfile::TempDir, path: PathBuf) -> Self {
         Self {
-            folder: RunFolder { path },
+            folder: RunFolder::at(path),
             _kept: kept,
         }
     }
@@ -128,11 +128,6 @@ impl RunFolder {
         }
         let path = kept.path().to_owned();
         Ok(Opened::below(kept, path))
-    }
-
-    /// The folder of a run that is there, or will be.
-    pub(crate) const fn at(path: PathBuf) -> Self {
-        Self { path }
     }
 
     /// The regular files of the folder, or of one below it, by their paths from the run's, sorted; and how much else
@@ -206,7 +201,7 @@ mod tests {
         }
         std::os::unix::fs::symlink("a", dir.path().join("task/winner")).unwrap();
         let path = dir.path().to_owned();
-        (dir, RunFolder { path })
+        (dir, RunFolder::at(path))
     }
 
     fn opened(bytes: &[u8]) -> Result<Opened, String> {

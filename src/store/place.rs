@@ -17,9 +17,7 @@ impl RunFolder {
     #[must_use]
     pub fn real(&self) -> Self {
         let path = fs::canonicalize(&self.path);
-        Self {
-            path: path.unwrap_or_else(|_| self.path.clone()),
-        }
+        Self::at(path.unwrap_or_else(|_| self.path.clone()))
     }
 
     /// Whose it is, by its name; `None` of one that is called otherwise, as a link to it may be.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::{Left, TrialFolder};
+use super::{Left, TrialFolder, quiet};
 use crate::event::{ArtifactRecord, StreamRecord};
 use crate::name::RelativePath;
 use crate::plain::hex;
@@ -45,13 +45,13 @@ struct StreamFile {
 
 impl StreamFile {
     fn create(
-        folder: &Path,
+        folder: &TrialFolder,
         name: &'static str,
         redactor: &Arc<Redactor>,
         limit: ByteCount,
     ) -> io::Result<Self> {
-        let path = folder.join(name);
-        File::create(&path).map_err(named(&path))?;
+        let path = folder.path.join(name);
+        folder.quiet.begin(&path).map_err(named(&path))?;
         let redact = redactor.stream();
         Ok(Self {
             file: None,
@@ -62,7 +62,7 @@ impl StreamFile {
             kept: 0,
             failed: None,
             end: Vec::new(),
-            folder: folder.to_owned(),
+            folder: folder.path.clone(),
         })
     }
 
@@ -128,14 +128,14 @@ fn write_once(file: &mut File, failed: &mut Option<io::Error>, bytes: &[u8]) {
     }
 }
 
-/// The same into a file that is opened for that, if it is not.
+/// The same into a file that is made for that, if it is not.
 fn append_once(file: &mut Option<File>, path: &Path, failed: &mut Option<io::Error>, bytes: &[u8]) {
     if failed.is_some() || bytes.is_empty() {
         return;
     }
     let opened = match file.take() {
         Some(file) => Ok(file),
-        None => File::options().append(true).open(path),
+        None => quiet::own(path),
     };
     match opened {
         Ok(opened) => write_once(file.insert(opened), failed, bytes),
@@ -161,8 +161,8 @@ impl OutputFiles {
         limit: ByteCount,
     ) -> io::Result<Self> {
         Ok(Self {
-            stdout: StreamFile::create(&folder.path, "stdout.log", redactor, limit)?,
-            stderr: StreamFile::create(&folder.path, "stderr.log", redactor, limit)?,
+            stdout: StreamFile::create(folder, "stdout.log", redactor, limit)?,
+            stderr: StreamFile::create(folder, "stderr.log", redactor, limit)?,
         })
     }
 
@@ -210,7 +210,7 @@ impl SetupLog {
         redactor: &Arc<Redactor>,
         limit: ByteCount,
     ) -> io::Result<Self> {
-        StreamFile::create(&folder.path, "setup.log", redactor, limit).map(Self)
+        StreamFile::create(folder, "setup.log", redactor, limit).map(Self)
     }
 
     /// Ends it.
