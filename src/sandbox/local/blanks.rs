@@ -69,15 +69,15 @@ impl Blanks {
             if is_large || stat.st_nlink != 1 {
                 continue;
             }
-            let mut shelf = self.shelf();
-            let count = shelf.all.get(reuse).map_or(0, Vec::len);
-            if shelf.is_closed || count == MAX_FILES {
+            let mut store = self.shelf();
+            let count = store.all.get(reuse).map_or(0, Vec::len);
+            if store.is_closed || count == MAX_FILES {
                 return Ok(());
             }
-            let blank = CString::new(shelf.made.to_string()).map_err(|_| Errno::INVAL)?;
-            shelf.made += 1;
-            rustix::fs::renameat(folder, name, shelf.folder(run)?, &blank)?;
-            shelf.put(reuse, blank);
+            let blank = CString::new(store.made.to_string()).map_err(|_| Errno::INVAL)?;
+            store.made += 1;
+            rustix::fs::renameat(folder, name, store.folder(run)?, &blank)?;
+            store.put(reuse, blank);
         }
         Ok(())
     }
@@ -94,16 +94,16 @@ impl Blanks {
     ) -> Option<OwnedFd> {
         let new = self.new[usize::from(executable)].get()?.as_ref()?;
         {
-            let mut shelf = self.shelf();
-            let blank = shelf.all.get_mut(reuse)?.pop()?;
-            let (_, from) = shelf.folder.as_ref()?;
+            let mut store = self.shelf();
+            let blank = store.all.get_mut(reuse)?.pop()?;
+            let (_, from) = store.folder.as_ref()?;
             // Never over another file.
             let moved =
                 rustix::fs::renameat_with(from, &blank, folder, name, RenameFlags::NOREPLACE);
             match moved {
                 Ok(()) => {}
                 Err(Errno::EXIST) => {
-                    shelf.put(reuse, blank);
+                    store.put(reuse, blank);
                     return None;
                 }
                 Err(_) => return None,
@@ -158,14 +158,13 @@ impl Shelf {
 
     /// The folder, which is made when the first file goes there.
     fn folder(&mut self, run: &Path) -> rustix::io::Result<&OwnedFd> {
-        let folder = match self.folder.take() {
-            Some(folder) => folder,
-            None => {
-                let path = run.join(FOLDER);
-                rustix::fs::mkdir(&path, Mode::RWXU)?;
-                let folder = open_folder(CWD, &path)?;
-                (path, folder)
-            }
+        let folder = if let Some(folder) = self.folder.take() {
+            folder
+        } else {
+            let path = run.join(FOLDER);
+            rustix::fs::mkdir(&path, Mode::RWXU)?;
+            let folder = open_folder(CWD, &path)?;
+            (path, folder)
         };
         Ok(&self.folder.insert(folder).1)
     }
@@ -180,7 +179,8 @@ fn look(file: &OwnedFd, user: Option<u32>) -> Option<Part> {
     is_whole.then(|| part.however_full())
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests {
     use std::fs::{File, Permissions};
     use std::io::Write as _;

@@ -145,14 +145,13 @@ impl Chosen {
     /// Among which sandboxes the files and folders of one are used again that is for this candidate's trial. Whoever still
     /// has one of them open, in a sandbox that it was given to, sees what becomes of it there.
     pub(super) fn reuse(&self, candidate: Option<&CandidateName>) -> Reuse {
-        let stays_in = match (self.rung, &self.who) {
+        let stays_in = match self.rung {
             // No socket over which it could be given is to be had.
-            (Rung::Landlock, _) => true,
+            Rung::Landlock => true,
             // But for abstract ones, all sockets are the sandbox's own.
-            (Rung::Namespaces { .. }, _) => self.landlock.is_some_and(|it| it >= LANDLOCK_SCOPES),
+            Rung::Namespaces { .. } => self.landlock.is_some_and(|it| it >= LANDLOCK_SCOPES),
             // The same user reads and writes all files anyway.
-            (Rung::Process { .. }, Who::Mine | Who::Root(_)) => true,
-            (Rung::Process { .. }, Who::Own) => false,
+            Rung::Process { .. } => self.who != Who::Own,
         };
         match (stays_in, candidate) {
             (true, _) => Reuse::ByAll,
@@ -318,9 +317,10 @@ mod tests {
                 landlock,
                 ..chosen(rung, who)
             };
-            let expected = match by_all {
-                true => [Reuse::ByAll, Reuse::ByAll],
-                false => [Reuse::ByCandidate(name.clone()), Reuse::Never],
+            let expected = if by_all {
+                [Reuse::ByAll, Reuse::ByAll]
+            } else {
+                [Reuse::ByCandidate(name.clone()), Reuse::Never]
             };
             assert_eq!([it.reuse(Some(&name)), it.reuse(None)], expected, "{it:?}");
         }

@@ -594,6 +594,7 @@ mod tests {
 
     #[test]
     fn what_something_is_mounted_on_stays_when_it_is_as_it_was_made() {
+        type Change = fn(&Path);
         let base = Base::with_points();
         let mut inode = 0;
         assert!(base.is_kept_after(|root| {
@@ -607,7 +608,6 @@ mod tests {
         assert_eq!(walk(&place.root().join("tmp")), ["x", "x/run"]);
         let point = std::fs::metadata(place.root().join("tmp/x/run")).unwrap();
         assert_eq!((point.ino(), point.mode() & 0o777), (inode, 0o755));
-        type Change = fn(&Path);
         let changes: [(&str, Change); 3] = [
             ("mode", |root| {
                 let mode = std::fs::Permissions::from_mode(0o777);
