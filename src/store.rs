@@ -86,12 +86,6 @@ impl RunFolder {
         Ok(Self::at(path))
     }
 
-    /// The folder of a run that is there, or will be.
-    pub(crate) fn at(path: PathBuf) -> Self {
-        let quiet = Quiet::default();
-        Self { path, quiet }
-    }
-
     /// Finds the folder of an old run: by `latest` or `blessed`, by its id or a beginning of it that is unique, or
     /// as a path.
     ///

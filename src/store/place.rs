@@ -1,12 +1,19 @@
 //! Where a run's folder is, and whose it is by that.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::RunFolder;
+use super::quiet::Quiet;
 use crate::name::RunId;
 
 impl RunFolder {
+    /// The folder of a run that is there, or will be.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        let quiet = Quiet::default();
+        Self { path, quiet }
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
