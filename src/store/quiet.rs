@@ -1,8 +1,8 @@
 //! What a log is until something is printed: an empty file. Most stay that, and what most file systems are slowest at is
 //! making files.
 //!
-//! Promises: the empty logs of a run are one file with many names, where the file system has such; whoever prints something
-//! gets a file of its own.
+//! Promises: the empty logs of a run are one file with many names, where the file system has such; it is written to by nobody,
+//! and whoever prints something gets a file of its own.
 
 use std::fs::{self, File};
 use std::io;
@@ -26,16 +26,24 @@ impl Quiet {
             // Somebody else has written into it.
             fs::remove_file(path)?;
         }
-        File::create_new(path)?;
+        let mut only_read = File::create_new(path)?.metadata()?.permissions();
+        // What somebody adds to one of them would be in all.
+        only_read.set_readonly(true);
+        fs::set_permissions(path, only_read)?;
         *name = Some(path.to_owned());
         Ok(())
     }
-}
 
-/// The file of a log that was begun, when there is something to be written.
-pub(super) fn own(path: &Path) -> io::Result<File> {
-    fs::remove_file(path)?;
-    File::create_new(path)
+    /// The file of a log that was begun, when there is something to be written.
+    pub(super) fn own(&self, path: &Path) -> io::Result<File> {
+        // Nobody may take the new file for the empty one.
+        let mut name = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if name.as_deref() == Some(path) {
+            *name = None;
+        }
+        fs::remove_file(path)?;
+        File::create_new(path)
+    }
 }
 
 #[cfg(test)]
@@ -54,12 +62,16 @@ mod tests {
         quiet.begin(&b).unwrap();
         let inode = |path: &Path| fs::metadata(path).unwrap().ino();
         assert_eq!(inode(&a), inode(&b));
-        own(&a).unwrap().write_all(b"said").unwrap();
-        assert_eq!(fs::read(&b).unwrap(), b"");
-        // Its first name is somebody's own file by now.
+        // Its first name is somebody's own file, in which there is nothing yet when the next log begins.
+        let mut own = quiet.own(&a).unwrap();
         quiet.begin(&c).unwrap();
+        own.write_all(b"said").unwrap();
+        assert_eq!(fs::read(&b).unwrap(), b"");
         assert_eq!(fs::read(&c).unwrap(), b"");
         assert_eq!(fs::read(&a).unwrap(), b"said");
+        let is_only_read = |path: &Path| fs::metadata(path).unwrap().permissions().readonly();
+        assert!(is_only_read(&c) && !is_only_read(&a));
+        fs::remove_file(&c).unwrap();
         fs::write(&c, "written by somebody else").unwrap();
         quiet.begin(&d).unwrap();
         assert_eq!(fs::read(&d).unwrap(), b"");

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::{Left, TrialFolder, quiet};
+use super::quiet::Quiet;
+use super::{Left, TrialFolder};
 use crate::event::{ArtifactRecord, StreamRecord};
 use crate::name::RelativePath;
 use crate::plain::hex;
@@ -41,6 +42,7 @@ struct StreamFile {
     /// The end of what came after the limit.
     end: Vec<u8>,
     folder: PathBuf,
+    quiet: Quiet,
 }
 
 impl StreamFile {
@@ -63,6 +65,7 @@ impl StreamFile {
             failed: None,
             end: Vec::new(),
             folder: folder.path.clone(),
+            quiet: folder.quiet.clone(),
         })
     }
 
@@ -72,10 +75,12 @@ impl StreamFile {
         self.bytes += kept.len() as u64;
         self.kept += kept.len() as u64;
         let (file, failed) = (&mut self.file, &mut self.failed);
+        let quiet = &self.quiet;
         if !kept.is_empty() {
             let path = self.folder.join(self.name);
-            self.redact
-                .push(kept, &mut |clean| append_once(file, &path, failed, clean));
+            self.redact.push(kept, &mut |clean| {
+                append_once(file, quiet, &path, failed, clean)
+            });
         }
         if !beyond.is_empty() {
             self.beyond(beyond);
@@ -92,6 +97,7 @@ impl StreamFile {
 
     fn finish(&mut self) -> io::Result<StreamRecord> {
         let (file, failed, end) = (&mut self.file, &mut self.failed, &mut self.end);
+        let quiet = &self.quiet;
         if self.bytes > self.kept && !end.is_empty() {
             self.redact.finish(&mut |clean| keep_end(end, clean));
             let from = end.len().saturating_sub(END);
@@ -100,7 +106,7 @@ impl StreamFile {
         } else {
             let path = self.folder.join(self.name);
             self.redact
-                .finish(&mut |clean| append_once(file, &path, failed, clean));
+                .finish(&mut |clean| append_once(file, quiet, &path, failed, clean));
         }
         match self.failed.take() {
             Some(error) => Err(named(Path::new(self.name))(error)),
@@ -129,13 +135,19 @@ fn write_once(file: &mut File, failed: &mut Option<io::Error>, bytes: &[u8]) {
 }
 
 /// The same into a file that is made for that, if it is not.
-fn append_once(file: &mut Option<File>, path: &Path, failed: &mut Option<io::Error>, bytes: &[u8]) {
+fn append_once(
+    file: &mut Option<File>,
+    quiet: &Quiet,
+    path: &Path,
+    failed: &mut Option<io::Error>,
+    bytes: &[u8],
+) {
     if failed.is_some() || bytes.is_empty() {
         return;
     }
     let opened = match file.take() {
         Some(file) => Ok(file),
-        None => quiet::own(path),
+        None => quiet.own(path),
     };
     match opened {
         Ok(opened) => write_once(file.insert(opened), failed, bytes),
