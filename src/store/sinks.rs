@@ -75,9 +75,8 @@ impl StreamFile {
         self.bytes += kept.len() as u64;
         self.kept += kept.len() as u64;
         let (file, failed) = (&mut self.file, &mut self.failed);
-        let quiet = &self.quiet;
+        let (quiet, path) = (&self.quiet, self.folder.join(self.name));
         if !kept.is_empty() {
-            let path = self.folder.join(self.name);
             self.redact.push(kept, &mut |clean| {
                 append_once(file, quiet, &path, failed, clean)
             });
@@ -97,14 +96,13 @@ impl StreamFile {
 
     fn finish(&mut self) -> io::Result<StreamRecord> {
         let (file, failed, end) = (&mut self.file, &mut self.failed, &mut self.end);
-        let quiet = &self.quiet;
+        let (quiet, path) = (&self.quiet, self.folder.join(self.name));
         if self.bytes > self.kept && !end.is_empty() {
             self.redact.finish(&mut |clean| keep_end(end, clean));
             let from = end.len().saturating_sub(END);
             let path = self.folder.join(super::end_name(self.name));
             fs::write(&path, &end[from..]).map_err(named(&path))?;
         } else {
-            let path = self.folder.join(self.name);
             self.redact
                 .finish(&mut |clean| append_once(file, quiet, &path, failed, clean));
         }
