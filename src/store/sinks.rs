@@ -78,7 +78,7 @@ impl StreamFile {
         let (quiet, path) = (&self.quiet, self.folder.join(self.name));
         if !kept.is_empty() {
             self.redact.push(kept, &mut |clean| {
-                append_once(file, quiet, &path, failed, clean)
+                append_once(file, quiet, &path, failed, clean);
             });
         }
         if !beyond.is_empty() {
