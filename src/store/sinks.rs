@@ -41,7 +41,7 @@ struct StreamFile {
     failed: Option<io::Error>,
     /// The end of what came after the limit.
     end: Vec<u8>,
-    folder: PathBuf,
+    path: PathBuf,
     quiet: Quiet,
 }
 
@@ -64,7 +64,7 @@ impl StreamFile {
             kept: 0,
             failed: None,
             end: Vec::new(),
-            folder: folder.path.clone(),
+            path,
             quiet: folder.quiet.clone(),
         })
     }
@@ -75,10 +75,10 @@ impl StreamFile {
         self.bytes += kept.len() as u64;
         self.kept += kept.len() as u64;
         let (file, failed) = (&mut self.file, &mut self.failed);
-        let (quiet, path) = (&self.quiet, self.folder.join(self.name));
+        let (quiet, path) = (&self.quiet, &self.path);
         if !kept.is_empty() {
             self.redact.push(kept, &mut |clean| {
-                append_once(file, quiet, &path, failed, clean);
+                append_once(file, quiet, path, failed, clean);
             });
         }
         if !beyond.is_empty() {
@@ -96,15 +96,15 @@ impl StreamFile {
 
     fn finish(&mut self) -> io::Result<StreamRecord> {
         let (file, failed, end) = (&mut self.file, &mut self.failed, &mut self.end);
-        let (quiet, path) = (&self.quiet, self.folder.join(self.name));
+        let (quiet, path) = (&self.quiet, &self.path);
         if self.bytes > self.kept && !end.is_empty() {
             self.redact.finish(&mut |clean| keep_end(end, clean));
             let from = end.len().saturating_sub(END);
-            let path = self.folder.join(super::end_name(self.name));
+            let path = path.with_file_name(super::end_name(self.name));
             fs::write(&path, &end[from..]).map_err(named(&path))?;
         } else {
             self.redact
-                .finish(&mut |clean| append_once(file, quiet, &path, failed, clean));
+                .finish(&mut |clean| append_once(file, quiet, path, failed, clean));
         }
         match self.failed.take() {
             Some(error) => Err(named(Path::new(self.name))(error)),

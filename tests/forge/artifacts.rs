@@ -17,18 +17,21 @@ fn below(folder: &Path, above: &str, found: &mut BTreeMap<String, Vec<u8>>) {
     }
 }
 
+/// A project in which a candidate gets the files of `objectives/data`, and any that it leaves come home.
+fn with_files(candidate: &str, script: &str) -> Workspace {
+    let objective = "prompt: do it\ninputs: [data]\nartifacts: ['**']\n";
+    Workspace::new()
+        .file("objectives/task.yaml", objective)
+        .candidate(candidate, script)
+}
+
 #[test]
 fn thousands_of_files_go_in_and_come_home_as_they_were() {
     const COPIES: &str = "#!/bin/sh
 for copy in 1 2 3 4; do cp -r \"$FORGE_INPUTS/data\" \"$FORGE_ARTIFACTS/$copy\"; done
 echo 'copied all there was' > \"$2\"
 ";
-    let mut workspace = Workspace::new()
-        .file(
-            "objectives/task.yaml",
-            "prompt: do it\ninputs: [data]\nartifacts: ['**']\n",
-        )
-        .candidate("copies.sh", COPIES);
+    let mut workspace = with_files("copies.sh", COPIES);
     let mut expected = BTreeMap::new();
     for number in 0..1_500 {
         // Some where a neighbour's folder was held a moment ago, some deeper.
@@ -59,12 +62,7 @@ mkdir \"$FORGE_ARTIFACTS/data\"
 for file in \"$FORGE_INPUTS/data\"/*; do echo new > \"$FORGE_ARTIFACTS/data/${file##*/}\"; done
 echo 'made as many as there were' > \"$2\"
 ";
-    let mut workspace = Workspace::new()
-        .file(
-            "objectives/task.yaml",
-            "prompt: do it\ninputs: [data]\nartifacts: ['**']\n",
-        )
-        .candidate("makes.sh", MAKES);
+    let mut workspace = with_files("makes.sh", MAKES);
     for number in 0..files {
         workspace = workspace.file(&format!("objectives/data/{number}"), "some text");
     }

@@ -138,11 +138,7 @@ impl Blanks {
             // What stays is swept with the run's folder.
             remove::tree(&path).ok();
             // Where programs are this user, one of them may have moved it.
-            if let Some(at) = moved::whereabouts(&folder)
-                && moved::is_same(&folder, &at)
-            {
-                remove::tree(&at).ok();
-            }
+            moved::remove_moved(&folder).ok();
         }
     }
 

@@ -51,22 +51,27 @@ impl Folders {
     /// # Errors
     /// When one of them is there and cannot be removed. Names it.
     pub(super) fn remove(&self) -> io::Result<()> {
-        for folder in &self.0 {
-            let Some(at) = whereabouts(folder) else {
-                continue;
-            };
-            let named = |error: io::Error| {
-                let message = format!("{}, to where it was moved: {error}", at.display());
-                io::Error::new(error.kind(), message)
-            };
-            if !is_same(folder, &at) {
-                // Below what is mounted over, or not to be reached from here.
-                return Err(named(io::ErrorKind::NotFound.into()));
-            }
-            remove::tree(&at).map_err(named)?;
-        }
-        Ok(())
+        self.0.iter().try_for_each(remove_moved)
     }
+}
+
+/// Removes a folder that is somewhere else than it was, unless it is gone already.
+///
+/// # Errors
+/// When it is there and cannot be removed. Names it.
+pub(super) fn remove_moved(folder: &OwnedFd) -> io::Result<()> {
+    let Some(at) = whereabouts(folder) else {
+        return Ok(());
+    };
+    let named = |error: io::Error| {
+        let message = format!("{}, to where it was moved: {error}", at.display());
+        io::Error::new(error.kind(), message)
+    };
+    if !is_same(folder, &at) {
+        // Below what is mounted over, or not to be reached from here.
+        return Err(named(io::ErrorKind::NotFound.into()));
+    }
+    remove::tree(&at).map_err(named)
 }
 
 /// Where a sandbox's folders are: itself, and those in it.

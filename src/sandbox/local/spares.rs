@@ -182,7 +182,8 @@ impl Spares {
         true
     }
 
-    /// Empties a sandbox's folder in that of its run; its small files are then anybody's who may have them. Whether it is as it was made then; its times are those of now.
+    /// Empties a sandbox's folder in that of its run; its small files are then anybody's who may have them. Whether it is
+    /// as it was made then; its times are those of now.
     fn is_as_made(&self, reuse: &Reuse, run: &Path, root: &OwnedFd) -> io::Result<bool> {
         let Some(Some(new)) = self.new.get() else {
             return Ok(false);
