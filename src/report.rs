@@ -5,6 +5,9 @@
 //! stream; whatever a candidate, an objective or a provider said is shown as text and does nothing else.
 
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
+use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use crate::event::{ErrorClass, Event, TrialRecord};
 use crate::exit::ExitCode;
@@ -44,7 +47,7 @@ const PAST: usize = 30;
 pub type Events<'a> = Box<dyn Iterator<Item = io::Result<Event>> + 'a>;
 
 /// Where the full records of trials are, and what lies beside them.
-pub trait Details {
+pub trait Details: Sync {
     /// Fetches the record of one planned trial; `None` when there is none, or it cannot be read.
     fn record(&self, trial: &TrialId) -> Option<TrialRecord>;
 
@@ -123,7 +126,7 @@ impl Details for RunFolder {
 
 impl Folder for RunFolder {
     fn save(
-        &mut self,
+        &self,
         name: &str,
         fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<()> {
@@ -131,15 +134,15 @@ impl Folder for RunFolder {
     }
 }
 
-/// Where a set of reports goes.
-pub trait Folder {
+/// Where a set of reports goes. Several are written at once.
+pub trait Folder: Sync {
     /// Keeps what `fill` writes as the file of this name. `fill` is called once, with a writer that is
     /// worth many small writes.
     ///
     /// # Errors
     /// When the file cannot be written, or `fill` fails; then nothing of it should stay.
     fn save(
-        &mut self,
+        &self,
         name: &str,
         fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<()>;
@@ -252,24 +255,37 @@ impl Report<'_> {
         }
     }
 
-    /// Writes every form of report. One that fails does not keep the others from being written.
+    /// Writes every form of report, two at a time: each reads what trials have left for itself. One that fails does
+    /// not keep the others from being written.
     ///
     /// # Errors
-    /// The first failure.
-    pub fn write_all(&self, folder: &mut dyn Folder) -> io::Result<()> {
-        let mut result = Ok(());
-        for format in Format::ALL {
-            let saved = folder.save(format.file_name(), &mut |to| self.write(format, to));
-            result = result.and(saved);
-        }
-        result
+    /// The failure of the first in [their order](Format::ALL) that failed.
+    pub fn write_all(&self, folder: &dyn Folder) -> io::Result<()> {
+        let queue = Mutex::new(Format::ALL.iter().enumerate());
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let write = || {
+            let mut failed: Option<(usize, io::Error)> = None;
+            while let Some((at, format)) = next() {
+                let saved = folder.save(format.file_name(), &mut |to| self.write(*format, to));
+                failed = failed.or(saved.err().map(|error| (at, error)));
+            }
+            failed
+        };
+        let failed = thread::scope(|scope| {
+            // Where there may be no further thread, this one writes them all.
+            let other = thread::Builder::new().spawn_scoped(scope, write).ok();
+            let mine = write();
+            let other = other.and_then(|it| it.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            mine.into_iter().chain(other).min_by_key(|it| it.0)
+        });
+        failed.map_or(Ok(()), |(_, error)| Err(error))
     }
 
     /// Writes all that a run's folder has of reports: every form, and the links to the winners.
     pub fn save(&self, folder: &RunFolder) -> Saved {
         let links = folder.point_winners(self.summary, self.standings);
         Saved {
-            failed: self.write_all(&mut folder.clone()).err(),
+            failed: self.write_all(folder).err(),
             unlinked: links.err(),
             unremembered: None,
             stored: None,
@@ -343,7 +359,7 @@ impl<'a> Outcome<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     use super::sample::*;
     use super::*;
@@ -381,12 +397,13 @@ mod tests {
 
     #[test]
     fn the_same_run_gives_the_same_bytes() {
-        let (mut one, mut two) = (Memory::default(), Memory::default());
+        let (one, two) = (Memory::default(), Memory::default());
         let run = hostile_run();
-        run.report(|report| report.write_all(&mut one)).unwrap();
-        run.report(|report| report.write_all(&mut two)).unwrap();
-        assert_eq!(one.0, two.0);
-        let names: Vec<&str> = one.0.keys().map(String::as_str).collect();
+        run.report(|report| report.write_all(&one)).unwrap();
+        run.report(|report| report.write_all(&two)).unwrap();
+        let (one, two) = (one.files(), two.files());
+        assert_eq!(*one, *two);
+        let names: Vec<&str> = one.keys().map(String::as_str).collect();
         let all = [
             "badge.json",
             "comment.md",
@@ -443,7 +460,7 @@ mod tests {
         struct Picky(Memory);
         impl Folder for Picky {
             fn save(
-                &mut self,
+                &self,
                 name: &str,
                 fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
             ) -> io::Result<()> {
@@ -453,29 +470,27 @@ mod tests {
                 self.0.save(name, fill)
             }
         }
-        let mut folder = Picky(Memory::default());
+        let folder = Picky(Memory::default());
         let error = hostile_run()
-            .report(|report| report.write_all(&mut folder))
+            .report(|report| report.write_all(&folder))
             .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        assert_eq!(folder.0.0.len(), 8);
+        assert_eq!(folder.0.files().len(), 8);
     }
 
     /// Hands out records that remember how many of them are alive.
     struct Counted<'a> {
         run: &'a Run,
-        asked: Cell<usize>,
-        since_last_write: Cell<usize>,
-        most_without_a_write: Cell<usize>,
+        asked: AtomicUsize,
+        since_last_write: AtomicUsize,
+        most_without_a_write: AtomicUsize,
     }
 
     impl Details for Counted<'_> {
         fn record(&self, trial: &TrialId) -> Option<TrialRecord> {
-            self.asked.set(self.asked.get() + 1);
-            self.since_last_write.set(self.since_last_write.get() + 1);
-            let most = self.most_without_a_write.get();
-            self.most_without_a_write
-                .set(most.max(self.since_last_write.get()));
+            self.asked.fetch_add(1, Relaxed);
+            let since = self.since_last_write.fetch_add(1, Relaxed) + 1;
+            self.most_without_a_write.fetch_max(since, Relaxed);
             self.run.record(trial)
         }
     }
@@ -484,7 +499,7 @@ mod tests {
 
     impl Write for Watched<'_> {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.since_last_write.set(0);
+            self.0.since_last_write.store(0, Relaxed);
             Ok(bytes.len())
         }
         fn flush(&mut self) -> io::Result<()> {
@@ -503,12 +518,12 @@ mod tests {
         let standings = summary.standings();
         for (format, most_asked, most_held) in [
             (Format::Json, 3000, 1),
-            // The first pass only collects names of metrics; then rows go out with the csv crate's buffer.
-            (Format::Csv, 6000, 3100),
+            // Rows go out with the csv crate's buffer.
+            (Format::Csv, 3000, 100),
             // Of what failed, the first fifty are quoted.
             (Format::Markdown, 52, 52),
-            // What failed, the phases of all, and then those trials that are shown.
-            (Format::Html, 4053, 3056),
+            // What failed, and then those trials that are shown.
+            (Format::Html, 1053, 56),
             (Format::Comment, 52, 52),
             (Format::Junit, 152, 152),
             // Only what happened, as it is read.
@@ -516,9 +531,9 @@ mod tests {
         ] {
             let details = Counted {
                 run: &run,
-                asked: Cell::new(0),
-                since_last_write: Cell::new(0),
-                most_without_a_write: Cell::new(0),
+                asked: AtomicUsize::new(0),
+                since_last_write: AtomicUsize::new(0),
+                most_without_a_write: AtomicUsize::new(0),
             };
             let report = Report {
                 summary: &summary,
@@ -530,7 +545,10 @@ mod tests {
                 details: &details,
             };
             report.write(format, &mut Watched(&details)).unwrap();
-            let (asked, held) = (details.asked.get(), details.most_without_a_write.get());
+            let (asked, held) = (
+                details.asked.into_inner(),
+                details.most_without_a_write.into_inner(),
+            );
             assert_eq!(asked, most_asked, "{format:?}");
             assert!(held <= most_held, "{format:?}: {held}");
         }

@@ -35,6 +35,8 @@ pub const INLINE_LIMIT: u64 = 64 * 1024;
 
 /// The longest `trial.json` that is read, in bytes.
 const MAX_RECORD: u64 = 64 << 20;
+/// As long as most of them are, in bytes.
+const USUAL_RECORD: usize = 8 << 10;
 
 /// The link in an objective's folder to the folder of the winner's trial; it stands among the candidates'.
 pub const WINNER: &str = "winner";
@@ -202,7 +204,7 @@ impl RunFolder {
     /// another trial is none, nor is what forge never writes: so much that it would not fit into memory.
     #[must_use]
     pub fn record(&self, trial: &TrialId) -> Option<TrialRecord> {
-        let mut text = Vec::new();
+        let mut text = Vec::with_capacity(USUAL_RECORD);
         let file = self.trial(trial).open("trial.json").ok()?;
         file.take(MAX_RECORD).read_to_end(&mut text).ok()?;
         let record = trial_json::record(&text).ok()?;

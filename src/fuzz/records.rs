@@ -172,7 +172,7 @@ fn assert_reported(summary: &RunSummary) {
         place: "artifacts/x",
         verbose: true,
     }));
-    report.write_all(&mut Memory::default()).unwrap();
+    report.write_all(&Memory::default()).unwrap();
     ends(report.outputs());
     ends(report.notes());
     ends(crate::history::lines(summary, &standings, &verdicts));

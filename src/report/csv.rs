@@ -1,10 +1,11 @@
 //! `trials.csv`: one row a planned trial, for spreadsheets; below it `verdicts.csv`.
 //!
 //! Promises: the columns before `metric.` are always the same; numbers are plain; a text can never be
-//! taken for a formula. Records are read twice, because the columns must be known before the first row.
+//! taken for a formula.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use super::view::{folder, score_in_words};
 use super::{Outcome, Report};
@@ -59,8 +60,8 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
     for row in &report.summary.trials {
         let record = report.details.record(&row.trial);
         let measured = metrics.iter().map(|name| {
-            let value = record.as_ref().and_then(|record| record.metrics.get(name));
-            number(value.copied())
+            let known = row.metrics().iter().find(|it| it.0 == **name);
+            number(known.map(|it| it.1))
         });
         let cells = cells(report, row, record.as_ref());
         table.write_record(cells.into_iter().chain(measured))?;
@@ -69,14 +70,12 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
 }
 
 /// The names of all metrics; of too many, the first ones by name, whatever order the trials have.
-fn metric_names(report: &Report<'_>) -> BTreeSet<String> {
+fn metric_names<'a>(report: &'a Report<'_>) -> BTreeSet<&'a Arc<str>> {
     let mut names = BTreeSet::new();
     for row in &report.summary.trials {
-        if let Some(record) = report.details.record(&row.trial) {
-            names.extend(record.metrics.into_keys());
-            while names.len() > MAX_METRICS {
-                names.pop_last();
-            }
+        names.extend(row.metrics().iter().map(|it| &it.0));
+        while names.len() > MAX_METRICS {
+            names.pop_last();
         }
     }
     names

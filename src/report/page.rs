@@ -63,15 +63,8 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
     }
     let chosen = trials::chosen(&report.summary.trials);
     let pairs = pairs::of(report, &chosen.rows);
-    // The records are read twice: these few numbers of each, and then all of those that are shown.
-    let mut phases = figures::phases::Phases::default();
-    for row in &report.summary.trials {
-        if let Some(record) = report.details.record(&row.trial) {
-            phases.add(&row.trial, &record.timings);
-        }
-    }
     for part in [
-        phases.section(report),
+        figures::phases::Phases::of(&report.summary.trials).section(report),
         figures::trend::of(report),
         failures::of(report),
         pairs::section_of(&pairs),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::sync::{Mutex, MutexGuard};
 
 use jiff::Timestamp;
 
@@ -335,17 +336,23 @@ pub(crate) fn full(trial: TrialId) -> TrialRecord {
 
 /// A folder in memory.
 #[derive(Default)]
-pub(crate) struct Memory(pub(super) BTreeMap<String, Vec<u8>>);
+pub(crate) struct Memory(Mutex<BTreeMap<String, Vec<u8>>>);
+
+impl Memory {
+    pub(super) fn files(&self) -> MutexGuard<'_, BTreeMap<String, Vec<u8>>> {
+        self.0.lock().unwrap()
+    }
+}
 
 impl Folder for Memory {
     fn save(
-        &mut self,
+        &self,
         name: &str,
         fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<()> {
         let mut bytes = Vec::new();
         fill(&mut bytes)?;
-        self.0.insert(name.to_owned(), bytes);
+        self.files().insert(name.to_owned(), bytes);
         Ok(())
     }
 }

@@ -29,6 +29,14 @@ impl Default for Took {
     }
 }
 
+impl Took {
+    /// How long each phase took, in milliseconds; `None` where there was none.
+    #[must_use]
+    pub fn phases(self) -> [Option<u64>; 6] {
+        self.0.map(|it| (it != NONE).then_some(u64::from(it)))
+    }
+}
+
 impl From<&Timings> for Took {
     fn from(timings: &Timings) -> Self {
         let most = NONE - 1;
@@ -45,8 +53,8 @@ impl From<&Timings> for Took {
 #[must_use]
 pub fn phases(rows: &[TrialRow]) -> BTreeMap<&'static str, Spread> {
     let each = PHASES.iter().enumerate().filter_map(|(at, phase)| {
-        let all = rows.iter().map(|row| row.took().0[at]);
-        let mut all: Vec<u64> = all.filter(|it| *it != NONE).map(u64::from).collect();
+        let all = rows.iter().filter_map(|row| row.took().phases()[at]);
+        let mut all: Vec<u64> = all.collect();
         Some((*phase, Spread::of(&mut all)?))
     });
     each.collect()

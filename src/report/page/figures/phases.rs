@@ -6,11 +6,11 @@ use super::super::draw::{Chart, Drawing, Track, steps};
 use super::super::markup::{anchor, escaped};
 use super::super::table::{Cell, Table};
 use super::{MAX_TRACKS, figure, left_out, section};
-use crate::event::Timings;
 use crate::name::{CandidateName, TrialId};
 use crate::quantity::{counted, show_duration};
 use crate::report::Report;
 use crate::report::view::figure as shown;
+use crate::summary::TrialRow;
 use crate::summary::took::phases;
 
 /// The phases in their order, and the classes of their bars.
@@ -27,7 +27,7 @@ fn whole(took: &Took) -> u64 {
     all.fold(0, |sum, it| sum.saturating_add(*it))
 }
 
-/// What the records of all trials say of their phases.
+/// What all trials say of their phases.
 #[derive(Default)]
 pub(in crate::report::page) struct Phases {
     /// By candidate: how many trials have phases, and how long those took.
@@ -38,9 +38,15 @@ pub(in crate::report::page) struct Phases {
 }
 
 impl Phases {
-    /// Takes the phases of a trial.
-    pub(in crate::report::page) fn add(&mut self, trial: &TrialId, timings: &Timings) {
-        let took = timings.phases();
+    pub(in crate::report::page) fn of(rows: &[TrialRow]) -> Self {
+        let mut all = Self::default();
+        for row in rows {
+            all.add(&row.trial, row.took().phases());
+        }
+        all
+    }
+
+    fn add(&mut self, trial: &TrialId, took: Took) {
         if whole(&took) == 0 {
             return;
         }

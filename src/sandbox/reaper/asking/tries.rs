@@ -12,7 +12,10 @@ use crate::sandbox::{Presence, SandboxError};
 pub(super) const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// The age, since the delete was taken, at which a sandbox that ends is looked at first, however soon others were gone.
-const SOONEST: Duration = Duration::from_millis(10);
+const SOONEST: Duration = Duration::from_millis(1);
+
+/// Ages so near each other are not told apart any further.
+const NEAR: Duration = Duration::from_millis(2);
 
 /// How long destructions take, by the looks at those before: a look that comes late holds a slot, one that comes early
 /// is a call for nothing.
@@ -36,7 +39,7 @@ impl Destructions {
             return later.max(self.ending).min(LOOK.0);
         };
         let apart = gone.saturating_sub(self.ending);
-        let is_known = apart <= SOONEST.max(gone / 4);
+        let is_known = apart <= NEAR.max(gone / 4);
         let age = if is_known {
             gone
         } else {
@@ -161,7 +164,7 @@ mod tests {
         for takes in [0, 5, 30, 80, 150, 400, 900].map(ms) {
             let (last, looks) = looks(&mut Destructions::default(), 100, takes);
             assert!(
-                last <= takes + SOONEST.max(takes / 2),
+                last <= takes + NEAR.max(takes / 2),
                 "{takes:?}: {last:?}"
             );
             assert!(looks <= 100 + 30, "{takes:?}: {looks} looks");
@@ -171,8 +174,8 @@ mod tests {
     #[test]
     fn of_the_first_that_end_together_one_is_looked_at_early() {
         let mut destructions = Destructions::default();
-        let ages = [(); 8].map(|()| destructions.first_look());
-        assert_eq!((ages[0], ages[7]), (SOONEST, LOOK.0));
+        let ages = [(); 9].map(|()| destructions.first_look());
+        assert_eq!((ages[0], ages[8]), (SOONEST, LOOK.0));
         destructions.seen(ages[0], true);
         assert_eq!(destructions.first_look(), SOONEST, "the next know");
     }
