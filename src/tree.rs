@@ -119,7 +119,12 @@ fn open_entry(inside: &OwnedFd, name: &str, shown: &str, is_last: bool) -> io::R
             return refuse("a device");
         }
     };
-    Ok(openat(inside, name, flags | OFlags::NOFOLLOW, Mode::empty())?)
+    Ok(openat(
+        inside,
+        name,
+        flags | OFlags::NOFOLLOW,
+        Mode::empty(),
+    )?)
 }
 
 /// Whether there is nothing but folders on the way from a folder to one below it; links are none.

@@ -207,7 +207,8 @@ impl Attempt<'_> {
             .timed(
                 Phase::Creating,
                 |it| &mut it.create_ms,
-                acquire(self.job, self.world),
+                // In a place of its own, which is there only for as long as it takes; as below.
+                Box::pin(acquire(self.job, self.world)),
             )
             .await?;
         self.record.sandbox = Some(lease.id().clone());
@@ -225,7 +226,7 @@ impl Attempt<'_> {
         }
         self.upload(&lease, &uploads).await?;
 
-        let prepared = self.set_up(&lease, &mut place, &folder).await?;
+        let prepared = Box::pin(self.set_up(&lease, &mut place, &folder)).await?;
         if is_set_up && prepared.is_ok() {
             // Only now: what is set up must not see what is to be done.
             self.upload(&lease, &Place::task_files(self.job)).await?;
@@ -240,7 +241,7 @@ impl Attempt<'_> {
         // What a sandbox could not promise may have turned out only now.
         lease.isolation().clone_into(&mut self.record.isolation);
         self.release(lease);
-        self.score(&folder).await
+        Box::pin(self.score(&folder)).await
     }
 
     /// Judges what there is.

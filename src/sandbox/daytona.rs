@@ -85,6 +85,8 @@ pub struct DaytonaOptions {
     /// The longest that one request waits for a command; one that takes longer is looked for. In whole
     /// seconds.
     pub detach_above: Duration,
+    /// So many requests wait for commands at once, each with a connection. The ends of further commands are looked for.
+    pub waiting: usize,
     /// What a sandbox must not reach that is cut off from the network: addresses that anybody else reaches.
     pub egress: Vec<SocketAddrV4>,
 }
@@ -102,6 +104,7 @@ impl Default for DaytonaOptions {
             lags: Duration::from_secs(3),
             live_interval: Some(Duration::from_secs(5)),
             detach_above: Duration::from_secs(240),
+            waiting: 2048,
             egress: spec::EGRESS.to_vec(),
         }
     }
@@ -134,7 +137,7 @@ impl Daytona {
             // The first build of an image takes minutes; the server gives up after an hour.
             options.start_budget = options.start_budget.max(Duration::from_secs(1800));
         }
-        let client = Arc::new(Client::behind(config, None)?);
+        let client = Arc::new(Client::behind(config, None, options.waiting)?);
         Ok(Self::made(config, options, client))
     }
 

@@ -105,6 +105,7 @@ pub(crate) struct Client {
     pub(crate) has_reached: AtomicBool,
     pub(super) transfers: Semaphore,
     pub(super) looks: Semaphore,
+    pub(super) waiting: Semaphore,
 }
 
 /// Resolves names as the system does, but for those below `localhost`, which are this machine (RFC 6761)
@@ -129,10 +130,12 @@ impl Resolve for Resolver {
 }
 
 impl Client {
-    /// Prepares the client; connects to nothing. Without `proxies`, those that the environment names are used.
+    /// Prepares the client; connects to nothing. Without `proxies`, those that the environment names are used. So many
+    /// requests may be `waiting` for commands.
     pub(crate) fn behind(
         config: &DaytonaConfig,
         proxies: Option<&Proxies>,
+        waiting: usize,
     ) -> Result<Self, SandboxError> {
         // The process's default, as another user of rustls in it may already have set one: either will do.
         static PROVIDER: Once = Once::new();
@@ -196,6 +199,7 @@ impl Client {
             has_reached: AtomicBool::new(false),
             transfers: Semaphore::new(TRANSFERS),
             looks: Semaphore::new(LOOKS),
+            waiting: Semaphore::new(waiting),
         })
     }
 

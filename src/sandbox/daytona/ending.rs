@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep};
 
 use super::command::{self, CUT_OFF, Mode, Text};
@@ -37,24 +38,28 @@ const SIGKILL: i32 = 9;
 const RUN: &str = "run a command";
 
 /// A command on its way.
-#[derive(Debug)]
 pub(crate) struct Sent<'a> {
     pub(crate) toolbox: &'a Toolbox,
     pub(crate) layout: &'a Layout,
     pub(crate) command: &'a Command,
     pub(crate) place: &'a Place,
     pub(crate) mode: Mode,
-    /// The script.
-    pub(crate) text: Text,
+    /// Makes the script, whenever it is sent: as long as the command runs it is nowhere.
+    pub(crate) text: &'a (dyn Fn() -> Text + Sync),
     /// Whether the sandbox is to be cut off first.
     pub(crate) is_shut: bool,
 }
 
 impl Sent<'_> {
-    /// Sends it, and waits for its end.
-    pub(crate) async fn end(&self) -> Result<Status, SandboxError> {
+    /// Sends it, and waits for its end. `turn` is to wait for an answer, and is held no longer than that.
+    pub(crate) async fn end(
+        &self,
+        turn: Option<SemaphorePermit<'_>>,
+    ) -> Result<Status, SandboxError> {
         let began = Instant::now();
-        let lost = match self.send().await {
+        let answer = self.send().await;
+        drop(turn);
+        let lost = match answer {
             Ok(answer) => {
                 let result = answer.result.unwrap_or_default();
                 if let Some(status) = Status::parse(&result, self.command) {
@@ -92,9 +97,7 @@ impl Sent<'_> {
             Mode::Detached(window) => window,
         };
         let limit = window + self.grace();
-        self.toolbox
-            .execute(&self.text, limit, limit + ANSWER)
-            .await
+        self.toolbox.execute(self.text, limit, limit + ANSWER).await
     }
 
     fn grace(&self) -> Duration {
@@ -142,12 +145,20 @@ impl Sent<'_> {
         let deadline = began + self.command.limit + self.grace();
         let since = Instant::now();
         let longest = Duration::from_secs(if lost.is_some() { 2 } else { 15 });
-        let mut backoff = Backoff::new(Duration::from_millis(250), longest);
+        let first = match self.mode {
+            // One of thousands, of which nothing is known yet.
+            Mode::Detached(Duration::ZERO) => Duration::from_secs(1),
+            Mode::Waiting | Mode::Detached(_) => Duration::from_millis(250),
+        };
+        let mut backoff = Backoff::new(first, longest);
         let mut is_started = false;
         let mut cared = since;
         loop {
             let overdue = || SandboxError::new(ErrorKind::Lost, RUN, "it left no sign of its end");
-            match self.status().await {
+            let turn = self.toolbox.transfer().await;
+            let status = self.status().await;
+            drop(turn);
+            match status {
                 Ok(Some(status)) => return Ok(status),
                 Ok(None) => {}
                 // Something else is in its place, which opens for nobody.
@@ -167,7 +178,7 @@ impl Sent<'_> {
             }
             if cared.elapsed() > CARE {
                 cared = Instant::now();
-                let text = command::look_for_keeper(self.place, self.layout).into();
+                let text = || command::look_for_keeper(self.place, self.layout).into();
                 let said = self.toolbox.execute(&text, LOOK, LOOK + ANSWER).await?;
                 if command::is_gone(&said.result.unwrap_or_default()) {
                     return self.succeed(began, overdue()).await;
@@ -224,7 +235,7 @@ pub(crate) async fn is_replaced(toolbox: &Toolbox, paths: &[String], error: &San
         return false;
     }
     for path in paths {
-        let text = command::look_for_file(path).into();
+        let text = || command::look_for_file(path).into();
         match toolbox.execute(&text, LOOK, LOOK + ANSWER).await {
             Ok(answer) if command::is_replaced(answer.result.as_deref().unwrap_or_default()) => {
                 return true;

@@ -139,10 +139,10 @@ impl DaytonaSandbox {
         if let Some(end) = remote::refuse(command) {
             return Ok(ended(end, Duration::ZERO));
         }
-        let stage = self
+        let entering = self
             .rules
-            .enter(command.stage, &self.client, self.id.as_str())
-            .await?;
+            .enter(command.stage, &self.client, self.id.as_str());
+        let stage = Box::pin(entering).await?;
         let place = self.next_place();
         let executables = self
             .executables
@@ -150,12 +150,12 @@ impl DaytonaSandbox {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let mut delivery = Delivery::new(output, command.output_limit.0);
-        let end = self.end_of(command, stage, &place, &executables);
+        // Thousands wait here: what is waited for is in one place, and what comes before and after in none.
+        let mut end = Box::pin(self.end_of(command, stage, &place, &executables));
         let status = match self.live_interval {
             None => end.await?,
             Some(first) => {
                 let mut backoff = Backoff::new(first, first * MAX_GROWTH);
-                tokio::pin!(end);
                 loop {
                     tokio::select! {
                         status = &mut end => break status?,
@@ -211,10 +211,11 @@ impl DaytonaSandbox {
         place: &Place,
         executables: &BTreeSet<String>,
     ) -> Result<Status, SandboxError> {
-        let mode = if command.limit > self.detach_above {
-            Mode::Detached(self.detach_above)
-        } else {
-            Mode::Waiting
+        let turn = self.toolbox.wait();
+        let mode = match turn {
+            None => Mode::Detached(Duration::ZERO),
+            Some(_) if command.limit > self.detach_above => Mode::Detached(self.detach_above),
+            Some(_) => Mode::Waiting,
         };
         let is_live = self.live_interval.is_some();
         // Nothing of the candidate's is started where there is no program.
@@ -225,25 +226,27 @@ impl DaytonaSandbox {
             &[]
         };
         let layout = &self.layout;
-        let text = command::script(
-            command,
-            place,
-            layout,
-            mode,
-            executables,
-            is_live,
-            unreachable,
-        );
+        let text = || {
+            command::script(
+                command,
+                place,
+                layout,
+                mode,
+                executables,
+                is_live,
+                unreachable,
+            )
+        };
         let sent = Sent {
             toolbox: &self.toolbox,
             layout,
             command,
             place,
             mode,
-            text,
+            text: &text,
             is_shut: !unreachable.is_empty(),
         };
-        sent.end().await
+        sent.end(turn).await
     }
 
     /// Brings home what a command left: its bundle, and from that what it printed.

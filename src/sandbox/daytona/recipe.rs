@@ -74,7 +74,7 @@ impl Daytona {
             lags: Duration::from_millis(written.lags_ms),
             ..DaytonaOptions::default()
         };
-        let client = Arc::new(Client::behind(&config, Some(proxies))?);
+        let client = Arc::new(Client::behind(&config, Some(proxies), options.waiting)?);
         Ok(Self::made(&config, options, client))
     }
 }

@@ -183,6 +183,11 @@ impl Toolbox {
         self.client.looks.acquire().await
     }
 
+    /// Takes a turn to wait for the end of a command with a connection, if there is one left.
+    pub(super) fn wait(&self) -> Option<SemaphorePermit<'_>> {
+        self.client.waiting.try_acquire().ok()
+    }
+
     /// Puts files where they belong, in one request.
     pub(crate) async fn upload(&self, files: &[Sending<'_>]) -> Result<(), Failed> {
         let _turn = self.transfer().await;
@@ -217,20 +222,18 @@ impl Toolbox {
     /// Has a shell run a text. The server's own limit comes before the client's.
     pub(crate) async fn execute(
         &self,
-        command: &Text,
+        command: &(dyn Fn() -> Text + Sync),
         limit: Duration,
         patience: Duration,
     ) -> Result<Executed, Failed> {
-        // In parts: what is the same for all is not there once for each, for as long as they run.
         let timeout = limit.as_secs().max(1);
-        let begin: &'static [u8] = br#"{"command":"#;
-        let end = format!(r#","timeout":{timeout}}}"#);
-        let length = begin.len() + command.program.len() + command.rest.len() + end.len();
-        let url = self.url(&["process", "execute"]);
         self.repeat(Verb::Execute, "run a command", || async {
-            let request = self.client.request(Method::POST, url.clone());
-            // The answer begins when the command has ended.
-            let (text, end) = (command.clone(), end.clone());
+            let url = self.url(&["process", "execute"]);
+            let request = self.client.request(Method::POST, url);
+            // In parts: what is the same for all is not there once for each.
+            let begin: &'static [u8] = br#"{"command":"#;
+            let (text, end) = (command(), format!(r#","timeout":{timeout}}}"#));
+            let length = begin.len() + text.program.len() + text.rest.len() + end.len();
             let parts = futures::stream::iter(0..4).map(move |part| {
                 let part = match part {
                     0 => begin,
@@ -245,6 +248,7 @@ impl Toolbox {
                 .header(CONTENT_LENGTH, length)
                 .body(Body::wrap_stream(parts))
                 .timeout(patience + SILENCE);
+            // The answer begins when the command has ended.
             let answer = self.client.json_within(request, patience).await?;
             Ok(answer.unwrap_or(Executed {
                 exit_code: -1,

@@ -6,7 +6,7 @@ use forge::quantity::ByteCount;
 use forge::sandbox::daytona::DaytonaOptions;
 use forge::sandbox::{Area, CommandEnd, ErrorKind, SandboxError, Skipped};
 
-use super::{Home, Printed, Setup, collect, shell, upload};
+use super::{Home, Printed, Setup, collect, make, shell, upload};
 use crate::support::fake_daytona::fault::{After, Before, Canned, During, Rule, When};
 use crate::support::fake_daytona::{Options, Route};
 use reqwest::StatusCode;
@@ -314,6 +314,52 @@ async fn each_byte_comes_once_whether_it_is_fetched_live_or_not() {
             "{}",
             printed.writes
         );
+        setup.delete(sandbox.as_ref()).await;
+    }
+}
+
+/// Ten thousand commands at once do not have a connection each.
+#[tokio::test]
+async fn only_so_many_commands_are_waited_for_with_a_connection_and_the_others_end_as_well() {
+    let ours = DaytonaOptions {
+        waiting: 1,
+        ..DaytonaOptions::default()
+    };
+    let warm = Options {
+        warm: true,
+        ..Options::default()
+    };
+    let setup = Setup::with(warm, ours);
+    let first = setup.sandbox().await;
+    let second = make(&setup.daytona, &setup.spec(2)).await.unwrap();
+    let mut printed = [(); 3].map(|()| Printed::default());
+    let [one, two, three] = &mut printed;
+    let waits = shell("until [ -e go ]; do sleep 0.05; done; echo first");
+    let waiting = first.run(&waits, one);
+    let meanwhile = async {
+        while setup.fake.requests_to(Route::Execute) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let fails = shell("echo second; exit 3");
+        let looked_for = second.run(&fails, two).await.unwrap();
+        assert_eq!(looked_for.end, CommandEnd::Exited(3));
+        let looks = setup.fake.requests_to(Route::Download);
+        first.upload(&[upload("go", "", false)]).await.unwrap();
+        looks
+    };
+    let (waited, looks) = tokio::join!(waiting, meanwhile);
+    assert_eq!(waited.unwrap().end, CommandEnd::Exited(0));
+    assert!(
+        looks > 1,
+        "its end was looked for, and its bundle fetched: {looks}"
+    );
+    // The turn is free again.
+    let before = setup.fake.requests_to(Route::Download);
+    second.run(&shell("echo third"), three).await.unwrap();
+    assert_eq!(setup.fake.requests_to(Route::Download), before + 1);
+    let texts = printed.each_ref().map(|it| it.texts().0);
+    assert_eq!(texts, ["first\n", "second\n", "third\n"]);
+    for sandbox in [first, second] {
         setup.delete(sandbox.as_ref()).await;
     }
 }

@@ -163,10 +163,7 @@ mod tests {
         let ms = Duration::from_millis;
         for takes in [0, 5, 30, 80, 150, 400, 900].map(ms) {
             let (last, looks) = looks(&mut Destructions::default(), 100, takes);
-            assert!(
-                last <= takes + NEAR.max(takes / 2),
-                "{takes:?}: {last:?}"
-            );
+            assert!(last <= takes + NEAR.max(takes / 2), "{takes:?}: {last:?}");
             assert!(looks <= 100 + 30, "{takes:?}: {looks} looks");
         }
     }
