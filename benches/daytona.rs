@@ -18,13 +18,15 @@ mod programs;
 #[path = "common/table.rs"]
 mod table;
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 
-use fake_daytona::fault::{Before, Canned, Rule, When};
+use fake_daytona::fault::{Answering, Before, Canned, Rule, When};
 use fake_daytona::{Commands, FakeDaytona, Options, RateLimit, RateLimits, Route};
 use serde_json::{Value, json};
 use table::Table;
@@ -72,11 +74,20 @@ fn main() -> Result<(), Box<dyn Error>> {
             "stopped s",
         ],
     );
+    // Kept to the end: some disks are slower for a while where files were deleted.
+    let mut projects = Vec::new();
     for case in cases() {
         if wanted.is_some_and(|part| !case.name.contains(part)) {
             continue;
         }
-        let turns: Result<Vec<Measured>, _> = (0..case.turns).map(|_| measure(&case)).collect();
+        let turns: Result<Vec<Measured>, _> = (0..case.turns)
+            .map(|_| {
+                let project = tempfile::tempdir()?;
+                let measured = measure(&case, project.path());
+                projects.push(project);
+                measured
+            })
+            .collect();
         table.row(row(&case, turns?));
     }
     table::show("daytona", &[table])?;
@@ -230,16 +241,12 @@ struct Measured {
     stopped: Option<Duration>,
 }
 
-fn measure(case: &Case) -> Result<Measured, Box<dyn Error>> {
-    let project = tempfile::tempdir()?;
+fn measure(case: &Case, project: &Path) -> Result<Measured, Box<dyn Error>> {
     for folder in ["candidates", "objectives"] {
-        std::fs::create_dir(project.path().join(folder))?;
+        std::fs::create_dir(project.join(folder))?;
     }
-    std::fs::write(project.path().join("candidates/a.sh"), "echo")?;
-    std::fs::write(
-        project.path().join("objectives/task.yaml"),
-        "prompt: do it\n",
-    )?;
+    std::fs::write(project.join("candidates/a.sh"), "echo")?;
+    std::fs::write(project.join("objectives/task.yaml"), "prompt: do it\n")?;
     let memory = Path::new("/dev/shm");
     let mut options = Options {
         directory: memory.is_dir().then(|| memory.to_owned()),
@@ -251,7 +258,7 @@ fn measure(case: &Case) -> Result<Measured, Box<dyn Error>> {
     options.faults.extend(results(case.run));
     let fake = FakeDaytona::start(options)?;
     let began = Instant::now();
-    let mut forge = programs::command(&programs::forge(), project.path())
+    let mut forge = programs::command(&programs::forge(), project)
         .args(["--daytona", "task", "--quiet"])
         .args([format!("-k{}", case.trials), format!("-j{}", case.jobs)])
         .env("DAYTONA_API_KEY", fake.api_key())
@@ -319,50 +326,92 @@ fn used_by(process: u32) -> Option<Used> {
 }
 
 /// What stands in for running the candidate: the time, the status, the bundle.
-fn results(run: Duration) -> [Rule; 4] {
+fn results(run: Duration) -> [Rule; 3] {
     let status = format!(
         "\nforge-status exited 0 {} 0 0 packed no -\n",
         run.as_nanos()
     );
-    let executed = Canned {
-        status: StatusCode::OK,
-        headers: vec![("content-type", "application/json".to_owned())],
-        body: serde_json::json!({"exitCode": 0, "result": status}).to_string(),
+    let begun: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
+    let (begins, says) = (Arc::clone(&begun), status.clone());
+    let executing = move |path: &str, body: &[u8]| {
+        // Nobody waits for the end of it: that is looked for.
+        let is_left = body.windows(LEFT.len()).any(|it| it == LEFT);
+        let (wait, result) = if is_left {
+            lock(&begins).insert(sandbox_of(path), Instant::now());
+            (Duration::ZERO, "")
+        } else {
+            (run, says.as_str())
+        };
+        let body = json!({"exitCode": 0, "result": result}).to_string();
+        (wait, answered(StatusCode::OK, "application/json", body))
     };
-    let uploaded = Canned {
-        status: StatusCode::OK,
-        headers: vec![("content-type", "application/json".to_owned())],
-        body: "{}".to_owned(),
+    let downloading = move |path: &str, _: &[u8]| {
+        let is_over = || {
+            let begun = lock(&begun).get(&sandbox_of(path)).copied();
+            begun.is_none_or(|it| it.elapsed() >= run)
+        };
+        let code = match path.ends_with("status") && !is_over() {
+            true => StatusCode::NOT_FOUND,
+            false => StatusCode::OK,
+        };
+        let body = match code {
+            StatusCode::NOT_FOUND => String::new(),
+            _ if path.ends_with("status") => status.trim_start().to_owned(),
+            _ => bundle(path),
+        };
+        let answer = answered(code, "application/octet-stream", body);
+        (Duration::ZERO, answer)
     };
+    let uploaded = answered(StatusCode::OK, "application/json", "{}".to_owned());
     [
-        Rule::route(Route::Execute, When::Always, Before::Delay(run)),
-        Rule::route(Route::Execute, When::Always, Before::Answer(executed)),
+        Rule::route(
+            Route::Execute,
+            When::Always,
+            Before::AnswerTo(Answering::new(executing)),
+        ),
         Rule::route(Route::BulkUpload, When::Always, Before::Answer(uploaded)),
-        Rule::route(Route::Download, When::Always, Before::AnswerTo(bundle)),
+        Rule::route(
+            Route::Download,
+            When::Always,
+            Before::AnswerTo(Answering::new(downloading)),
+        ),
     ]
 }
 
+/// What is in a command whose end is not waited for: the seconds, before the first folder.
+const LEFT: &[u8] = b"'0' '/";
+
+fn sandbox_of(path: &str) -> String {
+    path.split('/').nth(2).unwrap_or_default().to_owned()
+}
+
+fn answered(status: StatusCode, kind: &str, body: String) -> Canned {
+    Canned {
+        status,
+        headers: vec![("content-type", kind.to_owned())],
+        body,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What a command has left, by the path that is downloaded: its name is in there.
-fn bundle(path: &str) -> Canned {
+fn bundle(path: &str) -> String {
+    if !path.ends_with("bundle") {
+        // Somebody looks at what was printed so far.
+        return String::new();
+    }
     let place = path.rsplit("%2F").nth(1).unwrap_or_default();
-    let is_bundle = path.ends_with("bundle");
-    let body = [
+    let all = [
         entry(&format!("./{place}/notes"), "forge ./\0"),
         entry(&format!("./{place}/stdout"), "one line\n"),
         entry(&format!("./{place}/stderr"), ""),
         entry("./work/a_output.md", "hello from the candidate\n"),
         "\0".repeat(1024),
     ];
-    Canned {
-        status: StatusCode::OK,
-        headers: vec![("content-type", "application/octet-stream".to_owned())],
-        // Else somebody looks at what was printed so far.
-        body: if is_bundle {
-            body.concat()
-        } else {
-            String::new()
-        },
-    }
+    all.concat()
 }
 
 /// A regular file of a tar archive.

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Setup, send, try_send, until};
 use crate::support::fake_daytona::fault::{
-    After, Before, Canned, During, Fault, On, Rule, Stale, When,
+    After, Answering, Before, Canned, During, Fault, On, Rule, Stale, When,
 };
 use crate::support::fake_daytona::{Options, Route, State};
 
@@ -75,11 +75,18 @@ async fn a_rule_fires_when_it_says() {
 
 #[tokio::test]
 async fn an_answer_can_depend_on_what_was_asked() {
-    let canned = |path: &str| Canned {
-        body: path.to_owned(),
-        ..Canned::html()
-    };
-    let setup = Setup::with_fault(Rule::new(On::Any, When::Always, Before::AnswerTo(canned)));
+    let answering = Answering::new(|path, _body| {
+        let canned = Canned {
+            body: path.to_owned(),
+            ..Canned::html()
+        };
+        (Duration::ZERO, canned)
+    });
+    let setup = Setup::with_fault(Rule::new(
+        On::Any,
+        When::Always,
+        Before::AnswerTo(answering),
+    ));
     assert_eq!(setup.get("x").await.text, "/api/sandbox/x");
     assert_eq!(setup.get("y").await.text, "/api/sandbox/y");
 }

@@ -168,6 +168,28 @@ impl Canned {
     }
 }
 
+/// Makes answers of paths, with their queries, and bodies: how late they come, and what they are.
+#[derive(Clone)]
+pub(crate) struct Answering(Arc<dyn Fn(&str, &[u8]) -> (Duration, Canned) + Send + Sync>);
+
+impl Answering {
+    pub(crate) fn new(
+        answer: impl Fn(&str, &[u8]) -> (Duration, Canned) + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(answer))
+    }
+
+    pub(crate) fn answer(&self, path: &str, body: &[u8]) -> (Duration, Canned) {
+        self.0(path, body)
+    }
+}
+
+impl std::fmt::Debug for Answering {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Answering")
+    }
+}
+
 /// What goes wrong before the server looks at the request.
 #[derive(Debug, Clone)]
 pub(crate) enum Before {
@@ -175,8 +197,8 @@ pub(crate) enum Before {
     Delay(Duration),
     /// It answers this and does nothing.
     Answer(Canned),
-    /// It answers what this makes of its path with the query, and does nothing.
-    AnswerTo(fn(&str) -> Canned),
+    /// It answers what this makes of it, and does nothing.
+    AnswerTo(Answering),
     /// The connection is dropped and nothing is done.
     Drop,
     /// Nothing is done, and no answer comes.

@@ -106,7 +106,11 @@ async fn act(shared: Arc<Shared>, end: End, request: Request) -> Response {
         match fault {
             Before::Delay(time) => tokio::time::sleep(time).await,
             Before::Answer(instead) => answer = Some(canned(instead)),
-            Before::AnswerTo(instead) => answer = Some(canned(instead(&asked.uri.to_string()))),
+            Before::AnswerTo(instead) => {
+                let (late, instead) = instead.answer(&asked.uri.to_string(), &asked.body);
+                tokio::time::sleep(late).await;
+                answer = Some(canned(instead));
+            }
             Before::Drop => return end.cut(),
             Before::Hang | Before::Unread => std::future::pending().await,
             Before::Together(all) => {
