@@ -326,7 +326,7 @@ fn used_by(process: u32) -> Option<Used> {
 }
 
 /// What stands in for running the candidate: the time, the status, the bundle.
-fn results(run: Duration) -> [Rule; 3] {
+fn results(run: Duration) -> [Rule; 4] {
     let status = format!(
         "\nforge-status exited 0 {} 0 0 packed no -\n",
         run.as_nanos()
@@ -362,14 +362,19 @@ fn results(run: Duration) -> [Rule; 3] {
         let answer = answered(code, "application/octet-stream", body);
         (Duration::ZERO, answer)
     };
-    let uploaded = answered(StatusCode::OK, "application/json", "{}".to_owned());
+    let done = || {
+        let done = answered(StatusCode::OK, "application/json", "{}".to_owned());
+        Before::Answer(done)
+    };
     [
         Rule::route(
             Route::Execute,
             When::Always,
             Before::AnswerTo(Answering::new(executing)),
         ),
-        Rule::route(Route::BulkUpload, When::Always, Before::Answer(uploaded)),
+        Rule::route(Route::BulkUpload, When::Always, done()),
+        // It was begun.
+        Rule::route(Route::FileInfo, When::Always, done()),
         Rule::route(
             Route::Download,
             When::Always,

@@ -104,7 +104,7 @@ impl Default for DaytonaOptions {
             lags: Duration::from_secs(3),
             live_interval: Some(Duration::from_secs(5)),
             detach_above: Duration::from_secs(240),
-            waiting: 2048,
+            waiting: 1024,
             egress: spec::EGRESS.to_vec(),
         }
     }

@@ -147,7 +147,7 @@ impl Sent<'_> {
         let longest = Duration::from_secs(if lost.is_some() { 2 } else { 15 });
         let first = match self.mode {
             // One of thousands, of which nothing is known yet.
-            Mode::Detached(Duration::ZERO) => Duration::from_secs(1),
+            Mode::Detached(Duration::ZERO) => Duration::from_secs(2),
             Mode::Waiting | Mode::Detached(_) => Duration::from_millis(250),
         };
         let mut backoff = Backoff::new(first, longest);

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use tokio::sync::SemaphorePermit;
 use tokio::time::sleep;
 
 use super::DaytonaOptions;
@@ -32,6 +33,8 @@ use crate::sandbox::{
     OutputSink, Sandbox, SandboxError, Skipped, Stage, Upload, Usage,
 };
 
+/// So many times later is looked at the output of a command that has no connection of its own.
+const RARELY: u32 = 6;
 /// How many times the first pause between two looks at the output the longest one is.
 const MAX_GROWTH: u32 = 6;
 
@@ -150,9 +153,15 @@ impl DaytonaSandbox {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let mut delivery = Delivery::new(output, command.output_limit.0);
+        let turn = self.toolbox.wait();
+        let live_interval = match turn {
+            Some(_) => self.live_interval,
+            // One of thousands: nobody watches them all.
+            None => self.live_interval.map(|it| it * RARELY),
+        };
         // Thousands wait here: what is waited for is in one place, and what comes before and after in none.
-        let mut end = Box::pin(self.end_of(command, stage, &place, &executables));
-        let status = match self.live_interval {
+        let mut end = Box::pin(self.end_of(command, stage, &place, &executables, turn));
+        let status = match live_interval {
             None => end.await?,
             Some(first) => {
                 let mut backoff = Backoff::new(first, first * MAX_GROWTH);
@@ -203,15 +212,15 @@ impl DaytonaSandbox {
         }
     }
 
-    /// Sends a command, and waits for its end.
+    /// Sends a command, and waits for its end; without a turn, it is looked for.
     async fn end_of(
         &self,
         command: &Command,
         stage: Stage,
         place: &Place,
         executables: &BTreeSet<String>,
+        turn: Option<SemaphorePermit<'_>>,
     ) -> Result<Status, SandboxError> {
-        let turn = self.toolbox.wait();
         let mode = match turn {
             None => Mode::Detached(Duration::ZERO),
             Some(_) if command.limit > self.detach_above => Mode::Detached(self.detach_above),
@@ -360,7 +369,13 @@ impl DaytonaSandbox {
         let nothing = remote::only_collect(what, PACKING);
         let place = self.next_place();
         let ended = self
-            .end_of(&nothing, Stage::Run, &place, &BTreeSet::new())
+            .end_of(
+                &nothing,
+                Stage::Run,
+                &place,
+                &BTreeSet::new(),
+                self.toolbox.wait(),
+            )
             .await;
         let status = ended.map_err(|error| SandboxError {
             operation: COLLECT,
