@@ -66,12 +66,13 @@ impl Daytona {
         networks: &Networks,
         tenure: Tenure,
     ) -> Result<Box<dyn Sandbox>, SandboxError> {
-        let starting = self.started(row, began);
+        // In a place of its own, as what is rare: thousands may start at once.
+        let starting = Box::pin(self.started(row, began));
         let row = tenure.while_starting(starting).await?;
         let granted = tenure.has_started(&row);
         let proxy = match &row.toolbox_proxy_url {
             Some(url) if !url.is_empty() => url.clone(),
-            _ => self.client.toolbox_url(&row.id).await?,
+            _ => Box::pin(self.client.toolbox_url(&row.id)).await?,
         };
         let toolbox = Toolbox::new(Arc::clone(&self.client), &proxy, &row.id)?;
         let id = SandboxId::new(row.id.clone());
