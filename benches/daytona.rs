@@ -350,14 +350,12 @@ fn results(run: Duration) -> [Rule; 4] {
             let begun = lock(&begun).get(&sandbox_of(path)).copied();
             begun.is_none_or(|it| it.elapsed() >= run)
         };
-        let code = match path.ends_with("status") && !is_over() {
-            true => StatusCode::NOT_FOUND,
-            false => StatusCode::OK,
-        };
-        let body = match code {
-            StatusCode::NOT_FOUND => String::new(),
-            _ if path.ends_with("status") => status.trim_start().to_owned(),
-            _ => bundle(path),
+        let (code, body) = if !path.ends_with("status") {
+            (StatusCode::OK, bundle(path))
+        } else if is_over() {
+            (StatusCode::OK, status.trim_start().to_owned())
+        } else {
+            (StatusCode::NOT_FOUND, String::new())
         };
         let answer = answered(code, "application/octet-stream", body);
         (Duration::ZERO, answer)

@@ -289,7 +289,7 @@ impl DaytonaSandbox {
                         .fetch(&self.toolbox, place, stream, file, room)
                         .await;
                     if let Err(error) = fetched
-                        && !self.is_replaced(&[place.file(file)], &error).await
+                        && !ending::is_replaced(&self.toolbox, &[place.file(file)], &error).await
                     {
                         return Err(error);
                     }
@@ -317,20 +317,11 @@ impl DaytonaSandbox {
         status: &Status,
     ) -> Result<Option<Kept>, SandboxError> {
         let most = remote::bundle_limit(command);
+        let paths = ["bundle", "notes"].map(|it| place.file(it));
         match fetch(&self.toolbox, place, status.bundle, most).await {
-            Err(error)
-                if self
-                    .is_replaced(&["bundle", "notes"].map(|it| place.file(it)), &error)
-                    .await =>
-            {
-                Ok(None)
-            }
+            Err(error) if ending::is_replaced(&self.toolbox, &paths, &error).await => Ok(None),
             fetched => fetched,
         }
-    }
-
-    async fn is_replaced(&self, paths: &[String], error: &SandboxError) -> bool {
-        ending::is_replaced(&self.toolbox, paths, error).await
     }
 
     async fn bring_home(

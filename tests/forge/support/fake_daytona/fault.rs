@@ -170,7 +170,9 @@ impl Canned {
 
 /// Makes answers of paths, with their queries, and bodies: how late they come, and what they are.
 #[derive(Clone)]
-pub(crate) struct Answering(Arc<dyn Fn(&str, &[u8]) -> (Duration, Canned) + Send + Sync>);
+pub(crate) struct Answering(Arc<Answer>);
+
+type Answer = dyn Fn(&str, &[u8]) -> (Duration, Canned) + Send + Sync;
 
 impl Answering {
     pub(crate) fn new(
