@@ -238,7 +238,7 @@ fn what_nobody_could_grade_then_is_left_out() {
     use crate::summary::GraderRow;
     let mut base = run(80.0, "a");
     for row in &mut base.rows {
-        if row.trial.objective.as_str() == "o4" {
+        if row.objective().as_str() == "o4" {
             row.set_graders(vec![GraderRow {
                 at: 0,
                 scorer: "command".into(),

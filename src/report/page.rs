@@ -66,8 +66,8 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
     // The records are read twice: these few numbers of each, and then all of those that are shown.
     let mut phases = figures::phases::Phases::default();
     for row in &report.summary.trials {
-        if let Some(record) = report.details.record(&row.trial) {
-            phases.add(&row.trial, &record.timings);
+        if let Some(record) = report.details.record(&row.trial()) {
+            phases.add(&row.trial(), &record.timings);
         }
     }
     for part in [

@@ -8,7 +8,7 @@ use super::super::table::{Cell, Table};
 use super::{Cells, left_out, margin, numbers, section};
 use crate::report::Report;
 use crate::standings::ObjectiveStandings;
-use crate::summary::TrialRow;
+use crate::summary::TrialRows;
 
 /// So many objectives, candidates of each, and scores in a cell of the table are shown.
 const MAX_OBJECTIVES: usize = 24;
@@ -41,8 +41,8 @@ pub(in crate::report::page) fn of(report: &Report<'_>, cells: &Cells<'_>) -> Str
         let mut tracks = Vec::new();
         for standing in of.standings.iter().take(MAX_CANDIDATES) {
             let name = standing.candidate.as_str();
-            let rows = cells.trials(objective, name);
-            let apart = cells.disagreement(objective, name, margin).is_some();
+            let rows = cells.trials(&of.objective, &standing.candidate);
+            let apart = cells.disagreement(&of.objective, &standing.candidate, margin).is_some();
             tracks.push(track(name, rows, apart));
             let scores = rows.iter().filter_map(|row| row.score());
             table.row(vec![
@@ -85,7 +85,7 @@ pub(in crate::report::page) fn of(report: &Report<'_>, cells: &Cells<'_>) -> Str
     )
 }
 
-fn track(name: &str, rows: &[&TrialRow], apart: bool) -> Track {
+fn track(name: &str, rows: TrialRows<'_>, apart: bool) -> Track {
     // Whole points: what is nearer than that lies on one another.
     let mut bins: BTreeMap<(u16, bool), u32> = BTreeMap::new();
     for row in rows {

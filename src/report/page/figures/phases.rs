@@ -121,7 +121,7 @@ impl Phases {
 
 /// How long each phase took in most trials.
 fn spreads(report: &Report<'_>) -> String {
-    let spreads = phases(&report.summary.trials);
+    let spreads = phases(report.summary.trials.rows());
     let titles = [
         "phase",
         "#trials",
