@@ -465,7 +465,7 @@ mod tests {
         assert_eq!(with_lost.median_seconds, Some(1.0));
         assert_eq!((with_lost.lost, without.lost), (1, 0));
         assert_eq!(with.summary().lost(), 1);
-        assert!(with.summary().trials[1].score().is_none());
+        assert!(with.summary().trials.get(1).unwrap().score().is_none());
     }
 
     #[test]

@@ -328,7 +328,7 @@ pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::event::{ErrorClass, Phase, TrialEnd};
+    use crate::event::{ErrorClass, Phase, PlannedCandidate, PlannedObjective, TrialEnd};
     use crate::name::{CandidateName, ObjectiveName, RunId};
     use crate::score::{GateResult, Points, ScorerResult, TrialScore, Weights, Went, combine};
 
