@@ -271,12 +271,13 @@ fn mean(values: impl IntoIterator<Item = f64>) -> Option<Points> {
 /// over objectives. A cell without any verdict leaves the whole without a comparable score: the mean of
 /// the others would compare it on easier ground.
 fn standing(candidate: &CandidateName, cells: &[TrialRows<'_>]) -> Standing {
-    let over_cells =
-        |value: &dyn Fn(TrialRow<'_>) -> Option<f64>| {
-            mean(cells.iter().filter_map(|rows| {
-                mean(rows.iter().filter_map(value)).map(Points::value)
-            }))
-        };
+    let over_cells = |value: &dyn Fn(TrialRow<'_>) -> Option<f64>| {
+        mean(
+            cells
+                .iter()
+                .filter_map(|rows| mean(rows.iter().filter_map(value)).map(Points::value)),
+        )
+    };
     let complete = cells
         .iter()
         .all(|rows| rows.iter().any(|row| row.score().is_some()));

@@ -307,8 +307,7 @@ impl RunFolder {
                 .filter(|row| row.passed())
                 .max_by_key(|row| (row.score(), std::cmp::Reverse(row.repeat())));
             if let Some(best) = best {
-                let target =
-                    Path::new(best.candidate().as_str()).join(best.repeat().to_string());
+                let target = Path::new(best.candidate().as_str()).join(best.repeat().to_string());
                 result = result.and(point(&link, &target));
             }
         }

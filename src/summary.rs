@@ -10,8 +10,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::event::{
-    Cleanup, Confirmation, Event, EventKind, Look, Resumption,
-    RunPlan, StopCause, StoredScores, TrialRecord,
+    Cleanup, Confirmation, Event, EventKind, Look, Resumption, RunPlan, StopCause, StoredScores,
+    TrialRecord,
 };
 use crate::name::{SandboxId, TrialId};
 use crate::standings::{self, Standings};

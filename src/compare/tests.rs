@@ -154,8 +154,7 @@ fn other_places_and_lost_trials_leave_nothing_to_say() {
     );
     for of_base in [true, false] {
         let mut lost = run(80.0, "a");
-        let is_of_alpha =
-            |at: &usize| lost.rows.get(*at).unwrap().candidate().as_str() == "alpha";
+        let is_of_alpha = |at: &usize| lost.rows.get(*at).unwrap().candidate().as_str() == "alpha";
         let of_alpha: Vec<usize> = (0..lost.rows.len()).filter(is_of_alpha).take(10).collect();
         for at in of_alpha {
             lost.rows.set_score(at, None);

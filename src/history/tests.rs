@@ -392,7 +392,9 @@ fn numbers_are_the_same_line_however_they_were_had() {
     assert!(rounded(0.0).abs() < f64::MIN_POSITIVE);
     assert!((rounded(1.25e-9) - 1.25e-9).abs() < 1e-24);
     let mut summary = run_of_alpha(50.0);
-    summary.trials.set_metrics(0, &[("cost", 0.1), ("bad", f64::NAN)]);
+    summary
+        .trials
+        .set_metrics(0, &[("cost", 0.1), ("bad", f64::NAN)]);
     let lines = lines(&summary, &summary.standings(), &[]);
     assert_eq!(lines[0].metrics, BTreeMap::from([("cost".to_owned(), 0.1)]));
 }

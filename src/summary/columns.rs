@@ -91,7 +91,17 @@ mod tests {
 
     #[test]
     fn every_number_comes_back_however_large_the_others_are() {
-        let numbers = [0, 254, 255, 256, 65_534, 65_535, 1 << 24, 1 << 40, u64::MAX - 1];
+        let numbers = [
+            0,
+            254,
+            255,
+            256,
+            65_534,
+            65_535,
+            1 << 24,
+            1 << 40,
+            u64::MAX - 1,
+        ];
         let mut column = Numbers::default();
         assert_eq!(column.get(0), None);
         for (at, number) in numbers.into_iter().enumerate() {

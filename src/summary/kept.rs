@@ -248,7 +248,8 @@ impl Kept {
         self.score.set(at, of, score.map(|it| it.total.value()));
         let quality = points(score.and_then(|it| it.quality));
         self.quality.set(at, of, quality);
-        self.speed.set(at, of, points(score.and_then(|it| it.speed)));
+        self.speed
+            .set(at, of, points(score.and_then(|it| it.speed)));
         more.disqualified = score
             .and_then(|score| score.disqualified.as_deref())
             .map(|why| crate::plain::ends(why, 200).into());

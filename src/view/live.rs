@@ -172,7 +172,9 @@ impl Live {
         match (row.score(), row.error_kind()) {
             (Some(_), _) if row.passed() => "passed",
             (Some(_), _) => "failed",
-            (None, Some(ErrorClass::NotRun)) if self.running.contains_key(&row.trial()) => "running",
+            (None, Some(ErrorClass::NotRun)) if self.running.contains_key(&row.trial()) => {
+                "running"
+            }
             (None, Some(ErrorClass::NotRun))
                 if !self.is_over() && row.error_message() == Some(UNRECORDED) =>
             {

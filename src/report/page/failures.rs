@@ -100,10 +100,7 @@ fn groups<'a>(report: &Report<'a>) -> Vec<Group<'a>> {
 
 fn drawn(report: &Report<'_>, group: &Group<'_>) -> String {
     let trials = &group.trials;
-    let names: BTreeSet<&str> = trials
-        .iter()
-        .map(|it| it.candidate().as_str())
-        .collect();
+    let names: BTreeSet<&str> = trials.iter().map(|it| it.candidate().as_str()).collect();
     let mut who: Vec<String> = names
         .iter()
         .take(MAX_NAMES)

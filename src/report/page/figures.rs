@@ -58,24 +58,38 @@ pub(super) fn margin(report: &Report<'_>) -> f64 {
     })
 }
 
-/// A part of the page: its heading, what it shows, and what is in it.
-pub(super) fn section(id: &str, title: &str, lead: &str, body: &str) -> String {
+/// How a part of the page begins.
+fn begin(id: &str, title: &str, lead: &str) -> String {
     let lead = match lead {
         "" => String::new(),
         lead => format!("<p class=\"soft\">{}</p>\n", escaped(lead)),
     };
     format!(
-        "<section id=\"{id}\">\n<h2><a href=\"#{id}\">{}</a></h2>\n{lead}{body}</section>\n",
+        "<section id=\"{id}\">\n<h2><a href=\"#{id}\">{}</a></h2>\n{lead}",
         escaped(title)
     )
 }
 
+/// How it ends.
+const END: &str = "</section>\n";
+
+/// A part of the page: its heading, what it shows, and what is in it.
+pub(super) fn section(id: &str, title: &str, lead: &str, body: &str) -> String {
+    format!("{}{body}{END}", begin(id, title, lead))
+}
+
 /// The numbers of a figure, folded.
 pub(super) fn numbers(table: &Table, name: &str) -> String {
-    format!(
-        "<details class=\"numbers\">\n<summary>The numbers</summary>\n{}</details>\n",
-        table.markup(name)
-    )
+    let mut text = String::new();
+    write_numbers(&mut text, table, name);
+    text
+}
+
+/// The same, behind what is there.
+fn write_numbers(text: &mut String, table: &Table, name: &str) {
+    text.push_str("<details class=\"numbers\">\n<summary>The numbers</summary>\n");
+    table.write(text, name);
+    text.push_str("</details>\n");
 }
 
 /// A chart with its numbers.

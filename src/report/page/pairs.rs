@@ -24,9 +24,7 @@ pub(super) struct Pair {
 pub(super) fn of<'a>(report: &Report<'a>, shown: &[TrialRow<'a>]) -> Vec<Pair> {
     let mut pairs = Vec::new();
     for of in &report.standings.objectives {
-        let own = shown
-            .iter()
-            .filter(|row| *row.objective() == of.objective);
+        let own = shown.iter().filter(|row| *row.objective() == of.objective);
         let middle = |name: &CandidateName| {
             let judged = own.clone().copied();
             let judged = judged.filter(|row| row.candidate() == name && row.score().is_some());

@@ -66,7 +66,10 @@ pub(super) fn chosen(trials: &Trials) -> Chosen<'_> {
     let (mut objectives, mut place) = (0, 0);
     for cell in trials.rows().cells() {
         let objective = |rows: TrialRows<'_>| rows.first().map(|it| it.objective().clone());
-        if cells.last().is_some_and(|last| objective(last.1) != objective(cell)) {
+        if cells
+            .last()
+            .is_some_and(|last| objective(last.1) != objective(cell))
+        {
             (objectives, place) = (objectives + 1, 0);
         }
         cells.push((objectives + place, cell));
@@ -131,11 +134,7 @@ pub(super) fn write(
             let record = report.details.record(&id);
             let name = crate::report::view::folder(row);
             let typical = typical.get(name.as_str()).copied();
-            let room = if compared.contains(&id) {
-                wider
-            } else {
-                room
-            };
+            let room = if compared.contains(&id) { wider } else { room };
             let body = trial::of(report, row, record.as_ref(), typical, room);
             write!(
                 to,
