@@ -54,8 +54,10 @@ impl Took {
 pub fn phases(rows: TrialRows<'_>) -> BTreeMap<&'static str, Spread> {
     let each = PHASES.iter().enumerate().filter_map(|(at, phase)| {
         let all = rows.iter().map(|row| row.took().0[at]);
-        let mut all: Vec<u64> = all.filter(|it| *it != NONE).map(u64::from).collect();
-        Some((*phase, Spread::of(&mut all)?))
+        // No more room than they need.
+        let mut these = Vec::with_capacity(rows.len());
+        these.extend(all.filter(|it| *it != NONE));
+        Some((*phase, Spread::of(&mut these)?))
     });
     each.collect()
 }
