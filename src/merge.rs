@@ -19,7 +19,7 @@ use crate::rescore::{History, hold, load};
 use crate::sandbox::ledger::Ledger;
 use crate::standings::silenced;
 use crate::store::{RunFolder, replay};
-use crate::summary::RunSummary;
+use crate::summary::{RunSummary, TrialRow};
 
 mod files;
 
@@ -281,7 +281,7 @@ fn write_all(
         }
     }
     let unknown = told.summary.trials.iter().filter(|row| !row.has_result());
-    let unknown: Vec<TrialId> = unknown.map(|row| row.trial()).collect();
+    let unknown: Vec<TrialId> = unknown.map(TrialRow::trial).collect();
     for trial in unknown {
         let Some(part) = part_of(&trial) else {
             continue;

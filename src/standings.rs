@@ -244,7 +244,7 @@ fn judged(
 
 /// The scores of those trials that have one, as shares.
 fn scores(rows: TrialRows<'_>) -> Vec<f64> {
-    let scores = rows.iter().filter_map(|row| row.score());
+    let scores = rows.iter().filter_map(TrialRow::score);
     scores.map(|score| score.value() / 100.0).collect()
 }
 
@@ -287,12 +287,12 @@ fn standing(candidate: &CandidateName, cells: &[TrialRows<'_>]) -> Standing {
     };
     // A trial that was cut off says as little about the time as about the rest.
     let judged = rows().filter(|row| !row.is_lost());
-    let mut seconds: Vec<f64> = judged.filter_map(|row| row.runtime_seconds()).collect();
+    let mut seconds: Vec<f64> = judged.filter_map(TrialRow::runtime_seconds).collect();
     seconds.sort_by(f64::total_cmp);
-    let note = rows().find_map(|row| row.disqualified()).or_else(|| {
+    let note = rows().find_map(TrialRow::disqualified).or_else(|| {
         rows()
             .filter(|row| row.is_lost())
-            .find_map(|row| row.error_message())
+            .find_map(TrialRow::error_message)
     });
     Standing {
         candidate: candidate.clone(),

@@ -136,7 +136,7 @@ fn case(first_row: TrialRow<'_>, rows: TrialRows<'_>, report: &Report<'_>) -> Te
         }
     };
     let passed = of(Result::Passed).next().is_some();
-    let first = blamed.filter(|_| !passed).map(|row| row.repeat());
+    let first = blamed.filter(|_| !passed).map(TrialRow::repeat);
     let again = rows.iter().zip(&results).filter(|(row, result)| {
         matches!(result, Result::Failed | Result::Error) && Some(row.repeat()) != first
     });

@@ -9,7 +9,7 @@ use super::{Cells, END, begin, left_out, margin, write_numbers};
 use crate::report::Report;
 use crate::score::Points;
 use crate::standings::ObjectiveStandings;
-use crate::summary::TrialRows;
+use crate::summary::{TrialRow, TrialRows};
 
 /// So many objectives, candidates of each, and scores in a cell of the table are shown.
 const MAX_OBJECTIVES: usize = 24;
@@ -53,7 +53,7 @@ pub(in crate::report::page) fn of(report: &Report<'_>, cells: &Cells<'_>) -> Str
                 .disagreement(&of.objective, &standing.candidate, margin)
                 .is_some();
             tracks.push(track(name, rows, apart));
-            let scores = rows.iter().filter_map(|row| row.score());
+            let scores = rows.iter().filter_map(TrialRow::score);
             table.row(vec![
                 Cell::text(objective),
                 Cell::text(name),
