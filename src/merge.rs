@@ -19,7 +19,7 @@ use crate::rescore::{History, hold, load};
 use crate::sandbox::ledger::Ledger;
 use crate::standings::silenced;
 use crate::store::{RunFolder, replay};
-use crate::summary::RunSummary;
+use crate::summary::{RunSummary, TrialRow};
 
 mod files;
 
@@ -281,7 +281,7 @@ fn write_all(
         }
     }
     let unknown = told.summary.trials.iter().filter(|row| !row.has_result());
-    let unknown: Vec<TrialId> = unknown.map(|row| row.trial.clone()).collect();
+    let unknown: Vec<TrialId> = unknown.map(TrialRow::trial).collect();
     for trial in unknown {
         let Some(part) = part_of(&trial) else {
             continue;
@@ -331,7 +331,8 @@ fn settle(told: &mut History, folder: &RunFolder, objectives: &Path) -> io::Resu
 fn results(piece: &Piece) -> io::Result<impl Iterator<Item = io::Result<EventKind>> + '_> {
     let place = |trial: &TrialId| {
         let at = piece.summary.place(trial)?;
-        piece.summary.trials[at].has_result().then_some(at)
+        let row = piece.summary.trials.get(at)?;
+        row.has_result().then_some(at)
     };
     // By the places of rows: there is one for each trial.
     let mut last = vec![0; piece.summary.trials.len()];

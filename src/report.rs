@@ -323,9 +323,9 @@ enum Outcome<'a> {
 }
 
 impl<'a> Outcome<'a> {
-    fn of(row: &'a TrialRow, standings: &'a Standings) -> Self {
+    fn of(row: TrialRow<'a>, standings: &'a Standings) -> Self {
         let error = row.error_message();
-        let ungraded = || standings.ungraded(&row.trial.objective);
+        let ungraded = || standings.ungraded(row.objective());
         match row.disqualified() {
             _ if row.spared() => Self::Spared(error.unwrap_or_default()),
             _ if row.is_lost() => Self::Lost(row.error_kind(), error.unwrap_or("it has no score")),

@@ -28,7 +28,7 @@ use crate::sandbox::local::{LocalOptions, LocalProvider};
 use crate::sandbox::reaper::{Patience, Reaper};
 pub use crate::store::replay;
 use crate::store::{Left, RunFolder};
-use crate::summary::RunSummary;
+use crate::summary::{RunSummary, TrialRow};
 use crate::trial::judge::{Case, judge};
 use crate::trial::silence::take_back;
 use crate::trial::{Judging, Keep, World};
@@ -81,7 +81,7 @@ pub async fn rescore(
     // Those that were not run have nothing that could be judged, and nothing that is gone.
     let rows = summary.trials.iter();
     let ran = rows.filter(|row| row.error_kind() != Some(ErrorClass::NotRun));
-    let trials: Vec<_> = ran.map(|row| row.trial.clone()).collect();
+    let trials: Vec<_> = ran.map(TrialRow::trial).collect();
     let mut history = History { journal, summary };
     for trial in trials {
         let place = folder.trial(&trial);

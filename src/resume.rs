@@ -149,7 +149,7 @@ fn nothing_lost(old: &RunSummary, planned: impl Iterator<Item = TrialId>) -> Res
     };
     let message = format!(
         "the run has results that would have no place in it any more: {}{more}; a run can be finished and extended, not narrowed",
-        first.trial
+        first.trial()
     );
     let hint = format!("give the candidates, objectives and repeats that it had, or {NEW_RUN}");
     Err(Problem::setting(OPTION, message).with_hint(hint).into())
@@ -157,11 +157,10 @@ fn nothing_lost(old: &RunSummary, planned: impl Iterator<Item = TrialId>) -> Res
 
 /// Refuses to judge results of two kinds together: what changed may have some of before, or new ones, not both.
 fn unmixed(old: &RunSummary, plan: &RunPlan, changed: &[Again]) -> Result<(), Problems> {
-    let done = old.trials.iter().filter(|it| it.has_result());
-    let done: BTreeSet<&TrialId> = done.map(|it| &it.trial).collect();
+    let is_done = |trial: &TrialId| old.trial(trial).is_some_and(TrialRow::has_result);
     let is_mixed = |it: &&Again| {
         let mut planned = plan.trials();
-        planned.any(|trial| it.takes(&trial) && !done.contains(&trial))
+        planned.any(|trial| it.takes(&trial) && !is_done(&trial))
     };
     let mut problems = Problems::default();
     for it in changed.iter().filter(is_mixed) {
@@ -201,7 +200,7 @@ fn as_before(before: &RunPlan, plan: &mut RunPlan) {
 /// Whether any trial of these has a result.
 fn has_results(old: &RunSummary, which: &Again) -> bool {
     let mut rows = old.trials.iter();
-    rows.any(|row| row.has_result() && which.takes(&row.trial))
+    rows.any(|row| row.has_result() && which.takes(&row.trial()))
 }
 
 const fn why(outcome: Retry) -> &'static str {
@@ -473,7 +472,7 @@ mod tests {
 
     fn kept(summary: &RunSummary) -> Vec<String> {
         let rows = summary.trials.iter().filter(|row| row.has_result());
-        rows.map(|row| row.trial.to_string()).collect()
+        rows.map(|row| row.trial().to_string()).collect()
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::name::{CandidateName, ObjectiveName};
 use crate::score::Points;
 use crate::statistics::lead::STEPS;
 use crate::statistics::{self, interval};
-use crate::summary::TrialRow;
+use crate::summary::{TrialRow, TrialRows, Trials};
 
 mod grading;
 mod lead;
@@ -136,16 +136,11 @@ impl Standings {
 #[must_use]
 pub(crate) fn of(
     plan: &RunPlan,
-    trials: &[TrialRow],
+    trials: &Trials,
     level: f64,
     dropped: &[&CandidateName],
 ) -> Standings {
     let level = (!plan.rejects).then_some(level);
-    let mut cells = Cells::new();
-    for row in trials {
-        let key = (row.trial.objective.as_str(), row.trial.candidate.as_str());
-        cells.entry(key).or_default().push(row);
-    }
     let gradings = gradings(trials);
     let grading = |objective: &ObjectiveName| gradings.get(objective);
     let is_graded = |objective: &&PlannedObjective| {
@@ -161,7 +156,7 @@ pub(crate) fn of(
                 .candidates
                 .iter()
                 .map(|candidate| {
-                    let rows = cell(&cells, &objective.name, &candidate.name);
+                    let rows = trials.of_cell(&objective.name, &candidate.name);
                     let standing = standing(&candidate.name, &[rows]);
                     if graded {
                         standing
@@ -171,7 +166,7 @@ pub(crate) fn of(
                 })
                 .collect();
             let grading = grading(&objective.name);
-            let scores = |name: &CandidateName| vec![scores(cell(&cells, &objective.name, name))];
+            let scores = |name: &CandidateName| vec![scores(trials.of_cell(&objective.name, name))];
             let (standings, winner, lead) = judged(standings, &scores, level, share, &[]);
             ObjectiveStandings {
                 objective: objective.name.clone(),
@@ -187,18 +182,18 @@ pub(crate) fn of(
         .candidates
         .iter()
         .map(|candidate| {
-            let cells: Vec<&[&TrialRow]> = plan
+            let cells: Vec<TrialRows<'_>> = plan
                 .objectives
                 .iter()
                 .filter(is_graded)
-                .map(|objective| cell(&cells, &objective.name, &candidate.name))
+                .map(|objective| trials.of_cell(&objective.name, &candidate.name))
                 .collect();
             standing(&candidate.name, &cells)
         })
         .collect();
     let all_scores = |name: &CandidateName| {
         let graded = plan.objectives.iter().filter(is_graded);
-        let cells = graded.map(|objective| cell(&cells, &objective.name, name));
+        let cells = graded.map(|objective| trials.of_cell(&objective.name, name));
         cells.map(scores).collect()
     };
     let (overall, winner, lead) = judged(overall, &all_scores, level, STEPS, dropped);
@@ -248,8 +243,8 @@ fn judged(
 }
 
 /// The scores of those trials that have one, as shares.
-fn scores(rows: &[&TrialRow]) -> Vec<f64> {
-    let scores = rows.iter().filter_map(|row| row.score());
+fn scores(rows: TrialRows<'_>) -> Vec<f64> {
+    let scores = rows.iter().filter_map(TrialRow::score);
     scores.map(|score| score.value() / 100.0).collect()
 }
 
@@ -265,19 +260,6 @@ fn interval(scores: &[Vec<f64>]) -> Option<[f64; 2]> {
     Some([found.low * 100.0, found.high * 100.0])
 }
 
-/// The trials of every objective and candidate.
-type Cells<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a TrialRow>>;
-
-fn cell<'c, 'a: 'c>(
-    cells: &'c Cells<'a>,
-    objective: &'c ObjectiveName,
-    candidate: &'c CandidateName,
-) -> &'c [&'a TrialRow] {
-    cells
-        .get(&(objective.as_str(), candidate.as_str()))
-        .map_or(&[], Vec::as_slice)
-}
-
 fn mean(values: impl IntoIterator<Item = f64>) -> Option<Points> {
     let (sum, count) = values
         .into_iter()
@@ -288,28 +270,29 @@ fn mean(values: impl IntoIterator<Item = f64>) -> Option<Points> {
 /// A candidate's standing over cells (one an objective) of trials. The means are over repeats first, then
 /// over objectives. A cell without any verdict leaves the whole without a comparable score: the mean of
 /// the others would compare it on easier ground.
-fn standing(candidate: &CandidateName, cells: &[&[&TrialRow]]) -> Standing {
-    let over_cells =
-        |value: &dyn Fn(&TrialRow) -> Option<f64>| {
-            mean(cells.iter().filter_map(|rows| {
-                mean(rows.iter().filter_map(|row| value(row))).map(Points::value)
-            }))
-        };
+fn standing(candidate: &CandidateName, cells: &[TrialRows<'_>]) -> Standing {
+    let over_cells = |value: &dyn Fn(TrialRow<'_>) -> Option<f64>| {
+        mean(
+            cells
+                .iter()
+                .filter_map(|rows| mean(rows.iter().filter_map(value)).map(Points::value)),
+        )
+    };
     let complete = cells
         .iter()
         .all(|rows| rows.iter().any(|row| row.score().is_some()));
     let rows = || cells.iter().flat_map(|rows| rows.iter());
-    let count = |wanted: &dyn Fn(&TrialRow) -> bool| {
-        u32::try_from(rows().filter(|row| wanted(row)).count()).unwrap_or(u32::MAX)
+    let count = |wanted: &dyn Fn(TrialRow<'_>) -> bool| {
+        u32::try_from(rows().filter(|row| wanted(*row)).count()).unwrap_or(u32::MAX)
     };
     // A trial that was cut off says as little about the time as about the rest.
     let judged = rows().filter(|row| !row.is_lost());
-    let mut seconds: Vec<f64> = judged.filter_map(|row| row.runtime_seconds()).collect();
+    let mut seconds: Vec<f64> = judged.filter_map(TrialRow::runtime_seconds).collect();
     seconds.sort_by(f64::total_cmp);
-    let note = rows().find_map(|row| row.disqualified()).or_else(|| {
+    let note = rows().find_map(TrialRow::disqualified).or_else(|| {
         rows()
             .filter(|row| row.is_lost())
-            .find_map(|row| row.error_message())
+            .find_map(TrialRow::error_message)
     });
     Standing {
         candidate: candidate.clone(),
@@ -327,12 +310,12 @@ fn standing(candidate: &CandidateName, cells: &[&[&TrialRow]]) -> Standing {
         }),
         quality: over_cells(&|row| row.quality().map(Points::value)),
         speed: over_cells(&|row| row.speed().map(Points::value)),
-        passed: count(&TrialRow::passed),
+        passed: count(&|row| row.passed()),
         judged: count(&|row| row.score().is_some()),
-        lost: count(&TrialRow::is_lost),
+        lost: count(&|row| row.is_lost()),
         broken: count(&|row| row.graders().iter().any(|it| it.went.failed())),
         median_seconds: median(&seconds),
-        metrics: metrics(rows().copied().filter(|row| !row.is_lost())),
+        metrics: metrics(rows().filter(|row| !row.is_lost())),
         note: note.map(str::to_owned),
     }
 }
@@ -343,7 +326,7 @@ fn version_of(candidate: &CandidateName) -> Option<CandidateName> {
 }
 
 /// The median of each metric.
-fn metrics<'a>(judged: impl Iterator<Item = &'a TrialRow>) -> BTreeMap<String, f64> {
+fn metrics<'a>(judged: impl Iterator<Item = TrialRow<'a>>) -> BTreeMap<String, f64> {
     let mut values: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for (name, value) in judged.flat_map(TrialRow::metrics) {
         values.entry(name).or_default().push(*value);
@@ -483,7 +466,7 @@ mod tests {
         assert_eq!(with_lost.median_seconds, Some(1.0));
         assert_eq!((with_lost.lost, without.lost), (1, 0));
         assert_eq!(with.summary().lost(), 1);
-        assert!(with.summary().trials[1].score().is_none());
+        assert!(with.summary().trials.get(1).unwrap().score().is_none());
     }
 
     #[test]
@@ -663,7 +646,7 @@ mod tests {
             let ids = History::of(&["a", "b", "c"], &["x", "y"], 2)
                 .summary()
                 .trials;
-            let ids = ids.iter().map(|row| row.trial.to_string());
+            let ids = ids.iter().map(|row| row.trial().to_string());
             let ordered: Fates = ids.zip(fates).collect();
             (Just(ordered.clone()), Just(ordered).prop_shuffle())
         })

@@ -301,15 +301,15 @@ impl RunFolder {
                 }
                 continue;
             };
-            let best = summary
+            let own = summary
                 .trials
+                .of_cell(&objective.objective, &winner.candidate);
+            let best = own
                 .iter()
-                .filter(|row| row.trial.objective == objective.objective)
-                .filter(|row| row.trial.candidate == winner.candidate && row.passed())
-                .max_by_key(|row| (row.score(), std::cmp::Reverse(row.trial.repeat)));
+                .filter(|row| row.passed())
+                .max_by_key(|row| (row.score(), std::cmp::Reverse(row.repeat())));
             if let Some(best) = best {
-                let target =
-                    Path::new(best.trial.candidate.as_str()).join(best.trial.repeat.to_string());
+                let target = Path::new(best.candidate().as_str()).join(best.repeat().to_string());
                 result = result.and(point(&link, &target));
             }
         }

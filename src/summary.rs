@@ -10,20 +10,24 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::event::{
-    Cleanup, Confirmation, Event, EventKind, Look, PlannedCandidate, PlannedObjective, Resumption,
-    RunPlan, StopCause, StoredScores, TrialRecord,
+    Cleanup, Confirmation, Event, EventKind, Look, Resumption, RunPlan, StopCause, StoredScores,
+    TrialRecord,
 };
 use crate::name::{SandboxId, TrialId};
 use crate::standings::{self, Standings};
 
-mod places;
+mod columns;
+mod kept;
 mod row;
+mod rows;
 pub mod took;
+mod trials;
 
-use places::Places;
-use row::Shared;
+pub use kept::GraderRow;
+pub use row::TrialRow;
 pub(crate) use row::UNRECORDED;
-pub use row::{GraderRow, TrialRow};
+pub use rows::{Iter, TrialRows};
+pub use trials::Trials;
 
 /// The most trials that a run can have; a plan with more is none.
 pub const MAX_TRIALS: usize = 1_000_000;
@@ -49,7 +53,7 @@ pub struct RunSummary {
     /// How long it took; `None` when it never said that it was over.
     pub took: Option<Duration>,
     /// One row a planned trial, in the plan's order.
-    pub trials: Vec<TrialRow>,
+    pub trials: Trials,
     /// What became of the sandboxes.
     pub cleanup: Option<Cleanup>,
     /// The first thing that told the run to stop.
@@ -68,8 +72,6 @@ pub struct RunSummary {
     last: Option<Timestamp>,
     next: u64,
     before: Before,
-    places: Places,
-    shared: Shared,
     sandboxes: SandboxTime,
 }
 
@@ -137,8 +139,7 @@ impl RunSummary {
             // Of a file that somebody has made; it would not fit into memory.
             EventKind::RunStarted(plan) if plan.len() > MAX_TRIALS => {}
             EventKind::RunStarted(plan) => {
-                self.trials = planned(plan);
-                self.places = Places::of(&self.trials);
+                self.trials = Trials::planned(plan);
                 self.plan = Some((**plan).clone());
                 self.started = Some(event.at);
                 self.before.session = Some(event.at);
@@ -147,14 +148,14 @@ impl RunSummary {
             EventKind::RunResumed(resumption) => self.resume(resumption, event.at, last),
             EventKind::TrialFinished(record) => {
                 self.sandboxes.finish(record, event.at);
-                if let Some(at) = self.places.find(&self.trials, &record.trial) {
-                    self.trials[at].finish(record, &mut self.shared);
+                if let Some(at) = self.trials.find(&record.trial) {
+                    self.trials.finish(at, record);
                 }
             }
             EventKind::TrialRescored { trial, score } => {
                 self.rescored |= self.took.is_some();
-                if let Some(at) = self.places.find(&self.trials, trial) {
-                    self.trials[at].rescore(Some(score), &mut self.shared);
+                if let Some(at) = self.trials.find(trial) {
+                    self.trials.rescore(at, Some(score));
                 }
             }
             EventKind::StopRequested { cause, .. } => {
@@ -189,26 +190,20 @@ impl RunSummary {
         let confirmations = std::mem::take(&mut self.confirmations);
         self.plan = Some(plan.clone());
         let gone: HashSet<&TrialId> = resumption.gone.iter().collect();
-        let rows = self.trials.iter().map(|it| &it.trial);
-        if confirmations.is_empty() && self.trials.len() == plan.len() && is_of(rows, plan) {
+        let stands = |row: TrialRow<'_>| row.stands(resumption, &gone);
+        if confirmations.is_empty() && self.trials.are_of(plan) {
             // As most go on: there is no room for a second row of each.
-            for row in &mut self.trials {
-                if !row.stands(resumption, &gone) {
-                    *row = TrialRow::planned(row.trial.clone());
+            for at in 0..self.trials.len() {
+                if !self.trials.get(at).is_some_and(stands) {
+                    self.trials.forget(at);
                 }
             }
         } else {
-            let old = std::mem::replace(&mut self.trials, planned(plan));
-            let places = std::mem::replace(&mut self.places, Places::of(&self.trials));
+            let old = std::mem::replace(&mut self.trials, Trials::planned(plan));
             for confirmation in &confirmations {
                 self.confirm(confirmation);
             }
-            for row in &mut self.trials {
-                let before = places.find(&old, &row.trial).map(|at| &old[at]);
-                if let Some(kept) = before.filter(|it| it.stands(resumption, &gone)) {
-                    row.clone_from(kept);
-                }
-            }
+            self.trials.take_over(&old, stands);
         }
         // A run that was cut off has not said how long it took.
         let cut_off = || {
@@ -246,20 +241,8 @@ impl RunSummary {
         }
         // Of two who are compared with the same one, both have the same trials of that.
         let more = plan.confirmed(confirmation);
-        let more = more.filter(|trial| self.places.find(&self.trials, trial).is_none());
-        let more: Vec<TrialId> = more.collect();
-        self.trials.extend(more.into_iter().map(TrialRow::planned));
-        let place = |trial: &TrialId| {
-            let objective = |it: &PlannedObjective| it.name == trial.objective;
-            let candidate = |it: &PlannedCandidate| it.name == trial.candidate;
-            (
-                plan.objectives.iter().position(objective),
-                plan.candidates.iter().position(candidate),
-                trial.repeat,
-            )
-        };
-        self.trials.sort_by_cached_key(|row| place(&row.trial));
-        self.places = Places::of(&self.trials);
+        let more = more.filter(|trial| self.trials.find(trial).is_none());
+        self.trials = self.trials.extended(plan, more);
         self.confirmations.push(confirmation.clone());
     }
 
@@ -307,13 +290,13 @@ impl RunSummary {
 
     /// The row of a planned trial.
     #[must_use]
-    pub fn trial(&self, trial: &TrialId) -> Option<&TrialRow> {
+    pub fn trial(&self, trial: &TrialId) -> Option<TrialRow<'_>> {
         self.trials.get(self.place(trial)?)
     }
 
     /// The place of a planned trial's row among all.
     pub(crate) fn place(&self, trial: &TrialId) -> Option<usize> {
-        self.places.find(&self.trials, trial)
+        self.trials.find(trial)
     }
 
     /// How many trials have no verdict.
@@ -340,24 +323,12 @@ impl RunSummary {
     }
 }
 
-/// Whether these are the trials of a plan, in its order.
-fn is_of<'a>(trials: impl Iterator<Item = &'a TrialId>, plan: &RunPlan) -> bool {
-    trials.zip(plan.trials()).all(|(one, other)| *one == other)
-}
-
-/// A row for every trial of a plan, and no room for more.
-fn planned(plan: &RunPlan) -> Vec<TrialRow> {
-    let mut rows = Vec::with_capacity(plan.len());
-    rows.extend(plan.trials().map(TrialRow::planned));
-    rows
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::event::{ErrorClass, Phase, TrialEnd};
+    use crate::event::{ErrorClass, Phase, PlannedCandidate, PlannedObjective, TrialEnd};
     use crate::name::{CandidateName, ObjectiveName, RunId};
     use crate::score::{GateResult, Points, ScorerResult, TrialScore, Weights, Went, combine};
 
@@ -550,7 +521,7 @@ pub(crate) mod tests {
     fn there_is_a_row_for_every_planned_trial_from_the_first_event_on() {
         let history = History::of(&["alpha", "beta"], &["code", "post"], 2);
         let rows = history.summary().trials;
-        let ids: Vec<String> = rows.iter().map(|row| row.trial.to_string()).collect();
+        let ids: Vec<String> = rows.iter().map(|row| row.trial().to_string()).collect();
         assert_eq!(
             ids,
             [
@@ -635,7 +606,7 @@ pub(crate) mod tests {
                 score: score(true, 64.0),
             })
             .summary();
-        let row = &summary.trials[0];
+        let row = summary.trials.get(0).unwrap();
         assert_eq!(row.score(), Points::new(64.0));
         assert_eq!((row.disqualified(), row.exit_code()), (None, Some(3)));
     }

@@ -20,7 +20,7 @@ use crate::name::{CandidateName, RelativePath, RunId};
 use crate::problem::Problem;
 use crate::store::{BLESSED, LATEST, RunFolder, replay};
 use crate::suggest;
-use crate::summary::{RunSummary, TrialRow};
+use crate::summary::{RunSummary, Trials};
 use crate::tree::{open_inside, open_regular, reason};
 
 mod export;
@@ -49,7 +49,7 @@ pub struct StoredRun {
     /// What it set out to do.
     pub plan: RunPlan,
     /// One row a trial.
-    pub rows: Vec<TrialRow>,
+    pub rows: Trials,
     /// What was decided on the way; a bare `run.json` does not say.
     pub looks: Vec<Look>,
     /// Whether trials were scored again when it was over; a bare `run.json` does not say.

@@ -16,7 +16,7 @@ use crate::event::{
     StoredScores,
 };
 use crate::exit::decide;
-use crate::name::RelativePath;
+use crate::name::{RelativePath, SandboxId, SandboxName};
 use crate::quantity::ByteCount;
 use crate::report::sample::{Memory, Run, event, failed, full, lost, passed, spared, trial};
 use crate::rule::{How, Question};
@@ -301,9 +301,17 @@ fn fuzz_ledger() {
         fs::write(folder.path().join(crate::sandbox::ledger::FILE), bytes).unwrap();
         let open = crate::sandbox::ledger::open_sandboxes(folder.path()).unwrap();
         assert!(open.len() <= bytes.split(|byte| *byte == b'\n').count());
-        let (names, _) = crate::sandbox::ledger::deleted(folder.path()).unwrap();
+        let asked = ["forge-1", "forge-2"].map(SandboxName::existing).into();
+        let asked_ids = [SandboxId::new("a")].into();
+        let deleted = crate::sandbox::ledger::deleted(folder.path(), &asked, &asked_ids).unwrap();
         // Made again under its old name, it would be open again.
-        ends(names);
+        assert!(
+            deleted
+                .names
+                .iter()
+                .all(|it| open.iter().all(|open| open.name != *it))
+        );
+        ends(deleted);
     });
 }
 

@@ -93,9 +93,9 @@ fn a_run_that_is_scored_again_supersedes_itself() {
     let mut summary = run(90.0, 80.0);
     add(folder.path(), &summary);
     add(folder.path(), &run(50.0, 50.0));
-    summary.trials[1].set_score(Points::new(30.0));
+    summary.trials.set_score(1, Points::new(30.0));
     assert_eq!(add(folder.path(), &summary), 1, "alpha is as it was");
-    summary.trials[1].set_score(Points::new(31.0));
+    summary.trials.set_score(1, Points::new(31.0));
     assert_eq!(add(folder.path(), &summary), 1);
     let trends = trends(folder.path());
     assert_eq!(scores(&trends, "beta").len(), 2);
@@ -392,7 +392,9 @@ fn numbers_are_the_same_line_however_they_were_had() {
     assert!(rounded(0.0).abs() < f64::MIN_POSITIVE);
     assert!((rounded(1.25e-9) - 1.25e-9).abs() < 1e-24);
     let mut summary = run_of_alpha(50.0);
-    summary.trials[0].set_metrics(&[("cost", 0.1), ("bad", f64::NAN)]);
+    summary
+        .trials
+        .set_metrics(0, &[("cost", 0.1), ("bad", f64::NAN)]);
     let lines = lines(&summary, &summary.standings(), &[]);
     assert_eq!(lines[0].metrics, BTreeMap::from([("cost".to_owned(), 0.1)]));
 }

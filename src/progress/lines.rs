@@ -435,7 +435,7 @@ pub(crate) fn tally(record: &TrialRecord) -> Tally {
 }
 
 /// The same of what is kept of it.
-pub(crate) fn tally_of_row(row: &TrialRow) -> Tally {
+pub(crate) fn tally_of_row(row: TrialRow<'_>) -> Tally {
     counts_as(row.score().map(|_| row.passed()), row.error_kind())
 }
 

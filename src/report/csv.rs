@@ -58,7 +58,7 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
     let named = metrics.iter().map(|name| text(&format!("metric.{name}")));
     table.write_record(header.chain(named))?;
     for row in &report.summary.trials {
-        let record = report.details.record(&row.trial);
+        let record = report.details.record(&row.trial());
         let measured = metrics.iter().map(|name| {
             let known = row.metrics().iter().find(|it| it.0 == **name);
             number(known.map(|it| it.1))
@@ -83,13 +83,13 @@ fn metric_names<'a>(report: &'a Report<'_>) -> BTreeSet<&'a Arc<str>> {
 
 fn cells(
     report: &Report<'_>,
-    row: &TrialRow,
+    row: TrialRow<'_>,
     record: Option<&TrialRecord>,
 ) -> [String; COLUMNS.len()] {
     let outcome = Outcome::of(row, report.standings).as_str();
     let points = |points: Option<Points>| number(points.map(Points::value));
     // No number of an ungraded objective means anything.
-    let is_graded = report.standings.ungraded(&row.trial.objective).is_none();
+    let is_graded = report.standings.ungraded(row.objective()).is_none();
     let graded = |value: Option<Points>| points(value.filter(|_| is_graded));
     let folder = folder(row);
     let graders = record.and_then(|record| record.score.as_ref());
@@ -103,9 +103,9 @@ fn cells(
     let sandbox = record.and_then(|record| record.sandbox.as_ref());
     let score = record.and_then(|record| record.score.as_ref());
     [
-        text(row.trial.objective.as_str()),
-        text(row.trial.candidate.as_str()),
-        row.trial.repeat.to_string(),
+        text(row.objective().as_str()),
+        text(row.candidate().as_str()),
+        row.repeat().to_string(),
         outcome.to_owned(),
         graded(row.score()),
         graded(row.quality()),

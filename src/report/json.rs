@@ -96,7 +96,7 @@ impl<'a> Document<'a> {
             rule: summary.plan.as_ref().map(|plan| Declared::of(&plan.rule)),
             standings: report.standings,
             cleanup: summary.cleanup.as_ref(),
-            phases: phases(&summary.trials),
+            phases: phases(summary.trials.rows()),
             trials: Trials(report),
         }
     }
@@ -145,7 +145,7 @@ impl Serialize for Trials<'_> {
         let rows = &self.0.summary.trials;
         let mut list = serializer.serialize_seq(Some(rows.len()))?;
         for row in rows {
-            let details = self.0.details.record(&row.trial).map(Detail::from);
+            let details = self.0.details.record(&row.trial()).map(Detail::from);
             list.serialize_element(&Entry {
                 row,
                 passed: row.passed(),
@@ -160,7 +160,7 @@ impl Serialize for Trials<'_> {
 #[derive(Serialize)]
 struct Entry<'a> {
     #[serde(flatten)]
-    row: &'a TrialRow,
+    row: TrialRow<'a>,
     passed: bool,
     #[serde(flatten)]
     details: Detail,

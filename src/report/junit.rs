@@ -17,7 +17,7 @@ use crate::event::{ErrorClass, TrialRecord};
 use crate::name::CandidateName;
 use crate::plain::{LastWords, ends, last};
 use crate::rule::{Question, VerdictState};
-use crate::summary::TrialRow;
+use crate::summary::{TrialRow, TrialRows};
 use crate::verdict::Verdict;
 
 /// So many metrics of an objective are properties of a candidate's suite.
@@ -60,12 +60,9 @@ fn suite(candidate: &CandidateName, report: &Report<'_>) -> TestSuite {
             }
         }
     }
-    let cell = |a: &TrialRow, b: &TrialRow| {
-        a.trial.objective == b.trial.objective && a.trial.candidate == b.trial.candidate
-    };
-    for rows in report.summary.trials.chunk_by(cell) {
-        if rows[0].trial.candidate == *candidate {
-            suite.add_test_case(case(rows, report));
+    for rows in report.summary.trials.rows().cells() {
+        if let Some(first) = rows.first().filter(|it| it.candidate() == candidate) {
+            suite.add_test_case(case(first, rows, report));
         }
     }
     suite
@@ -106,7 +103,7 @@ fn result(outcome: Outcome<'_>) -> Result {
 }
 
 /// All repeats of an objective.
-fn case(rows: &[TrialRow], report: &Report<'_>) -> TestCase {
+fn case(first_row: TrialRow<'_>, rows: TrialRows<'_>, report: &Report<'_>) -> TestCase {
     let results: Vec<Result> = rows
         .iter()
         .map(|row| result(Outcome::of(row, report.standings)))
@@ -133,22 +130,21 @@ fn case(rows: &[TrialRow], report: &Report<'_>) -> TestCase {
         }
         (None, None) => {
             let mut status = TestCaseStatus::skipped();
-            let blame = Blame::of(&rows[0], 1, report);
+            let blame = Blame::of(first_row, 1, report);
             status.set_message(blame.message).set_type(blame.class);
             status
         }
     };
     let passed = of(Result::Passed).next().is_some();
-    let first = blamed.filter(|_| !passed).map(|row| row.trial.repeat);
+    let first = blamed.filter(|_| !passed).map(TrialRow::repeat);
     let again = rows.iter().zip(&results).filter(|(row, result)| {
-        matches!(result, Result::Failed | Result::Error) && Some(row.trial.repeat) != first
+        matches!(result, Result::Failed | Result::Error) && Some(row.repeat()) != first
     });
     for (row, _) in again.take(MAX_REPEATS) {
         status.add_rerun(rerun(row, repeats, report));
     }
-    let trial = &rows[0].trial;
-    let mut case = TestCase::new(trial.objective.as_str(), status);
-    case.set_classname(trial.candidate.as_str());
+    let mut case = TestCase::new(first_row.objective().as_str(), status);
+    case.set_classname(first_row.candidate().as_str());
     let seconds: f64 = rows.iter().filter_map(TrialRow::runtime_seconds).sum();
     case.set_time(Duration::try_from_secs_f64(seconds).unwrap_or_default());
     let mut words = Vec::new();
@@ -161,9 +157,9 @@ fn case(rows: &[TrialRow], report: &Report<'_>) -> TestCase {
     if !words.is_empty() {
         case.set_system_out(words.join("\n"));
     }
-    let told = blamed.filter(|_| !passed).unwrap_or(&rows[0]);
+    let told = blamed.filter(|_| !passed).unwrap_or(first_row);
     let is_told_elsewhere = passed && result(Outcome::of(told, report.standings)) != Result::Passed;
-    let record = report.details.record(&told.trial);
+    let record = report.details.record(&told.trial());
     if let Some(said) = record.and_then(|record| said(told, &record))
         && !is_told_elsewhere
     {
@@ -173,8 +169,8 @@ fn case(rows: &[TrialRow], report: &Report<'_>) -> TestCase {
 }
 
 /// What a repeat was worth, in a line.
-fn in_words(row: &TrialRow, repeats: usize, report: &Report<'_>) -> Option<String> {
-    let record = report.details.record(&row.trial);
+fn in_words(row: TrialRow<'_>, repeats: usize, report: &Report<'_>) -> Option<String> {
+    let record = report.details.record(&row.trial());
     let score = record.as_ref().and_then(|record| record.score.as_ref());
     let words = match (score, repeats) {
         (Some(score), _) => score_in_words(report, row, &score.explanation),
@@ -187,16 +183,16 @@ fn in_words(row: &TrialRow, repeats: usize, report: &Report<'_>) -> Option<Strin
     Some(numbered(row, repeats, &words))
 }
 
-fn numbered(row: &TrialRow, repeats: usize, words: &str) -> String {
+fn numbered(row: TrialRow<'_>, repeats: usize, words: &str) -> String {
     if repeats == 1 {
         text(words)
     } else {
-        text(&format!("trial {}: {words}", row.trial.repeat))
+        text(&format!("trial {}: {words}", row.repeat()))
     }
 }
 
 /// Whom a repeat is blamed on.
-fn kind(row: &TrialRow, report: &Report<'_>) -> NonSuccessKind {
+fn kind(row: TrialRow<'_>, report: &Report<'_>) -> NonSuccessKind {
     match result(Outcome::of(row, report.standings)) {
         Result::Failed => NonSuccessKind::Failure,
         Result::Error | Result::Passed | Result::Skipped => NonSuccessKind::Error,
@@ -211,7 +207,7 @@ struct Blame {
 }
 
 impl Blame {
-    fn of(row: &TrialRow, repeats: usize, report: &Report<'_>) -> Self {
+    fn of(row: TrialRow<'_>, repeats: usize, report: &Report<'_>) -> Self {
         let outcome = Outcome::of(row, report.standings);
         let error = row.error_message();
         Self {
@@ -225,14 +221,14 @@ impl Blame {
 }
 
 /// A further repeat that failed: the schema has no time for it.
-fn rerun(row: &TrialRow, repeats: usize, report: &Report<'_>) -> TestRerun {
+fn rerun(row: TrialRow<'_>, repeats: usize, report: &Report<'_>) -> TestRerun {
     let mut rerun = TestRerun::new(kind(row, report));
     let blame = Blame::of(row, repeats, report);
     rerun.set_message(blame.message).set_type(blame.class);
     if let Some(error) = blame.error {
         rerun.set_description(error);
     }
-    let record = report.details.record(&row.trial);
+    let record = report.details.record(&row.trial());
     if let Some(said) = record.and_then(|record| said(row, &record)) {
         rerun.set_system_err(said);
     }
@@ -280,13 +276,13 @@ fn verdicts(report: &Report<'_>) -> Option<TestSuite> {
 }
 
 /// The last words of a trial: the candidate's, and its graders'.
-fn said(row: &TrialRow, record: &TrialRecord) -> Option<String> {
+fn said(row: TrialRow<'_>, record: &TrialRecord) -> Option<String> {
     let graders = record.score.iter().flat_map(|score| &score.scorers);
     let graders = graders.filter_map(|it| Some((it.scorer.as_str(), it.said.as_ref()?)));
     let said = record
         .said
         .iter()
-        .map(|said| (row.trial.candidate.as_str(), said));
+        .map(|said| (row.candidate().as_str(), said));
     let said: Vec<String> = said
         .chain(graders)
         .map(|(who, said)| quoted(row, who, said))
@@ -295,7 +291,7 @@ fn said(row: &TrialRow, record: &TrialRecord) -> Option<String> {
 }
 
 /// The last that somebody said. No line begins with words that are not forge's own: CI systems show this.
-fn quoted(row: &TrialRow, who: &str, said: &LastWords) -> String {
+fn quoted(row: TrialRow<'_>, who: &str, said: &LastWords) -> String {
     if said.lines.is_empty() {
         return format!("{} printed nothing", text(who));
     }

@@ -64,7 +64,7 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
     let chosen = trials::chosen(&report.summary.trials);
     let pairs = pairs::of(report, &chosen.rows);
     for part in [
-        figures::phases::Phases::of(&report.summary.trials).section(report),
+        figures::phases::Phases::of(report.summary.trials.rows()).section(report),
         figures::trend::of(report),
         failures::of(report),
         pairs::section_of(&pairs),

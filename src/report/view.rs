@@ -4,19 +4,17 @@
 //! Promises: every text is on one line, free of control characters and of bounded length; every list
 //! that grows with the number of trials is cut, and says so.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::Report;
 use crate::event::{Cleanup, PlannedObjective, RunPlan};
-use crate::name::ObjectiveName;
 use crate::plain::ends;
 use crate::quantity::{counted, show_duration};
 use crate::score::Points;
 use crate::standings::ObjectiveStandings;
-use crate::summary::TrialRow;
+use crate::summary::{TrialRow, TrialRows};
 
 mod explained;
 mod metrics;
@@ -141,7 +139,6 @@ impl View {
         let all = report.standings.objectives.len();
         let single = all == 1;
         let planned = plan.map_or(&[][..], |plan| &plan.objectives);
-        let rows = rows_by_objective(&summary.trials);
         let objectives = || report.standings.objectives.iter();
         let ungraded: Vec<(&str, &str)> = objectives()
             .filter_map(|it| Some((it.objective.as_str(), it.ungraded.as_deref()?)))
@@ -189,12 +186,12 @@ impl View {
                         report,
                         of,
                         planned.iter().find(|it| it.name == of.objective),
-                        rows.get(&of.objective).copied().unwrap_or_default(),
+                        summary.trials.of_objective(&of.objective),
                         table(&of.standings, Some(&of.objective), &losses, &unlike),
                     )
                 })
                 .collect(),
-            phases: phase_rows(&summary.trials),
+            phases: phase_rows(summary.trials.rows()),
             settings: plan.map_or_else(Vec::new, settings),
             unlike,
         }
@@ -235,14 +232,6 @@ fn seconds(seconds: Option<f64>) -> String {
     seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .map_or_else(|| NOTHING.to_owned(), show_duration)
-}
-
-/// The plan's order keeps an objective's trials together.
-fn rows_by_objective(trials: &[TrialRow]) -> HashMap<&ObjectiveName, &[TrialRow]> {
-    trials
-        .chunk_by(|a, b| a.trial.objective == b.trial.objective)
-        .map(|rows| (&rows[0].trial.objective, rows))
-        .collect()
 }
 
 fn facts(report: &Report<'_>) -> Vec<Fact> {
@@ -375,11 +364,11 @@ fn section(
     report: &Report<'_>,
     of: &ObjectiveStandings,
     planned: Option<&PlannedObjective>,
-    rows: &[TrialRow],
+    rows: TrialRows<'_>,
     table: Table,
 ) -> Section {
     let failed = || rows.iter().filter(|row| !row.passed() && !row.spared());
-    let lines = |rows: &mut dyn Iterator<Item = &TrialRow>, most| -> Vec<TrialLine> {
+    let lines = |rows: &mut dyn Iterator<Item = TrialRow<'_>>, most| -> Vec<TrialLine> {
         rows.take(most)
             .map(|row| trial_line(row, report.standings))
             .collect()
@@ -401,7 +390,10 @@ fn section(
             .standings
             .iter()
             .take(MAX_EXPLAINED)
-            .filter_map(|standing| Explained::of(report, rows, &standing.candidate))
+            .filter_map(|standing| {
+                let trials = &report.summary.trials;
+                Explained::of(report, trials.of_cell(&of.objective, &standing.candidate))
+            })
             .collect(),
         more_explained: of.standings.len().saturating_sub(MAX_EXPLAINED),
         trials: lines(&mut rows.iter(), MAX_TRIALS),

@@ -82,6 +82,7 @@ pub(super) async fn end_earlier(
     let shared = ledger.share()?;
     let kept = open.iter().filter(|it| it.kept);
     let mut kept: Vec<SandboxId> = kept.filter_map(|it| it.id.clone()).collect();
+    let asked: BTreeSet<SandboxId> = kept.iter().cloned().collect();
     let mut cleanup = Cleanup::default();
     if let (false, Some(shared)) = (open.iter().all(|it| it.kept), shared) {
         let inherited = Inherited {
@@ -94,16 +95,16 @@ pub(super) async fn end_earlier(
         let report = end_inherited(inherited, Patience::default()).await;
         cleanup = report.cleanup().clone();
     }
-    let (_, deleted) = ledger::deleted(folder.path())?;
+    let deleted = ledger::deleted(folder.path(), &BTreeSet::new(), &asked)?;
     let told: BTreeSet<&SandboxId> = before.summary.told_kept().iter().collect();
-    kept.retain(|id| !deleted.contains(id) && !told.contains(id));
+    kept.retain(|id| !deleted.ids.contains(id) && !told.contains(id));
     let places = kept.iter().filter_map(|id| {
         let place = run.provider.whereabouts(id)?;
         Some((id.clone(), place))
     });
     cleanup.kept_at = places.collect();
     cleanup.kept = kept;
-    cleanup.deleted = (deleted.len() as u64).saturating_sub(before.summary.told_deleted());
+    cleanup.deleted = deleted.count.saturating_sub(before.summary.told_deleted());
     Ok(cleanup)
 }
 

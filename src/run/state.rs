@@ -15,6 +15,7 @@ mod ending;
 mod loss;
 mod planned;
 mod setups;
+mod waiting;
 
 pub use budget::{Budget, COST, Spending, cost_of};
 pub use loss::Loss;
@@ -25,6 +26,7 @@ use budget::Spent;
 use ending::unsaved;
 use setups::Setups;
 pub use setups::{KnownFailure, SetupEnd};
+use waiting::Waiting;
 
 /// How often a trial is begun at the most. Only failures of the infrastructure count.
 pub const MAX_ATTEMPTS: u32 = 3;
@@ -88,13 +90,13 @@ pub struct State {
     groups: Vec<Group>,
     trials: Vec<Planned>,
     /// Those that may begin at once, in order.
-    ready: VecDeque<usize>,
+    ready: Waiting,
     /// Those that may begin later, with the time from when: the next one first.
     delayed: BTreeSet<(Instant, usize)>,
     /// Those that wait for a look, in order.
-    later: Vec<usize>,
+    later: Waiting,
     /// Those that will not be run, and are not told of yet, each lot with why.
-    dropped: VecDeque<(String, VecDeque<usize>)>,
+    dropped: VecDeque<(String, Waiting)>,
     /// The look that comes next, from 1.
     look: u32,
     /// How many looks there are; one alone is the end, and nobody looks.
@@ -105,7 +107,8 @@ pub struct State {
     asked: bool,
     /// Those under way.
     running: BTreeMap<usize, Under>,
-    attempts: Vec<u32>,
+    /// How often each was begun: never more than [`MAX_ATTEMPTS`].
+    attempts: Vec<u8>,
     jobs: usize,
     stopping: Stopping,
     /// Whether a failure that every trial would meet has been told.
@@ -124,13 +127,12 @@ impl State {
     #[must_use]
     pub fn new(groups: Vec<Group>, trials: Vec<Planned>, jobs: usize) -> Self {
         let stages = trials.iter().map(|it| it.stage);
-        // Most have one stage; there is one for each: no more room than that.
-        let (mut ready, mut later) = (VecDeque::with_capacity(trials.len()), Vec::new());
+        let (mut ready, mut later) = (Waiting::default(), Waiting::default());
         for (trial, planned) in trials.iter().enumerate() {
             if planned.stage <= 1 {
                 ready.push_back(trial);
             } else {
-                later.push(trial);
+                later.push_back(trial);
             }
         }
         Self {
@@ -211,6 +213,11 @@ impl State {
     #[must_use]
     pub(super) fn planned(&self, trial: usize) -> Planned {
         self.trials[trial]
+    }
+
+    /// How often a trial was begun.
+    fn begun(&self, trial: usize) -> u32 {
+        self.attempts[trial].into()
     }
 
     fn group(&self, trial: usize) -> &Group {
@@ -314,7 +321,7 @@ impl State {
             } else if planned.stage <= self.look {
                 self.ready.push_back(trial);
             } else {
-                self.later.push(trial);
+                self.later.push_back(trial);
             }
         }
         if self.later.is_empty() && self.ready.is_empty() {
@@ -347,14 +354,14 @@ impl State {
             return finish(loss.cut_off(), effects);
         }
         match loss.remedy {
-            Remedy::Retry { after } if self.attempts[trial] < MAX_ATTEMPTS => {
+            Remedy::Retry { after } if self.begun(trial) < MAX_ATTEMPTS => {
                 effects.push(Effect::Emit(EventKind::AttemptFailed {
                     trial: self.id(trial),
-                    attempt: self.attempts[trial],
+                    attempt: self.begun(trial),
                     phase: loss.phase,
                     message: loss.message,
                 }));
-                let pause = after.unwrap_or(backoff(self.attempts[trial] - 1));
+                let pause = after.unwrap_or(backoff(self.begun(trial) - 1));
                 self.delayed.insert((now + pause, trial));
             }
             Remedy::Retry { .. } => {
@@ -387,7 +394,7 @@ impl State {
 
     fn not_run(&self, trial: usize, reason: &str) -> TrialRecord {
         let mut record = TrialRecord::not_run(self.id(trial), reason);
-        record.attempts = self.attempts[trial];
+        record.attempts = self.begun(trial);
         record
     }
 
@@ -454,14 +461,14 @@ impl State {
                 break;
             }
             if let Some(known) = self.setups.failure(self.group(trial).setup).cloned() {
-                let attempts = self.attempts[trial];
+                let attempts = self.begun(trial);
                 self.running.insert(trial, Under::Paper);
                 effects.push(Effect::FailTrial(trial, attempts, known));
                 continue;
             }
             self.spent.begin(now);
-            self.attempts[trial] += 1;
-            let attempt = self.attempts[trial];
+            self.attempts[trial] = self.attempts[trial].saturating_add(1);
+            let attempt = self.begun(trial);
             self.running.insert(trial, Under::Sandbox);
             effects.push(Effect::Emit(EventKind::TrialStarted {
                 trial: self.id(trial),

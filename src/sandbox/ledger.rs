@@ -254,26 +254,47 @@ fn read_entries(from: impl Read) -> impl Iterator<Item = io::Result<Entry>> {
     })
 }
 
-/// Reads which sandboxes of a run are known to be gone: their names, and their ids where they had one.
+/// Which sandboxes are known to be gone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// How many there were that had come to be.
+    pub count: u64,
+    /// Those of the names that were asked for.
+    pub names: BTreeSet<SandboxName>,
+    /// Those of the ids that were asked for.
+    pub ids: BTreeSet<SandboxId>,
+}
+
+/// Reads how many sandboxes of a run are known to be gone, and which of these are. What is held grows with those that
+/// are not gone, and with what is asked for.
 ///
 /// # Errors
 /// When the file exists and cannot be read.
-pub fn deleted(folder: &Path) -> io::Result<(BTreeSet<SandboxName>, BTreeSet<SandboxId>)> {
+pub fn deleted(
+    folder: &Path,
+    names: &BTreeSet<SandboxName>,
+    ids: &BTreeSet<SandboxId>,
+) -> io::Result<Deleted> {
     let mut made: BTreeMap<SandboxName, SandboxId> = BTreeMap::new();
-    let (mut names, mut ids) = (BTreeSet::new(), BTreeSet::new());
+    let mut deleted = Deleted::default();
     for entry in entries(folder)? {
         match entry? {
             Entry::Created { name, id } => drop(made.insert(name, id)),
             Entry::Deleted { name } => {
-                ids.extend(made.remove(&name));
-                names.insert(name);
+                if let Some(id) = made.remove(&name) {
+                    deleted.count += 1;
+                    deleted.ids.extend(Some(id).filter(|id| ids.contains(id)));
+                }
+                deleted
+                    .names
+                    .extend(Some(name).filter(|name| names.contains(name)));
             }
             // What was refused once is asked for again under its name.
-            Entry::Create { name, .. } => drop(names.remove(&name)),
+            Entry::Create { name, .. } => drop(deleted.names.remove(&name)),
             Entry::Kept { .. } => {}
         }
     }
-    Ok((names, ids))
+    Ok(deleted)
 }
 
 /// Reads which sandboxes of a run are not known to be gone, in the order of their names.
@@ -384,9 +405,10 @@ mod tests {
         for entry in [&create, &gone, &create] {
             ledger.append(entry).unwrap();
         }
-        assert_eq!(deleted(folder.path()).unwrap().0, BTreeSet::new());
+        let deleted = || deleted(folder.path(), &[name.clone()].into(), &BTreeSet::new());
+        assert_eq!(deleted().unwrap(), Deleted::default());
         assert_eq!(open_sandboxes(folder.path()).unwrap().len(), 1);
         ledger.append(&gone).unwrap();
-        assert_eq!(deleted(folder.path()).unwrap().0, [name].into());
+        assert_eq!(deleted().unwrap().names, [name.clone()].into());
     }
 }

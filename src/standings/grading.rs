@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::name::{ObjectiveName, TrialId};
 use crate::quantity::counted;
 use crate::score::{Points, Went};
-use crate::summary::{GraderRow, TrialRow};
+use crate::summary::{GraderRow, Trials};
 
 /// How it went with the scorers of one objective, over all of its trials. A scorer is known by its place and
 /// its name: when a run was scored again in part, another may stand in its place.
@@ -55,12 +55,12 @@ impl<'a> Tally<'a> {
 }
 
 /// How it went with the scorers of every objective that has any that can fail.
-pub(super) fn gradings(trials: &[TrialRow]) -> BTreeMap<&ObjectiveName, Grading<'_>> {
+pub(super) fn gradings(trials: &Trials) -> BTreeMap<&ObjectiveName, Grading<'_>> {
     let mut gradings: BTreeMap<&ObjectiveName, Grading<'_>> = BTreeMap::new();
     for row in trials {
         for grader in row.graders() {
-            let of = gradings.entry(&row.trial.objective).or_default();
-            of.objective = row.trial.objective.as_str();
+            let of = gradings.entry(row.objective()).or_default();
+            of.objective = row.objective().as_str();
             let key = (grader.at, &*grader.scorer);
             of.scorers.entry(key).or_default().add(grader);
         }
@@ -119,14 +119,14 @@ pub struct Settled {
 
 /// Every failure that the other trials decide about, with on how many of them the scorer worked.
 #[must_use]
-pub fn settled(trials: &[TrialRow]) -> Vec<Settled> {
+pub fn settled(trials: &Trials) -> Vec<Settled> {
     by_the_others(trials, |row| row.went == Went::Failed, |tally| tally.worked)
 }
 
 /// Every value that an exit code alone gave, though the scorer printed a verdict on so many others: an
 /// artifact that ends its grader early must not have full marks for it.
 #[must_use]
-pub fn silenced(trials: &[TrialRow]) -> Vec<Settled> {
+pub fn silenced(trials: &Trials) -> Vec<Settled> {
     let gained = |row: &GraderRow| row.went == Went::Silent && row.points > Points::ZERO;
     let mut silenced = by_the_others(trials, gained, |tally| tally.spoke);
     silenced.retain(|it| it.others > 0);
@@ -134,7 +134,7 @@ pub fn silenced(trials: &[TrialRow]) -> Vec<Settled> {
 }
 
 fn by_the_others(
-    trials: &[TrialRow],
+    trials: &Trials,
     wanted: impl Fn(&GraderRow) -> bool,
     count: impl Fn(&Tally<'_>) -> usize,
 ) -> Vec<Settled> {
@@ -142,10 +142,10 @@ fn by_the_others(
     let mut settled = Vec::new();
     for row in trials {
         for grader in row.graders().iter().filter(|it| wanted(it)) {
-            let of = gradings.get(&row.trial.objective);
+            let of = gradings.get(row.objective());
             let tally = of.and_then(|of| of.scorers.get(&(grader.at, &*grader.scorer)));
             settled.push(Settled {
-                trial: row.trial.clone(),
+                trial: row.trial(),
                 at: grader.at,
                 others: tally.map_or(0, &count),
             });

@@ -64,12 +64,11 @@ pub(super) fn judge(
     level: f64,
     steps: f64,
 ) -> Lead {
-    // `scores` are in the order of the standings.
+    // `scores` are those of these, in their order.
     let arms: Vec<usize> = (0..ranked.len())
         .filter(|at| ranked[*at].rank.is_some())
         .collect();
-    let of_arms: Vec<Scores> = arms.iter().map(|at| scores[*at].clone()).collect();
-    let pairs = Pairs::within(&of_arms, steps);
+    let pairs = Pairs::within(scores, steps);
     for (at, ranks) in arms.iter().zip(pairs.ranks(level)) {
         ranked[*at].ranks = ranks.map(|(best, worst)| [best, worst]);
     }
@@ -93,7 +92,7 @@ pub(super) fn judge(
         return lead;
     };
     let nearest = (0..arms.len()).find(|arm| *arm != best);
-    let cells = nearest.map(|other| paired(&of_arms[other], &of_arms[best]));
+    let cells = nearest.map(|other| paired(&scores[other], &scores[best]));
     lead.sees = cells.as_deref().and_then(sees);
     if !winner.tied_with.is_empty() {
         lead.state = LeadState::Tie;
@@ -120,7 +119,7 @@ pub(super) fn judge(
                 .filter_map(|arm| Some((arm, pairs.p_between(best, arm)?)))
                 .reduce(|a, b| if b.1 > a.1 { b } else { a });
             lead.over = told.map(|(arm, p)| {
-                let cells = paired(&of_arms[arm], &of_arms[best]);
+                let cells = paired(&scores[arm], &scores[best]);
                 Over {
                     candidate: name(arm),
                     by: (mean(ranked, arms[best]) - mean(ranked, arms[arm])).max(0.0),

@@ -20,18 +20,18 @@ pub struct Spread {
 impl Spread {
     /// That of these values, which are put in order; `None` of none.
     #[must_use]
-    pub fn of(values: &mut [u64]) -> Option<Self> {
+    pub fn of<T: Copy + Ord + Into<u64>>(values: &mut [T]) -> Option<Self> {
         values.sort_unstable();
         let at = |percent: usize| {
             let rank = (values.len() * percent).div_ceil(100).max(1);
-            values.get(rank - 1).copied()
+            values.get(rank - 1).copied().map(Into::into)
         };
         Some(Self {
             count: values.len(),
             p50: at(50)?,
             p90: at(90)?,
             p95: at(95)?,
-            max: *values.last()?,
+            max: (*values.last()?).into(),
         })
     }
 }

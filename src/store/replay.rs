@@ -28,10 +28,14 @@ pub fn replay(folder: &RunFolder) -> io::Result<RunSummary> {
     // Of most runs nothing was left, and nothing can have been swept.
     let left = |it: &&mut Cleanup| !it.kept.is_empty() || !it.unconfirmed.is_empty();
     if let Some(cleanup) = summary.cleanup.as_mut().filter(left) {
-        let (names, ids) = ledger::deleted(folder.path())?;
+        let ids = cleanup.kept.iter().cloned();
+        let ids = ids.chain(cleanup.unconfirmed.iter().filter_map(|it| it.id.clone()));
+        let names = cleanup.unconfirmed.iter();
+        let names = names.map(|it| SandboxName::existing(&it.name)).collect();
+        let gone = ledger::deleted(folder.path(), &names, &ids.collect())?;
         cleanup.take_swept(|name, id| {
-            id.is_some_and(|id| ids.contains(id))
-                || name.is_some_and(|name| names.contains(&SandboxName::existing(name)))
+            id.is_some_and(|id| gone.ids.contains(id))
+                || name.is_some_and(|name| gone.names.contains(&SandboxName::existing(name)))
         });
     }
     Ok(summary)

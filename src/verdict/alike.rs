@@ -115,9 +115,9 @@ fn noise(summary: &RunSummary, plan: &RunPlan) -> Option<Noise> {
     for row in summary
         .trials
         .iter()
-        .filter(|row| compared(&row.trial.candidate))
+        .filter(|row| compared(row.candidate()))
     {
-        let of = scores.entry(row.trial.objective.as_str()).or_default();
+        let of = scores.entry(row.objective().as_str()).or_default();
         of.extend(row.score().map(|it| it.value() / 100.0));
     }
     let scores: Vec<Vec<f64>> = scores.into_values().filter(|it| !it.is_empty()).collect();

@@ -107,11 +107,10 @@ impl<'a> Judged<'a> {
         graded: &[&'a ObjectiveName],
         when: When<'_>,
     ) -> Self {
-        let rows = sides::rows(summary);
         let all: Vec<Sides<'_>> = plan
             .comparisons
             .iter()
-            .map(|comparison| Sides::of(comparison, summary, plan, graded, &rows, when))
+            .map(|comparison| Sides::of(comparison, summary, plan, graded, when))
             .collect();
         let measures = measures::of(&plan.rule, &all);
         let count = all.len() * measures.len();

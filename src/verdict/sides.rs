@@ -1,6 +1,5 @@
 //! The two sides of a comparison: which trials stand against which.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,7 +10,7 @@ use crate::name::{CandidateName, ObjectiveName};
 use crate::quantity::{counted, show_duration};
 use crate::rule::{Comparison, How, Measure};
 use crate::score::Points;
-use crate::summary::{RunSummary, TrialRow};
+use crate::summary::{RunSummary, TrialRow, Trials};
 
 /// The share of a side's trials of which more may not be lost.
 const MOST_LOST: f64 = 0.20;
@@ -19,7 +18,7 @@ const MOST_LOST: f64 = 0.20;
 /// A trial with a verdict, of this run or of a stored one.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Trial<'a> {
-    Run(&'a TrialRow),
+    Run(TrialRow<'a>),
     Stored(&'a Measured),
 }
 
@@ -60,18 +59,6 @@ impl Trial<'_> {
 pub(super) struct Done<'a> {
     pub(super) trials: Vec<Trial<'a>>,
     lost: usize,
-}
-
-/// The trials of a run, by candidate and objective.
-pub(super) type Rows<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a TrialRow>>;
-
-pub(super) fn rows(summary: &RunSummary) -> Rows<'_> {
-    let mut rows = Rows::new();
-    for row in summary.trials.iter().filter(|row| !row.spared()) {
-        let key = (row.trial.candidate.as_str(), row.trial.objective.as_str());
-        rows.entry(key).or_default().push(row);
-    }
-    rows
 }
 
 /// Whether a comparison is judged by what was run again.
@@ -115,7 +102,6 @@ impl<'a> Sides<'a> {
         summary: &'a RunSummary,
         plan: &'a RunPlan,
         graded: &[&'a ObjectiveName],
-        rows: &Rows<'a>,
         when: When<'_>,
     ) -> Self {
         let mut this = Self {
@@ -156,13 +142,12 @@ impl<'a> Sides<'a> {
             let own = |name: &CandidateName| {
                 let planned = plan.candidates.iter().find(|it| it.name == *name);
                 let judged = planned.map(|it| when.repeats(plan, it, at, is_fresh));
-                let is_judged = |row: &&TrialRow| {
+                let is_judged = |row: &TrialRow<'_>| {
                     let judged = judged.as_ref();
-                    judged.is_some_and(|it| it.contains(&row.trial.repeat))
+                    judged.is_some_and(|it| it.contains(&row.repeat()))
                 };
-                let rows = rows.get(&(name.as_str(), objective.name.as_str()));
-                let rows = rows.into_iter().flatten().copied();
-                done(rows.filter(is_judged))
+                let rows = summary.trials.of_cell(&objective.name, name).iter();
+                done(rows.filter(|row| !row.spared() && is_judged(row)))
             };
             let candidate = own(&comparison.candidate);
             let against = match stored {
@@ -231,7 +216,7 @@ impl<'a> Sides<'a> {
     }
 }
 
-fn done<'a>(rows: impl Iterator<Item = &'a TrialRow>) -> Done<'a> {
+fn done<'a>(rows: impl Iterator<Item = TrialRow<'a>>) -> Done<'a> {
     let mut done = Done::default();
     for row in rows {
         if row.is_lost() {
@@ -279,21 +264,19 @@ fn conditions(objective: &PlannedObjective) -> String {
 pub fn stored(
     plan: &RunPlan,
     started: Option<Timestamp>,
-    rows: &[TrialRow],
+    trials: &Trials,
     candidate: &CandidateName,
 ) -> Option<StoredScores> {
     let planned = plan.candidates.iter().find(|it| it.name == *candidate)?;
     let of = |objective: &PlannedObjective| {
-        let rows = rows.iter().filter(|row| {
-            row.trial.candidate == *candidate && row.trial.objective == objective.name
-        });
-        let rows: Vec<&TrialRow> = rows.filter(|row| !row.spared()).collect();
-        let trials: Vec<Measured> = rows.iter().filter_map(|row| row.measured()).collect();
+        let rows = trials.of_cell(&objective.name, candidate).iter();
+        let rows = rows.filter(|row| !row.spared());
+        let trials: Vec<Measured> = rows.clone().filter_map(TrialRow::measured).collect();
         StoredObjective {
             objective: objective.name.clone(),
             digest: objective.digest.clone(),
             conditions: conditions(objective),
-            lost: u32::try_from(rows.len() - trials.len()).unwrap_or(u32::MAX),
+            lost: u32::try_from(rows.count() - trials.len()).unwrap_or(u32::MAX),
             trials,
         }
     };

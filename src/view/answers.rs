@@ -292,9 +292,9 @@ fn trials(house: &House, query: &str) -> Value {
     let is = |asked: &Option<String>, value: &str| asked.as_deref().is_none_or(|it| it == value);
     let live = house.live.lock().unwrap_or_else(PoisonError::into_inner);
     let rows = live.summary.trials.iter().filter(|row| {
-        is(&candidate, row.trial.candidate.as_str())
-            && is(&objective, row.trial.objective.as_str())
-            && is(&end, live.end(row))
+        is(&candidate, row.candidate().as_str())
+            && is(&objective, row.objective().as_str())
+            && is(&end, live.end(*row))
     });
     let total = rows.clone().count();
     let rows: Vec<Value> = rows
@@ -312,9 +312,9 @@ fn trials(house: &House, query: &str) -> Value {
     })
 }
 
-fn row(row: &TrialRow, end: &str) -> Value {
+fn row(row: TrialRow<'_>, end: &str) -> Value {
     json!({
-        "trial": row.trial, "path": row.trial.to_string(), "end": end, "score": row.score(),
+        "trial": row.trial(), "path": row.trial().to_string(), "end": end, "score": row.score(),
         "seconds": row.runtime_seconds(),
         "why": row.disqualified().or(row.error_message().filter(|_| row.attempts() > 0)),
     })
@@ -324,7 +324,7 @@ fn row(row: &TrialRow, end: &str) -> Value {
 fn about(house: &House, trial: &TrialId) -> Response {
     let Some(record) = house.folder.record(trial) else {
         let live = house.live.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_planned = live.summary.trials.iter().any(|row| row.trial == *trial);
+        let is_planned = live.summary.trials.iter().any(|row| row.trial() == *trial);
         return if is_planned {
             StatusCode::NO_CONTENT.into_response()
         } else {

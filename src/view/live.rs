@@ -168,11 +168,13 @@ impl Live {
     }
 
     /// How a trial ended, or what it does until then.
-    pub(super) fn end(&self, row: &TrialRow) -> &'static str {
+    pub(super) fn end(&self, row: TrialRow<'_>) -> &'static str {
         match (row.score(), row.error_kind()) {
             (Some(_), _) if row.passed() => "passed",
             (Some(_), _) => "failed",
-            (None, Some(ErrorClass::NotRun)) if self.running.contains_key(&row.trial) => "running",
+            (None, Some(ErrorClass::NotRun)) if self.running.contains_key(&row.trial()) => {
+                "running"
+            }
             (None, Some(ErrorClass::NotRun))
                 if !self.is_over() && row.error_message() == Some(UNRECORDED) =>
             {

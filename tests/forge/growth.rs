@@ -1,20 +1,24 @@
 //! What forge does for a trial costs the same in a run of a few trials and in one of many. Counted, never timed: what is
 //! asked of memory, written and made.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use forge::event::{Event, EventKind, Phase, StopCause, TrialEnd, TrialRecord};
+use forge::name::{RunId, SandboxId, SandboxName};
 use forge::report::{Format, Report};
 use forge::resume::{self, Wishes};
 use forge::run::order;
 use forge::run::state::{Effect, Group, Input, Loss, Planned, SetupEnd, State};
+use forge::sandbox::ledger::{self, Entry, Ledger};
 use forge::sandbox::{ErrorKind, Remedy};
 use forge::store::{RunFolder, replay};
 use forge::summary::RunSummary;
 use forge::verdict;
+use serde_json::json;
 
 use crate::support::allocations::{Allocations, counted};
 use crate::support::calls;
@@ -99,6 +103,19 @@ fn decided(trials: u32) -> (usize, Allocations) {
         }
         panic!("it does not end");
     })
+}
+
+#[test]
+fn what_is_known_of_a_trial_before_it_begins_takes_no_room_twice() {
+    let [few, many] = [1_000, 20_000].map(|trials| {
+        let (group, planned) = planned(trials);
+        let (state, asked) = counted(|| State::new(vec![group], planned, 8));
+        drop(state);
+        (f64::from(trials), asked.most as f64)
+    });
+    let each = (many.1 - few.1) / (many.0 - few.0);
+    // Besides what is planned: how often each was begun.
+    assert!(each < 2.0, "{each:.1} bytes for every trial");
 }
 
 fn lost(record: Box<TrialRecord>) -> Loss {
@@ -192,6 +209,106 @@ fn write_reports(folder: &RunFolder, summary: &RunSummary) {
     }
 }
 
+/// A run of two candidates that did two objectives so often each, all of them well, each in another time.
+fn folded(repeats: u32) -> (RunSummary, Allocations) {
+    let record = |trial, millis: u32| {
+        let mut record = TrialRecord::ended(trial, TrialEnd::Exited { code: 0 }, 1);
+        let speed = 100.0 - f64::from(millis) / 1e6;
+        record.runtime_s = Some(f64::from(millis) / 1e3);
+        record.timings.create_ms = Some(u64::from(millis % 20));
+        record.timings.run_ms = Some(millis.into());
+        record.usage.peak_memory_bytes = Some(u64::from(millis) << 12);
+        record.score = Some(
+            serde_json::from_value(json!({
+                "total": speed, "success": 100.0, "quality": null, "speed": speed,
+                "disqualified": null, "gates": [], "scorers": [], "explanation": "",
+            }))
+            .unwrap(),
+        );
+        record
+    };
+    let workspace = small_run();
+    let folder = RunFolder::find(&workspace.path("artifacts"), "latest").unwrap();
+    let mut plan = replay(&folder).unwrap().plan.unwrap();
+    for objective in &mut plan.objectives {
+        objective.repeats = repeats;
+    }
+    let trials = plan.clone();
+    let finished = trials
+        .trials()
+        .zip(1..)
+        .map(|(trial, millis)| EventKind::TrialFinished(Box::new(record(trial, millis % 60_000))));
+    let begins = EventKind::RunStarted(Box::new(plan));
+    let events = [begins].into_iter().chain(finished).zip(0..);
+    counted(|| {
+        let mut summary = RunSummary::default();
+        for (kind, seq) in events {
+            summary.apply(&Event {
+                seq,
+                at: jiff::Timestamp::UNIX_EPOCH,
+                kind,
+            });
+        }
+        summary
+    })
+}
+
+#[test]
+fn what_is_kept_of_a_trial_is_a_few_figures() {
+    let [few, many] = [250_u32, 5_000].map(|repeats| {
+        let (summary, kept) = folded(repeats);
+        assert_eq!(summary.lost(), 0);
+        let ranked = counted(|| summary.standings()).1;
+        (f64::from(repeats * 4), kept.most as f64, ranked.most as f64)
+    });
+    let trials = many.0 - few.0;
+    let each = (many.1 - few.1) / trials;
+    assert!(each < 45.0, "{each:.0} bytes are kept of every trial");
+    let each = (many.2 - few.2) / trials;
+    assert!(
+        each < 25.0,
+        "{each:.0} bytes more for every trial to rank them"
+    );
+}
+
+/// What it asks for to find out what became of so many sandboxes, all of which are gone but one.
+fn looked_up(sandboxes: u64) -> Allocations {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunId::generate();
+    let mut written = Ledger::open(folder.path(), false).unwrap();
+    for serial in 0..=sandboxes {
+        let name = SandboxName::new(&run, serial, "alpha");
+        let id = SandboxId::new(serial.to_string());
+        let made = [
+            Entry::Create {
+                provider: "local".to_owned(),
+                account: None,
+                name: name.clone(),
+            },
+            Entry::Created {
+                name: name.clone(),
+                id,
+            },
+        ];
+        let gone = (serial > 0).then_some(Entry::Deleted { name });
+        for entry in made.iter().chain(&gone) {
+            written.append(entry).unwrap();
+        }
+    }
+    let ids = ["0", "1", "none"].map(SandboxId::new).into();
+    let deleted = || ledger::deleted(folder.path(), &BTreeSet::new(), &ids).unwrap();
+    let (deleted, asked) = counted(deleted);
+    assert_eq!(deleted.count, sandboxes);
+    assert_eq!(deleted.ids, [SandboxId::new("1")].into());
+    asked
+}
+
+#[test]
+fn what_is_gone_is_counted_and_not_held() {
+    let [few, many] = [10, 2_000].map(|sandboxes| looked_up(sandboxes).most);
+    assert!(many < few + 512, "{few} bytes at most, then {many}");
+}
+
 /// What it asks for to decide how a finished run goes on, and to tell that.
 fn go_on(mut summary: RunSummary) -> Allocations {
     let plan = summary.plan.clone().unwrap();
@@ -236,7 +353,7 @@ fn a_trial_of_a_stored_run_costs_the_same_to_be_read_and_reported_however_many_t
     // What is held for a trial that has nothing to say, besides what any run has.
     let [(few, less), (many, more)] = of.map(|it| it.0);
     let each = (more.most - less.most) as f64 / f64::from(many - few);
-    assert!(each < 150.0, "{each:.0} bytes are held for every trial");
+    assert!(each < 45.0, "{each:.0} bytes are held for every trial");
 }
 
 /// Bytes written, calls that write, and files made by a run of so many trials.

@@ -139,7 +139,7 @@ async fn a_scorer_that_always_panics_leaves_no_winner_and_the_run_goes_on() {
     assert_eq!(result.exit().0, ExitCode::Incomplete);
     let record = result
         .folder()
-        .record(&result.summary().trials[0].trial)
+        .record(&result.summary().trials.get(0).unwrap().trial())
         .unwrap();
     let scorer = &record.score.unwrap().scorers[0];
     assert_eq!(
@@ -166,7 +166,7 @@ async fn an_artifact_on_which_a_scorer_panics_has_no_points_from_it() {
     assert_eq!(result.exit().0, ExitCode::Ok);
     let record = result
         .folder()
-        .record(&result.summary().trials[1].trial)
+        .record(&result.summary().trials.get(1).unwrap().trial())
         .unwrap();
     let scorer = &record.score.unwrap().scorers[0];
     assert_eq!(scorer.points, Some(Points::ZERO), "{scorer:?}");

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use forge::sandbox::ledger;
 use serde_json::Value;
 
 use crate::support::workspace::{Workspace, finish, pause, read_json};
@@ -157,8 +158,9 @@ fn a_run_that_was_killed_ends_like_one_that_was_not() {
     workspace.assert_nothing_left();
     // Also those of before that nobody had told of.
     let cleanup = &workspace.run_json()["cleanup"];
-    let (_, deleted) = forge::sandbox::ledger::deleted(&workspace.run_folder()).unwrap();
-    assert_eq!(cleanup["deleted"], deleted.len(), "{cleanup}");
+    let (names, ids) = (BTreeSet::new(), BTreeSet::new());
+    let deleted = ledger::deleted(&workspace.run_folder(), &names, &ids).unwrap();
+    assert_eq!(cleanup["deleted"], deleted.count, "{cleanup}");
     // There is nothing left to do, and the report is the same.
     let again = workspace.forge(["--resume", "latest", "-q"]).expect(0);
     assert!(again.stderr.is_empty(), "{again:?}");

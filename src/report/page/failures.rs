@@ -23,7 +23,7 @@ const MAX_LINE: usize = 500;
 struct Group<'a> {
     what: &'static str,
     why: &'a str,
-    trials: Vec<&'a TrialRow>,
+    trials: Vec<TrialRow<'a>>,
     /// The scorer that failed, by its place, where it was one.
     scorer: Option<usize>,
 }
@@ -36,7 +36,7 @@ pub(super) fn of(report: &Report<'_>) -> String {
     let failed: BTreeSet<_> = groups
         .iter()
         .flat_map(|it| &it.trials)
-        .map(|it| &it.trial)
+        .map(|it| it.trial())
         .collect();
     let mut body = String::new();
     for group in groups.iter().take(MAX_GROUPS) {
@@ -100,10 +100,7 @@ fn groups<'a>(report: &Report<'a>) -> Vec<Group<'a>> {
 
 fn drawn(report: &Report<'_>, group: &Group<'_>) -> String {
     let trials = &group.trials;
-    let names: BTreeSet<&str> = trials
-        .iter()
-        .map(|it| it.trial.candidate.as_str())
-        .collect();
+    let names: BTreeSet<&str> = trials.iter().map(|it| it.candidate().as_str()).collect();
     let mut who: Vec<String> = names
         .iter()
         .take(MAX_NAMES)
@@ -120,7 +117,7 @@ fn drawn(report: &Report<'_>, group: &Group<'_>) -> String {
         escaped(&who.join(", "))
     );
     if let Some(first) = trials.first()
-        && let Some(record) = report.details.record(&first.trial)
+        && let Some(record) = report.details.record(&first.trial())
     {
         let said = match group.scorer {
             None => record.said.as_ref(),
@@ -130,7 +127,7 @@ fn drawn(report: &Report<'_>, group: &Group<'_>) -> String {
             }
         };
         if let Some(said) = said {
-            text.push_str(&quoted(said, first));
+            text.push_str(&quoted(said, *first));
         }
     }
     let links: Vec<String> = trials
@@ -139,8 +136,8 @@ fn drawn(report: &Report<'_>, group: &Group<'_>) -> String {
         .map(|row| {
             format!(
                 "<a href=\"#{}\">{}</a>",
-                escaped(&anchor(&row.trial)),
-                escaped(&row.trial.to_string())
+                escaped(&anchor(&row.trial())),
+                escaped(&row.trial().to_string())
             )
         })
         .collect();
@@ -157,7 +154,7 @@ fn drawn(report: &Report<'_>, group: &Group<'_>) -> String {
 }
 
 /// What was said last, and where all of it is.
-pub(super) fn quoted(said: &LastWords, row: &TrialRow) -> String {
+pub(super) fn quoted(said: &LastWords, row: TrialRow<'_>) -> String {
     let mut text = String::new();
     if said.lines.is_empty() {
         text.push_str("<p class=\"soft\">It printed nothing.</p>\n");

@@ -1,12 +1,11 @@
 //! The figures: what each is made of, and how it is drawn. Every one has its numbers in a table beside it.
 
-use std::collections::BTreeMap;
-
 use super::draw::Chart;
 use super::markup::escaped;
 use super::table::Table;
+use crate::name::{CandidateName, ObjectiveName};
 use crate::report::Report;
-use crate::summary::TrialRow;
+use crate::summary::{TrialRows, Trials};
 
 pub(super) mod dots;
 pub(super) mod forest;
@@ -20,33 +19,26 @@ pub(super) mod trend;
 const MAX_TRACKS: usize = 60;
 
 /// The trials of every objective and candidate.
-pub(super) struct Cells<'a>(BTreeMap<(&'a str, &'a str), Vec<&'a TrialRow>>);
+pub(super) struct Cells<'a>(&'a Trials);
 
 impl<'a> Cells<'a> {
-    pub(super) fn of(report: &Report<'a>) -> Self {
-        let mut cells: BTreeMap<_, Vec<&TrialRow>> = BTreeMap::new();
-        for row in &report.summary.trials {
-            let key = (row.trial.objective.as_str(), row.trial.candidate.as_str());
-            cells.entry(key).or_default().push(row);
-        }
-        Self(cells)
+    pub(super) const fn of(report: &Report<'a>) -> Self {
+        Self(&report.summary.trials)
     }
 
-    pub(super) fn trials<'c>(
-        &'c self,
-        objective: &'c str,
-        candidate: &'c str,
-    ) -> &'c [&'c TrialRow] {
-        self.0
-            .get(&(objective, candidate))
-            .map_or(&[], Vec::as_slice)
+    pub(super) fn trials(
+        &self,
+        objective: &ObjectiveName,
+        candidate: &CandidateName,
+    ) -> TrialRows<'a> {
+        self.0.of_cell(objective, candidate)
     }
 
     /// The lowest and the highest score of an objective and candidate, where those are further apart than `margin`.
     pub(super) fn disagreement(
         &self,
-        objective: &str,
-        candidate: &str,
+        objective: &ObjectiveName,
+        candidate: &CandidateName,
         margin: f64,
     ) -> Option<[f64; 2]> {
         let scores = self.trials(objective, candidate).iter();
@@ -66,24 +58,38 @@ pub(super) fn margin(report: &Report<'_>) -> f64 {
     })
 }
 
-/// A part of the page: its heading, what it shows, and what is in it.
-pub(super) fn section(id: &str, title: &str, lead: &str, body: &str) -> String {
+/// How a part of the page begins.
+fn begin(id: &str, title: &str, lead: &str) -> String {
     let lead = match lead {
         "" => String::new(),
         lead => format!("<p class=\"soft\">{}</p>\n", escaped(lead)),
     };
     format!(
-        "<section id=\"{id}\">\n<h2><a href=\"#{id}\">{}</a></h2>\n{lead}{body}</section>\n",
+        "<section id=\"{id}\">\n<h2><a href=\"#{id}\">{}</a></h2>\n{lead}",
         escaped(title)
     )
 }
 
+/// How it ends.
+const END: &str = "</section>\n";
+
+/// A part of the page: its heading, what it shows, and what is in it.
+pub(super) fn section(id: &str, title: &str, lead: &str, body: &str) -> String {
+    format!("{}{body}{END}", begin(id, title, lead))
+}
+
 /// The numbers of a figure, folded.
 pub(super) fn numbers(table: &Table, name: &str) -> String {
-    format!(
-        "<details class=\"numbers\">\n<summary>The numbers</summary>\n{}</details>\n",
-        table.markup(name)
-    )
+    let mut text = String::new();
+    write_numbers(&mut text, table, name);
+    text
+}
+
+/// The same, behind what is there.
+fn write_numbers(text: &mut String, table: &Table, name: &str) {
+    text.push_str("<details class=\"numbers\">\n<summary>The numbers</summary>\n");
+    table.write(text, name);
+    text.push_str("</details>\n");
 }
 
 /// A chart with its numbers.

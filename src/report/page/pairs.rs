@@ -14,23 +14,21 @@ const MAX_OF_OBJECTIVE: usize = 4;
 
 /// Two trials of an objective.
 #[derive(PartialEq, Eq)]
-pub(super) struct Pair<'a> {
-    pub(super) left: &'a TrialId,
-    pub(super) right: &'a TrialId,
+pub(super) struct Pair {
+    pub(super) left: TrialId,
+    pub(super) right: TrialId,
 }
 
 /// Who is compared with whom first, then the leader of each objective with those behind it; of each candidate the trial
 /// with the median score of those that are in the page.
-pub(super) fn of<'a>(report: &Report<'a>, shown: &[&'a TrialRow]) -> Vec<Pair<'a>> {
+pub(super) fn of<'a>(report: &Report<'a>, shown: &[TrialRow<'a>]) -> Vec<Pair> {
     let mut pairs = Vec::new();
     for of in &report.standings.objectives {
-        let own = shown
-            .iter()
-            .filter(|row| row.trial.objective == of.objective);
+        let own = shown.iter().filter(|row| *row.objective() == of.objective);
         let middle = |name: &CandidateName| {
             let judged = own.clone().copied();
-            let judged = judged.filter(|row| row.trial.candidate == *name && row.score().is_some());
-            typical(judged).map(|row| &row.trial)
+            let judged = judged.filter(|row| row.candidate() == name && row.score().is_some());
+            typical(judged).map(TrialRow::trial)
         };
         let plan = report.summary.plan.iter();
         let compared = plan
@@ -41,7 +39,7 @@ pub(super) fn of<'a>(report: &Report<'a>, shown: &[&'a TrialRow]) -> Vec<Pair<'a
         let led = leader
             .into_iter()
             .flat_map(|leader| behind.clone().map(move |it| (leader, it)));
-        let mut found: Vec<Pair<'a>> = Vec::new();
+        let mut found: Vec<Pair> = Vec::new();
         for (left, right) in compared.chain(led) {
             if found.len() == MAX_OF_OBJECTIVE {
                 break;
@@ -60,7 +58,7 @@ pub(super) fn of<'a>(report: &Report<'a>, shown: &[&'a TrialRow]) -> Vec<Pair<'a
 }
 
 /// The part of the page; empty where there is nothing to be compared.
-pub(super) fn section_of(pairs: &[Pair<'_>]) -> String {
+pub(super) fn section_of(pairs: &[Pair]) -> String {
     if pairs.is_empty() {
         return String::new();
     }

@@ -8,8 +8,8 @@ pub(super) enum Cell {
     Text(String),
     /// A number: all of it, and as it is shown. Without one, what stands for it.
     Number(Option<f64>, String),
-    /// Several numbers.
-    Numbers(Vec<(f64, String)>),
+    /// Several numbers, and how each is shown.
+    Numbers(Vec<f64>, fn(f64) -> String),
     /// Between which a value lies.
     Between([(f64, String); 2]),
     /// Markup.
@@ -31,8 +31,8 @@ impl Cell {
             Self::Text(text) => (false, escaped(text)),
             Self::Number(Some(value), shown) => (true, number(*value, shown)),
             Self::Number(None, shown) => (true, escaped(shown)),
-            Self::Numbers(numbers) => {
-                let all = numbers.iter().map(|(value, shown)| number(*value, shown));
+            Self::Numbers(numbers, shown) => {
+                let all = numbers.iter().map(|it| number(*it, &shown(*it)));
                 (true, all.collect::<Vec<_>>().join(" "))
             }
             Self::Between([low, high]) => {
@@ -82,7 +82,15 @@ impl Table {
 
     /// As markup, in a box that scrolls where it is too wide; `name` says what it is to those who do not see it.
     pub(super) fn markup(&self, name: &str) -> String {
-        let mut text = format!(
+        let mut text = String::new();
+        self.write(&mut text, name);
+        text
+    }
+
+    /// The same, behind what is there.
+    pub(super) fn write(&self, text: &mut String, name: &str) {
+        add!(
+            text,
             "<div class=\"wide\" role=\"group\" tabindex=\"0\" aria-label=\"{}\">\n<table>\n<thead><tr>",
             escaped(name)
         );
@@ -104,6 +112,5 @@ impl Table {
             text.push_str("</tr>\n");
         }
         text.push_str("</tbody>\n</table>\n</div>\n");
-        text
     }
 }

@@ -19,7 +19,7 @@ const LITTLE: usize = 4000;
 /// `typical`: that it is the one in the middle of its candidate's on the objective, in words.
 pub(super) fn of(
     report: &Report<'_>,
-    row: &TrialRow,
+    row: TrialRow<'_>,
     record: Option<&TrialRecord>,
     typical: Option<&str>,
     room: Room,
@@ -55,7 +55,7 @@ const fn parts(room: Room) -> (usize, usize) {
     }
 }
 
-fn scored(report: &Report<'_>, row: &TrialRow, record: &TrialRecord, room: Room) -> String {
+fn scored(report: &Report<'_>, row: TrialRow<'_>, record: &TrialRecord, room: Room) -> String {
     let Some(score) = &record.score else {
         return String::new();
     };
@@ -112,7 +112,7 @@ fn scored(report: &Report<'_>, row: &TrialRow, record: &TrialRecord, room: Room)
 }
 
 /// Numbers and names, on one line.
-fn facts(row: &TrialRow, record: &TrialRecord) -> String {
+fn facts(row: TrialRow<'_>, record: &TrialRecord) -> String {
     let mut facts = Vec::new();
     facts.push(format!(
         "all of it: {}",
@@ -148,7 +148,7 @@ fn facts(row: &TrialRow, record: &TrialRecord) -> String {
     text
 }
 
-fn wrote(report: &Report<'_>, row: &TrialRow, record: &TrialRecord, room: Room) -> String {
+fn wrote(report: &Report<'_>, row: TrialRow<'_>, record: &TrialRecord, room: Room) -> String {
     let mut text = String::new();
     let of = folder(row);
     let said = |file: &ArtifactRecord| {
@@ -162,7 +162,7 @@ fn wrote(report: &Report<'_>, row: &TrialRow, record: &TrialRecord, room: Room) 
         said
     };
     if let Some(file) = &record.artifact {
-        let preview = preview::of(report.details, &row.trial, &file.path, room);
+        let preview = preview::of(report.details, &row.trial(), &file.path, room);
         add!(
             text,
             "<h3>Artifact</h3>\n<p class=\"soft\">{}</p>\n<div class=\"artifact\">{preview}</div>\n",
@@ -181,7 +181,7 @@ fn wrote(report: &Report<'_>, row: &TrialRow, record: &TrialRecord, room: Room) 
         for file in record.files.iter().take(FEW_PARTS) {
             add!(text, "<li>{}", said(file));
             if is_picture(&file.path) {
-                let preview = preview::of(report.details, &row.trial, &file.path, room);
+                let preview = preview::of(report.details, &row.trial(), &file.path, room);
                 room.picture = room.picture.saturating_sub(preview.len());
                 text.push_str(&preview);
             }
@@ -210,7 +210,7 @@ fn is_picture(path: &str) -> bool {
     ending.is_some_and(|it| ["png", "jpg", "jpeg", "gif", "webp"].contains(&it.as_str()))
 }
 
-fn printed(report: &Report<'_>, row: &TrialRow, record: &TrialRecord, room: Room) -> String {
+fn printed(report: &Report<'_>, row: TrialRow<'_>, record: &TrialRecord, room: Room) -> String {
     let mut text = String::new();
     let mut logs = vec![record.stderr.file.as_str(), record.stdout.file.as_str()];
     if let Some(said) = &record.said
@@ -225,7 +225,7 @@ fn printed(report: &Report<'_>, row: &TrialRow, record: &TrialRecord, room: Room
         }
         // Half of it is left to what marks take.
         let most = (room.text / 2) as u64;
-        let Some(piece) = report.details.file(&row.trial, name, Part::End(most)) else {
+        let Some(piece) = report.details.file(&row.trial(), name, Part::End(most)) else {
             continue;
         };
         if piece.total == 0 {

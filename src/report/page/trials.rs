@@ -14,7 +14,7 @@ use crate::name::TrialId;
 use crate::quantity::{counted, show_duration};
 use crate::report::view::{View, figure};
 use crate::report::{Outcome, Report};
-use crate::summary::TrialRow;
+use crate::summary::{TrialRow, TrialRows, Trials};
 
 /// So many trials have a row.
 pub(super) const MAX_TRIALS: usize = 1000;
@@ -49,27 +49,32 @@ fn wider(room: Room, compared: usize) -> Room {
 
 /// Those that have a row, and which of all they are, in words.
 pub(super) struct Chosen<'a> {
-    pub(super) rows: Vec<&'a TrialRow>,
+    pub(super) rows: Vec<TrialRow<'a>>,
     which: String,
 }
 
 /// All; or of each candidate and objective so many of the first repeats that they fit; or, where not even one of each
 /// does, of every objective some candidates, of the next one those after them.
-pub(super) fn chosen(trials: &[TrialRow]) -> Chosen<'_> {
+pub(super) fn chosen(trials: &Trials) -> Chosen<'_> {
     if trials.len() <= MAX_TRIALS {
         return Chosen {
             rows: trials.iter().collect(),
             which: "Open one for its gates, what it wrote and what it printed".to_owned(),
         };
     }
-    let same = |a: &TrialRow, b: &TrialRow| a.trial.objective == b.trial.objective;
-    let cells = trials.chunk_by(same).enumerate().flat_map(|(at, of)| {
-        let cells = of.chunk_by(|a, b| a.trial.candidate == b.trial.candidate);
-        cells
-            .enumerate()
-            .map(move |(place, cell)| (at + place, cell))
-    });
-    let cells: Vec<(usize, &[TrialRow])> = cells.collect();
+    let mut cells: Vec<(usize, TrialRows<'_>)> = Vec::new();
+    let (mut objectives, mut place) = (0, 0);
+    for cell in trials.rows().cells() {
+        let objective = |rows: TrialRows<'_>| rows.first().map(|it| it.objective().clone());
+        if cells
+            .last()
+            .is_some_and(|last| objective(last.1) != objective(cell))
+        {
+            (objectives, place) = (objectives + 1, 0);
+        }
+        cells.push((objectives + place, cell));
+        place += 1;
+    }
     let step = cells.len().div_ceil(MAX_TRIALS);
     let kept = cells.iter().filter(|(turn, _)| turn % step == 0);
     let each = MAX_TRIALS / kept.clone().count().max(1);
@@ -90,7 +95,7 @@ pub(super) fn write(
     report: &Report<'_>,
     view: &View,
     chosen: &Chosen<'_>,
-    pairs: &[Pair<'_>],
+    pairs: &[Pair],
     to: &mut dyn Write,
     written: &dyn Fn() -> u64,
 ) -> io::Result<()> {
@@ -117,7 +122,7 @@ pub(super) fn write(
         .map(|it| (it.folder.as_str(), it.trial.as_str()))
         .collect();
     let room = room(rows.len());
-    let compared: BTreeSet<&TrialId> = pairs.iter().flat_map(|it| [it.left, it.right]).collect();
+    let compared: BTreeSet<&TrialId> = pairs.iter().flat_map(|it| [&it.left, &it.right]).collect();
     let wider = wider(room, compared.len());
     let mut bare = 0;
     for row in rows.iter().copied() {
@@ -125,14 +130,11 @@ pub(super) fn write(
         if written() > FULL {
             bare += 1;
         } else {
-            let record = report.details.record(&row.trial);
+            let id = row.trial();
+            let record = report.details.record(&id);
             let name = crate::report::view::folder(row);
             let typical = typical.get(name.as_str()).copied();
-            let room = if compared.contains(&row.trial) {
-                wider
-            } else {
-                room
-            };
+            let room = if compared.contains(&id) { wider } else { room };
             let body = trial::of(report, row, record.as_ref(), typical, room);
             write!(
                 to,
@@ -154,7 +156,7 @@ pub(super) fn write(
 }
 
 /// What stands beside the arrow of what is folded.
-fn summary(row: &TrialRow, report: &Report<'_>) -> String {
+fn summary(row: TrialRow<'_>, report: &Report<'_>) -> String {
     let why = Outcome::of(row, report.standings).why();
     if why.is_empty() {
         "gates, artifact, logs".to_owned()
@@ -173,9 +175,9 @@ fn class(outcome: Outcome<'_>) -> &'static str {
     }
 }
 
-fn head(row: &TrialRow, report: &Report<'_>) -> String {
+fn head(row: TrialRow<'_>, report: &Report<'_>) -> String {
     let outcome = Outcome::of(row, report.standings);
-    let trial = &row.trial;
+    let trial = &row.trial();
     // No number of an ungraded objective means anything.
     let is_graded = report.standings.ungraded(&trial.objective).is_none();
     let points = |value: Option<crate::score::Points>| match value.filter(|_| is_graded) {
@@ -208,9 +210,9 @@ fn head(row: &TrialRow, report: &Report<'_>) -> String {
 }
 
 /// What the script works with; without it, there is nothing to choose.
-fn filters(chosen: &[&TrialRow], report: &Report<'_>) -> String {
-    let all = |of: &dyn Fn(&TrialRow) -> String| {
-        let names: BTreeSet<String> = chosen.iter().map(|it| of(it)).collect();
+fn filters(chosen: &[TrialRow<'_>], report: &Report<'_>) -> String {
+    let all = |of: &dyn Fn(TrialRow<'_>) -> String| {
+        let names: BTreeSet<String> = chosen.iter().map(|it| of(*it)).collect();
         names.into_iter().collect::<Vec<_>>()
     };
     let mut text = String::from("<form id=\"filters\" hidden>\n");
@@ -218,12 +220,12 @@ fn filters(chosen: &[&TrialRow], report: &Report<'_>) -> String {
         (
             "candidate",
             "Candidate",
-            all(&|it| it.trial.candidate.to_string()),
+            all(&|it| it.candidate().to_string()),
         ),
         (
             "objective",
             "Objective",
-            all(&|it| it.trial.objective.to_string()),
+            all(&|it| it.objective().to_string()),
         ),
         (
             "end",

@@ -3,9 +3,8 @@
 use serde::Serialize;
 
 use super::{clean, folder};
-use crate::name::CandidateName;
 use crate::report::{Outcome, Report};
-use crate::summary::TrialRow;
+use crate::summary::{TrialRow, TrialRows};
 
 /// So many candidates of an objective are explained.
 pub(super) const MAX_EXPLAINED: usize = 20;
@@ -37,10 +36,10 @@ struct Part {
 
 /// The trial with the median score, and of several the first.
 pub(in crate::report) fn typical<'a>(
-    judged: impl Iterator<Item = &'a TrialRow>,
-) -> Option<&'a TrialRow> {
-    let mut judged: Vec<&TrialRow> = judged.collect();
-    judged.sort_by_key(|row| (row.score(), row.trial.repeat));
+    judged: impl Iterator<Item = TrialRow<'a>>,
+) -> Option<TrialRow<'a>> {
+    let mut judged: Vec<TrialRow<'_>> = judged.collect();
+    judged.sort_by_key(|row| (row.score(), row.repeat()));
     let median = judged.get(judged.len().saturating_sub(1) / 2)?.score();
     judged.into_iter().find(|row| row.score() == median)
 }
@@ -48,7 +47,7 @@ pub(in crate::report) fn typical<'a>(
 /// How a trial's score came about; where its objective is ungraded, that there is none.
 pub(in crate::report) fn score_in_words(
     report: &Report<'_>,
-    row: &TrialRow,
+    row: TrialRow<'_>,
     words: &str,
 ) -> String {
     match Outcome::of(row, report.standings) {
@@ -62,21 +61,16 @@ pub(in crate::report) fn score_in_words(
 }
 
 impl Explained {
-    /// Explains a candidate's typical trial: the one with the median score of those with a verdict, the first of
+    /// Explains the typical trial of a candidate's on an objective: the one with the median score of those with a verdict, the first of
     /// several. `None` when there is none, or no record of it.
-    pub(super) fn of(
-        report: &Report<'_>,
-        rows: &[TrialRow],
-        candidate: &CandidateName,
-    ) -> Option<Self> {
-        let planned = rows.iter().filter(|row| row.trial.candidate == *candidate);
-        let judged = planned.clone().filter(|row| row.score().is_some());
+    pub(super) fn of(report: &Report<'_>, rows: TrialRows<'_>) -> Option<Self> {
+        let judged = rows.iter().filter(|row| row.score().is_some());
         let row = typical(judged.clone())?;
-        let record = report.details.record(&row.trial)?;
+        let record = report.details.record(&row.trial())?;
         let score = record.score.as_ref()?;
         let explanation = clean(&score_in_words(report, row, &score.explanation));
-        let repeat = row.trial.repeat;
-        let trial = match (planned.count(), judged.count()) {
+        let repeat = row.repeat();
+        let trial = match (rows.len(), judged.count()) {
             (1, _) => format!("trial {repeat}"),
             (all, 1) => format!("trial {repeat} of {all}, the only one with a verdict"),
             (all, judged) if all == judged => format!("trial {repeat} of {all}, the median"),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::quantity::show_milliseconds;
-use crate::summary::TrialRow;
+use crate::summary::TrialRows;
 use crate::summary::took::{PHASES, phases};
 
 /// One phase, over all trials that had it.
@@ -18,7 +18,7 @@ pub(in crate::report) struct PhaseRow {
 }
 
 /// The phases that there were, in their order.
-pub(in crate::report) fn phase_rows(rows: &[TrialRow]) -> Vec<PhaseRow> {
+pub(in crate::report) fn phase_rows(rows: TrialRows<'_>) -> Vec<PhaseRow> {
     let phases = phases(rows);
     let rows = PHASES.iter().filter_map(|key| {
         let it = phases.get(key)?;

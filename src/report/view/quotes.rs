@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::clean;
 use crate::plain::LastWords;
 use crate::report::{Outcome, Report};
-use crate::summary::TrialRow;
+use crate::summary::{TrialRow, TrialRows};
 
 /// So many trials of an objective are looked at for what failed in them.
 const MAX_TRIALS: usize = 50;
@@ -34,7 +34,7 @@ pub(in crate::report) struct Quote {
 }
 
 impl Quote {
-    fn new(who: &str, what: &str, said: &LastWords, row: &TrialRow) -> Self {
+    fn new(who: &str, what: &str, said: &LastWords, row: TrialRow<'_>) -> Self {
         // It is a name, unless somebody has changed the file that it is from.
         let log = if said.log.is_empty() || said.log.contains('/') {
             String::new()
@@ -85,24 +85,24 @@ impl Quote {
 }
 
 /// The folder of a trial, from the run's.
-pub(in crate::report) fn folder(row: &TrialRow) -> String {
-    let trial = &row.trial;
+pub(in crate::report) fn folder(row: TrialRow<'_>) -> String {
+    let trial = &row.trial();
     format!("{}/{}/{}", trial.objective, trial.candidate, trial.repeat)
 }
 
 /// What was said last in the trials of an objective, in the order of the plan.
-pub(super) fn quotes(report: &Report<'_>, rows: &[TrialRow]) -> Vec<Quote> {
+pub(super) fn quotes(report: &Report<'_>, rows: TrialRows<'_>) -> Vec<Quote> {
     let mut quotes: Vec<Quote> = Vec::new();
-    let has_failed = |row: &&TrialRow| {
+    let has_failed = |row: &TrialRow<'_>| {
         let ran = row.attempts() > 0;
         let broken = row.graders().iter().any(|it| it.went.failed());
         ran && (!row.passed() || broken)
     };
     for row in rows.iter().filter(has_failed).take(MAX_TRIALS) {
-        let Some(record) = report.details.record(&row.trial) else {
+        let Some(record) = report.details.record(&row.trial()) else {
             continue;
         };
-        let repeat = row.trial.repeat;
+        let repeat = row.repeat();
         let candidates = record.said.iter().map(|said| {
             let (Outcome::Failed(_, why) | Outcome::Lost(_, why) | Outcome::Ungraded(why)) =
                 Outcome::of(row, report.standings)
@@ -115,11 +115,11 @@ pub(super) fn quotes(report: &Report<'_>, rows: &[TrialRow]) -> Vec<Quote> {
             }
             let why = row.error_message().unwrap_or(why);
             let what = format!("trial {repeat}: {why}");
-            Some(Quote::new(row.trial.candidate.as_str(), &what, said, row))
+            Some(Quote::new(row.candidate().as_str(), &what, said, row))
         });
         let scorers = record.score.iter().flat_map(|score| &score.scorers);
         let graders = scorers.take(MAX_GRADERS).map(|scorer| {
-            let what = format!("on {}, trial {repeat}", row.trial.candidate);
+            let what = format!("on {}, trial {repeat}", row.candidate());
             let said = scorer.said.as_ref()?;
             Some(Quote::new(&scorer.scorer, &what, said, row))
         });

@@ -9,7 +9,7 @@ use crate::event::ErrorClass;
 use crate::name::{CandidateName, ObjectiveName};
 use crate::quantity::counted;
 use crate::standings::{Standing, Winner};
-use crate::summary::TrialRow;
+use crate::summary::{TrialRow, Trials};
 
 /// What is said first: a verdict; who won, or that nobody did.
 #[derive(Serialize)]
@@ -131,7 +131,7 @@ struct Loss {
 }
 
 impl Loss {
-    fn add(&mut self, row: &TrialRow) {
+    fn add(&mut self, row: TrialRow<'_>) {
         if row.spared() {
             self.spared += 1;
             return;
@@ -174,15 +174,15 @@ pub(super) struct Losses<'a> {
 }
 
 impl<'a> Losses<'a> {
-    pub(super) fn of(trials: &'a [TrialRow]) -> Self {
+    pub(super) fn of(trials: &'a Trials) -> Self {
         let mut this = Self {
             planned: trials.len(),
             cells: BTreeMap::new(),
             all: Loss::default(),
         };
         for row in trials.iter().filter(|row| row.is_lost() || row.spared()) {
-            let candidate = row.trial.candidate.as_str();
-            for objective in [None, Some(row.trial.objective.as_str())] {
+            let candidate = row.candidate().as_str();
+            for objective in [None, Some(row.objective().as_str())] {
                 let cell = this.cells.entry((objective, candidate)).or_default();
                 cell.add(row);
             }
@@ -204,13 +204,13 @@ impl<'a> Losses<'a> {
 }
 
 /// How many trials were spared, and why the first of them was; empty without any.
-pub(super) fn spared(trials: &[TrialRow]) -> String {
+pub(super) fn spared(trials: &Trials) -> String {
     let spared = || trials.iter().filter(|row| row.spared());
     let Some(first) = spared().next() else {
         return String::new();
     };
     let why = first.error_message().unwrap_or_default();
-    let same = |row: &TrialRow| row.error_message() == first.error_message();
+    let same = |row: TrialRow<'_>| row.error_message() == first.error_message();
     let more = if spared().all(same) { "" } else { "; …" };
     let all = counted(trials.len(), "trial", "trials");
     clean(&format!(

@@ -24,10 +24,10 @@ pub(super) struct TrialLine {
     folder: String,
 }
 
-pub(super) fn trial_line(row: &TrialRow, standings: &Standings) -> TrialLine {
+pub(super) fn trial_line(row: TrialRow<'_>, standings: &Standings) -> TrialLine {
     let outcome = Outcome::of(row, standings);
     // No number of an ungraded objective means anything.
-    let is_graded = standings.ungraded(&row.trial.objective).is_none();
+    let is_graded = standings.ungraded(row.objective()).is_none();
     let graded = |value| {
         if is_graded {
             points(value)
@@ -36,8 +36,8 @@ pub(super) fn trial_line(row: &TrialRow, standings: &Standings) -> TrialLine {
         }
     };
     TrialLine {
-        candidate: row.trial.candidate.to_string(),
-        repeat: row.trial.repeat,
+        candidate: row.candidate().to_string(),
+        repeat: row.repeat(),
         outcome: outcome.as_str(),
         score: graded(row.score()),
         quality: graded(row.quality()),

@@ -2,10 +2,9 @@
 //!
 //! Promises: however many trials wait then, few of their results are made at once.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::{Effect, Group, State, Stopping, finish};
+use super::{Effect, Group, State, Stopping, Waiting, finish};
 use crate::event::{EventKind, StopCause};
 
 /// So many trials are told at once that they are not run.
@@ -55,7 +54,7 @@ impl State {
         let begun = std::mem::take(&mut self.delayed).into_iter();
         let ready = std::mem::take(&mut self.ready).into_iter();
         let later = std::mem::take(&mut self.later).into_iter();
-        let mut dropped = VecDeque::new();
+        let mut dropped = Waiting::default();
         for trial in ready.chain(begun.map(|(_, trial)| trial)).chain(later) {
             let planned = self.planned(trial);
             if planned.is_known {
@@ -66,7 +65,7 @@ impl State {
             } else if planned.stage <= self.look {
                 self.ready.push_back(trial);
             } else {
-                self.later.push(trial);
+                self.later.push_back(trial);
             }
         }
         if !dropped.is_empty() {
@@ -80,11 +79,12 @@ impl State {
         while left > 0
             && let Some((reason, mut trials)) = self.dropped.pop_front()
         {
-            let told = left.min(trials.len());
-            for trial in trials.drain(..told) {
+            while left > 0
+                && let Some(trial) = trials.pop_front()
+            {
                 finish(self.not_run(trial, &reason), effects);
+                left -= 1;
             }
-            left -= told;
             if !trials.is_empty() {
                 self.dropped.push_front((reason, trials));
             }

@@ -3,11 +3,11 @@
 //! Promises: it is read as fast as it comes, in constant memory; what is over the limit is shown as such; what a
 //! pipe holds when the program ends is not lost.
 
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
 
 use crate::quantity::ByteCount;
@@ -34,15 +34,25 @@ impl Tap {
             pipe,
             stream,
             room: limit.0,
-            buffer: Vec::with_capacity(BUFFER),
+            buffer: Vec::new(),
         }
     }
 
     /// Reads once. Returns how much; 0 is the end. Cancel safe.
     async fn read(&mut self) -> usize {
         self.buffer.clear();
-        // Reading a pipe fails only where it has broken, and then it has ended.
-        self.pipe.read_buf(&mut self.buffer).await.unwrap_or(0)
+        loop {
+            // Reading a pipe fails only where it has broken, and then it has ended.
+            if self.pipe.readable().await.is_err() {
+                return 0;
+            }
+            // Not before there is something to read: most say nothing, and many run at once.
+            self.buffer.reserve(BUFFER);
+            match self.pipe.try_read_buf(&mut self.buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                read => return read.unwrap_or(0),
+            }
+        }
     }
 
     fn pass(&mut self, sink: &mut dyn OutputSink) {

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use super::super::draw::{Chart, Drawing, Track, points_scale};
 use super::super::markup::escaped;
 use super::super::table::{Cell, Table};
-use super::{Cells, left_out, margin, numbers, section};
+use super::{Cells, END, begin, left_out, margin, write_numbers};
 use crate::report::Report;
+use crate::score::Points;
 use crate::standings::ObjectiveStandings;
-use crate::summary::TrialRow;
+use crate::summary::{TrialRow, TrialRows};
 
 /// So many objectives, candidates of each, and scores in a cell of the table are shown.
 const MAX_OBJECTIVES: usize = 24;
@@ -29,7 +30,13 @@ pub(in crate::report::page) fn of(report: &Report<'_>, cells: &Cells<'_>) -> Str
     {
         return String::new();
     }
-    let mut text = String::from("<figure>\n<div class=\"cards\">\n");
+    // It may be long: it is made once, and not put together of parts.
+    let mut text = begin(
+        "repeats",
+        "Every repeat a dot",
+        "Larger dots are several trials with the same score; red ones failed a gate. ≠ marks repeats that disagree.",
+    );
+    text.push_str("<figure>\n<div class=\"cards\">\n");
     let mut table = Table::new(&[
         "objective",
         "candidate",
@@ -41,19 +48,18 @@ pub(in crate::report::page) fn of(report: &Report<'_>, cells: &Cells<'_>) -> Str
         let mut tracks = Vec::new();
         for standing in of.standings.iter().take(MAX_CANDIDATES) {
             let name = standing.candidate.as_str();
-            let rows = cells.trials(objective, name);
-            let apart = cells.disagreement(objective, name, margin).is_some();
+            let rows = cells.trials(&of.objective, &standing.candidate);
+            let apart = cells
+                .disagreement(&of.objective, &standing.candidate, margin)
+                .is_some();
             tracks.push(track(name, rows, apart));
-            let scores = rows.iter().filter_map(|row| row.score());
+            let scores = rows.iter().filter_map(TrialRow::score);
             table.row(vec![
                 Cell::text(objective),
                 Cell::text(name),
-                Cell::Numbers(
-                    scores
-                        .take(MAX_SCORES)
-                        .map(|it| (it.value(), it.to_string()))
-                        .collect(),
-                ),
+                Cell::Numbers(scores.take(MAX_SCORES).map(Points::value).collect(), |it| {
+                    Points::clamped(it).to_string()
+                }),
                 Cell::Number(None, standing.lost.to_string()),
             ]);
         }
@@ -75,17 +81,13 @@ pub(in crate::report::page) fn of(report: &Report<'_>, cells: &Cells<'_>) -> Str
         MAX_OBJECTIVES,
         "objectives in run.json",
     ));
-    text.push_str(&numbers(&table, "Scores of all repeats"));
+    write_numbers(&mut text, &table, "Scores of all repeats");
     text.push_str("</figure>\n");
-    section(
-        "repeats",
-        "Every repeat a dot",
-        "Larger dots are several trials with the same score; red ones failed a gate. ≠ marks repeats that disagree.",
-        &text,
-    )
+    text.push_str(END);
+    text
 }
 
-fn track(name: &str, rows: &[&TrialRow], apart: bool) -> Track {
+fn track(name: &str, rows: TrialRows<'_>, apart: bool) -> Track {
     // Whole points: what is nearer than that lies on one another.
     let mut bins: BTreeMap<(u16, bool), u32> = BTreeMap::new();
     for row in rows {

@@ -232,13 +232,7 @@ fn drawn(differences: &[Difference], title: &str, unit: &str, threshold: Option<
                 |ends| Cell::Between(ends.map(|it| (it, signed(it)))),
             ),
             Cell::Number(None, it.p.clone()),
-            Cell::Numbers(
-                it.parts
-                    .iter()
-                    .take(100)
-                    .map(|it| (*it, signed(*it)))
-                    .collect(),
-            ),
+            Cell::Numbers(it.parts.iter().take(100).copied().collect(), signed),
         ]);
     }
     figure(&chart, &table)

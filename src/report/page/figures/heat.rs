@@ -38,7 +38,7 @@ pub(in crate::report::page) fn of(report: &Report<'_>, cells: &Cells<'_>) -> Str
             let mut standings = of.standings.iter();
             let found = standings.find(|it| it.candidate == standing.candidate);
             let score = found.and_then(|it| it.score).map(Points::value);
-            let apart = cells.disagreement(of.objective.as_str(), name, margin);
+            let apart = cells.disagreement(&of.objective, &standing.candidate, margin);
             text.push_str(&cell(score, apart.filter(|_| score.is_some())));
         }
         text.push_str("</tr>\n");

@@ -10,8 +10,8 @@ use crate::name::{CandidateName, TrialId};
 use crate::quantity::{counted, show_duration};
 use crate::report::Report;
 use crate::report::view::figure as shown;
-use crate::summary::TrialRow;
 use crate::summary::took::phases;
+use crate::summary::{TrialRow, TrialRows};
 
 /// The phases in their order, and the classes of their bars.
 const PHASES: [&str; 6] = ["create", "upload", "setup", "run", "collect", "score"];
@@ -38,20 +38,21 @@ pub(in crate::report::page) struct Phases {
 }
 
 impl Phases {
-    pub(in crate::report::page) fn of(rows: &[TrialRow]) -> Self {
+    pub(in crate::report::page) fn of(rows: TrialRows<'_>) -> Self {
         let mut all = Self::default();
         for row in rows {
-            all.add(&row.trial, row.took().phases());
+            all.add(row);
         }
         all
     }
 
-    fn add(&mut self, trial: &TrialId, took: Took) {
+    fn add(&mut self, row: TrialRow<'_>) {
+        let took = row.took().phases();
         if whole(&took) == 0 {
             return;
         }
         self.trials += 1;
-        let (count, sums) = self.of.entry(trial.candidate.clone()).or_default();
+        let (count, sums) = self.of.entry(row.candidate().clone()).or_default();
         *count += 1;
         for (sum, value) in sums.iter_mut().zip(took) {
             if let Some(value) = value {
@@ -59,7 +60,7 @@ impl Phases {
             }
         }
         let rank = |it: &(TrialId, Took)| std::cmp::Reverse(whole(&it.1));
-        let new = (trial.clone(), took);
+        let new = (row.trial(), took);
         // Of those that took the same, the first of the plan.
         let at = self.slowest.partition_point(|it| rank(it) <= rank(&new));
         if at < SLOWEST {
@@ -127,7 +128,7 @@ impl Phases {
 
 /// How long each phase took in most trials.
 fn spreads(report: &Report<'_>) -> String {
-    let spreads = phases(&report.summary.trials);
+    let spreads = phases(report.summary.trials.rows());
     let titles = [
         "phase",
         "#trials",
