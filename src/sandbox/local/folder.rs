@@ -285,7 +285,7 @@ impl Sandbox for LocalSandbox {
             let work = self.area(Area::Work).ok();
             let artifacts = self.area(Area::Artifacts).ok();
             let began = *self.began.lock().unwrap_or_else(PoisonError::into_inner);
-            collect::collect(work.as_ref(), artifacts.as_ref(), began, what, home).await
+            collect::collect(work, artifacts, began, what, home).await
         }
         .boxed()
     }
