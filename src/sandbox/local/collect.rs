@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use rustix::fs::{AtFlags, Dir, DirEntry, FileType};
 use rustix::io::Errno;
 
+use super::ahead::Ahead;
 use super::place::open_folder;
 use crate::name::RelativePath;
 use crate::sandbox::patterns::{Patterns, shown};
@@ -21,8 +22,6 @@ mod reading;
 mod written;
 
 const OPERATION: &str = "collect artifacts";
-/// How many pieces wait for being stored at most, while the next is read.
-const PIECES: usize = 4;
 /// How deep folders are looked into. Each level costs a descriptor for a moment.
 const MAX_DEPTH: usize = 32;
 /// How many entries are looked at.
@@ -242,37 +241,20 @@ fn unreadable(error: Errno) -> String {
 }
 
 /// Reads and brings home, at the same time where there is more than one piece of it.
-async fn bring(
-    mut reading: Reading,
-    home: &mut dyn ArtifactSink,
-) -> Result<Reading, SandboxError> {
+async fn bring(mut reading: Reading, home: &mut dyn ArtifactSink) -> Result<Reading, SandboxError> {
     let mut piece = Piece::default();
-    let has_more = reading.fill(&mut piece)?;
+    let cannot = |error| SandboxError::machine(OPERATION, error);
+    let has_more = reading.fill(&mut piece).map_err(cannot)?;
     piece.bring(home).await?;
     if !has_more {
         return Ok(reading);
     }
-    let (full, mut next) = tokio::sync::mpsc::channel(PIECES);
-    let (empty, again) = std::sync::mpsc::channel();
-    let rest = tokio::task::spawn_blocking(move || {
-        let mut has_more = true;
-        while has_more {
-            let mut piece = again.try_recv().unwrap_or_default();
-            has_more = reading.fill(&mut piece)?;
-            if full.blocking_send(piece).is_err() {
-                // Nobody waits for it any more.
-                break;
-            }
-        }
-        Ok(reading)
-    });
-    while let Some(mut piece) = next.recv().await {
+    let mut ahead = Ahead::begin(reading, Reading::fill);
+    while let Some(next) = ahead.next(piece).await {
+        piece = next;
         piece.bring(home).await?;
-        // It may have read all.
-        empty.send(piece).ok();
     }
-    let rest = rest.await;
-    rest.map_err(|error| SandboxError::machine(OPERATION, io::Error::other(error)))?
+    ahead.end().await.map_err(cannot)
 }
 
 #[cfg(all(test, target_os = "linux"))]

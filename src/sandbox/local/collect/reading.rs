@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{OPERATION, Skips, kind, peculiar, unreadable};
+use super::{Skips, kind, peculiar, unreadable};
 use crate::name::RelativePath;
 use crate::quantity::ByteCount;
 use crate::sandbox::local::neighbour::Neighbour;
@@ -124,7 +124,7 @@ impl Reading {
     }
 
     /// Reads until a piece is full. Returns whether there is more.
-    pub(super) fn fill(&mut self, piece: &mut Piece) -> Result<bool, SandboxError> {
+    pub(super) fn fill(&mut self, piece: &mut Piece) -> io::Result<bool> {
         while let Some(source) = &mut self.source {
             if piece.steps.len() >= STEPS {
                 return Ok(true);
@@ -149,7 +149,7 @@ impl Reading {
             let length = match file.read(&mut piece.bytes[piece.filled..end]) {
                 Ok(length) => length,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(SandboxError::machine(OPERATION, error)),
+                Err(error) => return Err(error),
             };
             if length > 0 {
                 piece.filled += length;
