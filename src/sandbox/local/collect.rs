@@ -241,25 +241,21 @@ fn unreadable(error: Errno) -> String {
 }
 
 /// Reads and brings home, at the same time where there is more than one piece of it.
-async fn bring(mut reading: Reading, home: &mut dyn ArtifactSink) -> Result<Reading, SandboxError> {
-    let mut piece = Piece::default();
+async fn bring(reading: Reading, home: &mut dyn ArtifactSink) -> Result<Reading, SandboxError> {
     let cannot = |error| SandboxError::machine(OPERATION, error);
-    let has_more = reading.fill(&mut piece).map_err(cannot)?;
-    piece.bring(home).await?;
-    if !has_more {
-        return Ok(reading);
-    }
-    let mut ahead = Ahead::begin(reading, Reading::fill);
-    while let Some(next) = ahead.next(piece).await {
+    let mut ahead = Ahead::of(reading, Reading::fill);
+    let mut piece = Piece::default();
+    while let Some(next) = ahead.next(piece).await.map_err(cannot)? {
         piece = next;
         piece.bring(home).await?;
     }
-    ahead.end().await.map_err(cannot)
+    ahead.end().map_err(cannot)
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use crate::quantity::ByteCount;
     use crate::sandbox::local::place::opens::Opens;
 
     /// Knows how much came home.
@@ -287,23 +283,27 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let deep = root.path().join("artifacts/a/b");
         std::fs::create_dir_all(&deep).unwrap();
-        for number in 0..50 {
+        // More than there are in a piece.
+        for number in 0..300 {
             std::fs::write(deep.join(number.to_string()), "x").unwrap();
         }
         let mut opens = Opens::of(&root.path().join("artifacts/a"));
+        let mut opens_inside = Opens::of(&deep);
         let what = Collect {
             output: RelativePath::parse("out.md").unwrap(),
             files: vec!["**".to_owned()],
             limit: ByteCount::kib(1),
-            max_files: 100,
+            max_files: 1_000,
         };
         let mut home = Home::default();
         let (work, artifacts) = (root.path().join("none"), root.path().join("artifacts"));
         bring_home(&work, &artifacts, &what, &mut home)
             .await
             .unwrap();
-        assert_eq!((home.0.len(), home.1), (50, 50));
+        assert_eq!((home.0.len(), home.1), (300, 300));
         // To be looked into, and to be read from: each is two, and each has one in it.
         assert!(opens.count() <= 6);
+        // The files themselves, once each.
+        assert!(opens_inside.count() <= 304);
     }
 }

@@ -41,25 +41,27 @@ struct Piece {
 enum Found {
     /// So many of the piece's bytes, behind those before.
     Small(usize),
-    Large(File),
+    /// To be opened when it is its turn: of those that are open there is one at a time.
+    Large,
 }
 
-/// What is read of [`Upload`]s, one after the other.
+/// What is read of some [`Upload`]s, one after the other.
 #[derive(Debug)]
-pub(in crate::sandbox::local) struct Reading<'u> {
-    files: &'u [Upload],
+pub(in crate::sandbox::local) struct Reading {
     piece: Piece,
-    ahead: Option<Ahead<Paths, Piece>>,
+    ahead: Ahead<std::vec::IntoIter<PathBuf>, Piece>,
 }
 
-type Paths = std::vec::IntoIter<PathBuf>;
-
-impl<'u> Reading<'u> {
-    pub(in crate::sandbox::local) fn of(files: &'u [Upload]) -> Self {
+impl Reading {
+    pub(in crate::sandbox::local) fn of(files: &[Upload]) -> Self {
+        let paths = files.iter().filter_map(|upload| match &upload.content {
+            Content::File(path) => Some(path.clone()),
+            Content::Bytes(_) => None,
+        });
+        let paths: Vec<PathBuf> = paths.collect();
         Self {
-            files,
             piece: Piece::default(),
-            ahead: None,
+            ahead: Ahead::of(paths.into_iter(), |paths, piece| Ok(piece.fill(paths))),
         }
     }
 
@@ -68,11 +70,14 @@ impl<'u> Reading<'u> {
         &'s mut self,
         upload: &'s Upload,
     ) -> io::Result<Contents<'s>> {
-        if let Content::Bytes(bytes) = &upload.content {
-            return Ok(Contents::Bytes(bytes));
-        }
+        let path = match &upload.content {
+            Content::File(path) => path,
+            Content::Bytes(bytes) => return Ok(Contents::Bytes(bytes)),
+        };
         if self.piece.files.is_empty() {
-            self.next_piece().await;
+            let used = std::mem::take(&mut self.piece);
+            let next = self.ahead.next(used.emptied()).await?;
+            self.piece = next.unwrap_or_default();
         }
         let next = self.piece.files.pop_front();
         match next.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))? {
@@ -81,27 +86,7 @@ impl<'u> Reading<'u> {
                 self.piece.used += length;
                 Ok(Contents::Bytes(&self.piece.bytes[from..self.piece.used]))
             }
-            Found::Large(file) => Ok(Contents::Large(file)),
-        }
-    }
-
-    async fn next_piece(&mut self) {
-        let used = std::mem::take(&mut self.piece);
-        if let Some(ahead) = &mut self.ahead {
-            self.piece = ahead.next(used.emptied()).await.unwrap_or_default();
-            return;
-        }
-        let mut paths = self
-            .files
-            .iter()
-            .filter_map(|upload| match &upload.content {
-                Content::File(path) => Some(path),
-                Content::Bytes(_) => None,
-            });
-        if self.piece.fill(&mut paths) {
-            let rest: Vec<PathBuf> = paths.cloned().collect();
-            let fill = |rest: &mut Paths, piece: &mut Piece| Ok(piece.fill(rest));
-            self.ahead = Some(Ahead::begin(rest.into_iter(), fill));
+            Found::Large => Ok(Contents::Large(open(path)?.0)),
         }
     }
 }
@@ -113,40 +98,29 @@ impl Piece {
     }
 
     /// Reads files until there is enough. Returns whether there are more.
-    fn fill(&mut self, paths: &mut impl Iterator<Item: AsRef<Path>>) -> bool {
+    fn fill(&mut self, paths: &mut impl Iterator<Item = PathBuf>) -> bool {
         while self.filled < PIECE && self.files.len() < FILES {
             let Some(path) = paths.next() else {
                 return false;
             };
-            let found = self.read(path.as_ref());
-            // Of those that are open there are few at once, and after an error none is asked for.
-            let is_last = !matches!(found, Ok(Found::Small(_)));
+            let found = self.read(&path);
+            let has_failed = found.is_err();
             self.files.push_back(found);
-            if is_last {
-                break;
+            if has_failed {
+                // Nobody asks for more.
+                return false;
             }
         }
         true
     }
 
     fn read(&mut self, path: &Path) -> io::Result<Found> {
-        let mut file = File::options()
-            .read(true)
-            // A named pipe would be waited for.
-            .custom_flags(i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0))
-            .open(path)?;
-        let data = file.metadata()?;
-        if !data.is_file() {
-            return Err(io::Error::other(format!(
-                "{} is not a regular file",
-                path.display()
-            )));
-        }
-        if data.len() > LARGE {
-            return Ok(Found::Large(file));
+        let (mut file, size) = open(path)?;
+        if size > LARGE {
+            return Ok(Found::Large);
         }
         let from = self.filled;
-        let end = from + usize::try_from(data.len()).unwrap_or(0);
+        let end = from + usize::try_from(size).unwrap_or(0);
         if self.bytes.len() < end {
             self.bytes.resize(end, 0);
         }
@@ -161,5 +135,89 @@ impl Piece {
             }
         }
         Ok(Found::Small(self.filled - from))
+    }
+}
+
+/// Opens a regular file, and says how large it is.
+fn open(path: &Path) -> io::Result<(File, u64)> {
+    let file = File::options()
+        .read(true)
+        // A named pipe would be waited for.
+        .custom_flags(i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0))
+        .open(path)?;
+    let data = file.metadata()?;
+    if !data.is_file() {
+        return Err(io::Error::other(format!(
+            "{} is not a regular file",
+            path.display()
+        )));
+    }
+    Ok((file, data.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::RelativePath;
+    use crate::sandbox::Area;
+
+    #[tokio::test]
+    async fn all_is_read_in_order_and_what_cannot_be_is_told_in_its_place() {
+        let root = tempfile::tempdir().unwrap();
+        let large = usize::try_from(LARGE).unwrap();
+        // The sizes around what a piece and a small file may have, and many more than a piece may.
+        let mut sizes = vec![
+            0,
+            1,
+            PIECE - 1,
+            PIECE,
+            PIECE + 1,
+            large,
+            large + 1,
+            3,
+            large,
+            5,
+        ];
+        sizes.extend((0..600).map(|number| number % 7));
+        let upload = |content| Upload {
+            area: Area::Work,
+            path: RelativePath::parse("a").unwrap(),
+            content,
+            executable: false,
+        };
+        let mut files = Vec::new();
+        let mut expected = Vec::new();
+        for (number, size) in sizes.into_iter().enumerate() {
+            let path = root.path().join(number.to_string());
+            let bytes: Vec<u8> = number.to_string().bytes().cycle().take(size).collect();
+            std::fs::write(&path, &bytes).unwrap();
+            expected.push(bytes);
+            files.push(upload(Content::File(path)));
+            if number % 100 == 0 {
+                expected.push(b"at hand".to_vec());
+                files.push(upload(Content::Bytes(
+                    expected[expected.len() - 1].as_slice().into(),
+                )));
+            }
+        }
+        files.push(upload(Content::File(root.path().to_owned())));
+        files.push(upload(Content::File(root.path().join("0"))));
+        let mut reading = Reading::of(&files);
+        for (file, expected) in files.iter().zip(&expected) {
+            match reading.contents(file).await.unwrap() {
+                Contents::Bytes(bytes) => assert!(bytes == expected),
+                Contents::Large(mut large) => {
+                    let mut bytes = Vec::new();
+                    large.read_to_end(&mut bytes).unwrap();
+                    assert!(bytes.len() > PIECE && &bytes == expected);
+                }
+            }
+        }
+        let told = reading
+            .contents(&files[expected.len()])
+            .await
+            .err()
+            .unwrap();
+        assert!(told.to_string().contains("is not a regular file"), "{told}");
     }
 }
