@@ -6,12 +6,9 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::io::{Errno, retry_on_intr};
 use sha2::{Digest, Sha256};
 
 use super::quiet::Quiet;
@@ -280,8 +277,8 @@ pub struct ArtifactFiles {
     arriving: Option<Arriving>,
     /// The paths that files of the trial have by now, each with the last number that was put behind it.
     taken: HashMap<String, usize>,
-    /// The folder that was made last, and itself once a second file goes there.
-    made: (PathBuf, Option<OwnedFd>),
+    /// The folder that was made last.
+    made: PathBuf,
     /// Where the private folder is made, if need be.
     base: PathBuf,
     /// What arrived, as it was. Its private folder is there when a file is.
@@ -316,7 +313,7 @@ impl ArtifactFiles {
             partial,
             arriving: None,
             taken: HashMap::new(),
-            made: (PathBuf::new(), None),
+            made: PathBuf::new(),
             artifact: None,
             files: Vec::new(),
         }
@@ -369,22 +366,14 @@ impl ArtifactFiles {
         }
     }
 
-    /// An empty file for what comes home, by its name in an open folder, and where it is until it is whole.
-    fn room(
-        &self,
-        folder: BorrowedFd<'_>,
-        name: &Path,
-        home: &Path,
-        bytes: u64,
-    ) -> io::Result<(File, PathBuf)> {
+    /// An empty file for what comes home, and where it is until it is whole.
+    fn room(&self, home: &Path, bytes: u64) -> io::Result<(File, PathBuf)> {
         if bytes <= SMALL {
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-            let create = || openat(folder, name, flags, Mode::from_raw_mode(0o666));
-            match retry_on_intr(create) {
-                Ok(file) => return Ok((file.into(), home.to_owned())),
+            match File::create_new(home) {
+                Ok(file) => return Ok((file, home.to_owned())),
                 // Whatever is there is replaced, once this is whole.
-                Err(Errno::EXIST) => {}
-                Err(error) => return Err(named(home)(error.into())),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(named(home)(error)),
             }
         }
         let aside = self.folder.join(".arriving");
@@ -424,22 +413,14 @@ impl ArtifactSink for ArtifactFiles {
         };
         let home = self.folder.join(&path);
         // Most trials leave nothing below their folder, which is there.
-        let (mut folder, mut file_name) = (CWD, home.as_path());
-        if let Some((above, last)) = path.rsplit_once('/') {
-            let parent = self.folder.join(above);
-            if parent != self.made.0 {
-                fs::create_dir_all(&parent).map_err(named(&parent))?;
-                self.made = (parent, None);
-            } else if let (parent, held @ None) = &mut self.made {
-                // Where thousands go, nobody looks for it each time.
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                *held = openat(CWD, parent.as_path(), flags, Mode::empty()).ok();
-            }
-            if let Some(held) = &self.made.1 {
-                (folder, file_name) = (held.as_fd(), Path::new(last));
-            }
+        if path.contains('/')
+            && let Some(parent) = home.parent()
+            && parent != self.made
+        {
+            fs::create_dir_all(parent).map_err(named(parent))?;
+            parent.clone_into(&mut self.made);
         }
-        let (file, aside) = self.room(folder, file_name, &home, bytes)?;
+        let (file, aside) = self.room(&home, bytes)?;
         self.arriving = Some(Arriving {
             area,
             path,
