@@ -132,6 +132,7 @@ where
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use super::*;
 
@@ -174,7 +175,8 @@ mod tests {
     #[tokio::test]
     async fn without_a_thread_all_comes_too() {
         let all = u32::try_from(most_threads()).unwrap();
-        let _taken = THREADS.acquire_many(all).await.unwrap();
+        let taken = tokio::time::timeout(Duration::from_secs(20), THREADS.acquire_many(all));
+        let _taken = taken.await.unwrap().unwrap();
         let mut ahead = Ahead::of(5, |source: &mut usize, piece: &mut Vec<usize>| {
             piece.push(*source);
             *source -= 1;
@@ -189,20 +191,27 @@ mod tests {
         assert_eq!(ahead.end().unwrap(), 0);
     }
 
-    #[tokio::test]
-    async fn a_thread_ends_when_nobody_wants_more() {
+    #[test]
+    fn a_thread_ends_when_nobody_wants_more() {
         struct Told(Option<tokio::sync::oneshot::Sender<()>>);
         impl Drop for Told {
             fn drop(&mut self) {
                 self.0.take().and_then(|it| it.send(()).ok());
             }
         }
-        let (sender, ended) = tokio::sync::oneshot::channel();
-        let mut ahead = Ahead::of(Told(Some(sender)), |_, ()| Ok(true));
-        for _ in 0..3 {
-            ahead.next(()).await.unwrap();
-        }
-        drop(ahead);
-        ended.await.unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_time().build().unwrap();
+        let ended = runtime.block_on(async {
+            let (sender, ended) = tokio::sync::oneshot::channel();
+            let mut ahead = Ahead::of(Told(Some(sender)), |_, ()| Ok(true));
+            for _ in 0..3 {
+                ahead.next(()).await.unwrap();
+            }
+            drop(ahead);
+            tokio::time::timeout(Duration::from_secs(20), ended).await
+        });
+        // Should it still be there.
+        runtime.shutdown_background();
+        ended.unwrap().unwrap();
     }
 }
