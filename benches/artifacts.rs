@@ -1,8 +1,12 @@
 //! What bringing files into a trial and home costs: `cargo bench --bench artifacts`.
 //!
 //! Many small files against `tar c | tar x` of the same, one large file against `cp`, and how much more memory of forge
-//! the large one takes than a small one. In turns, in one run, on one machine; medians. Below `TMPDIR`: a file system in
-//! memory says more about forge than about the disk. Fails when something cannot be run, never for a time.
+//! the large one takes than a small one. In turns, in one run, on one machine; medians. Below `TMPDIR`, sandboxes and all: a
+//! file system in memory says more about forge than about the disk. Fails when something cannot be run, never for a time.
+//!
+//! What is fair: all is written to the disk before each turn, else it would be while the next is measured, and the small files
+//! have theirs before the large one. What is not: on ext4 without a journal whoever makes files looks at each that was removed
+//! in the last minutes, so that a turn takes many times what it takes on a fresh one, forge's and `tar`'s alike.
 //!
 //! `FORGE_BENCH_BIN` measures another build of forge.
 
@@ -77,6 +81,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for _ in 0..REPETITIONS {
         tar.push(many.floor("tar c -C objectives/data . | tar x -C copy")?);
         of_many.push(many.forge()?);
+    }
+    for _ in 0..REPETITIONS {
         cp.push(large.floor("cp objectives/data/one copy/one")?);
         of_large.push(large.forge()?);
         of_small.push(small.forge()?);
@@ -157,7 +163,13 @@ impl Bench {
         })
     }
 
+    /// Writes down what waits for it.
+    fn settle(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(File::open(self.root.path())?)?)
+    }
+
     fn forge(&self) -> Result<Ways, Box<dyn Error>> {
+        self.settle()?;
         let mut command = programs::command(&self.program, self.root.path());
         // Root's sandboxes are root here, and nothing is run that anybody else wrote.
         command.env("FORGE_LOCAL_ROOT", "allow");
@@ -187,6 +199,7 @@ impl Bench {
     fn floor(&self, line: &str) -> Result<Duration, Box<dyn Error>> {
         let copy = self.root.path().join("copy");
         fs::create_dir(&copy)?;
+        self.settle()?;
         let mut shell: Command = programs::command(Path::new("sh"), self.root.path());
         let took = took(shell.args(["-c", line]))?;
         fs::remove_dir_all(copy)?;

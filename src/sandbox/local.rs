@@ -34,6 +34,7 @@ use crate::sandbox::{
 };
 use crate::tree::remove;
 
+mod ahead;
 mod blanks;
 mod cgroup;
 mod collect;

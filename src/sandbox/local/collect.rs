@@ -1,29 +1,27 @@
 //! Bringing files home from a sandbox whose programs may have been hostile.
 //!
-//! Promises: no link is followed, not even among the folders above a file; only regular files are opened;
-//! no more is read of a file than its size was when it was opened; the order is that of the paths.
+//! Promises: no link is followed; the order is that of the paths; what is in memory of it is bounded, however large.
 
-use std::ffi::{CStr, CString};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::SystemTime;
 
-use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, DirEntry, FileType};
 use rustix::io::Errno;
 
-use super::neighbour::Neighbour;
+use super::ahead::Ahead;
 use super::place::open_folder;
 use crate::name::RelativePath;
-use crate::quantity::ByteCount;
 use crate::sandbox::patterns::{Patterns, shown};
 use crate::sandbox::{Area, ArtifactSink, Collect, Collected, SandboxError, Skipped};
+use reading::{Piece, Reading};
 use written::since_then;
 
+mod reading;
 mod written;
 
 const OPERATION: &str = "collect artifacts";
-const CHUNK: usize = 256 * 1024;
 /// How deep folders are looked into. Each level costs a descriptor for a moment.
 const MAX_DEPTH: usize = 32;
 /// How many entries are looked at.
@@ -47,37 +45,27 @@ pub async fn bring_home(
     home: &mut dyn ArtifactSink,
 ) -> Result<Collected, SandboxError> {
     let open = |folder: &Path| open_folder(rustix::fs::CWD, folder).ok();
-    let (work, artifacts) = (open(work), open(artifacts));
-    collect(work.as_ref(), artifacts.as_ref(), None, what, home).await
+    collect(open(work), open(artifacts), None, what, home).await
 }
 
 /// Collects. `work` and `artifacts` are the open folders; one that could not be opened is `None`. `since` is
 /// when the last command began.
 pub(super) async fn collect(
-    work: Option<&OwnedFd>,
-    artifacts: Option<&OwnedFd>,
+    work: Option<OwnedFd>,
+    artifacts: Option<OwnedFd>,
     since: Option<SystemTime>,
     what: &Collect,
     home: &mut dyn ArtifactSink,
 ) -> Result<Collected, SandboxError> {
     let patterns = Patterns::new(&what.files, OPERATION)?;
-    let mut bringing = Bringing {
-        home,
-        chunk: Vec::new(),
-        limit: what.limit,
-        bytes: what.limit.0,
-        files: what.max_files,
-        max_files: what.max_files,
-        skipped: Skips::default(),
-    };
+    let mut reading = Reading::new(what);
     let mut written = Vec::new();
     if let Some(work) = work {
-        let mut last = Neighbour::default();
-        bringing
-            .bring(work, Area::Work, &what.output, &mut last)
-            .await?;
-        let is_absent = bringing.files == what.max_files && bringing.skipped.named.is_empty();
-        if let Some(since) = since.filter(|_| is_absent) {
+        reading.begin(Area::Work, work, vec![what.output.clone()]);
+        reading = bring(reading, home).await?;
+        if let Some(since) = since
+            && let Some(work) = reading.where_nothing_was()
+        {
             written = since_then(work, since);
         }
     }
@@ -88,23 +76,17 @@ pub(super) async fn collect(
             patterns: &patterns,
             found: Vec::new(),
             entries: 0,
-            skipped: &mut bringing.skipped,
+            skipped: &mut reading.skipped,
         };
-        walk.folder(artifacts, "", 0);
+        walk.folder(&artifacts, "", 0);
         let mut found = walk.found;
         found.sort();
-        let mut last = Neighbour::default();
-        for path in found {
-            bringing
-                .bring(artifacts, Area::Artifacts, &path, &mut last)
-                .await?;
-            // Thousands of them are no reason for others to wait.
-            tokio::task::coop::consume_budget().await;
-        }
+        reading.begin(Area::Artifacts, artifacts, found);
+        reading = bring(reading, home).await?;
     }
     Ok(Collected {
         written,
-        ..bringing.skipped.into_collected()
+        ..reading.skipped.into_collected()
     })
 }
 
@@ -233,7 +215,7 @@ impl Walk<'_> {
     }
 }
 
-fn kind(folder: &OwnedFd, name: &CStr) -> rustix::io::Result<FileType> {
+fn kind<P: rustix::path::Arg>(folder: &OwnedFd, name: P) -> rustix::io::Result<FileType> {
     let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(FileType::from_raw_mode(stat.st_mode))
 }
@@ -258,126 +240,22 @@ fn unreadable(error: Errno) -> String {
     )
 }
 
-/// What opening found.
-enum Opened {
-    File(std::fs::File, u64),
-    Peculiar(String),
-    Absent,
-}
-
-/// Opens a regular file below a folder, through nothing but folders.
-fn open(area: &OwnedFd, path: &RelativePath, last: &mut Neighbour) -> Opened {
-    let enter = |parent: &OwnedFd, part: &str| {
-        open_folder(parent, part).map_err(|error| match error {
-            Errno::NOENT => Opened::Absent,
-            Errno::NOTDIR | Errno::LOOP => {
-                Opened::Peculiar(format!("`{part}` above it is not a folder"))
-            }
-            error => Opened::Peculiar(unreadable(error)),
-        })
-    };
-    let (folder, name) = match last.folder_of(area, path, enter) {
-        Ok(found) => found,
-        Err(why) => return why,
-    };
-    let Ok(name) = CString::new(name) else {
-        return Opened::Absent;
-    };
-    match kind(folder, &name).map(peculiar) {
-        Ok(None) => {}
-        Ok(Some(reason)) => return Opened::Peculiar(reason.to_owned()),
-        Err(Errno::NOENT) => return Opened::Absent,
-        Err(error) => return Opened::Peculiar(unreadable(error)),
+/// Reads and brings home, at the same time where there is more than one piece of it.
+async fn bring(reading: Reading, home: &mut dyn ArtifactSink) -> Result<Reading, SandboxError> {
+    let cannot = |error| SandboxError::machine(OPERATION, error);
+    let mut ahead = Ahead::of(reading, Reading::fill);
+    let mut piece = Piece::default();
+    while let Some(next) = ahead.next(piece).await.map_err(cannot)? {
+        piece = next;
+        piece.bring(home).await?;
     }
-    // Should it have been replaced since: neither a link nor a named pipe traps this.
-    let flags =
-        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = match rustix::fs::openat(folder, &name, flags, Mode::empty()) {
-        Ok(file) => std::fs::File::from(file),
-        Err(error) => return Opened::Peculiar(unreadable(error)),
-    };
-    match file.metadata() {
-        Ok(data) if data.is_file() => Opened::File(file, data.len()),
-        Ok(_) => Opened::Peculiar("is not a regular file".to_owned()),
-        Err(error) => Opened::Peculiar(format!("cannot be read: {error}")),
-    }
-}
-
-/// The way home, and what may still pass.
-struct Bringing<'a> {
-    home: &'a mut dyn ArtifactSink,
-    chunk: Vec<u8>,
-    limit: ByteCount,
-    bytes: u64,
-    files: usize,
-    max_files: usize,
-    skipped: Skips,
-}
-
-impl Bringing<'_> {
-    async fn bring(
-        &mut self,
-        area: &OwnedFd,
-        which: Area,
-        path: &RelativePath,
-        last: &mut Neighbour,
-    ) -> Result<(), SandboxError> {
-        let (mut file, size) = match open(area, path, last) {
-            Opened::File(file, size) => (file, size),
-            Opened::Absent => return Ok(()),
-            Opened::Peculiar(reason) => {
-                self.skipped.push(path.as_str(), reason);
-                return Ok(());
-            }
-        };
-        if size > self.bytes {
-            let reason = if size > self.limit.0 {
-                format!("is larger than {} (limits.artifacts)", self.limit)
-            } else {
-                format!(
-                    "does not fit into what is left of {} (limits.artifacts)",
-                    self.limit
-                )
-            };
-            self.skipped.push(path.as_str(), reason);
-            return Ok(());
-        }
-        if self.files == 0 {
-            let reason = format!(
-                "is more than the {} files that may come home",
-                self.max_files
-            );
-            self.skipped.push(path.as_str(), reason);
-            return Ok(());
-        }
-        self.files -= 1;
-        let home = |error| SandboxError::home("store an artifact", error);
-        self.home.begin(which, path, size).map_err(home)?;
-        let mut left = size;
-        while left > 0 {
-            let want = usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK));
-            self.chunk.resize(CHUNK.min(want.max(self.chunk.len())), 0);
-            let length = match file.read(&mut self.chunk[..want]) {
-                // It has shrunk.
-                Ok(0) => break,
-                Ok(length) => length,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(SandboxError::machine(OPERATION, error)),
-            };
-            self.home.write(&self.chunk[..length]).map_err(home)?;
-            left -= length as u64;
-            self.bytes -= length as u64;
-            if left > 0 {
-                tokio::task::yield_now().await;
-            }
-        }
-        self.home.end().map_err(home)
-    }
+    ahead.end().map_err(cannot)
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use crate::quantity::ByteCount;
     use crate::sandbox::local::place::opens::Opens;
 
     /// Knows how much came home.
@@ -405,23 +283,27 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let deep = root.path().join("artifacts/a/b");
         std::fs::create_dir_all(&deep).unwrap();
-        for number in 0..50 {
+        // More than there are in a piece.
+        for number in 0..300 {
             std::fs::write(deep.join(number.to_string()), "x").unwrap();
         }
         let mut opens = Opens::of(&root.path().join("artifacts/a"));
+        let mut opens_inside = Opens::of(&deep);
         let what = Collect {
             output: RelativePath::parse("out.md").unwrap(),
             files: vec!["**".to_owned()],
             limit: ByteCount::kib(1),
-            max_files: 100,
+            max_files: 1_000,
         };
         let mut home = Home::default();
         let (work, artifacts) = (root.path().join("none"), root.path().join("artifacts"));
         bring_home(&work, &artifacts, &what, &mut home)
             .await
             .unwrap();
-        assert_eq!((home.0.len(), home.1), (50, 50));
+        assert_eq!((home.0.len(), home.1), (300, 300));
         // To be looked into, and to be read from: each is two, and each has one in it.
         assert!(opens.count() <= 6);
+        // The files themselves, once each.
+        assert!(opens_inside.count() <= 304);
     }
 }

@@ -72,6 +72,7 @@ impl LocalSandbox {
     async fn put_all(&self, files: &[Upload]) -> Result<(), SandboxError> {
         // The area of the last file, open, and its folder.
         let mut last: Option<(Area, OwnedFd, upload::Held<'_>)> = None;
+        let mut reading = upload::Reading::of(files);
         for file in files {
             let put = async {
                 let (_, area, held) = match &mut last {
@@ -85,7 +86,8 @@ impl LocalSandbox {
                         ))
                     }
                 };
-                upload::put(area, held, file, self.user).await
+                let contents = reading.contents(file).await?;
+                upload::put(area, held, file, contents, self.user).await
             };
             put.await.map_err(|error| {
                 let message = format!("{}: {error}", file.path);
@@ -285,7 +287,7 @@ impl Sandbox for LocalSandbox {
             let work = self.area(Area::Work).ok();
             let artifacts = self.area(Area::Artifacts).ok();
             let began = *self.began.lock().unwrap_or_else(PoisonError::into_inner);
-            collect::collect(work.as_ref(), artifacts.as_ref(), began, what, home).await
+            collect::collect(work, artifacts, began, what, home).await
         }
         .boxed()
     }

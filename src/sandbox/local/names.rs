@@ -67,7 +67,10 @@ pub(super) async fn name_committer(root: &OwnedFd) -> io::Result<()> {
         content: Content::Bytes(git_settings().into_bytes().into()),
         executable: false,
     };
-    upload::put(root, &mut upload::Held::default(), &settings, None).await
+    let mut reading = upload::Reading::of(&[]);
+    let contents = reading.contents(&settings).await?;
+    let held = &mut upload::Held::default();
+    upload::put(root, held, &settings, contents, None).await
 }
 
 /// Whether these are they.

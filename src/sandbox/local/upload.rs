@@ -4,9 +4,8 @@
 //! or of a folder that is needed is replaced, except a folder in the way of a file.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt as _;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -15,18 +14,15 @@ use super::blanks::Blanks;
 use super::neighbour::Neighbour;
 use super::place::open_folder;
 use super::spares::Reuse;
-use crate::sandbox::{Content, Upload};
+use crate::sandbox::Upload;
+pub(super) use reading::{Contents, Reading};
 
-/// Larger files are copied on a thread that may block.
-const INLINE: u64 = 256 * 1024;
-/// So much of a smaller one is read at a time.
-const CHUNK: usize = 64 * 1024;
+mod reading;
 
 /// What is kept from one file of an area to the next: nothing is opened or asked for twice.
 #[derive(Debug, Default)]
 pub(super) struct Held<'s> {
     folder: Neighbour,
-    chunk: Vec<u8>,
     blanks: Option<(&'s Blanks, &'s Reuse)>,
 }
 
@@ -63,31 +59,16 @@ pub(super) async fn put(
     area: &OwnedFd,
     held: &mut Held<'_>,
     upload: &Upload,
+    contents: Contents<'_>,
     user: Option<u32>,
 ) -> io::Result<()> {
     let mut to = make(area, held, upload, user)?;
-    match &upload.content {
-        Content::Bytes(bytes) => {
+    match contents {
+        Contents::Bytes(bytes) => {
             to.file.write_all(bytes)?;
             to.finish()
         }
-        Content::File(path) => {
-            let mut from = File::options()
-                .read(true)
-                // A named pipe would be waited for.
-                .custom_flags(i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0))
-                .open(path)?;
-            let data = from.metadata()?;
-            if !data.is_file() {
-                return Err(io::Error::other(format!(
-                    "{} is not a regular file",
-                    path.display()
-                )));
-            }
-            if data.len() <= INLINE {
-                copy(&mut from, data.len(), &mut to.file, &mut held.chunk)?;
-                return to.finish();
-            }
+        Contents::Large(mut from) => {
             let copied = tokio::task::spawn_blocking(move || {
                 io::copy(&mut from, &mut to.file)?;
                 to.finish()
@@ -95,26 +76,6 @@ pub(super) async fn put(
             copied.await.map_err(io::Error::other)?
         }
     }
-}
-
-/// Copies a small file, no more of it than it had when it was opened: by reading and writing, as anything else asks more
-/// of the system before it begins.
-fn copy(from: &mut File, size: u64, to: &mut File, chunk: &mut Vec<u8>) -> io::Result<()> {
-    chunk.resize(CHUNK, 0);
-    let mut left = usize::try_from(size).unwrap_or(usize::MAX);
-    while left > 0 {
-        match from.read(&mut chunk[..left.min(CHUNK)]) {
-            // It has shrunk.
-            Ok(0) => break,
-            Ok(length) => {
-                to.write_all(&chunk[..length])?;
-                left -= length;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// Makes the file, and the folders that it is in.
@@ -192,8 +153,8 @@ mod tests {
 
     use super::*;
     use crate::name::RelativePath;
-    use crate::sandbox::Area;
     use crate::sandbox::local::place::opens::Opens;
+    use crate::sandbox::{Area, Content};
 
     #[tokio::test]
     async fn a_folder_is_not_opened_again_for_each_of_its_files() {
@@ -206,10 +167,13 @@ mod tests {
             let upload = Upload {
                 area: Area::Work,
                 path: RelativePath::parse(&path).unwrap(),
-                content: Content::Bytes(path.as_bytes().into()),
+                content: Content::Bytes([].into()),
                 executable: false,
             };
-            put(&area, &mut held, &upload, None).await.unwrap();
+            let contents = Contents::Bytes(path.as_bytes());
+            put(&area, &mut held, &upload, contents, None)
+                .await
+                .unwrap();
             assert!(std::fs::read(root.path().join(&path)).unwrap() == path.as_bytes());
         }
         // It, and the one in it.
