@@ -256,6 +256,11 @@ impl StoredRun {
                 "the run {} was scored again, so that its scores are not compared",
                 self.run
             ))
+        } else if self.today().next().is_none() {
+            Err(format!(
+                "the run {} has a candidate beside itself only (`forge aa`), and none as it was that day",
+                self.run
+            ))
         } else if !self.has_score() {
             Err(format!("no trial of the run {} has a score", self.run))
         } else if lost * 100 > all * MAX_LOST_PERCENT {

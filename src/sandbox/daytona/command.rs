@@ -77,6 +77,8 @@ pub(crate) enum Mode {
     Waiting,
     /// For this time. Where that was not enough, the answer says nothing, and the status is looked for.
     Detached(Duration),
+    /// Not at all: there are too many that wait.
+    Left,
 }
 
 /// The text for the daemon's shell. Nothing is run while one of the addresses `unreachable` can be reached.
@@ -98,6 +100,7 @@ pub(crate) fn script(
     add(&match mode {
         Mode::Waiting => "end".to_owned(),
         Mode::Detached(window) => window.as_secs().to_string(),
+        Mode::Left => "0".to_owned(),
     });
     add(&layout.forge);
     add(&layout.artifacts);

@@ -6,13 +6,16 @@
 
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep};
 
+use super::client::Failed;
 use super::command::{self, CUT_OFF, Mode, Text};
 use super::retry::{Backoff, Failure};
 use super::status::{self, End, Status};
 use super::toolbox::{Fetched, Toolbox};
+use super::wire::Executed;
 use crate::sandbox::remote::command::Place;
 use crate::sandbox::{Command, CommandEnd, ErrorKind, Layout, SandboxError};
 
@@ -43,22 +46,55 @@ pub(crate) struct Sent<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) command: &'a Command,
     pub(crate) place: &'a Place,
+    /// How long is waited for its end with a connection.
     pub(crate) mode: Mode,
     /// Makes the script, whenever it is sent: as long as the command runs it is nowhere.
-    pub(crate) text: &'a (dyn Fn() -> Text + Sync),
+    pub(crate) text: &'a (dyn Fn(Mode) -> Text + Sync),
     /// Whether the sandbox is to be cut off first.
     pub(crate) is_shut: bool,
 }
 
+/// What the server said to a command.
+type Answered = Result<Executed, Failed>;
+
 impl Sent<'_> {
-    /// Sends it, and waits for its end. `turn` is to wait for an answer, and is held no longer than that.
+    /// Sends it, and waits for its end: with a connection where there is a `turn` for that, which is held no longer than
+    /// the connection; else its sign is looked for, until there is a turn.
     pub(crate) async fn end(
         &self,
         turn: Option<SemaphorePermit<'_>>,
     ) -> Result<Status, SandboxError> {
         let began = Instant::now();
-        let answer = self.send().await;
+        let mode = match turn {
+            Some(_) => self.mode,
+            None => Mode::Left,
+        };
+        let answer = self.send(mode).await;
         drop(turn);
+        match answer {
+            Err(failed) if is_unsent(&failed) => Err(failed.error),
+            answer => self.told(began, mode, answer).await,
+        }
+    }
+
+    /// Waits for its end, now that there is a turn: a further shell waits for the first one.
+    async fn wait(
+        &self,
+        began: Instant,
+        turn: Option<SemaphorePermit<'_>>,
+    ) -> Result<Status, SandboxError> {
+        let answer = self.send(self.mode).await;
+        drop(turn);
+        self.told(began, self.mode, answer).await
+    }
+
+    /// The end of a command that was sent, once there was an answer, or none will come.
+    async fn told(
+        &self,
+        began: Instant,
+        mode: Mode,
+        answer: Answered,
+    ) -> Result<Status, SandboxError> {
         let lost = match answer {
             Ok(answer) => {
                 let result = answer.result.unwrap_or_default();
@@ -67,37 +103,34 @@ impl Sent<'_> {
                 }
                 let what = status::show_nonsense(answer.exit_code, &result);
                 let error = SandboxError::new(ErrorKind::Server, RUN, what);
-                match (answer.exit_code, self.mode) {
+                match (answer.exit_code, mode) {
                     // A signal ended the shell, whether or not the command; or it could not be started.
                     (..0, _) => return Box::pin(self.succeed(began, error)).await,
                     (KILLED, _) => return Box::pin(self.killed(began, error)).await,
-                    (0, Mode::Detached(_)) => None,
-                    (_, Mode::Waiting | Mode::Detached(_)) => {
+                    (0, Mode::Detached(_) | Mode::Left) => None,
+                    (_, Mode::Waiting | Mode::Detached(_) | Mode::Left) => {
                         return Box::pin(self.status()).await?.ok_or(error);
                     }
                 }
             }
-            Err(failed) => match failed.failure {
-                Failure::NotSent | Failure::NotAdmitted => return Err(failed.error),
-                Failure::Answered(status)
-                    if status.is_client_error() && failed.error.kind != ErrorKind::TimedOut =>
-                {
-                    return Err(failed.error);
-                }
-                Failure::NoReply | Failure::Answered(_) => Some(failed.error),
-            },
+            Err(failed) => Some(failed.error),
         };
-        // Thousands wait for an answer at once, and few for more than that.
-        Box::pin(self.find(began, lost)).await
+        Box::pin(self.find(began, mode, lost)).await
     }
 
-    async fn send(&self) -> Result<super::wire::Executed, super::client::Failed> {
-        let window = match self.mode {
+    /// Sends it. In a place of its own, which is there only for as long as it takes: thousands are waited for at once.
+    fn send(&self, mode: Mode) -> BoxFuture<'_, Answered> {
+        let window = match mode {
             Mode::Waiting => self.command.limit,
             Mode::Detached(window) => window,
+            Mode::Left => Duration::ZERO,
         };
         let limit = window + self.grace();
-        self.toolbox.execute(self.text, limit, limit + ANSWER).await
+        let text = move || (self.text)(mode);
+        Box::pin(async move {
+            let sending = self.toolbox.execute(&text, limit, limit + ANSWER);
+            sending.await
+        })
     }
 
     fn grace(&self) -> Duration {
@@ -113,7 +146,7 @@ impl Sent<'_> {
     /// say where nothing was started at all.
     async fn succeed(&self, began: Instant, error: SandboxError) -> Result<Status, SandboxError> {
         for _ in 0..SUCCESSORS {
-            let answer = self.send().await?;
+            let answer = self.send(self.mode).await?;
             let result = answer.result.unwrap_or_default();
             if let Some(status) = Status::parse(&result, self.command) {
                 return Ok(status);
@@ -135,40 +168,40 @@ impl Sent<'_> {
         Ok(Status::bare(end, began.elapsed().min(self.command.limit)))
     }
 
-    /// Looks for the sign of a command's end until it is there, or cannot come any more. `lost` is what
-    /// became of the request, when it was not detached on purpose.
+    /// Looks for the sign of a command's end until it is there, or cannot come any more, or there is a turn to wait for
+    /// it. `lost` is what became of the request, when it was not detached on purpose. What it does now and then is in
+    /// a place of its own.
     async fn find(
         &self,
         began: Instant,
+        mode: Mode,
         lost: Option<SandboxError>,
     ) -> Result<Status, SandboxError> {
         let deadline = began + self.command.limit + self.grace();
         let since = Instant::now();
-        let longest = Duration::from_secs(if lost.is_some() { 2 } else { 15 });
-        let first = match self.mode {
-            // One of thousands, of which nothing is known yet.
-            Mode::Detached(Duration::ZERO) => Duration::from_secs(2),
-            Mode::Waiting | Mode::Detached(_) => Duration::from_millis(250),
+        let mut backoff = match (mode, &lost) {
+            (Mode::Left, None) => Backoff::new(Duration::from_secs(2), Duration::from_secs(15)),
+            (_, None) => Backoff::new(Duration::from_millis(250), Duration::from_secs(15)),
+            (_, Some(_)) => Backoff::new(Duration::from_millis(250), Duration::from_secs(2)),
         };
-        let mut backoff = Backoff::new(first, longest);
         let mut is_started = false;
         let mut cared = since;
         loop {
             let overdue = || SandboxError::new(ErrorKind::Lost, RUN, "it left no sign of its end");
             let turn = self.toolbox.transfer().await;
-            let status = self.status().await;
+            let status = Box::pin(self.status()).await;
             drop(turn);
             match status {
                 Ok(Some(status)) => return Ok(status),
                 Ok(None) => {}
                 // Something else is in its place, which opens for nobody.
-                Err(error) if self.is_replaced("status", &error).await => {
-                    return self.succeed(began, error).await;
+                Err(error) if Box::pin(self.is_replaced("status", &error)).await => {
+                    return Box::pin(self.succeed(began, error)).await;
                 }
                 Err(error) => return Err(error),
             }
             if !is_started && since.elapsed() > START {
-                is_started = self.toolbox.exists(&self.place.file("")).await?;
+                is_started = Box::pin(self.toolbox.exists(&self.place.file(""))).await?;
                 if !is_started {
                     // It never reached the shell: nothing has run, and nothing will.
                     let what = "the command was not started".to_owned();
@@ -178,10 +211,8 @@ impl Sent<'_> {
             }
             if cared.elapsed() > CARE {
                 cared = Instant::now();
-                let text = || command::look_for_keeper(self.place, self.layout).into();
-                let said = self.toolbox.execute(&text, LOOK, LOOK + ANSWER).await?;
-                if command::is_gone(&said.result.unwrap_or_default()) {
-                    return self.succeed(began, overdue()).await;
+                if Box::pin(self.has_lost_its_keeper()).await? {
+                    return Box::pin(self.succeed(began, overdue())).await;
                 }
             }
             let now = Instant::now();
@@ -191,8 +222,24 @@ impl Sent<'_> {
                 error.took += since.elapsed();
                 return Err(error);
             }
-            sleep(backoff.next().min(deadline - now)).await;
+            let turn = async {
+                match mode {
+                    Mode::Left => self.toolbox.turn_to_wait().await,
+                    Mode::Waiting | Mode::Detached(_) => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                turn = turn => return self.wait(began, turn.ok()).await,
+                () = sleep(backoff.next().min(deadline - now)) => {}
+            }
         }
+    }
+
+    /// Whether nobody watches over it any more.
+    async fn has_lost_its_keeper(&self) -> Result<bool, SandboxError> {
+        let text = || command::look_for_keeper(self.place, self.layout).into();
+        let said = self.toolbox.execute(&text, LOOK, LOOK + ANSWER).await?;
+        Ok(command::is_gone(&said.result.unwrap_or_default()))
     }
 
     /// Reads the sign of a command's end, if it is there.
@@ -225,6 +272,17 @@ impl Sent<'_> {
 
     async fn is_replaced(&self, file: &str, error: &SandboxError) -> bool {
         is_replaced(self.toolbox, &[self.place.file(file)], error).await
+    }
+}
+
+/// Whether nothing can have come of it.
+fn is_unsent(failed: &Failed) -> bool {
+    match failed.failure {
+        Failure::NotSent | Failure::NotAdmitted => true,
+        Failure::Answered(status) => {
+            status.is_client_error() && failed.error.kind != ErrorKind::TimedOut
+        }
+        Failure::NoReply => false,
     }
 }
 

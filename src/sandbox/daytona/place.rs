@@ -212,7 +212,7 @@ impl DaytonaSandbox {
         }
     }
 
-    /// Sends a command, and waits for its end; without a turn, it is looked for.
+    /// Sends a command, and waits for its end, as [`Sent::end`].
     async fn end_of(
         &self,
         command: &Command,
@@ -221,10 +221,10 @@ impl DaytonaSandbox {
         executables: &BTreeSet<String>,
         turn: Option<SemaphorePermit<'_>>,
     ) -> Result<Status, SandboxError> {
-        let mode = match turn {
-            None => Mode::Detached(Duration::ZERO),
-            Some(_) if command.limit > self.detach_above => Mode::Detached(self.detach_above),
-            Some(_) => Mode::Waiting,
+        let mode = if command.limit > self.detach_above {
+            Mode::Detached(self.detach_above)
+        } else {
+            Mode::Waiting
         };
         let is_live = self.live_interval.is_some();
         // Nothing of the candidate's is started where there is no program.
@@ -235,7 +235,7 @@ impl DaytonaSandbox {
             &[]
         };
         let layout = &self.layout;
-        let text = || {
+        let text = |mode| {
             command::script(
                 command,
                 place,

@@ -188,6 +188,11 @@ impl Toolbox {
         self.client.waiting.try_acquire().ok()
     }
 
+    /// Waits for such a turn.
+    pub(super) async fn turn_to_wait(&self) -> Turn<'_> {
+        self.client.waiting.acquire().await
+    }
+
     /// Puts files where they belong, in one request.
     pub(crate) async fn upload(&self, files: &[Sending<'_>]) -> Result<(), Failed> {
         let _turn = self.transfer().await;

@@ -482,6 +482,19 @@ fn a_run_that_is_not_whole_is_not_blessed_and_nothing_else_is_replaced() {
 }
 
 #[test]
+fn a_candidate_beside_itself_is_nothing_to_compare_others_with() {
+    let workspace = workspace();
+    workspace.forge(["aa", "good", "-n1", "-k2"]).expect(0);
+    let told = workspace.forge(["baseline", "set", "latest"]).expect(2);
+    assert!(
+        told.stderr.contains("beside itself only (`forge aa`)"),
+        "{}",
+        told.stderr
+    );
+    assert!(!workspace.path("artifacts/blessed").exists());
+}
+
+#[test]
 fn no_objective_is_called_like_the_folder_of_packs() {
     let workspace = workspace().file("objectives/candidates.yaml", "prompt: x\n");
     let told = workspace.forge(["candidates"]).expect(2);

@@ -337,9 +337,7 @@ async fn only_so_many_commands_are_waited_for_with_a_connection_and_the_others_e
     let waits = shell("until [ -e go ]; do sleep 0.05; done; echo first");
     let waiting = first.run(&waits, one);
     let meanwhile = async {
-        while setup.fake.requests_to(Route::Execute) == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(|| setup.fake.requests_to(Route::Execute) == 1).await;
         let fails = shell("echo second; exit 3");
         let looked_for = second.run(&fails, two).await.unwrap();
         assert_eq!(looked_for.end, CommandEnd::Exited(3));
@@ -353,14 +351,41 @@ async fn only_so_many_commands_are_waited_for_with_a_connection_and_the_others_e
         looks > 1,
         "its end was looked for, and its bundle fetched: {looks}"
     );
-    // The turn is free again.
-    let before = setup.fake.requests_to(Route::Download);
-    second.run(&shell("echo third"), three).await.unwrap();
-    assert_eq!(setup.fake.requests_to(Route::Download), before + 1);
+    // Who has no turn gets the next one, and waits for the command that runs already.
+    let sent = || setup.fake.requests_to(Route::Execute);
+    let before = sent();
+    let as_long = shell("echo third; until [ -e on ]; do sleep 0.05; done; echo fourth");
+    let waits = shell("until [ -e on ]; do sleep 0.05; done");
+    let mut nothing = Printed::default();
+    let releasing = async {
+        until(|| sent() == before + 2).await;
+        first.upload(&[upload("on", "", false)]).await.unwrap();
+        until(|| sent() == before + 3).await;
+        second.upload(&[upload("on", "", false)]).await.unwrap();
+    };
+    let in_turn = async {
+        let waiting = first.run(&waits, &mut nothing);
+        let left = async {
+            until(|| sent() == before + 1).await;
+            second.run(&as_long, three).await
+        };
+        tokio::join!(waiting, left, releasing)
+    };
+    let (waited, left, ()) = in_turn.await;
+    for result in [waited, left] {
+        assert_eq!(result.unwrap().end, CommandEnd::Exited(0));
+    }
+    assert_eq!(sent(), before + 3);
     let texts = printed.each_ref().map(|it| it.texts().0);
-    assert_eq!(texts, ["first\n", "second\n", "third\n"]);
+    assert_eq!(texts, ["first\n", "second\n", "third\nfourth\n"]);
     for sandbox in [first, second] {
         setup.delete(sandbox.as_ref()).await;
+    }
+}
+
+async fn until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
