@@ -293,9 +293,12 @@ impl Asked {
                     "candidate `{name}`: the run {} was scored again, and its scores are not compared",
                     stored.run
                 ));
-                continue;
             }
             formers.compare(question, name, &against, how);
+            // Without them there is a verdict too, which says so: `invalid`.
+            if stored.rescored {
+                continue;
+            }
             let scores = verdict::stored(&stored.plan, stored.started, &stored.rows, name);
             formers.stored.extend(scores);
         }

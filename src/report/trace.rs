@@ -48,11 +48,12 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
     to.write_all(b",\"traceEvents\":[")?;
     let mut trace = Trace::of(report, to)?;
     for event in report.details.events()? {
-        trace.take(&event?)?;
-        // What comes later is not of the run: it was scored again, say.
-        if trace.is_over {
-            break;
+        let event = event?;
+        // What comes later is not of the run, unless that goes on: it was scored again, say.
+        if trace.is_over && !matches!(event.kind, EventKind::RunResumed(_)) {
+            continue;
         }
+        trace.take(&event)?;
     }
     trace.end()?;
     to.write_all(b"\n]}\n")
@@ -178,6 +179,8 @@ struct Trace<'a> {
     attempts: BTreeMap<TrialId, Attempt>,
     /// How many slots were in use as it was told last.
     told: usize,
+    /// When the run began, or went on after its end.
+    since: u64,
     /// When the last trial had ended.
     quiet: u64,
     jobs: usize,
@@ -196,6 +199,7 @@ impl<'a> Trace<'a> {
             slots: Slots::default(),
             attempts: BTreeMap::new(),
             told: 0,
+            since: 0,
             quiet: 0,
             jobs: plan.map_or(0, |plan| plan.jobs),
             is_over: false,
@@ -299,10 +303,12 @@ impl<'a> Trace<'a> {
             EventKind::CleanedUp(_) => self.slice("cleaning up", self.quiet)?,
             EventKind::RunFinished { .. } => {
                 self.is_over = true;
-                self.slice("run", 0)?;
+                self.slice("run", self.since)?;
             }
             EventKind::RunResumed(it) => {
-                self.is_over = false;
+                if std::mem::take(&mut self.is_over) {
+                    self.since = self.now;
+                }
                 self.tell("goes on", &it.told)?;
             }
             EventKind::RunStarted(_)
@@ -463,7 +469,7 @@ impl<'a> Trace<'a> {
         }
         self.settle()?;
         if !self.is_over {
-            self.slice("run (unfinished)", 0)?;
+            self.slice("run (unfinished)", self.since)?;
         }
         Ok(())
     }

@@ -131,7 +131,12 @@ impl<'a> Sides<'a> {
                         return this.not_valid(format!("it ran elsewhere: {then} then, {now} now"));
                     }
                     Some(stored) => Some(stored),
-                    None => return this.not_valid("its stored scores are not there".to_owned()),
+                    None => {
+                        return this.not_valid(
+                            "its stored scores are not there, or were given anew since (`forge score`)"
+                                .to_owned(),
+                        );
+                    }
                 }
             }
         };

@@ -5,7 +5,9 @@ use std::io;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::event::{Event, EventKind, Look, Phase, StopCause, Stopped, Timings, TrialRecord};
+use crate::event::{
+    Event, EventKind, Look, Phase, Resumption, StopCause, Stopped, Timings, TrialRecord,
+};
 use crate::exit::ExitCode;
 use crate::name::TrialId;
 use crate::report::sample::{Run, passed, trial};
@@ -210,6 +212,40 @@ fn what_comes_after_the_end_is_not_of_the_run() {
         );
     assert_eq!(history.of("i", &["name"]), [] as [Value; 0]);
     assert_eq!(history.of("X", &["dur"]), [json!([5_000])]);
+}
+
+#[test]
+fn a_run_that_goes_on_after_its_end_is_shown_to_its_last_one() {
+    let history = History::new(2);
+    let Some(EventKind::RunStarted(plan)) = history.0.first().map(|it| it.kind.clone()) else {
+        panic!("a run begins");
+    };
+    let goes_on = EventKind::RunResumed(Box::new(Resumption {
+        plan: *plan,
+        told: "goes on".to_owned(),
+        kept: 1,
+        again: Vec::new(),
+        retry: Vec::new(),
+        gone: Vec::new(),
+    }));
+    let over = |took_ms| EventKind::RunFinished { took_ms };
+    let history = history
+        .started(0, 1, 1)
+        .finished(4, 1, Timings::default())
+        .then(5, over(5))
+        .then(1_000, goes_on)
+        .started(1_001, 2, 1)
+        .finished(1_007, 2, Timings::default())
+        .then(1_010, over(10));
+    assert_eq!(
+        history.of("X", &["name", "ts", "dur"]),
+        [
+            json!(["task/alpha/1", 0, 4_000]),
+            json!(["run", 0, 5_000]),
+            json!(["task/alpha/2", 1_001_000, 6_000]),
+            json!(["run", 1_000_000, 10_000]),
+        ]
+    );
 }
 
 #[test]

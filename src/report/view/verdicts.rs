@@ -42,7 +42,7 @@ pub(in crate::report) struct VerdictRow {
 /// not all of today's candidates ran, it was not asked who won.
 pub(super) fn head(report: &Report<'_>, winner: Headline) -> Vec<Headline> {
     let said = said(report.verdicts);
-    if let Some(text) = nothing_changed(report.verdicts) {
+    if let Some(text) = nothing_changed(report) {
         return vec![Headline::new("Verdict: UNCHANGED  ", text, Tone::Good)];
     }
     let mut lines: Vec<Headline> = said
@@ -64,17 +64,21 @@ pub(super) fn head(report: &Report<'_>, winner: Headline) -> Vec<Headline> {
     lines
 }
 
-/// That no candidate has changed and nothing was run, of more than one.
-fn nothing_changed(verdicts: &[Verdict]) -> Option<String> {
+/// That no candidate has changed, of more than one.
+fn nothing_changed(report: &Report<'_>) -> Option<String> {
+    let verdicts = report.verdicts;
     let all = verdicts
         .iter()
         .all(|it| it.state == VerdictState::Unchanged);
     (all && verdicts.len() > 1).then(|| {
         let names: Vec<&str> = verdicts.iter().map(|it| it.against.as_str()).collect();
         let names = names.join(", ");
-        clean(&format!(
-            "every candidate is what it was ({names}): nothing was run"
-        ))
+        let ran = if report.summary.trials.is_empty() {
+            ": nothing was run"
+        } else {
+            ""
+        };
+        clean(&format!("every candidate is what it was ({names}){ran}"))
     })
 }
 

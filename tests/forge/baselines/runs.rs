@@ -495,6 +495,19 @@ fn a_candidate_beside_itself_is_nothing_to_compare_others_with() {
 }
 
 #[test]
+fn a_baseline_that_was_scored_again_since_is_compared_with_nothing_and_that_is_the_verdict() {
+    let workspace = workspace();
+    workspace.forge(["task", "-k2"]).expect(0);
+    workspace.forge(["baseline", "set", "latest"]).expect(0);
+    workspace.forge(["score", "blessed"]).expect(0);
+    let told = workspace.forge(["task", "-k2", "--baseline=blessed", "--fail-on=drifted"]);
+    for part in ["Verdict: INVALID", "given anew since"] {
+        assert!(told.stdout.contains(part), "{}", told.stdout);
+    }
+    assert_ne!(told.code, Some(0), "{}", told.stdout);
+}
+
+#[test]
 fn no_objective_is_called_like_the_folder_of_packs() {
     let workspace = workspace().file("objectives/candidates.yaml", "prompt: x\n");
     let told = workspace.forge(["candidates"]).expect(2);
