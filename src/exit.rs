@@ -97,10 +97,12 @@ pub fn decide(
         return (ExitCode::Ok, Vec::new());
     }
     let invalid = verdicts.iter();
-    // Where something can be said, it does not matter that of the world nothing can.
+    // Where something can be said, it does not matter that of the world nothing can, unless that was asked.
     let nothing = verdicts.iter().all(|it| it.state == VerdictState::Invalid);
-    let invalid =
-        invalid.filter(|it| it.state == VerdictState::Invalid && (it.gates || it.lost || nothing));
+    let asks = plan.rule.fail_on.contains(&VerdictState::Drifted);
+    let counts =
+        |it: &Verdict| it.gates || it.lost || nothing || (asks && it.question == Question::World);
+    let invalid = invalid.filter(|it| it.state == VerdictState::Invalid && counts(it));
     let invalid: Vec<&Verdict> = invalid.collect();
     let lost = invalid.iter().any(|it| it.lost);
     if !invalid.is_empty() {

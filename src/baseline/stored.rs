@@ -258,7 +258,7 @@ impl StoredRun {
             ))
         } else if self.today().next().is_none() {
             Err(format!(
-                "the run {} has a candidate beside itself only (`forge aa`), and none as it was that day",
+                "the run {} is one of `forge aa`: a candidate beside itself, and none that others could be compared with",
                 self.run
             ))
         } else if !self.has_score() {
