@@ -367,9 +367,10 @@ pub(crate) fn write_whole(
     name.push(path.file_name().unwrap_or_default());
     name.push(".part");
     let aside = path.with_file_name(name);
-    write_aside(&aside, write)
-        .and_then(|()| fs::rename(&aside, path))
-        .map_err(named(path))
+    let written = write_aside(&aside, write).and_then(|()| fs::rename(&aside, path));
+    // Half of it is of no use, and may be what the disk has no room for.
+    let written = written.inspect_err(|_| drop(fs::remove_file(&aside)));
+    written.map_err(named(path))
 }
 
 fn write_aside(

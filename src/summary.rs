@@ -551,6 +551,17 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_name_that_somebody_has_written_twice_into_a_journal_hides_no_other() {
+        let history = History::of(&["alpha", "beta", "alpha"], &["post", "code", "post"], 2);
+        let history = history.scored("post/beta/2", 80.0);
+        let history = history.scored("code/alpha/1", 70.0);
+        let rows = history.summary().trials;
+        let judged = rows.iter().filter(|row| row.is_judged());
+        let ids: Vec<String> = judged.map(|row| row.trial().to_string()).collect();
+        assert_eq!((rows.len(), ids.len()), (8, 2), "{ids:?}");
+    }
+
+    #[test]
     fn the_time_in_sandboxes_is_that_of_all_attempts_also_where_the_run_was_cut_off() {
         let plan = History::of(&["alpha", "beta"], &["post"], 1).summary().plan;
         let plan = RunPlan {

@@ -261,4 +261,16 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert!(!is_at(next.file(), &path), "it is gone");
     }
+
+    #[test]
+    fn nothing_is_left_of_what_cannot_be_written_whole() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("report");
+        fs::create_dir(&path).unwrap();
+        let full = |_: &mut dyn io::Write| Err(io::ErrorKind::StorageFull.into());
+        crate::store::write_whole(&root.path().join("other"), full).unwrap_err();
+        crate::store::write_whole(&path, |to| to.write_all(b"text")).unwrap_err();
+        let left = fs::read_dir(root.path()).unwrap();
+        assert_eq!(left.count(), 1, "the folder that is in the way");
+    }
 }

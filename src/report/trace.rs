@@ -50,10 +50,9 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
     for event in report.details.events()? {
         let event = event?;
         // What comes later is not of the run, unless that goes on: it was scored again, say.
-        if trace.is_over && !matches!(event.kind, EventKind::RunResumed(_)) {
-            continue;
+        if !trace.is_over || matches!(event.kind, EventKind::RunResumed(_)) {
+            trace.take(&event)?;
         }
-        trace.take(&event)?;
     }
     trace.end()?;
     to.write_all(b"\n]}\n")

@@ -48,10 +48,11 @@ impl<T: Clone + Ord> Names<T> {
         T: 'a,
     {
         let all: Vec<T> = names.cloned().collect();
-        Self {
-            places: all.iter().cloned().zip(0..).collect(),
-            all,
+        let mut places = BTreeMap::new();
+        for (name, at) in all.iter().zip(0..) {
+            places.entry(name.clone()).or_insert(at);
         }
+        Self { all, places }
     }
 }
 
@@ -97,6 +98,11 @@ impl Trials {
             let (Some(objective), Some(candidate)) = (objective, candidate) else {
                 return;
             };
+            // A name that somebody has written twice is there once.
+            let before = last.map(|at| (self.cells[at].objective, self.cells[at].candidate));
+            if before >= Some((*objective, *candidate)) {
+                return;
+            }
             self.cells.push(Cell {
                 objective: *objective,
                 candidate: *candidate,

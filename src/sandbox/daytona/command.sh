@@ -33,7 +33,7 @@ if ! mkdir "$run" 2>/dev/null; then
     number "$run/keeper"
     if ! lives "$word"; then
       # Between the folder and its first file there is a moment, and a long one on a busy machine.
-      moments=20
+      moments=50
       while [ -z "$word" ] && [ "$moments" -gt 0 ]; do
         nap 0.2
         number "$run/keeper"

@@ -29,6 +29,8 @@ const MAX_STATUS: u64 = 4096;
 const START: Duration = Duration::from_secs(3);
 /// How often a command whose answer does not come is looked after.
 const CARE: Duration = Duration::from_secs(30);
+/// So many looks for a command's end in a row may go unanswered, each tried for a while.
+const SILENT: u32 = 3;
 /// How long a look may take.
 const LOOK: Duration = Duration::from_secs(10);
 /// How often another shell is sent in the place of one that was killed.
@@ -186,6 +188,7 @@ impl Sent<'_> {
         };
         let mut is_started = false;
         let mut cared = since;
+        let mut silent = 0;
         loop {
             let overdue = || SandboxError::new(ErrorKind::Lost, RUN, "it left no sign of its end");
             let turn = self.toolbox.transfer().await;
@@ -193,26 +196,34 @@ impl Sent<'_> {
             drop(turn);
             match status {
                 Ok(Some(status)) => return Ok(status),
-                Ok(None) => {}
+                Ok(None) => silent = 0,
                 // Something else is in its place, which opens for nobody.
                 Err(error) if Box::pin(self.is_replaced("status", &error)).await => {
                     return Box::pin(self.succeed(began, error)).await;
                 }
+                Err(error) if says_nothing(&error) && silent < SILENT => silent += 1,
                 Err(error) => return Err(error),
             }
             if !is_started && since.elapsed() > START {
-                is_started = Box::pin(self.toolbox.exists(&self.place.file(""))).await?;
-                if !is_started {
-                    // It never reached the shell: nothing has run, and nothing will.
-                    let what = "the command was not started".to_owned();
-                    let error = SandboxError::new(ErrorKind::Lost, RUN, what);
-                    return Err(lost.unwrap_or(error));
+                match Box::pin(self.toolbox.exists(&self.place.file(""))).await {
+                    Ok(true) => is_started = true,
+                    Ok(false) => {
+                        // It never reached the shell: nothing has run, and nothing will.
+                        let what = "the command was not started".to_owned();
+                        let error = SandboxError::new(ErrorKind::Lost, RUN, what);
+                        return Err(lost.unwrap_or(error));
+                    }
+                    Err(failed) if says_nothing(&failed.error) => {}
+                    Err(failed) => return Err(failed.error),
                 }
             }
             if cared.elapsed() > CARE {
                 cared = Instant::now();
-                if Box::pin(self.has_lost_its_keeper()).await? {
-                    return Box::pin(self.succeed(began, overdue())).await;
+                match Box::pin(self.has_lost_its_keeper()).await {
+                    Ok(false) => {}
+                    Ok(true) => return Box::pin(self.succeed(began, overdue())).await,
+                    Err(error) if says_nothing(&error) => {}
+                    Err(error) => return Err(error),
                 }
             }
             let now = Instant::now();
@@ -273,6 +284,14 @@ impl Sent<'_> {
     async fn is_replaced(&self, file: &str, error: &SandboxError) -> bool {
         is_replaced(self.toolbox, &[self.place.file(file)], error).await
     }
+}
+
+/// Whether a look has failed in a way that says nothing of the command: the next one may tell.
+const fn says_nothing(error: &SandboxError) -> bool {
+    matches!(
+        error.kind,
+        ErrorKind::TimedOut | ErrorKind::Unreachable | ErrorKind::Throttled
+    )
 }
 
 /// Whether nothing can have come of it.
