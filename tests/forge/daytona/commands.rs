@@ -383,6 +383,35 @@ async fn only_so_many_commands_are_waited_for_with_a_connection_and_the_others_e
     }
 }
 
+/// What is asked beside the sign of its end says nothing, where it is not answered.
+#[tokio::test]
+async fn a_command_that_runs_is_not_lost_because_a_look_at_it_goes_unanswered() {
+    let timeout = Canned::error(StatusCode::REQUEST_TIMEOUT, "request timeout");
+    let silent = Rule::route(Route::FileInfo, When::Always, Before::Answer(timeout));
+    let ours = DaytonaOptions {
+        detach_above: Duration::ZERO,
+        ..DaytonaOptions::default()
+    };
+    let warm = Options {
+        warm: true,
+        faults: vec![silent],
+        ..Options::default()
+    };
+    let setup = Setup::with(warm, ours);
+    let sandbox = setup.sandbox().await;
+    let asked = || setup.fake.requests_to(Route::FileInfo);
+    let waits = shell("until [ -e on ]; do sleep 0.05; done; echo done");
+    let mut printed = Printed::default();
+    let releasing = async {
+        until(|| asked() > 0).await;
+        sandbox.upload(&[upload("on", "", false)]).await.unwrap();
+    };
+    let (result, ()) = tokio::join!(sandbox.run(&waits, &mut printed), releasing);
+    assert_eq!(result.unwrap().end, CommandEnd::Exited(0));
+    assert_eq!(printed.texts().0, "done\n");
+    setup.delete(sandbox.as_ref()).await;
+}
+
 async fn until(is_so: impl Fn() -> bool) {
     while !is_so() {
         tokio::time::sleep(Duration::from_millis(5)).await;
