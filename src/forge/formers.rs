@@ -288,15 +288,13 @@ impl Asked {
             } else {
                 Question::Baseline
             };
+            formers.compare(question, name, &against, how);
             if stored.rescored {
+                // Without them there is a verdict too, which says so: `invalid`.
                 formers.remarks.push(format!(
                     "candidate `{name}`: the run {} was scored again, and its scores are not compared",
                     stored.run
                 ));
-            }
-            formers.compare(question, name, &against, how);
-            // Without them there is a verdict too, which says so: `invalid`.
-            if stored.rescored {
                 continue;
             }
             let scores = verdict::stored(&stored.plan, stored.started, &stored.rows, name);

@@ -51,12 +51,11 @@ pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
     to.write_all(begin(&view).as_bytes())?;
     to.write_all(top::head(&view).as_bytes())?;
     to.write_all(top::next(report).as_bytes())?;
-    let cells = figures::Cells::of(report);
     for part in [
         objectives::overall(report, &view),
         figures::forest::of(report, &verdicts::of(&view.verdicts)),
-        figures::heat::of(report, &cells),
-        figures::dots::of(report, &cells),
+        figures::heat::of(report),
+        figures::dots::of(report),
         figures::scatter::of(report),
     ] {
         to.write_all(part.as_bytes())?;

@@ -3,9 +3,8 @@
 use super::draw::Chart;
 use super::markup::escaped;
 use super::table::Table;
-use crate::name::{CandidateName, ObjectiveName};
 use crate::report::Report;
-use crate::summary::{TrialRows, Trials};
+use crate::summary::TrialRows;
 
 pub(super) mod dots;
 pub(super) mod forest;
@@ -18,36 +17,13 @@ pub(super) mod trend;
 /// So many lines has a figure.
 const MAX_TRACKS: usize = 60;
 
-/// The trials of every objective and candidate.
-pub(super) struct Cells<'a>(&'a Trials);
-
-impl<'a> Cells<'a> {
-    pub(super) const fn of(report: &Report<'a>) -> Self {
-        Self(&report.summary.trials)
-    }
-
-    pub(super) fn trials(
-        &self,
-        objective: &ObjectiveName,
-        candidate: &CandidateName,
-    ) -> TrialRows<'a> {
-        self.0.of_cell(objective, candidate)
-    }
-
-    /// The lowest and the highest score of an objective and candidate, where those are further apart than `margin`.
-    pub(super) fn disagreement(
-        &self,
-        objective: &ObjectiveName,
-        candidate: &CandidateName,
-        margin: f64,
-    ) -> Option<[f64; 2]> {
-        let scores = self.trials(objective, candidate).iter();
-        let scores = scores.filter_map(|row| Some(row.score()?.value()));
-        let (low, high) = scores.fold((f64::MAX, f64::MIN), |(low, high), score| {
-            (low.min(score), high.max(score))
-        });
-        (high - low > margin).then_some([low, high])
-    }
+/// The lowest and the highest score of these trials, where those are further apart than `margin`.
+fn disagreement(rows: TrialRows<'_>, margin: f64) -> Option<[f64; 2]> {
+    let scores = rows.iter().filter_map(|row| Some(row.score()?.value()));
+    let (low, high) = scores.fold((f64::MAX, f64::MIN), |(low, high), score| {
+        (low.min(score), high.max(score))
+    });
+    (high - low > margin).then_some([low, high])
 }
 
 /// How far apart repeats must be to disagree, in points: what counts as a change.

@@ -61,8 +61,8 @@ pub(in crate::report) fn score_in_words(
 }
 
 impl Explained {
-    /// Explains the typical trial of a candidate's on an objective: the one with the median score of those with a verdict, the first of
-    /// several. `None` when there is none, or no record of it.
+    /// Explains the typical one of a candidate's trials on an objective: that with the median score of those with a
+    /// verdict, the first of several. `None` when there is none, or no record of it.
     pub(super) fn of(report: &Report<'_>, rows: TrialRows<'_>) -> Option<Self> {
         let judged = rows.iter().filter(|row| row.score().is_some());
         let row = typical(judged.clone())?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::draw::{Chart, Drawing, Track, points_scale};
 use super::super::markup::escaped;
 use super::super::table::{Cell, Table};
-use super::{Cells, END, begin, left_out, margin, write_numbers};
+use super::{END, begin, disagreement, left_out, margin, write_numbers};
 use crate::report::Report;
 use crate::score::Points;
 use crate::standings::ObjectiveStandings;
@@ -16,7 +16,7 @@ const MAX_OBJECTIVES: usize = 24;
 const MAX_CANDIDATES: usize = 40;
 const MAX_SCORES: usize = 100;
 
-pub(in crate::report::page) fn of(report: &Report<'_>, cells: &Cells<'_>) -> String {
+pub(in crate::report::page) fn of(report: &Report<'_>) -> String {
     let margin = margin(report);
     let objectives = report.standings.objectives.iter();
     let graded = objectives.filter(|it| it.ungraded.is_none() && !it.standings.is_empty());
@@ -48,10 +48,9 @@ pub(in crate::report::page) fn of(report: &Report<'_>, cells: &Cells<'_>) -> Str
         let mut tracks = Vec::new();
         for standing in of.standings.iter().take(MAX_CANDIDATES) {
             let name = standing.candidate.as_str();
-            let rows = cells.trials(&of.objective, &standing.candidate);
-            let apart = cells
-                .disagreement(&of.objective, &standing.candidate, margin)
-                .is_some();
+            let trials = &report.summary.trials;
+            let rows = trials.of_cell(&of.objective, &standing.candidate);
+            let apart = disagreement(rows, margin).is_some();
             tracks.push(track(name, rows, apart));
             let scores = rows.iter().filter_map(TrialRow::score);
             table.row(vec![

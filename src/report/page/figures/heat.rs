@@ -2,7 +2,7 @@
 
 use super::super::markup::{escaped, number};
 use super::super::table::shown;
-use super::{Cells, left_out, margin, section};
+use super::{disagreement, left_out, margin, section};
 use crate::report::Report;
 use crate::report::view::NOTHING;
 use crate::score::Points;
@@ -12,7 +12,7 @@ const MAX_ROWS: usize = 60;
 const MAX_COLUMNS: usize = 40;
 
 /// Empty where there is one objective: the standings say it all.
-pub(in crate::report::page) fn of(report: &Report<'_>, cells: &Cells<'_>) -> String {
+pub(in crate::report::page) fn of(report: &Report<'_>) -> String {
     let objectives = &report.standings.objectives;
     let candidates = &report.standings.overall;
     if objectives.len() < 2 || candidates.is_empty() {
@@ -38,7 +38,9 @@ pub(in crate::report::page) fn of(report: &Report<'_>, cells: &Cells<'_>) -> Str
             let mut standings = of.standings.iter();
             let found = standings.find(|it| it.candidate == standing.candidate);
             let score = found.and_then(|it| it.score).map(Points::value);
-            let apart = cells.disagreement(&of.objective, &standing.candidate, margin);
+            let trials = &report.summary.trials;
+            let rows = trials.of_cell(&of.objective, &standing.candidate);
+            let apart = disagreement(rows, margin);
             text.push_str(&cell(score, apart.filter(|_| score.is_some())));
         }
         text.push_str("</tr>\n");

@@ -59,12 +59,11 @@ impl Phases {
                 *sum = Some(sum.unwrap_or(0).saturating_add(value));
             }
         }
-        let rank = |it: &(TrialId, Took)| std::cmp::Reverse(whole(&it.1));
-        let new = (row.trial(), took);
         // Of those that took the same, the first of the plan.
-        let at = self.slowest.partition_point(|it| rank(it) <= rank(&new));
+        let is_before = |it: &(TrialId, Took)| whole(&it.1) >= whole(&took);
+        let at = self.slowest.partition_point(is_before);
         if at < SLOWEST {
-            self.slowest.insert(at, new);
+            self.slowest.insert(at, (row.trial(), took));
             self.slowest.truncate(SLOWEST);
         }
     }
