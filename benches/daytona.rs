@@ -258,37 +258,39 @@ fn measure(case: &Case, project: &Path) -> Result<Measured, Box<dyn Error>> {
     options.faults.extend(results(case.run));
     let fake = FakeDaytona::start(options)?;
     let began = Instant::now();
-    let mut forge = programs::command(&programs::forge(), project)
+    let forge = programs::command(&programs::forge(), project)
         .args(["--daytona", "task", "--quiet"])
         .args([format!("-k{}", case.trials), format!("-j{}", case.jobs)])
         .env("DAYTONA_API_KEY", fake.api_key())
         .env("DAYTONA_API_URL", fake.api_url())
         .spawn()?;
+    let (id, process) = (forge.id(), rustix::process::Pid::from_child(&forge));
+    // Its end is not to be noticed late.
+    let ending = std::thread::spawn(move || {
+        let mut forge = forge;
+        forge.wait().map(|status| (status, began.elapsed()))
+    });
     let mut used = Used::default();
     let mut interrupted: Option<Instant> = None;
     let mut looks = 0;
-    let status = loop {
+    while !ending.is_finished() {
         let files = used.files;
-        used = used_by(forge.id()).unwrap_or(used);
+        used = used_by(id).unwrap_or(used);
         used.files = files;
         // It takes a while to count many.
         if looks % 64 == 0 {
-            used.files = files.max(files_of(forge.id()));
+            used.files = files.max(files_of(id));
         }
         looks += 1;
-        if let Some(status) = forge.try_wait()? {
-            break status;
-        }
         let all_run = || fake.requests_to(Route::Execute) >= case.trials as usize;
         if case.stops && interrupted.is_none() && looks % 32 == 0 && all_run() {
-            used.files = files.max(files_of(forge.id()));
+            used.files = files.max(files_of(id));
             interrupted = Some(Instant::now());
-            let id = rustix::process::Pid::from_child(&forge);
-            rustix::process::kill_process(id, rustix::process::Signal::INT)?;
+            rustix::process::kill_process(process, rustix::process::Signal::INT)?;
         }
         pause();
-    };
-    let wall = began.elapsed();
+    }
+    let (status, wall) = ending.join().map_err(|_| "nobody waited for forge")??;
     if status.code() != Some(if case.stops { 130 } else { 0 }) {
         return Err(format!("{}: forge ended with {status}", case.name).into());
     }
@@ -297,7 +299,7 @@ fn measure(case: &Case, project: &Path) -> Result<Measured, Box<dyn Error>> {
         wall,
         used,
         throttled: fake.throttled(),
-        stopped: interrupted.map(|it| it.elapsed()),
+        stopped: interrupted.map(|it| wall.saturating_sub(it.duration_since(began))),
     })
 }
 

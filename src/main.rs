@@ -3,12 +3,13 @@
 
 use std::process::ExitCode;
 
-use forge::sandbox::local::spawner;
+use forge::sandbox::local::{give_back_memory, spawner};
 use forge::trial::judging::process;
 
 mod cli;
 
 fn main() -> ExitCode {
+    give_back_memory();
     if let Some(end) = forge::watch::serve_if_asked(&[]) {
         return end;
     }

@@ -41,7 +41,10 @@ pub struct Merged {
 /// One part, read.
 struct Piece {
     folder: RunFolder,
+    /// Without the results of trials: those are told again, one after another.
     summary: RunSummary,
+    /// Which of them there are, by the places of trials.
+    has_result: Vec<bool>,
     plan: RunPlan,
     shard: Shard,
     /// So that nobody adds to it meanwhile.
@@ -93,6 +96,7 @@ pub fn merge(
         .filter(|part| is_used(first, *part))
         .collect();
     let plan = whole(first);
+    crate::sandbox::local::let_go_of_program();
     let write = |source| ForgeError::Io {
         doing: "put the parts together",
         source,
@@ -121,10 +125,12 @@ fn refused(message: String) -> Problems {
 
 fn read(folder: &RunFolder) -> Result<Piece, ForgeError> {
     let held = hold(OPTION, folder)?;
-    let summary = replay(folder).map_err(|source| ForgeError::Io {
+    let mut summary = replay(folder).map_err(|source| ForgeError::Io {
         doing: "read a part",
         source,
     })?;
+    let has_result = summary.trials.iter().map(TrialRow::has_result).collect();
+    summary.trials.forget_all();
     let shown = plain::line(&folder.path().to_string_lossy());
     let Some(plan) = summary.plan.clone() else {
         return Err(refused(format!("`{shown}` is a run without an event")).into());
@@ -135,6 +141,7 @@ fn read(folder: &RunFolder) -> Result<Piece, ForgeError> {
     Ok(Piece {
         folder: folder.clone(),
         summary,
+        has_result,
         plan,
         shard,
         _held: held,
@@ -331,11 +338,10 @@ fn settle(told: &mut History, folder: &RunFolder, objectives: &Path) -> io::Resu
 fn results(piece: &Piece) -> io::Result<impl Iterator<Item = io::Result<EventKind>> + '_> {
     let place = |trial: &TrialId| {
         let at = piece.summary.place(trial)?;
-        let row = piece.summary.trials.get(at)?;
-        row.has_result().then_some(at)
+        piece.has_result.get(at)?.then_some(at)
     };
     // By the places of rows: there is one for each trial.
-    let mut last = vec![0; piece.summary.trials.len()];
+    let mut last = vec![0; piece.has_result.len()];
     for event in journal::read(piece.folder.path())? {
         let event = event?;
         if let EventKind::TrialFinished(record) = &event.kind

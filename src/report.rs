@@ -102,8 +102,11 @@ impl Details for RunFolder {
             Part::Beginning(most) => (0, most),
             Part::End(most) => (total.saturating_sub(most), most),
         };
-        file.seek(SeekFrom::Start(from)).ok()?;
-        let mut bytes = Vec::new();
+        if from > 0 {
+            file.seek(SeekFrom::Start(from)).ok()?;
+        }
+        let room = usize::try_from(most.min(total - from)).ok()?;
+        let mut bytes = Vec::with_capacity(room + 1);
         file.take(most).read_to_end(&mut bytes).ok()?;
         Some(Piece { bytes, total })
     }
@@ -283,6 +286,8 @@ impl Report<'_> {
 
     /// Writes all that a run's folder has of reports: every form, and the links to the winners.
     pub fn save(&self, folder: &RunFolder) -> Saved {
+        // What comes next needs other parts of the program than what came before, which would stay in memory.
+        crate::sandbox::local::let_go_of_program();
         let links = folder.point_winners(self.summary, self.standings);
         Saved {
             failed: self.write_all(folder).err(),

@@ -69,7 +69,8 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
     // Before the first sandbox: what it does not hear of, nobody would delete.
     let made = ledger.last_serial(&run.plan.run);
     let (watch, unwatched) = watched(&run, &folder, &ledger).await;
-    shed();
+    // What comes next needs other parts of the program than what came before, which would stay in memory all along.
+    crate::sandbox::local::let_go_of_program();
     let (stopping, told) = watch::channel(Stopping::No);
     let reaper = Reaper::start_then(
         Arc::clone(&run.provider),
@@ -155,12 +156,6 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
     dispatcher.perform(made_up);
     dispatcher.dispatch().await;
     Ok(dispatcher.finish(reaper, ended, began).await)
-}
-
-/// What comes next needs other parts of the program than what came before, which would stay in memory all along.
-fn shed() {
-    #[cfg(target_os = "linux")]
-    crate::sandbox::local::let_go_of_program().ok();
 }
 
 struct Dispatcher {
@@ -409,7 +404,6 @@ impl Dispatcher {
     /// Waits until everything is deleted, and tells what is left to be told.
     async fn finish(mut self, reaper: Reaper, ended: Cleanup, began: Instant) -> Finished {
         let report = self.close(reaper).await;
-        shed();
         let unlogged = self.requests.close();
         let (mut teller, folder) = (self.teller, self.world.folder.clone());
         for news in take_back(&folder, &teller.summary, &self.plan.objectives) {

@@ -13,7 +13,7 @@ use crate::plain::{LOOKED_AT, LastWords};
 use crate::redact::Redactor;
 use crate::standings::{Standings, settled};
 use crate::summary::RunSummary;
-use crate::tree::{is_folder_inside, named, open_inside};
+use crate::tree::{Inside, named};
 
 mod export;
 mod left;
@@ -71,7 +71,7 @@ pub const BLESSED: &str = "blessed";
 /// One run's folder below `artifacts/`.
 #[derive(Debug, Clone)]
 pub struct RunFolder {
-    path: PathBuf,
+    inside: Inside,
     quiet: Quiet,
 }
 
@@ -178,8 +178,8 @@ impl RunFolder {
             .join(trial.candidate.as_str())
             .join(trial.repeat.to_string());
         TrialFolder {
-            path: self.path.join(&below),
-            run: self.path.clone(),
+            path: self.path().join(&below),
+            run: self.inside.clone(),
             below,
             quiet: self.quiet.clone(),
         }
@@ -194,7 +194,7 @@ impl RunFolder {
         name: &str,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<PathBuf> {
-        let path = self.path.join(name);
+        let path = self.path().join(name);
         write_whole(&path, write)?;
         tracing::debug!(path = %path.display(), "report written");
         Ok(path)
@@ -240,7 +240,7 @@ impl RunFolder {
     /// When the link cannot be made, or something else is in its place, which stays. `latest` is found without
     /// it: see [`RunFolder::find`].
     pub fn point_latest(&self) -> io::Result<()> {
-        let (Some(artifacts), Some(name)) = (self.path.parent(), self.path.file_name()) else {
+        let (Some(artifacts), Some(name)) = (self.path().parent(), self.path().file_name()) else {
             return Ok(());
         };
         // A copy that somebody has put elsewhere is not among the runs.
@@ -258,7 +258,7 @@ impl RunFolder {
     /// # Errors
     /// When the link cannot be made, or something else is in its place, which stays.
     pub fn bless(&self) -> io::Result<()> {
-        let (Some(artifacts), Some(name)) = (self.path.parent(), self.path.file_name()) else {
+        let (Some(artifacts), Some(name)) = (self.path().parent(), self.path().file_name()) else {
             return Ok(());
         };
         point(&artifacts.join(BLESSED), Path::new(name))
@@ -290,8 +290,8 @@ impl RunFolder {
         let mut result = Ok(());
         for objective in &standings.objectives {
             let folder = Path::new(objective.objective.as_str());
-            let link = self.path.join(folder).join(WINNER);
-            if fs::symlink_metadata(self.path.join(folder)).is_ok_and(|data| data.is_symlink()) {
+            let link = self.path().join(folder).join(WINNER);
+            if fs::symlink_metadata(self.path().join(folder)).is_ok_and(|data| data.is_symlink()) {
                 continue;
             }
             let Some(winner) = &objective.winner else {
@@ -390,7 +390,7 @@ fn write_aside(
 pub struct TrialFolder {
     path: PathBuf,
     /// The run's folder, and where this one is below it.
-    run: PathBuf,
+    run: Inside,
     below: PathBuf,
     quiet: Quiet,
 }
@@ -409,7 +409,7 @@ impl TrialFolder {
     pub fn open(&self, file: &str) -> io::Result<File> {
         let below = format!("{}/{file}", self.below.display());
         let below = RelativePath::parse(&below).map_err(io::Error::other)?;
-        open_inside(&self.run, &below)
+        self.run.open(&below)
     }
 
     /// Makes it, empty: what an earlier attempt left goes.
@@ -480,7 +480,7 @@ impl TrialFolder {
         let whole = trial_json::render(record, output.as_deref(), content.as_deref());
         let path = self.path.join("trial.json");
         let is_there = fs::symlink_metadata(&self.path).is_ok();
-        if is_there && !is_folder_inside(&self.run, &self.below) {
+        if is_there && !self.run.has_folder(&self.below) {
             let text = format!("`{}` is reached through a link", self.below.display());
             return Err(io::Error::other(text));
         }

@@ -21,7 +21,7 @@ mod open;
 pub(crate) mod remove;
 
 use heavy::By;
-pub use open::{open_inside, open_regular};
+pub use open::{Inside, open_inside, open_regular};
 
 /// The most files below one folder.
 pub const MAX_FILES: usize = 10_000;

@@ -7,6 +7,7 @@ use forge::event::{ErrorClass, StopCause};
 use forge::exit::ExitCode as End;
 use forge::problem::{Problem, Problems};
 use forge::report::{Format, Report, Saved, Style};
+use forge::sandbox::local::let_go_of_program;
 use forge::settings;
 use forge::store::RunFolder;
 use forge::summary::TrialRow;
@@ -178,6 +179,8 @@ pub(super) fn show(
             place: &place.to_string_lossy(),
             verbose: noise.verbose,
         };
+        // What wrote the reports is not needed any more.
+        let_go_of_program();
         printer.out(&report.terminal(&style));
         // What was exported elsewhere is no run of here.
         let here = place

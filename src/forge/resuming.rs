@@ -50,6 +50,8 @@ impl ForgeBuilder {
             doing: "read the run that is to go on",
             source,
         })?;
+        // What its events were read with.
+        crate::sandbox::local::let_go_of_program();
         let Some(plan) = &summary.plan else {
             let message = "its events.jsonl is empty: there is nothing to go on with";
             return Err(Problems::from(Problem::setting(OPTION, message)).into());

@@ -32,7 +32,7 @@ impl Line {
             return Self::Torn;
         }
         match serde_json::from_slice::<Event>(line) {
-            Ok(event) => match later(line).filter(|_| event.kind.begins().is_some()) {
+            Ok(event) => match event.kind.begins().and_then(|_| later(line)) {
                 None => Self::Event(Box::new(event)),
                 Some(why) => Self::NoEvent(why),
             },

@@ -81,9 +81,8 @@ use folder::LocalSandbox;
 use helper::Helper;
 pub use helper::{find_helper, this_program};
 pub use isolation::Isolation;
-#[cfg(target_os = "linux")]
-pub(crate) use kernel::let_go_of_program;
 pub(crate) use kernel::{disinherit, ignore_stops};
+pub use kernel::{give_back_memory, let_go_of_program};
 use moved::{Fate, Fates, Folders};
 pub use options::LocalOptions;
 pub use place::Scratch;

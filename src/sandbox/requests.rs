@@ -7,10 +7,12 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use futures::task::AtomicWaker;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use super::{Area, Command};
 
@@ -18,6 +20,10 @@ use super::{Area, Command};
 const BEFORE: usize = 256;
 /// So much waits to be written at the most.
 const WAITING: usize = 8192;
+/// So much is worth being written at once.
+const BATCH: usize = 64;
+/// How long less than that waits for more, while nothing else happens.
+const LINGER: Duration = Duration::from_millis(100);
 /// So many different things that left are told apart at the most.
 const DISTINCT: usize = 100_000;
 
@@ -200,6 +206,10 @@ impl Requests {
                 return;
             }
             waiting.noted.push(noted);
+            // Each wake-up costs whoever writes more than what it writes.
+            if waiting.noted.len() != 1 && waiting.noted.len() < BATCH {
+                return;
+            }
         }
         self.0.waker.wake();
     }
@@ -225,18 +235,23 @@ impl Requests {
         (std::mem::take(&mut waiting.noted), dropped)
     }
 
-    /// Waits until there is something to take, for one waiter.
+    /// Waits until there is something to take, and for a moment until that is worth it, for one waiter.
     ///
     /// # Cancel safety
     /// Safe.
     pub(crate) async fn some(&self) {
+        self.more_than(0).await;
+        timeout(LINGER, self.more_than(BATCH - 1)).await.ok();
+    }
+
+    async fn more_than(&self, few: usize) {
         std::future::poll_fn(|context| {
             self.0.waker.register(context.waker());
             let waiting = self.waiting();
-            if waiting.noted.is_empty() && waiting.dropped == 0 {
-                Poll::Pending
-            } else {
+            if waiting.noted.len() > few || waiting.dropped > 0 {
                 Poll::Ready(())
+            } else {
+                Poll::Pending
             }
         })
         .await;

@@ -20,7 +20,7 @@ use crate::journal;
 use crate::name::RelativePath;
 use crate::plain::quoted;
 use crate::quantity::ByteCount;
-use crate::tree::{named, open_inside, open_regular, reason};
+use crate::tree::{named, open_regular, reason};
 
 /// The first file.
 const ABOUT: &str = "export.json";
@@ -91,8 +91,8 @@ impl RunFolder {
             ..Exported::default()
         };
         for path in files {
-            let file =
-                open_inside(&self.path, &path).map_err(named(&self.path.join(path.as_str())))?;
+            let file = self.inside.open(&path);
+            let file = file.map_err(named(&self.path().join(path.as_str())))?;
             let bytes = file.metadata()?.len();
             // A journal may grow: what it was is a run as well.
             writer.file(&path, false, bytes, &mut file.take(bytes))?;
@@ -137,8 +137,8 @@ impl RunFolder {
     /// When a folder cannot be read. One that is not there has no files.
     pub(crate) fn files(&self, below: &str) -> io::Result<(Vec<RelativePath>, usize)> {
         let (mut files, mut left_out) = (Vec::new(), 0);
-        if self.path.join(below).is_dir() {
-            list(&self.path, below, &mut files, &mut left_out)?;
+        if self.path().join(below).is_dir() {
+            list(self.path(), below, &mut files, &mut left_out)?;
         }
         files.sort();
         Ok((files, left_out))

@@ -174,6 +174,11 @@ impl Trials {
         kept.set_more(at, of, None);
     }
 
+    /// Forgets what there is of all of them.
+    pub(crate) fn forget_all(&mut self) {
+        self.kept = Kept::default();
+    }
+
     /// Takes over what another run has of a trial.
     pub(super) fn copy(&mut self, at: usize, row: TrialRow<'_>) {
         let (of, kept) = (self.len(), &mut self.kept);

@@ -6,9 +6,10 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
-use super::kind_of;
+use super::{is_folder_inside, kind_of};
 use crate::name::RelativePath;
 
 /// Opens a regular file for reading, without waiting for anybody.
@@ -42,12 +43,68 @@ pub fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
 /// # Errors
 /// When it is not there, is a link or reached through one, is not a regular file, or may not be read.
 pub fn open_inside(folder: &Path, below: &RelativePath) -> io::Result<File> {
+    open_below(&open_folder(folder)?, below)
+}
+
+/// A folder of which many files are opened: the way to it is gone once. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Inside(Arc<(PathBuf, OnceLock<OwnedFd>)>);
+
+impl Inside {
+    /// The folder that is there when the first file of it is opened.
+    #[must_use]
+    pub fn new(folder: PathBuf) -> Self {
+        Self(Arc::new((folder, OnceLock::new())))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0.0
+    }
+
+    /// As [`open_inside`].
+    ///
+    /// # Errors
+    /// As of that.
+    pub fn open(&self, below: &RelativePath) -> io::Result<File> {
+        open_below(self.opened()?, below)
+    }
+
+    /// As [`is_folder_inside`].
+    #[must_use]
+    pub fn has_folder(&self, below: &Path) -> bool {
+        let known = below.to_str().zip(self.opened().ok());
+        known.is_some_and(|(below, inside)| at_once(inside, below, OF_FOLDERS).is_some())
+            || is_folder_inside(self.path(), below)
+    }
+
+    fn opened(&self) -> io::Result<&OwnedFd> {
+        let (folder, opened) = &*self.0;
+        if let Some(opened) = opened.get() {
+            return Ok(opened);
+        }
+        let folder = open_folder(folder)?;
+        Ok(opened.get_or_init(|| folder))
+    }
+}
+
+fn open_folder(folder: &Path) -> io::Result<OwnedFd> {
     use rustix::fs::{CWD, Mode, openat};
-    let inside = openat(CWD, folder, OF_FOLDERS, Mode::empty())?;
+    Ok(openat(CWD, folder, OF_FOLDERS, Mode::empty())?)
+}
+
+fn open_below(inside: &OwnedFd, below: &RelativePath) -> io::Result<File> {
+    use rustix::fs::{AtFlags, FileType, statat};
     let path = below.as_str();
-    let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let inside = folder_inside(inside, parents)?;
-    let file = File::from(open_entry(&inside, name, path, true)?);
+    // Asked before opening, because opening a device can have effects; and after, because it may be another file by then.
+    let is_file = statat(inside, path, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+    let opened = is_file.then(|| at_once(inside, path, OF_FILES)).flatten();
+    let file = match opened {
+        Some(opened) => File::from(opened),
+        None => File::from(step_by_step(inside, path)?),
+    };
     if file.metadata()?.is_file() {
         Ok(file)
     } else {
@@ -55,32 +112,44 @@ pub fn open_inside(folder: &Path, below: &RelativePath) -> io::Result<File> {
     }
 }
 
+/// How files are opened.
+const OF_FILES: rustix::fs::OFlags = rustix::fs::OFlags::RDONLY
+    .union(rustix::fs::OFlags::CLOEXEC)
+    .union(rustix::fs::OFlags::NONBLOCK)
+    .union(rustix::fs::OFlags::NOCTTY);
+
 /// How folders on the way are opened.
 const OF_FOLDERS: rustix::fs::OFlags = rustix::fs::OFlags::RDONLY
     .union(rustix::fs::OFlags::CLOEXEC)
     .union(rustix::fs::OFlags::DIRECTORY);
 
-/// Opens a folder below another one, through no link.
-fn folder_inside(mut inside: OwnedFd, path: &str) -> io::Result<OwnedFd> {
-    if path.is_empty() {
-        return Ok(inside);
-    }
-    // All of the way at once, where the system can (Linux 5.6). Whatever it says against it, step by step is said better.
+/// Opens what is below a folder through no link, all of the way at once where the system can (Linux 5.6). Whatever it says
+/// against it, step by step is said better.
+fn at_once(inside: &OwnedFd, path: &str, flags: rustix::fs::OFlags) -> Option<OwnedFd> {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{Mode, ResolveFlags, openat2};
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        if let Ok(at_once) = openat2(&inside, path, OF_FOLDERS, Mode::empty(), resolve) {
-            return Ok(at_once);
-        }
+        openat2(inside, path, flags, Mode::empty(), resolve).ok()
     }
-    let ends = path.match_indices('/').map(|(at, _)| at);
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
+/// Opens a file below a folder, and each folder on the way, through no link.
+fn step_by_step(inside: &OwnedFd, path: &str) -> io::Result<OwnedFd> {
+    let mut folder: Option<OwnedFd> = None;
     let mut from = 0;
-    for end in ends.chain([path.len()]) {
-        inside = open_entry(&inside, &path[from..end], &path[..end], false)?;
-        from = end + 1;
+    for (end, _) in path.match_indices('/') {
+        let next = open_entry(
+            folder.as_ref().unwrap_or(inside),
+            &path[from..end],
+            &path[..end],
+            false,
+        )?;
+        (folder, from) = (Some(next), end + 1);
     }
-    Ok(inside)
+    open_entry(folder.as_ref().unwrap_or(inside), &path[from..], path, true)
 }
 
 /// Opens an entry of a folder: the file at the end of a way, or a folder on it.
@@ -90,9 +159,7 @@ fn open_entry(inside: &OwnedFd, name: &str, shown: &str, is_last: bool) -> io::R
     // Asked before opening, because opening a device can have effects.
     let stat = statat(inside, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let flags = match (FileType::from_raw_mode(stat.st_mode), is_last) {
-        (FileType::RegularFile, true) => {
-            OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY
-        }
+        (FileType::RegularFile, true) => OF_FILES,
         (FileType::Directory, false) => OF_FOLDERS,
         (FileType::Symlink, _) => return refuse("a link"),
         (FileType::RegularFile, false) => return refuse("no folder"),

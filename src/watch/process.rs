@@ -107,8 +107,7 @@ fn serve(own: &[(&str, Rebuild)]) -> io::Result<ExitCode> {
         return refuse(&mut socket, &why);
     }
     // Until then it only waits, and most of what it has in memory is its own program.
-    #[cfg(target_os = "linux")]
-    crate::sandbox::local::let_go_of_program().ok();
+    crate::sandbox::local::let_go_of_program();
     socket.write_all(&[READY])?;
     if says_goodbye(&mut socket) {
         return Ok(ExitCode::SUCCESS);

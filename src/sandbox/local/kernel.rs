@@ -17,9 +17,18 @@ use crate::sandbox::Usage;
 
 #[cfg(target_os = "linux")]
 mod memory;
+#[cfg(not(target_os = "linux"))]
+mod memory {
+    //! Nothing is known there of what a process need not hold.
 
-#[cfg(target_os = "linux")]
-pub(crate) use memory::let_go_of_program;
+    /// Does nothing here.
+    pub const fn let_go_of_program() {}
+
+    /// Does nothing here.
+    pub const fn give_back_memory() {}
+}
+
+pub use memory::{give_back_memory, let_go_of_program};
 
 /// Keeps from the programs of this process what it inherited itself: ignored signals (`nohup`, a shell's
 /// background jobs), and descriptors that somebody above left open.

@@ -333,6 +333,9 @@ impl Asking {
     /// Waits until the next try makes sense. What ends is looked at only when somebody waits for it, and not
     /// before it is as old as others were when they were gone.
     async fn pause(&self, tries: &mut Tries) {
+        if let Some(at) = self.second_look(tries) {
+            return sleep_until(at).await;
+        }
         match (tries.ending, tries.looks) {
             (Some(since), 0) => {
                 tokio::select! {
@@ -343,7 +346,10 @@ impl Asking {
                     () = sleep(self.patience.destruction / 2) => {}
                 }
                 let first = self.destructions().first_look();
-                sleep_until(since + first).await;
+                // A timer takes longer than no time.
+                if !first.is_zero() {
+                    sleep_until(since + first).await;
+                }
             }
             _ if self.in_a_hurry() => sleep(tries.pause()).await,
             _ => tokio::select! {
@@ -351,6 +357,12 @@ impl Asking {
                 () = self.hurried() => {}
             },
         }
+    }
+
+    fn second_look(&self, tries: &Tries) -> Option<Instant> {
+        let since = tries.ending.filter(|_| tries.looks == 1)?;
+        let age = self.destructions().second_look(since.elapsed())?;
+        Some(since + age)
     }
 
     fn learn(&self, age: Duration, presence: &Presence) {

@@ -1,16 +1,13 @@
 //! Memory that a process need not hold: the code and constants of its program, of which each page is read from the
 //! file again when it is needed. A process that only waits needs none of them, one at work only those that it works by.
-
-use std::io;
+//! And what it once needed at a time.
 
 /// Lets go of what this process has mapped of its own program and never changed: of what its start and what came before
-/// needed, only what is needed on is there again. It works on as before, and so do its threads.
-///
-/// # Errors
-/// When the system does not tell what is mapped.
+/// needed, only what is needed on is there again. It works on as before, and so do its threads. Where the system does
+/// not tell what is mapped, nothing happens.
 #[expect(unsafe_code, reason = "no safe wrapper can know what is mapped")]
-pub(crate) fn let_go_of_program() -> io::Result<()> {
-    let told = std::fs::read_to_string("/proc/self/smaps")?;
+pub fn let_go_of_program() {
+    let told = std::fs::read_to_string("/proc/self/smaps").unwrap_or_default();
     for (from, to) in unchanged(&told, let_go_of_program as *const () as usize) {
         let start = std::ptr::without_provenance_mut(from);
         // SAFETY: the mapping is of a file, cannot be written and has no page of this process's own: what is let go
@@ -18,7 +15,21 @@ pub(crate) fn let_go_of_program() -> io::Result<()> {
         // other thread can have put something else in its place meanwhile.
         unsafe { libc::madvise(start, to - from, libc::MADV_DONTNEED) };
     }
-    Ok(())
+}
+
+/// Lets the system have large pieces of memory back as soon as they are not needed any more. Without this, glibc keeps
+/// them from the second of a size on (mallopt(3)), and what a run has needed at one time or another adds up. For
+/// programs, before anything else; elsewhere than with glibc, nothing happens.
+#[cfg_attr(
+    target_env = "gnu",
+    expect(unsafe_code, reason = "no crate of the tree wraps mallopt")
+)]
+pub fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it only sets a number, under the allocator's lock. The value is the one from which it would go up.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10)
+    };
 }
 
 /// The mappings that cannot be written and have no page of this process's own, of the file of which the code at an
@@ -95,7 +106,7 @@ Anonymous:             0 kB
 
     #[test]
     fn a_process_goes_on_after_it() {
-        let_go_of_program().unwrap();
+        let_go_of_program();
         assert_eq!(format!("{:.2}", 1.0 / 3.0), "0.33");
     }
 }

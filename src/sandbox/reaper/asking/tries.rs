@@ -11,7 +11,7 @@ use crate::sandbox::{Presence, SandboxError};
 /// The first pause between two looks at a sandbox that ends, and the longest.
 pub(super) const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-/// The age, since the delete was taken, at which a sandbox that ends is looked at first, however soon others were gone.
+/// The shortest wait for which there is a timer.
 const SOONEST: Duration = Duration::from_millis(1);
 
 /// Ages so near each other are not told apart any further.
@@ -30,14 +30,18 @@ pub(super) struct Destructions {
 }
 
 impl Destructions {
-    /// The age at which to look first: between the two where they are apart, else when it is most likely gone. While
-    /// nothing is known, each that asks looks later than the one before: one of them is about right, and the next know.
+    /// The age at which to look first: between the two where they are apart, else when it is most likely gone, which is at
+    /// once where none was seen ending and some were gone as soon as could be. While nothing is known, each that asks
+    /// looks later than the one before: one of them is about right, and the next know.
     pub(super) fn first_look(&mut self) -> Duration {
         let Some(gone) = self.gone else {
             let later = SOONEST * (1 << self.asked.min(8));
             self.asked = self.asked.saturating_add(1);
             return later.max(self.ending).min(LOOK.0);
         };
+        if self.ending.is_zero() && gone <= SOONEST + NEAR {
+            return Duration::ZERO;
+        }
         let apart = gone.saturating_sub(self.ending);
         let is_known = apart <= NEAR.max(gone / 4);
         let age = if is_known {
@@ -46,6 +50,11 @@ impl Destructions {
             gone.saturating_sub(apart / 2)
         };
         age.clamp(SOONEST, LOOK.1)
+    }
+
+    /// After a look that came too early at this age, the age at which it is most likely gone, if that is to come.
+    pub(super) fn second_look(&self, age: Duration) -> Option<Duration> {
+        self.gone.filter(|gone| *gone > age)
     }
 
     /// Learns from a look.
@@ -143,13 +152,16 @@ mod tests {
         let (mut ages, mut looks) = (Vec::new(), 0);
         for _ in 0..many {
             let mut age = destructions.first_look();
+            let mut is_second = true;
             loop {
                 looks += 1;
                 destructions.seen(age, age >= takes);
                 if age >= takes {
                     break;
                 }
-                age += LOOK.0;
+                let known = destructions.second_look(age).filter(|_| is_second);
+                age = known.unwrap_or(age + LOOK.0);
+                is_second = false;
             }
             ages.push(age);
         }
@@ -174,7 +186,20 @@ mod tests {
         let ages = [(); 9].map(|()| destructions.first_look());
         assert_eq!((ages[0], ages[8]), (SOONEST, LOOK.0));
         destructions.seen(ages[0], true);
-        assert_eq!(destructions.first_look(), SOONEST, "the next know");
+        assert_eq!(destructions.first_look(), Duration::ZERO, "the next know");
+    }
+
+    #[test]
+    fn what_is_not_gone_at_once_after_all_is_looked_at_when_others_were_gone() {
+        let ms = Duration::from_millis;
+        let mut destructions = Destructions::default();
+        destructions.seen(ms(2), true);
+        assert_eq!(destructions.first_look(), Duration::ZERO);
+        let at_once = Duration::from_micros(50);
+        destructions.seen(at_once, false);
+        assert_eq!(destructions.second_look(at_once), Some(ms(2)));
+        assert_eq!(destructions.first_look(), ms(2), "the next know");
+        assert_eq!(destructions.second_look(ms(2)), None);
     }
 
     #[test]
