@@ -18,6 +18,7 @@ use crate::score::TrialScore;
 mod cleanup;
 mod compared;
 mod plan;
+mod read;
 mod resumed;
 mod shard;
 
@@ -28,7 +29,7 @@ pub use resumed::{Again, Resumption, Retry};
 pub use shard::{NoPart, Part, Shard, ShardBy};
 
 /// Something that happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Event {
     /// Its place in the run's one order.
     pub seq: u64,

@@ -345,6 +345,27 @@ mod tests {
         assert_eq!(requests.take(), (Vec::new(), 0));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_is_noted_is_waited_for_until_it_is_worth_being_written() {
+        let requests = Requests::default();
+        requests.open();
+        requests.note(request(0));
+        let began = tokio::time::Instant::now();
+        requests.some().await;
+        assert_eq!(began.elapsed(), LINGER, "one alone waits for more");
+        let waiting = tokio::spawn({
+            let requests = requests.clone();
+            async move { requests.some().await }
+        });
+        tokio::task::yield_now().await;
+        for took in 1..BATCH as u64 {
+            requests.note(request(took));
+        }
+        waiting.await.unwrap();
+        assert_eq!(began.elapsed(), LINGER, "so many do not");
+        assert_eq!(requests.take().0.len(), BATCH);
+    }
+
     #[test]
     fn what_left_before_is_not_noted_again_in_one_run() {
         let requests = Requests::default();

@@ -177,3 +177,79 @@ fn open_entry(inside: &OwnedFd, name: &str, shown: &str, is_last: bool) -> io::R
         Mode::empty(),
     )?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn text(file: io::Result<File>) -> Result<String, String> {
+        let mut text = String::new();
+        let mut file = file.map_err(|error| error.to_string())?;
+        file.read_to_string(&mut text).unwrap();
+        Ok(text)
+    }
+
+    #[test]
+    fn only_regular_files_are_opened_and_through_no_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("run");
+        fs::create_dir_all(folder.join("task/a/1")).unwrap();
+        fs::write(folder.join("task/a/1/out"), "hello").unwrap();
+        fs::write(dir.path().join("out"), "of somebody else").unwrap();
+        symlink("a", folder.join("task/winner")).unwrap();
+        symlink(dir.path(), folder.join("up")).unwrap();
+        symlink("out", folder.join("task/a/1/link")).unwrap();
+        let fifo = folder.join("task/a/1/fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
+        let inside = Inside::new(folder.clone());
+        for (path, expected) in [
+            ("task/a/1/out", Ok("hello")),
+            ("task/a/1/none", Err("No such file")),
+            ("task/none/out", Err("No such file")),
+            ("task/winner/1/out", Err("`task/winner` is a link")),
+            ("up/out", Err("`up` is a link")),
+            ("task/a/1/link", Err("`task/a/1/link` is a link")),
+            ("task/a/1/fifo", Err("`task/a/1/fifo` is a FIFO")),
+            ("task/a/1", Err("`task/a/1` is a folder")),
+            ("task/a/1/out/more", Err("`task/a/1/out` is no folder")),
+        ] {
+            let below = RelativePath::parse(path).unwrap();
+            for found in [inside.open(&below), open_inside(&folder, &below)] {
+                match (text(found), expected) {
+                    (Ok(text), Ok(expected)) => assert_eq!(text, expected, "{path}"),
+                    (Err(said), Err(expected)) => {
+                        assert!(said.starts_with(expected), "{path}: {said}");
+                    }
+                    (found, _) => panic!("{path}: {found:?}"),
+                }
+            }
+        }
+        for (below, is_there) in [
+            ("task/a/1", true),
+            ("task/winner", false),
+            ("task/winner/1", false),
+            ("task/none", false),
+            ("task/a/1/out", false),
+        ] {
+            assert_eq!(inside.has_folder(Path::new(below)), is_there, "{below}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_yet_is_opened_when_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let inside = Inside::new(dir.path().join("run"));
+        let below = RelativePath::parse("out").unwrap();
+        assert!(inside.open(&below).is_err());
+        assert!(!inside.has_folder(Path::new("a")));
+        fs::create_dir(inside.path()).unwrap();
+        fs::write(inside.path().join("out"), "hello").unwrap();
+        assert_eq!(text(inside.open(&below)).unwrap(), "hello");
+        // Wherever it is by then.
+        fs::rename(inside.path(), dir.path().join("moved")).unwrap();
+        assert_eq!(text(inside.clone().open(&below)).unwrap(), "hello");
+    }
+}
