@@ -1,4 +1,7 @@
 //! Reading an event.
+//!
+//! By hand, because a journal is long: what `serde` makes of a tag among other members holds all of them until it knows
+//! what they belong to. Forge writes the tag before them, and most events are of a few kinds.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,9 +11,12 @@ use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer, StringDes
 use serde::de::{DeserializeSeed, Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{Event, EventKind};
+use super::{Event, EventKind, Phase, TrialRecord};
+use crate::name::TrialId;
 
-/// By hand, because a journal is long: `flatten` would hold all of an event a second time.
+/// The member that says of which kind an event is.
+const TAG: &str = "event";
+
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(EventVisitor)
@@ -28,12 +34,19 @@ impl<'de> Visitor<'de> for EventVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Event, A::Error> {
         let (mut seq, mut at) = (None, None);
-        let rest = Rest {
+        let mut rest = Rest {
             map,
             seq: &mut seq,
             at: &mut at,
+            next: None,
+            tag: None,
+            is_tagged: false,
         };
-        let kind = EventKind::deserialize(MapAccessDeserializer::new(rest))?;
+        rest.next = rest.next_name()?;
+        if rest.next.as_deref() == Some(TAG) {
+            rest.tag = Some(rest.map.next_value::<Text<'_>>()?.0);
+        }
+        let kind = rest.kind()?;
         Ok(Event {
             seq: seq.ok_or_else(|| Error::missing_field("seq"))?,
             at: at.ok_or_else(|| Error::missing_field("at"))?,
@@ -43,70 +56,141 @@ impl<'de> Visitor<'de> for EventVisitor {
 }
 
 /// The members of an event without those that all have, which are taken out on the way.
-struct Rest<'a, A> {
+struct Rest<'a, 'de, A> {
     map: A,
     seq: &'a mut Option<u64>,
     at: &'a mut Option<Timestamp>,
+    /// The name of the next one, where it is read already; and its value, where that is the tag.
+    next: Option<Cow<'de, str>>,
+    tag: Option<Cow<'de, str>>,
+    /// Whether the tag is behind it.
+    is_tagged: bool,
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Rest<'_, A> {
+impl<'de, A: MapAccess<'de>> Rest<'_, 'de, A> {
+    fn kind(mut self) -> Result<EventKind, A::Error> {
+        #[derive(Deserialize)]
+        struct Started {
+            trial: TrialId,
+            attempt: u32,
+        }
+        #[derive(Deserialize)]
+        struct Entered {
+            trial: TrialId,
+            phase: Phase,
+        }
+        #[derive(Deserialize)]
+        struct Logged {
+            trial: TrialId,
+            message: String,
+        }
+        let tag = self.tag.take();
+        Ok(match tag.as_deref() {
+            Some("trial_started") => {
+                let Started { trial, attempt } = self.members()?;
+                EventKind::TrialStarted { trial, attempt }
+            }
+            Some("phase_started") => {
+                let Entered { trial, phase } = self.members()?;
+                EventKind::PhaseStarted { trial, phase }
+            }
+            Some("logged") => {
+                let Logged { trial, message } = self.members()?;
+                EventKind::Logged { trial, message }
+            }
+            Some("trial_finished") => {
+                EventKind::TrialFinished(Box::new(self.members::<TrialRecord>()?))
+            }
+            Some(_) | None => {
+                self.tag = tag;
+                EventKind::deserialize(MapAccessDeserializer::new(self))?
+            }
+        })
+    }
+
+    /// Those that come after the tag.
+    fn members<T: Deserialize<'de>>(mut self) -> Result<T, A::Error> {
+        (self.next, self.is_tagged) = (None, true);
+        T::deserialize(MapAccessDeserializer::new(self))
+    }
+
+    /// The name of the next one that is not taken out.
+    fn next_name(&mut self) -> Result<Option<Cow<'de, str>>, A::Error> {
+        while let Some(Text(name)) = self.map.next_key()? {
+            match (&*name, &self.seq, &self.at) {
+                ("seq", Some(_), _) => return Err(Error::duplicate_field("seq")),
+                ("at", _, Some(_)) => return Err(Error::duplicate_field("at")),
+                ("seq", None, _) => *self.seq = Some(self.map.next_value()?),
+                ("at", _, None) => *self.at = Some(self.map.next_value()?),
+                (TAG, ..) if self.is_tagged => return Err(Error::duplicate_field(TAG)),
+                _ => return Ok(Some(name)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Rest<'_, 'de, A> {
     type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, A::Error> {
-        while let Some(Key(key)) = self.map.next_key()? {
-            match (&*key, &self.seq, &self.at) {
-                ("seq", Some(_), _) => return Err(Error::duplicate_field("seq")),
-                ("at", _, Some(_)) => return Err(Error::duplicate_field("at")),
-                ("seq", None, _) => *self.seq = Some(self.map.next_value()?),
-                ("at", _, None) => *self.at = Some(self.map.next_value()?),
-                _ => {
-                    let key = match key {
-                        Cow::Borrowed(key) => seed.deserialize(BorrowedStrDeserializer::new(key)),
-                        Cow::Owned(key) => seed.deserialize(StringDeserializer::new(key)),
-                    };
-                    return key.map(Some);
-                }
-            }
-        }
-        Ok(None)
+        let name = match self.next.take() {
+            None => self.next_name()?,
+            name => name,
+        };
+        name.map(|name| give(name, seed)).transpose()
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
-        self.map.next_value_seed(seed)
+        match self.tag.take() {
+            Some(tag) => give(tag, seed),
+            None => self.map.next_value_seed(seed),
+        }
     }
 }
 
-/// The name of a member.
-struct Key<'de>(Cow<'de, str>);
+/// Reads a text again.
+fn give<'de, S: DeserializeSeed<'de>, E: Error>(
+    text: Cow<'de, str>,
+    seed: S,
+) -> Result<S::Value, E> {
+    match text {
+        Cow::Borrowed(text) => seed.deserialize(BorrowedStrDeserializer::new(text)),
+        Cow::Owned(text) => seed.deserialize(StringDeserializer::new(text)),
+    }
+}
 
-impl<'de> Deserialize<'de> for Key<'de> {
+/// A text, where possible where it stands.
+struct Text<'de>(Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(KeyVisitor).map(Key)
+        deserializer.deserialize_str(TextVisitor).map(Text)
     }
 }
 
-struct KeyVisitor;
+struct TextVisitor;
 
-impl<'de> Visitor<'de> for KeyVisitor {
+impl<'de> Visitor<'de> for TextVisitor {
     type Value = Cow<'de, str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
+        f.write_str("a text")
     }
 
-    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(name))
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text))
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(name.to_owned()))
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.to_owned()))
     }
 
-    fn visit_string<E>(self, name: String) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(name))
+    fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text))
     }
 }
 
@@ -172,6 +256,11 @@ mod tests {
                 event
             );
             assert_eq!(read(&value.to_string()).as_ref(), Ok(&event));
+            let moved = text.replacen("{\"seq\":7,", "{", 1);
+            let moved = format!("{},\"seq\":7}}", moved.strip_suffix('}').unwrap());
+            assert_eq!(read(&moved).as_ref(), Ok(&event));
+            let twice = text.replacen('{', "{\"event\":\"logged\",", 1);
+            assert!(read(&twice).is_err() && flat(&twice).is_err(), "{twice}");
             let escaped = text.replace("\"event\":", "\"\\u0065vent\":");
             assert_eq!(read(&escaped).as_ref(), Ok(&event));
         }
