@@ -440,5 +440,5 @@ fn entry(path: &str, text: &str) -> String {
     reason = "blocks a thread of the bench's own"
 )]
 fn pause() {
-    std::thread::sleep(Duration::from_millis(10));
+    std::thread::sleep(Duration::from_millis(25));
 }

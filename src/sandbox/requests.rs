@@ -353,15 +353,12 @@ mod tests {
         let began = tokio::time::Instant::now();
         requests.some().await;
         assert_eq!(began.elapsed(), LINGER, "one alone waits for more");
-        let waiting = tokio::spawn({
-            let requests = requests.clone();
-            async move { requests.some().await }
-        });
-        tokio::task::yield_now().await;
-        for took in 1..BATCH as u64 {
-            requests.note(request(took));
-        }
-        waiting.await.unwrap();
+        let note = async {
+            for took in 1..BATCH as u64 {
+                requests.note(request(took));
+            }
+        };
+        tokio::join!(requests.some(), note);
         assert_eq!(began.elapsed(), LINGER, "so many do not");
         assert_eq!(requests.take().0.len(), BATCH);
     }
