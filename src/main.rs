@@ -9,7 +9,6 @@ use forge::trial::judging::process;
 mod cli;
 
 fn main() -> ExitCode {
-    give_back_memory();
     if let Some(end) = forge::watch::serve_if_asked(&[]) {
         return end;
     }
@@ -21,5 +20,7 @@ fn main() -> ExitCode {
     if process::is_wanted(&arguments) {
         return process::main();
     }
+    // Not where scorers work: what they need at a time is little, and needed again.
+    give_back_memory();
     cli::main(&arguments)
 }

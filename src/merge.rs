@@ -125,13 +125,14 @@ fn refused(message: String) -> Problems {
 
 fn read(folder: &RunFolder) -> Result<Piece, ForgeError> {
     let held = hold(OPTION, folder)?;
-    let mut summary = replay(folder).map_err(|source| ForgeError::Io {
-        doing: "read a part",
-        source,
+    let shown = plain::line(&folder.path().to_string_lossy());
+    let mut summary = replay(folder).map_err(|error| {
+        let message = format!("`{shown}` cannot be read: {error}");
+        let hint = "the events.jsonl of its parts is what a run is put together from";
+        Problems::from(Problem::setting(OPTION, message).with_hint(hint))
     })?;
     let has_result = summary.trials.iter().map(TrialRow::has_result).collect();
     summary.trials.forget_all();
-    let shown = plain::line(&folder.path().to_string_lossy());
     let Some(plan) = summary.plan.clone() else {
         return Err(refused(format!("`{shown}` is a run without an event")).into());
     };

@@ -8,10 +8,11 @@ use std::fs::File;
 use std::io::{self, BufReader, Write as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout_at};
 
 use super::line::{is_as_written, seal};
 use super::{appended, lines, opened};
@@ -22,7 +23,9 @@ use crate::sandbox::requests::{Left, LeftFile, Noted, Request, Requests, Thing};
 /// Its name in a run's folder.
 pub const FILE: &str = "requests.jsonl";
 
-/// How long what was noted stays in memory at the most, while more comes.
+/// How long little of what was noted waits for more: each wake-up costs more than it writes.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long what was taken stays in memory.
 const LINGER: Duration = Duration::from_millis(500);
 /// How much of it, in bytes.
 const ROOM: usize = 64 << 10;
@@ -73,6 +76,8 @@ pub struct RequestLog {
     /// Lines in it.
     waiting: u64,
     written: Instant,
+    /// When to write at the latest, if there is anything.
+    due: Option<Instant>,
     /// What is not in the file.
     dropped: u64,
     failed: Option<io::Error>,
@@ -97,6 +102,7 @@ impl RequestLog {
             buffer: Vec::new(),
             waiting: 0,
             written: Instant::now(),
+            due: None,
             dropped: 0,
             failed: None,
         };
@@ -115,12 +121,19 @@ impl RequestLog {
         Ok(this)
     }
 
-    /// Waits until there is something to [`write`](Self::write).
+    /// Waits until there is something to [`write`](Self::write), and for a moment until there is more.
     ///
     /// # Cancel safety
     /// Safe.
-    pub async fn some(&self) {
-        self.requests.some().await;
+    pub async fn some(&mut self) {
+        let due = if let Some(due) = self.due {
+            due
+        } else {
+            self.requests.some().await;
+            // Kept, because whoever waits here has often something else to do first.
+            *self.due.insert(Instant::now() + PAUSE)
+        };
+        timeout_at(due, self.requests.many()).await.ok();
     }
 
     /// Takes what was noted by now.
@@ -134,9 +147,10 @@ impl RequestLog {
             };
             self.add(&line);
         }
-        if self.buffer.len() > ROOM || self.written.elapsed() > LINGER {
+        if self.buffer.len() > ROOM || self.written.elapsed() >= LINGER {
             self.flush();
         }
+        self.due = (!self.buffer.is_empty()).then(|| self.written + LINGER);
     }
 
     /// Writes the rest and the last line. Says what is missing, if something is.
@@ -349,6 +363,27 @@ mod tests {
             Some("closed 0"),
         ];
         assert_eq!(paths, expected.map(|it| it.map(str::to_owned)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_noted_is_in_the_file_soon_however_busy_whoever_writes_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let requests = Requests::default();
+        let redactor = Arc::default();
+        let run = RunId::generate();
+        let log = RequestLog::open(dir.path(), run, "daytona", Some(&requests), &redactor);
+        let mut log = log.unwrap();
+        let began = Instant::now();
+        requests.note(request("/first"));
+        while all(dir.path()).len() == 1 {
+            assert!(began.elapsed() <= PAUSE + LINGER, "it is not written");
+            // Something else comes up before long, each time.
+            tokio::select! {
+                () = log.some() => log.write(),
+                () = tokio::time::sleep(PAUSE / 3) => {}
+            }
+        }
+        assert_eq!(all(dir.path()).len(), 2);
     }
 
     #[test]

@@ -7,12 +7,10 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
-use std::time::Duration;
 
 use futures::task::AtomicWaker;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
 
 use super::{Area, Command};
 
@@ -22,8 +20,6 @@ const BEFORE: usize = 256;
 const WAITING: usize = 8192;
 /// So much is worth being written at once.
 const BATCH: usize = 64;
-/// How long less than that waits for more, while nothing else happens.
-const LINGER: Duration = Duration::from_millis(100);
 /// So many different things that left are told apart at the most.
 const DISTINCT: usize = 100_000;
 
@@ -235,13 +231,20 @@ impl Requests {
         (std::mem::take(&mut waiting.noted), dropped)
     }
 
-    /// Waits until there is something to take, and for a moment until that is worth it, for one waiter.
+    /// Waits until there is something to take, for one waiter.
     ///
     /// # Cancel safety
     /// Safe.
     pub(crate) async fn some(&self) {
         self.more_than(0).await;
-        timeout(LINGER, self.more_than(BATCH - 1)).await.ok();
+    }
+
+    /// Waits until there is as much as is worth being written at once, for one waiter.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub(crate) async fn many(&self) {
+        self.more_than(BATCH - 1).await;
     }
 
     async fn more_than(&self, few: usize) {
@@ -312,7 +315,21 @@ impl Thing {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake, Waker};
+
     use super::*;
+
+    /// How often it was woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
     fn request(took_ms: u64) -> Request {
         Request {
@@ -345,21 +362,26 @@ mod tests {
         assert_eq!(requests.take(), (Vec::new(), 0));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_is_noted_is_waited_for_until_it_is_worth_being_written() {
+    #[test]
+    fn whoever_waits_is_woken_for_the_first_and_for_many() {
         let requests = Requests::default();
         requests.open();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut context = Context::from_waker(&waker);
+        let times = || woken.0.load(Ordering::Relaxed);
+        let (mut some, mut many) = (pin!(requests.some()), pin!(requests.many()));
+        assert!(some.as_mut().poll(&mut context).is_pending());
         requests.note(request(0));
-        let began = tokio::time::Instant::now();
-        requests.some().await;
-        assert_eq!(began.elapsed(), LINGER, "one alone waits for more");
-        let note = async {
-            for took in 1..BATCH as u64 {
-                requests.note(request(took));
-            }
-        };
-        tokio::join!(requests.some(), note);
-        assert_eq!(began.elapsed(), LINGER, "so many do not");
+        assert_eq!(times(), 1);
+        assert!(some.poll(&mut context).is_ready());
+        assert!(many.as_mut().poll(&mut context).is_pending());
+        for took in 1..BATCH as u64 {
+            assert_eq!(times(), 1, "{took}");
+            requests.note(request(took));
+        }
+        assert_eq!(times(), 2);
+        assert!(many.poll(&mut context).is_ready());
         assert_eq!(requests.take().0.len(), BATCH);
     }
 

@@ -213,6 +213,28 @@ fn what_is_of_no_one_whole_is_not_put_together() {
     }
 }
 
+#[test]
+fn a_part_that_cannot_be_read_is_named() {
+    let workspace = project(2, "0.01");
+    for index in [1, 2] {
+        workspace
+            .forge([
+                &format!("--shard={index}/2"),
+                "-q",
+                "--artifacts",
+                &folder(index),
+            ])
+            .expect(0);
+    }
+    let broken = run_of(&workspace, 2);
+    let journal = std::path::Path::new(&broken).join("events.jsonl");
+    let text = std::fs::read_to_string(&journal).unwrap();
+    std::fs::write(&journal, text.replacen("\"at\"", "\"aT\"", 1)).unwrap();
+    let ended = merged(&workspace, [1, 2]).expect(2);
+    let said = format!("`{broken}` cannot be read: events.jsonl:1: ");
+    assert!(ended.stderr.contains(&said), "{ended:?}");
+}
+
 /// Of repeats in several parts, no part can know that an artifact has ended a grader before it could speak.
 #[test]
 fn a_grader_that_fell_silent_in_another_part_is_taken_back() {

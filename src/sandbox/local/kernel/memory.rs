@@ -19,16 +19,16 @@ pub fn let_go_of_program() {
 
 /// Lets the system have large pieces of memory back as soon as they are not needed any more. Without this, glibc keeps
 /// them from the second of a size on (mallopt(3)), and what a run has needed at one time or another adds up. For
-/// programs, before anything else; elsewhere than with glibc, nothing happens.
+/// programs, before anything else; to have such pieces takes longer then. Elsewhere than with glibc, nothing happens.
 #[cfg_attr(
     target_env = "gnu",
     expect(unsafe_code, reason = "no crate of the tree wraps mallopt")
 )]
 pub fn give_back_memory() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: it only sets a number, under the allocator's lock. The value is the one from which it would go up.
+    // SAFETY: it only sets a number, under the allocator's lock.
     unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10)
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 256 << 10)
     };
 }
 

@@ -54,7 +54,7 @@ impl Destructions {
 
     /// After a look that came too early at this age, the age at which it is most likely gone, if that is to come.
     pub(super) fn second_look(&self, age: Duration) -> Option<Duration> {
-        self.gone.filter(|gone| *gone > age)
+        self.gone.filter(|gone| *gone > age && *gone <= LOOK.1)
     }
 
     /// Learns from a look.
@@ -200,6 +200,11 @@ mod tests {
         assert_eq!(destructions.second_look(at_once), Some(ms(2)));
         assert_eq!(destructions.first_look(), ms(2), "the next know");
         assert_eq!(destructions.second_look(ms(2)), None);
+        // It would not be noticed for long if this one goes faster.
+        destructions.seen(ms(5000), false);
+        destructions.seen(ms(6000), true);
+        assert_eq!(destructions.first_look(), LOOK.1);
+        assert_eq!(destructions.second_look(LOOK.1), None);
     }
 
     #[test]
