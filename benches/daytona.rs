@@ -258,7 +258,7 @@ fn measure(case: &Case, project: &Path) -> Result<Measured, Box<dyn Error>> {
     options.faults.extend(results(case.run));
     let fake = FakeDaytona::start(options)?;
     let began = Instant::now();
-    let forge = programs::command(&programs::forge(), project)
+    let mut forge = programs::command(&programs::forge(), project)
         .args(["--daytona", "task", "--quiet"])
         .args([format!("-k{}", case.trials), format!("-j{}", case.jobs)])
         .env("DAYTONA_API_KEY", fake.api_key())
@@ -266,10 +266,7 @@ fn measure(case: &Case, project: &Path) -> Result<Measured, Box<dyn Error>> {
         .spawn()?;
     let (id, process) = (forge.id(), rustix::process::Pid::from_child(&forge));
     // Its end is not to be noticed late.
-    let ending = std::thread::spawn(move || {
-        let mut forge = forge;
-        forge.wait().map(|status| (status, began.elapsed()))
-    });
+    let ending = std::thread::spawn(move || forge.wait().map(|status| (status, began.elapsed())));
     let mut used = Used::default();
     let mut interrupted: Option<Instant> = None;
     let mut looks = 0;

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_is_refused_for_the_same_reason() {
+    fn what_serde_would_refuse_is_refused() {
         let whole = json!({"seq": 1, "at": "2026-01-01T00:00:00Z", "event": "warned", "message": "x", "later": [{}]});
         assert_eq!(read(&whole.to_string()), flat(&whole.to_string()));
         for member in ["seq", "at", "event", "message"] {
