@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::gate::Gate;
@@ -25,7 +25,7 @@ use crate::sandbox::{
 
 mod tries;
 
-use tries::{Destructions, Tries};
+use tries::{Destructions, Learned, Tries};
 
 const CREATE: &str = "create a sandbox";
 
@@ -101,6 +101,8 @@ pub(super) struct Asking {
     gate: Gate,
     creates: Semaphore,
     destructions: Mutex<Destructions>,
+    /// Tells that something is known of destructions.
+    known: Notify,
 }
 
 impl Asking {
@@ -120,6 +122,7 @@ impl Asking {
             gate: Gate::new(),
             creates: Semaphore::new(CREATES),
             destructions: Mutex::default(),
+            known: Notify::new(),
         }
     }
 
@@ -330,32 +333,46 @@ impl Asking {
         }
     }
 
-    /// Waits until the next try makes sense. What ends is looked at only when somebody waits for it, and not
-    /// before it is as old as others were when they were gone.
+    /// Waits until the next try makes sense. What ends is looked at when it is as old as others were when they were gone;
+    /// unless that is at once, only when somebody waits for it.
     async fn pause(&self, tries: &mut Tries) {
         if let Some(at) = self.second_look(tries) {
             return sleep_until(at).await;
         }
         match (tries.ending, tries.looks) {
             (Some(since), 0) => {
-                tokio::select! {
-                    () = holds(self.awaited.clone(), |awaited| *awaited) => {}
-                    // The close, which waits for them all, comes soon, and shall not find all of the looks left to do.
-                    () = holds(self.stopping.clone(), |it| *it > Stopping::No) => {}
-                    // It must not overstay unseen.
-                    () = sleep(self.patience.destruction / 2) => {}
+                if !self.destructions().are_instant() {
+                    tokio::select! {
+                        () = holds(self.awaited.clone(), |awaited| *awaited) => {}
+                        // The close, which waits for them all, comes soon, and shall not find all of the looks left to do.
+                        () = holds(self.stopping.clone(), |it| *it > Stopping::No) => {}
+                        // It must not overstay unseen.
+                        () = sleep(self.patience.destruction / 2) => {}
+                    }
                 }
-                let first = self.destructions().first_look();
-                // A timer takes longer than no time.
-                if !first.is_zero() {
-                    sleep_until(since + first).await;
-                }
+                self.first_look(since).await;
             }
             _ if self.in_a_hurry() => sleep(tries.pause()).await,
             _ => tokio::select! {
                 () = sleep(tries.pause()) => {}
                 () = self.hurried() => {}
             },
+        }
+    }
+
+    /// Waits for the first look at what ends since then. What is learned from the others meanwhile counts.
+    async fn first_look(&self, since: Instant) {
+        loop {
+            let known = self.known.notified();
+            let first = self.destructions().first_look();
+            // A timer takes longer than no time.
+            if first.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = sleep_until(since + first) => return,
+                () = known => {}
+            }
         }
     }
 
@@ -366,10 +383,13 @@ impl Asking {
     }
 
     fn learn(&self, age: Duration, presence: &Presence) {
-        match presence {
-            Presence::Gone | Presence::Absent => self.destructions().seen(age, true),
-            Presence::Ending => self.destructions().seen(age, false),
-            Presence::Alive | Presence::Hidden(_) => {}
+        let is_gone = match presence {
+            Presence::Gone | Presence::Absent => true,
+            Presence::Ending => false,
+            Presence::Alive | Presence::Hidden(_) => return,
+        };
+        if self.destructions().seen(age, is_gone) == Learned::First {
+            self.known.notify_waiters();
         }
     }
 

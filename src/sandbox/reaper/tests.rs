@@ -1029,6 +1029,42 @@ async fn a_slot_is_free_when_its_sandbox_is_gone_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_the_first_that_end_together_none_holds_its_slot_after_one_was_seen_gone() {
+    let provider = Arc::new(Faulty::default());
+    let faults = vec![Fault::Begins(0); 80];
+    provider.deletes.lock().unwrap().extend(faults);
+    let (reaper, _stop) = start_for(40, &provider, Layers::ALL);
+    let leaser = reaper.leaser();
+    let run = Duration::from_millis(100);
+    let began = Instant::now();
+    let trials = (0..80).map(|_| async {
+        let lease = leaser.acquire(spec(&leaser), None).await.unwrap();
+        sleep(run).await;
+        drop(lease);
+    });
+    futures::future::join_all(trials).await;
+    let took = began.elapsed();
+    assert!(took < run * 2 + run / 4, "{took:?}");
+    assert_eq!(reaper.close().await.cleanup().deleted, 80);
+    assert_eq!(*provider.looks.lock().unwrap(), 80);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_sandboxes_are_gone_at_once_the_close_finds_no_looks_left_to_do() {
+    let provider = Arc::new(Faulty {
+        deletes: vec![Fault::Begins(0); 3].into(),
+        ..Faulty::default()
+    });
+    let (reaper, _stop) = start_for(1, &provider, Layers::ALL);
+    for _ in 0..3 {
+        drop(acquire(&reaper).await.unwrap());
+    }
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(*provider.looks.lock().unwrap(), 3);
+    assert_eq!(reaper.close().await.cleanup().deleted, 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_waits_for_a_slot_hears_why_and_gets_one() {
     let provider = Arc::new(Faulty::default());
     let full = vec![Fault::Full; 5];

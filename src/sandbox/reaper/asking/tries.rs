@@ -17,6 +17,15 @@ const SOONEST: Duration = Duration::from_millis(1);
 /// Ages so near each other are not told apart any further.
 const NEAR: Duration = Duration::from_millis(2);
 
+/// What a look has taught.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Learned {
+    /// When a destruction is over, of which nothing was known before.
+    First,
+    /// Something more, or nothing.
+    More,
+}
+
 /// How long destructions take, by the looks at those before: a look that comes late holds a slot, one that comes early
 /// is a call for nothing.
 #[derive(Debug, Default)]
@@ -30,16 +39,16 @@ pub(super) struct Destructions {
 }
 
 impl Destructions {
-    /// The age at which to look first: between the two where they are apart, else when it is most likely gone, which is at
-    /// once where none was seen ending and some were gone as soon as could be. While nothing is known, each that asks
-    /// looks later than the one before: one of them is about right, and the next know.
+    /// The age at which to look first: between the two where they are apart, else when it is most likely gone, which may be
+    /// at once. While nothing is known, each that asks looks later than the one before: one of them is about right, and
+    /// the others know.
     pub(super) fn first_look(&mut self) -> Duration {
         let Some(gone) = self.gone else {
             let later = SOONEST * (1 << self.asked.min(8));
             self.asked = self.asked.saturating_add(1);
             return later.max(self.ending).min(LOOK.0);
         };
-        if self.ending.is_zero() && gone <= SOONEST + NEAR {
+        if self.are_instant() {
             return Duration::ZERO;
         }
         let apart = gone.saturating_sub(self.ending);
@@ -52,13 +61,19 @@ impl Destructions {
         age.clamp(SOONEST, LOOK.1)
     }
 
+    /// Whether none was seen ending, and some were gone as soon as could be.
+    pub(super) fn are_instant(&self) -> bool {
+        self.ending.is_zero() && self.gone.is_some_and(|gone| gone <= SOONEST + NEAR)
+    }
+
     /// After a look that came too early at this age, the age at which it is most likely gone, if that is to come.
     pub(super) fn second_look(&self, age: Duration) -> Option<Duration> {
         self.gone.filter(|gone| *gone > age && *gone <= LOOK.1)
     }
 
     /// Learns from a look.
-    pub(super) fn seen(&mut self, age: Duration, is_gone: bool) {
+    pub(super) fn seen(&mut self, age: Duration, is_gone: bool) -> Learned {
+        let was_known = self.gone.is_some();
         if is_gone {
             self.gone = Some(self.gone.map_or(age, |gone| gone.min(age)));
             // It may go faster than it did: that is tried again after a while.
@@ -67,6 +82,11 @@ impl Destructions {
             self.ending = self.ending.max(age);
             // What was learned from a faster one holds no more.
             self.gone = self.gone.filter(|gone| *gone > self.ending);
+        }
+        if self.gone.is_some() && !was_known {
+            Learned::First
+        } else {
+            Learned::More
         }
     }
 }

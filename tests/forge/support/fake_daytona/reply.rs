@@ -97,7 +97,8 @@ pub(crate) fn json_ok(body: &Value) -> Response {
 /// Any status with JSON.
 pub(crate) fn with_status(status: StatusCode, body: &Value) -> Response {
     let kind = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
-    (status, kind, body.to_string()).into_response()
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    (status, kind, body).into_response()
 }
 
 /// An answer from the fault plan.
