@@ -12,6 +12,8 @@
 //! It isolates nothing. Its one liberty is described in `place.rs`.
 
 // Explicit paths, because the example includes this file by a path of its own.
+#[path = "fake_daytona/alarms.rs"]
+mod alarms;
 #[path = "fake_daytona/clock.rs"]
 pub(crate) mod clock;
 #[path = "fake_daytona/create.rs"]
@@ -70,6 +72,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use alarms::Alarms;
 use clock::Clock;
 use estate::{Estate, Shared, lock};
 use fault::{Plan, Rule};
@@ -159,6 +162,7 @@ impl FakeDaytona {
             .build()?;
         let shared = Arc::new(Shared {
             clock: Clock::new(options.clock_speed),
+            alarms: Alarms::default(),
             toolbox: format!("{proxy}/toolbox"),
             sweeper: Mutex::new(Sweeper::start(directory.clone(), options.commands)),
             root: directory,

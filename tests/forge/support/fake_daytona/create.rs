@@ -15,7 +15,7 @@ use super::outside::Outside;
 use super::place::Place;
 use super::reply::{Refusal, json_ok};
 use super::row::{Deletion, Desired, Row, Size, State, Teardown};
-use super::server::{Asked, pass};
+use super::server::Asked;
 use super::wanted::Wanted;
 use super::{DEFAULT_SNAPSHOT, ORGANIZATION, Quota, Rules};
 
@@ -85,7 +85,7 @@ impl Shared {
         let (answer, ready) = self.insert(wanted, &fate)?;
         if !built && (fate.fails.is_none() || fate.refuses) {
             let hold = ready.min(Instant::now() + self.options.hold);
-            pass(hold.saturating_duration_since(Instant::now())).await;
+            self.alarms.until(hold).await;
         }
         match fate.fails {
             Some(reason) if fate.refuses => {

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
+use super::alarms::Alarms;
 use super::clock::Clock;
 use super::fault::{During, Plan};
 use super::outside::EVERYTHING;
@@ -47,6 +48,7 @@ pub(crate) struct Seen {
 pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) clock: Clock,
+    pub(crate) alarms: Alarms,
     pub(crate) toolbox: String,
     pub(crate) root: PathBuf,
     pub(crate) runtime: Handle,

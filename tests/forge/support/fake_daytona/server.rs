@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
@@ -102,15 +101,15 @@ async fn act(shared: Arc<Shared>, end: End, request: Request) -> Response {
         upgrade,
     };
     let entry = shared.record(&call, &asked);
-    pass(shared.options.latency).await;
+    shared.alarms.pass(shared.options.latency).await;
     let mut answer = None;
     for fault in faults.before {
         match fault {
-            Before::Delay(time) => pass(time).await,
+            Before::Delay(time) => shared.alarms.pass(time).await,
             Before::Answer(instead) => answer = Some(canned(instead)),
             Before::AnswerTo(instead) => {
                 let (late, instead) = instead.answer(&asked.uri.to_string(), &asked.body);
-                pass(late).await;
+                shared.alarms.pass(late).await;
                 answer = Some(canned(instead));
             }
             Before::Drop => return end.cut(),
@@ -147,13 +146,6 @@ async fn act(shared: Arc<Shared>, end: End, request: Request) -> Response {
             piece
         }))
     })
-}
-
-/// Lets this time pass. No time is none: a timer would take a millisecond.
-pub(crate) async fn pass(time: Duration) {
-    if !time.is_zero() {
-        tokio::time::sleep(time).await;
-    }
 }
 
 impl Shared {
