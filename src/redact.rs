@@ -60,7 +60,33 @@ struct Forms {
     finder: AhoCorasick,
     /// In the order of their bytes: those with the same beginning are neighbours.
     sorted: Vec<String>,
+    beginnings: Beginnings,
     longest: usize,
+}
+
+/// With which two bytes some form begins: a bit for each pair. Most places of a text are told apart by that alone.
+struct Beginnings(Box<[u64]>);
+
+impl Beginnings {
+    fn of(forms: &[String]) -> Self {
+        let mut bits = vec![0; (1 << 16) / 64].into_boxed_slice();
+        for form in forms {
+            if let [first, second, ..] = *form.as_bytes() {
+                let pair = usize::from(u16::from_be_bytes([first, second]));
+                bits[pair / 64] |= 1 << (pair % 64);
+            }
+        }
+        Self(bits)
+    }
+
+    /// Whether some form may begin like this text, which has at least one byte. A single byte says nothing.
+    fn may_be(&self, text: &[u8]) -> bool {
+        let [first, second, ..] = *text else {
+            return true;
+        };
+        let pair = usize::from(u16::from_be_bytes([first, second]));
+        self.0[pair / 64] >> (pair % 64) & 1 == 1
+    }
 }
 
 impl Redactor {
@@ -88,6 +114,7 @@ impl Redactor {
             .expect("the secrets fit into an automaton");
         Self(Some(Arc::new(Forms {
             finder,
+            beginnings: Beginnings::of(&sorted),
             sorted,
             longest,
         })))
@@ -169,6 +196,12 @@ impl RedactStream {
         self.found
     }
 
+    /// What came and was not given on yet.
+    #[must_use]
+    pub fn held(&self) -> &[u8] {
+        &self.held
+    }
+
     /// Takes the next chunk, and gives on what is certain by now.
     pub fn push(&mut self, chunk: &[u8], out: &mut impl FnMut(&[u8])) {
         let Some(forms) = &self.redactor.0 else {
@@ -245,6 +278,9 @@ impl Forms {
 
     /// Whether some form goes on after this.
     fn is_beginning(&self, bytes: &[u8]) -> bool {
+        if !self.beginnings.may_be(bytes) {
+            return false;
+        }
         let next = self.sorted.partition_point(|form| form.as_bytes() <= bytes);
         self.sorted
             .get(next)

@@ -1,7 +1,7 @@
 //! What a trial left, as it left it: what is judged.
 //!
-//! Promises: judged is what the candidate wrote, not what is left of it without its secrets. Where there are
-//! secrets, that is in a private folder for as long as this lives; `artifacts/` never has it.
+//! Promises: judged is what the candidate wrote, not what is left of it without its secrets. Where a secret was
+//! taken out of it, that is in a private folder for as long as this lives; `artifacts/` never has it.
 
 use std::path::PathBuf;
 

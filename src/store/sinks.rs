@@ -1,11 +1,11 @@
 //! Sinks: what a trial prints and leaves, on its way into its folder.
 //!
 //! Promises: capped and redacted as it comes, in constant memory; the end of what is over the limit is kept too; what is to be judged is kept as it is, in a
-//! private folder, and only where there are secrets; a file that does not arrive whole leaves nothing behind; the first failure of the disk is told, and nothing is written after it.
+//! private folder where a secret was taken out of it, and only there; a file that does not arrive whole leaves nothing behind; the first failure of the disk is told, and nothing is written after it.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -258,7 +258,7 @@ struct Arriving {
     home: PathBuf,
     /// What the candidate called it.
     name: RelativePath,
-    /// The file with all of it, where there are secrets.
+    /// The file with all of it, once it is not what is at home.
     whole: Option<(PathBuf, File)>,
     hasher: Sha256,
     bytes: u64,
@@ -281,7 +281,7 @@ pub struct ArtifactFiles {
     made: PathBuf,
     /// Where the private folder is made, if need be.
     base: PathBuf,
-    /// What arrived, as it was. Its private folder is there when a file is.
+    /// What arrived, as it was. Its private folder is there when a file of it is not at home.
     left: Left,
     /// The artifact, when it came home.
     pub artifact: Option<ArtifactRecord>,
@@ -337,17 +337,60 @@ impl ArtifactFiles {
             Some(private) => private,
             None => Scratch::create(&self.base)?,
         };
-        self.left.folder = private.path().join("files");
+        let private = self.left.private.insert(private).path().to_owned();
         let path = match area {
-            Area::Work => private.path().join(self.output.as_str()),
-            Area::Artifacts | Area::Forge => self.left.folder.join(name.as_str()),
+            Area::Work => private.join(self.output.as_str()),
+            Area::Artifacts | Area::Forge => {
+                self.gather(private.join("files"))?;
+                self.left.folder.join(name.as_str())
+            }
         };
-        self.left.private = Some(private);
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        let file = File::create(&path)?;
+        let file = File::create(with_folder(&path)?)?;
         Ok((path, file))
+    }
+
+    /// Has all files below one private folder, where they are judged. Those that came before are what is at home.
+    fn gather(&mut self, folder: PathBuf) -> io::Result<()> {
+        if self.left.folder == folder {
+            return Ok(());
+        }
+        for (name, at) in &mut self.left.files {
+            let path = folder.join(name.as_str());
+            fs::copy(&*at, with_folder(&path)?)?;
+            *at = path;
+        }
+        self.left.folder = folder;
+        Ok(())
+    }
+
+    /// Whether files are judged in a private folder.
+    fn has_gathered(&self) -> bool {
+        let private = self.left.private.as_ref();
+        private.is_some_and(|it| self.left.folder.starts_with(it.path()))
+    }
+
+    /// Takes the next bytes of what is arriving, or its end.
+    fn feed(&mut self, bytes: Option<&[u8]>) -> io::Result<()> {
+        let arriving = self.arriving.as_mut().ok_or(io::ErrorKind::InvalidInput)?;
+        // Until something is replaced, what is at home and what is held are all that came.
+        let (kept, held) = (arriving.bytes, arriving.redact.held().to_vec());
+        arriving.take(bytes)?;
+        if let Some((_, whole)) = &mut arriving.whole {
+            return whole.write_all(bytes.unwrap_or_default());
+        }
+        if !arriving.redact.has_replaced() {
+            return Ok(());
+        }
+        let (area, name) = (arriving.area, arriving.name.clone());
+        let (path, mut whole) = self.whole(area, &name)?;
+        let arriving = self.arriving.as_mut().ok_or(io::ErrorKind::InvalidInput)?;
+        arriving.file.rewind()?;
+        io::copy(&mut (&arriving.file).take(kept), &mut whole)?;
+        arriving.file.seek(SeekFrom::End(0))?;
+        whole.write_all(&held)?;
+        whole.write_all(bytes.unwrap_or_default())?;
+        arriving.whole = Some((path, whole));
+        Ok(())
     }
 
     /// A path that no file of the trial has yet: two names may be the same without their secrets.
@@ -368,8 +411,10 @@ impl ArtifactFiles {
 
     /// An empty file for what comes home, and where it is until it is whole.
     fn room(&self, home: &Path, bytes: u64) -> io::Result<(File, PathBuf)> {
+        let mut options = File::options();
+        options.read(true).write(true);
         if bytes <= SMALL {
-            match File::create_new(home) {
+            match options.clone().create_new(true).open(home) {
                 Ok(file) => return Ok((file, home.to_owned())),
                 // Whatever is there is replaced, once this is whole.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -377,14 +422,15 @@ impl ArtifactFiles {
             }
         }
         let aside = self.folder.join(".arriving");
-        let file = File::create(&aside).map_err(named(&aside))?;
-        Ok((file, aside))
+        let opened = options.create(true).truncate(true).open(&aside);
+        Ok((opened.map_err(named(&aside))?, aside))
     }
 
     fn discard(&mut self) {
         if let Some(unfinished) = self.arriving.take() {
-            // It may be gone with its folder; then there is nothing to discard.
+            // They may be gone with their folders; then there is nothing to discard.
             drop(fs::remove_file(unfinished.aside));
+            drop(unfinished.whole.map(|(path, _)| fs::remove_file(path)));
         }
     }
 }
@@ -398,19 +444,17 @@ impl Drop for ArtifactFiles {
 impl ArtifactSink for ArtifactFiles {
     fn begin(&mut self, area: Area, name: &RelativePath, bytes: u64) -> io::Result<()> {
         self.discard();
-        let whole = if self.redactor.is_empty() {
-            None
-        } else {
-            Some(self.whole(area, name)?)
-        };
-        let path = match area {
-            Area::Work => self.output.to_string(),
+        let (path, is_apart) = match area {
+            Area::Work => (self.output.to_string(), false),
             Area::Artifacts | Area::Forge => {
-                let path = format!("files/{name}");
+                let called = format!("files/{name}");
                 let clean = Arc::clone(&self.redactor);
-                self.free(&clean.text(&path))
+                let path = self.free(&clean.text(&called));
+                let is_apart = path != called || self.has_gathered();
+                (path, is_apart)
             }
         };
+        let whole = is_apart.then(|| self.whole(area, name)).transpose()?;
         let home = self.folder.join(&path);
         // Most trials leave nothing below their folder, which is there.
         if path.contains('/')
@@ -437,13 +481,12 @@ impl ArtifactSink for ArtifactFiles {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let arriving = self.arriving.as_mut().ok_or(io::ErrorKind::InvalidInput)?;
-        arriving.take(Some(bytes))
+        self.feed(Some(bytes))
     }
 
     fn end(&mut self) -> io::Result<()> {
-        let mut arriving = self.arriving.take().ok_or(io::ErrorKind::InvalidInput)?;
-        arriving.take(None)?;
+        self.feed(None)?;
+        let arriving = self.arriving.take().ok_or(io::ErrorKind::InvalidInput)?;
         if arriving.aside != arriving.home {
             fs::rename(&arriving.aside, &arriving.home).map_err(named(&arriving.home))?;
         }
@@ -478,9 +521,6 @@ impl Arriving {
     fn take(&mut self, bytes: Option<&[u8]>) -> io::Result<()> {
         let (file, hasher, count) = (&mut self.file, &mut self.hasher, &mut self.bytes);
         let mut failed = None;
-        if let (Some((_, whole)), Some(bytes)) = (&mut self.whole, bytes) {
-            whole.write_all(bytes)?;
-        }
         let mut store = |clean: &[u8]| {
             write_once(file, &mut failed, clean);
             hasher.update(clean);
@@ -492,6 +532,14 @@ impl Arriving {
         }
         failed.map_or(Ok(()), Err)
     }
+}
+
+/// A path whose folder is there.
+fn with_folder(path: &Path) -> io::Result<&Path> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    Ok(path)
 }
 
 #[cfg(test)]

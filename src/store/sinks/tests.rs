@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 
+use proptest::prelude::*;
 use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init};
 
 use super::*;
@@ -82,4 +83,92 @@ fn what_is_in_the_way_is_replaced_and_never_written_through() {
     assert_eq!(read(&elsewhere), "mine");
     assert_eq!(read(&folder.path().join("out.md")), "new");
     assert!(!folder.path().join("out.md").is_symlink());
+}
+
+/// Arrivals without this secret, whose private folder would be in the other.
+fn without(secret: &str, folder: &TrialFolder, base: &Path) -> ArtifactFiles {
+    let output = RelativePath::parse("out.md").unwrap();
+    let redactor = Arc::new(Redactor::new([crate::secret::Secret::new(secret)]));
+    ArtifactFiles::new(folder, &output, &redactor, false, base)
+}
+
+fn send(home: &mut ArtifactFiles, area: Area, name: &str, chunks: &[&[u8]]) {
+    let bytes = chunks.iter().map(|it| it.len() as u64).sum();
+    let name = RelativePath::parse(name).unwrap();
+    home.begin(area, &name, bytes).unwrap();
+    for chunk in chunks {
+        home.write(chunk).unwrap();
+    }
+    home.end().unwrap();
+}
+
+#[test]
+fn what_has_no_secret_in_it_is_judged_where_it_is_at_home() {
+    let below = tempfile::tempdir().unwrap();
+    let base = tempfile::tempdir().unwrap();
+    let folder = trial(below.path());
+    let mut home = without("hunter2", &folder, base.path());
+    send(&mut home, Area::Work, "x.md", &[b"hunter", b"3"]);
+    send(&mut home, Area::Artifacts, "a/b", &[b"h"]);
+    let left = home.into_left();
+    assert_eq!(left.artifact, Some(folder.path().join("out.md")));
+    assert_eq!(left.folder, folder.path().join("files"));
+    assert_eq!(left.files[0].1, folder.path().join("files/a/b"));
+    assert!(std::fs::read_dir(base.path()).unwrap().next().is_none());
+}
+
+#[test]
+fn where_a_secret_was_in_a_file_or_its_name_all_files_are_judged_in_one_folder_as_they_came() {
+    let below = tempfile::tempdir().unwrap();
+    let base = tempfile::tempdir().unwrap();
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+    for bad in ["in it: hunter2!", "nothing"] {
+        let folder = trial(below.path());
+        let mut home = without("hunter2", &folder, base.path());
+        send(&mut home, Area::Work, "x.md", &[b"the artifact"]);
+        send(&mut home, Area::Artifacts, "d/before", &[b"1"]);
+        let name = if bad == "nothing" { "hunter2" } else { "bad" };
+        send(&mut home, Area::Artifacts, name, &[bad.as_bytes()]);
+        send(&mut home, Area::Artifacts, "d/after", &[b"2"]);
+        let redacted: Vec<bool> = home.files.iter().map(|it| it.redacted).collect();
+        let left = home.into_left();
+        assert_eq!(left.artifact, Some(folder.path().join("out.md")));
+        assert!(left.folder.starts_with(base.path()));
+        for (name, text) in [("d/before", "1"), (name, bad), ("d/after", "2")] {
+            assert_eq!(read(&left.folder.join(name)), text);
+            let file = left.files.iter().find(|it| it.0.as_str() == name).unwrap();
+            assert_eq!(file.1, left.folder.join(name));
+        }
+        assert_eq!(redacted, [false, bad != "nothing", false]);
+        let clean = if bad == "nothing" { "***" } else { "bad" };
+        let text = read(&folder.path().join("files").join(clean));
+        assert_eq!(text, bad.replace("hunter2", "***"));
+        drop(left);
+        assert!(std::fs::read_dir(base.path()).unwrap().next().is_none());
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_judged_is_what_came_however_it_came(
+        parts in proptest::collection::vec("(hunter2|hun|t|er2|x{0,9}|2hunter)", 0..12),
+        size in 1..9_usize,
+        announced in prop_oneof![Just(0), Just(SMALL + 1)],
+    ) {
+        let below = tempfile::tempdir().unwrap();
+        let folder = trial(below.path());
+        let mut home = without("hunter2", &folder, below.path());
+        let text = parts.concat();
+        home.begin(Area::Work, &RelativePath::parse("x.md").unwrap(), announced).unwrap();
+        for chunk in text.as_bytes().chunks(size) {
+            home.write(chunk).unwrap();
+        }
+        home.end().unwrap();
+        let left = home.into_left();
+        let judged = left.artifact.clone().unwrap();
+        prop_assert_eq!(std::fs::read_to_string(&judged).unwrap(), text.as_str());
+        let saved = std::fs::read_to_string(folder.path().join("out.md")).unwrap();
+        prop_assert_eq!(&saved, &text.replace("hunter2", "***"));
+        prop_assert_eq!(judged == folder.path().join("out.md"), saved == text);
+    }
 }
