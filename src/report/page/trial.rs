@@ -212,7 +212,9 @@ fn is_picture(path: &str) -> bool {
 
 fn printed(report: &Report<'_>, row: TrialRow<'_>, record: &TrialRecord, room: Room) -> String {
     let mut text = String::new();
-    let mut logs = vec![record.stderr.file.as_str(), record.stdout.file.as_str()];
+    let printed = [&record.stderr, &record.stdout].into_iter();
+    let printed = printed.filter(|it| it.bytes > 0);
+    let mut logs: Vec<&str> = printed.map(|it| it.file.as_str()).collect();
     if let Some(said) = &record.said
         && !logs.contains(&said.log.as_str())
     {

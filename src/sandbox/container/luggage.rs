@@ -8,7 +8,7 @@ use super::course::CUT_OFF;
 use crate::archive::Writer;
 use crate::name::RelativePath;
 use crate::sandbox::remote::collect::IN_MEMORY;
-use crate::sandbox::remote::command::{Place, quote};
+use crate::sandbox::remote::command::{Place, push_quoted};
 use crate::sandbox::{Command, Content, Layout, Upload};
 
 /// Adds a file to an archive, under this name.
@@ -51,7 +51,7 @@ pub(super) fn perform(command: &Command, place: &Place, unreachable: &[String]) 
     let mut text = String::from("perform");
     let mut add = |word: &str| {
         text.push(' ');
-        text.push_str(&quote(word));
+        push_quoted(&mut text, word);
     };
     add(&place.name);
     // Nothing of the candidate's is started where there is no program.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::sandbox::remote::PARTS;
 use crate::sandbox::remote::command::{
-    Place, bundle_limit, collect_words, lines, quote, whole_seconds,
+    Place, bundle_limit, collect_words, lines, push_quoted, quote, whole_seconds,
 };
 use crate::sandbox::{Command, Layout};
 
@@ -31,6 +31,9 @@ static PROGRAM_AS_JSON: LazyLock<Vec<u8>> = LazyLock::new(|| {
     text
 });
 
+/// What the words of most commands come to, in bytes.
+const USUAL: usize = 4 << 10;
+
 /// How long a sandbox may take to be cut off from the network before a command is started in it.
 pub(crate) const CUT_OFF: Duration = Duration::from_secs(30);
 
@@ -44,22 +47,28 @@ pub(crate) struct Text {
 impl Text {
     /// What [`PROGRAM`] is given.
     fn of_program(words: &str) -> Self {
-        let rest = serde_json::to_vec(words).unwrap_or_default();
         Self {
             program: &PROGRAM_AS_JSON,
-            rest: rest.get(1..).unwrap_or_default().into(),
+            rest: as_json(words, 1),
         }
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        let rest = serde_json::to_vec(&text).unwrap_or_default();
         Self {
             program: &[],
-            rest: rest.into(),
+            rest: as_json(&text, 0),
         }
     }
+}
+
+/// A text as a string of JSON, from so many bytes on.
+fn as_json(text: &str, from: usize) -> Arc<[u8]> {
+    let mut json = Vec::with_capacity(text.len() + text.len() / 8);
+    // A string can be written, and memory takes it.
+    drop(serde_json::to_writer(&mut json, text));
+    json.get(from..).unwrap_or_default().into()
 }
 
 /// A program of a shell without the lines that are comments: it is sent for every command.
@@ -91,9 +100,9 @@ pub(crate) fn script(
     is_live: bool,
     unreachable: &[String],
 ) -> Text {
-    let mut text = String::new();
+    let mut text = String::with_capacity(USUAL);
     let mut add = |word: &str| {
-        text.push_str(&quote(word));
+        push_quoted(&mut text, word);
         text.push(' ');
     };
     let number = |n: usize| n.to_string();

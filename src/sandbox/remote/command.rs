@@ -55,7 +55,21 @@ pub(crate) fn artifacts_in_bundle(layout: &Layout) -> &str {
 
 /// A text that any POSIX shell reads as exactly this one word. NUL has no such text.
 pub(crate) fn quote(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
+    let mut word = String::with_capacity(text.len() + 2);
+    push_quoted(&mut word, text);
+    word
+}
+
+/// Adds such a text at the end of another.
+pub(crate) fn push_quoted(line: &mut String, text: &str) {
+    line.push('\'');
+    for (at, part) in text.split('\'').enumerate() {
+        if at > 0 {
+            line.push_str(r"'\''");
+        }
+        line.push_str(part);
+    }
+    line.push('\'');
 }
 
 /// Why a command cannot be started anywhere, if that is so.
