@@ -44,7 +44,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use crate::name::{RunId, SandboxName};
+use crate::name::{RunId, SandboxId, SandboxName};
 use crate::network::Networks;
 use crate::sandbox::{Presence, Provider, Sandbox, SandboxError, SandboxSpec, Trust};
 
@@ -212,6 +212,7 @@ macro_rules! __conformance_list {
             lives::a_sandbox_is_found_by_its_name_and_listed_by_its_run;
             lives::two_sandboxes_share_nothing;
             lives::a_deleted_sandbox_is_found_no_more;
+            lives::what_is_at_hand_comes_home_when_its_sandbox_is_gone;
             commands::arguments_arrive_byte_for_byte;
             commands::the_environment_is_what_was_asked_for;
             commands::standard_input_is_closed;
@@ -365,18 +366,26 @@ async fn delete_all(harness: &dyn Harness) {
 pub async fn delete(harness: &dyn Harness, sandbox: Box<dyn Sandbox>) {
     let id = sandbox.id().clone();
     drop(sandbox);
+    delete_by_id(harness, &id).await;
+}
+
+/// As [`delete`].
+///
+/// # Panics
+/// As that.
+pub async fn delete_by_id(harness: &dyn Harness, id: &SandboxId) {
     let provider = harness.provider();
     let patience = Instant::now() + provider.lags() + Duration::from_secs(30);
-    let mut presence = provider.delete(&id).await.unwrap();
+    let mut presence = provider.delete(id).await.unwrap();
     loop {
         let listed = provider.list(&harness.run()).await.unwrap();
-        let shown = listed.iter().find(|it| it.id == id);
+        let shown = listed.iter().find(|it| it.id == *id);
         if shown.is_none_or(|it| is_over(&it.presence)) && is_over(&presence) {
             break;
         }
         assert!(Instant::now() < patience, "{id} is still there");
         tokio::time::sleep(Duration::from_millis(50)).await;
-        presence = provider.look(&id).await.unwrap();
+        presence = provider.look(id).await.unwrap();
     }
-    assert!(is_over(&provider.delete(&id).await.unwrap()), "once more");
+    assert!(is_over(&provider.delete(id).await.unwrap()), "once more");
 }

@@ -386,6 +386,12 @@ pub trait Sandbox: Send + Sync + fmt::Debug {
         output: &'a mut dyn OutputSink,
     ) -> BoxFuture<'a, Result<CommandResult, SandboxError>>;
 
+    /// Whether all that [`collect`](Self::collect) would bring home came with the command before it. Then the sandbox
+    /// may be deleted while it is unpacked.
+    fn has_at_hand(&self, _what: &Collect) -> bool {
+        false
+    }
+
     /// Brings files home.
     ///
     /// # Errors

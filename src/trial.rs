@@ -1,5 +1,5 @@
 //! One trial, from start to end, as straight-line code: acquire, upload, set up, run, collect; the lease
-//! ends; then score.
+//! ends, as soon as nothing more is needed of its sandbox; then score.
 //!
 //! Promises: there is no clean-up in here, because a dropped lease is all it takes; what the candidate does
 //! is a [`TrialEnd`], what the world does is a [`Loss`]; graders and expected answers never enter a
@@ -203,7 +203,7 @@ impl Attempt<'_> {
         let folder = self.world.folder.trial(&self.job.id);
         folder.begin().map_err(home)?;
 
-        let lease = self
+        let mut lease = self
             .timed(
                 Phase::Creating,
                 |it| &mut it.create_ms,
@@ -235,12 +235,13 @@ impl Attempt<'_> {
             self.fail_setup(failed)
         } else {
             self.setup = SetupEnd::Done;
-            self.run_candidate(&lease, &place, &folder).await?
+            self.run_candidate(&mut lease, &place, &folder).await?
         };
         self.record.end = end;
         // What a sandbox could not promise may have turned out only now.
         lease.isolation().clone_into(&mut self.record.isolation);
-        self.release(lease);
+        lease.end(self.keeps(&self.record.end));
+        drop(lease);
         Box::pin(self.score(&folder)).await
     }
 
@@ -326,20 +327,19 @@ impl Attempt<'_> {
         result
     }
 
-    /// Ends the lease, or leaves the sandbox for debugging.
-    fn release(&self, lease: Lease) {
-        let keep = match self.world.keep {
+    /// Whether the sandbox is left for debugging.
+    fn keeps(&self, end: &TrialEnd) -> bool {
+        match self.world.keep {
             Keep::None => false,
-            Keep::Failed => self.record.end.error().is_some(),
+            Keep::Failed => end.error().is_some(),
             Keep::All => true,
-        };
-        if keep { lease.keep() } else { drop(lease) }
+        }
     }
 
     /// Runs the candidate and brings home what it left.
     async fn run_candidate(
         &mut self,
-        lease: &Lease,
+        lease: &mut Lease,
         place: &Place,
         folder: &TrialFolder,
     ) -> Result<TrialEnd, SandboxError> {
@@ -376,6 +376,10 @@ impl Attempt<'_> {
             partial,
             world.judging.scratch(),
         );
+        if lease.has_at_hand(&collect) {
+            // Its slot is for the next one while this one is unpacked.
+            lease.end(self.keeps(&end));
+        }
         let collecting = lease.collect(&collect, &mut arrivals);
         let collected = self
             .timed(Phase::Collecting, |it| &mut it.collect_ms, collecting)

@@ -4,8 +4,8 @@ use crate::name::{RunId, SandboxName};
 use crate::sandbox::{Area, Presence, Sandbox};
 
 use super::commands::shout;
-use super::hands::{collect, file};
-use super::{Harness, Lack, create, delete};
+use super::hands::{collect, collect_with, file, run, shell, wanted};
+use super::{Harness, Lack, create, delete, delete_by_id};
 
 pub(super) async fn a_new_sandbox_is_empty(harness: &dyn Harness, sandbox: &dyn Sandbox) {
     let layout = sandbox.layout();
@@ -98,4 +98,24 @@ pub(super) async fn a_deleted_sandbox_is_found_no_more(
         assert_eq!(provider.find(run, &name).await.unwrap(), None);
     }
     shout(sandbox, "true").await;
+}
+
+pub(super) async fn what_is_at_hand_comes_home_when_its_sandbox_is_gone(
+    harness: &dyn Harness,
+    _: &dyn Sandbox,
+) {
+    let other = create(harness, "other").await;
+    let what = wanted(&["*.json"]);
+    assert!(!other.has_at_hand(&what));
+    let artifacts = &other.layout().artifacts;
+    let mut command = shell(&format!("echo out > out.md; echo 1 > {artifacts}/a.json"));
+    command.then_collect = Some(what.clone());
+    run(&*other, &command).await;
+    assert!(!other.has_at_hand(&wanted(&["*"])));
+    if other.has_at_hand(&what) {
+        delete_by_id(harness, other.id()).await;
+    }
+    let (home, _) = collect_with(&*other, &what).await;
+    assert_eq!(home.paths(), ["out.md", "a.json"]);
+    delete(harness, other).await;
 }

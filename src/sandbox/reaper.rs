@@ -134,14 +134,22 @@ impl Layers {
 pub struct Lease {
     sandbox: Box<dyn Sandbox>,
     name: SandboxName,
-    keep: bool,
+    has_ended: bool,
     requests: mpsc::UnboundedSender<Request>,
 }
 
 impl Lease {
-    /// Ends the lease but leaves the sandbox for debugging; it still expires at the provider.
-    pub fn keep(mut self) {
-        self.keep = true;
+    /// Ends the lease, of which only what it [has at hand](Sandbox::has_at_hand) can be collected from now on. Where it
+    /// is to `keep` the sandbox, that is left for debugging; it still expires at the provider.
+    pub fn end(&mut self, keep: bool) {
+        if !std::mem::replace(&mut self.has_ended, true) {
+            let release = Request::Release {
+                name: self.name.clone(),
+                keep,
+            };
+            // A reaper that has closed has deleted this sandbox already.
+            drop(self.requests.send(release));
+        }
     }
 }
 
@@ -155,12 +163,7 @@ impl Deref for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let release = Request::Release {
-            name: self.name.clone(),
-            keep: self.keep,
-        };
-        // A reaper that has closed has deleted this sandbox already.
-        drop(self.requests.send(release));
+        self.end(false);
     }
 }
 

@@ -23,7 +23,7 @@ use crate::name::SandboxId;
 use crate::plain;
 use crate::sandbox::remote::collect::{IN_MEMORY, Kept};
 use crate::sandbox::remote::command::{
-    self as remote, Place, bundle_limit, collect_words, lines, quote,
+    self as remote, Place, bundle_limit, collect_words, lines, push_quoted, quote,
 };
 use crate::sandbox::{
     ArtifactSink, Collect, Collected, Command, CommandEnd, CommandResult, ErrorKind, Layout,
@@ -286,7 +286,7 @@ impl ContainerSandbox {
         );
         for word in collect_words(what, place, &self.layout) {
             text.push(' ');
-            text.push_str(&quote(&word));
+            push_quoted(&mut text, &word);
         }
         let line = &mut inside.line;
         line.tell("now", token, &text).await?;
@@ -398,6 +398,12 @@ impl Sandbox for ContainerSandbox {
         output: &'a mut dyn OutputSink,
     ) -> BoxFuture<'a, Result<CommandResult, SandboxError>> {
         Box::pin(self.run_one(command, output))
+    }
+
+    fn has_at_hand(&self, what: &Collect) -> bool {
+        let inside = self.inside.try_lock();
+        let kept = inside.as_ref().map(|inside| &inside.kept);
+        kept.is_ok_and(|kept| kept.as_ref().is_some_and(|(made_for, _)| made_for == what))
     }
 
     fn collect<'a>(

@@ -439,6 +439,11 @@ impl Sandbox for DaytonaSandbox {
         Box::pin(self.tenure.while_used(command.limit, run))
     }
 
+    fn has_at_hand(&self, what: &Collect) -> bool {
+        let kept = self.kept.try_lock();
+        kept.is_ok_and(|kept| kept.as_ref().is_some_and(|(made_for, _)| made_for == what))
+    }
+
     fn collect<'a>(
         &'a self,
         what: &'a Collect,

@@ -339,7 +339,7 @@ impl Keeper {
                 let lease = Lease {
                     sandbox,
                     name,
-                    keep: false,
+                    has_ended: false,
                     requests,
                 };
                 // To a caller that has gone this delivers nothing: the lease comes back and is dropped here.

@@ -144,6 +144,10 @@ impl Sandbox for Leaving {
         self.sandbox.upload(files)
     }
 
+    fn has_at_hand(&self, what: &Collect) -> bool {
+        self.sandbox.has_at_hand(what)
+    }
+
     fn find_python<'a>(
         &'a self,
         need: &'a PythonNeed,

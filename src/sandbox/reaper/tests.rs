@@ -545,7 +545,7 @@ async fn layer_6_what_no_name_is_known_of_is_found_by_label() {
         },
     );
     // Whoever has created nothing has no strangers.
-    acquire(&reaper).await.unwrap().keep();
+    acquire(&reaper).await.unwrap().end(true);
     let stranger = SandboxName::new(&RunId::generate(), 7, "stranger");
     provider.boxes(|boxes| boxes.insert(stranger, Box_::Alive));
     let report = reaper.close().await;
@@ -771,9 +771,10 @@ async fn a_kept_sandbox_is_left_and_named() {
         ..Faulty::default()
     });
     let (reaper, _stop) = start(&provider, Layers::ALL);
-    let lease = acquire(&reaper).await.unwrap();
+    let mut lease = acquire(&reaper).await.unwrap();
     let id = lease.id().clone();
-    lease.keep();
+    lease.end(true);
+    drop(lease);
     let report = reaper.close().await;
     assert_eq!((provider.alive(), &report.cleanup().kept), (1, &vec![id]));
 }

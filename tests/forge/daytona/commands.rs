@@ -37,9 +37,11 @@ async fn trial(setup: &Setup) -> (Printed, Home) {
     let (mut printed, mut home) = (Printed::default(), Home::default());
     let result = sandbox.run(&command, &mut printed).await.unwrap();
     assert_eq!(result.end, CommandEnd::Exited(0), "{:?}", printed.texts());
+    // From here on nothing is asked of the sandbox any more.
+    assert!(sandbox.has_at_hand(&what));
+    setup.delete(sandbox.as_ref()).await;
     let collected = sandbox.collect(&what, &mut home).await.unwrap();
     assert_eq!(collected.skipped, []);
-    setup.delete(sandbox.as_ref()).await;
     (printed, home)
 }
 
