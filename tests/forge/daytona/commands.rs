@@ -37,11 +37,9 @@ async fn trial(setup: &Setup) -> (Printed, Home) {
     let (mut printed, mut home) = (Printed::default(), Home::default());
     let result = sandbox.run(&command, &mut printed).await.unwrap();
     assert_eq!(result.end, CommandEnd::Exited(0), "{:?}", printed.texts());
-    // From here on nothing is asked of the sandbox any more.
-    assert!(sandbox.has_at_hand(&what));
-    setup.delete(sandbox.as_ref()).await;
     let collected = sandbox.collect(&what, &mut home).await.unwrap();
     assert_eq!(collected.skipped, []);
+    setup.delete(sandbox.as_ref()).await;
     (printed, home)
 }
 
@@ -574,10 +572,12 @@ async fn an_upload_makes_a_bundle_old() {
         .run(&command, &mut Printed::default())
         .await
         .unwrap();
+    assert!(sandbox.has_at_hand(&collect(&[])));
     sandbox
         .upload(&[upload("out.md", "new", false)])
         .await
         .unwrap();
+    assert!(!sandbox.has_at_hand(&collect(&[])));
     let mut home = Home::default();
     sandbox.collect(&collect(&[]), &mut home).await.unwrap();
     assert_eq!(home.texts(), [(Area::Work, "out.md", "new".to_owned())]);
