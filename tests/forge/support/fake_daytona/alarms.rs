@@ -59,7 +59,13 @@ impl Alarms {
         let number = set.made;
         set.made += 1;
         set.waiting.insert((at, number), wakes);
-        self.0.changed.notify_one();
+        if set
+            .waiting
+            .first_key_value()
+            .is_some_and(|it| it.0.1 == number)
+        {
+            self.0.changed.notify_one();
+        }
     }
 }
 
@@ -80,9 +86,8 @@ impl Shared {
         let mut set = self.lock();
         while !set.is_over {
             let now = Instant::now();
-            let later = set.waiting.split_off(&(now, u64::MAX));
-            for wakes in std::mem::replace(&mut set.waiting, later).into_values() {
-                let _ = wakes.send(());
+            while let Some(first) = set.waiting.first_entry().filter(|it| it.key().0 <= now) {
+                let _ = first.remove().send(());
             }
             let next = set.waiting.first_key_value().map(|it| it.0.0);
             let left = next.map_or(LONG, |at| at.saturating_duration_since(now));
