@@ -17,7 +17,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
@@ -51,6 +51,13 @@ pub fn not_redacted(name: &str, remedy: &str) -> String {
 /// What stands where a secret was.
 pub const MASK: &str = "***";
 
+/// What stands where something was cut out of a text, by [`short`](crate::plain::short) and its like.
+const CUT: char = '…';
+/// So many bytes of a secret beside [`CUT`] are a part of it; fewer are met by chance.
+const PART: usize = 4;
+/// The longest such part that is looked for: no text that was cut is much longer.
+const MAX_PART: usize = 1024;
+
 /// Replaces secrets. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Redactor(Option<Arc<Forms>>);
@@ -60,6 +67,8 @@ struct Forms {
     finder: AhoCorasick,
     /// In the order of their bytes: those with the same beginning are neighbours.
     sorted: Vec<String>,
+    /// The same from back to front: those with the same end are neighbours. Only where something was cut.
+    backwards: OnceLock<Vec<Vec<u8>>>,
     beginnings: Beginnings,
     longest: usize,
 }
@@ -115,25 +124,34 @@ impl Redactor {
         Self(Some(Arc::new(Forms {
             finder,
             beginnings: Beginnings::of(&sorted),
+            backwards: OnceLock::new(),
             sorted,
             longest,
         })))
     }
 
-    /// A text without its secrets.
+    /// A text without its secrets, and without the parts of them that were left where the text was cut: there
+    /// is [`CUT`].
     #[must_use]
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        match &self.0 {
-            Some(forms) if forms.finder.is_match(text) => {
-                let mut clean = String::with_capacity(text.len());
-                forms.finder.replace_all_with(text, &mut clean, |_, _, to| {
+        let Some(forms) = &self.0 else {
+            return Cow::Borrowed(text);
+        };
+        let mut clean = Cow::Borrowed(text);
+        if forms.finder.is_match(text) {
+            let mut replaced = String::with_capacity(text.len());
+            forms
+                .finder
+                .replace_all_with(text, &mut replaced, |_, _, to| {
                     to.push_str(MASK);
                     true
                 });
-                Cow::Owned(clean)
-            }
-            Some(_) | None => Cow::Borrowed(text),
+            clean = Cow::Owned(replaced);
         }
+        if clean.contains(CUT) {
+            clean = Cow::Owned(forms.without_parts(&clean));
+        }
+        clean
     }
 
     /// Bytes without their secrets.
@@ -266,6 +284,77 @@ impl Forms {
             *found = true;
             at = end;
         }
+    }
+
+    /// A text that was cut, without the parts of secrets that are left beside the places.
+    fn without_parts(&self, text: &str) -> String {
+        let mut clean = String::with_capacity(text.len());
+        let mut pieces = text.split(CUT).enumerate().peekable();
+        while let Some((at, piece)) = pieces.next() {
+            let mut piece = piece;
+            let is_cut = pieces.peek().is_some();
+            if at > 0 {
+                clean.push(CUT);
+                if is_cut && self.has_form_around(piece.trim_matches(' ')) {
+                    clean.push_str(MASK);
+                    continue;
+                }
+                let word = piece.trim_start_matches(' ');
+                let part = self.end_of_form(word);
+                if part > 0 {
+                    clean.push_str(&piece[..piece.len() - word.len()]);
+                    clean.push_str(MASK);
+                    piece = &word[part..];
+                }
+            }
+            let word = piece.trim_end_matches(' ');
+            match self.beginning_of_form(word).filter(|_| is_cut) {
+                Some(start) => {
+                    clean.push_str(&piece[..start]);
+                    clean.push_str(MASK);
+                    clean.push_str(&piece[word.len()..]);
+                }
+                None => clean.push_str(piece),
+            }
+        }
+        clean
+    }
+
+    /// Whether a text that was cut at both ends is a part of a form.
+    fn has_form_around(&self, text: &str) -> bool {
+        text.len() >= PART && self.sorted.iter().any(|form| form.contains(text))
+    }
+
+    /// Where the longest part begins that a text ends with and a form begins with.
+    fn beginning_of_form(&self, text: &str) -> Option<usize> {
+        let most = self.longest.min(MAX_PART);
+        let first = text.len().saturating_sub(most);
+        let last = text.len().checked_sub(PART)?;
+        (first..=last).find(|start| {
+            text.is_char_boundary(*start) && self.is_beginning(&text.as_bytes()[*start..])
+        })
+    }
+
+    /// How long the longest part is that a text begins with and a form ends with.
+    fn end_of_form(&self, text: &str) -> usize {
+        let backwards = self.backwards.get_or_init(|| {
+            let turned = |form: &String| form.bytes().rev().collect();
+            let mut all: Vec<Vec<u8>> = self.sorted.iter().map(turned).collect();
+            all.sort_unstable();
+            all
+        });
+        let most = text.len().min(self.longest).min(MAX_PART);
+        let is_end = |length: &usize| {
+            let Some(part) = text.get(..*length) else {
+                return false;
+            };
+            let turned: Vec<u8> = part.bytes().rev().collect();
+            let next = backwards.partition_point(|form| *form <= turned);
+            backwards
+                .get(next)
+                .is_some_and(|form| form.starts_with(&turned))
+        };
+        (PART..=most).rev().find(is_end).unwrap_or(0)
     }
 
     /// Where, from `at` on, the first form begins that the end of `data` cuts off.
@@ -535,6 +624,36 @@ mod tests {
         none.stream().push(chunk, &mut |bytes| {
             assert!(std::ptr::eq(bytes.as_ptr(), chunk.as_ptr()));
         });
+    }
+
+    #[test]
+    fn what_is_left_of_a_secret_where_a_text_was_cut_is_replaced() {
+        use crate::plain::{ends, last, short};
+        let secret =
+            "sk-proj-r74iz8G7e8aGs5qnG45GBjqj3Aaek7cvbtG8ADB6EizgciHpsDvC2A6y47C7qxbt8kw466g";
+        let redactor = redactor(&[secret, "pässwörd-4711-geheim"]);
+        let text = format!("it is \"{secret}\", not x: {}", "y".repeat(80));
+        for max in 4..150 {
+            for cut in [short(&text, max), last(&text, max), ends(&text, max)] {
+                let clean = redactor.text(&cut);
+                let longest = (PART..secret.len())
+                    .rev()
+                    .find(|n| (0..=secret.len() - n).any(|at| clean.contains(&secret[at..at + n])));
+                assert_eq!(longest, None, "{max}: {cut:?}: {clean:?}");
+            }
+        }
+        for (text, clean) in [
+            ("x pässwö… y", "x ***… y"),
+            ("x pässwö … geheim y", "x *** … *** y"),
+            ("… geheim", "… ***"),
+            ("x p… eim… y", "x p… eim… y"),
+            ("is …örd-47…, not", "is …***…, not"),
+            ("[Run] Executing…", "[Run] Executing…"),
+            ("…", "…"),
+        ] {
+            assert_eq!(redactor.text(text), clean, "{text}");
+        }
+        assert_eq!(Redactor::default().text("pässwö…"), "pässwö…");
     }
 
     #[test]

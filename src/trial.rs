@@ -404,11 +404,16 @@ impl Attempt<'_> {
                 .into_owned();
         }
         let left = arrivals.into_left();
-        let (metrics, warnings) = metrics::read(&left);
-        self.record.metrics = metrics
-            .into_iter()
-            .map(|(name, value)| (world.redactor.text(&name).into_owned(), value))
-            .collect();
+        let (metrics, mut warnings) = metrics::read(&left);
+        for (name, value) in metrics {
+            let clean = world.redactor.text(&name).into_owned();
+            let said = value.to_string();
+            if world.redactor.text(&said) == said {
+                self.record.metrics.insert(clean, value);
+            } else {
+                warnings.push(format!("{METRICS}: `{clean}` is left out: it is a secret"));
+            }
+        }
         for warning in warnings {
             self.warn(world.redactor.text(&warning).into_owned()).await;
         }

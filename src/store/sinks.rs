@@ -3,7 +3,7 @@
 //! Promises: capped and redacted as it comes, in constant memory; the end of what is over the limit is kept too; what is to be judged is kept as it is, in a
 //! private folder where a secret was taken out of it, and only there; a file that does not arrive whole leaves nothing behind; the first failure of the disk is told, and nothing is written after it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::event::{ArtifactRecord, StreamRecord};
 use crate::name::RelativePath;
 use crate::plain::hex;
 use crate::quantity::ByteCount;
-use crate::redact::{RedactStream, Redactor};
+use crate::redact::{MASK, RedactStream, Redactor};
 use crate::sandbox::local::Scratch;
 use crate::sandbox::{Area, ArtifactSink, OutputSink, Stream};
 use crate::tree::named;
@@ -258,6 +258,8 @@ struct Arriving {
     home: PathBuf,
     /// What the candidate called it.
     name: RelativePath,
+    /// Whether it is called something else at home.
+    is_renamed: bool,
     /// The file with all of it, once it is not what is at home.
     whole: Option<(PathBuf, File)>,
     hasher: Sha256,
@@ -277,6 +279,8 @@ pub struct ArtifactFiles {
     arriving: Option<Arriving>,
     /// The paths that files of the trial have by now, each with the last number that was put behind it.
     taken: HashMap<String, usize>,
+    /// The folders on the way to them.
+    folders: HashSet<String>,
     /// The folder that was made last.
     made: PathBuf,
     /// Where the private folder is made, if need be.
@@ -313,6 +317,7 @@ impl ArtifactFiles {
             partial,
             arriving: None,
             taken: HashMap::new(),
+            folders: HashSet::new(),
             made: PathBuf::new(),
             artifact: None,
             files: Vec::new(),
@@ -393,17 +398,42 @@ impl ArtifactFiles {
         Ok(())
     }
 
-    /// A path that no file of the trial has yet: two names may be the same without their secrets.
+    /// A path that no file of the trial has yet, and no folder on the way to one, nor a file on the way to it: names may be
+    /// the same without their secrets.
     fn free(&mut self, path: &str) -> String {
-        let Some(mut last) = self.taken.get(path).copied() else {
-            return path.to_owned();
+        let mut way = String::with_capacity(path.len());
+        let mut parts = path.split('/').peekable();
+        while let Some(part) = parts.next() {
+            way.push_str(part);
+            let is_folder = parts.peek().is_some();
+            way = self.unused(way, is_folder);
+            if is_folder {
+                if !self.folders.contains(&way) {
+                    self.folders.insert(way.clone());
+                }
+                way.push('/');
+            }
+        }
+        way
+    }
+
+    /// The path, or with a number behind it, that may be that of a folder or of a file.
+    fn unused(&mut self, path: String, is_folder: bool) -> String {
+        let is_used = |path: &String| {
+            self.taken.contains_key(path) || (!is_folder && self.folders.contains(path))
         };
+        if !is_used(&path) {
+            return path;
+        }
+        let mut last = self.taken.get(&path).copied().unwrap_or(1);
         loop {
-            let free = format!("{path}-{}", last + 1);
-            if !self.taken.contains_key(&free) {
-                // The next one need not try those before it again.
-                self.taken.insert(path.to_owned(), last);
-                return free;
+            let numbered = format!("{path}-{}", last + 1);
+            if !is_used(&numbered) {
+                // The next file need not try those before it again; those of one folder stay together.
+                if let (Some(tried), false) = (self.taken.get_mut(&path), is_folder) {
+                    *tried = last;
+                }
+                return numbered;
             }
             last += 1;
         }
@@ -444,16 +474,15 @@ impl Drop for ArtifactFiles {
 impl ArtifactSink for ArtifactFiles {
     fn begin(&mut self, area: Area, name: &RelativePath, bytes: u64) -> io::Result<()> {
         self.discard();
-        let (path, is_apart) = match area {
+        let (path, is_renamed) = match area {
             Area::Work => (self.output.to_string(), false),
             Area::Artifacts | Area::Forge => {
-                let called = format!("files/{name}");
-                let clean = Arc::clone(&self.redactor);
-                let path = self.free(&clean.text(&called));
-                let is_apart = path != called || self.has_gathered();
-                (path, is_apart)
+                let path = self.free(&clean_path(&self.redactor, name));
+                let is_renamed = path.strip_prefix("files/") != Some(name.as_str());
+                (path, is_renamed)
             }
         };
+        let is_apart = is_renamed || (area != Area::Work && self.has_gathered());
         let whole = is_apart.then(|| self.whole(area, name)).transpose()?;
         let home = self.folder.join(&path);
         // Most trials leave nothing below their folder, which is there.
@@ -472,6 +501,7 @@ impl ArtifactSink for ArtifactFiles {
             aside,
             home,
             name: name.clone(),
+            is_renamed,
             whole,
             hasher: Sha256::new(),
             bytes: 0,
@@ -499,7 +529,7 @@ impl ArtifactSink for ArtifactFiles {
             bytes: arriving.bytes,
             sha256: hex(&arriving.hasher.finalize()),
             partial: self.partial,
-            redacted: arriving.redact.has_replaced(),
+            redacted: arriving.is_renamed || arriving.redact.has_replaced(),
         };
         match arriving.area {
             Area::Work => {
@@ -531,6 +561,16 @@ impl Arriving {
             None => self.redact.finish(&mut store),
         }
         failed.map_or(Ok(()), Err)
+    }
+}
+
+/// Where a file is at home, without the secrets in its name. Whatever they are, that is below `files`.
+fn clean_path(redactor: &Redactor, name: &RelativePath) -> String {
+    let path = format!("files/{}", redactor.text(name.as_str()));
+    if redactor.text(&path) == path {
+        path
+    } else {
+        format!("files/{MASK}")
     }
 }
 

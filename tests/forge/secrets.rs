@@ -131,3 +131,51 @@ fn what_is_plain_is_not_redacted_however_long_it_is() {
     let text = String::from_utf8(workspace.trial_file("a", "discord_post.md")).unwrap();
     assert_eq!(text, "production-mode ***\n");
 }
+
+/// Texts are cut before they are shown: what that leaves of a secret is none. A number can be one, and what judges may
+/// say one when it judges again.
+#[test]
+fn no_part_of_a_secret_is_in_what_a_run_leaves_nor_where_it_is_judged_again() {
+    const SECRET: &str =
+        "sk-proj-r74iz8G7e8aGs5qnG45GBjqj3Aaek7cvbtG8ADB6EizgciHpsDvC2A6y47C7qxbt8kw466gXp0Lw";
+    const NUMBER: &str = "738291046512";
+    let script = "#!/bin/sh\nprintf '{\"key\": \"%s\"}' \"$KEY\" > \"$2\"\n\
+        y=yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\n\
+        printf '{\"m%s\": 1, \"%s%s\": 2, \"tokens\": %s, \"bad\": \"%s\"}' \"$KEY\" $y \"$KEY\" \"$TOTAL\" \"$KEY\" \
+        > \"$FORGE_ARTIFACTS/metrics.json\"\nmkdir \"$FORGE_ARTIFACTS/$y\"; ln -s x \"$FORGE_ARTIFACTS/$y/$y$KEY\"\n";
+    let objective = format!(
+        "prompt: do it\noutput: out.json\nartifacts: ['**']\nscoring:\n  quality:\n    - {{json_path: $.key, equals: x}}\n    \
+         - {{equals: hello}}\n    - {{contains: ['{SECRET}']}}\n"
+    );
+    let workspace = Workspace::with(&[("a.sh", script)])
+        .file("objectives/task.yaml", &objective)
+        .file("candidates/a.yaml", "pass_env: [KEY, TOTAL]\n");
+    let variables = [("KEY", SECRET), ("TOTAL", NUMBER)];
+    for arguments in [&["-q"][..], &["score", "latest"]] {
+        let ended = run(&workspace, &variables, arguments).expect(0);
+        let mut texts = vec![ended.stdout, ended.stderr];
+        let mut folders = vec![workspace.path("artifacts")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                texts.push(entry.file_name().into_string().unwrap());
+                let kind = entry.file_type().unwrap();
+                if kind.is_dir() {
+                    folders.push(entry.path());
+                } else if kind.is_file() {
+                    let bytes = std::fs::read(entry.path()).unwrap();
+                    texts.push(String::from_utf8_lossy(&bytes).into_owned());
+                }
+            }
+        }
+        let parts = (0..=SECRET.len() - 8).map(|at| &SECRET[at..at + 8]);
+        for part in parts.chain([NUMBER]) {
+            // The objective itself is the user's.
+            let met = texts.iter().find(|text| text.contains(part));
+            assert_eq!(met, None, "{arguments:?}: {part}");
+        }
+    }
+    let record = workspace.trial_file("a", "trial.json");
+    let record = String::from_utf8(record).unwrap();
+    let left_out = "`tokens` is left out: it is a secret";
+    assert!(record.contains(left_out), "{record}");
+}

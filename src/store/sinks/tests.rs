@@ -139,12 +139,51 @@ fn where_a_secret_was_in_a_file_or_its_name_all_files_are_judged_in_one_folder_a
             let file = left.files.iter().find(|it| it.0.as_str() == name).unwrap();
             assert_eq!(file.1, left.folder.join(name));
         }
-        assert_eq!(redacted, [false, bad != "nothing", false]);
+        // A name that is not what it was counts too: nobody can judge it by what is at home.
+        assert_eq!(redacted, [false, true, false]);
         let clean = if bad == "nothing" { "***" } else { "bad" };
         let text = read(&folder.path().join("files").join(clean));
         assert_eq!(text, bad.replace("hunter2", "***"));
         drop(left);
         assert!(std::fs::read_dir(base.path()).unwrap().next().is_none());
+    }
+}
+
+#[test]
+fn names_that_are_the_same_without_their_secrets_meet_nobody_in_their_way() {
+    let below = tempfile::tempdir().unwrap();
+    let base = tempfile::tempdir().unwrap();
+    for (secret, names, expected) in [
+        (
+            "hunter2",
+            &["hunter2", "***/f", "***-2", "***/g"][..],
+            &["***", "***-2/f", "***-2-2", "***-2/g"][..],
+        ),
+        (
+            "hunter2",
+            &["a/hunter2/x", "a/***"],
+            &["a/***/x", "a/***-2"],
+        ),
+        ("files/hunter2", &["files/hunter2"], &["***"]),
+        ("files/hunter2", &["hunter2"], &["***"]),
+    ] {
+        let folder = trial(below.path());
+        let mut home = without(secret, &folder, base.path());
+        for name in names {
+            send(&mut home, Area::Artifacts, name, &[b"in ", name.as_bytes()]);
+        }
+        let paths: Vec<_> = home.files.iter().map(|it| it.path.clone()).collect();
+        let expected: Vec<_> = expected.iter().map(|it| format!("files/{it}")).collect();
+        assert_eq!(paths, expected);
+        for (file, name) in home.files.iter().zip(names) {
+            let text = std::fs::read_to_string(folder.path().join(&file.path)).unwrap();
+            assert_eq!(text, format!("in {name}").replace(secret, "***"));
+            assert_eq!(
+                file.redacted,
+                file.path != format!("files/{name}"),
+                "{name}"
+            );
+        }
     }
 }
 
