@@ -359,7 +359,7 @@ pub struct ArtifactRecord {
     pub sha256: String,
     /// Whether the candidate was stopped before it could finish the file.
     pub partial: bool,
-    /// Whether something in it was a secret, so that what is at home is not what was judged.
+    /// Whether something in it, or in its name, was a secret, so that what is at home is not what was judged.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub redacted: bool,
 }
