@@ -5,7 +5,7 @@
 //! patience does; a delete goes by id, and is over when the sandbox is seen gone.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -23,9 +23,10 @@ use crate::sandbox::{
     SandboxError,
 };
 
+mod looks;
 mod tries;
 
-use tries::{Destructions, Learned, Tries};
+use tries::{Destructions, Tries};
 
 const CREATE: &str = "create a sandbox";
 
@@ -331,71 +332,6 @@ impl Asking {
         } else {
             self.ask("delete a sandbox", self.provider.delete(id)).await
         }
-    }
-
-    /// Waits until the next try makes sense. What ends is looked at when it is as old as others were when they were gone;
-    /// unless that is at once, only when somebody waits for it.
-    async fn pause(&self, tries: &mut Tries) {
-        if let Some(at) = self.second_look(tries) {
-            return sleep_until(at).await;
-        }
-        match (tries.ending, tries.looks) {
-            (Some(since), 0) => {
-                if !self.destructions().are_instant() {
-                    tokio::select! {
-                        () = holds(self.awaited.clone(), |awaited| *awaited) => {}
-                        // The close, which waits for them all, comes soon, and shall not find all of the looks left to do.
-                        () = holds(self.stopping.clone(), |it| *it > Stopping::No) => {}
-                        // It must not overstay unseen.
-                        () = sleep(self.patience.destruction / 2) => {}
-                    }
-                }
-                self.first_look(since).await;
-            }
-            _ if self.in_a_hurry() => sleep(tries.pause()).await,
-            _ => tokio::select! {
-                () = sleep(tries.pause()) => {}
-                () = self.hurried() => {}
-            },
-        }
-    }
-
-    /// Waits for the first look at what ends since then. What is learned from the others meanwhile counts.
-    async fn first_look(&self, since: Instant) {
-        loop {
-            let known = self.known.notified();
-            let first = self.destructions().first_look();
-            // A timer takes longer than no time.
-            if first.is_zero() {
-                return;
-            }
-            tokio::select! {
-                () = sleep_until(since + first) => return,
-                () = known => {}
-            }
-        }
-    }
-
-    fn second_look(&self, tries: &Tries) -> Option<Instant> {
-        let since = tries.ending.filter(|_| tries.looks == 1)?;
-        let age = self.destructions().second_look(since.elapsed())?;
-        Some(since + age)
-    }
-
-    fn learn(&self, age: Duration, presence: &Presence) {
-        let is_gone = match presence {
-            Presence::Gone | Presence::Absent => true,
-            Presence::Ending => false,
-            Presence::Alive | Presence::Hidden(_) => return,
-        };
-        if self.destructions().seen(age, is_gone) == Learned::First {
-            self.known.notify_waiters();
-        }
-    }
-
-    fn destructions(&self) -> MutexGuard<'_, Destructions> {
-        let known = self.destructions.lock();
-        known.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lists what the provider has of a run; tries until the time is over.
