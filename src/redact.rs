@@ -130,8 +130,7 @@ impl Redactor {
         })))
     }
 
-    /// A text without its secrets, and without the parts of them that were left where the text was cut: there
-    /// is [`CUT`].
+    /// A text without its secrets, and without the parts of them that were left where it was cut: there is `…`.
     #[must_use]
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let Some(forms) = &self.0 else {
