@@ -72,14 +72,12 @@ pub(super) fn score(args: &ScoreArgs, printer: Printer) -> End {
     let candidates = project.candidates.clone();
     let candidates = candidates.unwrap_or_else(|| "candidates".into());
     let candidates = forge::candidate::load::load_dir(&candidates, &[]).unwrap_or_default();
-    let redactor = || {
-        let passed = candidates.iter();
-        let passed = passed.flat_map(|it| it.passed_secrets(&variables));
-        let declared = forge::settings::declared(&project, &variables);
-        Redactor::new(declared.into_iter().chain(passed))
-    };
-    log::redact(redactor());
-    match runtime.block_on(rescore::rescore(&folder, &objectives, place, redactor())) {
+    let passed = candidates.iter();
+    let passed = passed.flat_map(|it| it.passed_secrets(&variables));
+    let declared = forge::settings::declared(&project, &variables);
+    let redactor = Redactor::new(declared.into_iter().chain(passed));
+    log::redact(redactor.clone());
+    match runtime.block_on(rescore::rescore(&folder, &objectives, place, redactor)) {
         Ok(summary) => {
             let artifacts =
                 &forge::settings::artifacts(args.folders.artifacts.as_deref(), &project);

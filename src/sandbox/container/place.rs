@@ -21,7 +21,7 @@ use super::rules::Rules;
 use super::words::{isolation, missing_thing, not_started};
 use crate::name::SandboxId;
 use crate::plain;
-use crate::sandbox::remote::collect::{IN_MEMORY, Kept};
+use crate::sandbox::remote::collect::{IN_MEMORY, Kept, at_hand};
 use crate::sandbox::remote::command::{
     self as remote, Place, bundle_limit, collect_words, lines, push_quoted, quote,
 };
@@ -327,9 +327,7 @@ impl ContainerSandbox {
     ) -> Result<Collected, SandboxError> {
         let mut inside = self.inside.lock().await;
         let inside = &mut *inside;
-        if let Some((made_for, kept)) = &mut inside.kept
-            && made_for == what
-        {
+        if let Some(kept) = at_hand(&mut inside.kept, what) {
             return kept.collect(what, &self.layout, home).await;
         }
         inside.settle().await?;
@@ -402,8 +400,7 @@ impl Sandbox for ContainerSandbox {
 
     fn has_at_hand(&self, what: &Collect) -> bool {
         let inside = self.inside.try_lock();
-        let kept = inside.as_ref().map(|inside| &inside.kept);
-        kept.is_ok_and(|kept| kept.as_ref().is_some_and(|(made_for, _)| made_for == what))
+        inside.is_ok_and(|mut inside| at_hand(&mut inside.kept, what).is_some())
     }
 
     fn collect<'a>(

@@ -25,7 +25,7 @@ use super::tenure::Tenure;
 use super::toolbox::{Fetched, Sending, Toolbox};
 use crate::name::SandboxId;
 use crate::sandbox::remote::bundle::Bundle;
-use crate::sandbox::remote::collect::{IN_MEMORY, Kept};
+use crate::sandbox::remote::collect::{IN_MEMORY, Kept, at_hand};
 use crate::sandbox::remote::command::{self as remote, Place};
 use crate::sandbox::remote::delivery::{Delivery, STREAMS};
 use crate::sandbox::{
@@ -329,9 +329,7 @@ impl DaytonaSandbox {
         what: &Collect,
         home: &mut dyn ArtifactSink,
     ) -> Result<Collected, SandboxError> {
-        if let Some((made_for, kept)) = &mut *self.kept.lock().await
-            && made_for == what
-        {
+        if let Some(kept) = at_hand(&mut *self.kept.lock().await, what) {
             return kept.collect(what, &self.layout, home).await;
         }
         let packed = match self.pack(what).await {
@@ -441,7 +439,7 @@ impl Sandbox for DaytonaSandbox {
 
     fn has_at_hand(&self, what: &Collect) -> bool {
         let kept = self.kept.try_lock();
-        kept.is_ok_and(|kept| kept.as_ref().is_some_and(|(made_for, _)| made_for == what))
+        kept.is_ok_and(|mut kept| at_hand(&mut kept, what).is_some())
     }
 
     fn collect<'a>(

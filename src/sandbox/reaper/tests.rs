@@ -404,6 +404,16 @@ async fn acquire(reaper: &Reaper) -> Result<Lease, SandboxError> {
     leaser.acquire(spec(&leaser), None).await
 }
 
+/// So many trials, each of which holds a sandbox for so long, to the end of the last.
+async fn trials(reaper: &Reaper, many: usize, each: Duration) {
+    let trials = (0..many).map(|_| async {
+        let lease = acquire(reaper).await.unwrap();
+        sleep(each).await;
+        drop(lease);
+    });
+    futures::future::join_all(trials).await;
+}
+
 async fn gone(provider: &Faulty) {
     for _ in 0..1000 {
         if provider.alive() == 0 {
@@ -1017,13 +1027,7 @@ async fn a_slot_is_free_when_its_sandbox_is_gone_and_not_before() {
     let faults = vec![Fault::Begins(2_000); 40];
     provider.deletes.lock().unwrap().extend(faults);
     let (reaper, _stop) = start_for(4, &provider, Layers::ALL);
-    let leaser = reaper.leaser();
-    let trials = (0..40).map(|_| async {
-        let lease = leaser.acquire(spec(&leaser), None).await.unwrap();
-        sleep(Duration::from_millis(100)).await;
-        drop(lease);
-    });
-    futures::future::join_all(trials).await;
+    trials(&reaper, 40, Duration::from_millis(100)).await;
     let report = reaper.close().await;
     assert_eq!((report.cleanup().deleted, provider.alive()), (40, 0));
     assert_eq!(*provider.most.lock().unwrap(), 4);
@@ -1035,15 +1039,9 @@ async fn of_the_first_that_end_together_none_holds_its_slot_after_one_was_seen_g
     let faults = vec![Fault::Begins(0); 80];
     provider.deletes.lock().unwrap().extend(faults);
     let (reaper, _stop) = start_for(40, &provider, Layers::ALL);
-    let leaser = reaper.leaser();
     let run = Duration::from_millis(100);
     let began = Instant::now();
-    let trials = (0..80).map(|_| async {
-        let lease = leaser.acquire(spec(&leaser), None).await.unwrap();
-        sleep(run).await;
-        drop(lease);
-    });
-    futures::future::join_all(trials).await;
+    trials(&reaper, 80, run).await;
     let took = began.elapsed();
     assert!(took < run * 2 + run / 4, "{took:?}");
     assert_eq!(reaper.close().await.cleanup().deleted, 80);

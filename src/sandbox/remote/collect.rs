@@ -38,6 +38,15 @@ pub(crate) struct Kept {
     notes: Vec<Note>,
 }
 
+/// The last bundle, if it was made for this.
+pub(crate) fn at_hand<'k>(
+    kept: &'k mut Option<(Collect, Kept)>,
+    what: &Collect,
+) -> Option<&'k mut Kept> {
+    let made_for_it = kept.as_mut().filter(|(made_for, _)| made_for == what);
+    made_for_it.map(|(_, kept)| kept)
+}
+
 /// What the sandbox says of a path, in a word, besides that it is in the bundle.
 #[derive(Debug)]
 struct Note {

@@ -156,12 +156,13 @@ impl ArtifactFiles {
     /// Takes the next bytes of what is arriving, or its end.
     fn feed(&mut self, bytes: Option<&[u8]>) -> io::Result<()> {
         let arriving = self.arriving.as_mut().ok_or(io::ErrorKind::InvalidInput)?;
+        if let Some((_, whole)) = &mut arriving.whole {
+            whole.write_all(bytes.unwrap_or_default())?;
+            return arriving.take(bytes);
+        }
         // Until something is replaced, what is at home and what is held are all that came.
         let (kept, held) = (arriving.bytes, arriving.redact.held().to_vec());
         arriving.take(bytes)?;
-        if let Some((_, whole)) = &mut arriving.whole {
-            return whole.write_all(bytes.unwrap_or_default());
-        }
         if !arriving.redact.has_replaced() {
             return Ok(());
         }
