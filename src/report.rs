@@ -205,6 +205,28 @@ impl Format {
     }
 }
 
+/// What one of those who write reports does at a time.
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    /// [`Format::Json`] and [`Format::Csv`].
+    Rows,
+    One(Format),
+}
+
+impl Work {
+    /// Every form; what takes longest first, so that all are done soonest.
+    const ALL: [Self; 8] = [
+        Self::Rows,
+        Self::One(Format::Html),
+        Self::One(Format::Trace),
+        Self::One(Format::Markdown),
+        Self::One(Format::Junit),
+        Self::One(Format::Verdicts),
+        Self::One(Format::Comment),
+        Self::One(Format::Badge),
+    ];
+}
+
 /// All that reports are made of.
 #[derive(Clone, Copy)]
 pub struct Report<'a> {
@@ -258,19 +280,24 @@ impl Report<'_> {
         }
     }
 
-    /// Writes every form of report, two at a time: each reads what trials have left for itself. One that fails does
-    /// not keep the others from being written.
+    /// Writes every form of report, two at a time. One that fails does not keep the others from being written.
     ///
     /// # Errors
     /// The failure of the first in [their order](Format::ALL) that failed.
     pub fn write_all(&self, folder: &dyn Folder) -> io::Result<()> {
-        let queue = Mutex::new(Format::ALL.iter().enumerate());
+        let queue = Mutex::new(Work::ALL.iter());
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         let write = || {
-            let mut failed: Option<(usize, io::Error)> = None;
-            while let Some((at, format)) = next() {
-                let saved = folder.save(format.file_name(), &mut |to| self.write(*format, to));
-                failed = failed.or(saved.err().map(|error| (at, error)));
+            let mut failed = Vec::new();
+            while let Some(work) = next() {
+                match work {
+                    Work::Rows if self.save_rows(folder).is_ok() => {}
+                    Work::Rows => {
+                        failed.extend(self.save_one(Format::Json, folder));
+                        failed.extend(self.save_one(Format::Csv, folder));
+                    }
+                    Work::One(format) => failed.extend(self.save_one(*format, folder)),
+                }
             }
             failed
         };
@@ -278,10 +305,33 @@ impl Report<'_> {
             // Where there may be no further thread, this one writes them all.
             let other = thread::Builder::new().spawn_scoped(scope, write).ok();
             let mine = write();
-            let other = other.and_then(|it| it.join().unwrap_or_else(|panic| resume_unwind(panic)));
-            mine.into_iter().chain(other).min_by_key(|it| it.0)
+            let other = other.map(|it| it.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            let failed = mine.into_iter().chain(other.into_iter().flatten());
+            failed.min_by_key(|(format, _)| Format::ALL.iter().position(|it| it == format))
         });
         failed.map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    fn save_one(&self, format: Format, folder: &dyn Folder) -> Option<(Format, io::Error)> {
+        let saved = folder.save(format.file_name(), &mut |to| self.write(format, to));
+        Some((format, saved.err()?))
+    }
+
+    /// Both that have a row for every trial, in one go: what the trials have left is read once.
+    fn save_rows(&self, folder: &dyn Folder) -> io::Result<()> {
+        folder.save(Format::Csv.file_name(), &mut |table| {
+            let mut rows = csv::Rows::begin(self, table)?;
+            let mut added = Ok(());
+            folder.save(Format::Json.file_name(), &mut |to| {
+                json::write_telling(self, to, &mut |row, record| {
+                    if added.is_ok() {
+                        added = rows.add(row, record);
+                    }
+                })
+            })?;
+            added?;
+            rows.end()
+        })
     }
 
     /// Writes all that a run's folder has of reports: every form, and the links to the winners.
@@ -462,25 +512,37 @@ mod tests {
 
     #[test]
     fn one_form_that_fails_does_not_keep_the_others_from_being_written() {
-        struct Picky(Memory);
+        /// Fails before or after a file was filled.
+        struct Picky(&'static str, bool, Memory);
         impl Folder for Picky {
             fn save(
                 &self,
                 name: &str,
                 fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
             ) -> io::Result<()> {
-                if name == "report.md" {
-                    return Err(io::ErrorKind::StorageFull.into());
+                let Self(refused, is_late, files) = self;
+                if name != *refused {
+                    return files.save(name, fill);
                 }
-                self.0.save(name, fill)
+                if *is_late {
+                    fill(&mut Vec::new())?;
+                }
+                Err(io::ErrorKind::StorageFull.into())
             }
         }
-        let folder = Picky(Memory::default());
-        let error = hostile_run()
-            .report(|report| report.write_all(&folder))
-            .unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        assert_eq!(folder.0.files().len(), 8);
+        let whole = Memory::default();
+        let run = hostile_run();
+        run.report(|report| report.write_all(&whole)).unwrap();
+        for format in Format::ALL {
+            for is_late in [false, true] {
+                let folder = Picky(format.file_name(), is_late, Memory::default());
+                let error = run.report(|report| report.write_all(&folder)).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+                let mut expected = whole.files().clone();
+                expected.remove(format.file_name());
+                assert_eq!(*folder.2.files(), expected, "{format:?} {is_late}");
+            }
+        }
     }
 
     /// Hands out records that remember how many of them are alive.
@@ -489,6 +551,32 @@ mod tests {
         asked: AtomicUsize,
         since_last_write: AtomicUsize,
         most_without_a_write: AtomicUsize,
+    }
+
+    impl<'a> Counted<'a> {
+        fn new(run: &'a Run) -> Self {
+            let [asked, since_last_write, most_without_a_write] =
+                [(); 3].map(|()| AtomicUsize::new(0));
+            Self {
+                run,
+                asked,
+                since_last_write,
+                most_without_a_write,
+            }
+        }
+
+        /// A report of the run.
+        fn report<'b>(&'b self, summary: &'b RunSummary, standings: &'b Standings) -> Report<'b> {
+            Report {
+                summary,
+                standings,
+                verdicts: &[],
+                exit: ExitCode::Ok,
+                reasons: &[],
+                sweep: "",
+                details: self,
+            }
+        }
     }
 
     impl Details for Counted<'_> {
@@ -534,21 +622,8 @@ mod tests {
             // Only what happened, as it is read.
             (Format::Trace, 0, 0),
         ] {
-            let details = Counted {
-                run: &run,
-                asked: AtomicUsize::new(0),
-                since_last_write: AtomicUsize::new(0),
-                most_without_a_write: AtomicUsize::new(0),
-            };
-            let report = Report {
-                summary: &summary,
-                standings: &standings,
-                verdicts: &[],
-                exit: ExitCode::Ok,
-                reasons: &[],
-                sweep: "",
-                details: &details,
-            };
+            let details = Counted::new(&run);
+            let report = details.report(&summary, &standings);
             report.write(format, &mut Watched(&details)).unwrap();
             let (asked, held) = (
                 details.asked.into_inner(),
@@ -557,6 +632,11 @@ mod tests {
             assert_eq!(asked, most_asked, "{format:?}");
             assert!(held <= most_held, "{format:?}: {held}");
         }
+        // Both with a row for each trial have read it once.
+        let details = Counted::new(&run);
+        let report = details.report(&summary, &standings);
+        report.write_all(&Memory::default()).unwrap();
+        assert_eq!(details.asked.into_inner(), 3000 + 52 + 1053 + 52 + 152);
         assert!(run.written(Format::Markdown).len() < 100_000);
         assert!(run.written(Format::Html).len() < 5_000_000);
         assert!(

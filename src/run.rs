@@ -14,9 +14,9 @@ use tracing::Instrument as _;
 use crate::event::{Cleanup, EventKind, Phase, StopCause, TrialEnd, TrialRecord};
 use crate::journal::requests::RequestLog;
 use crate::sandbox::reaper::{CleanupReport, Patience, Reaper};
-use crate::sandbox::{ErrorKind, Remedy, SandboxError};
+use crate::sandbox::{ErrorKind, Remedy};
 use crate::trial::silence::take_back;
-use crate::trial::{Outcome, World};
+use crate::trial::{Kept, Outcome, World, keep};
 use crate::verdict::{looking, spending};
 
 mod clock;
@@ -296,7 +296,7 @@ impl Dispatcher {
             return Input::Tick;
         };
         match outcome {
-            Some(Outcome::Finished(record, setup)) => Input::Finished(trial, record, setup),
+            Some(Outcome::Finished(kept, setup)) => Input::Finished(trial, self.take(kept), setup),
             Some(Outcome::Lost(loss)) => Input::Lost(trial, loss),
             None => Input::Lost(trial, self.broken(trial)),
         }
@@ -321,10 +321,11 @@ impl Dispatcher {
         let (mut news, mut starts) = (Vec::new(), Vec::new());
         for effect in effects {
             match effect {
-                Effect::Emit(EventKind::TrialFinished(record)) => {
-                    news.push(EventKind::TrialFinished(self.keep(record)));
-                }
                 Effect::Emit(kind) => news.push(kind),
+                Effect::Record(record) => {
+                    let kept = keep(&self.world.folder, &self.world.redactor, record);
+                    news.push(EventKind::TrialFinished(self.take(kept)));
+                }
                 Effect::StartTrial(trial, attempt) => starts.push((trial, attempt, None)),
                 Effect::FailTrial(trial, attempts, known) => {
                     starts.push((trial, attempts, Some(known)));
@@ -347,33 +348,10 @@ impl Dispatcher {
         }
     }
 
-    /// Writes a result down, before it is told. What cannot be written has no verdict: nobody could look at
-    /// it.
-    fn keep(&mut self, mut record: Box<TrialRecord>) -> Box<TrialRecord> {
-        let folder = self.world.folder.trial(&record.trial);
-        if record.end == TrialEnd::Cancelled {
-            (record.stdout, record.stderr) = folder.streams_so_far();
-            let said = folder.last_words(
-                &["stderr.log", "stdout.log", "setup.log"],
-                &self.world.redactor,
-            );
-            record.said = (!said.lines.is_empty()).then_some(said);
-        }
-        if let Err(error) = folder.write_record(&record) {
-            let error = SandboxError::home("write trial.json", error);
-            record.end = if error.kind == ErrorKind::Unsaved {
-                self.unsaved = Some(error.to_string());
-                TrialEnd::Cancelled
-            } else {
-                TrialEnd::SandboxFailed {
-                    phase: Phase::Collecting,
-                    message: error.to_string(),
-                    hint: None,
-                }
-            };
-            record.score = None;
-        }
-        record
+    /// Takes a result that was written down; of one that could not be, remembers why.
+    fn take(&mut self, kept: Kept) -> Box<TrialRecord> {
+        self.unsaved = kept.unsaved.or(self.unsaved.take());
+        kept.record
     }
 
     /// Begins an attempt of a trial, or gives it the result of a setup that is known to fail.
@@ -404,6 +382,8 @@ impl Dispatcher {
     /// Waits until everything is deleted, and tells what is left to be told.
     async fn finish(mut self, reaper: Reaper, ended: Cleanup, began: Instant) -> Finished {
         let report = self.close(reaper).await;
+        // What is done now looks at all trials at once, by other parts of the program.
+        crate::sandbox::local::let_go_of_program();
         let unlogged = self.requests.close();
         let (mut teller, folder) = (self.teller, self.world.folder.clone());
         for news in take_back(&folder, &teller.summary, &self.plan.objectives) {

@@ -377,9 +377,15 @@ fn write_aside(
     aside: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    // What somebody has put there, a link to elsewhere perhaps, is not written into.
-    clear_away(aside)?;
-    let mut file = io::BufWriter::new(File::create_new(aside)?);
+    let made = File::create_new(aside).or_else(|error| {
+        if error.kind() != io::ErrorKind::AlreadyExists {
+            return Err(error);
+        }
+        // What somebody has put there, a link to elsewhere perhaps, is not written into.
+        clear_away(aside)?;
+        File::create_new(aside)
+    });
+    let mut file = io::BufWriter::new(made?);
     write(&mut file)?;
     file.into_inner().map_err(io::IntoInnerError::into_error)?;
     Ok(())
@@ -479,8 +485,7 @@ impl TrialFolder {
             .and_then(|artifact| inline(&artifact.path));
         let whole = trial_json::render(record, output.as_deref(), content.as_deref());
         let path = self.path.join("trial.json");
-        let is_there = fs::symlink_metadata(&self.path).is_ok();
-        if is_there && !self.run.has_folder(&self.below) {
+        if !self.run.has_folder(&self.below) && fs::symlink_metadata(&self.path).is_ok() {
             let text = format!("`{}` is reached through a link", self.below.display());
             return Err(io::Error::other(text));
         }

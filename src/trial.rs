@@ -1,5 +1,5 @@
 //! One trial, from start to end, as straight-line code: acquire, upload, set up, run, collect; the lease
-//! ends, as soon as nothing more is needed of its sandbox; then score.
+//! ends, as soon as nothing more is needed of its sandbox; then score, and write the result down.
 //!
 //! Promises: there is no clean-up in here, because a dropped lease is all it takes; what the candidate does
 //! is a [`TrialEnd`], what the world does is a [`Loss`]; graders and expected answers never enter a
@@ -28,6 +28,7 @@ mod ends;
 pub mod judge;
 mod judged;
 pub mod judging;
+mod kept;
 mod metrics;
 mod missing;
 mod needs;
@@ -39,6 +40,7 @@ pub mod silence;
 mod told;
 
 pub use judging::Judging;
+pub use kept::{Kept, keep};
 
 use ends::{failure, trial_end};
 use metrics::METRICS;
@@ -118,8 +120,8 @@ pub struct Job {
 /// What became of an attempt.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The trial has its result, and its setup came to this.
-    Finished(Box<TrialRecord>, SetupEnd),
+    /// The trial has its result, which is written down, and its setup came to this.
+    Finished(Kept, SetupEnd),
     /// The infrastructure lost the attempt.
     Lost(Loss),
 }
@@ -175,7 +177,10 @@ impl<'a> Attempt<'a> {
 
     fn outcome(self, result: Result<(), SandboxError>) -> Outcome {
         let Err(error) = result else {
-            return Outcome::Finished(Box::new(self.record), self.setup);
+            let World {
+                folder, redactor, ..
+            } = self.world;
+            return Outcome::Finished(keep(folder, redactor, Box::new(self.record)), self.setup);
         };
         let Self { phase, record, .. } = self;
         tracing::debug!(trial = %self.job.id, phase = phase.as_str(), %error, "attempt lost");
@@ -346,8 +351,7 @@ impl Attempt<'_> {
         let (job, world) = (self.job, self.world);
         let collect = collect(job, place);
         let command = place.run_command(job, world, collect.clone());
-        let mut output =
-            OutputFiles::create(folder, &world.redactor, job.limits.output).map_err(home)?;
+        let mut output = OutputFiles::new(folder, &world.redactor, job.limits.output);
         self.enter(Phase::Running).await;
         self.log("[Run] Executing...").await;
         let result = lease.run(&command, &mut output).await;

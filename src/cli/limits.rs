@@ -140,8 +140,10 @@ pub(super) fn check_threads() -> Result<(), TooLittle> {
         }
     }
     go.store(true, Ordering::Release);
-    for thread in going {
+    for thread in &going {
         thread.thread().unpark();
+    }
+    for thread in going {
         // It has nothing to say.
         thread.join().ok();
     }

@@ -190,9 +190,9 @@ impl Subscriber for Lines {
         {
             self.say(&line);
         }
-        let alarm = line(&event.kind, Noise::Quiet);
-        if let (Fold::Open(again), Some(alarm)) = (&mut self.fold, alarm)
+        if let Fold::Open(again) = &mut self.fold
             && again.len() < MAX_AGAIN
+            && let Some(alarm) = line(&event.kind, Noise::Quiet)
         {
             again.push(alarm);
         }
@@ -204,19 +204,55 @@ impl Subscriber for Lines {
 
 /// The line for an event, if it deserves one. Pure.
 pub(crate) fn line(kind: &EventKind, noise: Noise) -> Option<String> {
-    let normal = noise >= Noise::Normal;
-    let verbose = noise >= Noise::Verbose;
-    let (wanted, text) = match kind {
-        EventKind::RunStarted(plan) => (normal, planned(plan)),
-        EventKind::RunResumed(it) => (normal, planned(&it.plan)),
-        EventKind::TrialStarted { trial, attempt } => {
-            (verbose, about(trial, &format!("attempt {attempt}")))
+    let is_wanted = said_from(kind).is_some_and(|from| noise >= from);
+    is_wanted.then(|| text(kind))
+}
+
+/// How much has to be said for an event to have a line; `None` for what never has one.
+fn said_from(kind: &EventKind) -> Option<Noise> {
+    let normal_if = |is_normal: bool| {
+        if is_normal {
+            Noise::Normal
+        } else {
+            Noise::Verbose
         }
-        EventKind::PhaseStarted { trial, phase } => (verbose, about(trial, phase.as_str())),
-        EventKind::Logged { trial, message } => {
-            let is_warning = message.starts_with(WARNING);
-            (verbose || (normal && is_warning), about(trial, message))
+    };
+    Some(match kind {
+        EventKind::StopRequested { .. } | EventKind::Warned { .. } => Noise::Quiet,
+        EventKind::CleanedUp(cleanup) => {
+            let alarming = !cleanup.unconfirmed.is_empty()
+                || !cleanup.kept.is_empty()
+                || cleanup.unlisted.is_some();
+            if alarming {
+                Noise::Quiet
+            } else {
+                Noise::Normal
+            }
         }
+        EventKind::RunStarted(_)
+        | EventKind::RunResumed(_)
+        | EventKind::AttemptFailed { .. }
+        | EventKind::TrialRescored { .. }
+        | EventKind::ConfirmationPlanned(_)
+        | EventKind::RunFinished { .. } => Noise::Normal,
+        EventKind::Logged { message, .. } => normal_if(message.starts_with(WARNING)),
+        EventKind::TrialFinished(record) => normal_if(tally(record) != Tally::NotRun),
+        EventKind::Looked(look) if look.stopped.is_empty() => return None,
+        EventKind::Looked(_) => Noise::Normal,
+        EventKind::TrialStarted { .. }
+        | EventKind::PhaseStarted { .. }
+        | EventKind::SlotRefused { .. }
+        | EventKind::BaselineRead(_) => Noise::Verbose,
+    })
+}
+
+fn text(kind: &EventKind) -> String {
+    let text = match kind {
+        EventKind::RunStarted(plan) => planned(plan),
+        EventKind::RunResumed(it) => planned(&it.plan),
+        EventKind::TrialStarted { trial, attempt } => about(trial, &format!("attempt {attempt}")),
+        EventKind::PhaseStarted { trial, phase } => about(trial, phase.as_str()),
+        EventKind::Logged { trial, message } => about(trial, message),
         EventKind::AttemptFailed {
             trial,
             attempt,
@@ -227,22 +263,18 @@ pub(crate) fn line(kind: &EventKind, noise: Noise) -> Option<String> {
                 "attempt {attempt} failed while {}, trying again: {message}",
                 phase.as_str()
             );
-            (normal, about(trial, &what))
+            about(trial, &what)
         }
         EventKind::SlotRefused { trial, message } => {
-            let what = format!("waiting for a free sandbox: {message}");
-            (verbose, about(trial, &what))
+            about(trial, &format!("waiting for a free sandbox: {message}"))
         }
-        EventKind::TrialFinished(record) => (
-            verbose || (normal && tally(record) != Tally::NotRun),
-            about(&record.trial, &outcome(record)),
-        ),
+        EventKind::TrialFinished(record) => about(&record.trial, &outcome(record)),
         EventKind::TrialRescored { trial, score } => {
             let what = match &score.disqualified {
                 None => format!("scored again: {} points", score.total),
                 Some(gate) => format!("scored again: disqualified by {gate}"),
             };
-            (normal, about(trial, &what))
+            about(trial, &what)
         }
         EventKind::StopRequested { cause, hurry } => {
             let how = if *hurry {
@@ -250,31 +282,26 @@ pub(crate) fn line(kind: &EventKind, noise: Noise) -> Option<String> {
             } else {
                 "stopping"
             };
-            (true, format!("{how}: {}", cause.as_str()))
+            format!("{how}: {}", cause.as_str())
         }
         EventKind::BaselineRead(stored) => {
             let what = format!("compared with what run {} kept of it", stored.run);
-            (verbose, format!("[{}] {what}", stored.candidate))
+            format!("[{}] {what}", stored.candidate)
         }
-        EventKind::Looked(look) => (normal && !look.stopped.is_empty(), looked(look)),
+        EventKind::Looked(look) => looked(look),
         EventKind::ConfirmationPlanned(it) => {
             let trials = counted(it.trials, "more trial", "more trials");
             let (candidate, against) = (&it.candidate, &it.against);
             let what = format!(
                 "looks worse than {against}: {trials} each on every objective, to confirm it"
             );
-            (normal, format!("[{candidate}] {what}"))
+            format!("[{candidate}] {what}")
         }
-        EventKind::Warned { message } => (true, format!("warning: {message}")),
-        EventKind::CleanedUp(cleanup) => {
-            let alarming = !cleanup.unconfirmed.is_empty()
-                || !cleanup.kept.is_empty()
-                || cleanup.unlisted.is_some();
-            (normal || alarming, cleaned(cleanup))
-        }
+        EventKind::Warned { message } => format!("warning: {message}"),
+        EventKind::CleanedUp(cleanup) => cleaned(cleanup),
         EventKind::RunFinished { took_ms } => {
             let took = show_duration(Duration::from_millis(*took_ms));
-            (normal, format!("finished in {took}"))
+            format!("finished in {took}")
         }
     };
     // Every line begins with words of forge's own, so nothing hostile can be at its start.
@@ -286,13 +313,12 @@ pub(crate) fn line(kind: &EventKind, noise: Noise) -> Option<String> {
     } else {
         text
     };
-    let text = if let EventKind::RunResumed(it) = kind {
+    if let EventKind::RunResumed(it) = kind {
         let run = it.plan.run.short();
         format!("{text}\nrun {run} {}", crate::plain::short(&it.told, 1000))
     } else {
         text
-    };
-    wanted.then_some(text)
+    }
 }
 
 /// Whether an event is about one trial among many, and no alarm: on a terminal it is seen in the counts.

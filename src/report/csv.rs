@@ -52,21 +52,51 @@ const COLUMNS: [&str; 28] = [
 ];
 
 pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
-    let metrics = metric_names(report);
-    let mut table = csv::Writer::from_writer(to);
-    let header = COLUMNS.iter().map(|name| (*name).to_owned());
-    let named = metrics.iter().map(|name| text(&format!("metric.{name}")));
-    table.write_record(header.chain(named))?;
+    let mut rows = Rows::begin(report, to)?;
     for row in &report.summary.trials {
-        let record = report.details.record(&row.trial());
-        let measured = metrics.iter().map(|name| {
+        rows.add(row, report.details.record(&row.trial()).as_ref())?;
+    }
+    rows.end()
+}
+
+/// The table under way: its rows come from whoever reads what the trials have left.
+pub(super) struct Rows<'a, 'w> {
+    report: &'a Report<'a>,
+    metrics: BTreeSet<&'a Arc<str>>,
+    table: csv::Writer<&'w mut dyn Write>,
+}
+
+impl<'a, 'w> Rows<'a, 'w> {
+    pub(super) fn begin(report: &'a Report<'_>, to: &'w mut dyn Write) -> io::Result<Self> {
+        let metrics = metric_names(report);
+        let mut table = csv::Writer::from_writer(to);
+        let header = COLUMNS.iter().map(|name| (*name).to_owned());
+        let named = metrics.iter().map(|name| text(&format!("metric.{name}")));
+        table.write_record(header.chain(named))?;
+        Ok(Self {
+            report,
+            metrics,
+            table,
+        })
+    }
+
+    /// The next trial's, in the order of the plan.
+    pub(super) fn add(
+        &mut self,
+        row: TrialRow<'_>,
+        record: Option<&TrialRecord>,
+    ) -> io::Result<()> {
+        let measured = self.metrics.iter().map(|name| {
             let known = row.metrics().iter().find(|it| it.0 == **name);
             number(known.map(|it| it.1))
         });
-        let cells = cells(report, row, record.as_ref());
-        table.write_record(cells.into_iter().chain(measured))?;
+        let cells = cells(self.report, row, record);
+        Ok(self.table.write_record(cells.into_iter().chain(measured))?)
     }
-    table.flush()
+
+    pub(super) fn end(mut self) -> io::Result<()> {
+        self.table.flush()
+    }
 }
 
 /// The names of all metrics; of too many, the first ones by name, whatever order the trials have.

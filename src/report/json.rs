@@ -3,6 +3,7 @@
 //! Promises: keys come in one order; every planned trial has its row; rows are written one at a time.
 //! What could steer a terminal is escaped, because `--json` may be read on one.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
@@ -31,9 +32,20 @@ mod tame;
 use tame::Tame;
 
 pub(super) fn write(report: &Report<'_>, to: &mut dyn Write) -> io::Result<()> {
+    write_telling(report, to, &mut |_, _| {})
+}
+
+/// Who is told of each trial as its row is written, with the record that was read for that.
+pub(super) type Told<'a> = dyn FnMut(TrialRow<'_>, Option<&TrialRecord>) + 'a;
+
+pub(super) fn write_telling(
+    report: &Report<'_>,
+    to: &mut dyn Write,
+    told: &mut Told<'_>,
+) -> io::Result<()> {
     let formatter = Tame::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut *to, formatter);
-    Document::of(report).serialize(&mut serializer)?;
+    Document::of(report, told).serialize(&mut serializer)?;
     to.write_all(b"\n")
 }
 
@@ -64,7 +76,7 @@ struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    fn of(report: &'a Report<'a>) -> Self {
+    fn of(report: &'a Report<'a>, told: &'a mut Told<'a>) -> Self {
         let summary = report.summary;
         let objectives = || report.standings.objectives.iter();
         Self {
@@ -97,7 +109,7 @@ impl<'a> Document<'a> {
             standings: report.standings,
             cleanup: summary.cleanup.as_ref(),
             phases: phases(summary.trials.rows()),
-            trials: Trials(report),
+            trials: Trials(report, RefCell::new(told)),
         }
     }
 }
@@ -138,14 +150,16 @@ pub const fn exit_name(exit: ExitCode) -> &'static str {
     }
 }
 
-struct Trials<'a>(&'a Report<'a>);
+struct Trials<'a>(&'a Report<'a>, RefCell<&'a mut Told<'a>>);
 
 impl Serialize for Trials<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let rows = &self.0.summary.trials;
         let mut list = serializer.serialize_seq(Some(rows.len()))?;
         for row in rows {
-            let details = self.0.details.record(&row.trial()).map(Detail::from);
+            let record = self.0.details.record(&row.trial());
+            (self.1.borrow_mut())(row, record.as_ref());
+            let details = record.map(Detail::from);
             list.serialize_element(&Entry {
                 row,
                 passed: row.passed(),

@@ -22,6 +22,7 @@ macro_rules! add {
     }};
 }
 
+mod ahead;
 mod draw;
 mod failures;
 mod figures;

@@ -36,7 +36,7 @@ pub const MAX_ATTEMPTS: u32 = 3;
 pub enum Input {
     /// Time to begin, or to look at what is due.
     Tick,
-    /// A trial has its result, be it good or bad, and its setup came to this.
+    /// A trial has its result, be it good or bad, and has written it down; its setup came to this.
     Finished(usize, Box<TrialRecord>, SetupEnd),
     /// The infrastructure lost an attempt.
     Lost(usize, Loss),
@@ -59,6 +59,8 @@ pub enum Input {
 pub enum Effect {
     /// Tell everybody.
     Emit(EventKind),
+    /// Write down the result of a trial that did not come to that itself, and tell everybody.
+    Record(Box<TrialRecord>),
     /// Begin an attempt of this trial.
     StartTrial(usize, u32),
     /// Give this trial, begun so often, the result of those whose setup failed before it.
@@ -239,7 +241,7 @@ impl State {
                 self.end_attempt(trial, now);
                 self.spent.end(&record);
                 self.setups.learn(self.group(trial).setup, &record, setup);
-                finish(*record, &mut effects);
+                effects.push(Effect::Emit(EventKind::TrialFinished(record)));
             }
             Input::Lost(trial, loss) => self.lose(trial, loss, now, &mut effects),
             Input::Unsaved(why) => self.begin_no_more(&why, &mut effects),
@@ -483,7 +485,7 @@ impl State {
 }
 
 fn finish(record: TrialRecord, effects: &mut Vec<Effect>) {
-    effects.push(Effect::Emit(EventKind::TrialFinished(Box::new(record))));
+    effects.push(Effect::Record(Box::new(record)));
 }
 
 #[cfg(test)]
@@ -580,6 +582,7 @@ mod tests {
         let start = |effect: &Effect| match effect {
             Effect::StartTrial(trial, attempt) => Some((*trial, *attempt)),
             Effect::Emit(_)
+            | Effect::Record(_)
             | Effect::FailTrial(..)
             | Effect::Press(_)
             | Effect::WakeAt(_)
@@ -592,7 +595,8 @@ mod tests {
 
     fn ends(effects: &[Effect]) -> Vec<TrialEnd> {
         let end = |effect: &Effect| {
-            if let Effect::Emit(EventKind::TrialFinished(record)) = effect {
+            if let Effect::Emit(EventKind::TrialFinished(record)) | Effect::Record(record) = effect
+            {
                 return Some(record.end.clone());
             }
             None
@@ -1134,7 +1138,7 @@ mod tests {
             for effect in &effects {
                 assert_eq!(answer, None, "that is the last");
                 match effect {
-                    Effect::Emit(EventKind::TrialFinished(record)) => {
+                    Effect::Emit(EventKind::TrialFinished(record)) | Effect::Record(record) => {
                         *results.entry(record.trial.clone()).or_insert(0) += 1;
                     }
                     Effect::StartTrial(trial, _) | Effect::FailTrial(trial, ..) => {

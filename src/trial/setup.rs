@@ -115,8 +115,7 @@ impl Attempt<'_> {
         self.log("[Setup] Installing...").await;
         let limits = self.job.limits;
         let began = Instant::now();
-        let mut log =
-            SetupLog::create(folder, &self.world.redactor, limits.output).map_err(home)?;
+        let mut log = SetupLog::new(folder, &self.world.redactor, limits.output);
         if let Dependencies::PythonInline { listed_in, .. } = &self.job.candidate.dependencies {
             let line = format!("packages of {listed_in}\n");
             log.write(Stream::Stdout, line.as_bytes());

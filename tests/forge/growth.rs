@@ -90,6 +90,7 @@ fn decided(trials: u32) -> (usize, Allocations) {
                     Effect::WakeAt(_) if inputs.is_empty() => inputs.push(Input::Tick),
                     Effect::Finish => return told,
                     Effect::Emit(_)
+                    | Effect::Record(_)
                     | Effect::FailTrial(..)
                     | Effect::Press(_)
                     | Effect::WakeAt(_)

@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use super::ahead::in_order;
 use super::markup::{anchor, escaped, line, number};
 use super::pairs::Pair;
 use super::preview::Room;
@@ -124,26 +126,34 @@ pub(super) fn write(
     let room = room(rows.len());
     let compared: BTreeSet<&TrialId> = pairs.iter().flat_map(|it| [&it.left, &it.right]).collect();
     let wider = wider(room, compared.len());
+    let is_full = AtomicBool::new(false);
+    let body = |row: &TrialRow<'_>| {
+        let id = row.trial();
+        let record = report.details.record(&id);
+        let name = crate::report::view::folder(*row);
+        let typical = typical.get(name.as_str()).copied();
+        let room = if compared.contains(&id) { wider } else { room };
+        trial::of(report, *row, record.as_ref(), typical, room)
+    };
     let mut bare = 0;
-    for row in rows.iter().copied() {
-        write!(to, "{}", head(row, report))?;
-        if written() > FULL {
-            bare += 1;
-        } else {
-            let id = row.trial();
-            let record = report.details.record(&id);
-            let name = crate::report::view::folder(row);
-            let typical = typical.get(name.as_str()).copied();
-            let room = if compared.contains(&id) { wider } else { room };
-            let body = trial::of(report, row, record.as_ref(), typical, room);
-            write!(
-                to,
-                "<tr class=\"more\"><td colspan=\"8\"><details><summary>{}</summary>\n<div class=\"trial\">\n{body}</div>\n</details></td></tr>\n",
-                summary(row, report)
-            )?;
-        }
-        to.write_all(b"</tbody>\n")?;
-    }
+    in_order(
+        rows,
+        |row| (!is_full.load(Relaxed)).then(|| body(row)),
+        |row, body| {
+            write!(to, "{}", head(*row, report))?;
+            if let Some(body) = body.filter(|_| written() <= FULL) {
+                write!(
+                    to,
+                    "<tr class=\"more\"><td colspan=\"8\"><details><summary>{}</summary>\n<div class=\"trial\">\n{body}</div>\n</details></td></tr>\n",
+                    summary(*row, report)
+                )?;
+            } else {
+                is_full.store(true, Relaxed);
+                bare += 1;
+            }
+            to.write_all(b"</tbody>\n")
+        },
+    )?;
     to.write_all(b"</table>\n</div>\n")?;
     if bare > 0 {
         writeln!(

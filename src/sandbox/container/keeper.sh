@@ -51,12 +51,14 @@ hear() {
   if [ -n "$timer" ] && ! kill -s 0 "$timer" 2>/dev/null && has_room; then wind; fi
 }
 
-# Whether a process more can be started for certain.
+# Whether a process more can be started for certain. `known` says whether that is known at all.
 has_room() {
+  known=
   for place in "$control/pids" "$control"; do
     number "$place/pids.current"
     current=$word
     if [ -z "$current" ]; then continue; fi
+    known=1
     number "$place/pids.max"
     # No number is no limit.
     [ -z "$word" ] || [ $((current + 4)) -lt "$word" ]
@@ -116,9 +118,16 @@ finish() {
     looks=$((looks - 1))
   done
   left=$(($# - 1))
-  # What has ended is counted for a moment longer, and a shell that cannot fork ends.
-  looks=2000
-  until has_room || [ "$looks" = 0 ]; do looks=$((looks - 1)); done
+  # What has ended is counted for a moment longer, on a busy machine for a long one, and a shell that cannot fork ends.
+  uptime
+  patient=$((seconds + 20))
+  until has_room || [ -z "$known" ]; do
+    uptime
+    if [ "$seconds" -ge "$patient" ]; then
+      left=1
+      break
+    fi
+  done
   count_up
   if [ "$left" = 0 ]; then
     # Forge is there, and may need as long again for what comes next.

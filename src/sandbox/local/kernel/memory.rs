@@ -2,14 +2,21 @@
 //! file again when it is needed. A process that only waits needs none of them, one at work only those that it works by.
 //! And what it once needed at a time.
 
+use std::sync::OnceLock;
+
 /// Lets go of what this process has mapped of its own program and never changed: of what its start and what came before
 /// needed, only what is needed on is there again. It works on as before, and so do its threads. Where the system does
 /// not tell what is mapped, nothing happens.
 #[expect(unsafe_code, reason = "no safe wrapper can know what is mapped")]
 pub fn let_go_of_program() {
-    let told = std::fs::read_to_string("/proc/self/smaps").unwrap_or_default();
-    for (from, to) in unchanged(&told, let_go_of_program as *const () as usize) {
-        let start = std::ptr::without_provenance_mut(from);
+    // Where they are does not change, nor can anybody write there.
+    static OWN: OnceLock<Vec<(usize, usize)>> = OnceLock::new();
+    let own = OWN.get_or_init(|| {
+        let told = std::fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+        unchanged(&told, let_go_of_program as *const () as usize)
+    });
+    for (from, to) in own {
+        let start = std::ptr::without_provenance_mut(*from);
         // SAFETY: the mapping is of a file, cannot be written and has no page of this process's own: what is let go
         // of is the file's, and is there again as soon as somebody looks. It is of the file that this code is in: no
         // other thread can have put something else in its place meanwhile.
