@@ -150,7 +150,7 @@ fn stopped(trials: u32) -> Allocations {
         let (mut told, mut input) = (0, Input::Stop(StopCause::Deadline));
         loop {
             let effects = state.handle(input, now);
-            let is_told = |it: &&Effect| matches!(it, Effect::Emit(EventKind::TrialFinished(_)));
+            let is_told = |it: &&Effect| matches!(it, Effect::Record(_));
             told += effects.iter().filter(is_told).count();
             if !effects.contains(&Effect::WakeAt(now)) {
                 return told;
@@ -210,8 +210,8 @@ fn write_reports(folder: &RunFolder, summary: &RunSummary) {
     }
 }
 
-/// A run of two candidates that did two objectives so often each, all of them well, each in another time.
-fn folded(repeats: u32) -> (RunSummary, Allocations) {
+/// A run of two candidates that did two objectives so often each, each in another time: well, but for what a gate refused.
+fn folded(repeats: u32, disqualified: Option<&str>) -> (RunSummary, Allocations) {
     let record = |trial, millis: u32| {
         let mut record = TrialRecord::ended(trial, TrialEnd::Exited { code: 0 }, 1);
         let speed = 100.0 - f64::from(millis) / 1e6;
@@ -222,7 +222,7 @@ fn folded(repeats: u32) -> (RunSummary, Allocations) {
         record.score = Some(
             serde_json::from_value(json!({
                 "total": speed, "success": 100.0, "quality": null, "speed": speed,
-                "disqualified": null, "gates": [], "scorers": [], "explanation": "",
+                "disqualified": disqualified, "gates": [], "scorers": [], "explanation": "",
             }))
             .unwrap(),
         );
@@ -257,7 +257,7 @@ fn folded(repeats: u32) -> (RunSummary, Allocations) {
 #[test]
 fn what_is_kept_of_a_trial_is_a_few_figures() {
     let [few, many] = [250_u32, 5_000].map(|repeats| {
-        let (summary, kept) = folded(repeats);
+        let (summary, kept) = folded(repeats, None);
         assert_eq!(summary.lost(), 0);
         let ranked = counted(|| summary.standings()).1;
         (f64::from(repeats * 4), kept.most as f64, ranked.most as f64)
@@ -269,6 +269,23 @@ fn what_is_kept_of_a_trial_is_a_few_figures() {
     assert!(
         each < 25.0,
         "{each:.0} bytes more for every trial to rank them"
+    );
+}
+
+#[test]
+fn reports_hold_no_list_of_what_failed() {
+    let workspace = small_run();
+    let folder = RunFolder::find(&workspace.path("artifacts"), "latest").unwrap();
+    let [few, many] = [250_u32, 5_000].map(|repeats| {
+        let why = "min_bytes 11: the artifact has 5 bytes";
+        let (summary, _) = folded(repeats, Some(why));
+        let ((), written) = counted(|| write_reports(&folder, &summary));
+        (f64::from(repeats * 4), written.most as f64)
+    });
+    let each = (many.1 - few.1) / (many.0 - few.0);
+    assert!(
+        each < 25.0,
+        "{each:.0} bytes more for every trial that failed"
     );
 }
 

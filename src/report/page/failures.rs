@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::figures::{left_out, section};
 use super::markup::{anchor, escaped, line};
 use super::preview::link;
+use crate::name::CandidateName;
 use crate::plain::LastWords;
 use crate::quantity::counted;
 use crate::report::view::folder;
@@ -19,25 +20,22 @@ const MAX_NAMES: usize = 8;
 const MAX_LINES: usize = 12;
 const MAX_LINE: usize = 500;
 
-/// Trials that failed for one reason.
+/// Trials that failed for one reason: of all of them, no more than is shown.
 struct Group<'a> {
     what: &'static str,
     why: &'a str,
-    trials: Vec<TrialRow<'a>>,
+    trials: usize,
+    first: Vec<TrialRow<'a>>,
+    candidates: BTreeSet<&'a CandidateName>,
     /// The scorer that failed, by its place, where it was one.
     scorer: Option<usize>,
 }
 
 pub(super) fn of(report: &Report<'_>) -> String {
-    let groups = groups(report);
+    let (failed, groups) = groups(report);
     if groups.is_empty() {
         return String::new();
     }
-    let failed: BTreeSet<_> = groups
-        .iter()
-        .flat_map(|it| &it.trials)
-        .map(|it| it.trial())
-        .collect();
     let mut body = String::new();
     for group in groups.iter().take(MAX_GROUPS) {
         body.push_str(&drawn(report, group));
@@ -45,7 +43,7 @@ pub(super) fn of(report: &Report<'_>) -> String {
     body.push_str(&left_out(groups.len(), MAX_GROUPS, "reasons in trials.csv"));
     let lead = format!(
         "{} of {}, by reason. What infrastructure lost counts against nobody.",
-        failed.len(),
+        failed,
         counted(report.summary.trials.len(), "trial", "trials")
     );
     section("failures", "What failed", &lead, &body)
@@ -67,18 +65,27 @@ fn shape(why: &str) -> String {
     shape
 }
 
-fn groups<'a>(report: &Report<'a>) -> Vec<Group<'a>> {
+/// How many trials failed, and why.
+fn groups<'a>(report: &Report<'a>) -> (usize, Vec<Group<'a>>) {
     let mut groups: BTreeMap<(&str, String), Group<'a>> = BTreeMap::new();
-    let mut add = |what: &'static str, why: &'a str, row, scorer| {
+    let mut add = |what: &'static str, why: &'a str, row: TrialRow<'a>, scorer| {
         let group = groups.entry((what, shape(why))).or_insert_with(|| Group {
             what,
             why,
-            trials: Vec::new(),
+            trials: 0,
+            first: Vec::new(),
+            candidates: BTreeSet::new(),
             scorer,
         });
-        group.trials.push(row);
+        group.trials += 1;
+        group.candidates.insert(row.candidate());
+        if group.first.len() < MAX_TRIALS {
+            group.first.push(row);
+        }
     };
+    let mut failed = 0;
     for row in &report.summary.trials {
+        let mut has_failed = false;
         let outcome = Outcome::of(row, report.standings);
         if let Outcome::Failed(_, why) | Outcome::Lost(_, why) = outcome {
             // The gate says less than how the candidate ended.
@@ -88,35 +95,37 @@ fn groups<'a>(report: &Report<'a>) -> Vec<Group<'a>> {
                 row,
                 None,
             );
+            has_failed = true;
         }
         for grader in row.graders().iter().filter(|it| it.went.failed()) {
             add("scorer", &grader.why, row, Some(grader.at));
+            has_failed = true;
         }
+        failed += usize::from(has_failed);
     }
     let mut groups: Vec<Group<'a>> = groups.into_values().collect();
-    groups.sort_by_key(|it| std::cmp::Reverse(it.trials.len()));
-    groups
+    groups.sort_by_key(|it| std::cmp::Reverse(it.trials));
+    (failed, groups)
 }
 
 fn drawn(report: &Report<'_>, group: &Group<'_>) -> String {
-    let trials = &group.trials;
-    let names: BTreeSet<&str> = trials.iter().map(|it| it.candidate().as_str()).collect();
+    let names = &group.candidates;
     let mut who: Vec<String> = names
         .iter()
         .take(MAX_NAMES)
-        .map(|it| (*it).to_owned())
+        .map(ToString::to_string)
         .collect();
     if names.len() > MAX_NAMES {
         who.push(format!("{} more", names.len() - MAX_NAMES));
     }
     let mut text = format!(
         "<article class=\"failure\">\n<h3><span class=\"count\">{}×</span> {}</h3>\n<p class=\"soft\">{}: {}</p>\n",
-        trials.len(),
+        group.trials,
         line(group.why, 300),
         escaped(group.what),
         escaped(&who.join(", "))
     );
-    if let Some(first) = trials.first()
+    if let Some(first) = group.first.first()
         && let Some(record) = report.details.record(&first.trial())
     {
         let said = match group.scorer {
@@ -130,9 +139,9 @@ fn drawn(report: &Report<'_>, group: &Group<'_>) -> String {
             text.push_str(&quoted(said, *first));
         }
     }
-    let links: Vec<String> = trials
+    let links: Vec<String> = group
+        .first
         .iter()
-        .take(MAX_TRIALS)
         .map(|row| {
             format!(
                 "<a href=\"#{}\">{}</a>",
@@ -141,7 +150,7 @@ fn drawn(report: &Report<'_>, group: &Group<'_>) -> String {
             )
         })
         .collect();
-    let more = match trials.len().saturating_sub(MAX_TRIALS) {
+    let more = match group.trials.saturating_sub(MAX_TRIALS) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
