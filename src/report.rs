@@ -5,9 +5,6 @@
 //! stream; whatever a candidate, an objective or a provider said is shown as text and does nothing else.
 
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
-use std::panic::resume_unwind;
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use crate::event::{ErrorClass, Event, TrialRecord};
 use crate::exit::ExitCode;
@@ -31,6 +28,7 @@ mod page;
 mod terminal;
 mod trace;
 mod view;
+mod whole;
 
 #[cfg(test)]
 pub(crate) mod sample;
@@ -205,28 +203,6 @@ impl Format {
     }
 }
 
-/// What one of those who write reports does at a time.
-#[derive(Debug, Clone, Copy)]
-enum Work {
-    /// [`Format::Json`] and [`Format::Csv`].
-    Rows,
-    One(Format),
-}
-
-impl Work {
-    /// Every form; what takes longest first, so that all are done soonest.
-    const ALL: [Self; 8] = [
-        Self::Rows,
-        Self::One(Format::Html),
-        Self::One(Format::Trace),
-        Self::One(Format::Markdown),
-        Self::One(Format::Junit),
-        Self::One(Format::Verdicts),
-        Self::One(Format::Comment),
-        Self::One(Format::Badge),
-    ];
-}
-
 /// All that reports are made of.
 #[derive(Clone, Copy)]
 pub struct Report<'a> {
@@ -278,60 +254,6 @@ impl Report<'_> {
             Format::Badge => badge::write(self, to),
             Format::Trace => trace::write(self, to),
         }
-    }
-
-    /// Writes every form of report, two at a time. One that fails does not keep the others from being written.
-    ///
-    /// # Errors
-    /// The failure of the first in [their order](Format::ALL) that failed.
-    pub fn write_all(&self, folder: &dyn Folder) -> io::Result<()> {
-        let queue = Mutex::new(Work::ALL.iter());
-        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let write = || {
-            let mut failed = Vec::new();
-            while let Some(work) = next() {
-                match work {
-                    Work::Rows if self.save_rows(folder).is_ok() => {}
-                    Work::Rows => {
-                        failed.extend(self.save_one(Format::Json, folder));
-                        failed.extend(self.save_one(Format::Csv, folder));
-                    }
-                    Work::One(format) => failed.extend(self.save_one(*format, folder)),
-                }
-            }
-            failed
-        };
-        let failed = thread::scope(|scope| {
-            // Where there may be no further thread, this one writes them all.
-            let other = thread::Builder::new().spawn_scoped(scope, write).ok();
-            let mine = write();
-            let other = other.map(|it| it.join().unwrap_or_else(|panic| resume_unwind(panic)));
-            let failed = mine.into_iter().chain(other.into_iter().flatten());
-            failed.min_by_key(|(format, _)| Format::ALL.iter().position(|it| it == format))
-        });
-        failed.map_or(Ok(()), |(_, error)| Err(error))
-    }
-
-    fn save_one(&self, format: Format, folder: &dyn Folder) -> Option<(Format, io::Error)> {
-        let saved = folder.save(format.file_name(), &mut |to| self.write(format, to));
-        Some((format, saved.err()?))
-    }
-
-    /// Both that have a row for every trial, in one go: what the trials have left is read once.
-    fn save_rows(&self, folder: &dyn Folder) -> io::Result<()> {
-        folder.save(Format::Csv.file_name(), &mut |table| {
-            let mut rows = csv::Rows::begin(self, table)?;
-            let mut added = Ok(());
-            folder.save(Format::Json.file_name(), &mut |to| {
-                json::write_telling(self, to, &mut |row, record| {
-                    if added.is_ok() {
-                        added = rows.add(row, record);
-                    }
-                })
-            })?;
-            added?;
-            rows.end()
-        })
     }
 
     /// Writes all that a run's folder has of reports: every form, and the links to the winners.

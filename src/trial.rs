@@ -351,7 +351,8 @@ impl Attempt<'_> {
         let (job, world) = (self.job, self.world);
         let collect = collect(job, place);
         let command = place.run_command(job, world, collect.clone());
-        let mut output = OutputFiles::new(folder, &world.redactor, job.limits.output);
+        let mut output =
+            OutputFiles::create(folder, &world.redactor, job.limits.output).map_err(home)?;
         self.enter(Phase::Running).await;
         self.log("[Run] Executing...").await;
         let result = lease.run(&command, &mut output).await;

@@ -218,6 +218,7 @@ fn said_from(kind: &EventKind) -> Option<Noise> {
         }
     };
     Some(match kind {
+        EventKind::Looked(look) if look.stopped.is_empty() => return None,
         EventKind::StopRequested { .. } | EventKind::Warned { .. } => Noise::Quiet,
         EventKind::CleanedUp(cleanup) => {
             let alarming = !cleanup.unconfirmed.is_empty()
@@ -233,12 +234,11 @@ fn said_from(kind: &EventKind) -> Option<Noise> {
         | EventKind::RunResumed(_)
         | EventKind::AttemptFailed { .. }
         | EventKind::TrialRescored { .. }
+        | EventKind::Looked(_)
         | EventKind::ConfirmationPlanned(_)
         | EventKind::RunFinished { .. } => Noise::Normal,
         EventKind::Logged { message, .. } => normal_if(message.starts_with(WARNING)),
         EventKind::TrialFinished(record) => normal_if(tally(record) != Tally::NotRun),
-        EventKind::Looked(look) if look.stopped.is_empty() => return None,
-        EventKind::Looked(_) => Noise::Normal,
         EventKind::TrialStarted { .. }
         | EventKind::PhaseStarted { .. }
         | EventKind::SlotRefused { .. }

@@ -1,4 +1,4 @@
-//! What a log is when nothing was printed: an empty file. Most are that, and what most file systems are slowest at is
+//! What a log is until something is printed: an empty file. Most stay that, and what most file systems are slowest at is
 //! making files.
 //!
 //! Promises: the empty logs of a run are one file with many names, where the file system has such; it is written to by nobody,
@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) struct Quiet(Arc<Mutex<Option<PathBuf>>>);
 
 impl Quiet {
-    /// Makes an empty log, where nothing is.
-    pub(super) fn leave(&self, path: &Path) -> io::Result<()> {
+    /// Begins a log, where nothing is.
+    pub(super) fn begin(&self, path: &Path) -> io::Result<()> {
         let mut name = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Refused where there are no such names, or no more of them.
         let linked = name.as_ref().map(|it| fs::hard_link(it, path));
@@ -34,13 +34,14 @@ impl Quiet {
         Ok(())
     }
 
-    /// Makes the file of a log into which there is something to be written, where nothing is.
+    /// The file of a log that was begun, when there is something to be written.
     pub(super) fn own(&self, path: &Path) -> io::Result<File> {
-        // What was left of an earlier attempt may have been the empty one: nobody may take this for it.
+        // Nobody may take the new file for the empty one.
         let mut name = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if name.as_deref() == Some(path) {
             *name = None;
         }
+        fs::remove_file(path)?;
         File::create_new(path)
     }
 }
@@ -57,14 +58,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [a, b, c, d] = ["a", "b", "c", "d"].map(|it| folder.path().join(it));
         let quiet = Quiet::default();
-        quiet.leave(&a).unwrap();
-        quiet.leave(&b).unwrap();
+        quiet.begin(&a).unwrap();
+        quiet.begin(&b).unwrap();
         let inode = |path: &Path| fs::metadata(path).unwrap().ino();
         assert_eq!(inode(&a), inode(&b));
-        // Its first name is that of somebody's own file in a later attempt, in which there is nothing yet when the next log is left.
-        fs::remove_file(&a).unwrap();
+        // Its first name is somebody's own file, in which there is nothing yet when the next log begins.
         let mut own = quiet.own(&a).unwrap();
-        quiet.leave(&c).unwrap();
+        quiet.begin(&c).unwrap();
         own.write_all(b"said").unwrap();
         assert_eq!(fs::read(&b).unwrap(), b"");
         assert_eq!(fs::read(&c).unwrap(), b"");
@@ -73,10 +73,10 @@ mod tests {
         assert!(is_only_read(&c) && !is_only_read(&a));
         fs::remove_file(&c).unwrap();
         fs::write(&c, "written by somebody else").unwrap();
-        quiet.leave(&d).unwrap();
+        quiet.begin(&d).unwrap();
         assert_eq!(fs::read(&d).unwrap(), b"");
         fs::remove_file(&d).unwrap();
-        quiet.leave(&d).unwrap();
+        quiet.begin(&d).unwrap();
         assert_eq!(fs::read(&d).unwrap(), b"");
     }
 }

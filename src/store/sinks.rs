@@ -26,10 +26,8 @@ const END: usize = 16 << 10;
 /// One output stream on its way to a file.
 #[derive(Debug)]
 struct StreamFile {
-    /// There once something is to be written: of thousands at once, most have said nothing for long.
+    /// Open once there is something to be written: of thousands at once, most have said nothing for long.
     file: Option<File>,
-    /// Whether nothing more will be written.
-    is_over: bool,
     name: &'static str,
     redact: RedactStream,
     limit: u64,
@@ -43,25 +41,27 @@ struct StreamFile {
 }
 
 impl StreamFile {
-    fn new(
+    fn create(
         folder: &TrialFolder,
         name: &'static str,
         redactor: &Arc<Redactor>,
         limit: ByteCount,
-    ) -> Self {
-        Self {
+    ) -> io::Result<Self> {
+        let path = folder.path.join(name);
+        folder.quiet.begin(&path).map_err(named(&path))?;
+        let redact = redactor.stream();
+        Ok(Self {
             file: None,
-            is_over: false,
             name,
-            redact: redactor.stream(),
+            redact,
             limit: limit.0,
             bytes: 0,
             kept: 0,
             failed: None,
             end: Vec::new(),
-            path: folder.path.join(name),
+            path,
             quiet: folder.quiet.clone(),
-        }
+        })
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -101,7 +101,6 @@ impl StreamFile {
             self.redact
                 .finish(&mut |clean| append_once(file, quiet, path, failed, clean));
         }
-        self.leave();
         match self.failed.take() {
             Some(error) => Err(named(Path::new(self.name))(error)),
             None => Ok(StreamRecord {
@@ -110,23 +109,6 @@ impl StreamFile {
                 dropped: self.bytes - self.kept,
             }),
         }
-    }
-}
-
-impl StreamFile {
-    /// Lets a log be there into which nothing was written.
-    fn leave(&mut self) {
-        let is_left = std::mem::replace(&mut self.is_over, true);
-        if !is_left && self.file.is_none() && self.failed.is_none() {
-            self.failed = self.quiet.leave(&self.path).err();
-        }
-    }
-}
-
-impl Drop for StreamFile {
-    /// Of what was cut off, there is a log as well.
-    fn drop(&mut self) {
-        self.leave();
     }
 }
 
@@ -174,13 +156,19 @@ pub struct OutputFiles {
 }
 
 impl OutputFiles {
-    /// `stdout.log` and `stderr.log`, each capped at `limit`. Each is made when something is printed, or else at the end.
-    #[must_use]
-    pub fn new(folder: &TrialFolder, redactor: &Arc<Redactor>, limit: ByteCount) -> Self {
-        Self {
-            stdout: StreamFile::new(folder, "stdout.log", redactor, limit),
-            stderr: StreamFile::new(folder, "stderr.log", redactor, limit),
-        }
+    /// Begins `stdout.log` and `stderr.log`, each capped at `limit`.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub fn create(
+        folder: &TrialFolder,
+        redactor: &Arc<Redactor>,
+        limit: ByteCount,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            stdout: StreamFile::create(folder, "stdout.log", redactor, limit)?,
+            stderr: StreamFile::create(folder, "stderr.log", redactor, limit)?,
+        })
     }
 
     /// Ends both, and says what they hold.
@@ -218,10 +206,16 @@ impl OutputSink for OutputFiles {
 pub struct SetupLog(StreamFile);
 
 impl SetupLog {
-    /// `setup.log`, capped at `limit`. It is made when something is printed, or else at the end.
-    #[must_use]
-    pub fn new(folder: &TrialFolder, redactor: &Arc<Redactor>, limit: ByteCount) -> Self {
-        Self(StreamFile::new(folder, "setup.log", redactor, limit))
+    /// Begins `setup.log`, capped at `limit`.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn create(
+        folder: &TrialFolder,
+        redactor: &Arc<Redactor>,
+        limit: ByteCount,
+    ) -> io::Result<Self> {
+        StreamFile::create(folder, "setup.log", redactor, limit).map(Self)
     }
 
     /// Ends it.

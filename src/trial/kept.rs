@@ -17,6 +17,7 @@ pub struct Kept {
 }
 
 /// Writes a result into its trial's folder. What was cut off is told with what it had printed until then.
+#[must_use]
 pub fn keep(folder: &RunFolder, redactor: &Redactor, mut record: Box<TrialRecord>) -> Kept {
     let folder = folder.trial(&record.trial);
     if record.end == TrialEnd::Cancelled {

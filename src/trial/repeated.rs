@@ -29,7 +29,8 @@ impl Attempt<'_> {
         let folder = self.world.folder.trial(&self.job.id);
         folder.begin().map_err(home)?;
         let [first, second] = &known.trials;
-        let mut log = SetupLog::new(&folder, &self.world.redactor, self.job.limits.output);
+        let mut log = SetupLog::create(&folder, &self.world.redactor, self.job.limits.output)
+            .map_err(home)?;
         let line = format!(
             "not run: it failed in {first} and {second} in the same way; see {first}/setup.log\n"
         );

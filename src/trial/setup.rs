@@ -115,7 +115,8 @@ impl Attempt<'_> {
         self.log("[Setup] Installing...").await;
         let limits = self.job.limits;
         let began = Instant::now();
-        let mut log = SetupLog::new(folder, &self.world.redactor, limits.output);
+        let mut log =
+            SetupLog::create(folder, &self.world.redactor, limits.output).map_err(home)?;
         if let Dependencies::PythonInline { listed_in, .. } = &self.job.candidate.dependencies {
             let line = format!("packages of {listed_in}\n");
             log.write(Stream::Stdout, line.as_bytes());

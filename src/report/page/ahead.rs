@@ -28,10 +28,10 @@ pub(super) fn in_order<T: Sync, M: Send, E>(
         let other = thread::Builder::new().spawn_scoped(scope, every_second);
         drop(other);
         for (at, items) in items.chunks(LOT).enumerate() {
-            let made = (at % 2 == 1).then(|| others.recv().ok()).flatten();
-            let made = made.unwrap_or_else(|| lot(items));
-            for (item, made) in items.iter().zip(made) {
-                take(item, made)?;
+            let done = (at % 2 == 1).then(|| others.recv().ok()).flatten();
+            let done = done.unwrap_or_else(|| lot(items));
+            for (item, done) in items.iter().zip(done) {
+                take(item, done)?;
             }
         }
         Ok(())
@@ -62,12 +62,12 @@ mod tests {
     #[test]
     fn nothing_more_is_made_after_a_failure_than_was_under_way() {
         let items = vec![(); 1000 * LOT];
-        let made = AtomicUsize::new(0);
+        let count = AtomicUsize::new(0);
         let make = |(): &()| {
-            made.fetch_add(1, SeqCst);
+            count.fetch_add(1, SeqCst);
         };
         let failed = in_order(&items, make, |(), ()| Err("full"));
         assert_eq!(failed, Err("full"));
-        assert!(made.into_inner() <= 4 * LOT);
+        assert!(count.into_inner() <= 4 * LOT);
     }
 }

@@ -26,6 +26,8 @@ struct Group<'a> {
     why: &'a str,
     trials: usize,
     first: Vec<TrialRow<'a>>,
+    /// The place of the last one in the plan.
+    last: usize,
     candidates: BTreeSet<&'a CandidateName>,
     /// The scorer that failed, by its place, where it was one.
     scorer: Option<usize>,
@@ -68,15 +70,20 @@ fn shape(why: &str) -> String {
 /// How many trials failed, and why.
 fn groups<'a>(report: &Report<'a>) -> (usize, Vec<Group<'a>>) {
     let mut groups: BTreeMap<(&str, String), Group<'a>> = BTreeMap::new();
-    let mut add = |what: &'static str, why: &'a str, row: TrialRow<'a>, scorer| {
+    let mut add = |what: &'static str, why: &'a str, (at, row): (usize, TrialRow<'a>), scorer| {
         let group = groups.entry((what, shape(why))).or_insert_with(|| Group {
             what,
             why,
             trials: 0,
             first: Vec::new(),
+            last: at,
             candidates: BTreeSet::new(),
             scorer,
         });
+        // Several graders may fail for one reason.
+        if group.trials > 0 && std::mem::replace(&mut group.last, at) == at {
+            return;
+        }
         group.trials += 1;
         group.candidates.insert(row.candidate());
         if group.first.len() < MAX_TRIALS {
@@ -84,7 +91,7 @@ fn groups<'a>(report: &Report<'a>) -> (usize, Vec<Group<'a>>) {
         }
     };
     let mut failed = 0;
-    for row in &report.summary.trials {
+    for (at, row) in report.summary.trials.iter().enumerate() {
         let mut has_failed = false;
         let outcome = Outcome::of(row, report.standings);
         if let Outcome::Failed(_, why) | Outcome::Lost(_, why) = outcome {
@@ -92,13 +99,13 @@ fn groups<'a>(report: &Report<'a>) -> (usize, Vec<Group<'a>>) {
             add(
                 outcome.as_str(),
                 row.error_message().unwrap_or(why),
-                row,
+                (at, row),
                 None,
             );
             has_failed = true;
         }
         for grader in row.graders().iter().filter(|it| it.went.failed()) {
-            add("scorer", &grader.why, row, Some(grader.at));
+            add("scorer", &grader.why, (at, row), Some(grader.at));
             has_failed = true;
         }
         failed += usize::from(has_failed);

@@ -322,6 +322,25 @@ fn failures_stand_together_by_their_reason() {
 }
 
 #[test]
+fn a_trial_counts_once_for_a_reason_that_two_graders_had() {
+    let mut run = Run::new(&["alpha"], &["weekly"], 2);
+    for repeat in 1..=2 {
+        let mut record = passed(trial("alpha", "weekly", repeat), 50.0);
+        let scorers = &mut record.score.as_mut().unwrap().scorers;
+        scorers[0].went = Some(crate::score::Went::Failed);
+        scorers[0].points = None;
+        scorers[0].explanation = "it exited with code 7".to_owned();
+        scorers.push(scorers[0].clone());
+        run.add(record);
+    }
+    let text = run.written(Format::Html);
+    let failures = section(&text, "failures");
+    assert!(failures.contains(">2×</span> it exited"), "{failures}");
+    let links = failures.matches("href=\"#trial-weekly/alpha/2\"").count();
+    assert_eq!(links, 1, "{failures}");
+}
+
+#[test]
 fn ten_thousand_trials_say_what_was_left_out() {
     let mut run = Run::new(&["alpha", "beta"], &["daily", "weekly"], 2500);
     for objective in ["daily", "weekly"] {

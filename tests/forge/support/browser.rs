@@ -1,6 +1,6 @@
 //! A real browser for the tests: headless Chromium, driven by the protocol of its developer tools.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, ErrorKind};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -182,8 +182,14 @@ impl Page {
     /// The next message; what was not asked for is kept.
     fn next(&mut self) -> Value {
         loop {
-            let Message::Text(text) = self.socket.read().unwrap() else {
-                continue;
+            let text = match self.socket.read() {
+                Ok(Message::Text(text)) => text,
+                Ok(_) => continue,
+                // A child of another test's has ended, or so.
+                Err(tungstenite::Error::Io(error)) if error.kind() == ErrorKind::Interrupted => {
+                    continue;
+                }
+                Err(error) => panic!("the browser says nothing: {error}"),
             };
             let mut message: Value = serde_json::from_str(&text).unwrap();
             if let Some(method) = message["method"].as_str() {
