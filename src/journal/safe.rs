@@ -128,26 +128,13 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::time::Instant;
 
-    use jiff::Timestamp;
-
     use super::*;
-    use crate::event::TrialEnd;
-    use crate::name::TrialId;
+    use crate::report::sample::{event, passed, trial};
 
     fn result(runtime_s: f64) -> Vec<Event> {
-        let trial = TrialId {
-            objective: "weekly".parse().unwrap(),
-            candidate: "alpha".parse().unwrap(),
-            repeat: 1,
-        };
-        let mut record = TrialRecord::ended(trial, TrialEnd::Exited { code: 0 }, 1);
+        let mut record = passed(trial("alpha", "weekly", 1), 50.0);
         record.runtime_s = Some(runtime_s);
-        let kind = EventKind::TrialFinished(Box::new(record));
-        vec![Event {
-            seq: 0,
-            at: Timestamp::UNIX_EPOCH,
-            kind,
-        }]
+        vec![event((EventKind::TrialFinished(Box::new(record)), 0))]
     }
 
     /// How often the disk is asked when these are written, each in turn, and what was written by the last time.

@@ -27,7 +27,7 @@ struct Group<'a> {
     trials: usize,
     first: Vec<TrialRow<'a>>,
     /// The place of the last one in the plan.
-    last: usize,
+    last: Option<usize>,
     candidates: BTreeSet<&'a CandidateName>,
     /// The scorer that failed, by its place, where it was one.
     scorer: Option<usize>,
@@ -76,12 +76,12 @@ fn groups<'a>(report: &Report<'a>) -> (usize, Vec<Group<'a>>) {
             why,
             trials: 0,
             first: Vec::new(),
-            last: at,
+            last: None,
             candidates: BTreeSet::new(),
             scorer,
         });
         // Several graders may fail for one reason.
-        if group.trials > 0 && std::mem::replace(&mut group.last, at) == at {
+        if group.last.replace(at) == Some(at) {
             return;
         }
         group.trials += 1;
