@@ -19,11 +19,11 @@ use crate::objective::{Limits, Objective};
 use crate::redact::Redactor;
 use crate::run::state::{Loss, SetupEnd};
 use crate::sandbox::reaper::{Lease, Leaser};
-use crate::sandbox::{
-    Area, Collect, CommandEnd, Image, MARGIN, Networks, Remedy, SandboxError, SandboxSpec, Upload,
-};
+use crate::sandbox::{Area, Collect, CommandEnd, Networks, Remedy, SandboxError, Upload};
+use crate::score::quality::Quality;
 use crate::store::{ArtifactFiles, Left, OutputFiles, RunFolder, TrialFolder};
 
+mod acquire;
 mod ends;
 pub mod judge;
 mod judged;
@@ -42,6 +42,7 @@ mod told;
 pub use judging::Judging;
 pub use kept::{Kept, keep};
 
+use acquire::acquire;
 use ends::{failure, trial_end};
 use metrics::METRICS;
 use place::{PROMPT_FILE, Place, prompt_file};
@@ -96,6 +97,9 @@ pub struct World {
     pub labels: BTreeMap<String, String>,
     /// Takes what happens.
     pub events: mpsc::Sender<EventKind>,
+    /// Hears of a trial, by its task, that it needs its sandbox no more while its result is still made. Nobody does where
+    /// that takes from what the candidates run on.
+    pub freed: Option<mpsc::UnboundedSender<tokio::task::Id>>,
 }
 
 /// One planned trial, with everything that it needs.
@@ -206,14 +210,12 @@ impl<'a> Attempt<'a> {
 impl Attempt<'_> {
     async fn go(&mut self) -> Result<(), SandboxError> {
         let folder = self.world.folder.trial(&self.job.id);
-        folder.begin().map_err(home)?;
-
         let mut lease = self
             .timed(
                 Phase::Creating,
                 |it| &mut it.create_ms,
                 // In a place of its own, which is there only for as long as it takes; as below.
-                Box::pin(acquire(self.job, self.world)),
+                Box::pin(acquire(self.job, self.world, &folder)),
             )
             .await?;
         self.record.sandbox = Some(lease.id().clone());
@@ -245,7 +247,7 @@ impl Attempt<'_> {
         self.record.end = end;
         // What a sandbox could not promise may have turned out only now.
         lease.isolation().clone_into(&mut self.record.isolation);
-        lease.end(self.keeps(&self.record.end));
+        self.release(&mut lease, &self.record.end).await;
         drop(lease);
         Box::pin(self.score(&folder)).await
     }
@@ -332,6 +334,21 @@ impl Attempt<'_> {
         result
     }
 
+    /// Ends the lease. Its slot is for the next trial, which goes first, while the result of this one is made.
+    async fn release(&self, lease: &mut Lease, end: &TrialEnd) {
+        // What a setup came to may spare the next one its own, and is told with the result; graders take the slot themselves.
+        let may_begin =
+            self.setup == SetupEnd::Done && !is_graded_in_sandboxes(&self.job.objective);
+        if lease.end(self.keeps(end))
+            && may_begin
+            && let Some(freed) = &self.world.freed
+        {
+            // A dispatcher that has gone begins nothing.
+            freed.send(tokio::task::id()).ok();
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Whether the sandbox is left for debugging.
     fn keeps(&self, end: &TrialEnd) -> bool {
         match self.world.keep {
@@ -382,8 +399,7 @@ impl Attempt<'_> {
             world.judging.scratch(),
         );
         if lease.has_at_hand(&collect) {
-            // Its slot is for the next one while this one is unpacked.
-            lease.end(self.keeps(&end));
+            self.release(lease, &end).await;
         }
         let collecting = lease.collect(&collect, &mut arrivals);
         let collected = self
@@ -428,44 +444,6 @@ impl Attempt<'_> {
     }
 }
 
-async fn acquire(job: &Job, world: &World) -> Result<Lease, SandboxError> {
-    let mut labels = world.labels.clone();
-    labels.insert("forge.objective".to_owned(), job.id.objective.to_string());
-    labels.insert("forge.candidate".to_owned(), job.id.candidate.to_string());
-    labels.insert("forge.trial".to_owned(), job.id.to_string());
-    let spec = SandboxSpec {
-        name: world.leaser.name(job.id.candidate.as_str()),
-        run: world.run,
-        labels,
-        lifetime: job.limits.setup + job.limits.run + MARGIN,
-        networks: job.networks.clone(),
-        candidate: Some(job.id.candidate.clone()),
-        trust: job.candidate.trust,
-        image: job.candidate.image.clone().or_else(|| {
-            let named = job.objective.image.clone();
-            named.map(Image::Named)
-        }),
-        python: Place::python_layer(job, world),
-        may_be_kept: world.keep != Keep::None,
-    };
-    let (waits, mut waited) = mpsc::unbounded_channel();
-    let acquire = world.leaser.acquire(spec, Some(waits));
-    tokio::pin!(acquire);
-    loop {
-        let message = tokio::select! {
-            biased;
-            lease = &mut acquire => return lease,
-            Some(message) = waited.recv() => message,
-        };
-        let refused = EventKind::SlotRefused {
-            trial: job.id.clone(),
-            message: world.redactor.text(&message).into_owned(),
-        };
-        // A dispatcher that has gone cancels this trial anyway.
-        drop(world.events.send(refused).await);
-    }
-}
-
 fn collect(job: &Job, place: &Place) -> Collect {
     let mut files = job.objective.artifacts.clone();
     if !files.iter().any(|pattern| pattern == METRICS) {
@@ -477,6 +455,12 @@ fn collect(job: &Job, place: &Place) -> Collect {
         limit: job.limits.artifacts,
         max_files: MAX_FILES,
     }
+}
+
+/// Whether what an objective's trials left is judged in sandboxes.
+fn is_graded_in_sandboxes(objective: &Objective) -> bool {
+    let mut quality = objective.scoring.quality.iter();
+    quality.any(|it| matches!(it.scorer, Quality::Command(_)))
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -52,9 +52,7 @@ pub(super) fn seal(lines: &mut Vec<u8>, from: usize) {
 }
 
 fn sum(of: &[u8]) -> String {
-    let mut sum = hex(&Sha256::digest(of));
-    sum.truncate(CHARACTERS);
-    sum
+    hex(&Sha256::digest(of)[..CHARACTERS / 2])
 }
 
 /// Whether its checksum is right. One without is of a forge that wrote none.

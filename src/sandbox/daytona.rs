@@ -309,6 +309,10 @@ impl Provider for Daytona {
         Some(&self.account)
     }
 
+    fn is_elsewhere(&self) -> bool {
+        true
+    }
+
     fn settles(&self) -> Duration {
         self.options.settles
     }

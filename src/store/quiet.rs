@@ -37,10 +37,10 @@ impl Quiet {
     /// The file of a log that was begun, when there is something to be written.
     pub(super) fn own(&self, path: &Path) -> io::Result<File> {
         // Nobody may take the new file for the empty one.
-        let mut name = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if name.as_deref() == Some(path) {
-            *name = None;
-        }
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take_if(|name| name == path);
         fs::remove_file(path)?;
         File::create_new(path)
     }

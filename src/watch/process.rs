@@ -26,8 +26,8 @@ use crate::sandbox::recipe::{Proxies, Recipe};
 use crate::sandbox::{ErrorKind, Provider, SandboxError};
 use crate::secret::Secret;
 
-/// The first argument of one that has left forge's session, and is run once more: only so descriptors are closed
-/// of which nobody here knows.
+/// The first argument of one that has left forge's session, and is run once more where it inherited descriptors: only so
+/// those are closed of which nobody here knows.
 const APART: &str = "__watch-apart";
 /// How it exits when it was not started by forge.
 const NOT_ASKED: u8 = 73;
@@ -42,7 +42,7 @@ pub(super) fn serve_if_wanted(arguments: &[OsString], own: &[(&str, Rebuild)]) -
         return None;
     };
     let end = if word == ARGUMENT {
-        leave(run)
+        leave(run, own)
     } else if word == APART {
         serve(own)
     } else {
@@ -51,8 +51,8 @@ pub(super) fn serve_if_wanted(arguments: &[OsString], own: &[(&str, Rebuild)]) -
     Some(end.unwrap_or_else(|_| ExitCode::from(NOT_ASKED)))
 }
 
-/// Leaves forge's session, its terminal and its signals, and all descriptors but the socket and the ledger.
-fn leave(run: &OsStr) -> io::Result<ExitCode> {
+/// Leaves forge's session, its terminal and its signals, and all descriptors but the socket and the ledger; then serves.
+fn leave(run: &OsStr, own: &[(&str, Rebuild)]) -> io::Result<ExitCode> {
     if kind(io::stdin())? != FileType::Socket {
         return Err(io::ErrorKind::NotConnected.into());
     }
@@ -60,6 +60,9 @@ fn leave(run: &OsStr) -> io::Result<ExitCode> {
     ignore_stops();
     // Refused only to the leader of a group, which a process that was just started is not.
     rustix::process::setsid()?;
+    if inherits_nothing() {
+        return serve(own);
+    }
     let program = this_program().ok_or(io::ErrorKind::NotFound)?;
     let error = Command::new(program)
         .arg0(NAME)
@@ -67,6 +70,12 @@ fn leave(run: &OsStr) -> io::Result<ExitCode> {
         .exec();
     let mut socket = UnixStream::from(rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?);
     refuse(&mut socket, &error.to_string())
+}
+
+/// Whether nothing is open but the three that every process has. Not known where the system does not tell.
+fn inherits_nothing() -> bool {
+    // The fourth is what they are read by.
+    std::fs::read_dir("/proc/self/fd").is_ok_and(|open| open.count() == 4)
 }
 
 /// Says why there is no watch.

@@ -101,7 +101,10 @@ fn status(pid: u32, field: &str) -> Option<String> {
 /// Whether a process is a watch that has left forge's session.
 fn is_watch(pid: u32) -> bool {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    line.starts_with(b"sandbox-watch\0__watch-apart\0")
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit(") ").next().unwrap_or_default();
+    let leads_its_session = fields.split(' ').nth(3) == Some(&pid.to_string());
+    leads_its_session && line.starts_with(b"sandbox-watch\0__watch")
 }
 
 pub(crate) fn watch_of(forge: u32) -> Option<u32> {
