@@ -78,7 +78,7 @@ pub(super) struct Keeper {
     asking: Arc<Asking>,
     closing: watch::Sender<bool>,
     awaited: watch::Sender<bool>,
-    /// What has no slot yet, in order. Their names are safe in the ledger.
+    /// What has no slot yet, in order.
     queue: VecDeque<Asked>,
     slots: Slots,
     /// Whose slots are held.
@@ -148,17 +148,17 @@ impl Keeper {
         loop {
             tokio::select! {
                 request = inbox.recv() => match request {
-                    Some(Request::Create(asked)) => self.note_create(*asked, &mut noted),
+                    Some(Request::Create(asked)) => self.queue.push_back(*asked),
                     Some(Request::Release { name, keep }) => self.release(name, keep),
                     Some(Request::Close) | None => break,
                 },
-                (safe, synced) = noted.safe(&self.ledger) => self.enqueue(safe, &synced),
+                (safe, synced) = noted.safe(&self.ledger) => self.begin_creates(safe, &synced),
                 Some((name, birth)) = self.creates.next() => self.end_create(name, birth),
                 Some(started) = self.starts.next() => self.end_start(started),
                 Some(ended) = self.ends.next() => self.end_end(ended),
                 () = at(self.wake) => self.wake = None,
             }
-            self.fill_slots();
+            self.fill_slots(&mut noted);
         }
         self.refuse_and_drain(inbox, noted);
         self.close().await
@@ -167,9 +167,10 @@ impl Keeper {
     /// Takes what was sent before the close: releases count, creates are refused.
     fn refuse_and_drain(&mut self, mut inbox: mpsc::UnboundedReceiver<Request>, noted: Noted) {
         inbox.close();
-        // Their requests have not left: nothing came to be. Dropping the replies is the refusal.
-        let queue = std::mem::take(&mut self.queue);
-        for asked in queue.into_iter().chain(noted.into_all()) {
+        // Dropping the replies is the refusal.
+        self.queue.clear();
+        // Their requests have not left: nothing came to be.
+        for asked in noted.into_all() {
             self.gone(&asked.spec.name, false);
         }
         while let Ok(request) = inbox.try_recv() {
@@ -186,34 +187,41 @@ impl Keeper {
         }
     }
 
-    /// Layer 7: the name goes into the ledger, and is safe there before it is its turn.
+    /// Layer 7: the name goes into the ledger; the create begins when it is safe there.
     fn note_create(&mut self, asked: Asked, noted: &mut Noted) {
+        let name = asked.spec.name.clone();
         let provider = self.asking.provider();
         let entry = LedgerEntry::Create {
             provider: provider.name().to_owned(),
             account: provider.account().map(str::to_owned),
-            name: asked.spec.name.clone(),
+            name: name.clone(),
         };
+        self.holders.insert(name.clone());
         match self.ledger.append(&entry) {
             Ok(()) => noted.push(asked),
-            Err(error) => asked.refuse(&error),
+            Err(error) => {
+                self.free_slot(&name);
+                asked.refuse(&error);
+            }
         }
     }
 
-    fn enqueue(&mut self, safe: Vec<Asked>, synced: &std::io::Result<()>) {
-        match synced {
-            Ok(()) => self.queue.extend(safe),
-            Err(error) => safe.into_iter().for_each(|asked| asked.refuse(error)),
+    fn begin_creates(&mut self, safe: Vec<Asked>, synced: &std::io::Result<()>) {
+        for asked in safe {
+            match synced {
+                Ok(()) => {
+                    self.registry
+                        .insert(asked.spec.name.clone(), Fate::Creating);
+                    let span = asked.span.clone();
+                    let create = Arc::clone(&self.asking).create(asked, self.layers.look_again);
+                    self.creates.push(create.instrument(span).boxed());
+                }
+                Err(error) => {
+                    self.free_slot(&asked.spec.name);
+                    asked.refuse(error);
+                }
+            }
         }
-    }
-
-    fn begin_create(&mut self, asked: Asked) {
-        let name = &asked.spec.name;
-        self.holders.insert(name.clone());
-        self.registry.insert(name.clone(), Fate::Creating);
-        let span = asked.span.clone();
-        let create = Arc::clone(&self.asking).create(asked, self.layers.look_again);
-        self.creates.push(create.instrument(span).boxed());
     }
 
     fn end_create(&mut self, name: SandboxName, birth: Birth) {
@@ -259,6 +267,7 @@ impl Keeper {
 
     /// Nothing came to be. A full pool has room again some time; all else is for the caller to know.
     fn refused(&mut self, asked: Asked, error: SandboxError) {
+        self.gone(&asked.spec.name, false);
         let is_passing = match error.kind {
             ErrorKind::Quota | ErrorKind::Throttled => {
                 self.may_exist = true;
@@ -284,13 +293,10 @@ impl Keeper {
             }
         };
         if !is_passing || *self.closing.borrow() {
-            self.gone(&asked.spec.name, false);
             self.free_slot(&asked.spec.name);
             drop(asked.reply.send(Err(error)));
             return;
         }
-        // It is asked for again, by the same name.
-        self.registry.remove(&asked.spec.name);
         self.holders.remove(&asked.spec.name);
         match self.slots.refused(error.retry_after, Instant::now()) {
             Refused::Wait => {

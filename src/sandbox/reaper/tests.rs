@@ -738,48 +738,6 @@ async fn creates_that_come_together_are_all_in_the_ledger_first() {
     assert_eq!(open_sandboxes(folder.path()).unwrap(), []);
 }
 
-#[tokio::test]
-async fn who_waits_for_a_slot_is_in_the_ledger_already_and_is_not_left_there() {
-    use crate::sandbox::ledger::open_sandboxes;
-
-    let folder = tempfile::tempdir().unwrap();
-    let (_stop, stopping) = watch::channel(Stopping::No);
-    let reaper = Reaper::start(
-        Arc::new(Faulty::default()),
-        RunId::generate(),
-        Ledger::open(folder.path(), true).unwrap(),
-        1,
-        stopping,
-        Patience::default(),
-    )
-    .unwrap();
-    let open = || open_sandboxes(folder.path()).unwrap();
-    let until_open = async |many| {
-        for _ in 0..1000 {
-            if open().len() == many {
-                return;
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        panic!("{:?}", open());
-    };
-    let first = acquire(&reaper).await.unwrap();
-    let mut gives_up = Box::pin(acquire(&reaper));
-    assert!(futures::poll!(&mut gives_up).is_pending());
-    until_open(2).await;
-    drop(gives_up);
-    drop(first);
-    let _second = acquire(&reaper).await.unwrap();
-    assert_eq!(open().len(), 1, "{:?}", open());
-    let leaser = reaper.leaser();
-    let mut is_refused = Box::pin(leaser.acquire(spec(&leaser), None));
-    assert!(futures::poll!(&mut is_refused).is_pending());
-    until_open(2).await;
-    assert_eq!(reaper.close().await.cleanup().deleted, 2);
-    assert_eq!(is_refused.await.unwrap_err().kind, ErrorKind::Stopped);
-    assert_eq!(open(), []);
-}
-
 #[test]
 fn a_runtime_that_is_dropped_waits_for_the_deletes() {
     let provider = Arc::new(Faulty::default());

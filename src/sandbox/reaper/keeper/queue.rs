@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::{Fate, Keeper};
+use crate::sandbox::reaper::noted::Noted;
 use crate::sandbox::reaper::slots::Next;
 use crate::sandbox::{ErrorKind, SandboxError};
 
@@ -10,12 +11,11 @@ const CREATE: &str = "create a sandbox";
 
 impl Keeper {
     /// Lets as many begin as there are slots for.
-    pub(super) fn fill_slots(&mut self) {
+    pub(super) fn fill_slots(&mut self, noted: &mut Noted) {
         self.wake = None;
         let mut is_awaited = false;
         while let Some(asked) = self.queue.pop_front() {
             if asked.reply.is_closed() {
-                self.gone(&asked.spec.name, false);
                 continue;
             }
             let next = self.slots.take(Instant::now());
@@ -28,7 +28,7 @@ impl Keeper {
                 break;
             }
             match next {
-                Next::Now => self.begin_create(asked),
+                Next::Now => self.note_create(asked, noted),
                 Next::At(_) | Next::WhenOneIsGone => {
                     is_awaited = next == Next::WhenOneIsGone;
                     if let Next::At(at) = next {
@@ -58,8 +58,7 @@ impl Keeper {
 
     /// Refuses all who wait for a slot.
     pub(super) fn refuse_queue(&mut self, error: &SandboxError) {
-        for waiting in std::mem::take(&mut self.queue) {
-            self.gone(&waiting.spec.name, false);
+        for waiting in self.queue.drain(..) {
             let mut refusal =
                 SandboxError::new(error.kind, error.operation, error.message.as_str());
             refusal.hint.clone_from(&error.hint);
