@@ -76,7 +76,6 @@ pub async fn rescore(
         installers: Installers::default(),
         labels: BTreeMap::new(),
         events: mpsc::channel(1).0,
-        freed: None,
     };
     let journal = Journal::resume(folder.path()).map_err(io("open the run's journal"))?;
     // Those that were not run have nothing that could be judged, and nothing that is gone.

@@ -90,7 +90,6 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
     let unlinked = folder.point_latest().err();
     let unlinked = unlinked.map(|error| format!("{error}; `latest` is this run all the same"));
     let (events, inbox) = mpsc::channel(EVENTS_UNDER_WAY);
-    let (freed, told_free) = mpsc::unbounded_channel();
     let world = Arc::new(World {
         run: run.plan.run,
         leaser: reaper.leaser(),
@@ -101,7 +100,6 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
         installers: run.installers.clone(),
         labels: run.labels.clone(),
         events,
-        freed: run.provider.is_elsewhere().then_some(freed),
     });
     let began = Instant::now();
     let mut teller = Teller::new(journal, run.subscribers);
@@ -127,7 +125,8 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
         network: run.network,
         repeats,
     };
-    let trials = of_plan.map(|told| plan.staged(told, &stages, &teller.summary));
+    let told = teller.summary.plan.as_ref();
+    let trials = told.map(|told| plan.staged(told, &stages, &teller.summary));
     let trials = trials.unwrap_or_default();
     let state = State::new(plan.groups(), trials, jobs).confirming(confirms);
     let (state, made_up) = state.after_all(run.budget, made, &teller.summary);
@@ -147,7 +146,6 @@ async fn go(mut run: Run) -> std::io::Result<Finished> {
         stop: run.stop,
         deadline: run.deadline.map(|after| (began + after).into()),
         inbox,
-        freed: told_free,
         requests,
         trials: JoinSet::new(),
         indices: HashMap::new(),
@@ -169,8 +167,6 @@ struct Dispatcher {
     stop: mpsc::Receiver<StopCause>,
     deadline: Option<tokio::time::Instant>,
     inbox: mpsc::Receiver<EventKind>,
-    /// Whose sandbox has ended before its result is there.
-    freed: mpsc::UnboundedReceiver<tokio::task::Id>,
     requests: RequestLog,
     trials: JoinSet<Outcome>,
     indices: HashMap<tokio::task::Id, usize>,
@@ -249,10 +245,6 @@ impl Dispatcher {
                     self.deadline = None;
                     return Input::Stop(StopCause::Deadline);
                 }
-                // Nothing waits for a result but its reader; a free slot costs time.
-                Some(task) = self.freed.recv() => if let Some(trial) = self.indices.get(&task) {
-                    return Input::Freed(*trial);
-                },
                 1.. = self.inbox.recv_many(&mut news, EVENTS_UNDER_WAY) => {
                     self.teller.tell_all(news.drain(..));
                 }

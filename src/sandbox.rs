@@ -521,12 +521,6 @@ pub trait Provider: Send + Sync + fmt::Debug + 'static {
         jobs
     }
 
-    /// Whether its sandboxes are on other machines than this: then the next one need not wait until the result of the trial
-    /// before it is made here.
-    fn is_elsewhere(&self) -> bool {
-        false
-    }
-
     /// For how long after a create of unknown outcome its sandbox may still come to be, or not yet be found
     /// by its name.
     fn settles(&self) -> Duration {

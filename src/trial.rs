@@ -20,7 +20,6 @@ use crate::redact::Redactor;
 use crate::run::state::{Loss, SetupEnd};
 use crate::sandbox::reaper::{Lease, Leaser};
 use crate::sandbox::{Area, Collect, CommandEnd, Networks, Remedy, SandboxError, Upload};
-use crate::score::quality::Quality;
 use crate::store::{ArtifactFiles, Left, OutputFiles, RunFolder, TrialFolder};
 
 mod acquire;
@@ -97,9 +96,6 @@ pub struct World {
     pub labels: BTreeMap<String, String>,
     /// Takes what happens.
     pub events: mpsc::Sender<EventKind>,
-    /// Hears of a trial, by its task, that it needs its sandbox no more while its result is still made. Nobody does where
-    /// that takes from what the candidates run on.
-    pub freed: Option<mpsc::UnboundedSender<tokio::task::Id>>,
 }
 
 /// One planned trial, with everything that it needs.
@@ -247,7 +243,7 @@ impl Attempt<'_> {
         self.record.end = end;
         // What a sandbox could not promise may have turned out only now.
         lease.isolation().clone_into(&mut self.record.isolation);
-        self.release(&mut lease, &self.record.end).await;
+        lease.end(self.keeps(&self.record.end));
         drop(lease);
         Box::pin(self.score(&folder)).await
     }
@@ -334,21 +330,6 @@ impl Attempt<'_> {
         result
     }
 
-    /// Ends the lease. Its slot is for the next trial, which goes first, while the result of this one is made.
-    async fn release(&self, lease: &mut Lease, end: &TrialEnd) {
-        // What a setup came to may spare the next one its own, and is told with the result; graders take the slot themselves.
-        let may_begin =
-            self.setup == SetupEnd::Done && !is_graded_in_sandboxes(&self.job.objective);
-        if lease.end(self.keeps(end))
-            && may_begin
-            && let Some(freed) = &self.world.freed
-        {
-            // A dispatcher that has gone begins nothing.
-            freed.send(tokio::task::id()).ok();
-            tokio::task::yield_now().await;
-        }
-    }
-
     /// Whether the sandbox is left for debugging.
     fn keeps(&self, end: &TrialEnd) -> bool {
         match self.world.keep {
@@ -399,7 +380,8 @@ impl Attempt<'_> {
             world.judging.scratch(),
         );
         if lease.has_at_hand(&collect) {
-            self.release(lease, &end).await;
+            // Its slot is for the next one while this one is unpacked.
+            lease.end(self.keeps(&end));
         }
         let collecting = lease.collect(&collect, &mut arrivals);
         let collected = self
@@ -455,12 +437,6 @@ fn collect(job: &Job, place: &Place) -> Collect {
         limit: job.limits.artifacts,
         max_files: MAX_FILES,
     }
-}
-
-/// Whether what an objective's trials left is judged in sandboxes.
-fn is_graded_in_sandboxes(objective: &Objective) -> bool {
-    let mut quality = objective.scoring.quality.iter();
-    quality.any(|it| matches!(it.scorer, Quality::Command(_)))
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -1,7 +1,7 @@
 //! What the dispatcher knows and decides. No I/O, no clock: the time is an argument, and what is to be
 //! done comes back as a list.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use super::stop::Stopping;
@@ -14,7 +14,6 @@ mod budget;
 mod ending;
 mod loss;
 mod planned;
-mod running;
 mod setups;
 mod waiting;
 
@@ -25,7 +24,6 @@ pub use planned::{Group, Planned};
 
 use budget::Spent;
 use ending::unsaved;
-use running::{Running, Under};
 use setups::Setups;
 pub use setups::{KnownFailure, SetupEnd};
 use waiting::Waiting;
@@ -42,8 +40,6 @@ pub enum Input {
     Finished(usize, Box<TrialRecord>, SetupEnd),
     /// The infrastructure lost an attempt.
     Lost(usize, Loss),
-    /// A trial needs its sandbox no more: what is left to be done for its result, another one need not wait for.
-    Freed(usize),
     /// A result could not be written to the run's folder, for this reason.
     Unsaved(String),
     /// Nor could the journal, and nothing will be from now on.
@@ -81,6 +77,15 @@ pub enum Effect {
     Finish,
 }
 
+/// How a trial is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Under {
+    /// In a sandbox, or in what leads to one.
+    Sandbox,
+    /// It is told how it ends.
+    Paper,
+}
+
 /// The dispatcher's knowledge.
 #[derive(Debug)]
 pub struct State {
@@ -102,9 +107,11 @@ pub struct State {
     confirms: bool,
     /// Whether an answer is due: to a look, or to what is run again.
     asked: bool,
-    running: Running,
+    /// Those under way.
+    running: BTreeMap<usize, Under>,
     /// How often each was begun: never more than [`MAX_ATTEMPTS`].
     attempts: Vec<u8>,
+    jobs: usize,
     stopping: Stopping,
     /// Whether a failure that every trial would meet has been told.
     halted: bool,
@@ -115,7 +122,7 @@ pub struct State {
 }
 
 impl State {
-    /// A run of these trials, in this order, at most `jobs` at once; as many again may be [`Under::Behind`].
+    /// A run of these trials, in this order, at most `jobs` at once.
     ///
     /// # Panics
     /// Sooner or later, when a trial is of no group.
@@ -139,8 +146,9 @@ impl State {
             later,
             confirms: false,
             asked: false,
-            running: Running::new(jobs),
+            running: BTreeMap::new(),
             attempts: vec![0; trials.len()],
+            jobs,
             stopping: Stopping::No,
             halted: false,
             refused: BTreeSet::new(),
@@ -236,7 +244,6 @@ impl State {
                 effects.push(Effect::Emit(EventKind::TrialFinished(record)));
             }
             Input::Lost(trial, loss) => self.lose(trial, loss, now, &mut effects),
-            Input::Freed(trial) => self.free(trial, now),
             Input::Unsaved(why) => self.begin_no_more(&why, &mut effects),
             Input::Unwritten(why) => {
                 effects.push(Effect::Emit(EventKind::Warned {
@@ -334,14 +341,7 @@ impl State {
     }
 
     fn end_attempt(&mut self, trial: usize, now: Instant) {
-        if self.running.end(trial) == Some(Under::Sandbox) {
-            self.spent.leave(now);
-        }
-    }
-
-    fn free(&mut self, trial: usize, now: Instant) {
-        // What its candidate says that it has cost is in its result.
-        if !self.spent.is_told_by_results() && self.running.free(trial) {
+        if self.running.remove(&trial) == Some(Under::Sandbox) {
             self.spent.leave(now);
         }
     }
@@ -450,7 +450,7 @@ impl State {
             self.delayed.remove(&(at, trial));
             self.ready.push_front(trial);
         }
-        while self.running.has_room() {
+        while self.running.len() < self.jobs {
             let Some(trial) = self.ready.pop_front() else {
                 break;
             };
@@ -464,14 +464,14 @@ impl State {
             }
             if let Some(known) = self.setups.failure(self.group(trial).setup).cloned() {
                 let attempts = self.begun(trial);
-                self.running.begin(trial, Under::Paper);
+                self.running.insert(trial, Under::Paper);
                 effects.push(Effect::FailTrial(trial, attempts, known));
                 continue;
             }
             self.spent.begin(now);
             self.attempts[trial] = self.attempts[trial].saturating_add(1);
             let attempt = self.begun(trial);
-            self.running.begin(trial, Under::Sandbox);
+            self.running.insert(trial, Under::Sandbox);
             effects.push(Effect::Emit(EventKind::TrialStarted {
                 trial: self.id(trial),
                 attempt,
@@ -490,8 +490,6 @@ fn finish(record: TrialRecord, effects: &mut Vec<Effect>) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::loss::LONGEST_PAUSE;
     use super::*;
     use crate::event::TrialEnd;
@@ -604,39 +602,6 @@ mod tests {
             None
         };
         effects.iter().filter_map(end).collect()
-    }
-
-    #[test]
-    fn another_trial_begins_when_a_sandbox_is_free_and_as_many_again_may_make_their_results() {
-        let now = Instant::now();
-        let mut state = state(7, 2);
-        let mut begun = |input| -> Vec<usize> {
-            let effects = state.handle(input, now);
-            started(&effects).iter().map(|it| it.0).collect()
-        };
-        assert_eq!(begun(Input::Tick), [0, 1]);
-        assert_eq!(begun(Input::Freed(0)), [2]);
-        assert_eq!(begun(Input::Freed(0)), [0; 0], "it is told once");
-        assert_eq!(begun(Input::Freed(2)), [3]);
-        assert_eq!(begun(Input::Freed(1)), [0; 0], "four are under way");
-        assert_eq!(begun(finished(0)), [4]);
-        assert_eq!(begun(finished(3)), [5]);
-        assert_eq!(begun(Input::Freed(3)), [0; 0], "it has its result already");
-        assert_eq!(begun(finished(1)), [0; 0], "two are in sandboxes");
-        assert_eq!(begun(finished(4)), [6]);
-    }
-
-    #[test]
-    fn what_only_results_tell_of_a_budget_is_waited_for() {
-        let now = Instant::now();
-        let budget = Budget {
-            cost: Some(1.0),
-            ..Budget::default()
-        };
-        let mut state = state(2, 1).within(budget, 0.0, before(0, 0.0));
-        assert_eq!(started(&state.handle(Input::Tick, now)), [(0, 1)]);
-        assert_eq!(started(&state.handle(Input::Freed(0), now)), []);
-        assert_eq!(started(&state.handle(finished(0), now)), [(1, 1)]);
     }
 
     #[test]
@@ -1165,7 +1130,7 @@ mod tests {
         let mut state = staged(stages, u32::try_from(one_of(3)).unwrap(), jobs);
         state = state.confirming(one_of(2) == 0);
         let mut now = Instant::now();
-        let (mut results, mut running, mut freed) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
+        let (mut results, mut running) = (BTreeMap::new(), Vec::new());
         let (mut looks, mut confirmed, mut input) = (0, false, Input::Tick);
         for _ in 0..1000 {
             let effects = state.handle(input, now);
@@ -1187,7 +1152,7 @@ mod tests {
                     Effect::Emit(_) | Effect::Press(_) | Effect::WakeAt(_) => {}
                 }
             }
-            assert!(running.len() - freed.len() <= jobs && running.len() <= 2 * jobs);
+            assert!(running.len() <= jobs);
             now += LONGEST_PAUSE;
             input = match answer {
                 Some(Effect::Finish) => {
@@ -1211,14 +1176,8 @@ mod tests {
                 }
                 _ if running.is_empty() => Input::Tick,
                 _ if one_of(40) == 0 => Input::Stop(StopCause::Interrupt),
-                _ if one_of(3) == 0 => {
-                    let trial = running[one_of(running.len())];
-                    freed.insert(trial);
-                    Input::Freed(trial)
-                }
                 _ => {
                     let trial = running.swap_remove(one_of(running.len()));
-                    freed.remove(&trial);
                     let kinds = [
                         ErrorKind::Server,
                         ErrorKind::Lost,

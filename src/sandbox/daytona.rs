@@ -309,10 +309,6 @@ impl Provider for Daytona {
         Some(&self.account)
     }
 
-    fn is_elsewhere(&self) -> bool {
-        true
-    }
-
     fn settles(&self) -> Duration {
         self.options.settles
     }

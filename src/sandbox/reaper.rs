@@ -140,11 +140,9 @@ pub struct Lease {
 
 impl Lease {
     /// Ends the lease, of which only what it [has at hand](Sandbox::has_at_hand) can be collected from now on. Where it
-    /// is to `keep` the sandbox, that is left for debugging; it still expires at the provider. Says whether it had not ended
-    /// before.
-    pub fn end(&mut self, keep: bool) -> bool {
-        let ends = !std::mem::replace(&mut self.has_ended, true);
-        if ends {
+    /// is to `keep` the sandbox, that is left for debugging; it still expires at the provider.
+    pub fn end(&mut self, keep: bool) {
+        if !std::mem::replace(&mut self.has_ended, true) {
             let release = Request::Release {
                 name: self.name.clone(),
                 keep,
@@ -152,7 +150,6 @@ impl Lease {
             // A reaper that has closed has deleted this sandbox already.
             drop(self.requests.send(release));
         }
-        ends
     }
 }
 

@@ -91,11 +91,6 @@ impl Spent {
         }
     }
 
-    /// Whether only the results tell what is left of the budget.
-    pub(super) const fn is_told_by_results(&self) -> bool {
-        self.budget.cost.is_some()
-    }
-
     /// An attempt begins.
     pub(super) fn begin(&mut self, now: Instant) {
         self.count(now);
@@ -103,7 +98,7 @@ impl Spent {
         self.so_far.sandboxes += 1;
     }
 
-    /// An attempt that was begun needs no sandbox any more.
+    /// An attempt that was begun is over.
     pub(super) fn leave(&mut self, now: Instant) {
         self.count(now);
         self.open -= 1;
