@@ -355,8 +355,9 @@ impl LocalProvider {
 
     async fn unmake(&self, id: &SandboxId) -> Result<Presence, SandboxError> {
         let Some(place) = Place::parse(&self.shared.base, id) else {
-            return Ok(Presence::Gone);
+            return Ok(Presence::Absent);
         };
+        let was_there = place.exists();
         self.shared.orphans.end(id, &place.root()).await;
         tracing::debug!(folder = %place.root().display(), "deleting the sandbox");
         let run = place.run.clone();
@@ -375,7 +376,11 @@ impl LocalProvider {
         } else if self.spares.are_none() {
             self.leave(&run);
         }
-        Ok(Presence::Gone)
+        Ok(if was_there {
+            Presence::Gone
+        } else {
+            Presence::Absent
+        })
     }
 
     /// Lets go of the run's folder, unless there is a sandbox in it.

@@ -156,6 +156,7 @@ fn kill_9_of_forge_leaves_no_process_and_the_next_run_no_folder() {
     wait_for_trials(&workspace, 2);
     signal(&child, "KILL");
     assert_eq!(finish(child).code, None);
+    let killed = std::fs::canonicalize(workspace.path("artifacts/latest")).unwrap();
     let scored = workspace.forge(["score", "latest"]);
     assert!(!scored.stderr.contains("is gone"), "{}", scored.stderr);
     let quick = workspace.candidate(
@@ -163,6 +164,14 @@ fn kill_9_of_forge_leaves_no_process_and_the_next_run_no_folder() {
         "#!/bin/sh\necho \"hello from the script\" > \"$2\"\n",
     );
     quick.forge(["task", "-c", "a"]).expect(0);
+    let id = killed.file_name().unwrap().to_str().unwrap();
+    let swept = quick.forge(["sweep", "--run", id]).expect(0).stdout;
+    let told: Vec<&str> = swept.lines().collect();
+    assert_eq!(told.len(), 2, "{swept}");
+    assert!(
+        told.iter().all(|it| it.starts_with("gone already: ")),
+        "{swept}"
+    );
     quick.assert_nothing_left();
 }
 
