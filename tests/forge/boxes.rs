@@ -230,6 +230,20 @@ fn limits_that_are_typed_hold() {
     assert_eq!(settings["cpus"]["value"], "0.5");
 }
 
+/// A container ends with its first process, and then nobody can tell that the candidate has used too much.
+#[test]
+fn a_candidate_goes_before_its_container_when_memory_runs_out() {
+    let script = "#!/bin/sh\ncat /proc/self/oom_score_adj /proc/1/oom_score_adj\necho \"hello from a container\" >\"$2\"\n";
+    let Some(boxes) = Boxes::of(script) else {
+        return;
+    };
+    boxes.forge(["--container", "task"]).expect(0);
+    let log = boxes.run_folder().join("task/a/1/stdout.log");
+    let told = std::fs::read_to_string(log).unwrap();
+    let told: Vec<i32> = told.lines().map(|it| it.parse().unwrap()).collect();
+    assert!(matches!(told[..], [1000, ..500]), "{told:?}");
+}
+
 #[test]
 fn an_interrupt_leaves_no_container() {
     for (name, code) in [("INT", 130), ("TERM", 143)] {

@@ -142,6 +142,10 @@ finish() {
   say "left $left $killed $refused $spent ${free:--}"
 }
 
+# When memory runs out: the command, then who tells how it ended, and never the first process, with which all ends. The
+# kernel may look for a second victim before the first one's memory is back, and then it is not the largest that is left.
+goes_first() { echo "$1" >/proc/self/oom_score_adj; } 2>/dev/null
+
 # In a shell of its own: runs a command, and says how it ended.
 #   serial addresses grace, then the words of `pick`
 perform() {
@@ -184,6 +188,7 @@ launch() {
 become() {
   env=$1
   shift
+  goes_first 1000
   IFS='
 '
   set -f
@@ -242,6 +247,7 @@ take() {
 begin() {
   (
     trap - CHLD
+    goes_first 500
     eval "$text"
   ) </dev/null &
   main=$!
