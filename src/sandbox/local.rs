@@ -376,11 +376,7 @@ impl LocalProvider {
         } else if self.spares.are_none() {
             self.leave(&run);
         }
-        Ok(if was_there {
-            Presence::Gone
-        } else {
-            Presence::Absent
-        })
+        Ok(place::removed(was_there))
     }
 
     /// Lets go of the run's folder, unless there is a sandbox in it.
@@ -461,12 +457,8 @@ impl Provider for LocalProvider {
     }
 
     fn look<'a>(&'a self, id: &'a SandboxId) -> BoxFuture<'a, Result<Presence, SandboxError>> {
-        let there = Place::parse(&self.shared.base, id).is_some_and(|place| place.exists());
-        let presence = if there {
-            Presence::Alive
-        } else {
-            Presence::Gone
-        };
+        let place = Place::parse(&self.shared.base, id);
+        let presence = place.map_or(Presence::Gone, |place| place.presence());
         futures::future::ready(Ok(presence)).boxed()
     }
 

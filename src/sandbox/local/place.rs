@@ -79,6 +79,15 @@ pub(super) struct Place {
     name: String,
 }
 
+/// What is told of a sandbox of which nothing is left. One that was not there any more was not deleted here.
+pub(super) const fn removed(was_there: bool) -> Presence {
+    if was_there {
+        Presence::Gone
+    } else {
+        Presence::Absent
+    }
+}
+
 impl Place {
     /// The place of a new sandbox. `None` when its name could lead elsewhere.
     pub(super) fn of(base: &Path, run: &RunId, name: &SandboxName) -> Option<Self> {
@@ -114,6 +123,15 @@ impl Place {
     /// Whether there is a sandbox.
     pub(super) fn exists(&self) -> bool {
         self.root().is_dir()
+    }
+
+    /// Whether there is a sandbox, as it is told.
+    pub(super) fn presence(&self) -> Presence {
+        if self.exists() {
+            Presence::Alive
+        } else {
+            Presence::Gone
+        }
     }
 
     /// Its id: its path below the base.
