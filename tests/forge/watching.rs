@@ -98,12 +98,17 @@ fn status(pid: u32, field: &str) -> Option<String> {
     Some(line.trim().to_owned())
 }
 
+/// The fields of a process's `stat` behind its name, of which the first is its state.
+fn stat(pid: u32) -> Option<Vec<String>> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    Some(fields.split(' ').map(str::to_owned).collect())
+}
+
 /// Whether a process is a watch that has left forge's session.
 fn is_watch(pid: u32) -> bool {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields = stat.rsplit(") ").next().unwrap_or_default();
-    let leads_its_session = fields.split(' ').nth(3) == Some(&pid.to_string());
+    let leads_its_session = stat(pid).is_some_and(|it| it[3] == pid.to_string());
     leads_its_session && line.starts_with(b"sandbox-watch\0__watch")
 }
 

@@ -4,7 +4,7 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
-use super::{Watch, assert_ended, children, instead, is_watch, kill, status};
+use super::{Watch, assert_ended, children, instead, is_watch, kill, stat, status};
 use crate::cloud::{Cloud, WRITES, signal};
 use crate::support::fake_daytona::fault::{Before, Rule, When};
 use crate::support::fake_daytona::{Options, Route};
@@ -74,14 +74,10 @@ fn a_watch_ends_with_its_run_and_has_nothing_of_forges() {
     expected.sort();
     assert_eq!(files, expected);
 
-    let stat = String::from_utf8(watch.read("stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    let fields = stat(watch.pid).unwrap();
     let own = watch.pid.to_string();
-    let (group, session, terminal) = (fields[2], fields[3], fields[4]);
-    assert_eq!(
-        (group, session, terminal),
-        (own.as_str(), own.as_str(), "0")
-    );
+    let [group, session, terminal] = [&fields[2], &fields[3], &fields[4]];
+    assert_eq!([group, session, terminal], [&own, &own, "0"]);
     for name in ["HUP", "INT", "TERM", "QUIT", "USR1", "USR2", "TSTP", "XCPU"] {
         kill(name, watch.pid);
     }
@@ -98,9 +94,8 @@ fn an_idle_watch_takes_no_time_and_little_memory() {
     let cloud = Cloud::of(SLEEPS, vec![]);
     let (child, watch) = running(&cloud);
     let ticks = || {
-        let stat = String::from_utf8(watch.read("stat")).unwrap();
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-        (fields[11].to_owned(), fields[12].to_owned())
+        let fields = stat(watch.pid).unwrap();
+        (fields[11].clone(), fields[12].clone())
     };
     let switches = || status(watch.pid, "voluntary_ctxt_switches:");
     let before = (ticks(), switches());
